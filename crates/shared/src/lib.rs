@@ -1,5 +1,19 @@
 //! What producer and worker must agree on; knows no role.
+//!
+//! Domain (pure, synchronous): `ids tenant run chunk fence retry job`. Machinery: `db` (the only home of control SQL),
+//! `broker` (the only code that says lapin), `source` (sessions on Chatwoot), `config`, `telemetry`, `lifecycle`.
 
 pub mod broker;
+pub mod chunk;
+pub mod config;
+pub mod db;
+pub mod fence;
 pub mod ids;
 pub mod job;
+pub mod lifecycle;
+pub mod retry;
+pub mod run;
+pub mod source;
+pub mod sqlstate;
+pub mod telemetry;
+pub mod tenant;

@@ -1,0 +1,357 @@
+//! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::Deserializer;
+
+/// Every setting, with its default. Durations are written `30s`, `5m`, `1h`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Ledger and target.
+    pub database_url: Option<SecretString>,
+    /// Connections to the ledger and target, a process.
+    pub database_max_connections: u32,
+    pub amqp_url: Option<SecretString>,
+    /// First part of the names of queues and exchanges: two installations may share a broker.
+    pub amqp_prefix: String,
+    /// By name; tenants say which is theirs.
+    pub sources: BTreeMap<String, SourceSettings>,
+    pub worker: WorkerSettings,
+    pub producer: ProducerSettings,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSettings {
+    pub url: Option<SecretString>,
+    pub mode: SourceMode,
+    /// Name of the view, for `mode = "view"`; may be qualified by a schema.
+    pub view: Option<String>,
+    /// Connections to this source, a process.
+    pub max_connections: u32,
+    /// Bound of one statement on the source.
+    #[serde(deserialize_with = "duration")]
+    pub statement_timeout: Duration,
+    /// Chunks of this source that may be queued or running at once, over the whole fleet.
+    pub max_in_flight: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceMode {
+    /// Chatwoot's own tables.
+    Tables,
+    /// A published view.
+    View,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerSettings {
+    /// Chunks at a time, a process.
+    pub concurrency: u16,
+    /// How long a claim holds without renewal; it is renewed three times in that span.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
+    /// How long a chunk may go on after the first SIGTERM.
+    #[serde(deserialize_with = "duration")]
+    pub shutdown_grace: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProducerSettings {
+    /// Pause between two looks at the ledger when nothing wakes a loop earlier.
+    #[serde(deserialize_with = "duration")]
+    pub tick: Duration,
+    /// Pause between two samples of a source's fence.
+    #[serde(deserialize_with = "duration")]
+    pub fence_interval: Duration,
+    /// How long a plan waits for its own sample to qualify when no older one does.
+    #[serde(deserialize_with = "duration")]
+    pub fence_wait: Duration,
+    /// The watermark stays at least this far behind the source's clock.
+    #[serde(deserialize_with = "duration")]
+    pub safety_lag: Duration,
+    /// Messages created this long before the watermark are looked at for later edits.
+    #[serde(deserialize_with = "duration")]
+    pub message_edit_window: Duration,
+    /// Chunks that may be queued or running at once, over the whole fleet.
+    pub max_in_flight: i32,
+    /// How long a published chunk may wait for a worker before it is published again.
+    #[serde(deserialize_with = "duration")]
+    pub requeue_after: Duration,
+    /// Leases a chunk may lose before it is dead: it seems to kill its workers.
+    pub max_lost: i32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database_url: None,
+            database_max_connections: 12,
+            amqp_url: None,
+            amqp_prefix: "tidemark".into(),
+            sources: BTreeMap::new(),
+            worker: WorkerSettings::default(),
+            producer: ProducerSettings::default(),
+        }
+    }
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            mode: SourceMode::Tables,
+            view: None,
+            max_connections: 8,
+            statement_timeout: Duration::from_secs(120),
+            max_in_flight: 32,
+        }
+    }
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self { concurrency: 2, lease: Duration::from_secs(30), shutdown_grace: Duration::from_secs(20) }
+    }
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(500),
+            fence_interval: Duration::from_secs(5),
+            fence_wait: Duration::from_secs(2),
+            safety_lag: Duration::ZERO,
+            message_edit_window: Duration::from_secs(7 * 24 * 3600),
+            max_in_flight: 256,
+            requeue_after: Duration::from_secs(120),
+            max_lost: 5,
+        }
+    }
+}
+
+/// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
+const VARIABLES: [(&str, &[&str]); 24] = [
+    ("TIDEMARK_DATABASE_URL", &["database_url"]),
+    ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
+    ("TIDEMARK_AMQP_URL", &["amqp_url"]),
+    ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
+    ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
+    ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
+    ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
+    ("TIDEMARK_SOURCE_MAX_CONNECTIONS", &["sources", "main", "max_connections"]),
+    ("TIDEMARK_SOURCE_STATEMENT_TIMEOUT", &["sources", "main", "statement_timeout"]),
+    ("TIDEMARK_SOURCE_MAX_IN_FLIGHT", &["sources", "main", "max_in_flight"]),
+    ("TIDEMARK_WORKER_CONCURRENCY", &["worker", "concurrency"]),
+    ("TIDEMARK_WORKER_LEASE", &["worker", "lease"]),
+    ("TIDEMARK_WORKER_SHUTDOWN_GRACE", &["worker", "shutdown_grace"]),
+    ("TIDEMARK_PRODUCER_TICK", &["producer", "tick"]),
+    ("TIDEMARK_PRODUCER_FENCE_INTERVAL", &["producer", "fence_interval"]),
+    ("TIDEMARK_PRODUCER_FENCE_WAIT", &["producer", "fence_wait"]),
+    ("TIDEMARK_PRODUCER_SAFETY_LAG", &["producer", "safety_lag"]),
+    ("TIDEMARK_PRODUCER_MESSAGE_EDIT_WINDOW", &["producer", "message_edit_window"]),
+    ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", &["producer", "max_in_flight"]),
+    ("TIDEMARK_PRODUCER_REQUEUE_AFTER", &["producer", "requeue_after"]),
+    ("TIDEMARK_PRODUCER_MAX_LOST", &["producer", "max_lost"]),
+    ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
+    ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
+    ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is not valid TOML: {message}", path.display())]
+    Syntax { path: PathBuf, message: String },
+    #[error("setting not understood: {0}")]
+    Value(String),
+    #[error("{0} is not set: pass it as an environment variable or in tidemark.toml (`{1}`)")]
+    Missing(&'static str, &'static str),
+    #[error("source `{0}` is not configured: set sources.{0}.url in tidemark.toml (TIDEMARK_SOURCE_URL names `main`)")]
+    UnknownSource(String),
+}
+
+impl Settings {
+    /// Reads `file` (or `tidemark.toml` in the working directory when there is one), then the environment over it.
+    ///
+    /// # Errors
+    /// When a file cannot be read or parsed, or a value is not understood. No secret is in the text.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+        Self::load_with(file, |name| std::env::var(name).ok())
+    }
+
+    /// [`Self::load`] with the environment as a parameter.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut table = match file {
+            Some(path) => read_table(path)?,
+            None if Path::new("tidemark.toml").exists() => read_table(Path::new("tidemark.toml"))?,
+            None => toml::Table::new(),
+        };
+        for (name, path) in VARIABLES {
+            let Some(raw) = env(name).filter(|raw| !raw.is_empty()) else { continue };
+            let value = if name.ends_with("_FILE") { read_secret(Path::new(&raw))? } else { raw };
+            set(&mut table, path, scalar(path, value));
+        }
+        let settings: Self =
+            table.try_into().map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("worker.concurrency", i64::from(self.worker.concurrency)),
+            ("database_max_connections", i64::from(self.database_max_connections)),
+            ("producer.max_in_flight", i64::from(self.producer.max_in_flight)),
+        ];
+        for (name, value) in positive {
+            if value < 1 {
+                return Err(ConfigError::Value(format!("{name} must be at least 1")));
+            }
+        }
+        for (name, source) in &self.sources {
+            if source.mode == SourceMode::View && source.view.is_none() {
+                return Err(ConfigError::Value(format!("sources.{name}.view is needed with mode `view`")));
+            }
+            if source.max_connections < 1 || source.max_in_flight < 1 {
+                return Err(ConfigError::Value(format!("sources.{name}: limits must be at least 1")));
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it is not set.
+    pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
+        self.database_url.as_ref().ok_or(ConfigError::Missing("TIDEMARK_DATABASE_URL", "database_url"))
+    }
+
+    /// # Errors
+    /// When it is not set.
+    pub fn amqp_url(&self) -> Result<&SecretString, ConfigError> {
+        self.amqp_url.as_ref().ok_or(ConfigError::Missing("TIDEMARK_AMQP_URL", "amqp_url"))
+    }
+
+    /// The settings of a source that a tenant names, with its URL.
+    ///
+    /// # Errors
+    /// When it is not configured or has no URL.
+    pub fn source(&self, name: &str) -> Result<(&SourceSettings, &SecretString), ConfigError> {
+        self.sources
+            .get(name)
+            .and_then(|settings| settings.url.as_ref().map(|url| (settings, url)))
+            .ok_or_else(|| ConfigError::UnknownSource(name.to_owned()))
+    }
+}
+
+/// `postgres://user:secret@host:5432/db?x` as `host:5432/db`: what may be shown of a URL.
+#[must_use]
+pub fn server_name(url: &SecretString) -> String {
+    match url::Url::parse(url.expose_secret()) {
+        Ok(url) => {
+            let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{host}{port}{}", url.path())
+        }
+        Err(_) => "a URL that cannot be parsed".to_owned(),
+    }
+}
+
+fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    // only the message: the error's display quotes the line, which may hold a secret
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.message().to_owned(),
+    })
+}
+
+fn read_secret(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// Texts stay texts; what looks like a number is one where the setting is not a text.
+fn scalar(path: &[&str], raw: String) -> toml::Value {
+    const TEXTS: [&str; 6] = ["database_url", "amqp_url", "amqp_prefix", "url", "mode", "view"];
+    let is_text = path.last().is_some_and(|key| TEXTS.contains(key));
+    match raw.parse::<i64>() {
+        Ok(number) if !is_text => toml::Value::Integer(number),
+        _ => toml::Value::String(raw),
+    }
+}
+
+fn set(table: &mut toml::Table, path: &[&str], value: toml::Value) {
+    match path {
+        [] => {}
+        [key] => {
+            table.insert((*key).to_owned(), value);
+        }
+        [key, rest @ ..] => {
+            let entry = table.entry((*key).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = entry {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)
+        .map_err(|_| serde::de::Error::custom("a duration is written with its unit, such as `30s` or `5m`"))?;
+    humantime::parse_duration(&text).map_err(|error| serde::de::Error::custom(format!("duration `{text}`: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let pairs: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::load_with(None, |name| pairs.get(name).cloned())
+    }
+
+    #[test]
+    fn the_environment_names_the_source_main() {
+        let settings = load(&[
+            ("TIDEMARK_SOURCE_URL", "postgres://chatwoot:p@ss@db:5433/chatwoot"),
+            ("TIDEMARK_WORKER_LEASE", "5s"),
+            ("TIDEMARK_WORKER_CONCURRENCY", "7"),
+        ])
+        .unwrap();
+        assert!(settings.source("main").is_ok());
+        assert!(matches!(settings.source("other"), Err(ConfigError::UnknownSource(name)) if name == "other"));
+        assert_eq!(settings.worker.lease, Duration::from_secs(5));
+        assert_eq!(settings.worker.concurrency, 7);
+    }
+
+    #[test]
+    fn a_value_without_a_unit_or_out_of_range_is_refused() {
+        assert!(load(&[("TIDEMARK_WORKER_LEASE", "5")]).unwrap_err().to_string().contains("unit"));
+        assert!(load(&[("TIDEMARK_WORKER_CONCURRENCY", "0")]).unwrap_err().to_string().contains("at least 1"));
+        assert!(load(&[("TIDEMARK_SOURCE_MODE", "view")]).unwrap_err().to_string().contains("view"));
+    }
+
+    #[test]
+    fn a_shown_url_has_no_password() {
+        let url = SecretString::from("postgres://user:s3cr%40t@db.example:5433/analytics?sslmode=require");
+        assert_eq!(server_name(&url), "db.example:5433/analytics");
+        assert_eq!(server_name(&SecretString::from("not a url with s3cret")), "a URL that cannot be parsed");
+    }
+}

@@ -1,0 +1,70 @@
+//! The ledger and target database: connections, migrations, and one file a table with every control statement.
+
+pub mod chunk;
+pub mod connect;
+pub mod fence;
+pub mod inbox;
+pub mod process;
+pub mod run;
+pub mod target;
+pub mod tenant;
+pub mod watermark;
+
+/// Every migration of the ledger and the target, newest last.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// Declares a module's statements as constants, and the list of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $text;)*
+
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(crate) use statements;
+
+/// Every control statement with its name: a test prepares them all against a migrated database.
+pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        chunk::STATEMENTS,
+        fence::STATEMENTS,
+        inbox::STATEMENTS,
+        process::STATEMENTS,
+        run::STATEMENTS,
+        target::STATEMENTS,
+        tenant::STATEMENTS,
+        watermark::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// A statement on the ledger failed; `attempted` says with our own words what it was for.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}")]
+pub struct DbError {
+    pub attempted: &'static str,
+    #[source]
+    pub source: sqlx::Error,
+}
+
+pub type DbResult<T> = Result<T, DbError>;
+
+/// Adds what was attempted to an error of the driver.
+pub trait Attempt<T> {
+    /// # Errors
+    /// The error it was called on, with `what`.
+    fn attempt(self, what: &'static str) -> DbResult<T>;
+}
+
+impl<T> Attempt<T> for Result<T, sqlx::Error> {
+    fn attempt(self, attempted: &'static str) -> DbResult<T> {
+        self.map_err(|source| DbError { attempted, source })
+    }
+}
+
+/// Seconds as PostgreSQL's `make_interval(secs => …)` takes them.
+pub(crate) const fn secs(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64()
+}

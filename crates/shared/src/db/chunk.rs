@@ -1,0 +1,375 @@
+//! `etl_chunk`: the unit of work. Every transition names the state that it leaves.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgTransaction;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, secs, statements};
+use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
+use crate::ids::{ChunkId, RunId, TenantId};
+use crate::job::{Lane, TraceContext};
+use crate::run::RunType;
+
+statements! {
+    INSERT = "INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, traceparent, tracestate) \
+              SELECT $1, seq, $2, $3, spec, key_count, $4, $5 \
+              FROM unnest($6::jsonb[], $7::bigint[]) WITH ORDINALITY AS new (spec, key_count, seq)";
+    DISPATCH_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark/dispatch', 0))";
+    DISPATCH = include_str!("dispatch.sql");
+    MARK_PUBLISHED = "UPDATE etl_chunk c SET published_at = now(), publish_count = publish_count + 1 \
+                      FROM unnest($1::bigint[], $2::integer[]) AS p (run_id, seq) \
+                      WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
+    UNQUEUE = "UPDATE etl_chunk c SET status = 'pending', next_attempt_at = now() + make_interval(secs => $3) \
+               FROM unnest($1::bigint[], $2::integer[]) AS p (run_id, seq) \
+               WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
+    CLAIM = "UPDATE etl_chunk c SET status = 'running', attempt = c.attempt + 1, worker_id = $4, \
+                    lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
+             FROM etl_control r, tenants t \
+             WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 \
+               AND r.id = c.run_id AND r.status = 'running' AND t.id = c.tenant_id \
+               AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
+             RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
+                       r.type AS run_type, r.mapping_version, t.source, t.timezone";
+    RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
+             WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
+                       extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
+                       rejected = $10, gone = $11 \
+                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
+               WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    FAIL = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, error = $4, failure_count = failure_count + 1, \
+                   status = CASE WHEN $5::float8 IS NULL THEN 'dead' ELSE 'pending' END::etl_chunk_status, \
+                   finished_at = CASE WHEN $5::float8 IS NULL THEN now() END, \
+                   next_attempt_at = now() + make_interval(secs => coalesce($5, 0)) \
+            WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    CANCEL_WAITING = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now() \
+                      WHERE run_id = $1 AND status IN ('pending', 'queued')";
+    RESCUE_LOST = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, lost_count = lost_count + 1, \
+                          status = CASE WHEN lost_count + 1 >= $1 THEN 'dead' ELSE 'pending' END::etl_chunk_status, \
+                          finished_at = CASE WHEN lost_count + 1 >= $1 THEN now() END, \
+                          error = CASE WHEN lost_count + 1 >= $1 \
+                                       THEN format('its workers vanished %s times (last: %s)', lost_count + 1, worker_id) \
+                                       ELSE error END, \
+                          next_attempt_at = now() \
+                   WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk \
+                                           WHERE status = 'running' AND lease_until < now() \
+                                           ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
+                   RETURNING run_id, seq, status";
+    // waiting for a worker is normal under load, so each publication waits twice as long as the one before
+    RESCUE_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
+                     WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE status = 'queued' \
+                         AND queued_at < now() - CASE WHEN published_at IS NULL THEN make_interval(secs => 15) \
+                             ELSE make_interval(secs => $1) * power(2, least(publish_count - 1, 6)) END \
+                         ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
+                     RETURNING run_id, seq, status";
+    COUNT_OPEN = "SELECT t.id, count(*) FILTER (WHERE c.status = 'pending'), count(*) FILTER (WHERE c.status = 'queued'), \
+                         count(*) FILTER (WHERE c.status = 'running') \
+                  FROM tenants t JOIN etl_chunk c ON c.tenant_id = t.id AND c.status IN ('pending', 'queued', 'running') \
+                  GROUP BY t.id ORDER BY t.id";
+}
+
+/// How much may be under way, beside each tenant's own limit.
+#[derive(Debug, Clone)]
+pub struct DispatchLimits {
+    /// Chunks queued or running over the whole fleet.
+    pub fleet: i32,
+    /// The same for each source, by name.
+    pub sources: Vec<(String, i32)>,
+}
+
+/// A chunk that the dispatcher has just marked queued.
+#[derive(Debug, Clone, FromRow)]
+pub struct DispatchedChunk {
+    pub run_id: RunId,
+    pub seq: i32,
+    pub tenant_id: TenantId,
+    pub lane: Lane,
+    pub attempt: i32,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+}
+
+impl DispatchedChunk {
+    #[must_use]
+    pub const fn id(&self) -> ChunkId {
+        ChunkId { run_id: self.run_id, seq: self.seq }
+    }
+}
+
+/// A chunk that this worker may execute until its lease ends.
+#[derive(Debug, Clone, FromRow)]
+pub struct ClaimedChunk {
+    pub tenant_id: TenantId,
+    /// The fencing token of this execution.
+    pub attempt: i32,
+    pub failure_count: i32,
+    pub lane: Lane,
+    pub spec: Json<ChunkSpec>,
+    pub key_count: i64,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+    pub run_type: RunType,
+    pub mapping_version: i64,
+    pub source: String,
+    pub timezone: String,
+}
+
+/// A chunk that rescue has moved, and where to.
+#[derive(Debug, Clone, FromRow)]
+pub struct RescuedChunk {
+    pub run_id: RunId,
+    pub seq: i32,
+    pub status: ChunkStatus,
+}
+
+/// Open chunks of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct OpenChunks {
+    pub tenant_id: TenantId,
+    pub pending: i64,
+    pub queued: i64,
+    pub running: i64,
+}
+
+/// Writes a run's chunks, numbered from 1 in their order.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert_all(
+    tx: &mut PgTransaction<'_>,
+    run: RunId,
+    tenant: TenantId,
+    lane: Lane,
+    chunks: &[PlannedChunk],
+    context: &TraceContext,
+) -> DbResult<()> {
+    let specs: Vec<Json<&ChunkSpec>> = chunks.iter().map(|chunk| Json(&chunk.spec)).collect();
+    let key_counts: Vec<i64> = chunks.iter().map(|chunk| chunk.key_count).collect();
+    sqlx::query(INSERT)
+        .bind(run)
+        .bind(tenant)
+        .bind(lane)
+        .bind(&context.traceparent)
+        .bind(&context.tracestate)
+        .bind(specs)
+        .bind(key_counts)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("insert the chunks")
+}
+
+/// Marks due chunks queued, round-robin over tenants, within the limits; `None` when another dispatcher is at it.
+/// `only` restricts it to these runs.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn dispatch(
+    tx: &mut PgTransaction<'_>,
+    limits: &DispatchLimits,
+    only: Option<&[RunId]>,
+) -> DbResult<Option<Vec<DispatchedChunk>>> {
+    let locked: bool =
+        sqlx::query_scalar(DISPATCH_LOCK).fetch_one(&mut **tx).await.attempt("take the dispatch lock")?;
+    if !locked {
+        return Ok(None);
+    }
+    let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
+    let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
+    sqlx::query_as(DISPATCH)
+        .bind(limits.fleet)
+        .bind(names)
+        .bind(rooms)
+        .bind(only)
+        .fetch_all(&mut **tx)
+        .await
+        .map(Some)
+        .attempt("dispatch chunks")
+}
+
+fn columns(chunks: &[ChunkId]) -> (Vec<RunId>, Vec<i32>) {
+    chunks.iter().map(|chunk| (chunk.run_id, chunk.seq)).unzip()
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn mark_published(db: impl PgExecutor<'_>, chunks: &[ChunkId]) -> DbResult<()> {
+    let (runs, seqs) = columns(chunks);
+    sqlx::query(MARK_PUBLISHED)
+        .bind(runs)
+        .bind(seqs)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("mark chunks published")
+}
+
+/// Back to pending, due after `delay`: the broker did not take them.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duration) -> DbResult<()> {
+    let (runs, seqs) = columns(chunks);
+    sqlx::query(UNQUEUE)
+        .bind(runs)
+        .bind(seqs)
+        .bind(secs(delay))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("return chunks to pending")
+}
+
+/// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
+/// off, of another tenant than the message says, or unknown.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn claim(
+    db: impl PgExecutor<'_>,
+    chunk: ChunkId,
+    tenant: TenantId,
+    worker: &str,
+    lease: Duration,
+) -> DbResult<Option<ClaimedChunk>> {
+    sqlx::query_as(CLAIM)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(tenant)
+        .bind(worker)
+        .bind(secs(lease))
+        .fetch_optional(db)
+        .await
+        .attempt("claim the chunk")
+}
+
+/// Prolongs the lease; `false` when this attempt no longer holds it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease: Duration) -> DbResult<bool> {
+    sqlx::query(RENEW)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .bind(secs(lease))
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("renew the lease")
+}
+
+/// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
+/// then the caller must roll back.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn complete(
+    tx: &mut PgTransaction<'_>,
+    chunk: ChunkId,
+    attempt: i32,
+    counts: &ChunkCounts,
+) -> DbResult<bool> {
+    sqlx::query(COMPLETE)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .bind(counts.extracted)
+        .bind(counts.inserted)
+        .bind(counts.updated)
+        .bind(counts.unchanged)
+        .bind(counts.stale)
+        .bind(counts.deleted)
+        .bind(counts.rejected)
+        .bind(counts.gone)
+        .execute(&mut **tx)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("complete the chunk")
+}
+
+/// Gives an unfinished chunk back at once; spends no attempt of its limit.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<()> {
+    sqlx::query(RELEASE)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("release the chunk")
+}
+
+/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn fail(
+    db: impl PgExecutor<'_>,
+    chunk: ChunkId,
+    attempt: i32,
+    error: &str,
+    retry_after: Option<Duration>,
+) -> DbResult<()> {
+    sqlx::query(FAIL)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .bind(error)
+        .bind(retry_after.map(secs))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("fail the chunk")
+}
+
+/// Cancels what of a run has not begun; chunks that run go on to their end.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn cancel_waiting(db: impl PgExecutor<'_>, run: RunId) -> DbResult<u64> {
+    sqlx::query(CANCEL_WAITING)
+        .bind(run)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected())
+        .attempt("cancel the waiting chunks")
+}
+
+/// Returns chunks whose lease is over; after `max_lost` lost leases they are dead.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec<RescuedChunk>> {
+    sqlx::query_as(RESCUE_LOST).bind(max_lost).fetch_all(db).await.attempt("rescue lost chunks")
+}
+
+/// Returns chunks that were queued and never claimed: the broker may have lost them. Publishing again is harmless.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn rescue_queued(db: impl PgExecutor<'_>, requeue_after: Duration) -> DbResult<Vec<RescuedChunk>> {
+    sqlx::query_as(RESCUE_QUEUED).bind(secs(requeue_after)).fetch_all(db).await.attempt("rescue queued chunks")
+}
+
+/// Open chunks by tenant, tenants without any left out.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn count_open(db: impl PgExecutor<'_>) -> DbResult<Vec<OpenChunks>> {
+    sqlx::query_as::<_, (TenantId, i64, i64, i64)>(COUNT_OPEN)
+        .fetch_all(db)
+        .await
+        .map(|rows| {
+            rows.into_iter()
+                .map(|(tenant_id, pending, queued, running)| OpenChunks { tenant_id, pending, queued, running })
+                .collect()
+        })
+        .attempt("count the open chunks")
+}

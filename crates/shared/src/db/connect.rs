@@ -1,0 +1,133 @@
+//! Connections to the ledger and target, with errors that say which server and what to do.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::MIGRATOR;
+use crate::config::server_name;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
+const SERVICE_ROLE: &str = "etl_service";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the URL of {what} is not a PostgreSQL URL: write postgres://user:password@host:port/database")]
+    Url { what: &'static str },
+    #[error("cannot reach {what} at {server}: is it running, and may this machine connect to it?")]
+    Unreachable { what: &'static str, server: String, source: sqlx::Error },
+    #[error("{what} at {server} refused the connection ({sqlstate}): check user, password and database name")]
+    Refused { what: &'static str, server: String, sqlstate: String, source: sqlx::Error },
+    #[error("the database at {server} is not migrated: run `tidemark migrate`")]
+    NotMigrated { server: String },
+    #[error("the database at {server} has migrations that this build does not know: run a newer tidemark")]
+    TooNew { server: String },
+    #[error("the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>")]
+    Role { server: String, source: sqlx::Error },
+}
+
+/// Parses a URL without quoting it in the error.
+///
+/// # Errors
+/// When it is not a PostgreSQL URL.
+pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOptions, ConnectError> {
+    let text = url.expose_secret();
+    if !(text.starts_with("postgres://") || text.starts_with("postgresql://")) {
+        return Err(ConnectError::Url { what });
+    }
+    PgConnectOptions::from_str(text)
+        .map(ConnectOptions::disable_statement_logging)
+        .map_err(|_| ConnectError::Url { what })
+}
+
+/// One connection, to find out at once whether and why it cannot be had.
+///
+/// # Errors
+/// With the server's name, never its password.
+pub async fn probe(
+    options: &PgConnectOptions,
+    url: &SecretString,
+    what: &'static str,
+) -> Result<PgConnection, ConnectError> {
+    let server = server_name(url);
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
+    match attempt {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(source)) => Err(match source.as_database_error().and_then(|error| error.code()) {
+            // 57P03: starting up or shutting down; 53300: no connection left
+            Some(code) if code != "57P03" && code != "53300" => {
+                ConnectError::Refused { what, server, sqlstate: code.into_owned(), source }
+            }
+            _ => ConnectError::Unreachable { what, server, source },
+        }),
+        Err(_) => {
+            let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
+            Err(ConnectError::Unreachable { what, server, source })
+        }
+    }
+}
+
+/// The pool for ledger and target of one process. Every connection acts as `etl_service`, in UTC.
+///
+/// # Errors
+/// When the server cannot be reached, or the database is not migrated to exactly this build.
+pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Result<PgPool, ConnectError> {
+    let what = "the analytics database";
+    let options = options(url, what)?.application_name(&format!("tidemark {role}")).options([
+        ("TimeZone", "UTC"),
+        ("lock_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "15min"),
+    ]);
+    let mut connection = probe(&options, url, what).await?;
+    check_migrated(&mut connection, url).await?;
+    sqlx::query("SET ROLE etl_service")
+        .execute(&mut connection)
+        .await
+        .map_err(|source| ConnectError::Role { server: server_name(url), source })?;
+    // the probe has told all it can; a failing goodbye changes nothing
+    drop(connection.close().await);
+
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(Duration::from_secs(300))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query("SET ROLE etl_service").execute(connection).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// Versions that are applied, ascending; none when the table of migrations is missing.
+///
+/// # Errors
+/// When the query fails for another reason.
+pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version").fetch_all(connection).await
+}
+
+async fn check_migrated(connection: &mut PgConnection, url: &SecretString) -> Result<(), ConnectError> {
+    let server = server_name(url);
+    let applied = applied_migrations(connection)
+        .await
+        .map_err(|_| ConnectError::NotMigrated { server: server.clone() })?;
+    if MIGRATOR.iter().any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version)) {
+        return Err(ConnectError::NotMigrated { server });
+    }
+    if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
+        return Err(ConnectError::TooNew { server });
+    }
+    Ok(())
+}

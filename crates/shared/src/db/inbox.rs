@@ -1,0 +1,114 @@
+//! `inbox_tenant_mapping`.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+use crate::ids::TenantId;
+
+statements! {
+    ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
+              WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+    LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
+            FROM inbox_tenant_mapping WHERE $1::integer IS NULL OR tenant_id = $1 \
+            ORDER BY tenant_id, source, inbox_id";
+    OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
+              WHERE source = $1 AND inbox_id = ANY($2) ORDER BY inbox_id";
+    MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
+           SELECT $1, inbox_id, $2, inbox_name, channel_type \
+           FROM unnest($3::integer[], $4::text[], $5::text[]) AS new (inbox_id, inbox_name, channel_type) \
+           ON CONFLICT (source, inbox_id) DO UPDATE \
+           SET tenant_id = excluded.tenant_id, is_active = true, updated_at = now(), \
+               inbox_name = coalesce(excluded.inbox_name, inbox_tenant_mapping.inbox_name), \
+               channel_type = coalesce(excluded.channel_type, inbox_tenant_mapping.channel_type), \
+               backfilled_at = NULL \
+           WHERE inbox_tenant_mapping.tenant_id <> excluded.tenant_id OR NOT inbox_tenant_mapping.is_active";
+    MARK_BACKFILLED = "UPDATE inbox_tenant_mapping SET backfilled_at = now() \
+                       WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND backfilled_at IS NULL";
+}
+
+/// An inbox and its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct InboxMapping {
+    pub source: String,
+    pub inbox_id: i32,
+    pub tenant_id: TenantId,
+    pub inbox_name: Option<String>,
+    pub channel_type: Option<String>,
+    pub is_active: bool,
+    /// `None`: its history still has to be fetched.
+    pub backfilled_at: Option<DateTime<Utc>>,
+}
+
+/// An inbox as the source knows it; the texts are `None` when the source was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inbox {
+    pub id: i32,
+    pub name: Option<String>,
+    pub channel_type: Option<String>,
+}
+
+/// Ids of the tenant's active inboxes, ascending.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
+    sqlx::query_scalar(ACTIVE).bind(tenant).bind(source).fetch_all(db).await.attempt("list the tenant's inboxes")
+}
+
+/// Mappings of one tenant, or of all.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult<Vec<InboxMapping>> {
+    sqlx::query_as(LIST).bind(tenant).fetch_all(db).await.attempt("list the inboxes")
+}
+
+/// Which of these inboxes are mapped, and to whom.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn owners(db: impl PgExecutor<'_>, source: &str, inboxes: &[i32]) -> DbResult<Vec<(i32, TenantId)>> {
+    sqlx::query_as(OWNERS).bind(source).bind(inboxes).fetch_all(db).await.attempt("look the inboxes' tenants up")
+}
+
+/// Gives inboxes to a tenant, also those of another; returns how many changed hands.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn map(db: impl PgExecutor<'_>, source: &str, tenant: TenantId, inboxes: &[Inbox]) -> DbResult<u64> {
+    let ids: Vec<i32> = inboxes.iter().map(|inbox| inbox.id).collect();
+    let names: Vec<Option<&str>> = inboxes.iter().map(|inbox| inbox.name.as_deref()).collect();
+    let channels: Vec<Option<&str>> = inboxes.iter().map(|inbox| inbox.channel_type.as_deref()).collect();
+    sqlx::query(MAP)
+        .bind(source)
+        .bind(tenant)
+        .bind(ids)
+        .bind(names)
+        .bind(channels)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected())
+        .attempt("map the inboxes")
+}
+
+/// Notes that the history of these inboxes is in the target.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn mark_backfilled(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    source: &str,
+    inboxes: &[i32],
+) -> DbResult<()> {
+    sqlx::query(MARK_BACKFILLED)
+        .bind(tenant)
+        .bind(source)
+        .bind(inboxes)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("mark the inboxes as fetched")
+}

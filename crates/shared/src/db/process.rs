@@ -1,0 +1,75 @@
+//! `etl_process`: who is running.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+
+statements! {
+    BEAT = "INSERT INTO etl_process (instance, role, host, version, doing) VALUES ($1, $2, $3, $4, $5) \
+            ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
+    REMOVE = "DELETE FROM etl_process WHERE instance = $1";
+    // three missed heartbeats
+    LIST_LIVE = "SELECT instance, role, host, version, started_at, last_seen_at, doing FROM etl_process \
+                 WHERE last_seen_at > now() - interval '30 seconds' ORDER BY role, instance";
+    PRUNE = "DELETE FROM etl_process WHERE last_seen_at < now() - interval '1 day'";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Process {
+    pub instance: String,
+    pub role: String,
+    pub host: String,
+    pub version: String,
+    pub started_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub doing: Option<String>,
+}
+
+/// Says that this process is alive.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn beat(
+    db: impl PgExecutor<'_>,
+    instance: &str,
+    role: &str,
+    host: &str,
+    doing: Option<&str>,
+) -> DbResult<()> {
+    sqlx::query(BEAT)
+        .bind(instance)
+        .bind(role)
+        .bind(host)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(doing)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("say that this process is alive")
+}
+
+/// Takes a process that ends off the list.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
+    sqlx::query(REMOVE).bind(instance).execute(db).await.map(drop).attempt("take the process off the list")
+}
+
+/// Processes seen within the last three heartbeats.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
+    sqlx::query_as(LIST_LIVE).fetch_all(db).await.attempt("list the processes")
+}
+
+/// Forgets processes that vanished more than a day ago.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
+    sqlx::query(PRUNE).execute(db).await.map(drop).attempt("forget old processes")
+}

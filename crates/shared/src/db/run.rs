@@ -1,0 +1,374 @@
+//! `etl_control`: one row a run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgRow, PgTransaction};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor, Row};
+
+use super::{Attempt, DbResult, secs, statements};
+use crate::ids::{RunId, TenantId};
+use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
+
+statements! {
+    // a tenant without a watermark gets everything: its first sync is a full one
+    REQUEST = "INSERT INTO etl_control (tenant_id, type, triggered_by, reason, request, trace_id, traceparent, etl_version) \
+               SELECT $1, CASE WHEN $2 = 'incremental'::etl_run_type AND w.watermark IS NULL \
+                               THEN 'full'::etl_run_type ELSE $2 END, \
+                      $3, $4, $5, $6, $7, $8 \
+               FROM etl_watermark w WHERE w.tenant_id = $1 \
+               ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
+               RETURNING id";
+    FIND_OPEN = "SELECT id FROM etl_control \
+                 WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
+    CLAIM_REQUESTED = "UPDATE etl_control SET status = 'planning', planner = $1, \
+                              planning_until = now() + make_interval(secs => $2), started_at = coalesce(started_at, now()) \
+                       WHERE id = (SELECT r.id FROM etl_control r JOIN tenants t ON t.id = r.tenant_id \
+                                   WHERE r.finished_at IS NULL AND ($3::bigint[] IS NULL OR r.id = ANY($3)) \
+                                     AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
+                                     AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
+                                   ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) \
+                       RETURNING id, tenant_id, type, request, traceparent";
+    START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, mapping_version = $3, \
+                            watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8 \
+                     WHERE id = $1 AND status = 'planning' AND planner = $2";
+    INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
+                             watermark_start, watermark_end, signals, warnings, chunks_total, trace_id, traceparent, etl_version) \
+                      VALUES ($1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                      ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
+                      RETURNING id";
+    FAIL_PLANNING = "UPDATE etl_control SET status = 'failed', finished_at = now(), planning_until = NULL, error_message = $3 \
+                     WHERE id = $1 AND status = 'planning' AND planner = $2";
+    INSERT_FAILED = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, finished_at, error_message, \
+                            trace_id, traceparent, etl_version) \
+                     VALUES ($1, $2, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
+    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, traceparent FROM etl_control r \
+                     WHERE status = 'running' AND ($2::bigint[] IS NULL OR id = ANY($2)) \
+                       AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
+                                       AND c.status IN ('pending', 'queued', 'running')) \
+                     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+    CLOSE = "WITH total AS ( \
+                 SELECT count(*) FILTER (WHERE status = 'done') AS done, \
+                        count(*) FILTER (WHERE status = 'dead') AS dead, \
+                        count(*) FILTER (WHERE status = 'cancelled') AS cancelled, \
+                        coalesce(sum(extracted), 0)::bigint AS extracted, coalesce(sum(inserted), 0)::bigint AS inserted, \
+                        coalesce(sum(updated), 0)::bigint AS updated, coalesce(sum(unchanged), 0)::bigint AS unchanged, \
+                        coalesce(sum(stale), 0)::bigint AS stale, coalesce(sum(deleted), 0)::bigint AS deleted, \
+                        coalesce(sum(rejected), 0)::bigint AS rejected, \
+                        (array_agg(error ORDER BY seq) FILTER (WHERE status = 'dead'))[1] AS error \
+                 FROM etl_chunk WHERE run_id = $1) \
+             UPDATE etl_control SET finished_at = now(), \
+                    status = CASE WHEN total.dead > 0 OR total.cancelled > 0 THEN 'failed' \
+                                  WHEN total.rejected > 0 THEN 'partial' ELSE 'success' END::etl_run_status, \
+                    chunks_done = total.done, chunks_dead = total.dead, \
+                    records_extracted = total.extracted, records_inserted = total.inserted, \
+                    records_updated = total.updated, records_unchanged = total.unchanged, records_stale = total.stale, \
+                    records_deleted = total.deleted, records_rejected = total.rejected, \
+                    error_message = coalesce(total.error, error_message) \
+             FROM total WHERE id = $1 AND status = 'running' RETURNING status";
+    // totals of an open run are summed from its chunks, so that progress is seen before the end
+    REPORT = "SELECT r.id, r.tenant_id, r.type, r.status, r.watermark_start, r.watermark_end, r.signals, r.trace_id, \
+                     r.error_message, r.chunks_total, \
+                     (extract(epoch FROM coalesce(r.finished_at, now()) - r.requested_at) * 1000)::bigint AS duration_ms, \
+                     coalesce(c.done, r.chunks_done) AS chunks_done, coalesce(c.dead, r.chunks_dead) AS chunks_dead, \
+                     coalesce(c.extracted, r.records_extracted) AS extracted, coalesce(c.inserted, r.records_inserted) AS inserted, \
+                     coalesce(c.updated, r.records_updated) AS updated, coalesce(c.unchanged, r.records_unchanged) AS unchanged, \
+                     coalesce(c.stale, r.records_stale) AS stale, coalesce(c.deleted, r.records_deleted) AS deleted, \
+                     coalesce(c.rejected, r.records_rejected) AS rejected \
+              FROM etl_control r \
+              LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE status = 'done')::integer AS done, \
+                                   count(*) FILTER (WHERE status = 'dead')::integer AS dead, \
+                                   sum(extracted)::bigint AS extracted, sum(inserted)::bigint AS inserted, \
+                                   sum(updated)::bigint AS updated, sum(unchanged)::bigint AS unchanged, \
+                                   sum(stale)::bigint AS stale, sum(deleted)::bigint AS deleted, \
+                                   sum(rejected)::bigint AS rejected \
+                            FROM etl_chunk WHERE run_id = r.id) c ON r.finished_at IS NULL \
+              WHERE r.id = ANY($1) ORDER BY r.id";
+    LIST_IDS = "SELECT id FROM etl_control WHERE $1::integer IS NULL OR tenant_id = $1 ORDER BY id DESC LIMIT $2";
+}
+
+/// Who asks for a run, and why.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub tenant_id: TenantId,
+    pub run_type: RunType,
+    pub triggered_by: String,
+    pub reason: Option<String>,
+    pub request: RunRequest,
+    pub trace_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// The answer to a request for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    Created(RunId),
+    /// One was open already; nothing was written.
+    Open(RunId),
+}
+
+impl Requested {
+    #[must_use]
+    pub const fn run_id(self) -> RunId {
+        match self {
+            Self::Created(id) | Self::Open(id) => id,
+        }
+    }
+}
+
+/// A requested run that this producer may plan until its claim ends.
+#[derive(Debug, Clone, FromRow)]
+pub struct ClaimedRun {
+    pub id: RunId,
+    pub tenant_id: TenantId,
+    #[sqlx(rename = "type")]
+    pub run_type: RunType,
+    pub request: Json<RunRequest>,
+    pub traceparent: Option<String>,
+}
+
+/// What a plan writes on its run.
+#[derive(Debug, Clone)]
+pub struct PlanRecord {
+    pub mapping_version: i64,
+    pub watermark_start: Option<DateTime<Utc>>,
+    pub watermark_end: Option<DateTime<Utc>>,
+    pub signals: BTreeMap<String, i64>,
+    pub warnings: Vec<String>,
+    pub chunks_total: i32,
+}
+
+/// A run all of whose chunks are terminal, locked for closing.
+#[derive(Debug, Clone, FromRow)]
+pub struct CompleteRun {
+    pub id: RunId,
+    pub tenant_id: TenantId,
+    #[sqlx(rename = "type")]
+    pub run_type: RunType,
+    pub watermark_start: Option<DateTime<Utc>>,
+    pub watermark_end: Option<DateTime<Utc>>,
+    pub traceparent: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for RunReport {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            run_id: row.try_get("id")?,
+            tenant_id: row.try_get("tenant_id")?,
+            run_type: row.try_get("type")?,
+            status: row.try_get("status")?,
+            watermark_start: row.try_get("watermark_start")?,
+            watermark_end: row.try_get("watermark_end")?,
+            chunks: ChunkTotals {
+                total: row.try_get("chunks_total")?,
+                done: row.try_get("chunks_done")?,
+                dead: row.try_get("chunks_dead")?,
+            },
+            records: RecordTotals {
+                extracted: row.try_get("extracted")?,
+                inserted: row.try_get("inserted")?,
+                updated: row.try_get("updated")?,
+                unchanged: row.try_get("unchanged")?,
+                stale: row.try_get("stale")?,
+                deleted: row.try_get("deleted")?,
+                rejected: row.try_get("rejected")?,
+            },
+            signals: row.try_get::<Json<BTreeMap<String, i64>>, _>("signals")?.0,
+            duration_ms: row.try_get("duration_ms")?,
+            trace_id: row.try_get("trace_id")?,
+            error: row.try_get("error_message")?,
+        })
+    }
+}
+
+/// Asks for an incremental or full run, or finds the open one.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
+    // the open run may end between the two statements: then the insert has its turn again
+    loop {
+        let created: Option<RunId> = sqlx::query_scalar(REQUEST)
+            .bind(run.tenant_id)
+            .bind(run.run_type)
+            .bind(&run.triggered_by)
+            .bind(&run.reason)
+            .bind(Json(&run.request))
+            .bind(&run.trace_id)
+            .bind(&run.traceparent)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .fetch_optional(db)
+            .await
+            .attempt("request a run")?;
+        if let Some(id) = created {
+            return Ok(Requested::Created(id));
+        }
+        if let Some(id) = find_open(db, run.tenant_id).await? {
+            return Ok(Requested::Open(id));
+        }
+    }
+}
+
+/// The tenant's open incremental or full run.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find_open(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(FIND_OPEN).bind(tenant).fetch_optional(db).await.attempt("find the open run")
+}
+
+/// Claims one requested run for planning, also one whose planner has gone. `only` restricts it to these runs.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn claim_requested(
+    db: impl PgExecutor<'_>,
+    planner: &str,
+    hold: Duration,
+    only: Option<&[RunId]>,
+) -> DbResult<Option<ClaimedRun>> {
+    sqlx::query_as(CLAIM_REQUESTED)
+        .bind(planner)
+        .bind(secs(hold))
+        .bind(only)
+        .fetch_optional(db)
+        .await
+        .attempt("claim a requested run")
+}
+
+/// Moves a claimed run from planning to running; `false` when the claim was lost.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn start_planned(
+    tx: &mut PgTransaction<'_>,
+    id: RunId,
+    planner: &str,
+    plan: &PlanRecord,
+) -> DbResult<bool> {
+    sqlx::query(START_PLANNED)
+        .bind(id)
+        .bind(planner)
+        .bind(plan.mapping_version)
+        .bind(plan.watermark_start)
+        .bind(plan.watermark_end)
+        .bind(Json(&plan.signals))
+        .bind(Json(&plan.warnings))
+        .bind(plan.chunks_total)
+        .execute(&mut **tx)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("start the planned run")
+}
+
+/// Writes a scheduled run that is already planned; `None` when the tenant has got an open one meanwhile.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert_running(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    run_type: RunType,
+    plan: &PlanRecord,
+    trace_id: Option<&str>,
+    traceparent: Option<&str>,
+) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(INSERT_RUNNING)
+        .bind(tenant)
+        .bind(run_type)
+        .bind(plan.mapping_version)
+        .bind(plan.watermark_start)
+        .bind(plan.watermark_end)
+        .bind(Json(&plan.signals))
+        .bind(Json(&plan.warnings))
+        .bind(plan.chunks_total)
+        .bind(trace_id)
+        .bind(traceparent)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("insert the planned run")
+}
+
+/// Ends a claimed run whose plan failed; `false` when the claim was lost.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn fail_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<bool> {
+    sqlx::query(FAIL_PLANNING)
+        .bind(id)
+        .bind(planner)
+        .bind(error)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("fail the run")
+}
+
+/// Writes down that a scheduled plan failed, so that somebody sees it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert_failed(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    run_type: RunType,
+    error: &str,
+    trace_id: Option<&str>,
+    traceparent: Option<&str>,
+) -> DbResult<()> {
+    sqlx::query(INSERT_FAILED)
+        .bind(tenant)
+        .bind(run_type)
+        .bind(error)
+        .bind(trace_id)
+        .bind(traceparent)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("insert the failed run")
+}
+
+/// Locks runs all of whose chunks are terminal; those that another finalizer holds are left to it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn lock_complete(
+    tx: &mut PgTransaction<'_>,
+    limit: i64,
+    only: Option<&[RunId]>,
+) -> DbResult<Vec<CompleteRun>> {
+    sqlx::query_as(LOCK_COMPLETE)
+        .bind(limit)
+        .bind(only)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("find complete runs")
+}
+
+/// Closes a locked run with the totals of its chunks and says how it ended.
+///
+/// # Errors
+/// When the ledger does not answer, or the run is not running.
+pub async fn close(tx: &mut PgTransaction<'_>, id: RunId) -> DbResult<RunStatus> {
+    sqlx::query_scalar(CLOSE).bind(id).fetch_one(&mut **tx).await.attempt("close the run")
+}
+
+/// Reports of these runs, ascending by id.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<RunReport>> {
+    sqlx::query_as(REPORT).bind(ids).fetch_all(db).await.attempt("report the runs")
+}
+
+/// The newest runs, of one tenant or of all.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_ids(db: impl PgExecutor<'_>, tenant: Option<TenantId>, limit: i64) -> DbResult<Vec<RunId>> {
+    sqlx::query_scalar(LIST_IDS).bind(tenant).bind(limit).fetch_all(db).await.attempt("list the runs")
+}

@@ -1,0 +1,103 @@
+//! `tenants`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgExecutor, Row};
+
+use super::{Attempt, DbResult, secs, statements};
+use crate::ids::TenantId;
+use crate::tenant::{Tenant, TenantStatus};
+
+statements! {
+    FIND = "SELECT id, name, slug, status, source, account_id, timezone, \
+                   extract(epoch FROM sync_interval)::float8 AS sync_interval, \
+                   extract(epoch FROM lookback)::float8 AS lookback, \
+                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason \
+            FROM tenants WHERE id = $1 AND deleted_at IS NULL";
+    LIST = "SELECT id, name, slug, status, source, account_id, timezone, \
+                   extract(epoch FROM sync_interval)::float8 AS sync_interval, \
+                   extract(epoch FROM lookback)::float8 AS lookback, \
+                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason \
+            FROM tenants WHERE deleted_at IS NULL ORDER BY id";
+    INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
+                                   sync_interval) \
+              VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
+                      coalesce(make_interval(secs => $9), interval '5 minutes'))";
+    TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
+}
+
+/// A tenant to be added; what is `None` gets the ledger's default.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    pub id: TenantId,
+    pub name: String,
+    pub slug: String,
+    pub source: String,
+    pub account_id: Option<i32>,
+    pub timezone: String,
+    pub chunk_size: Option<i32>,
+    pub max_in_flight: Option<i32>,
+    pub sync_interval: Option<Duration>,
+}
+
+impl FromRow<'_, PgRow> for Tenant {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            slug: row.try_get("slug")?,
+            status: row.try_get::<TenantStatus, _>("status")?,
+            source: row.try_get("source")?,
+            account_id: row.try_get("account_id")?,
+            timezone: row.try_get("timezone")?,
+            sync_interval: Duration::from_secs_f64(row.try_get("sync_interval")?),
+            lookback: Duration::from_secs_f64(row.try_get("lookback")?),
+            chunk_size: row.try_get("chunk_size")?,
+            max_in_flight: row.try_get("max_in_flight")?,
+            mapping_version: row.try_get("mapping_version")?,
+            paused_at: row.try_get::<Option<DateTime<Utc>>, _>("paused_at")?,
+            pause_reason: row.try_get("pause_reason")?,
+        })
+    }
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tenant>> {
+    sqlx::query_as(FIND).bind(id).fetch_optional(db).await.attempt("find the tenant")
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
+    sqlx::query_as(LIST).fetch_all(db).await.attempt("list the tenants")
+}
+
+/// # Errors
+/// When the ledger does not answer, or a constraint of the table refuses the row (a taken id or slug).
+pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()> {
+    sqlx::query(INSERT)
+        .bind(tenant.id)
+        .bind(&tenant.name)
+        .bind(&tenant.slug)
+        .bind(&tenant.source)
+        .bind(tenant.account_id)
+        .bind(&tenant.timezone)
+        .bind(tenant.chunk_size)
+        .bind(tenant.max_in_flight)
+        .bind(tenant.sync_interval.map(secs))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("add the tenant")
+}
+
+/// Whether the server knows an IANA time zone: the live view asks it to compute with it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
+    sqlx::query_scalar(TIMEZONE_EXISTS).bind(name).fetch_one(db).await.attempt("look the time zone up")
+}

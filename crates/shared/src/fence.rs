@@ -1,0 +1,114 @@
+//! How far a watermark may go: the newest instant before which everything written is visible to the plan.
+//!
+//! Rows that are written before a plan and committed after it are the classic loss. A sample of the source takes its
+//! clock first and then `hi`, the highest transaction id known to be assigned. Whatever was written before the
+//! sample's clock belongs to a transaction `<= hi`; once a plan's snapshot shows that all of those have ended
+//! (`hi < xmin`), it sees all that was written before that clock.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// One look at a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FenceSample {
+    /// The source's clock, read before `hi`.
+    pub sampled_at: DateTime<Utc>,
+    /// Highest transaction id known to be assigned, 64 bits.
+    pub hi: i64,
+}
+
+/// The snapshot that a plan or a chunk reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceSnapshot {
+    /// Lowest transaction id still in progress.
+    pub xmin: i64,
+    /// One past the highest completed transaction id.
+    pub xmax: i64,
+    /// Transactions in progress below `xmax`.
+    pub in_progress: i32,
+    /// The source's clock when the transaction began.
+    pub clock: DateTime<Utc>,
+}
+
+/// Of two reads of a source, which is the older: compared field by field, the clock last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceVersion {
+    pub epoch: i32,
+    pub snapshot: SourceSnapshot,
+}
+
+/// The newest sample that the snapshot has overtaken, `None` while a transaction older than all of them is open.
+#[must_use]
+pub fn fence(samples: &[FenceSample], snapshot: &SourceSnapshot) -> Option<DateTime<Utc>> {
+    samples.iter().filter(|sample| sample.hi < snapshot.xmin).map(|sample| sample.sampled_at).max()
+}
+
+/// Where the watermark goes when a run with this plan has succeeded: never past the fence, never back.
+#[must_use]
+pub fn watermark_end(
+    start: Option<DateTime<Utc>>,
+    fence: Option<DateTime<Utc>>,
+    snapshot: &SourceSnapshot,
+    safety_lag: Duration,
+) -> Option<DateTime<Utc>> {
+    let reach = fence.map(|fence| fence.min(snapshot.clock - safety_lag));
+    reach.max(start)
+}
+
+/// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: ids wrap, and only the low half is shown in
+/// `pg_stat_activity` and `pg_prepared_xacts`.
+#[must_use]
+pub fn widen_xid(xid: u32, near: i64) -> i64 {
+    const SPAN: i64 = 1 << 32;
+    let candidate = (near & !(SPAN - 1)) | i64::from(xid);
+    if candidate - near > SPAN / 2 {
+        candidate - SPAN
+    } else if near - candidate > SPAN / 2 {
+        candidate + SPAN
+    } else {
+        candidate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).expect("in range")
+    }
+
+    fn snapshot(xmin: i64, second: i64) -> SourceSnapshot {
+        SourceSnapshot { xmin, xmax: xmin, in_progress: 0, clock: at(second) }
+    }
+
+    #[test]
+    fn an_open_transaction_holds_the_fence_at_the_last_sample_before_it() {
+        let samples = [
+            FenceSample { sampled_at: at(10), hi: 99 },
+            FenceSample { sampled_at: at(20), hi: 100 },
+            FenceSample { sampled_at: at(30), hi: 105 },
+        ];
+        assert_eq!(fence(&samples, &snapshot(100, 40)), Some(at(10)));
+        assert_eq!(fence(&samples, &snapshot(106, 40)), Some(at(30)));
+        assert_eq!(fence(&samples, &snapshot(99, 40)), None);
+    }
+
+    #[test]
+    fn the_watermark_waits_for_the_safety_lag_and_never_goes_back() {
+        let lag = Duration::from_secs(5);
+        assert_eq!(watermark_end(None, Some(at(38)), &snapshot(1, 40), lag), Some(at(35)));
+        assert_eq!(watermark_end(Some(at(36)), Some(at(38)), &snapshot(1, 40), lag), Some(at(36)));
+        assert_eq!(watermark_end(Some(at(20)), None, &snapshot(1, 40), lag), Some(at(20)));
+        assert_eq!(watermark_end(None, None, &snapshot(1, 40), lag), None);
+    }
+
+    #[test]
+    fn a_narrow_id_is_widened_across_the_wrap() {
+        let epoch = 7_i64 << 32;
+        assert_eq!(widen_xid(500, epoch + 400), epoch + 500);
+        assert_eq!(widen_xid(u32::MAX, epoch + 5), epoch - 1);
+        assert_eq!(widen_xid(3, epoch - 2), epoch + 3);
+    }
+}

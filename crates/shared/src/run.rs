@@ -1,0 +1,137 @@
+//! Runs: one planned pass for one tenant.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, TenantId};
+use crate::job::Lane;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "etl_run_type", rename_all = "lowercase")]
+pub enum RunType {
+    /// What changed since the watermark.
+    Incremental,
+    /// Everything; sets the watermark as of its plan.
+    Full,
+    /// A past part, as somebody asked; the watermark stays.
+    Resync,
+    /// History of newly mapped inboxes; the watermark stays.
+    Backfill,
+    /// What verification found; the watermark stays.
+    Repair,
+}
+
+impl RunType {
+    #[must_use]
+    pub const fn moves_watermark(self) -> bool {
+        matches!(self, Self::Incremental | Self::Full)
+    }
+
+    #[must_use]
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Incremental => Lane::Live,
+            Self::Full | Self::Resync | Self::Backfill | Self::Repair => Lane::Bulk,
+        }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incremental => "incremental",
+            Self::Full => "full",
+            Self::Resync => "resync",
+            Self::Backfill => "backfill",
+            Self::Repair => "repair",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "etl_run_status", rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Entered when somebody asks; left by a producer's claim.
+    Requested,
+    /// A producer reads the source; left by the transaction that writes the chunks.
+    Planning,
+    /// Chunks are out; left by the finalizer, or by a cancel.
+    Running,
+    /// Every chunk done, no row rejected.
+    Success,
+    /// Every chunk done, some rows rejected.
+    Partial,
+    /// The plan failed or a chunk is dead; the watermark stays.
+    Failed,
+    Cancelled,
+}
+
+impl RunStatus {
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Success | Self::Partial | Self::Failed | Self::Cancelled)
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What was asked for beyond the run's type (`etl_control.request`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// Keys a chunk, instead of the tenant's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_size: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ChunkTotals {
+    pub total: i32,
+    pub done: i32,
+    pub dead: i32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RecordTotals {
+    pub extracted: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub stale: i64,
+    pub deleted: i64,
+    pub rejected: i64,
+}
+
+/// A run as commands print it; the field names are a contract with scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunReport {
+    pub run_id: RunId,
+    pub tenant_id: TenantId,
+    #[serde(rename = "type")]
+    pub run_type: RunType,
+    pub status: RunStatus,
+    pub watermark_start: Option<DateTime<Utc>>,
+    pub watermark_end: Option<DateTime<Utc>>,
+    pub chunks: ChunkTotals,
+    pub records: RecordTotals,
+    /// Hits of each change signal.
+    pub signals: BTreeMap<String, i64>,
+    /// From the request to the end, or to now; milliseconds.
+    pub duration_ms: i64,
+    pub trace_id: Option<String>,
+    pub error: Option<String>,
+}

@@ -1,0 +1,134 @@
+//! Sessions on the source databases. The source is a guest's house: read-only, bounded in number and time.
+
+pub mod catalog;
+pub mod fence;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgPool, PgPoolOptions};
+
+pub use self::session::SourceTx;
+use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
+use crate::db::connect::{self, ConnectError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{attempted} on source `{name}` at {server}")]
+    Query { attempted: &'static str, name: String, server: String, source: sqlx::Error },
+    #[error("source `{name}` at {server} lacks what is read from it: {}", missing.join(", "))]
+    Schema { name: String, server: String, missing: Vec<String> },
+    #[error(
+        "source `{name}` at {server} went back in time (its transaction ids were at {known}, now at {seen}): \
+         it was restored or swapped; nothing is taken from it"
+    )]
+    WentBack { name: String, server: String, known: i64, seen: i64 },
+}
+
+/// One configured source with its connections. They are made when first used.
+#[derive(Debug)]
+pub struct Source {
+    name: String,
+    server: String,
+    mode: SourceMode,
+    max_in_flight: i32,
+    pool: PgPool,
+}
+
+impl Source {
+    fn new(name: &str, settings: &SourceSettings, role: &str) -> Result<Option<Self>, ConnectError> {
+        let Some(url) = &settings.url else { return Ok(None) };
+        let statement_timeout = format!("{}ms", settings.statement_timeout.as_millis());
+        let options = connect::options(url, "the source")?.application_name(&format!("tidemark {role}")).options([
+            ("TimeZone", "UTC"),
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", statement_timeout.as_str()),
+            ("lock_timeout", "10s"),
+            // a worker that hangs holds the source's snapshot no longer than this
+            ("idle_in_transaction_session_timeout", "5min"),
+            // the plans of large views would be compiled again for every chunk
+            ("jit", "off"),
+        ]);
+        Ok(Some(Self {
+            name: name.to_owned(),
+            server: server_name(url),
+            mode: settings.mode,
+            max_in_flight: settings.max_in_flight,
+            pool: PgPoolOptions::new()
+                .max_connections(settings.max_connections)
+                .acquire_timeout(Duration::from_secs(30))
+                .idle_timeout(Duration::from_secs(60))
+                .connect_lazy_with(options),
+        }))
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Host, port and database, for people.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    #[must_use]
+    pub const fn mode(&self) -> SourceMode {
+        self.mode
+    }
+
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Adds to an error of the driver what was attempted, and where.
+    pub fn query_error(&self, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> SourceError + '_ {
+        move |source| SourceError::Query { attempted, name: self.name.clone(), server: self.server.clone(), source }
+    }
+}
+
+/// The configured sources, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    by_name: BTreeMap<String, Arc<Source>>,
+}
+
+impl Sources {
+    /// Reads the settings; connects to nothing yet. `role` becomes part of the sessions' `application_name`.
+    ///
+    /// # Errors
+    /// When a URL is not one of PostgreSQL.
+    pub fn new(settings: &Settings, role: &str) -> Result<Self, ConnectError> {
+        let mut by_name = BTreeMap::new();
+        for (name, source) in &settings.sources {
+            if let Some(source) = Source::new(name, source, role)? {
+                by_name.insert(name.clone(), Arc::new(source));
+            }
+        }
+        Ok(Self { by_name })
+    }
+
+    /// # Errors
+    /// When no source of that name is configured.
+    pub fn get(&self, name: &str) -> Result<&Arc<Source>, ConfigError> {
+        self.by_name.get(name).ok_or_else(|| ConfigError::UnknownSource(name.to_owned()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.by_name.values()
+    }
+
+    /// Each source's name and how many chunks of it may be under way.
+    #[must_use]
+    pub fn limits(&self) -> Vec<(String, i32)> {
+        self.by_name.values().map(|source| (source.name.clone(), source.max_in_flight)).collect()
+    }
+}

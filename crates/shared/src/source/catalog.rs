@@ -1,0 +1,82 @@
+//! What a source offers: its tables and columns, its inboxes.
+
+use sqlx::PgConnection;
+
+use super::{Source, SourceError};
+use crate::db::inbox::Inbox;
+
+/// Every table and column that is read in `tables` mode.
+pub const TABLES: [(&str, &[&str]); 8] = [
+    (
+        "conversations",
+        &[
+            "id", "account_id", "inbox_id", "status", "assignee_id", "created_at", "updated_at", "contact_id",
+            "display_id", "contact_last_seen_at", "agent_last_seen_at", "assignee_last_seen_at",
+            "first_reply_created_at", "snoozed_until", "last_activity_at", "waiting_since", "custom_attributes",
+            "uuid", "team_id", "campaign_id", "priority", "cached_label_list",
+        ],
+    ),
+    (
+        "messages",
+        &[
+            "id", "content", "inbox_id", "conversation_id", "message_type", "created_at", "updated_at", "private",
+            "status", "source_id", "content_type", "sender_type", "sender_id", "sentiment",
+        ],
+    ),
+    ("contacts", &["id", "name", "email", "phone_number", "identifier", "updated_at"]),
+    ("inboxes", &["id", "name", "channel_type", "timezone", "account_id"]),
+    ("accounts", &["id", "name"]),
+    ("users", &["id", "name", "email"]),
+    ("teams", &["id", "name"]),
+    (
+        "csat_survey_responses",
+        &["id", "conversation_id", "rating", "feedback_message", "created_at", "updated_at"],
+    ),
+];
+
+impl Source {
+    /// Checks that every table and column that is read exists and may be read; names all that is missing at once.
+    ///
+    /// # Errors
+    /// When something is missing, or the source does not answer.
+    pub async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
+        let (tables, columns): (Vec<&str>, Vec<&str>) =
+            TABLES.iter().flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column))).unzip();
+        let missing: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT CASE WHEN to_regclass(quote_ident(w.table_name)) IS NULL \
+                                  THEN format('table %s', w.table_name) \
+                                  WHEN a.attname IS NULL THEN format('column %s.%s', w.table_name, w.column_name) \
+                                  ELSE format('the right to SELECT %s', w.table_name) END \
+             FROM unnest($1::text[], $2::text[]) AS w (table_name, column_name) \
+             LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) \
+                                     AND a.attname = w.column_name AND NOT a.attisdropped \
+             WHERE a.attname IS NULL OR NOT has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY 1",
+        )
+        .bind(tables)
+        .bind(columns)
+        .fetch_all(connection)
+        .await
+        .map_err(self.query_error("look its tables up"))?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(SourceError::Schema { name: self.name().to_owned(), server: self.server().to_owned(), missing })
+    }
+
+    /// The inboxes of a Chatwoot account, or those with these ids.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn inboxes(&self, account: Option<i32>, ids: Option<&[i32]>) -> Result<Vec<Inbox>, SourceError> {
+        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT id, name::text, channel_type::text FROM inboxes \
+             WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id",
+        )
+        .bind(account)
+        .bind(ids)
+        .fetch_all(self.pool())
+        .await
+        .map_err(self.query_error("list its inboxes"))?;
+        Ok(rows.into_iter().map(|(id, name, channel_type)| Inbox { id, name, channel_type }).collect())
+    }
+}

@@ -1,0 +1,42 @@
+//! Sampling a source's transactions. See [`crate::fence`] for what a sample means.
+
+use chrono::{DateTime, Utc};
+
+use super::{Source, SourceError};
+use crate::fence::{FenceSample, widen_xid};
+
+/// A sample, and the source's `xmax` at that moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation {
+    pub sample: FenceSample,
+    pub xmax: i64,
+}
+
+impl Source {
+    /// Takes a sample: the clock first, then the ids. Not inside a transaction, whose view of
+    /// `pg_stat_activity` would be frozen.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn observe(&self) -> Result<Observation, SourceError> {
+        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let sampled_at: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(self.query_error("read the clock"))?;
+        let (xmax, open): (i64, Vec<i64>) = sqlx::query_as(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, \
+                    ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
+                          UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts)",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(self.query_error("read the open transactions"))?;
+        let hi = open
+            .into_iter()
+            .filter_map(|xid| u32::try_from(xid).ok())
+            .map(|xid| widen_xid(xid, xmax))
+            .fold(xmax - 1, i64::max);
+        Ok(Observation { sample: FenceSample { sampled_at, hi }, xmax })
+    }
+}

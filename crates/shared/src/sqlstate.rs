@@ -1,0 +1,76 @@
+//! What kind of failure an error of PostgreSQL is: by its SQLSTATE, never by its text.
+
+/// What may help against a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The server or the network: the same again may pass.
+    Transient,
+    /// A statement ran out of its time: less at once may pass.
+    Timeout,
+    /// A value: without the row it passes.
+    Data,
+    /// Rights, names, settings: nothing passes until somebody mends it.
+    Configuration,
+}
+
+/// Classifies a five-character SQLSTATE.
+#[must_use]
+pub fn classify(code: &str) -> FailureKind {
+    match code {
+        // query_canceled: statement_timeout, unless it was our own cancel
+        "57014" => FailureKind::Timeout,
+        // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is a value's fault
+        "54001" | "54011" | "54023" => FailureKind::Configuration,
+        _ => match code.get(..2) {
+            Some("21" | "22" | "23" | "54") => FailureKind::Data,
+            // authorization, catalog and schema names, syntax and access rule, RLS (42501 is in 42)
+            Some("0A" | "28" | "3D" | "3F" | "42" | "44") => FailureKind::Configuration,
+            _ => FailureKind::Transient,
+        },
+    }
+}
+
+/// Classifies an error of the driver.
+#[must_use]
+pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
+    match error {
+        sqlx::Error::Database(error) => error.code().map_or(FailureKind::Transient, |code| classify(&code)),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => FailureKind::Data,
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::TypeNotFound { .. } => FailureKind::Configuration,
+        _ => FailureKind::Transient,
+    }
+}
+
+/// The SQLSTATE of an error, when a server gave it.
+#[must_use]
+pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_decide_and_single_codes_override_them() {
+        for (code, kind) in [
+            ("22P02", FailureKind::Data),
+            ("23514", FailureKind::Data),
+            ("21000", FailureKind::Data),
+            ("54000", FailureKind::Data),
+            ("42501", FailureKind::Configuration),
+            ("42P01", FailureKind::Configuration),
+            ("57014", FailureKind::Timeout),
+            ("40001", FailureKind::Transient),
+            ("57P01", FailureKind::Transient),
+            ("08006", FailureKind::Transient),
+            ("", FailureKind::Transient),
+        ] {
+            assert_eq!(classify(code), kind, "{code}");
+        }
+    }
+}

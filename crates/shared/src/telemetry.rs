@@ -1,0 +1,149 @@
+//! Logs on stderr, spans over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and the trace context that crosses
+//! processes on chunk rows and in message headers.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::job::TraceContext;
+
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("the OTLP exporter cannot be built from the OTEL_… variables")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("a log subscriber is installed already")]
+    Subscriber(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// How a process logs when `RUST_LOG` does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// A process that runs for long: one line per outcome.
+    Daemon,
+    /// A command: its answer is on stdout, so only what needs attention is logged.
+    Command,
+}
+
+/// Keeps the exporter alive; [`Self::shutdown`] flushes it.
+#[derive(Debug)]
+pub struct Telemetry {
+    provider: SdkTracerProvider,
+}
+
+impl Telemetry {
+    /// Installs logs and spans for this process. Must be called inside the runtime, which the exporter uses.
+    ///
+    /// # Errors
+    /// When the exporter's settings are wrong.
+    pub fn init(role: &str, instance: &str, verbosity: Verbosity) -> Result<Self, TelemetryError> {
+        let mut builder = SdkTracerProvider::builder().with_resource(
+            Resource::builder()
+                .with_service_name(format!("tidemark-{role}"))
+                .with_attributes([
+                    KeyValue::new("service.namespace", "tidemark"),
+                    KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                    KeyValue::new("service.instance.id", instance.to_owned()),
+                ])
+                .build(),
+        );
+        if exports() {
+            let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
+            // the default of 2048 drops spans of a burst of small chunks
+            let batch = BatchConfigBuilder::default().with_max_queue_size(8192).build();
+            builder = builder
+                .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
+        }
+        let provider = builder.build();
+        global::set_text_map_propagator(TraceContextPropagator::new());
+
+        let level = match verbosity {
+            Verbosity::Daemon => "info",
+            Verbosity::Command => "warn",
+        };
+        let filter = EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=off,async_rs=off,sqlx::query=off")));
+        let pretty = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
+        let logs = if pretty {
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact().boxed()
+        } else {
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().boxed()
+        };
+        // a filter of its own: our spans only, else the exporter's own calls would be traced without end
+        let spans = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("tidemark"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(EnvFilter::new(
+                "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info",
+            ));
+        tracing_subscriber::registry().with(spans).with(logs.with_filter(filter)).try_init()?;
+        Ok(Self { provider })
+    }
+
+    /// Sends what is still buffered, for at most five seconds.
+    pub async fn shutdown(self) {
+        // blocks its thread: on the runtime's own it would wait for itself
+        let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::debug!("some spans were not exported");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "OTEL_… variables belong to OpenTelemetry, not to our settings")]
+fn exports() -> bool {
+    let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+        && !std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// The context of a span, as text.
+#[must_use]
+pub fn context_of(span: &Span) -> TraceContext {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
+    TraceContext {
+        traceparent: carrier.remove("traceparent"),
+        tracestate: carrier.remove("tracestate").filter(|state| !state.is_empty()),
+    }
+}
+
+/// Makes a span a child of a context that came from elsewhere; must be called before the span is entered.
+pub fn set_parent(span: &Span, context: &TraceContext) {
+    let mut carrier = HashMap::new();
+    if let Some(traceparent) = &context.traceparent {
+        carrier.insert("traceparent".to_owned(), traceparent.clone());
+    }
+    if let Some(tracestate) = &context.tracestate {
+        carrier.insert("tracestate".to_owned(), tracestate.clone());
+    }
+    if carrier.is_empty() {
+        return;
+    }
+    if let Err(error) = span.set_parent(TraceContextPropagator::new().extract(&carrier)) {
+        tracing::debug!(error = %error, "span has no parent");
+    }
+}
+
+/// The trace that a span belongs to, 32 hex digits; `None` when tracing is off.
+#[must_use]
+pub fn trace_id(span: &Span) -> Option<String> {
+    let context = span.context();
+    let span_context = context.span().span_context().clone();
+    span_context.is_valid().then(|| span_context.trace_id().to_string())
+}

@@ -1,0 +1,66 @@
+//! A tenant: whose conversations are kept in step, from which source, and how eagerly.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::ids::TenantId;
+
+/// Smallest and largest number of keys a chunk may hold; the ledger checks the same bounds.
+pub const CHUNK_SIZE_MIN: i32 = 1;
+pub const CHUNK_SIZE_MAX: i32 = 50_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "tenant_status", rename_all = "lowercase")]
+pub enum TenantStatus {
+    Active,
+    /// Not scheduled; runs that somebody asks for are refused.
+    Suspended,
+    Cancelled,
+    /// As active.
+    Trial,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub name: String,
+    pub slug: String,
+    pub status: TenantStatus,
+    /// Name of a configured source.
+    pub source: String,
+    /// Chatwoot account, when known.
+    pub account_id: Option<i32>,
+    /// IANA name; the calendar columns are local to it.
+    pub timezone: String,
+    #[serde(with = "humantime_text")]
+    pub sync_interval: Duration,
+    /// How far before the watermark a plan looks again: timestamps fixed long before the write.
+    #[serde(with = "humantime_text")]
+    pub lookback: Duration,
+    /// Keys a chunk.
+    pub chunk_size: i32,
+    /// Chunks of this tenant that may be queued or running at once.
+    pub max_in_flight: i32,
+    pub mapping_version: i64,
+    pub paused_at: Option<DateTime<Utc>>,
+    pub pause_reason: Option<String>,
+}
+
+impl Tenant {
+    /// Whether new work may be planned for this tenant.
+    #[must_use]
+    pub const fn may_run(&self) -> bool {
+        self.paused_at.is_none() && matches!(self.status, TenantStatus::Active | TenantStatus::Trial)
+    }
+}
+
+mod humantime_text {
+    use std::time::Duration;
+
+    pub fn serialize<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*value))
+    }
+}

@@ -1,0 +1,1 @@
+DROP FUNCTION app_current_tenant_id();

@@ -1,0 +1,1 @@
+DROP VIEW conversations_analytics_live;
