@@ -24,7 +24,7 @@ macro_rules! statements {
 pub(crate) use statements;
 
 /// Every control statement with its name: a test prepares them all against a migrated database.
-pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         chunk::STATEMENTS,
         fence::STATEMENTS,

@@ -11,6 +11,7 @@ pub mod fence;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
+pub mod report;
 pub mod retry;
 pub mod run;
 pub mod source;

@@ -96,6 +96,9 @@ pub struct RunRequest {
     /// Keys a chunk, instead of the tenant's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_size: Option<i32>,
+    /// Marks rows deleted even when suspiciously many are gone from the source at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_mass_delete: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

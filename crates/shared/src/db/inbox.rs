@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
-use crate::ids::TenantId;
+use crate::ids::{RunId, TenantId};
 
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
@@ -24,8 +24,10 @@ statements! {
                channel_type = coalesce(excluded.channel_type, inbox_tenant_mapping.channel_type), \
                backfilled_at = NULL \
            WHERE inbox_tenant_mapping.tenant_id <> excluded.tenant_id OR NOT inbox_tenant_mapping.is_active";
-    MARK_BACKFILLED = "UPDATE inbox_tenant_mapping SET backfilled_at = now() \
-                       WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND backfilled_at IS NULL";
+    // inboxes mapped after the run's plan began may not be in it
+    MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
+                       WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
+                         AND m.updated_at < r.started_at";
 }
 
 /// An inbox and its tenant.
@@ -93,22 +95,10 @@ pub async fn map(db: impl PgExecutor<'_>, source: &str, tenant: TenantId, inboxe
         .attempt("map the inboxes")
 }
 
-/// Notes that the history of these inboxes is in the target.
+/// Notes that a full run has brought the history of its tenant's inboxes.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn mark_backfilled(
-    db: impl PgExecutor<'_>,
-    tenant: TenantId,
-    source: &str,
-    inboxes: &[i32],
-) -> DbResult<()> {
-    sqlx::query(MARK_BACKFILLED)
-        .bind(tenant)
-        .bind(source)
-        .bind(inboxes)
-        .execute(db)
-        .await
-        .map(drop)
-        .attempt("mark the inboxes as fetched")
+pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(MARK_BACKFILLED).bind(run).execute(db).await.map(drop).attempt("mark the inboxes as fetched")
 }

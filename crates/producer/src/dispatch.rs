@@ -1,0 +1,128 @@
+//! From the ledger into the queue: short queues, fair to every tenant, and nothing lost in between.
+//!
+//! A chunk is marked queued and committed before it is published (the other way round a fast worker sees the message
+//! before the row). A crash in between leaves it queued and unpublished, which rescue returns to pending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tidemark_shared::broker::{Outgoing, Published, Queue, QueueError};
+use tidemark_shared::db::chunk::{DispatchLimits, DispatchedChunk};
+use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::ids::{ChunkId, RunId};
+use tidemark_shared::job::{Job, TraceContext};
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+
+use crate::wake::{Wakes, pause};
+
+/// Pause before a chunk that the broker did not take is tried again.
+const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+    #[error("publish chunks")]
+    Queue(#[source] QueueError),
+    #[error("{0} of the published chunks were not taken by the broker: its queues are missing or refuse")]
+    NotTaken(usize),
+}
+
+/// The dispatch loop.
+pub struct Dispatcher {
+    db: PgPool,
+    queue: Arc<dyn Queue>,
+    limits: DispatchLimits,
+    tick: Duration,
+    wakes: Wakes,
+    only: Option<Vec<RunId>>,
+}
+
+impl Dispatcher {
+    /// `only` restricts it to these runs (`--local`).
+    #[must_use]
+    pub fn new(
+        db: PgPool,
+        queue: Arc<dyn Queue>,
+        limits: DispatchLimits,
+        tick: Duration,
+        wakes: Wakes,
+        only: Option<Vec<RunId>>,
+    ) -> Self {
+        Self { db, queue, limits, tick, wakes, only }
+    }
+
+    pub async fn run(self, lifecycle: Lifecycle) {
+        let mut failing = false;
+        loop {
+            match self.tick().await {
+                Ok(_) => {
+                    if failing {
+                        tracing::info!("dispatching again");
+                    }
+                    failing = false;
+                }
+                Err(error) => {
+                    // once per outage, not once per tick
+                    if !failing {
+                        tracing::warn!(error = %report(&error), "chunks not dispatched, they stay pending");
+                    }
+                    failing = true;
+                }
+            }
+            if !pause(&self.wakes.dispatch, self.tick, &lifecycle).await {
+                return;
+            }
+        }
+    }
+
+    /// Publishes what is due and has room; returns how many chunks the broker took.
+    async fn tick(&self) -> Result<usize, DispatchError> {
+        let mut tx = self.db.begin().await.attempt("begin a transaction")?;
+        let due = db::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
+        tx.commit().await.attempt("mark chunks queued")?;
+        // another dispatcher is at it: it takes what there is
+        let Some(due) = due else { return Ok(0) };
+        if due.is_empty() {
+            return Ok(0);
+        }
+        self.publish(&due).await
+    }
+
+    async fn publish(&self, due: &[DispatchedChunk]) -> Result<usize, DispatchError> {
+        let jobs: Vec<Outgoing> = due.iter().map(outgoing).collect();
+        let outcome = match self.queue.publish_jobs(&jobs).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // nothing is known of any of them; publishing again is harmless
+                let all: Vec<ChunkId> = due.iter().map(DispatchedChunk::id).collect();
+                db::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
+                return Err(DispatchError::Queue(error));
+            }
+        };
+        let (taken, refused): (Vec<_>, Vec<_>) =
+            due.iter().zip(outcome).partition(|(_, published)| *published == Published::Confirmed);
+        let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        db::chunk::mark_published(&self.db, &taken).await?;
+        tracing::debug!(chunks = taken.len(), "chunks published");
+        if refused.is_empty() {
+            return Ok(taken.len());
+        }
+        let refused: Vec<ChunkId> = refused.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        db::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
+        Err(DispatchError::NotTaken(refused.len()))
+    }
+}
+
+fn outgoing(chunk: &DispatchedChunk) -> Outgoing {
+    Outgoing {
+        job: Job::new(chunk.id(), chunk.tenant_id, chunk.attempt),
+        lane: chunk.lane,
+        context: TraceContext {
+            traceparent: chunk.traceparent.clone(),
+            tracestate: chunk.tracestate.clone(),
+        },
+    }
+}

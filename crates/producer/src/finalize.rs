@@ -1,0 +1,104 @@
+//! Closes runs all of whose chunks are terminal, and advances the watermarks of those that succeeded. A query, not a
+//! counter: it may run anywhere, any number of times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use sqlx::PgPool;
+use sqlx::postgres::PgTransaction;
+use tidemark_shared::broker::{Handler, Queue, Settle};
+use tidemark_shared::db::run::CompleteRun;
+use tidemark_shared::db::watermark::Mover;
+use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::ids::RunId;
+use tidemark_shared::job::{ChunkEvent, TraceContext};
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+use tidemark_shared::run::{RunStatus, RunType};
+use tidemark_shared::telemetry;
+use tracing::Instrument;
+
+use crate::wake::{Wakes, pause};
+
+/// Runs closed in one transaction.
+const RUNS_AT_ONCE: i64 = 20;
+/// Events wake the finalizer and carry nothing: many may be taken at once.
+const EVENT_PREFETCH: u16 = 100;
+
+/// The finalizing loop.
+#[derive(Debug)]
+pub struct Finalizer {
+    db: PgPool,
+    tick: Duration,
+    wakes: Wakes,
+    only: Option<Vec<RunId>>,
+}
+
+impl Finalizer {
+    /// `only` restricts it to these runs (`--local`).
+    #[must_use]
+    pub const fn new(db: PgPool, tick: Duration, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
+        Self { db, tick, wakes, only }
+    }
+
+    pub async fn run(self, lifecycle: Lifecycle) {
+        loop {
+            match self.tick().await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => tracing::warn!(error = %report(&error), "runs not finalized"),
+            }
+            if !pause(&self.wakes.finalize, self.tick, &lifecycle).await {
+                return;
+            }
+        }
+    }
+
+    /// Closes complete runs; returns how many.
+    async fn tick(&self) -> Result<usize, DbError> {
+        let mut tx = self.db.begin().await.attempt("begin a transaction")?;
+        let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref()).await?;
+        for run in &complete {
+            let span = tracing::info_span!("finalize", tenant.id = %run.tenant_id, run.id = %run.id);
+            telemetry::set_parent(
+                &span,
+                &TraceContext { traceparent: run.traceparent.clone(), tracestate: None },
+            );
+            close(&mut tx, run).instrument(span).await?;
+        }
+        tx.commit().await.attempt("close the runs")?;
+        Ok(complete.len())
+    }
+}
+
+async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbError> {
+    let status = db::run::close(tx, run.id).await?;
+    tracing::info!(status = status.as_str(), "run finished");
+    if !run.run_type.moves_watermark() {
+        return Ok(());
+    }
+    if !matches!(status, RunStatus::Success | RunStatus::Partial) {
+        return db::watermark::failed(&mut **tx, run.tenant_id).await;
+    }
+    if let Some(end) = run.watermark_end
+        && run.watermark_start != Some(end)
+        && !db::watermark::advance(tx, run.tenant_id, run.watermark_start, end, Mover::Run(run.id)).await?
+    {
+        tracing::warn!("watermark not advanced: it was moved while the run was under way");
+    }
+    if run.run_type == RunType::Full {
+        db::inbox::mark_backfilled(&mut **tx, run.id).await?;
+    }
+    db::watermark::succeeded(&mut **tx, run.tenant_id).await
+}
+
+/// Wakes finalizer and dispatcher whenever a chunk has ended somewhere in the fleet.
+pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, lifecycle: Lifecycle) {
+    let handler: Handler<ChunkEvent> = Arc::new(move |_| {
+        wakes.finalize.notify_one();
+        wakes.dispatch.notify_one();
+        async { Settle::Ack }.boxed()
+    });
+    queue.consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler).await;
+}

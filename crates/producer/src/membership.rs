@@ -1,0 +1,77 @@
+//! Which conversations only one side has. Nothing on a conversation tells that it was deleted, or moved into or out of
+//! the tenant's inboxes: so every plan compares counts and digests of the ids, and the ids where those differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemark_shared::db::target::Bucket;
+
+use crate::signals::SourceBucket;
+
+/// Buckets in which source and target hold different conversations.
+pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> Vec<i64> {
+    let source: BTreeMap<i64, (i64, &str)> =
+        source.iter().map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str()))).collect();
+    let target: BTreeMap<i64, (i64, &str)> =
+        target.iter().map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str()))).collect();
+    let all: BTreeSet<i64> = source.keys().chain(target.keys()).copied().collect();
+    all.into_iter().filter(|bucket| source.get(bucket) != target.get(bucket)).collect()
+}
+
+/// Conversations that one side has and the other has not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Only in the source: to be fetched.
+    pub missing: Vec<i64>,
+    /// Only in the target: to be marked deleted.
+    pub gone: Vec<i64>,
+}
+
+pub(crate) fn difference(source: &[i64], target: &[i64]) -> Difference {
+    let (source, target): (BTreeSet<i64>, BTreeSet<i64>) =
+        (source.iter().copied().collect(), target.iter().copied().collect());
+    Difference {
+        missing: source.difference(&target).copied().collect(),
+        gone: target.difference(&source).copied().collect(),
+    }
+}
+
+/// Whether so many rows gone at once look like a mistake at the source rather than like deletions.
+pub(crate) fn is_mass_delete(gone: usize, live: i64) -> bool {
+    const ROWS: usize = 50;
+    const PERCENT: i64 = 5;
+    gone > ROWS && i64::try_from(gone).is_ok_and(|gone| gone * 100 > live * PERCENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(bucket: i64, count: i64, digest: &str) -> SourceBucket {
+        SourceBucket { bucket, count, digest: digest.into(), last: 0, changed: Vec::new() }
+    }
+
+    fn target(bucket: i64, count: i64, digest: &str) -> Bucket {
+        Bucket { bucket, count, digest: digest.into(), last: 0 }
+    }
+
+    #[test]
+    fn a_bucket_differs_by_count_by_digest_and_by_being_on_one_side_only() {
+        let source = [source(0, 3, "10"), source(1, 2, "7"), source(2, 1, "4")];
+        let target = [target(0, 3, "10"), target(1, 2, "8"), target(3, 1, "9")];
+        assert_eq!(differing_buckets(&source, &target), [1, 2, 3]);
+    }
+
+    #[test]
+    fn ids_on_one_side_are_missing_or_gone() {
+        let found = difference(&[1, 2, 5], &[2, 3, 5, 9]);
+        assert_eq!(found, Difference { missing: vec![1], gone: vec![3, 9] });
+    }
+
+    #[test]
+    fn a_mass_delete_is_both_many_and_a_large_part() {
+        assert!(!is_mass_delete(50, 60), "few");
+        assert!(!is_mass_delete(51, 2_000), "a small part");
+        assert!(is_mass_delete(51, 1_000));
+        assert!(is_mass_delete(1_000, 1_000), "everything");
+    }
+}

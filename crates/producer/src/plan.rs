@@ -1,0 +1,177 @@
+//! Planning: which keys a run has to take, in which chunks, and where its watermark would go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
+use tidemark_shared::config::{ConfigError, ProducerSettings, SourceMode};
+use tidemark_shared::db::run::PlanRecord;
+use tidemark_shared::db::target::Bucket;
+use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::fence::{fence, watermark_end};
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
+use tidemark_shared::tenant::Tenant;
+
+use crate::membership::{Difference, difference, differing_buckets, is_mass_delete};
+use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`")]
+    NoInboxes(tidemark_shared::ids::TenantId, String),
+    #[error(
+        "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
+         if that is right, run `tidemark sync --tenant {tenant} --allow-mass-delete`"
+    )]
+    MassDelete { tenant: tidemark_shared::ids::TenantId, gone: usize, live: i64 },
+    #[error("source `{0}` is read through a view, which this build cannot do")]
+    ViewMode(String),
+}
+
+/// A plan, not yet written.
+#[derive(Debug)]
+pub struct Plan {
+    /// What was asked for, or `Full` for a tenant that has no watermark.
+    pub run_type: RunType,
+    pub chunks: Vec<PlannedChunk>,
+    pub record: PlanRecord,
+}
+
+/// Plans runs of tenants.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    pub db: PgPool,
+    pub sources: Arc<Sources>,
+    pub settings: ProducerSettings,
+}
+
+/// What a plan reads through: the snapshot, and how far it lets the watermark go.
+struct PlanView {
+    tx: SourceTx,
+    watermark_end: Option<DateTime<Utc>>,
+}
+
+impl Planner {
+    /// Plans a run; writes nothing but the fence sample that it takes.
+    ///
+    /// # Errors
+    /// When ledger or source do not answer, the source lacks something, went back in time, or lost too much at once.
+    pub async fn plan(&self, tenant: &Tenant, run_type: RunType, request: &RunRequest) -> Result<Plan, PlanError> {
+        let source = self.sources.get(&tenant.source)?;
+        if source.mode() == SourceMode::View {
+            return Err(PlanError::ViewMode(tenant.source.clone()));
+        }
+        let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
+        if inboxes.is_empty() {
+            return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
+        }
+        let watermark = db::watermark::load(&self.db, tenant.id).await?.watermark;
+        // a tenant without a watermark gets everything
+        let (run_type, since) = match (run_type, watermark) {
+            (RunType::Incremental, Some(watermark)) => (run_type, Some((watermark - tenant.lookback).naive_utc())),
+            (RunType::Incremental, None) => (RunType::Full, None),
+            _ => (run_type, None),
+        };
+
+        let mut view = self.open(source, tenant, watermark).await?;
+        let chunk_size = request.chunk_size.unwrap_or(tenant.chunk_size);
+        let mut signals = Signals { source, tx: &mut view.tx, inboxes: &inboxes };
+        let source_buckets = signals.conversations(since).await?;
+        let mut target = db::target::begin(&self.db, tenant.id).await?;
+        let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH).await?;
+
+        let differing = differing_buckets(&source_buckets, &target_buckets);
+        let membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
+            Difference::default()
+        } else {
+            let there = signals.ids_in_buckets(&differing).await?;
+            let here = db::target::ids_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH).await?;
+            difference(&there, &here)
+        };
+        let live = target_buckets.iter().map(|bucket| bucket.count).sum();
+        if !request.allow_mass_delete && is_mass_delete(membership.gone.len(), live) {
+            return Err(PlanError::MassDelete { tenant: tenant.id, gone: membership.gone.len(), live });
+        }
+
+        let (chunks, counts) = if let Some(since) = since {
+            let mut hits = Hits::default();
+            hits.add("conversations", source_buckets.iter().flat_map(|bucket| bucket.changed.iter().copied()));
+            hits.add("messages", signals.messages(since, self.settings.message_edit_window).await?);
+            hits.add("csat", signals.csat(since).await?);
+            let (contacts, theirs) = signals.contacts(since).await?;
+            hits.add("contacts", theirs);
+            let contacts: Vec<i64> = contacts.into_iter().collect();
+            hits.add("contacts", db::target::clients_of(&mut target, tenant.id, &contacts).await?);
+            hits.add("membership", membership.missing.into_iter().chain(membership.gone));
+            hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
+            let ids: Vec<i64> = hits.ids.into_iter().collect();
+            let size = usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive");
+            (key_chunks(&ids, size), hits.counts)
+        } else {
+            let stretches = signals.stretches(chunk_size).await?;
+            (full_chunks(&stretches, &source_buckets, &target_buckets), std::collections::BTreeMap::new())
+        };
+        target.rollback().await.attempt("end the transaction")?;
+        view.tx.finish().await;
+
+        Ok(Plan {
+            run_type,
+            record: PlanRecord {
+                mapping_version: tenant.mapping_version,
+                watermark_start: watermark,
+                watermark_end: view.watermark_end,
+                signals: counts,
+                warnings: Vec::new(),
+                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+            },
+            chunks,
+        })
+    }
+
+    /// Takes a sample, then the snapshot to plan from. Where no older sample qualifies yet, waits a bounded moment for
+    /// this one to: the transactions open just now are usually short.
+    async fn open(
+        &self,
+        source: &Source,
+        tenant: &Tenant,
+        watermark: Option<DateTime<Utc>>,
+    ) -> Result<PlanView, PlanError> {
+        const RETRY: Duration = Duration::from_millis(50);
+        let epoch = crate::sample::sample(&self.db, source).await?;
+        let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
+        loop {
+            let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+            source.check_tables(tx.connection()).await?;
+            let sample = db::fence::find_qualifying(&self.db, source.name(), epoch, tx.snapshot().xmin).await?;
+            if sample.is_none() && tokio::time::Instant::now() < give_up_at {
+                tx.finish().await;
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            let reach = fence(sample.as_slice(), tx.snapshot());
+            let watermark_end = watermark_end(watermark, reach, tx.snapshot(), self.settings.safety_lag);
+            return Ok(PlanView { tx, watermark_end });
+        }
+    }
+}
+
+/// Ranges over everything that source or target know.
+fn full_chunks(
+    stretches: &[(i64, i64, i64)],
+    source: &[SourceBucket],
+    target: &[Bucket],
+) -> Vec<PlannedChunk> {
+    let stretches: Vec<KeyStretch> =
+        stretches.iter().map(|&(first, last, count)| KeyStretch { first, last, count }).collect();
+    let lasts = source.iter().map(|bucket| bucket.last).chain(target.iter().map(|bucket| bucket.last));
+    range_chunks(&stretches, lasts.max().unwrap_or(0))
+}

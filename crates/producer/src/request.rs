@@ -1,0 +1,112 @@
+//! Plans the runs that somebody asked for.
+
+use std::time::Duration;
+
+use tidemark_shared::db::run::{ClaimedRun, PlanRecord};
+use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::ids::RunId;
+use tidemark_shared::job::TraceContext;
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+use tidemark_shared::telemetry;
+use tidemark_shared::tenant::Tenant;
+use tracing::Instrument;
+
+use crate::plan::{Plan, PlanError, Planner};
+use crate::wake::{Wakes, pause};
+
+/// How long a claim for planning holds: above any plan, below anybody's patience. A producer that dies while planning
+/// delays its run by this.
+const PLANNING_HOLD: Duration = Duration::from_secs(300);
+
+/// The loop over requested runs.
+#[derive(Debug)]
+pub struct Requests {
+    planner: Planner,
+    instance: String,
+    wakes: Wakes,
+    only: Option<Vec<RunId>>,
+}
+
+impl Requests {
+    /// `only` restricts it to these runs (`--local`).
+    #[must_use]
+    pub const fn new(planner: Planner, instance: String, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
+        Self { planner, instance, wakes, only }
+    }
+
+    pub async fn run(self, lifecycle: Lifecycle) {
+        loop {
+            match self.tick().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(error = %report(&error), "requested runs not looked at"),
+            }
+            if !pause(&self.wakes.request, self.planner.settings.tick, &lifecycle).await {
+                return;
+            }
+        }
+    }
+
+    /// Plans one requested run, `false` when there is none.
+    async fn tick(&self) -> Result<bool, DbError> {
+        let claimed =
+            db::run::claim_requested(&self.planner.db, &self.instance, PLANNING_HOLD, self.only.as_deref()).await?;
+        let Some(run) = claimed else { return Ok(false) };
+        let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
+        telemetry::set_parent(
+            &span,
+            &TraceContext { traceparent: run.traceparent.clone(), tracestate: None },
+        );
+        self.plan(&run).instrument(span).await?;
+        Ok(true)
+    }
+
+    async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
+        let outcome = match db::tenant::find(&self.planner.db, run.tenant_id).await? {
+            Some(tenant) => self.planner.plan(&tenant, run.run_type, &run.request).await.map(|plan| (tenant, plan)),
+            // removed between the request and now
+            None => return self.fail(run, "the tenant was removed").await,
+        };
+        match outcome {
+            Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
+            // the ledger is away: the claim runs out and the run is planned again
+            Err(PlanError::Ledger(error)) => Err(error),
+            Err(error) => self.fail(run, &report(&error)).await,
+        }
+    }
+
+    async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
+        let context = TraceContext { traceparent: run.traceparent.clone(), tracestate: None };
+        let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
+        db::chunk::insert_all(&mut tx, run.id, tenant.id, plan.run_type.lane(), &plan.chunks, &context).await?;
+        if !db::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
+            tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+            return tx.rollback().await.attempt("roll the plan back");
+        }
+        tx.commit().await.attempt("write the plan")?;
+        log_planned(&plan.record);
+        self.wakes.dispatch.notify_one();
+        self.wakes.finalize.notify_one();
+        Ok(())
+    }
+
+    async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
+        tracing::error!(error, "run not planned");
+        if db::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
+            && run.run_type.moves_watermark()
+        {
+            db::watermark::failed(&self.planner.db, run.tenant_id).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn log_planned(plan: &PlanRecord) {
+    tracing::info!(
+        chunks = plan.chunks_total,
+        watermark.start = plan.watermark_start.map(tracing::field::display),
+        watermark.end = plan.watermark_end.map(tracing::field::display),
+        "run planned"
+    );
+}

@@ -1,0 +1,68 @@
+//! Samples the fence of every source, every few seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use sqlx::PgPool;
+use tidemark_shared::db::{self, Attempt};
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+use tidemark_shared::source::{Source, SourceError, Sources};
+
+use crate::plan::PlanError;
+
+/// Takes one sample of a source and keeps it in the ledger; returns the source's epoch.
+///
+/// # Errors
+/// When ledger or source do not answer, or the source went back in time.
+pub async fn sample(db: &PgPool, source: &Source) -> Result<i32, PlanError> {
+    // what is known is read first: whatever the source shows afterwards must not be less
+    let known = db::fence::find(db, source.name()).await?;
+    let observation = source.observe().await?;
+    if let Some(known) = known
+        && observation.xmax < known.highest_xmax
+    {
+        return Err(PlanError::Source(SourceError::WentBack {
+            name: source.name().to_owned(),
+            server: source.server().to_owned(),
+            known: known.highest_xmax,
+            seen: observation.xmax,
+        }));
+    }
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let state = db::fence::note(&mut *tx, source.name(), observation.xmax).await?;
+    db::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
+    tx.commit().await.attempt("keep the fence sample")?;
+    Ok(state.epoch)
+}
+
+/// The sampling loop.
+#[derive(Debug)]
+pub struct Sampler {
+    db: PgPool,
+    sources: Arc<Sources>,
+    interval: Duration,
+}
+
+impl Sampler {
+    #[must_use]
+    pub const fn new(db: PgPool, sources: Arc<Sources>, interval: Duration) -> Self {
+        Self { db, sources, interval }
+    }
+
+    pub async fn run(self, lifecycle: Lifecycle) {
+        while !lifecycle.soft().is_cancelled() {
+            for source in self.sources.iter() {
+                if let Err(error) = sample(&self.db, source).await {
+                    tracing::warn!(source = source.name(), error = %report(&error), "fence not sampled");
+                }
+            }
+            let pause = self.interval.mul_f64(rand::rng().random_range(0.8..1.2));
+            tokio::select! {
+                () = lifecycle.soft().cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
