@@ -1,1 +1,40 @@
-fn main() {}
+//! `tidemark`: the one binary.
+
+mod app;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Cli;
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // help and version are answers, everything else is a misuse; a closed stdout changes nothing
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be built on every platform that this runs on");
+    let outcome = runtime.block_on(cli.run());
+    // what is still blocked on a server that does not answer must not keep the process
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::error(&error);
+            Exit::of(&error).into()
+        }
+    }
+}

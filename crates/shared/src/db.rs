@@ -3,8 +3,10 @@
 pub mod chunk;
 pub mod connect;
 pub mod fence;
+pub mod guarded;
 pub mod inbox;
 pub mod process;
+pub mod reject;
 pub mod run;
 pub mod target;
 pub mod tenant;
@@ -30,6 +32,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fence::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
+        reject::STATEMENTS,
         run::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
@@ -268,7 +268,7 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
 /// # Errors
 /// When the ledger does not answer.
 pub async fn complete(
-    tx: &mut PgTransaction<'_>,
+    tx: &mut PgConnection,
     chunk: ChunkId,
     attempt: i32,
     counts: &ChunkCounts,
@@ -285,7 +285,7 @@ pub async fn complete(
         .bind(counts.deleted)
         .bind(counts.rejected)
         .bind(counts.gone)
-        .execute(&mut **tx)
+        .execute(tx)
         .await
         .map(|done| done.rows_affected() == 1)
         .attempt("complete the chunk")

@@ -10,6 +10,11 @@ use crate::ids::{RunId, TenantId};
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+    // waits for nobody but a change of the mapping, which waits for the load's end in turn
+    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR SHARE";
+    MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                   WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) \
+               FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE $1::integer IS NULL OR tenant_id = $1 \
             ORDER BY tenant_id, source, inbox_id";
@@ -57,6 +62,22 @@ pub struct Inbox {
 /// When the ledger does not answer.
 pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
     sqlx::query_scalar(ACTIVE).bind(tenant).bind(source).fetch_all(db).await.attempt("list the tenant's inboxes")
+}
+
+/// The tenant's active inboxes, with the version of the mapping that says so.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64, Vec<i32>)> {
+    sqlx::query_as(MAPPING).bind(tenant).fetch_one(db).await.attempt("load the tenant's mapping")
+}
+
+/// The version of the tenant's mapping, which stays until the transaction ends.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
+    sqlx::query_scalar(LOCK_VERSION).bind(tenant).fetch_one(db).await.attempt("lock the tenant's mapping")
 }
 
 /// Mappings of one tenant, or of all.

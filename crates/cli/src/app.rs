@@ -1,0 +1,115 @@
+//! What every command needs: settings, an identity, connections.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use sqlx::PgPool;
+use tidemark_shared::broker::rabbit::{RabbitQueue, RabbitSettings};
+use tidemark_shared::broker::Queue;
+use tidemark_shared::config::{Settings, SourceSettings};
+use tidemark_shared::db;
+use tidemark_shared::db::connect::pool;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::source::Sources;
+use tidemark_shared::telemetry::{Telemetry, Verbosity};
+use tidemark_shared::tenant::Tenant;
+
+use crate::exit::UsageError;
+
+/// Settings that a flag may give; what is not given comes from the environment, else from the file.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// Settings file [default: tidemark.toml, when there is one]
+    #[arg(long, global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ledger and target database [env: TIDEMARK_DATABASE_URL, TIDEMARK_DATABASE_URL_FILE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<SecretString>,
+    /// RabbitMQ [env: TIDEMARK_AMQP_URL, TIDEMARK_AMQP_URL_FILE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub amqp_url: Option<SecretString>,
+    /// The source named `main` [env: TIDEMARK_SOURCE_URL, TIDEMARK_SOURCE_URL_FILE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub source_url: Option<SecretString>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// A command's surroundings.
+#[derive(Debug)]
+pub struct App {
+    pub settings: Settings,
+    pub json: bool,
+    /// This process among all: host and process id.
+    pub instance: String,
+    pub host: String,
+    role: &'static str,
+    telemetry: Telemetry,
+}
+
+impl App {
+    /// Reads the settings and starts logging.
+    pub fn start(globals: Globals, role: &'static str, verbosity: Verbosity) -> anyhow::Result<Self> {
+        let mut settings = Settings::load(globals.config.as_deref())?;
+        settings.database_url = globals.database_url.or(settings.database_url);
+        settings.amqp_url = globals.amqp_url.or(settings.amqp_url);
+        if let Some(url) = globals.source_url {
+            settings.sources.entry("main".to_owned()).or_insert_with(SourceSettings::default).url = Some(url);
+        }
+        let host = host_name();
+        let instance = format!("{host}/{role}/{}", std::process::id());
+        let telemetry = Telemetry::init(role, &instance, verbosity)?;
+        Ok(Self { settings, json: globals.json, instance, host, role, telemetry })
+    }
+
+    /// Flushes what is still to be exported.
+    pub async fn end(self) {
+        self.telemetry.shutdown().await;
+    }
+
+    /// The ledger and target, checked to be reachable and migrated.
+    pub async fn database(&self) -> anyhow::Result<PgPool> {
+        // a chunk holds a connection for its load while its lease is renewed on another
+        let needed = 2 * u32::from(self.settings.worker.concurrency) + 6;
+        let connections = self.settings.database_max_connections.max(needed);
+        Ok(pool(self.settings.database_url()?, self.role, connections).await?)
+    }
+
+    pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {
+        Ok(Arc::new(Sources::new(&self.settings, self.role)?))
+    }
+
+    /// RabbitMQ, its credentials checked. A broker that is away is waited for, since chunks wait in the ledger.
+    pub async fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
+        let mut settings = RabbitSettings::new(self.settings.amqp_url()?.clone());
+        settings.prefix.clone_from(&self.settings.amqp_prefix);
+        settings.connection_name.clone_from(&self.instance);
+        let queue: Arc<dyn Queue> = Arc::new(RabbitQueue::new(&settings)?);
+        match queue.check().await {
+            Err(error) if error.is_configuration() => return Err(error.into()),
+            Err(error) => tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on"),
+            Ok(()) => {}
+        }
+        Ok(queue)
+    }
+
+    /// A tenant that must exist.
+    pub async fn tenant(&self, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+        db::tenant::find(db, id).await?.ok_or_else(|| {
+            UsageError(format!("there is no tenant {id}: `tidemark tenant list` shows those there are")).into()
+        })
+    }
+}
+
+
+#[expect(clippy::disallowed_methods, reason = "the host's name is no setting")]
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

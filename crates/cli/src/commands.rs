@@ -1,0 +1,98 @@
+//! The command line: one file a command.
+
+mod daemon;
+mod demo;
+mod inbox;
+mod migrate;
+mod run;
+mod sample;
+mod status;
+mod sync;
+mod tenant;
+mod verify;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tidemark_shared::telemetry::Verbosity;
+
+use crate::app::{App, Globals};
+use crate::exit::Exit;
+
+/// Keeps an analytics PostgreSQL in step with the conversations of Chatwoot databases.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the analytics database's tables up to this version
+    Migrate(migrate::Args),
+    /// Add, list and show tenants
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Say which inboxes are whose
+    #[command(subcommand)]
+    Inbox(inbox::Command),
+    /// Ask for a run: what changed, or everything
+    Sync(sync::Args),
+    /// List, show and watch runs
+    #[command(subcommand)]
+    Run(run::Command),
+    /// Compare source and target, row by row and column by column
+    Verify(verify::Args),
+    /// Show tenants, runs and processes
+    Status(status::Args),
+    /// Plan runs and dispatch chunks
+    Producer,
+    /// Extract, transform and load chunks
+    Worker(daemon::WorkerArgs),
+    /// Close runs, advance watermarks, rescue lost chunks
+    Finalizer,
+    /// Producer, worker and finalizer in one process
+    Up(daemon::UpArgs),
+    /// A Chatwoot to try things on
+    #[command(subcommand)]
+    Sample(sample::Command),
+    /// Show the whole thing at work on a sample, on servers of your choice
+    Demo(demo::Args),
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+impl Cli {
+    pub async fn run(self) -> anyhow::Result<Exit> {
+        let (role, verbosity) = match &self.command {
+            Command::Producer => ("producer", Verbosity::Daemon),
+            Command::Worker(_) => ("worker", Verbosity::Daemon),
+            Command::Finalizer => ("finalizer", Verbosity::Daemon),
+            Command::Up(_) => ("up", Verbosity::Daemon),
+            _ => ("cli", Verbosity::Command),
+        };
+        let app = App::start(self.globals, role, verbosity)?;
+        let outcome = match self.command {
+            Command::Migrate(args) => args.run(&app).await,
+            Command::Tenant(command) => command.run(&app).await,
+            Command::Inbox(command) => command.run(&app).await,
+            Command::Sync(args) => args.run(&app).await,
+            Command::Run(command) => command.run(&app).await,
+            Command::Verify(args) => args.run(&app).await,
+            Command::Status(args) => args.run(&app).await,
+            Command::Producer => daemon::producer(&app).await,
+            Command::Worker(args) => args.run(&app).await,
+            Command::Finalizer => daemon::finalizer(&app).await,
+            Command::Up(args) => args.run(&app).await,
+            Command::Sample(command) => command.run(&app).await,
+            Command::Demo(args) => args.run(&app).await,
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "tidemark", &mut std::io::stdout());
+                Ok(Exit::Done)
+            }
+        };
+        app.end().await;
+        outcome
+    }
+}

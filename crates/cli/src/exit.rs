@@ -1,0 +1,110 @@
+//! Exit codes, a contract with scripts: 0 done, 2 partial, 1 failed, 64 usage, 69 a server cannot be reached,
+//! 78 configuration.
+
+use std::process::ExitCode;
+
+use tidemark_producer::plan::PlanError;
+use tidemark_shared::broker::QueueError;
+use tidemark_shared::config::ConfigError;
+use tidemark_shared::db::DbError;
+use tidemark_shared::db::connect::ConnectError;
+use tidemark_shared::run::{RunReport, RunStatus};
+use tidemark_shared::source::SourceError;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Partial,
+    Failed,
+    Usage,
+    Unreachable,
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Partial => 2,
+            Exit::Usage => 64,
+            Exit::Unreachable => 69,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+/// The command was asked for something that it cannot do: the message says what to ask instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Something has to be set up first: the message says what.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SetupError(pub String);
+
+impl Exit {
+    /// The code for an error, by its innermost cause that is known here.
+    pub fn of(error: &anyhow::Error) -> Self {
+        error.chain().find_map(Self::of_cause).unwrap_or(Self::Failed)
+    }
+
+    fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        if cause.is::<UsageError>() {
+            return Some(Self::Usage);
+        }
+        if cause.is::<SetupError>() || cause.is::<ConfigError>() {
+            return Some(Self::Configuration);
+        }
+        if let Some(error) = cause.downcast_ref::<ConnectError>() {
+            return Some(match error {
+                ConnectError::Unreachable { .. } => Self::Unreachable,
+                _ => Self::Configuration,
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<QueueError>() {
+            return Some(if error.is_configuration() { Self::Configuration } else { Self::Unreachable });
+        }
+        if let Some(error) = cause.downcast_ref::<PlanError>() {
+            return match error {
+                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::ViewMode(_) => Some(Self::Configuration),
+                PlanError::Source(error) => Self::of_source(error),
+                PlanError::MassDelete { .. } => Some(Self::Failed),
+                PlanError::Ledger(error) => Self::of_driver(&error.source),
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<SourceError>() {
+            return Self::of_source(error);
+        }
+        if let Some(error) = cause.downcast_ref::<DbError>() {
+            return Self::of_driver(&error.source);
+        }
+        None
+    }
+
+    fn of_source(error: &SourceError) -> Option<Self> {
+        match error {
+            SourceError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+            SourceError::Query { source, .. } => Self::of_driver(source),
+            SourceError::WentBack { .. } => Some(Self::Failed),
+            SourceError::Connect(_) | SourceError::Config(_) | SourceError::Schema { .. } => Some(Self::Configuration),
+        }
+    }
+
+    fn of_driver(error: &sqlx::Error) -> Option<Self> {
+        matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut).then_some(Self::Unreachable)
+    }
+
+    /// The code for runs that somebody waited for: the worst of them.
+    pub fn of_runs(runs: &[RunReport]) -> Self {
+        let has = |statuses: &[RunStatus]| runs.iter().any(|run| statuses.contains(&run.status));
+        if has(&[RunStatus::Failed, RunStatus::Cancelled]) {
+            Self::Failed
+        } else if has(&[RunStatus::Partial]) {
+            Self::Partial
+        } else {
+            Self::Done
+        }
+    }
+}

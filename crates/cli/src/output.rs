@@ -1,0 +1,100 @@
+//! Data on stdout, the rest on stderr. The only place that prints.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the output of the command line")]
+
+use std::io::{IsTerminal, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use tidemark_shared::report::report;
+
+/// One JSON document on stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    Ok(writeln!(out)?)
+}
+
+/// A line of data on stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{}", text.as_ref())?)
+}
+
+/// A remark on stderr.
+pub fn note(text: impl AsRef<str>) {
+    eprintln!("{}", text.as_ref());
+}
+
+/// An error on stderr, with its causes.
+pub fn error(error: &anyhow::Error) {
+    eprintln!("error: {}", report(error.as_ref()));
+}
+
+/// A table on stdout. Columns named in `numbers` are aligned to the right.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header).add_rows(rows);
+    if std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    for index in numbers {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    line(table.trim_fmt())
+}
+
+/// `1234567` as `1,234,567`.
+pub fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
+    if number < 0 {
+        text.push('-');
+    }
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An instant to the second, `-` for none.
+pub fn time(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Milliseconds as `950ms`, `12.3s`, `4m 5s`.
+pub fn duration_ms(milliseconds: i64) -> String {
+    match milliseconds {
+        ..1_000 => format!("{milliseconds}ms"),
+        1_000..60_000 => format!("{}.{}s", milliseconds / 1_000, milliseconds % 1_000 / 100),
+        _ => format!("{}m {}s", milliseconds / 60_000, milliseconds % 60_000 / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(-1_234_567), "-1,234,567");
+        assert_eq!(duration_ms(950), "950ms");
+        assert_eq!(duration_ms(12_345), "12.3s");
+        assert_eq!(duration_ms(245_000), "4m 5s");
+    }
+}

@@ -1,0 +1,134 @@
+//! Wires the parts of each role. The only place that knows them all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tidemark_producer::dispatch::Dispatcher;
+use tidemark_producer::finalize::{Finalizer, listen};
+use tidemark_producer::plan::Planner;
+use tidemark_producer::request::Requests;
+use tidemark_producer::rescue::Rescuer;
+use tidemark_producer::sample::Sampler;
+use tidemark_producer::schedule::Scheduler;
+use tidemark_producer::wake::Wakes;
+use tidemark_shared::broker::Queue;
+use tidemark_shared::config::{ProducerSettings, WorkerSettings};
+use tidemark_shared::db;
+use tidemark_shared::db::chunk::DispatchLimits;
+use tidemark_shared::ids::RunId;
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+use tidemark_shared::source::Sources;
+use tidemark_worker::consume::Worker;
+
+use crate::app::App;
+
+/// Pause between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What the roles of one process share.
+pub struct Roles {
+    pub db: PgPool,
+    pub queue: Arc<dyn Queue>,
+    pub sources: Arc<Sources>,
+    pub lifecycle: Lifecycle,
+    pub wakes: Wakes,
+    pub instance: String,
+    pub host: String,
+    pub producer: ProducerSettings,
+    /// Only these runs (`--local`); `None`: all.
+    pub only: Option<Vec<RunId>>,
+}
+
+impl Roles {
+    pub fn new(app: &App, db: PgPool, queue: Arc<dyn Queue>, sources: Arc<Sources>) -> Self {
+        Self {
+            db,
+            queue,
+            sources,
+            lifecycle: Lifecycle::new(),
+            wakes: Wakes::default(),
+            instance: app.instance.clone(),
+            host: app.host.clone(),
+            producer: app.settings.producer.clone(),
+            only: None,
+        }
+    }
+
+    fn planner(&self) -> Planner {
+        Planner { db: self.db.clone(), sources: Arc::clone(&self.sources), settings: self.producer.clone() }
+    }
+
+    /// Plans what was asked for, and dispatches.
+    pub fn spawn_planning(&self) {
+        let requests =
+            Requests::new(self.planner(), self.instance.clone(), self.wakes.clone(), self.only.clone());
+        self.lifecycle.spawn(requests.run(self.lifecycle.clone()));
+        let dispatcher = Dispatcher::new(
+            self.db.clone(),
+            Arc::clone(&self.queue),
+            DispatchLimits { fleet: self.producer.max_in_flight, sources: self.sources.limits() },
+            self.producer.tick,
+            self.wakes.clone(),
+            self.only.clone(),
+        );
+        self.lifecycle.spawn(dispatcher.run(self.lifecycle.clone()));
+    }
+
+    /// Starts runs of tenants that are due, and samples the sources.
+    pub fn spawn_schedule(&self) {
+        let scheduler = Scheduler::new(self.planner(), self.wakes.clone());
+        self.lifecycle.spawn(scheduler.run(self.lifecycle.clone()));
+        let sampler = Sampler::new(self.db.clone(), Arc::clone(&self.sources), self.producer.fence_interval);
+        self.lifecycle.spawn(sampler.run(self.lifecycle.clone()));
+    }
+
+    /// Closes runs, advances watermarks, rescues chunks.
+    pub fn spawn_finalizer(&self) {
+        let finalizer =
+            Finalizer::new(self.db.clone(), self.producer.tick, self.wakes.clone(), self.only.clone());
+        self.lifecycle.spawn(finalizer.run(self.lifecycle.clone()));
+        let rescuer = Rescuer::new(
+            self.db.clone(),
+            self.producer.tick,
+            self.producer.requeue_after,
+            self.producer.max_lost,
+            self.wakes.clone(),
+        );
+        self.lifecycle.spawn(rescuer.run(self.lifecycle.clone()));
+        self.lifecycle.spawn(listen(Arc::clone(&self.queue), self.wakes.clone(), self.lifecycle.clone()));
+    }
+
+    pub fn spawn_worker(&self, settings: WorkerSettings) {
+        let worker = Worker::new(
+            self.db.clone(),
+            Arc::clone(&self.queue),
+            Arc::clone(&self.sources),
+            self.instance.clone(),
+            settings,
+            self.lifecycle.clone(),
+        );
+        self.lifecycle.spawn(worker.run());
+    }
+
+    /// Says that this process lives, until it stops.
+    pub fn spawn_heartbeat(&self, role: &'static str) {
+        let (db, lifecycle) = (self.db.clone(), self.lifecycle.clone());
+        let (instance, host) = (self.instance.clone(), self.host.clone());
+        self.lifecycle.spawn(async move {
+            loop {
+                if let Err(error) = db::process::beat(&db, &instance, role, &host, None).await {
+                    tracing::debug!(error = %report(&error), "no sign of life written");
+                }
+                tokio::select! {
+                    () = lifecycle.soft().cancelled() => break,
+                    () = tokio::time::sleep(HEARTBEAT) => {}
+                }
+            }
+            if let Err(error) = db::process::remove(&db, &instance).await {
+                tracing::debug!(error = %report(&error), "process not taken off the list");
+            }
+        });
+    }
+}

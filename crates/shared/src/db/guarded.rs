@@ -1,0 +1,56 @@
+//! A pooled connection in a transaction, safe to drop half-way.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
+
+/// A connection that goes back to its pool by [`Self::release`] only. When it is dropped instead (an error, a lost
+/// lease, a shutdown), its statement is cancelled on the server and the connection closed: a half-read result or a
+/// half-sent COPY would otherwise be the next user's.
+#[derive(Debug)]
+pub struct Guarded {
+    connection: Option<PoolConnection<Postgres>>,
+    pool: PgPool,
+    pid: Option<i32>,
+}
+
+impl Guarded {
+    /// # Errors
+    /// When no connection can be had.
+    pub async fn acquire(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let connection = pool.acquire().await?;
+        Ok(Self { connection: Some(connection), pool: pool.clone(), pid: None })
+    }
+
+    /// The server's process that serves this connection: without it a dropped connection's statement goes on.
+    pub const fn serve_by(&mut self, pid: i32) {
+        self.pid = Some(pid);
+    }
+
+    /// # Panics
+    /// Never: only `release` and `drop` take the connection away.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("a guarded connection is there until it is released")
+    }
+
+    /// Back into the pool, outside any transaction.
+    pub fn release(mut self) {
+        drop(self.connection.take());
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        drop(connection.detach());
+        let Some(pid) = self.pid else { return };
+        let pool = self.pool.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let cancelled = sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&pool).await;
+                if let Err(error) = cancelled {
+                    tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
+                }
+            });
+        }
+    }
+}

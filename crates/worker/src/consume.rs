@@ -1,0 +1,195 @@
+//! The worker: takes jobs from both lanes, claims their chunks, executes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use sqlx::PgPool;
+use tidemark_shared::broker::{Handler, Queue, Received, Settle};
+use tidemark_shared::chunk::ChunkCounts;
+use tidemark_shared::config::WorkerSettings;
+use tidemark_shared::db::chunk::ClaimedChunk;
+use tidemark_shared::db::{self, DbError};
+use tidemark_shared::ids::ChunkId;
+use tidemark_shared::job::{ChunkEvent, Job, Lane};
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::report::report;
+use tidemark_shared::source::Sources;
+use tidemark_shared::telemetry;
+use tokio::sync::Semaphore;
+use tracing::{Instrument, Span};
+
+use crate::disposition::{Disposition, decide};
+use crate::execute::{ExecuteError, Executor};
+use crate::lease::{Lease, Lost};
+
+/// A worker process's work.
+pub struct Worker {
+    db: PgPool,
+    queue: Arc<dyn Queue>,
+    executor: Executor,
+    instance: String,
+    settings: WorkerSettings,
+    /// One permit a chunk in execution, over both lanes.
+    permits: Semaphore,
+    lifecycle: Lifecycle,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(
+        db: PgPool,
+        queue: Arc<dyn Queue>,
+        sources: Arc<Sources>,
+        instance: String,
+        settings: WorkerSettings,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        Self {
+            executor: Executor { db: db.clone(), sources },
+            permits: Semaphore::new(usize::from(settings.concurrency)),
+            db,
+            queue,
+            instance,
+            settings,
+            lifecycle,
+        }
+    }
+
+    /// Consumes both lanes until the soft stop; returns once the chunks in hand are settled.
+    pub async fn run(self) {
+        let concurrency = self.settings.concurrency;
+        let worker = Arc::new(self);
+        // bulk leaves one place free, so that a live chunk never waits behind a backfill
+        let lanes = [(Lane::Live, concurrency), (Lane::Bulk, concurrency.saturating_sub(1).max(1))];
+        let consumers = lanes.map(|(lane, prefetch)| {
+            let handler: Handler<Job> = {
+                let worker = Arc::clone(&worker);
+                Arc::new(move |received| {
+                    let worker = Arc::clone(&worker);
+                    async move { worker.handle(received).await }.boxed()
+                })
+            };
+            worker.queue.consume_jobs(lane, prefetch, worker.lifecycle.soft().clone(), handler)
+        });
+        futures::future::join_all(consumers).await;
+    }
+
+    async fn handle(&self, received: Received<Job>) -> Settle {
+        let permit = tokio::select! {
+            biased;
+            () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
+            permit = self.permits.acquire() => permit.expect("the semaphore is never closed"),
+        };
+        let job = received.body;
+        let span = tracing::info_span!(
+            "chunk", tenant.id = %job.tenant_id, run.id = %job.run_id, chunk.seq = job.seq, attempt = tracing::field::Empty,
+        );
+        telemetry::set_parent(&span, &received.context);
+        let settle = self.process(&job).instrument(span).await;
+        drop(permit);
+        settle
+    }
+
+    async fn process(&self, job: &Job) -> Settle {
+        let claim = db::chunk::claim(&self.db, job.chunk(), job.tenant_id, &self.instance, self.settings.lease)
+            .instrument(tracing::info_span!("claim"));
+        let claimed = match claim.await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => {
+                tracing::debug!("not claimable: done, cancelled, held or unknown");
+                return Settle::Ack;
+            }
+            Err(error) => return self.without_ledger(&error).await,
+        };
+        Span::current().record("attempt", claimed.attempt);
+        let id = job.chunk();
+        match self.execute(id, &claimed).await {
+            Ok(counts) => log_loaded(&counts),
+            Err(error) => {
+                if let Err(error) = self.dispose(id, &claimed, &error).await {
+                    // the lease runs out and rescue takes the chunk
+                    tracing::warn!(error = %report(&error), "outcome of the chunk not written");
+                }
+            }
+        }
+        let event = ChunkEvent::new(id, claimed.tenant_id);
+        let published = self
+            .queue
+            .publish_event(event, &telemetry::context_of(&Span::current()))
+            .instrument(tracing::info_span!("event"))
+            .await;
+        if let Err(error) = published {
+            tracing::debug!(error = %report(&error), "event not published, the finalizer looks by itself");
+        }
+        Settle::Ack
+    }
+
+    /// Executes beside its lease; a hard stop drops the work.
+    async fn execute(&self, id: ChunkId, claimed: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+        let lease = Lease {
+            db: self.db.clone(),
+            chunk: id,
+            attempt: claimed.attempt,
+            length: self.settings.lease,
+        };
+        tokio::select! {
+            outcome = lease.guard(Box::pin(self.executor.execute(id, claimed))) => match outcome {
+                Ok(outcome) => outcome,
+                Err(Lost) => Err(ExecuteError::LeaseLost),
+            },
+            () = self.lifecycle.hard().cancelled() => Err(ExecuteError::ShuttingDown),
+        }
+    }
+
+    async fn dispose(&self, id: ChunkId, claimed: &ClaimedChunk, error: &ExecuteError) -> Result<(), DbError> {
+        let text = report(error);
+        match decide(error, claimed.failure_count, rand::random()) {
+            Disposition::Retry(after) => {
+                tracing::warn!(error = text, retry_after_s = after.as_secs_f64(), "chunk failed, it is tried again");
+                db::chunk::fail(&self.db, id, claimed.attempt, &text, Some(after)).await
+            }
+            Disposition::Dead => {
+                tracing::error!(error = text, "chunk is dead");
+                db::chunk::fail(&self.db, id, claimed.attempt, &text, None).await
+            }
+            Disposition::FailRun => {
+                tracing::error!(error = text, "chunk is dead, the rest of its run is cancelled");
+                db::chunk::fail(&self.db, id, claimed.attempt, &text, None).await?;
+                db::chunk::cancel_waiting(&self.db, id.run_id).await.map(drop)
+            }
+            Disposition::Release => {
+                tracing::info!(reason = text, "chunk released");
+                db::chunk::release(&self.db, id, claimed.attempt).await
+            }
+            Disposition::Leave => {
+                tracing::warn!("lease lost, the work was dropped");
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing is known of the chunk while the ledger is away: give the message back, and not at once.
+    async fn without_ledger(&self, error: &DbError) -> Settle {
+        const PAUSE: Duration = Duration::from_secs(2);
+        tracing::warn!(error = %report(error), "chunk not claimed, its message is given back");
+        tokio::select! {
+            () = self.lifecycle.soft().cancelled() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        Settle::GiveBack
+    }
+}
+
+fn log_loaded(counts: &ChunkCounts) {
+    tracing::info!(
+        extracted = counts.extracted,
+        inserted = counts.inserted,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        stale = counts.stale,
+        deleted = counts.deleted,
+        rejected = counts.rejected,
+        "chunk loaded"
+    );
+}

@@ -1,0 +1,95 @@
+//! One claimed chunk: extract, transform, load, done.
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tidemark_shared::chunk::ChunkCounts;
+use tidemark_shared::config::ConfigError;
+use tidemark_shared::db::chunk::ClaimedChunk;
+use tidemark_shared::db::{self, DbError};
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::ids::ChunkId;
+use tidemark_shared::source::{SourceError, Sources};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use crate::extract::{ExtractError, Extractor};
+use crate::load::{Load, LoadError, LoadOf};
+use crate::transform::TenantContext;
+
+/// Buffers between extract and load: one is filled while one is copied.
+const BUFFERS_BETWEEN: usize = 1;
+/// More rejected rows than both of these fail the chunk: not the rows are wrong, but something else.
+const MAX_REJECTS: usize = 100;
+const MAX_REJECT_PERCENT: usize = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    #[error("another attempt holds the chunk")]
+    LeaseLost,
+    #[error("the worker is shutting down")]
+    ShuttingDown,
+    #[error("tenant's time zone `{0}` is not known: correct it with `tidemark tenant set`")]
+    TimeZone(String),
+    #[error("{rejects} of {rows} rows cannot be taken: that is more than single bad rows")]
+    TooManyRejects { rejects: usize, rows: usize },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+}
+
+/// Executes claimed chunks.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    pub db: PgPool,
+    pub sources: Arc<Sources>,
+}
+
+impl Executor {
+    /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
+    /// of it has happened or nothing.
+    ///
+    /// # Errors
+    /// When source or target do not answer or refuse, or the claim was lost.
+    pub async fn execute(&self, id: ChunkId, chunk: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+        let source = self.sources.get(&chunk.source)?;
+        let timezone =
+            chunk.timezone.parse().map_err(|_| ExecuteError::TimeZone(chunk.timezone.clone()))?;
+        let tenant = TenantContext { tenant_id: chunk.tenant_id.0, timezone };
+        let (mapping_version, inboxes) = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+
+        // the snapshot is older than the load's transaction: what it misses, a later chunk brings
+        let mut tx = source.begin(&format!("run {} chunk {}", id.run_id, id.seq)).await?;
+        let known = db::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
+        let version = SourceVersion { epoch: known.epoch, snapshot: *tx.snapshot() };
+        let of = LoadOf { chunk: id, tenant: chunk.tenant_id, attempt: chunk.attempt, mapping_version };
+        let mut load = Load::begin(&self.db, of).await?;
+
+        let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
+        let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink);
+        let extract = extractor.run(&chunk.spec).instrument(tracing::info_span!("extract"));
+        let stage = load.stage(buffers).instrument(tracing::info_span!("stage"));
+        // when the load ends early the extraction notices a closed channel: the load's error is the cause
+        let (extracted, staged) = tokio::join!(extract, stage);
+        let staged = staged?;
+        let extracted = extracted?;
+        tx.finish().await;
+
+        let (rejects, rows) = (extracted.rejects.len(), extracted.found.len());
+        if rejects > MAX_REJECTS && rejects * 100 > rows * MAX_REJECT_PERCENT {
+            return Err(ExecuteError::TooManyRejects { rejects, rows });
+        }
+        let counts = load
+            .finish(&chunk.spec, &extracted, staged, &version)
+            .instrument(tracing::info_span!("load", rows = staged))
+            .await?;
+        Ok(counts)
+    }
+}

@@ -1,0 +1,208 @@
+//! Extract: conversations and their messages, two ordered streams merged here, so that memory follows one conversation
+//! and the load buffer and not the chunk.
+
+pub mod record;
+mod tables;
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::db::reject::{Reject, RejectSide};
+use tidemark_shared::source::{Source, SourceError, SourceTx};
+use tokio::sync::mpsc;
+
+use self::record::SourceConversation;
+use crate::load::encode::CopyEncoder;
+use crate::transform::{MessageFold, TenantContext, transform};
+
+/// Conversations read at once with what they point to; their messages are then streamed.
+const SLICE: usize = 500;
+/// Encoded rows are handed to the load when they have grown to this many bytes, or are as many as a slice.
+const BUFFER_BYTES: usize = 4 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The load has ended early; its own error tells why.
+    #[error("the load no longer takes rows")]
+    LoadEnded,
+}
+
+/// What was found of a chunk.
+#[derive(Debug, Default)]
+pub struct Extracted {
+    /// Conversations that exist and are the tenant's, ascending.
+    pub found: Vec<i64>,
+    /// Keys of the chunk that are not among them; empty for a range.
+    pub gone: Vec<i64>,
+    /// Rows that cannot be transformed; they count as found.
+    pub rejects: Vec<Reject>,
+}
+
+/// Reads one chunk inside one snapshot.
+pub struct Extractor<'a> {
+    source: &'a Source,
+    tx: &'a mut SourceTx,
+    inboxes: &'a [i32],
+    tenant: &'a TenantContext,
+    sink: mpsc::Sender<CopyEncoder>,
+    buffer: CopyEncoder,
+    /// Phones of contacts who wrote in conversations of others.
+    phones: HashMap<i64, Option<String>>,
+    extracted: Extracted,
+}
+
+impl<'a> Extractor<'a> {
+    /// `sink` takes full buffers; it should be short, a buffer holds megabytes.
+    #[must_use]
+    pub fn new(
+        source: &'a Source,
+        tx: &'a mut SourceTx,
+        inboxes: &'a [i32],
+        tenant: &'a TenantContext,
+        sink: mpsc::Sender<CopyEncoder>,
+    ) -> Self {
+        Self {
+            source,
+            tx,
+            inboxes,
+            tenant,
+            sink,
+            buffer: CopyEncoder::new(),
+            phones: HashMap::new(),
+            extracted: Extracted::default(),
+        }
+    }
+
+    /// Extracts and transforms the chunk.
+    ///
+    /// # Errors
+    /// When the source does not answer, or the load has ended.
+    pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
+        let keys = match spec {
+            ChunkSpec::Keys { ids } => ids.clone(),
+            ChunkSpec::KeyRange { lo, hi } => {
+                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi)
+                    .await
+                    .map_err(self.source.query_error("list the conversations of a range"))?
+            }
+        };
+        for slice in keys.chunks(SLICE) {
+            self.slice(slice).await?;
+        }
+        self.flush().await?;
+        if matches!(spec, ChunkSpec::Keys { .. }) {
+            let found = &self.extracted.found;
+            self.extracted.gone = keys.into_iter().filter(|key| found.binary_search(key).is_err()).collect();
+        }
+        Ok(self.extracted)
+    }
+
+    async fn slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
+            .await
+            .map_err(self.source.query_error("read conversations"))?;
+        self.extracted.found.extend(conversations.iter().map(|conversation| conversation.id));
+        let again = self.merge(conversations).await?;
+        if again.is_empty() {
+            return Ok(());
+        }
+        // the client's phone is known only once the messages have named the client; the snapshot is the same, so
+        // reading these few again gives the same
+        let contacts: Vec<i64> = again.iter().map(|(_, contact)| *contact).collect();
+        let phones = tables::phones(self.tx.connection(), &contacts)
+            .await
+            .map_err(self.source.query_error("read phone numbers"))?;
+        self.phones.extend(phones);
+        let conversations = again.into_iter().map(|(conversation, _)| conversation).collect();
+        let again = self.merge(conversations).await?;
+        debug_assert!(again.is_empty(), "every client's phone is known now");
+        Ok(())
+    }
+
+    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known,
+    /// with that client.
+    async fn merge(
+        &mut self,
+        conversations: Vec<SourceConversation>,
+    ) -> Result<Vec<(SourceConversation, i64)>, ExtractError> {
+        let source = self.source;
+        let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.id).collect();
+        let mut again = Vec::new();
+        let mut conversations = conversations.into_iter();
+        let mut current = conversations.next();
+        let mut fold = MessageFold::new();
+        let mut messages = tables::messages(self.tx.connection(), &ids);
+        loop {
+            let row = messages.try_next().await.map_err(source.query_error("read messages"))?;
+            let belongs_to = match &row {
+                Some(row) => Some(row.conversation_id().map_err(source.query_error("read messages"))?),
+                None => None,
+            };
+            // conversations before the message's are complete; without a message all that are left are
+            while let Some(conversation) = current.take() {
+                if Some(conversation.id) == belongs_to {
+                    current = Some(conversation);
+                    break;
+                }
+                let done = std::mem::replace(&mut fold, MessageFold::new());
+                let unknown = finish(
+                    &conversation,
+                    done,
+                    self.tenant,
+                    &self.phones,
+                    &mut self.buffer,
+                    &mut self.extracted.rejects,
+                );
+                if let Some(client) = unknown {
+                    again.push((conversation, client));
+                }
+                if self.buffer.byte_count() >= BUFFER_BYTES || self.buffer.row_count() >= SLICE {
+                    let full = std::mem::take(&mut self.buffer);
+                    self.sink.send(full).await.map_err(|_| ExtractError::LoadEnded)?;
+                }
+                current = conversations.next();
+            }
+            let Some(row) = row else { break };
+            fold.push(&row.message().map_err(source.query_error("read messages"))?);
+        }
+        Ok(again)
+    }
+
+    async fn flush(&mut self) -> Result<(), ExtractError> {
+        if self.buffer.row_count() == 0 {
+            return Ok(());
+        }
+        let last = std::mem::take(&mut self.buffer);
+        self.sink.send(last).await.map_err(|_| ExtractError::LoadEnded)
+    }
+}
+
+/// Transforms and encodes one complete conversation; returns its client when that one's phone is not yet known, and
+/// then does nothing.
+fn finish(
+    conversation: &SourceConversation,
+    fold: MessageFold,
+    tenant: &TenantContext,
+    phones: &HashMap<i64, Option<String>>,
+    buffer: &mut CopyEncoder,
+    rejects: &mut Vec<Reject>,
+) -> Option<i64> {
+    let phone = match fold.client_sender_id() {
+        None => None,
+        Some(client) if conversation.contact_id == Some(client) => conversation.contact_phone.as_deref(),
+        Some(client) => match phones.get(&client) {
+            Some(phone) => phone.as_deref(),
+            None => return Some(client),
+        },
+    };
+    let encoded = transform(tenant, conversation, fold, phone)
+        .map_err(|error| error.to_string())
+        .and_then(|row| buffer.push(&row).map_err(|error| error.to_string()));
+    if let Err(error) = encoded {
+        rejects.push(Reject { conversation_id: conversation.id, side: RejectSide::Transform, sqlstate: None, error });
+    }
+    None
+}

@@ -1,0 +1,130 @@
+//! Reading Chatwoot's own tables, by key.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
+
+use super::record::{SourceConversation, SourceCsat, SourceMessage};
+
+const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
+     WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
+const CONVERSATIONS: &str = include_str!("conversations.sql");
+const MESSAGES: &str = include_str!("messages.sql");
+const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
+
+/// Ids of the tenant's conversations within `lo..=hi`, ascending.
+pub(super) async fn keys_in_range(
+    connection: &mut PgConnection,
+    inboxes: &[i32],
+    lo: i64,
+    hi: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(KEYS_IN_RANGE).bind(lo).bind(hi).bind(inboxes).fetch_all(connection).await
+}
+
+/// Those of these conversations that exist and are the tenant's, ascending.
+pub(super) async fn conversations(
+    connection: &mut PgConnection,
+    inboxes: &[i32],
+    ids: &[i64],
+) -> Result<Vec<SourceConversation>, sqlx::Error> {
+    sqlx::query_as(CONVERSATIONS).bind(ids).bind(inboxes).fetch_all(connection).await
+}
+
+/// Their messages, ascending by conversation, each conversation's by `(created_at, id)`.
+pub(super) fn messages<'a>(
+    connection: &'a mut PgConnection,
+    ids: &'a [i64],
+) -> BoxStream<'a, Result<MessageRow, sqlx::Error>> {
+    Box::pin(sqlx::query(MESSAGES).bind(ids).fetch(connection).map_ok(MessageRow))
+}
+
+/// Phone numbers of contacts; a contact that does not exist has none.
+pub(super) async fn phones(
+    connection: &mut PgConnection,
+    contacts: &[i64],
+) -> Result<HashMap<i64, Option<String>>, sqlx::Error> {
+    let found: Vec<(i64, Option<String>)> = sqlx::query_as(PHONES).bind(contacts).fetch_all(connection).await?;
+    let mut phones: HashMap<i64, Option<String>> = contacts.iter().map(|contact| (*contact, None)).collect();
+    phones.extend(found);
+    Ok(phones)
+}
+
+/// A row of `messages.sql`, decoded where it lies.
+pub(super) struct MessageRow(PgRow);
+
+impl MessageRow {
+    pub(super) fn conversation_id(&self) -> Result<i64, sqlx::Error> {
+        self.0.try_get(0)
+    }
+
+    pub(super) fn message(&self) -> Result<SourceMessage<'_>, sqlx::Error> {
+        let row = &self.0;
+        Ok(SourceMessage {
+            id: row.try_get(1)?,
+            content: row.try_get(2)?,
+            sender_type: row.try_get(3)?,
+            sender_id: row.try_get(4)?,
+            created_at: row.try_get(5)?,
+            message_type: row.try_get(6)?,
+            content_type: row.try_get(7)?,
+            status: row.try_get(8)?,
+            private: row.try_get(9)?,
+            sentiment: row.try_get(10)?,
+            source_id: row.try_get(11)?,
+        })
+    }
+}
+
+impl FromRow<'_, PgRow> for SourceConversation {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let csat_id: Option<i64> = row.try_get(32)?;
+        let csat = match csat_id {
+            Some(id) => Some(SourceCsat {
+                id,
+                rating: row.try_get(33)?,
+                feedback: row.try_get(34)?,
+                created_at: row.try_get(35)?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            id: row.try_get(0)?,
+            display_id: row.try_get(1)?,
+            uuid: row.try_get(2)?,
+            account_id: row.try_get(3)?,
+            account_name: row.try_get(4)?,
+            inbox_id: row.try_get(5)?,
+            inbox_name: row.try_get(6)?,
+            inbox_channel_type: row.try_get(7)?,
+            inbox_timezone: row.try_get(8)?,
+            campaign_id: row.try_get(9)?,
+            cached_label_list: row.try_get(10)?,
+            custom_attributes: row.try_get(11)?,
+            status: row.try_get(12)?,
+            priority: row.try_get(13)?,
+            snoozed_until: row.try_get(14)?,
+            assignee_id: row.try_get(15)?,
+            assignee_name: row.try_get(16)?,
+            assignee_email: row.try_get(17)?,
+            team_id: row.try_get(18)?,
+            team_name: row.try_get(19)?,
+            contact_id: row.try_get(20)?,
+            contact_name: row.try_get(21)?,
+            contact_email: row.try_get(22)?,
+            contact_phone: row.try_get(23)?,
+            contact_identifier: row.try_get(24)?,
+            created_at: row.try_get(25)?,
+            updated_at: row.try_get(26)?,
+            last_activity_at: row.try_get(27)?,
+            first_reply_created_at: row.try_get(28)?,
+            waiting_since: row.try_get(29)?,
+            contact_last_seen_at: row.try_get(30)?,
+            agent_last_seen_at: row.try_get(31)?,
+            csat,
+        })
+    }
+}

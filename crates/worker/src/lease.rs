@@ -1,0 +1,56 @@
+//! The lease beside the work: renewed while the work goes on; lost, it ends the work.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tidemark_shared::db;
+use tidemark_shared::ids::ChunkId;
+use tidemark_shared::report::report;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// A claim to renew.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub db: PgPool,
+    pub chunk: ChunkId,
+    pub attempt: i32,
+    pub length: Duration,
+}
+
+/// The lease was lost; the work was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost;
+
+impl Lease {
+    /// Runs `work` while the lease holds. Dropping the work cancels its statements on the servers.
+    ///
+    /// # Errors
+    /// [`Lost`] when the ledger says that another attempt holds the chunk, or has not answered for a lease's length.
+    pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        tokio::select! {
+            outcome = work => Ok(outcome),
+            () = self.hold() => Err(Lost),
+        }
+    }
+
+    /// Renews until the lease is lost.
+    async fn hold(&self) {
+        let mut ticks = tokio::time::interval(self.length / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut renewed_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            match db::chunk::renew(&self.db, self.chunk, self.attempt, self.length).await {
+                Ok(true) => renewed_at = Instant::now(),
+                Ok(false) => return,
+                Err(error) if renewed_at.elapsed() >= self.length => {
+                    tracing::warn!(error = %report(&error), "lease not renewed in time");
+                    return;
+                }
+                Err(error) => tracing::debug!(error = %report(&error), "lease not renewed yet"),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Load: rows into staging, staging into the target, the chunk done, all in one transaction of the target database.
+
+pub mod columns;
+pub mod encode;
+
+use std::sync::LazyLock;
+
+use sqlx::{PgConnection, PgPool};
+use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
+use tidemark_shared::db::guarded::Guarded;
+use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::ids::{ChunkId, TenantId};
+use tokio::sync::mpsc;
+
+use self::encode::CopyEncoder;
+use crate::extract::Extracted;
+
+/// The session's staging table: made once a connection, emptied by every commit and rollback.
+static CREATE_STAGING: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS tidemark_staging ({}) ON COMMIT DELETE ROWS",
+        columns::staging_definition()
+    )
+});
+static COPY: LazyLock<String> = LazyLock::new(|| {
+    format!("COPY pg_temp.tidemark_staging ({}) FROM STDIN (FORMAT binary)", columns::staging_columns())
+});
+static MERGE: LazyLock<String> = LazyLock::new(|| {
+    include_str!("load/merge.sql")
+        .replace("{columns}", &columns::staging_columns())
+        .replace("{updates}", &columns::update_list())
+});
+/// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
+const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
+     JOIN conversations_analytics t USING (tenant_id, conversation_id) \
+     WHERE t.row_hash <> s.row_hash OR t.source_deleted_at IS NOT NULL";
+const TOMBSTONE_KEYS: &str = "UPDATE conversations_analytics t \
+     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
+         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
+     WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
+       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)";
+const TOMBSTONE_RANGE: &str = "UPDATE conversations_analytics t \
+     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
+         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
+     WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $8 AND $9 AND t.source_deleted_at IS NULL \
+       AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) AS found (id) WHERE found.id = t.conversation_id) \
+       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)";
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{attempted}")]
+    Target {
+        attempted: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+    /// The chunk is somebody else's by now.
+    #[error("the lease was lost before the chunk was done")]
+    LeaseLost,
+    /// The tenant's inboxes changed since the chunk was read.
+    #[error("the tenant's inboxes were mapped anew while the chunk was read")]
+    Remapped,
+}
+
+fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LoadError {
+    move |source| LoadError::Target { attempted, source }
+}
+
+/// Whose chunk is loaded, under which claim.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOf {
+    pub chunk: ChunkId,
+    pub tenant: TenantId,
+    pub attempt: i32,
+    /// Version of the mapping that the chunk was read under.
+    pub mapping_version: i64,
+}
+
+/// A transaction of the target that takes one chunk.
+#[derive(Debug)]
+pub struct Load {
+    guarded: Guarded,
+    of: LoadOf,
+}
+
+impl Load {
+    /// Begins the transaction, for this tenant's rows only.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub async fn begin(pool: &PgPool, of: LoadOf) -> Result<Self, LoadError> {
+        let mut guarded = Guarded::acquire(pool).await.map_err(target("connect to the target"))?;
+        let begin = target("begin the load");
+        match Self::enter(guarded.connection(), of.tenant).await {
+            Ok(pid) => guarded.serve_by(pid),
+            Err(error) => return Err(begin(error)),
+        }
+        Ok(Self { guarded, of })
+    }
+
+    async fn enter(connection: &mut PgConnection, tenant: TenantId) -> Result<i32, sqlx::Error> {
+        sqlx::query("BEGIN").execute(&mut *connection).await?;
+        let (pid, _): (i32, String) = sqlx::query_as(
+            "SELECT pg_backend_pid(), set_config('app.current_tenant_id', $1::integer::text, true)",
+        )
+        .bind(tenant)
+        .fetch_one(&mut *connection)
+        .await?;
+        sqlx::query(sqlx::AssertSqlSafe(CREATE_STAGING.as_str())).execute(connection).await?;
+        Ok(pid)
+    }
+
+    /// Copies buffers into staging until the extraction ends; returns how many rows there were.
+    ///
+    /// # Errors
+    /// When the target refuses a row or does not answer.
+    pub async fn stage(&mut self, mut buffers: mpsc::Receiver<CopyEncoder>) -> Result<i64, LoadError> {
+        let mut rows = 0;
+        while let Some(buffer) = buffers.recv().await {
+            copy(self.guarded.connection(), &buffer).await.map_err(target("copy rows into staging"))?;
+            rows += i64::try_from(buffer.row_count()).expect("rows of a chunk fit in 63 bits");
+        }
+        Ok(rows)
+    }
+
+    /// Merges staging into the target, marks what is gone, completes the chunk and commits.
+    ///
+    /// # Errors
+    /// When the target refuses a row or does not answer, the lease was lost or the inboxes were mapped anew; nothing
+    /// is written then.
+    pub async fn finish(
+        mut self,
+        spec: &ChunkSpec,
+        extracted: &Extracted,
+        staged: i64,
+        version: &SourceVersion,
+    ) -> Result<ChunkCounts, LoadError> {
+        let of = self.of;
+        let connection = self.guarded.connection();
+        if db::inbox::lock_version(&mut *connection, of.tenant).await? != of.mapping_version {
+            return Err(LoadError::Remapped);
+        }
+        let (inserted, updated) = merge(connection, of, version).await?;
+        let stale = if inserted + updated == staged { 0 } else { count_stale(connection).await? };
+        let deleted = tombstone(connection, of, spec, extracted, version).await?;
+        let rejected = count(extracted.rejects.len());
+        let counts = ChunkCounts {
+            extracted: count(extracted.found.len()),
+            inserted,
+            updated,
+            unchanged: staged - inserted - updated - stale,
+            stale,
+            deleted,
+            rejected,
+            gone: match spec {
+                ChunkSpec::Keys { .. } => count(extracted.gone.len()),
+                ChunkSpec::KeyRange { .. } => deleted,
+            },
+        };
+        let keys: Vec<i64> = extracted.found.iter().chain(&extracted.gone).copied().collect();
+        db::reject::record(connection, of.tenant, of.chunk, &keys, &extracted.rejects).await?;
+        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts).await? {
+            return Err(LoadError::LeaseLost);
+        }
+        sqlx::query("COMMIT").execute(connection).await.map_err(target("commit the load"))?;
+        self.guarded.release();
+        Ok(counts)
+    }
+}
+
+async fn copy(connection: &mut PgConnection, rows: &CopyEncoder) -> Result<(), sqlx::Error> {
+    let mut copy = connection.copy_in_raw(COPY.as_str()).await?;
+    for part in rows.copy(0..rows.row_count()) {
+        copy.send(part).await?;
+    }
+    copy.finish().await.map(drop)
+}
+
+async fn merge(
+    connection: &mut PgConnection,
+    of: LoadOf,
+    version: &SourceVersion,
+) -> Result<(i64, i64), LoadError> {
+    sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
+        .bind(of.chunk.run_id)
+        .bind(version.snapshot.clock)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .fetch_one(connection)
+        .await
+        .map_err(target("merge rows into the target"))
+}
+
+async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
+    sqlx::query_scalar(COUNT_STALE).fetch_one(connection).await.map_err(target("count stale rows"))
+}
+
+async fn tombstone(
+    connection: &mut PgConnection,
+    of: LoadOf,
+    spec: &ChunkSpec,
+    extracted: &Extracted,
+    version: &SourceVersion,
+) -> Result<i64, LoadError> {
+    let (statement, ids, range) = match spec {
+        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(0),
+        ChunkSpec::Keys { .. } => (TOMBSTONE_KEYS, &extracted.gone, None),
+        ChunkSpec::KeyRange { lo, hi } => (TOMBSTONE_RANGE, &extracted.found, Some((*lo, *hi))),
+    };
+    let mut query = sqlx::query(statement)
+        .bind(of.tenant)
+        .bind(ids)
+        .bind(version.snapshot.clock)
+        .bind(of.chunk.run_id)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress);
+    if let Some((lo, hi)) = range {
+        query = query.bind(lo).bind(hi);
+    }
+    let done = query.execute(connection).await.map_err(target("mark deleted rows"))?;
+    Ok(i64::try_from(done.rows_affected()).expect("rows of a chunk fit in 63 bits"))
+}
+
+fn count(len: usize) -> i64 {
+    i64::try_from(len).expect("a chunk's length fits in 63 bits")
+}

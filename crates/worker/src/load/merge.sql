@@ -1,0 +1,20 @@
+-- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
+-- A row that had been marked deleted comes back. {columns} and {updates} come from load/columns.rs.
+-- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress
+WITH merged AS (
+    INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
+                                              source_in_progress)
+    SELECT {columns}, $1, $2, $3, $4, $5
+    FROM pg_temp.tidemark_staging
+    ORDER BY conversation_id
+    ON CONFLICT (tenant_id, conversation_id) DO UPDATE
+    SET {updates},
+        etl_run_id = EXCLUDED.etl_run_id, etl_updated_at = now(), source_deleted_at = NULL,
+        source_extracted_at = EXCLUDED.source_extracted_at, source_epoch = EXCLUDED.source_epoch,
+        source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress
+    WHERE (t.row_hash <> EXCLUDED.row_hash OR t.source_deleted_at IS NOT NULL)
+      AND (EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
+          >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
+    RETURNING xmax = 0 AS is_new
+)
+SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM merged
