@@ -10,6 +10,8 @@ mod memory;
 mod message;
 mod publisher;
 mod rabbit;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 use std::panic::AssertUnwindSafe;
