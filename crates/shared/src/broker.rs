@@ -2,13 +2,32 @@
 //!
 //! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
 
+mod connection;
+mod consumer;
+mod error;
+mod health;
+mod memory;
+mod message;
+mod publisher;
+mod rabbit;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
+
+pub use error::QueueError;
+pub use health::{ConsumerHealth, PublisherHealth, QueueHealth};
+pub use memory::MemoryQueue;
+pub use rabbit::{RabbitQueue, RabbitSettings};
 
 /// A job on its way into the queue.
 #[derive(Debug, Clone)]
@@ -42,17 +61,12 @@ pub struct Received<T> {
 pub enum Settle {
     /// The ledger holds the outcome: acknowledge.
     Ack,
-    /// Not started (shutting down): give it back for another consumer.
+    /// Not started (shutting down): give it back for another consumer. It comes again at once, so a handler that
+    /// gives back for any other reason makes a busy loop.
     GiveBack,
 }
 
 pub type Handler<T> = Arc<dyn Fn(Received<T>) -> BoxFuture<'static, Settle> + Send + Sync>;
-
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    #[error("{0}")]
-    Placeholder(&'static str),
-}
 
 /// The transport. The ledger is the truth: losing everything in here costs delay, never data.
 #[async_trait]
@@ -61,14 +75,33 @@ pub trait Queue: Send + Sync + 'static {
     /// On an error nothing is known of any of them; publishing again is harmless.
     async fn publish_jobs(&self, jobs: &[Outgoing]) -> Result<Vec<Published>, QueueError>;
 
-    /// Publishes one event and waits for its confirmation.
+    /// Publishes one event and waits for its confirmation. An event that no queue took is an error.
     async fn publish_event(&self, event: ChunkEvent, context: &TraceContext) -> Result<(), QueueError>;
 
     /// Hands jobs of one lane to `handler`, at most `prefetch` at a time, until `stop` is cancelled; reconnects
     /// for as long as it takes. After `stop`: takes no more, gives back what was prefetched and not handed out,
-    /// waits for the running handlers and settles their deliveries, then returns.
+    /// waits for the running handlers and settles their deliveries, then returns. Dropping the future instead drops
+    /// the running handlers too; their deliveries come again.
     async fn consume_jobs(&self, lane: Lane, prefetch: u16, stop: CancellationToken, handler: Handler<Job>);
 
     /// The same for events.
     async fn consume_events(&self, prefetch: u16, stop: CancellationToken, handler: Handler<ChunkEvent>);
+
+    /// What a readiness endpoint wants to know. Asks nobody, so it is cheap and never waits.
+    fn health(&self) -> QueueHealth;
+
+    /// Connects, declares the queues and leaves, for start-up and `doctor`. Its errors tell a server that is not there
+    /// ([`QueueError::Unreachable`]) from wrong credentials ([`QueueError::Refused`]) and from queues that cannot be
+    /// declared ([`QueueError::Topology`]), and say what to do.
+    async fn check(&self) -> Result<(), QueueError>;
+}
+
+/// Runs a handler. A panic in it settles the delivery as done: given back it would come again at once and panic
+/// again, while the ledger sends the chunk anew when its lease has run out, and counts the attempts.
+async fn run_handler<T>(handler: &Handler<T>, received: Received<T>) -> Settle {
+    let handling = AssertUnwindSafe(async { handler(received).await });
+    handling.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("handler panicked, delivery dropped");
+        Settle::Ack
+    })
 }

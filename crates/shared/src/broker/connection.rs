@@ -1,0 +1,168 @@
+//! The one way onto the broker: every connection is made here, and declares the topology before it is used.
+//!
+//! lapin's own recovery stays off. It can hang for good after a forced close, never restores a channel, and hides
+//! an outage from publishers; whoever sees an error here drops the connection and makes a new one.
+
+use std::io;
+use std::time::Duration;
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::error::QueueError;
+use super::rabbit::RabbitSettings;
+use super::topology::Topology;
+
+/// How long the broker may take over one request on an open connection. Generous: only a broken or blocked
+/// connection takes longer, and the answer to that is a new one.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The broker and how to get onto it. Holds the password: no Debug.
+pub(super) struct Server {
+    uri: AMQPUri,
+    connection_name: String,
+    connect_timeout: Duration,
+    pub topology: Topology,
+}
+
+impl Server {
+    pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
+        let mut uri = parse(settings.url.expose_secret()).ok_or(QueueError::Url)?;
+        // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
+        let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
+        uri.query.heartbeat = uri.query.heartbeat.or(u16::try_from(heartbeat).ok());
+        Ok(Self {
+            uri,
+            connection_name: settings.connection_name.clone(),
+            connect_timeout: settings.connect_timeout,
+            topology: Topology::new(&settings.prefix)?,
+        })
+    }
+
+    /// Opens a connection, named for its role in the broker's own listings, and declares the topology.
+    pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+        let name = format!("{} {role}", self.connection_name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        let connection = match timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| self.failure(error))?,
+            Err(_) => return Err(self.failure(io::Error::from(io::ErrorKind::TimedOut).into())),
+        };
+        let address = self.address();
+        self.topology.declare(&connection, &address, ANSWER_LIMIT).await?;
+        Ok(connection)
+    }
+
+    /// `host:port/vhost`, which is all that may be shown of a URL.
+    pub fn address(&self) -> String {
+        let authority = &self.uri.authority;
+        let vhost = self.uri.vhost.trim_start_matches('/');
+        format!("{}:{}/{vhost}", authority.host, authority.port)
+    }
+
+    fn failure(&self, source: lapin::Error) -> QueueError {
+        let server = self.address();
+        if is_refusal(&source) {
+            QueueError::Refused { server, source }
+        } else {
+            QueueError::Unreachable { server, source }
+        }
+    }
+}
+
+fn is_refusal(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+    )
+}
+
+fn parse(text: &str) -> Option<AMQPUri> {
+    let url = Url::parse(text).ok()?;
+    // A password with a bare `/`, `?` or `#` ends the host part early, and its rest would be shown as the vhost.
+    if url.path().contains('@')
+        || url.query().is_some_and(|query| query.contains('@'))
+        || url.fragment().is_some()
+    {
+        return None;
+    }
+    let mut uri: AMQPUri = text.parse().ok()?;
+    // lapin reads a bare IPv6 host as localhost, and a trailing slash as the vhost with the empty name.
+    if let Some(Host::Ipv6(host)) = url.host() {
+        uri.authority.host = host.to_string();
+    }
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    Some(uri)
+}
+
+/// Waits for an answer of the broker, but not for ever.
+pub(super) async fn answer<T>(
+    action: &'static str,
+    answering: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, QueueError> {
+    match timeout(ANSWER_LIMIT, answering).await {
+        Ok(answered) => answered.map_err(|source| QueueError::Amqp { action, source }),
+        Err(_) => Err(QueueError::Timeout {
+            action,
+            limit: ANSWER_LIMIT,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(url: &str) -> Option<String> {
+        let settings = RabbitSettings::new(url.into());
+        Server::new(&settings).ok().map(|server| server.address())
+    }
+
+    #[test]
+    fn an_address_shows_host_port_and_vhost_and_no_more() {
+        assert_eq!(address("amqp://me:secret@mq/%2f").unwrap(), "mq:5672/");
+        assert_eq!(address("amqp://me:secret@mq:5673/etl").unwrap(), "mq:5673/etl");
+        assert_eq!(address("amqps://me:p%40%2F%3F%25%3Aw@mq/").unwrap(), "mq:5671/");
+        assert_eq!(address("amqp://me:secret@[::1]").unwrap(), "::1:5672/");
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_not_quoted() {
+        for url in [
+            "user:hunter2@mq",
+            "http://u:hunter2@mq",
+            "amqp://u:hunter2/x@mq",
+            "amqp://u:4?hunter2@mq",
+            "",
+        ] {
+            let error = Server::new(&RabbitSettings::new(url.into())).err().unwrap();
+            assert!(matches!(error, QueueError::Url), "{url}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_urls_own_heartbeat_wins() {
+        let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
+        assert_eq!(server("amqp://mq").uri.query.heartbeat, Some(10));
+        assert_eq!(server("amqp://mq?heartbeat=3").uri.query.heartbeat, Some(3));
+    }
+
+    #[test]
+    fn a_prefix_is_neither_empty_nor_longer_than_a_name() {
+        for length in [0, 201] {
+            let mut settings = RabbitSettings::new("amqp://mq".into());
+            settings.prefix = "x".repeat(length);
+            assert!(matches!(Server::new(&settings), Err(QueueError::Prefix { .. })));
+        }
+    }
+}

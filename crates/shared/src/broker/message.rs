@@ -1,0 +1,196 @@
+//! Messages on the wire: JSON bodies that say ids only, headers for traces and for people.
+
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::topology::Topology;
+use super::{Outgoing, Received};
+use crate::ids::{RunId, TenantId};
+use crate::job::{ChunkEvent, MESSAGE_VERSION, TraceContext};
+
+/// Ours have about a hundred bytes; what is longer is somebody else's.
+const LONGEST_BODY: usize = 64 * 1024;
+const PERSISTENT: u8 = 2;
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
+/// A message ready to be published.
+pub(super) struct Message {
+    pub id: String,
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub fn job(outgoing: &Outgoing) -> Self {
+        let job = &outgoing.job;
+        let mut headers = headers(job.tenant_id, job.run_id, &outgoing.context);
+        headers.insert("lane".into(), text(outgoing.lane.as_str()));
+        Self::json(Topology::lane_key(outgoing.lane), headers, job)
+    }
+
+    pub fn event(event: &ChunkEvent, context: &TraceContext) -> Self {
+        let headers = headers(event.tenant_id, event.run_id, context);
+        Self::json(Topology::events_key(), headers, event)
+    }
+
+    /// What could not be read, with the reason and the queue it came from.
+    pub fn dead(body: &[u8], unreadable: &Unreadable, queue: &ShortString) -> Self {
+        let mut headers = FieldTable::default();
+        headers.insert("reason".into(), text(&unreadable.to_string()));
+        headers.insert("queue".into(), text(queue.as_str()));
+        let kept = body.get(..LONGEST_BODY).unwrap_or(body).to_vec();
+        Self::new(ShortString::default(), headers, "application/octet-stream", kept)
+    }
+
+    fn json(routing_key: ShortString, headers: FieldTable, body: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(body).expect("a struct of numbers is JSON");
+        Self::new(routing_key, headers, "application/json", body)
+    }
+
+    fn new(routing_key: ShortString, headers: FieldTable, content_type: &str, body: Vec<u8>) -> Self {
+        let id = Uuid::new_v4().to_string();
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type(content_type.into())
+            .with_message_id(id.as_str().into())
+            .with_headers(headers);
+        Self {
+            id,
+            routing_key,
+            properties,
+            body,
+        }
+    }
+}
+
+/// Why a delivery was set aside. Says nothing of the content: that stays with the message.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("too big: {bytes} bytes, the first {LONGEST_BODY} are kept")]
+    TooBig { bytes: usize },
+    #[error("not JSON: line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("no version")]
+    NoVersion,
+    #[error("version {found}, this build reads {MESSAGE_VERSION}")]
+    Version { found: u64 },
+    #[error("fields are missing or of another type")]
+    Fields,
+}
+
+/// Reads a delivery, believing nothing of it.
+pub(super) fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Result<Received<T>, Unreadable> {
+    Ok(Received {
+        body: decode_body(&delivery.data)?,
+        context: TraceContext {
+            traceparent: header(&delivery.properties, TRACEPARENT),
+            tracestate: header(&delivery.properties, TRACESTATE),
+        },
+        redelivered: delivery.redelivered,
+    })
+}
+
+fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u64,
+    }
+
+    let bytes = body.len();
+    if bytes > LONGEST_BODY {
+        return Err(Unreadable::TooBig { bytes });
+    }
+    // The version first: the fields of another version are nobody's business.
+    let versioned: Versioned = serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            return Unreadable::NoVersion;
+        }
+        Unreadable::NotJson {
+            line: error.line(),
+            column: error.column(),
+        }
+    })?;
+    if versioned.v != u64::from(MESSAGE_VERSION) {
+        return Err(Unreadable::Version { found: versioned.v });
+    }
+    serde_json::from_slice(body).map_err(|_| Unreadable::Fields)
+}
+
+fn headers(tenant: TenantId, run: RunId, context: &TraceContext) -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert("tenant".into(), AMQPValue::LongInt(tenant.0));
+    headers.insert("run".into(), AMQPValue::LongLongInt(run.0));
+    let trace = [
+        (TRACEPARENT, &context.traceparent),
+        (TRACESTATE, &context.tracestate),
+    ];
+    for (name, value) in trace {
+        if let Some(value) = value {
+            headers.insert(name.into(), text(value));
+        }
+    }
+    headers
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+    let value = properties.headers().as_ref()?.inner().get(name)?;
+    match value {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::job::Job;
+
+    fn read(body: &str) -> Result<Job, Unreadable> {
+        decode_body(body.as_bytes())
+    }
+
+    #[test]
+    fn every_kind_of_rubbish_has_its_reason() {
+        let not_json = Unreadable::NotJson { line: 1, column: 1 };
+        assert_eq!(read("rubbish"), Err(not_json));
+        assert_eq!(read("{}"), Err(Unreadable::NoVersion));
+        assert_eq!(read("[]"), Err(Unreadable::NoVersion));
+        assert_eq!(
+            read(r#"{"v":2,"chunk":"x"}"#),
+            Err(Unreadable::Version { found: 2 })
+        );
+        assert_eq!(read(r#"{"v":1,"run_id":1}"#), Err(Unreadable::Fields));
+        let long = "x".repeat(LONGEST_BODY + 1);
+        assert_eq!(read(&long), Err(Unreadable::TooBig { bytes: 65_537 }));
+    }
+
+    #[test]
+    fn a_field_that_a_later_build_added_is_no_rubbish() {
+        let body = r#"{"v":1,"run_id":7,"seq":3,"tenant_id":2,"attempt":1,"colour":"blue"}"#;
+        let job = read(body).unwrap();
+        assert_eq!((job.run_id, job.seq, job.tenant_id), (RunId(7), 3, TenantId(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Err(reason) = decode_body::<Job>(&body) {
+                prop_assert!(!reason.to_string().is_empty());
+            }
+        }
+    }
+}
