@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use sqlx::PgPool;
-use tidemark_shared::broker::rabbit::{RabbitQueue, RabbitSettings};
-use tidemark_shared::broker::Queue;
+use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_shared::config::{Settings, SourceSettings};
 use tidemark_shared::db;
 use tidemark_shared::db::connect::pool;

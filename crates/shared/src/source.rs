@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use self::session::SourceTx;
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
@@ -38,6 +38,7 @@ pub struct Source {
     server: String,
     mode: SourceMode,
     max_in_flight: i32,
+    options: PgConnectOptions,
     pool: PgPool,
 }
 
@@ -64,8 +65,18 @@ impl Source {
                 .max_connections(settings.max_connections)
                 .acquire_timeout(Duration::from_secs(30))
                 .idle_timeout(Duration::from_secs(60))
-                .connect_lazy_with(options),
+                .connect_lazy_with(options.clone()),
+            options,
         }))
+    }
+
+    /// Connects once, to tell at once whether and why it cannot be read.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses the login, or lacks what is read from it.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        self.check_tables(&mut connection).await
     }
 
     #[must_use]

@@ -75,7 +75,7 @@ impl Telemetry {
             Verbosity::Command => "warn",
         };
         let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=off,async_rs=off,sqlx::query=off")));
+            .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=error,async_rs=off,sqlx::query=off")));
         let pretty = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
         let logs = if pretty {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact().boxed()

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
-use crate::load::{Load, LoadError, LoadOf};
+use crate::load::{LoadError, LoadOf, Staging};
 use crate::transform::TenantContext;
 
 /// Buffers between extract and load: one is filled while one is copied.
@@ -69,13 +69,13 @@ impl Executor {
         let mut tx = source.begin(&format!("run {} chunk {}", id.run_id, id.seq)).await?;
         let known = db::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion { epoch: known.epoch, snapshot: *tx.snapshot() };
-        let of = LoadOf { chunk: id, tenant: chunk.tenant_id, attempt: chunk.attempt, mapping_version };
-        let mut load = Load::begin(&self.db, of).await?;
+        let of = LoadOf { chunk: id, attempt: chunk.attempt, mapping_version };
+        let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
         let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink);
         let extract = extractor.run(&chunk.spec).instrument(tracing::info_span!("extract"));
-        let stage = load.stage(buffers).instrument(tracing::info_span!("stage"));
+        let stage = staging.stage(buffers).instrument(tracing::info_span!("stage"));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
@@ -86,8 +86,8 @@ impl Executor {
         if rejects > MAX_REJECTS && rejects * 100 > rows * MAX_REJECT_PERCENT {
             return Err(ExecuteError::TooManyRejects { rejects, rows });
         }
-        let counts = load
-            .finish(&chunk.spec, &extracted, staged, &version)
+        let counts = staging
+            .finish(of, &chunk.spec, &extracted, staged, &version)
             .instrument(tracing::info_span!("load", rows = staged))
             .await?;
         Ok(counts)

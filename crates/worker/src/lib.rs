@@ -1,1 +1,10 @@
+//! Does work: claims chunks, extracts, transforms, loads. Never plans, never moves a watermark.
 
+pub mod consume;
+pub mod disposition;
+pub mod execute;
+pub mod extract;
+mod lease;
+pub mod load;
+pub mod transform;
+pub mod verify;

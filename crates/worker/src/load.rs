@@ -69,36 +69,32 @@ fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LoadError {
     move |source| LoadError::Target { attempted, source }
 }
 
-/// Whose chunk is loaded, under which claim.
+/// Which chunk is loaded, under which claim.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOf {
     pub chunk: ChunkId,
-    pub tenant: TenantId,
     pub attempt: i32,
     /// Version of the mapping that the chunk was read under.
     pub mapping_version: i64,
 }
 
-/// A transaction of the target that takes one chunk.
+/// A transaction of the target in which one tenant's rows are staged.
 #[derive(Debug)]
-pub struct Load {
+pub struct Staging {
     guarded: Guarded,
-    of: LoadOf,
+    tenant: TenantId,
 }
 
-impl Load {
-    /// Begins the transaction, for this tenant's rows only.
+impl Staging {
+    /// Begins the transaction, for this tenant's rows only, with an empty staging table.
     ///
     /// # Errors
     /// When the target does not answer.
-    pub async fn begin(pool: &PgPool, of: LoadOf) -> Result<Self, LoadError> {
+    pub async fn begin(pool: &PgPool, tenant: TenantId) -> Result<Self, LoadError> {
         let mut guarded = Guarded::acquire(pool).await.map_err(target("connect to the target"))?;
-        let begin = target("begin the load");
-        match Self::enter(guarded.connection(), of.tenant).await {
-            Ok(pid) => guarded.serve_by(pid),
-            Err(error) => return Err(begin(error)),
-        }
-        Ok(Self { guarded, of })
+        let pid = Self::enter(guarded.connection(), tenant).await.map_err(target("begin the load"))?;
+        guarded.serve_by(pid);
+        Ok(Self { guarded, tenant })
     }
 
     async fn enter(connection: &mut PgConnection, tenant: TenantId) -> Result<i32, sqlx::Error> {
@@ -121,9 +117,38 @@ impl Load {
         let mut rows = 0;
         while let Some(buffer) = buffers.recv().await {
             copy(self.guarded.connection(), &buffer).await.map_err(target("copy rows into staging"))?;
-            rows += i64::try_from(buffer.row_count()).expect("rows of a chunk fit in 63 bits");
+            rows += count(buffer.row_count());
         }
         Ok(rows)
+    }
+
+    /// Runs verification's statement over staging and the tenant's rows in `lo..=hi`.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub async fn compare(
+        &mut self,
+        statement: &'static str,
+        lo: i64,
+        hi: i64,
+    ) -> Result<(i64, i64, i64, i64, i64), LoadError> {
+        sqlx::query_as(statement)
+            .bind(self.tenant)
+            .bind(lo)
+            .bind(hi)
+            .fetch_one(self.guarded.connection())
+            .await
+            .map_err(target("compare staging with the target"))
+    }
+
+    /// Ends the transaction and gives its connection back; staging is empty again.
+    ///
+    /// # Errors
+    /// When the target does not answer; nothing is written then.
+    pub async fn end(mut self) -> Result<(), LoadError> {
+        sqlx::query("COMMIT").execute(self.guarded.connection()).await.map_err(target("commit the load"))?;
+        self.guarded.release();
+        Ok(())
     }
 
     /// Merges staging into the target, marks what is gone, completes the chunk and commits.
@@ -133,19 +158,19 @@ impl Load {
     /// is written then.
     pub async fn finish(
         mut self,
+        of: LoadOf,
         spec: &ChunkSpec,
         extracted: &Extracted,
         staged: i64,
         version: &SourceVersion,
     ) -> Result<ChunkCounts, LoadError> {
-        let of = self.of;
         let connection = self.guarded.connection();
-        if db::inbox::lock_version(&mut *connection, of.tenant).await? != of.mapping_version {
+        if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
         let (inserted, updated) = merge(connection, of, version).await?;
         let stale = if inserted + updated == staged { 0 } else { count_stale(connection).await? };
-        let deleted = tombstone(connection, of, spec, extracted, version).await?;
+        let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let rejected = count(extracted.rejects.len());
         let counts = ChunkCounts {
             extracted: count(extracted.found.len()),
@@ -161,12 +186,11 @@ impl Load {
             },
         };
         let keys: Vec<i64> = extracted.found.iter().chain(&extracted.gone).copied().collect();
-        db::reject::record(connection, of.tenant, of.chunk, &keys, &extracted.rejects).await?;
+        db::reject::record(connection, self.tenant, of.chunk, &keys, &extracted.rejects).await?;
         if !db::chunk::complete(connection, of.chunk, of.attempt, &counts).await? {
             return Err(LoadError::LeaseLost);
         }
-        sqlx::query("COMMIT").execute(connection).await.map_err(target("commit the load"))?;
-        self.guarded.release();
+        self.end().await?;
         Ok(counts)
     }
 }
@@ -201,6 +225,7 @@ async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
 
 async fn tombstone(
     connection: &mut PgConnection,
+    tenant: TenantId,
     of: LoadOf,
     spec: &ChunkSpec,
     extracted: &Extracted,
@@ -212,7 +237,7 @@ async fn tombstone(
         ChunkSpec::KeyRange { lo, hi } => (TOMBSTONE_RANGE, &extracted.found, Some((*lo, *hi))),
     };
     let mut query = sqlx::query(statement)
-        .bind(of.tenant)
+        .bind(tenant)
         .bind(ids)
         .bind(version.snapshot.clock)
         .bind(of.chunk.run_id)

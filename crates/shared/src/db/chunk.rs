@@ -24,6 +24,8 @@ statements! {
     UNQUEUE = "UPDATE etl_chunk c SET status = 'pending', next_attempt_at = now() + make_interval(secs => $3) \
                FROM unnest($1::bigint[], $2::integer[]) AS p (run_id, seq) \
                WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
+    REQUEUE = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
+               WHERE run_id = ANY($1) AND status = 'queued'";
     CLAIM = "UPDATE etl_chunk c SET status = 'running', attempt = c.attempt + 1, worker_id = $4, \
                     lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
              FROM etl_control r, tenants t \
@@ -221,6 +223,14 @@ pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duratio
         .await
         .map(drop)
         .attempt("return chunks to pending")
+}
+
+/// Returns the queued chunks of these runs to pending, whoever published them.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
+    sqlx::query(REQUEUE).bind(runs).execute(db).await.map(drop).attempt("return chunks to pending")
 }
 
 /// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing

@@ -50,10 +50,10 @@ pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOption
 /// With the server's name, never its password.
 pub async fn probe(
     options: &PgConnectOptions,
-    url: &SecretString,
+    server: &str,
     what: &'static str,
 ) -> Result<PgConnection, ConnectError> {
-    let server = server_name(url);
+    let server = server.to_owned();
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
@@ -82,7 +82,7 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
         ("lock_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "15min"),
     ]);
-    let mut connection = probe(&options, url, what).await?;
+    let mut connection = probe(&options, &server_name(url), what).await?;
     check_migrated(&mut connection, url).await?;
     sqlx::query("SET ROLE etl_service")
         .execute(&mut connection)

@@ -79,4 +79,26 @@ impl Source {
         .map_err(self.query_error("list its inboxes"))?;
         Ok(rows.into_iter().map(|(id, name, channel_type)| Inbox { id, name, channel_type }).collect())
     }
+
+    /// The last of the next `count` conversations of these inboxes from `lo` on; `None` when there are fewer.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn range_end(
+        &self,
+        connection: &mut PgConnection,
+        inboxes: &[i32],
+        lo: i64,
+        count: i32,
+    ) -> Result<Option<i64>, SourceError> {
+        sqlx::query_scalar(
+            "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1",
+        )
+        .bind(lo)
+        .bind(inboxes)
+        .bind(i64::from(count) - 1)
+        .fetch_optional(connection)
+        .await
+        .map_err(self.query_error("cut the conversations into ranges"))
+    }
 }

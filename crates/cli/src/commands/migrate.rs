@@ -1,0 +1,53 @@
+//! `tidemark migrate`.
+
+use anyhow::Context;
+use tidemark_shared::config::server_name;
+use tidemark_shared::db::MIGRATOR;
+use tidemark_shared::db::connect::{applied_migrations, options, probe};
+
+use crate::app::App;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Change nothing; exit 1 when migrations are pending
+    #[arg(long)]
+    check: bool,
+    /// Take back every migration newer than this one, data included; 0 takes back all
+    #[arg(long, value_name = "VERSION", conflicts_with = "check")]
+    down_to: Option<i64>,
+}
+
+impl Args {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let url = app.settings.database_url()?;
+        let what = "the analytics database";
+        let mut connection = probe(&options(url, what)?, &server_name(url), what).await?;
+        let applied = applied_migrations(&mut connection).await.context("read the applied migrations")?;
+        let pending: Vec<_> = MIGRATOR
+            .iter()
+            .filter(|one| one.migration_type.is_up_migration() && !applied.contains(&one.version))
+            .collect();
+        if self.check {
+            for one in &pending {
+                output::line(format!("pending: {} {}", one.version, one.description))?;
+            }
+            if pending.is_empty() {
+                output::note(format!("{} is up to date", server_name(url)));
+            }
+            return Ok(if pending.is_empty() { Exit::Done } else { Exit::Failed });
+        }
+        if let Some(version) = self.down_to {
+            MIGRATOR.undo_direct(&mut connection, version).await.context("take migrations back")?;
+            output::note(format!("{}: migrations after {version} were taken back", server_name(url)));
+            return Ok(Exit::Done);
+        }
+        MIGRATOR.run_direct(&mut connection).await.context("migrate")?;
+        match pending.len() {
+            0 => output::note(format!("{} is up to date", server_name(url))),
+            applied => output::note(format!("{}: {applied} migrations applied", server_name(url))),
+        }
+        Ok(Exit::Done)
+    }
+}

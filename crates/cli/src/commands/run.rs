@@ -1,0 +1,134 @@
+//! `tidemark run …`.
+
+use tidemark_shared::db;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::RunReport;
+
+use crate::app::App;
+use crate::exit::{Exit, UsageError};
+use crate::output;
+use crate::progress;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List the newest runs
+    List {
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: Option<TenantId>,
+        #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Show one run
+    Show { run_id: RunId },
+    /// Watch a run until it has ended; the exit code tells how
+    Watch { run_id: RunId },
+}
+
+impl Command {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let db = app.database().await?;
+        match self {
+            Self::List { tenant, limit } => {
+                if let Some(tenant) = tenant {
+                    app.tenant(&db, tenant).await?;
+                }
+                let ids = db::run::list_ids(&db, tenant, limit).await?;
+                let mut runs = db::run::reports(&db, &ids).await?;
+                runs.reverse();
+                if app.json {
+                    output::json(&runs)?;
+                } else {
+                    table(&runs)?;
+                }
+                Ok(Exit::Done)
+            }
+            Self::Show { run_id } => {
+                let runs = db::run::reports(&db, &[run_id]).await?;
+                exists(&runs, run_id)?;
+                print_runs(app, &runs, false)?;
+                Ok(Exit::Done)
+            }
+            Self::Watch { run_id } => {
+                exists(&db::run::reports(&db, &[run_id]).await?, run_id)?;
+                let runs = progress::wait(&db, &[run_id]).await?;
+                print_runs(app, &runs, false)?;
+                Ok(Exit::of_runs(&runs))
+            }
+        }
+    }
+}
+
+fn exists(runs: &[RunReport], id: RunId) -> anyhow::Result<()> {
+    if runs.is_empty() {
+        return Err(UsageError(format!("there is no run {id}: `tidemark run list` shows those there are")).into());
+    }
+    Ok(())
+}
+
+/// Prints runs: as JSON one object, or an array when several were asked for.
+pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Result<()> {
+    match runs {
+        _ if app.json && several => output::json(&runs),
+        [run] if app.json => output::json(run),
+        [run] => details(run),
+        _ => table(runs),
+    }
+}
+
+fn table(runs: &[RunReport]) -> anyhow::Result<()> {
+    let rows = runs
+        .iter()
+        .map(|run| {
+            vec![
+                run.run_id.to_string(),
+                run.tenant_id.to_string(),
+                run.run_type.as_str().to_owned(),
+                run.status.as_str().to_owned(),
+                format!("{}/{}", run.chunks.done, run.chunks.total),
+                output::count(run.records.extracted),
+                output::count(run.records.inserted),
+                output::count(run.records.updated),
+                output::count(run.records.deleted),
+                output::count(run.records.rejected),
+                output::duration_ms(run.duration_ms),
+                output::time(run.watermark_end),
+            ]
+        })
+        .collect();
+    let header = [
+        "run", "tenant", "type", "status", "chunks", "extracted", "inserted", "updated", "deleted", "rejected", "took",
+        "watermark",
+    ];
+    output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
+}
+
+fn details(run: &RunReport) -> anyhow::Result<()> {
+    let records = &run.records;
+    let mut rows = vec![
+        ("run", run.run_id.to_string()),
+        ("tenant", run.tenant_id.to_string()),
+        ("type", run.run_type.as_str().to_owned()),
+        ("status", run.status.as_str().to_owned()),
+        ("chunks", format!("{} of {} done, {} dead", run.chunks.done, run.chunks.total, run.chunks.dead)),
+        ("extracted", output::count(records.extracted)),
+        ("inserted", output::count(records.inserted)),
+        ("updated", output::count(records.updated)),
+        ("unchanged", output::count(records.unchanged)),
+        ("stale", output::count(records.stale)),
+        ("deleted", output::count(records.deleted)),
+        ("rejected", output::count(records.rejected)),
+        ("took", output::duration_ms(run.duration_ms)),
+        ("watermark", format!("{} → {}", output::time(run.watermark_start), output::time(run.watermark_end))),
+    ];
+    if !run.signals.is_empty() {
+        let signals = run.signals.iter().map(|(name, hits)| format!("{name} {hits}")).collect::<Vec<_>>();
+        rows.push(("signals", signals.join(", ")));
+    }
+    if let Some(trace) = &run.trace_id {
+        rows.push(("trace", trace.clone()));
+    }
+    if let Some(error) = &run.error {
+        rows.push(("error", error.clone()));
+    }
+    output::table(&["run", ""], &[], rows.into_iter().skip(1).map(|(name, value)| vec![name.to_owned(), value]).collect())
+}

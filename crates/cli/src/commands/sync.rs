@@ -1,0 +1,144 @@
+//! `tidemark sync`: asks for runs, and with `--local` executes them here.
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tidemark_shared::broker::MemoryQueue;
+use tidemark_shared::db;
+use tidemark_shared::db::run::{NewRun, Requested};
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunReport, RunRequest, RunType};
+use tidemark_shared::telemetry;
+use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+
+use super::run::print_runs;
+use crate::app::App;
+use crate::exit::{Exit, SetupError};
+use crate::output;
+use crate::progress;
+use crate::roles::Roles;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Tenant's id
+    #[arg(long, alias = "tenant-id", value_name = "N", required_unless_present = "all", conflicts_with = "all")]
+    tenant: Option<TenantId>,
+    /// Every active tenant that has inboxes
+    #[arg(long)]
+    all: bool,
+    /// Everything instead of what changed
+    #[arg(long, alias = "force-full")]
+    full: bool,
+    /// Conversations a chunk, instead of the tenant's setting
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
+    chunk_size: Option<i32>,
+    /// Wait until the runs have ended; the exit code tells how
+    #[arg(long)]
+    wait: bool,
+    /// Do the work in this process, without RabbitMQ; waits
+    #[arg(long)]
+    local: bool,
+    /// Why, for whoever reads the run later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Mark rows deleted even when suspiciously many are gone from the source at once
+    #[arg(long)]
+    allow_mass_delete: bool,
+}
+
+impl Args {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let db = app.database().await?;
+        let tenants = self.tenants(app, &db).await?;
+        if self.local {
+            self.check_sources(app, &tenants).await?;
+        }
+        let mut runs = Vec::with_capacity(tenants.len());
+        for tenant in &tenants {
+            runs.push(self.request(app, &db, tenant).await?);
+        }
+        let reports = if self.local {
+            execute_here(app, &db, &runs).await?
+        } else if self.wait {
+            progress::wait(&db, &runs).await?
+        } else {
+            db::run::reports(&db, &runs).await?
+        };
+        print_runs(app, &reports, self.all)?;
+        Ok(if self.local || self.wait { Exit::of_runs(&reports) } else { Exit::Done })
+    }
+
+    async fn tenants(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+        let Some(id) = self.tenant else {
+            let mut tenants = Vec::new();
+            for tenant in db::tenant::list(db).await? {
+                let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
+                if tenant.may_run() && !inboxes.is_empty() {
+                    tenants.push(tenant);
+                }
+            }
+            if tenants.is_empty() {
+                let text = "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
+                return Err(SetupError(text.to_owned()).into());
+            }
+            return Ok(tenants);
+        };
+        let tenant = app.tenant(db, id).await?;
+        if !tenant.may_run() {
+            let why = tenant.pause_reason.as_deref().unwrap_or("its status does not allow runs");
+            return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
+        }
+        if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
+            let text = format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
+            return Err(SetupError(text).into());
+        }
+        Ok(vec![tenant])
+    }
+
+    /// A source that cannot be read is told before anything is written.
+    async fn check_sources(&self, app: &App, tenants: &[Tenant]) -> anyhow::Result<()> {
+        let sources = app.sources()?;
+        for tenant in tenants {
+            sources.get(&tenant.source)?.check().await?;
+        }
+        Ok(())
+    }
+
+    async fn request(&self, app: &App, db: &PgPool, tenant: &Tenant) -> anyhow::Result<RunId> {
+        let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
+        let new = NewRun {
+            tenant_id: tenant.id,
+            run_type: if self.full { RunType::Full } else { RunType::Incremental },
+            triggered_by: format!("cli:{}", app.instance),
+            reason: self.reason.clone(),
+            request: RunRequest { chunk_size: self.chunk_size, allow_mass_delete: self.allow_mass_delete },
+            trace_id: telemetry::trace_id(&span),
+            traceparent: telemetry::context_of(&span).traceparent,
+        };
+        let requested = db::run::request(db, &new).await?;
+        span.record("run.id", tracing::field::display(requested.run_id()));
+        if let Requested::Open(run) = requested {
+            output::note(format!("tenant {} has run {run} open: nothing new was asked for", tenant.id));
+        }
+        Ok(requested.run_id())
+    }
+}
+
+/// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
+async fn execute_here(app: &App, db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+    // what an earlier process had in its memory is published again
+    db::chunk::requeue(db, runs).await?;
+    let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), app.sources()?);
+    roles.only = Some(runs.to_vec());
+    roles.lifecycle.stop_on_signals()?;
+    roles.spawn_planning();
+    roles.spawn_worker(app.settings.worker.clone());
+    roles.spawn_finalizer();
+    let reports = tokio::select! {
+        reports = progress::wait(db, runs) => reports,
+        () = roles.lifecycle.soft().cancelled() => Ok(db::run::reports(db, runs).await?),
+    };
+    roles.lifecycle.stop();
+    roles.lifecycle.finished(app.settings.worker.shutdown_grace).await;
+    reports
+}
