@@ -1,0 +1,374 @@
+//! Conversations in the order of their ids, with their messages and survey responses.
+
+use chrono::{NaiveDateTime, TimeDelta};
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use uuid::{Builder, Uuid};
+
+use crate::copy::{Jsonb, Rows, Table};
+use crate::layout::{Layout, Tenant};
+use crate::messages::{self, Frame, INCOMING, MESSAGES, Message};
+use crate::text::{language, pick};
+use crate::timeline::Timeline;
+use crate::words::{CONVERSATION_ATTRIBUTES, FEEDBACK, LABELS};
+
+static CONVERSATIONS: Table = Table {
+    name: "conversations",
+    columns: "id, account_id, inbox_id, status, assignee_id, created_at, updated_at, contact_id, display_id, \
+              contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at, first_reply_created_at, \
+              snoozed_until, last_activity_at, waiting_since, additional_attributes, custom_attributes, \
+              contact_inbox_id, uuid, identifier, team_id, campaign_id, priority, cached_label_list",
+};
+static RESPONSES: Table = Table {
+    name: "csat_survey_responses",
+    columns: "id, account_id, conversation_id, message_id, rating, feedback_message, contact_id, \
+              assigned_agent_id, created_at, updated_at",
+};
+
+/// How far the data goes back.
+const HISTORY: TimeDelta = TimeDelta::days(400);
+/// A block is handed on when it has grown to this: few COPY statements, and little memory.
+const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Oddities come once in so many conversations, by the id: so that the smallest sample has them too. Primes, so that
+/// they meet in all combinations.
+mod once_in {
+    pub const OTHER_WRITER: i32 = 37;
+    pub const TWO_RESPONSES: i32 = 43;
+    pub const NO_CONTACT: i32 = 47;
+    pub const NO_MESSAGE: i32 = 61;
+    pub const REPLY_BEFORE_START: i32 = 71;
+    pub const BACKDATED_MESSAGE: i32 = 83;
+    pub const DEPARTED_AGENT: i32 = 103;
+    pub const DOCUMENT: i32 = 293;
+    pub const HUNDREDS_OF_MESSAGES: i32 = 997;
+    pub const THOUSANDS_OF_MESSAGES: i32 = 19_997;
+}
+
+/// Chatwoot's numbers for `conversations.status`.
+pub const OPEN: i32 = 0;
+pub const RESOLVED: i32 = 1;
+pub const PENDING: i32 = 2;
+pub const SNOOZED: i32 = 3;
+
+/// How much was generated so far; the numbers are the last ids given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub conversations: i32,
+    pub messages: i32,
+    pub responses: i32,
+}
+
+pub struct Conversations<'a> {
+    layout: &'a Layout,
+    rng: ChaCha8Rng,
+    counts: Counts,
+    /// The last `display_id` of each tenant.
+    display_ids: Vec<i32>,
+}
+
+struct Conversation {
+    assignee_id: Option<i32>,
+    status: i32,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+    last_activity_at: NaiveDateTime,
+    first_reply_created_at: Option<NaiveDateTime>,
+    waiting_since: Option<NaiveDateTime>,
+    contact_id: Option<i32>,
+    messages: Vec<Message>,
+    responses: Vec<Response>,
+}
+
+struct Response {
+    message_id: i32,
+    rating: i32,
+    feedback: Option<&'static str>,
+    created_at: NaiveDateTime,
+}
+
+impl<'a> Conversations<'a> {
+    pub fn new(layout: &'a Layout, rng: ChaCha8Rng) -> Self {
+        Self {
+            layout,
+            rng,
+            counts: Counts::default(),
+            display_ids: vec![0; layout.tenants.len()],
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The next conversations as rows, `None` after the last.
+    pub fn next_block(&mut self) -> Option<Vec<Rows>> {
+        if self.counts.conversations == self.layout.conversations {
+            return None;
+        }
+        let mut block = [&CONVERSATIONS, &MESSAGES, &RESPONSES].map(Rows::new);
+        while self.counts.conversations < self.layout.conversations
+            && block.iter().map(Rows::size).sum::<usize>() < BLOCK_BYTES
+        {
+            self.push_next(&mut block);
+        }
+        Some(block.into())
+    }
+
+    fn push_next(&mut self, [conversations, messages, responses]: &mut [Rows; 3]) {
+        self.counts.conversations += 1;
+        let id = self.counts.conversations;
+        let index = self.layout.tenant_of(id, &mut self.rng);
+        let tenant = &self.layout.tenants[index];
+        self.display_ids[index] += 1;
+
+        let contact = self.rng.random_range(tenant.contact_ids.clone());
+        let frame = Frame {
+            conversation_id: id,
+            tenant,
+            inbox_id: tenant.inbox_of(contact),
+            writer_id: match id {
+                _ if id % once_in::OTHER_WRITER == 0 => Some(another(contact, tenant)),
+                _ if id % once_in::NO_CONTACT == 0 => None,
+                _ => Some(contact),
+            },
+            language: language(&mut self.rng),
+        };
+        let contact_id = (id % once_in::NO_CONTACT != 0).then_some(contact);
+        let conversation = self.conversation(&frame, contact_id);
+
+        conversation.push(
+            conversations,
+            &frame,
+            self.display_ids[index],
+            self.layout.reference,
+            &mut self.rng,
+        );
+        for message in &conversation.messages {
+            message.push(messages, &frame);
+        }
+        for response in &conversation.responses {
+            self.counts.responses += 1;
+            response.push(responses, self.counts.responses, &frame, &conversation);
+        }
+    }
+
+    fn conversation(&mut self, frame: &Frame<'_>, contact_id: Option<i32>) -> Conversation {
+        let id = frame.conversation_id;
+        let mut timeline = self.timeline(id);
+        let created_at = timeline.now();
+        let status = match self.rng.random_range(0..100) {
+            0..68 => RESOLVED,
+            68..86 => OPEN,
+            86..94 => PENDING,
+            _ => SNOOZED,
+        };
+
+        let count = self.message_count(id);
+        let first_id = self.counts.messages + 1;
+        let mut messages = messages::talk(frame, first_id, count, &mut timeline, &mut self.rng);
+        self.make_odd(frame, &mut messages);
+        let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
+        self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
+
+        let last_activity_at = timeline.now();
+        let waiting = status != RESOLVED && messages.last().is_some_and(|last| last.message_type == INCOMING);
+        Conversation {
+            assignee_id: match id % once_in::DEPARTED_AGENT {
+                0 => Some(frame.tenant.departed_agent()),
+                _ => self
+                    .rng
+                    .random_ratio(3, 4)
+                    .then(|| self.rng.random_range(frame.tenant.agent_ids.clone())),
+            },
+            status,
+            created_at,
+            updated_at: match self.import(id) {
+                Some(at) => at,
+                None => match self.rng.random_range(0..20) {
+                    // What came later was written by statements that leave updated_at alone.
+                    0 => created_at,
+                    1..12 => last_activity_at,
+                    _ => timeline.advance(&mut self.rng, TimeDelta::days(2)),
+                },
+            },
+            last_activity_at,
+            first_reply_created_at: match id % once_in::REPLY_BEFORE_START {
+                0 => Some(created_at - TimeDelta::seconds(30)),
+                _ => messages
+                    .iter()
+                    .find(|message| message.is_reply())
+                    .map(|reply| reply.created_at),
+            },
+            waiting_since: waiting.then_some(last_activity_at),
+            contact_id,
+            messages,
+            responses,
+        }
+    }
+
+    /// Conversations start one after the other through the whole history.
+    fn timeline(&mut self, id: i32) -> Timeline {
+        if let Some(import) = self.import(id) {
+            let start = import - TimeDelta::minutes(self.rng.random_range(1_440..300_000));
+            return Timeline::new(start, import, true);
+        }
+        let jitter = TimeDelta::microseconds(self.rng.random_range(0..=self.slot_micros()));
+        let whole_seconds = self.rng.random_ratio(1, 3);
+        Timeline::new(self.slot(id) + jitter, self.layout.reference, whole_seconds)
+    }
+
+    /// The instant at which a run of neighbouring conversations was imported, all with that `updated_at`.
+    fn import(&self, id: i32) -> Option<NaiveDateTime> {
+        const EVERY: i32 = 2_000;
+        const FIRST: i32 = 100;
+        let size = (self.layout.conversations / 10).min(250);
+        let place = id % EVERY;
+        (FIRST..FIRST + size)
+            .contains(&place)
+            .then(|| Timeline::new(self.slot(id - place + FIRST), self.layout.reference, true).now())
+    }
+
+    fn slot_micros(&self) -> i64 {
+        HISTORY.num_microseconds().unwrap_or(i64::MAX) / i64::from(self.layout.conversations)
+    }
+
+    fn slot(&self, id: i32) -> NaiveDateTime {
+        self.layout.reference - HISTORY + TimeDelta::microseconds(self.slot_micros() * i64::from(id - 1))
+    }
+
+    /// Mostly 1 to 40, with a long tail; eight on average.
+    fn message_count(&mut self, id: i32) -> i32 {
+        match id {
+            _ if id % once_in::NO_MESSAGE == 0 => 0,
+            _ if id % once_in::THOUSANDS_OF_MESSAGES == 0 => self.rng.random_range(2_000..5_000),
+            _ if id % once_in::HUNDREDS_OF_MESSAGES == 0 => self.rng.random_range(200..1_000),
+            _ => {
+                let mut count = 1;
+                while count < 40 && self.rng.random_ratio(13, 15) {
+                    count += 1;
+                }
+                count
+            }
+        }
+    }
+
+    fn make_odd(&mut self, frame: &Frame<'_>, messages: &mut [Message]) {
+        let id = frame.conversation_id;
+        if id % once_in::DOCUMENT == 0 {
+            messages::paste_document(frame, messages, &mut self.rng);
+        }
+        if id % once_in::BACKDATED_MESSAGE == 0
+            && let Some(last) = messages.last_mut()
+        {
+            last.created_at -= TimeDelta::days(3);
+        }
+    }
+
+    /// Asks for a rating at the end: seldom twice, and answered each time.
+    fn survey(
+        &mut self,
+        id: i32,
+        status: i32,
+        contact_id: Option<i32>,
+        messages: &mut Vec<Message>,
+        timeline: &mut Timeline,
+    ) -> Vec<Response> {
+        let surveys = match id {
+            _ if contact_id.is_none() || messages.is_empty() => 0,
+            _ if id % once_in::TWO_RESPONSES == 0 => 2,
+            _ if status == RESOLVED && self.rng.random_ratio(1, 4) => 1,
+            _ => 0,
+        };
+        (0..surveys)
+            .map(|_| {
+                let message_id = messages.last().map_or(0, |last| last.id) + 1;
+                let asked_at = timeline.advance(&mut self.rng, TimeDelta::hours(1));
+                messages.push(messages::survey(message_id, asked_at));
+                Response {
+                    message_id,
+                    rating: pick(&mut self.rng, &[1, 2, 3, 4, 4, 5, 5, 5, 5]),
+                    feedback: pick(&mut self.rng, FEEDBACK),
+                    created_at: timeline.advance(&mut self.rng, TimeDelta::hours(20)),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Conversation {
+    fn push(
+        &self,
+        rows: &mut Rows,
+        frame: &Frame<'_>,
+        display_id: i32,
+        reference: NaiveDateTime,
+        rng: &mut impl Rng,
+    ) {
+        let seen_at = |share| rng.random_ratio(share, 10).then_some(self.last_activity_at);
+        let [contact_seen_at, agent_seen_at, assignee_seen_at] = [5, 7, 3].map(seen_at);
+        let snoozed_until = (self.status == SNOOZED && rng.random_ratio(4, 5))
+            .then(|| reference + TimeDelta::hours(rng.random_range(1..240)));
+        let team_id = (!frame.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
+            .then(|| rng.random_range(frame.tenant.team_ids.clone()));
+        rows.push(&[
+            &frame.conversation_id,
+            &frame.tenant.account_id,
+            &frame.inbox_id,
+            &self.status,
+            &self.assignee_id,
+            &self.created_at,
+            &self.updated_at,
+            &self.contact_id.map(i64::from),
+            &display_id,
+            &contact_seen_at,
+            &agent_seen_at,
+            &assignee_seen_at,
+            &self.first_reply_created_at,
+            &snoozed_until,
+            &self.last_activity_at,
+            &self.waiting_since,
+            &Jsonb(r#"{"browser_language":"pt"}"#),
+            &Some(Jsonb(pick(rng, CONVERSATION_ATTRIBUTES))),
+            &self.contact_id.map(i64::from),
+            &random_uuid(rng),
+            &rng.random_ratio(1, 50)
+                .then(|| format!("pedido-{}", frame.conversation_id)),
+            &team_id.map(i64::from),
+            &rng.random_ratio(1, 15).then(|| rng.random_range(1..=20_i64)),
+            &rng.random_ratio(2, 5).then(|| rng.random_range(0..=3)),
+            &pick(rng, LABELS),
+        ]);
+    }
+}
+
+impl Response {
+    fn push(&self, rows: &mut Rows, id: i32, frame: &Frame<'_>, conversation: &Conversation) {
+        rows.push(&[
+            &i64::from(id),
+            &i64::from(frame.tenant.account_id),
+            &i64::from(frame.conversation_id),
+            &i64::from(self.message_id),
+            &self.rating,
+            &self.feedback,
+            &conversation.contact_id.map(i64::from),
+            &conversation.assignee_id.map(i64::from),
+            &self.created_at,
+            &self.created_at,
+        ]);
+    }
+}
+
+fn random_uuid(rng: &mut impl Rng) -> Uuid {
+    Builder::from_random_bytes(rng.random()).into_uuid()
+}
+
+/// The next contact of the tenant; it has three at least.
+fn another(contact_id: i32, tenant: &Tenant) -> i32 {
+    let next = contact_id + 1;
+    if tenant.contact_ids.contains(&next) {
+        next
+    } else {
+        tenant.contact_ids.start
+    }
+}

@@ -1,0 +1,195 @@
+//! Making a sample.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use futures::{TryStreamExt, stream};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Serialize, Serializer};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgConnection, PgPool, query, query_scalar};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::conversations::{Conversations, Counts};
+use crate::copy::Rows;
+use crate::database::{State, Target};
+use crate::describe::{SampleTenant, tenants};
+use crate::layout::Layout;
+use crate::{directory, schema};
+
+/// Enough to keep the server busy while the next block is generated.
+const CONNECTIONS: u32 = 3;
+/// Blocks of two megabytes generated ahead: what bounds the memory.
+const BLOCKS_AHEAD: usize = 4;
+const CONTACTS_PER_BLOCK: usize = 10_000;
+
+/// What a sample is to be like. The same options give the same data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateOptions {
+    pub conversations: u64,
+    /// At least one. The first is the largest.
+    pub tenants: u16,
+    pub seed: u64,
+    /// Drop an earlier sample of that name first.
+    pub replace: bool,
+    /// The "now" of the data. Without it, the beginning of the server's day in UTC.
+    pub reference_time: Option<DateTime<Utc>>,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        Self {
+            conversations: 10_000,
+            tenants: 5,
+            seed: 1,
+            replace: false,
+            reference_time: None,
+        }
+    }
+}
+
+impl CreateOptions {
+    /// The smallest sample that has everything odd in it, for tests. It does not depend on the day.
+    #[must_use]
+    pub fn tiny() -> Self {
+        Self {
+            conversations: 300,
+            tenants: 3,
+            reference_time: DateTime::from_timestamp(1_750_000_000, 0),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CreateReport {
+    pub tenants: Vec<SampleTenant>,
+    pub conversations: u64,
+    pub messages: u64,
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+}
+
+/// Makes the database named in the URL and fills it.
+///
+/// # Errors
+/// When the database is there already (unless it is a sample and `replace` is set), when the options make no sense, or
+/// when the server cannot be reached or refuses.
+pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> {
+    let started = Instant::now();
+    let target = Target::parse(url)?;
+    let mut server = target.connect_to_server().await?;
+    let reference = match options.reference_time {
+        Some(time) => time.naive_utc().trunc_subsecs(6),
+        None => today(&mut server).await?,
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let layout = Layout::new(options.tenants, options.conversations, reference, &mut rng)?;
+
+    make_database(&target, &mut server, options.replace).await?;
+    let pool = connect(&target).await?;
+    let counts = build(&pool, layout, rng).await?;
+    let tenants = tenants(&mut *pool.acquire().await?).await?;
+    pool.close().await;
+
+    let report = CreateReport {
+        tenants,
+        conversations: u64::try_from(counts.conversations)?,
+        messages: u64::try_from(counts.messages)?,
+        elapsed: started.elapsed(),
+    };
+    tracing::info!(
+        conversations = report.conversations,
+        messages = report.messages,
+        "sample created"
+    );
+    Ok(report)
+}
+
+async fn make_database(target: &Target, server: &mut PgConnection, replace: bool) -> Result<()> {
+    let name = &target.name;
+    match target.state(server).await? {
+        State::Missing => {}
+        State::Sample if replace => target.drop(server).await?,
+        State::Sample => bail!("database {name} is an earlier sample: ask to replace it, or drop it first"),
+        State::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
+    }
+    target.create(server).await
+}
+
+async fn connect(target: &Target) -> Result<PgPool> {
+    // A sample lost in a crash is made again: no need to wait for the disk.
+    let options = target
+        .options()
+        .options([("synchronous_commit", "off"), ("maintenance_work_mem", "256MB")]);
+    let name = &target.name;
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .connect_with(options)
+        .await
+        .with_context(|| format!("connect to database {name}"))
+}
+
+async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
+    let mut conn = pool.acquire().await?;
+    schema::create_tables(&mut conn).await?;
+    drop(conn);
+    let counts = fill(pool, layout, rng).await?;
+    let mut conn = pool.acquire().await?;
+    schema::create_indexes_and_view(&mut conn).await?;
+    schema::set_sequences(&mut conn).await?;
+    query("ANALYZE")
+        .execute(&mut *conn)
+        .await
+        .context("analyze the sample")?;
+    Ok(counts)
+}
+
+/// One thread generates, several connections copy: the data does not depend on who is faster.
+async fn fill(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
+    let (sender, receiver) = mpsc::channel(BLOCKS_AHEAD);
+    let generator = spawn_blocking(move || generate(&layout, rng, &sender));
+    // When copying fails the receiver goes, and with it the generator.
+    stream::unfold(receiver, async |mut receiver| {
+        Some((anyhow::Ok(receiver.recv().await?), receiver))
+    })
+    .try_for_each_concurrent(usize::try_from(CONNECTIONS)?, async |block: Vec<Rows>| {
+        let mut conn = pool.acquire().await?;
+        for rows in block {
+            rows.copy(&mut conn).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    generator.await.context("generate the sample")?
+}
+
+fn generate(layout: &Layout, mut rng: ChaCha8Rng, blocks: &mpsc::Sender<Vec<Rows>>) -> Result<Counts> {
+    blocks.blocking_send(directory::organisation(layout, &mut rng))?;
+    for tenant in &layout.tenants {
+        let end = tenant.contact_ids.end;
+        for start in tenant.contact_ids.clone().step_by(CONTACTS_PER_BLOCK) {
+            let ids = start..end.min(start + i32::try_from(CONTACTS_PER_BLOCK)?);
+            blocks.blocking_send(directory::contacts(tenant, ids, layout.reference, &mut rng))?;
+        }
+    }
+    let mut conversations = Conversations::new(layout, rng);
+    while let Some(block) = conversations.next_block() {
+        blocks.blocking_send(block)?;
+    }
+    Ok(conversations.counts())
+}
+
+async fn today(conn: &mut PgConnection) -> Result<NaiveDateTime> {
+    query_scalar("SELECT date_trunc('day', now() AT TIME ZONE 'UTC')")
+        .fetch_one(conn)
+        .await
+        .context("read the server's day")
+}
+
+fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(elapsed.as_millis())
+}

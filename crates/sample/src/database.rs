@@ -1,0 +1,133 @@
+//! Databases on the server: which are samples, making one, dropping one.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, query_scalar, raw_sql};
+
+/// Samples carry a comment on the database that begins with this. It can be read without connecting to the database.
+const MARK: &str = "tidemark sample";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Missing,
+    Sample,
+    /// Somebody's database: never to be changed.
+    Foreign,
+}
+
+/// The database that a URL names, and the way to its server.
+pub struct Target {
+    pub name: String,
+    options: PgConnectOptions,
+}
+
+impl Target {
+    pub fn parse(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .context("read the URL of the sample")?
+            .application_name("chatwoot-sample");
+        let Some(name) = options.get_database().map(str::to_owned) else {
+            bail!("the URL of the sample names no database: end it with /name");
+        };
+        Ok(Self { name, options })
+    }
+
+    /// Options that connect to the sample itself.
+    pub fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    pub async fn connect(&self) -> Result<PgConnection> {
+        self.options
+            .connect()
+            .await
+            .with_context(|| format!("connect to database {}", self.name))
+    }
+
+    /// Connects to the sample, refusing a database that is none.
+    pub async fn connect_to_sample(&self) -> Result<PgConnection> {
+        let mut conn = self.connect().await?;
+        match self.state(&mut conn).await? {
+            State::Sample => Ok(conn),
+            State::Missing | State::Foreign => {
+                bail!(
+                    "database {} was not made by `sample create`: it is left alone",
+                    self.name
+                )
+            }
+        }
+    }
+
+    /// Connects to the database `postgres` of the same server, where databases are made and dropped from.
+    pub async fn connect_to_server(&self) -> Result<PgConnection> {
+        let options = self.options.clone().database("postgres");
+        options
+            .connect()
+            .await
+            .context("connect to database postgres on the sample's server")
+    }
+
+    /// What is there under this name.
+    pub async fn state(&self, conn: &mut PgConnection) -> Result<State> {
+        let comment: Option<String> = query_scalar(
+            "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1",
+        )
+        .bind(&self.name)
+        .fetch_optional(conn)
+        .await
+        .with_context(|| format!("look for database {}", self.name))?;
+        Ok(match comment {
+            None => State::Missing,
+            Some(comment) if comment.starts_with(MARK) => State::Sample,
+            Some(_) => State::Foreign,
+        })
+    }
+
+    /// Makes the database and marks it before anything is in it, so that half a sample can be dropped too.
+    pub async fn create(&self, server: &mut PgConnection) -> Result<()> {
+        let name = quoted(&self.name);
+        // template0 alone allows UTF8 whatever the server's default encoding is.
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+        let mark = format!("COMMENT ON DATABASE {name} IS '{MARK}'");
+        for statement in [create, mark] {
+            raw_sql(AssertSqlSafe(statement))
+                .execute(&mut *server)
+                .await
+                .with_context(|| format!("create database {}", self.name))?;
+        }
+        Ok(())
+    }
+
+    /// Drops the database together with the sessions in it. The caller has seen that it is a sample.
+    pub async fn drop(&self, server: &mut PgConnection) -> Result<()> {
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", quoted(&self.name));
+        raw_sql(AssertSqlSafe(statement))
+            .execute(server)
+            .await
+            .with_context(|| format!("drop database {}", self.name))?;
+        Ok(())
+    }
+}
+
+/// Drops the sample that the URL names, and the sessions connected to it. A database that is not there is no error.
+///
+/// # Errors
+/// When the database is not marked as a sample, or the server refuses.
+pub async fn drop_sample(url: &str) -> Result<()> {
+    let target = Target::parse(url)?;
+    let mut server = target.connect_to_server().await?;
+    match target.state(&mut server).await? {
+        State::Missing => Ok(()),
+        State::Sample => target.drop(&mut server).await,
+        State::Foreign => bail!(
+            "database {} was not made by `sample create`: it is not dropped",
+            target.name
+        ),
+    }
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

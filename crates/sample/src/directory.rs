@@ -1,0 +1,156 @@
+//! Rows of what conversations point to: accounts, agents, teams, inboxes, contacts.
+
+use std::ops::Range;
+
+use chrono::{NaiveDateTime, TimeDelta};
+use rand::{Rng, RngExt};
+
+use crate::copy::{Rows, Table};
+use crate::layout::{Layout, Tenant};
+use crate::text::{long_person, odd_person, person, pick};
+use crate::words::{CHANNELS, TEAMS, TIMEZONES};
+
+static ACCOUNTS: Table = Table {
+    name: "accounts",
+    columns: "id, name, created_at, updated_at",
+};
+static USERS: Table = Table {
+    name: "users",
+    columns: "id, uid, name, display_name, email, created_at, updated_at",
+};
+static TEAMS_TABLE: Table = Table {
+    name: "teams",
+    columns: "id, name, account_id, created_at, updated_at",
+};
+static INBOXES: Table = Table {
+    name: "inboxes",
+    columns: "id, channel_id, account_id, name, channel_type, timezone, created_at, updated_at",
+};
+static CONTACTS: Table = Table {
+    name: "contacts",
+    columns: "id, name, email, phone_number, account_id, identifier, created_at, updated_at, last_activity_at",
+};
+static CONTACT_INBOXES: Table = Table {
+    name: "contact_inboxes",
+    columns: "id, contact_id, inbox_id, source_id, created_at, updated_at",
+};
+
+/// Everything but the contacts, of all tenants.
+pub fn organisation(layout: &Layout, rng: &mut impl Rng) -> Vec<Rows> {
+    let founded = layout.reference - TimeDelta::days(900);
+    let mut accounts = Rows::new(&ACCOUNTS);
+    let mut users = Rows::new(&USERS);
+    let mut teams = Rows::new(&TEAMS_TABLE);
+    let mut inboxes = Rows::new(&INBOXES);
+    for tenant in &layout.tenants {
+        accounts.push(&[&tenant.account_id, &tenant.name, &founded, &founded]);
+        for id in tenant.agent_ids.clone() {
+            push_user(&mut users, id, founded, rng);
+        }
+        for (id, name) in tenant.team_ids.clone().zip(TEAMS) {
+            teams.push(&[
+                &i64::from(id),
+                name,
+                &i64::from(tenant.account_id),
+                &founded,
+                &founded,
+            ]);
+        }
+        for id in tenant.inbox_ids.clone() {
+            push_inbox(&mut inboxes, id, tenant, founded, rng);
+        }
+    }
+    vec![accounts, users, teams, inboxes]
+}
+
+fn push_user(rows: &mut Rows, id: i32, at: NaiveDateTime, rng: &mut impl Rng) {
+    let email = match id % 29 {
+        0 => None,
+        1 => Some(String::new()),
+        _ => Some(format!("agente.{id}@example.com")),
+    };
+    let display_name = rng.random_ratio(1, 3).then(|| person(rng));
+    rows.push(&[
+        &id,
+        &format!("agente-{id}"),
+        &person(rng),
+        &display_name,
+        &email,
+        &at,
+        &at,
+    ]);
+}
+
+fn push_inbox(rows: &mut Rows, id: i32, tenant: &Tenant, at: NaiveDateTime, rng: &mut impl Rng) {
+    // Neighbouring ids, and so the inboxes of a tenant, have different channels.
+    let channel = CHANNELS[usize::try_from(id).expect("ids are positive") % CHANNELS.len()];
+    let kind = channel.trim_start_matches("Channel::");
+    let name = match id % 11 {
+        0 => format!("{kind} 💬 {}", "Atendimento ".repeat(30)),
+        _ => format!("{kind} {}", tenant.name),
+    };
+    rows.push(&[
+        &id,
+        &id,
+        &tenant.account_id,
+        &name,
+        &channel,
+        &pick(rng, TIMEZONES),
+        &at,
+        &at,
+    ]);
+}
+
+/// Contacts of a tenant and their places in its inboxes.
+pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng: &mut impl Rng) -> Vec<Rows> {
+    let mut contacts = Rows::new(&CONTACTS);
+    let mut contact_inboxes = Rows::new(&CONTACT_INBOXES);
+    for id in ids {
+        let created_at = reference - TimeDelta::minutes(rng.random_range(576_000..1_152_000));
+        let last_activity_at = created_at + TimeDelta::seconds(rng.random_range(0..34_000_000));
+        let name = match id {
+            _ if id % 41 == 0 => Some(long_person(rng)),
+            _ if id % 31 == 0 => None,
+            _ if id % 13 == 0 => Some(odd_person(rng)),
+            _ => Some(person(rng)),
+        };
+        // Emails and identifiers are unique in an account, the empty one too: it is given to the first contact.
+        let first = id == tenant.contact_ids.start;
+        let email = (first || id % 3 != 0).then(|| if first { String::new() } else { email(id) });
+        let identifier =
+            (first || id % 10 == 0).then(|| if first { String::new() } else { format!("crm:{id}") });
+        let phone = match id {
+            _ if id % 23 == 0 => Some(String::new()),
+            _ if id % 7 == 0 => None,
+            _ => Some(phone(id)),
+        };
+        contacts.push(&[
+            &id,
+            &name,
+            &email,
+            &phone,
+            &tenant.account_id,
+            &identifier,
+            &created_at,
+            &created_at,
+            &last_activity_at,
+        ]);
+        let key = i64::from(id);
+        let inbox = i64::from(tenant.inbox_of(id));
+        contact_inboxes.push(&[&key, &key, &inbox, &contact_source(id), &created_at, &created_at]);
+    }
+    vec![contacts, contact_inboxes]
+}
+
+pub fn email(contact_id: i32) -> String {
+    format!("contato.{contact_id}@example.com")
+}
+
+pub fn phone(contact_id: i32) -> String {
+    format!("+55{}", 11_900_000_000 + i64::from(contact_id))
+}
+
+/// What a channel calls the contact.
+pub fn contact_source(contact_id: i32) -> String {
+    format!("55{}", 11_900_000_000 + i64::from(contact_id))
+}

@@ -1,0 +1,140 @@
+//! Who is there: the tenants, how large each is, and which ids belong to it.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use chrono::NaiveDateTime;
+use rand::distr::weighted::WeightedIndex;
+use rand::{Rng, RngExt};
+
+use crate::words::{BUSINESS_NAMES, BUSINESSES};
+
+/// Chatwoot numbers messages by a 32-bit sequence; a conversation has about eight of them.
+const MOST_CONVERSATIONS: u64 = 100_000_000;
+
+/// A tenant is an account; the ids of what it has are ranges of their own.
+#[derive(Debug)]
+pub struct Tenant {
+    pub account_id: i32,
+    pub name: String,
+    pub inbox_ids: Range<i32>,
+    pub agent_ids: Range<i32>,
+    pub team_ids: Range<i32>,
+    pub contact_ids: Range<i32>,
+}
+
+impl Tenant {
+    /// A contact writes to one inbox only, so its `contact_inboxes` row has the contact's id.
+    pub fn inbox_of(&self, contact_id: i32) -> i32 {
+        let count = self.inbox_ids.end - self.inbox_ids.start;
+        self.inbox_ids.start + contact_id % count
+    }
+
+    /// An agent whose user row is gone, and whom some conversations still name.
+    pub fn departed_agent(&self) -> i32 {
+        self.agent_ids.end
+    }
+}
+
+#[derive(Debug)]
+pub struct Layout {
+    pub tenants: Vec<Tenant>,
+    pub conversations: i32,
+    /// What counts as now: nothing in the data is later, but for the ends of snoozes.
+    pub reference: NaiveDateTime,
+    shares: WeightedIndex<u32>,
+}
+
+impl Layout {
+    /// # Errors
+    /// When there is no tenant, or there are more conversations than Chatwoot's ids allow.
+    pub fn new(
+        tenants: u16,
+        conversations: u64,
+        reference: NaiveDateTime,
+        rng: &mut impl Rng,
+    ) -> Result<Self> {
+        ensure!(tenants > 0, "a sample has at least one tenant");
+        ensure!(
+            conversations <= MOST_CONVERSATIONS,
+            "a sample has at most {MOST_CONVERSATIONS} conversations"
+        );
+        let conversations = i32::try_from(conversations)?;
+
+        // Zipf: the second tenant is half as large as the first, the third a third.
+        let weights: Vec<u32> = (1..=u32::from(tenants)).map(|rank| 1_000_000 / rank).collect();
+        let shares = WeightedIndex::new(&weights).context("weigh the tenants")?;
+        let total: i64 = weights.iter().map(|&weight| i64::from(weight)).sum();
+        let contacts = i64::from(conversations) * 3 / 5;
+
+        let mut next = NextIds {
+            account: 1,
+            inbox: 1,
+            agent: 1,
+            team: 1,
+            contact: 1,
+        };
+        let tenants = weights
+            .iter()
+            .map(|&weight| {
+                let share = contacts * i64::from(weight) / total;
+                Ok(next.tenant(i32::try_from(share)?.max(3), rng))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            tenants,
+            conversations,
+            reference,
+            shares,
+        })
+    }
+
+    /// The index of the tenant of a conversation. The first conversations go round, so that no tenant is without.
+    pub fn tenant_of(&self, conversation_id: i32, rng: &mut impl Rng) -> usize {
+        match usize::try_from(conversation_id - 1) {
+            Ok(index) if index < self.tenants.len() => index,
+            _ => rng.sample(&self.shares),
+        }
+    }
+}
+
+struct NextIds {
+    account: i32,
+    inbox: i32,
+    agent: i32,
+    team: i32,
+    contact: i32,
+}
+
+impl NextIds {
+    fn tenant(&mut self, contacts: i32, rng: &mut impl Rng) -> Tenant {
+        let account_id = take(&mut self.account, 1).start;
+        let agent_ids = take(&mut self.agent, rng.random_range(2..=12));
+        take(&mut self.agent, 1); // the agent who has left
+        Tenant {
+            account_id,
+            name: business(account_id),
+            inbox_ids: take(&mut self.inbox, rng.random_range(1..=5)),
+            agent_ids,
+            team_ids: take(&mut self.team, rng.random_range(0..=4)),
+            contact_ids: take(&mut self.contact, contacts),
+        }
+    }
+}
+
+fn take(next: &mut i32, count: i32) -> Range<i32> {
+    let first = *next;
+    *next += count;
+    first..*next
+}
+
+/// Every account has another name, numbered once the combinations are used up.
+fn business(account_id: i32) -> String {
+    let index = usize::try_from(account_id - 1).expect("accounts count from 1");
+    let kind = BUSINESSES[index % BUSINESSES.len()];
+    let name = BUSINESS_NAMES[index % BUSINESS_NAMES.len()];
+    match index / (BUSINESSES.len() * BUSINESS_NAMES.len()) {
+        0 => format!("{kind} {name}"),
+        round => format!("{kind} {name} {}", round + 1),
+    }
+}
