@@ -1,1 +1,10 @@
+//! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
+//! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod columns;
+mod commands;
+mod fleet;
+mod isolation;
+mod ledger;
+mod local;
+mod stage;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Change nothing; exit 1 when migrations are pending
     #[arg(long)]

@@ -1,0 +1,281 @@
+//! `tidemark demo`: the whole way of the data on a sample, with every role a process of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use tidemark_sample::{CreateOptions, SampleTenant, TrafficOptions, create, traffic};
+use tidemark_shared::db;
+use tidemark_shared::db::inbox::Inbox;
+use tidemark_shared::db::run::NewRun;
+use tidemark_shared::db::tenant::NewTenant;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
+use tidemark_worker::verify::{Verdict, Verification, Verifier};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::verify::verdict;
+use crate::app::App;
+use crate::exit::{Exit, SetupError};
+use crate::output;
+use crate::progress;
+
+const START_WITHIN: Duration = Duration::from_secs(30);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Conversations of the sample
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    conversations: u64,
+    /// Tenants of the sample
+    #[arg(long, default_value_t = 3, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=100))]
+    tenants: u16,
+    /// Changes between the first sync and the second
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    changes: u64,
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u64,
+}
+
+impl Args {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let source_url = app.settings.source("main")?.1.clone();
+        app.settings.amqp_url()?;
+
+        step("migrate the analytics database");
+        let migrate = super::migrate::Args::default();
+        migrate.run(app).await?;
+        let db = app.database().await?;
+        ensure!(
+            db::tenant::list(&db).await?.is_empty(),
+            SetupError("the analytics database has tenants already: the demo wants an empty one".to_owned())
+        );
+
+        step("create a sample Chatwoot");
+        let options = CreateOptions {
+            conversations: self.conversations,
+            tenants: self.tenants,
+            seed: self.seed,
+            replace: true,
+            reference_time: None,
+        };
+        let sample = create(source_url.expose_secret(), &options).await?;
+        output::note(format!(
+            "  {} conversations with {} messages of {} tenants",
+            output::count(i64::try_from(sample.conversations)?),
+            output::count(i64::try_from(sample.messages)?),
+            sample.tenants.len()
+        ));
+        add_tenants(&db, &sample.tenants).await?;
+
+        step("start a producer, two workers and a finalizer");
+        let mut fleet = Fleet::start(app, &["producer", "worker", "worker", "finalizer"])?;
+        let outcome = self.tour(app, &db, &source_url, &mut fleet).await;
+        step("stop the processes");
+        let stopped = fleet.stop().await;
+        let exit = outcome?;
+        stopped?;
+        Ok(exit)
+    }
+
+    async fn tour(
+        &self,
+        app: &App,
+        db: &PgPool,
+        source_url: &SecretString,
+        fleet: &mut Fleet,
+    ) -> anyhow::Result<Exit> {
+        fleet.ready(db).await?;
+
+        step("sync all tenants for the first time");
+        let first = sync(app, db, "first sync").await?;
+        let first_verified = verify(app, db).await?;
+
+        step(&format!("change the sample {} times the way Chatwoot does", output::count(i64::try_from(self.changes)?)));
+        let options = TrafficOptions {
+            rate_per_second: 0.0,
+            duration: None,
+            count: Some(self.changes),
+            seed: self.seed,
+        };
+        let changed = traffic(source_url.expose_secret(), &options, CancellationToken::new()).await?;
+        let kinds: Vec<String> = changed.by_kind.iter().map(|(kind, count)| format!("{} {count}", kind.as_str())).collect();
+        output::note(format!("  {}", kinds.join(", ")));
+
+        step("sync again, incrementally");
+        let second = sync(app, db, "second sync").await?;
+        step("compare source and target, row by row and column by column");
+        let second_verified = verify(app, db).await?;
+
+        let mut rows = summary("first", &first, &first_verified);
+        rows.extend(summary("second", &second, &second_verified));
+        let header = [
+            "sync", "tenant", "type", "rows", "inserted", "updated", "unchanged", "deleted", "took", "rows/s",
+            "watermark", "verdict",
+        ];
+        output::line("")?;
+        output::table(&header, &[1, 3, 4, 5, 6, 7, 8, 9], rows)?;
+
+        let all_equal = first_verified.iter().chain(&second_verified).all(|one| one.verdict == Verdict::Equal);
+        let all_done = first.iter().chain(&second).all(|run| run.status == RunStatus::Success);
+        if all_equal && all_done {
+            output::line("Every tenant's target rows equal the transform of its source rows.")?;
+            return Ok(Exit::Done);
+        }
+        output::line("Something differs or failed: see the verdicts above.")?;
+        Ok(Exit::Failed)
+    }
+}
+
+fn step(text: &str) {
+    output::note(format!("• {text}"));
+}
+
+async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()> {
+    for tenant in sample {
+        let id = TenantId(tenant.account_id);
+        let new = NewTenant {
+            id,
+            name: tenant.name.clone(),
+            slug: tenant.slug.clone(),
+            source: "main".to_owned(),
+            account_id: Some(tenant.account_id),
+            timezone: tenant.timezone.clone(),
+            chunk_size: None,
+            max_in_flight: None,
+            sync_interval: None,
+        };
+        db::tenant::insert(db, &new).await?;
+        let inboxes: Vec<Inbox> =
+            tenant.inbox_ids.iter().map(|id| Inbox { id: *id, name: None, channel_type: None }).collect();
+        db::inbox::map(db, "main", id, &inboxes).await?;
+        output::note(format!(
+            "  tenant {id}: {}, {} conversations in {} inboxes, {}",
+            tenant.name,
+            output::count(i64::try_from(tenant.conversations)?),
+            inboxes.len(),
+            tenant.timezone
+        ));
+    }
+    Ok(())
+}
+
+async fn sync(app: &App, db: &PgPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
+    let mut runs = Vec::new();
+    for tenant in db::tenant::list(db).await? {
+        let span = tracing::info_span!("run", tenant.id = %tenant.id);
+        let new = NewRun {
+            tenant_id: tenant.id,
+            run_type: RunType::Incremental,
+            triggered_by: format!("demo:{}", app.instance),
+            reason: Some(reason.to_owned()),
+            request: RunRequest::default(),
+            trace_id: tidemark_shared::telemetry::trace_id(&span),
+            traceparent: tidemark_shared::telemetry::context_of(&span).traceparent,
+        };
+        runs.push(db::run::request(db, &new).await?.run_id());
+    }
+    progress::wait(db, &runs).await
+}
+
+async fn verify(app: &App, db: &PgPool) -> anyhow::Result<Vec<Verification>> {
+    let verifier = Verifier { db: db.clone(), sources: app.sources()? };
+    let mut found = Vec::new();
+    for tenant in db::tenant::list(db).await? {
+        found.push(verifier.verify(&tenant).await?);
+    }
+    Ok(found)
+}
+
+fn summary(sync: &str, runs: &[RunReport], verified: &[Verification]) -> Vec<Vec<String>> {
+    runs.iter()
+        .map(|run| {
+            let found = verified.iter().find(|found| found.tenant_id == run.tenant_id);
+            let per_second = run.records.extracted * 1_000 / run.duration_ms.max(1);
+            vec![
+                sync.to_owned(),
+                run.tenant_id.to_string(),
+                run.run_type.as_str().to_owned(),
+                found.map_or_else(|| "-".to_owned(), |found| output::count(found.target_rows)),
+                output::count(run.records.inserted),
+                output::count(run.records.updated),
+                output::count(run.records.unchanged),
+                output::count(run.records.deleted),
+                output::duration_ms(run.duration_ms),
+                output::count(per_second),
+                output::time(run.watermark_end),
+                match (run.status, found) {
+                    (RunStatus::Success, Some(found)) => verdict(found.verdict).to_owned(),
+                    (status, _) => status.as_str().to_owned(),
+                },
+            ]
+        })
+        .collect()
+}
+
+/// Child processes of this binary, one a role. They inherit the environment, which names the servers.
+struct Fleet {
+    children: Vec<(&'static str, Child)>,
+}
+
+impl Fleet {
+    fn start(app: &App, roles: &[&'static str]) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("find this program")?;
+        let secrets = [
+            ("TIDEMARK_DATABASE_URL", app.settings.database_url()?),
+            ("TIDEMARK_AMQP_URL", app.settings.amqp_url()?),
+            ("TIDEMARK_SOURCE_URL", app.settings.source("main")?.1),
+        ];
+        let mut children = Vec::with_capacity(roles.len());
+        for role in roles {
+            let mut command = Command::new(&program);
+            command.arg(role).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+            // one line a chunk would drown the tour; what needs attention is still shown
+            command.env("RUST_LOG", "warn,lapin=error");
+            for (name, url) in &secrets {
+                command.env(name, url.expose_secret());
+            }
+            children.push((*role, command.spawn().with_context(|| format!("start the {role}"))?));
+        }
+        Ok(Self { children })
+    }
+
+    /// Waits until every child has shown a sign of life in the ledger.
+    async fn ready(&mut self, db: &PgPool) -> anyhow::Result<()> {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        let alive = async {
+            loop {
+                for (role, child) in &mut self.children {
+                    if let Some(status) = child.try_wait()? {
+                        anyhow::bail!("the {role} ended at once: {status}");
+                    }
+                }
+                if db::process::list_live(db).await?.len() >= self.children.len() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(START_WITHIN, alive).await.context("the processes did not start in time")?
+    }
+
+    /// SIGTERM to all, and waits for each to end by itself.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        for (role, child) in &self.children {
+            let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+            let Some(pid) = pid else { continue };
+            kill_process(pid, Signal::TERM).with_context(|| format!("stop the {role}"))?;
+        }
+        for (role, child) in &mut self.children {
+            let ended = tokio::time::timeout(STOP_WITHIN, child.wait()).await;
+            let status = ended.with_context(|| format!("the {role} did not stop in time"))??;
+            ensure!(status.success(), "the {role} ended with {status}");
+        }
+        Ok(())
+    }
+}

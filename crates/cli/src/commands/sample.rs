@@ -1,0 +1,134 @@
+//! `tidemark sample …`.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, traffic};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct UrlArg {
+    /// The sample's database [default: the source `main`]
+    #[arg(long, value_name = "URL")]
+    url: Option<SecretString>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a database with the tables and data of a Chatwoot
+    Create {
+        #[command(flatten)]
+        url: UrlArg,
+        #[arg(long, default_value_t = 10_000, value_name = "N")]
+        conversations: u64,
+        #[arg(long, default_value_t = 5, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
+        tenants: u16,
+        /// The same seed gives the same data
+        #[arg(long, default_value_t = 1, value_name = "S")]
+        seed: u64,
+        /// Drop an earlier sample of that name first
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Change a sample the way Chatwoot does
+    Traffic {
+        #[command(flatten)]
+        url: UrlArg,
+        /// Changes a second; 0 is as fast as possible
+        #[arg(long, default_value_t = 10.0, value_name = "N")]
+        rate: f64,
+        /// How long, such as 30s
+        #[arg(long = "for", value_name = "DUR", value_parser = humantime::parse_duration)]
+        duration: Option<Duration>,
+        /// How many changes
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        #[arg(long, default_value_t = 1, value_name = "S")]
+        seed: u64,
+    },
+    /// Drop a sample's database
+    Drop {
+        #[command(flatten)]
+        url: UrlArg,
+    },
+}
+
+impl UrlArg {
+    fn get(self, app: &App) -> anyhow::Result<SecretString> {
+        match self.url {
+            Some(url) => Ok(url),
+            None => Ok(app.settings.source("main")?.1.clone()),
+        }
+    }
+}
+
+impl Command {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        match self {
+            Self::Create { url, conversations, tenants, seed, replace } => {
+                let options = CreateOptions { conversations, tenants, seed, replace, reference_time: None };
+                let report = create(url.get(app)?.expose_secret(), &options).await?;
+                if app.json {
+                    output::json(&report)?;
+                    return Ok(Exit::Done);
+                }
+                let rows = report
+                    .tenants
+                    .iter()
+                    .map(|tenant| {
+                        vec![
+                            tenant.account_id.to_string(),
+                            tenant.name.clone(),
+                            tenant.timezone.clone(),
+                            tenant.inbox_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                            output::count(i64::try_from(tenant.conversations)?),
+                        ]
+                    })
+                    .collect::<anyhow::Result<_>>()?;
+                output::table(&["account", "name", "time zone", "inboxes", "conversations"], &[0, 4], rows)?;
+                output::note(format!(
+                    "{} conversations with {} messages in {}",
+                    output::count(i64::try_from(report.conversations)?),
+                    output::count(i64::try_from(report.messages)?),
+                    output::duration_ms(i64::try_from(report.elapsed.as_millis())?)
+                ));
+            }
+            Self::Traffic { url, rate, duration, count, seed } => {
+                let stop = CancellationToken::new();
+                let url = url.get(app)?;
+                let options = TrafficOptions { rate_per_second: rate, duration, count, seed };
+                let ending = traffic(url.expose_secret(), &options, stop.clone());
+                let interrupted = async {
+                    // without the handler an interrupt just ends the process
+                    if tokio::signal::ctrl_c().await.is_ok() {
+                        stop.cancel();
+                    }
+                    std::future::pending().await
+                };
+                let report = tokio::select! {
+                    report = ending => report?,
+                    never = interrupted => never,
+                };
+                if app.json {
+                    output::json(&report)?;
+                    return Ok(Exit::Done);
+                }
+                let rows = report
+                    .by_kind
+                    .iter()
+                    .map(|(kind, count)| Ok(vec![kind.as_str().to_owned(), output::count(i64::try_from(*count)?)]))
+                    .collect::<anyhow::Result<_>>()?;
+                output::table(&["change", "count"], &[1], rows)?;
+            }
+            Self::Drop { url } => {
+                drop_sample(url.get(app)?.expose_secret()).await?;
+                output::note("the sample is dropped");
+            }
+        }
+        Ok(Exit::Done)
+    }
+}

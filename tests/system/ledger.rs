@@ -1,0 +1,64 @@
+//! The ledger's statements and tables.
+
+use anyhow::{Result, ensure};
+use sqlx::{AssertSqlSafe, Executor};
+use tidemark_shared::db::all_statements;
+use tidemark_worker::load::columns::COLUMNS;
+
+use crate::stage::on_stage;
+
+#[tokio::test]
+async fn every_control_statement_prepares_on_a_migrated_database() {
+    on_stage(|stage| async move {
+        let mut count = 0;
+        for (name, text) in all_statements() {
+            let prepared = stage.target.prepare(AssertSqlSafe(text).into_sql_str()).await;
+            ensure!(prepared.is_ok(), "{name}: {:?}", prepared.err());
+            count += 1;
+        }
+        ensure!(count > 40, "only {count} statements are known");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_list_of_columns_is_the_table() {
+    on_stage(|stage| async move {
+        let table: Vec<(String, String)> = sqlx::query_as(
+            "SELECT attname::text, replace(format_type(atttypid, atttypmod), 'character varying', 'varchar') \
+             FROM pg_attribute WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 ORDER BY attnum",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        for (position, column) in COLUMNS.iter().enumerate() {
+            let sql_type = column.sql_type.replace("timestamptz", "timestamp with time zone");
+            ensure!(
+                table[position] == (column.name.to_owned(), sql_type.clone()),
+                "{position}: the table has {:?}, the list {} {sql_type}",
+                table[position],
+                column.name
+            );
+        }
+        ensure!(table[COLUMNS.len()].0 == "etl_run_id", "{:?} is not in the list", table[COLUMNS.len()]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_has_one_open_run_and_a_terminal_run_has_its_end() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        let open = "INSERT INTO etl_control (tenant_id, type, triggered_by) VALUES (1, 'full', 'test')";
+        stage.target.execute(open).await?;
+        let again = stage.target.execute(open).await.unwrap_err();
+        let constraint = again.as_database_error().and_then(|error| error.constraint()).unwrap_or_default();
+        ensure!(constraint == "etl_control_one_open_idx", "{again}");
+        let ended = stage.target.execute("UPDATE etl_control SET status = 'success'").await.unwrap_err();
+        let constraint = ended.as_database_error().and_then(|error| error.constraint()).unwrap_or_default();
+        ensure!(constraint == "etl_control_finished", "{ended}");
+        Ok::<(), anyhow::Error>(())
+    })
+    .await;
+}

@@ -1,0 +1,252 @@
+//! A test's own databases, queue prefix and processes.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::FutureExt;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tidemark_sample::{CreateOptions, create};
+use tidemark_shared::db::MIGRATOR;
+use tokio::process::{Child, Command};
+
+/// Bound of every wait: above anything that a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What one test works on.
+pub struct Stage {
+    name: String,
+    server: String,
+    amqp_url: String,
+    /// The source, as its owner.
+    pub source: PgPool,
+    /// Ledger and target, as a superuser who sees every tenant.
+    pub target: PgPool,
+}
+
+/// A running `tidemark`; killed when dropped.
+pub struct Process(Child);
+
+/// The answer of a command that has ended.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    /// Stdout, which must be JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
+pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
+    let stage = std::sync::Arc::new(Stage::new().await.expect("a stage can be made"));
+    let outcome = AssertUnwindSafe(test(std::sync::Arc::clone(&stage))).catch_unwind().await;
+    let cleared = stage.clear().await;
+    match outcome {
+        Ok(Ok(())) => cleared.expect("the stage can be cleared"),
+        Ok(Err(error)) => panic!("{error:?}"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the servers of the tests are named by the environment")]
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `make test`"))
+}
+
+impl Stage {
+    async fn new() -> Result<Self> {
+        let server_url = server("TIDEMARK_TEST_DATABASE_URL");
+        let amqp_url = server("TIDEMARK_TEST_AMQP_URL");
+        let name = format!("tm_{:016x}", rand::random::<u64>());
+        let mut admin = PgConnection::connect(&server_url).await.context("connect to the test server")?;
+        for side in ["source", "target"] {
+            sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}_{side}"))).execute(&mut admin).await?;
+        }
+        let pool = |side: &str| -> Result<PgPool> {
+            let options: PgConnectOptions = server_url.parse()?;
+            let options = options.database(&format!("{name}_{side}")).options([("TimeZone", "UTC")]);
+            Ok(PgPoolOptions::new().max_connections(4).connect_lazy_with(options))
+        };
+        let stage = Self { source: pool("source")?, target: pool("target")?, server: server_url, amqp_url, name };
+        MIGRATOR.run(&stage.target).await?;
+        tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
+        Ok(stage)
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.source.close().await;
+        self.target.close().await;
+        let mut admin = PgConnection::connect(&self.server).await?;
+        for side in ["source", "target"] {
+            let drop = format!("DROP DATABASE IF EXISTS {}_{side} WITH (FORCE)", self.name);
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
+        }
+        self.delete_queues().await
+    }
+
+    async fn delete_queues(&self) -> Result<()> {
+        let connection =
+            lapin::Connection::connect_with_config(
+                self.amqp_url.as_str(),
+                lapin::ConnectionProperties::default(),
+                lapin::tcp::OwnedTLSConfig::default(),
+                lapin::runtime::default_runtime()?,
+            )
+            .await?;
+        let channel = connection.create_channel().await?;
+        for queue in ["chunks.live", "chunks.bulk", "events", "dead"] {
+            let queue = format!("{}.{queue}", self.name);
+            channel.queue_delete(queue.as_str().into(), lapin::options::QueueDeleteOptions::default()).await?;
+        }
+        for exchange in ["jobs", "dead"] {
+            let exchange = format!("{}.{exchange}", self.name);
+            channel.exchange_delete(exchange.as_str().into(), lapin::options::ExchangeDeleteOptions::default()).await?;
+        }
+        Ok(connection.close(200, "done".into()).await?)
+    }
+
+    /// URL of one side's database.
+    pub fn url(&self, side: &str) -> String {
+        let mut url = url::Url::parse(&self.server).expect("the test server's URL is valid");
+        url.set_path(&format!("/{}_{side}", self.name));
+        url.to_string()
+    }
+
+    /// Replaces the empty source by a seeded sample, registers its tenants and returns their ids.
+    pub async fn sample(&self, conversations: u64, tenants: u16, seed: u64) -> Result<Vec<i32>> {
+        let mut admin = PgConnection::connect(&self.server).await?;
+        let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
+        let options = CreateOptions { conversations, tenants, seed, ..CreateOptions::tiny() };
+        let report = create(&self.url("source"), &options).await?;
+        let mut ids = Vec::new();
+        for tenant in &report.tenants {
+            self.tenant(tenant.account_id, &tenant.timezone, &tenant.inbox_ids).await?;
+            ids.push(tenant.account_id);
+        }
+        Ok(ids)
+    }
+
+    /// Registers a tenant with its inboxes, as an operator would.
+    pub async fn tenant(&self, id: i32, timezone: &str, inboxes: &[i32]) -> Result<()> {
+        let id = id.to_string();
+        let added = self
+            .tidemark(&["tenant", "add", "--id", &id, "--name", &format!("Tenant {id}"), "--timezone", timezone])
+            .await?;
+        ensure!(added.code == 0, "{added:?}");
+        let list: Vec<String> = inboxes.iter().map(ToString::to_string).collect();
+        let mapped = self.tidemark(&["inbox", "map", "--tenant", &id, "--inbox", &list.join(",")]).await?;
+        ensure!(mapped.code == 0, "{mapped:?}");
+        Ok(())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            // no tidemark.toml of whoever runs the tests
+            .current_dir(std::env::temp_dir())
+            .env("TIDEMARK_DATABASE_URL", self.url("target"))
+            .env("TIDEMARK_SOURCE_URL", self.url("source"))
+            .env("TIDEMARK_AMQP_URL", &self.amqp_url)
+            .env("TIDEMARK_AMQP_PREFIX", &self.name)
+            // a killed worker costs one lease
+            .env("TIDEMARK_WORKER_LEASE", "3s")
+            .env("TIDEMARK_PRODUCER_TICK", "100ms");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn tidemark(&self, args: &[&str]) -> Result<Answer> {
+        self.tidemark_with(args, &[]).await
+    }
+
+    /// The same with other settings.
+    pub async fn tidemark_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Answer> {
+        let mut command = self.command(args);
+        command.envs(settings.iter().copied());
+        let output: Output =
+            tokio::time::timeout(PATIENCE, command.output()).await.with_context(|| format!("{args:?} hangs"))??;
+        Ok(Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// Starts a process that runs until it is stopped.
+    pub fn start(&self, args: &[&str]) -> Result<Process> {
+        let mut command = self.command(args);
+        Ok(Process(command.stdout(Stdio::null()).spawn()?))
+    }
+
+    /// Syncs a tenant in one process and returns the run.
+    pub async fn sync_local(&self, args: &[&str]) -> Result<Value> {
+        let answer = self.tidemark(&[&["sync", "--local", "--json"], args].concat()).await?;
+        ensure!(answer.code == 0, "{answer:?}");
+        Ok(answer.json())
+    }
+
+    /// Asserts that source and target are equal for these tenants.
+    pub async fn assert_equal(&self, tenants: &[i32]) -> Result<()> {
+        for tenant in tenants {
+            let answer = self.tidemark(&["verify", "--tenant", &tenant.to_string(), "--json"]).await?;
+            ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
+        }
+        Ok(())
+    }
+
+    /// Waits until a statement on the target returns true.
+    pub async fn until(&self, statement: &'static str) -> Result<()> {
+        let reached = async {
+            while !sqlx::query_scalar::<_, bool>(statement).fetch_one(&self.target).await? {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, reached).await.with_context(|| format!("never came true: {statement}"))?
+    }
+}
+
+impl Process {
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.0.kill().await?)
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub async fn terminate(mut self) -> Result<i32> {
+        let pid = self.0.id().context("it has ended already")?;
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(pid.cast_signed()).context("a process id")?,
+            rustix::process::Signal::TERM,
+        )?;
+        let status = tokio::time::timeout(PATIENCE, self.0.wait()).await.context("it does not stop")??;
+        Ok(status.code().unwrap_or(-1))
+    }
+}
+
+/// The binary under test, built beside this one.
+fn binary() -> PathBuf {
+    let mut path = std::env::current_exe().expect("a test knows its own path");
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.push("tidemark");
+    assert!(path.exists(), "{} is missing: run the tests with `make test`", path.display());
+    path
+}
