@@ -3,3 +3,4 @@
 pub mod broker;
 pub mod ids;
 pub mod job;
+pub mod source_time;
