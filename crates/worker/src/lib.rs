@@ -1,1 +1,3 @@
+//! Does the work of a chunk: extract, transform, load. Never plans, never moves a watermark.
 
+pub mod extract;

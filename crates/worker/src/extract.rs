@@ -1,0 +1,3 @@
+//! Reads the rows of a chunk from a source.
+
+pub mod record;
