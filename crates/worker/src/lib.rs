@@ -1,3 +1,4 @@
 //! Does the work of a chunk: extract, transform, load. Never plans, never moves a watermark.
 
 pub mod extract;
+pub mod load;
