@@ -2,3 +2,7 @@
 
 pub mod extract;
 pub mod load;
+pub mod transform;
+
+#[cfg(test)]
+mod test_server;
