@@ -13,6 +13,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::columns::{COLUMNS, TargetRow};
 use super::value::{Json, Numeric};
 
+#[cfg(test)]
+mod tests;
+
 /// Signature, no flags, no header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
