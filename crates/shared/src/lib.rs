@@ -15,6 +15,7 @@ pub mod report;
 pub mod retry;
 pub mod run;
 pub mod source;
+pub mod source_time;
 pub mod sqlstate;
 pub mod telemetry;
 pub mod tenant;

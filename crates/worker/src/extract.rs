@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use self::record::SourceConversation;
 use crate::load::encode::CopyEncoder;
-use crate::transform::{MessageFold, TenantContext, transform};
+use crate::transform::fold::MessageFold;
+use crate::transform::{TenantContext, transform};
 
 /// Conversations read at once with what they point to; their messages are then streamed.
 const SLICE: usize = 500;
@@ -198,11 +199,16 @@ fn finish(
             None => return Some(client),
         },
     };
-    let encoded = transform(tenant, conversation, fold, phone)
-        .map_err(|error| error.to_string())
-        .and_then(|row| buffer.push(&row).map_err(|error| error.to_string()));
-    if let Err(error) = encoded {
-        rejects.push(Reject { conversation_id: conversation.id, side: RejectSide::Transform, sqlstate: None, error });
+    match transform(tenant, conversation, fold, phone) {
+        Ok(row) => {
+            buffer.push(&row);
+        }
+        Err(error) => rejects.push(Reject {
+            conversation_id: conversation.id,
+            side: RejectSide::Transform,
+            sqlstate: None,
+            error: error.to_string(),
+        }),
     }
     None
 }

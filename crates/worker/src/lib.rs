@@ -8,3 +8,6 @@ mod lease;
 pub mod load;
 pub mod transform;
 pub mod verify;
+
+#[cfg(test)]
+mod test_server;

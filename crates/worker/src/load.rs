@@ -2,13 +2,14 @@
 
 pub mod columns;
 pub mod encode;
+pub mod value;
 
 use std::sync::LazyLock;
 
 use sqlx::{PgConnection, PgPool};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::guarded::Guarded;
-use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;

@@ -1,0 +1,87 @@
+//! From what the source holds to what the target holds: pure, synchronous, and the same for both ways to read.
+//!
+//! What a bad import leaves behind must not cost the row: an infinite time, or a difference that its column
+//! cannot hold, makes the columns that follow from it NULL. A row is refused, and then alone, for what
+//! PostgreSQL would refuse too, or for messages that its reader gave in the wrong order.
+
+use chrono_tz::Tz;
+
+use crate::extract::record::SourceConversation;
+use crate::load::columns::TargetRow;
+
+mod calendar;
+mod contact;
+pub mod fold;
+mod place;
+mod round;
+mod satisfaction;
+mod status;
+mod text;
+mod times;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use fold::MessageFold;
+
+/// What a transform needs to know of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantContext {
+    pub tenant_id: i32,
+    /// Decides the calendar columns.
+    pub timezone: Tz,
+}
+
+/// Why a conversation cannot become a row. Carries no content of the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransformError {
+    /// PostgreSQL's texts cannot hold NUL; a source that is PostgreSQL never has one.
+    #[error("column {column} holds a NUL character")]
+    NulCharacter { column: &'static str },
+    /// The text of a JSON value does not parse. Whether `jsonb` takes what parses is left to the target.
+    #[error("column {column} holds invalid JSON")]
+    InvalidJson { column: &'static str },
+    /// A fault of the reader: counting on would give wrong numbers.
+    #[error("messages are not in ascending order of (created_at, id)")]
+    MessageOrder,
+    /// More than the 256 MB of a `jsonb`, refused before it costs the worker its memory.
+    #[error("column {column} is longer than 256 MB")]
+    TooLong { column: &'static str },
+}
+
+impl TransformError {
+    /// A name for the ledger, which never changes.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NulCharacter { .. } => "nul_character",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::MessageOrder => "message_order",
+            Self::TooLong { .. } => "too_long",
+        }
+    }
+}
+
+/// Makes the row of a conversation from its record and its messages.
+///
+/// `client_phone` is the phone number of the contact with the id [`MessageFold::client_sender_id`].
+///
+/// # Errors
+/// When the record or a message holds what no target row can: see [`TransformError`].
+pub fn transform<'a>(
+    tenant: &TenantContext,
+    conversation: &'a SourceConversation,
+    messages: MessageFold,
+    client_phone: Option<&'a str>,
+) -> Result<TargetRow<'a>, TransformError> {
+    let status = status::status(conversation)?;
+    Ok(TargetRow {
+        place: place::place(tenant.tenant_id, conversation)?,
+        contact: contact::contact(conversation, messages.client_sender_id(), client_phone)?,
+        times: times::times(conversation, status.is_resolved),
+        messages: messages.finish(status.is_resolved)?,
+        satisfaction: satisfaction::satisfaction(conversation.csat.as_ref())?,
+        calendar: calendar::calendar(conversation.created_at, tenant.timezone),
+        status,
+    })
+}

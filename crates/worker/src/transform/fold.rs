@@ -1,0 +1,278 @@
+//! The messages of one conversation, folded into the columns that they add up to.
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use tidemark_shared::source_time::SourceTime;
+
+use super::round::{divide, quotient, whole_seconds};
+use super::{TransformError, text};
+use crate::extract::record::SourceMessage;
+use crate::load::columns::Messages;
+use crate::load::value::{Json, Numeric};
+
+const COLUMN: &str = "message_compiled";
+
+/// Takes messages one by one and keeps what the row needs of them: memory follows one conversation.
+///
+/// The first message that cannot be taken decides the row: its error comes out of
+/// [`transform`](super::transform), and the messages after it are ignored.
+#[derive(Debug, Default)]
+pub struct MessageFold {
+    error: Option<TransformError>,
+    /// `message_compiled` without its closing bracket.
+    compiled: Vec<u8>,
+    first_at: Option<SourceTime>,
+    last: Option<(SourceTime, i64)>,
+    public_count: i32,
+    private_count: i32,
+    /// Public ones, as `contact_count`.
+    user_count: i32,
+    contact_count: i32,
+    has_user: bool,
+    has_contact: bool,
+    client_sender_id: Option<i64>,
+    first_public: Option<PublicMessage>,
+    last_public: Option<PublicMessage>,
+    text_count: i32,
+    character_sum: u64,
+    character_max: u64,
+}
+
+impl MessageFold {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next message in ascending order of `(created_at, id)`.
+    pub fn push(&mut self, message: &SourceMessage<'_>) {
+        if self.error.is_none()
+            && let Err(error) = self.compile(message)
+        {
+            self.error = Some(error);
+            self.compiled = Vec::new();
+        }
+        if self.error.is_none() {
+            self.count(message);
+        }
+    }
+
+    /// The sender of the first message from a contact, private ones included.
+    #[must_use]
+    pub const fn client_sender_id(&self) -> Option<i64> {
+        self.client_sender_id
+    }
+
+    fn compile(&mut self, message: &SourceMessage<'_>) -> Result<(), TransformError> {
+        if self
+            .last
+            .is_some_and(|last| last >= (message.created_at, message.id))
+        {
+            return Err(TransformError::MessageOrder);
+        }
+        let compiled = CompiledMessage {
+            message_id: message.id,
+            text: text::whole(COLUMN, message.content)?,
+            sender: text::whole(COLUMN, message.sender_type)?,
+            sender_id: message.sender_id,
+            sent_at: message.created_at,
+            message_type: message.message_type,
+            content_type: message.content_type,
+            status: message.status,
+            private: message.private,
+            sentiment: text::json(COLUMN, message.sentiment)?,
+            source_id: text::whole(COLUMN, message.source_id)?,
+        };
+        self.compiled
+            .push(if self.compiled.is_empty() { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.compiled, &compiled).expect("writing into memory does not fail");
+        if self.compiled.len() >= text::MAX_BYTES {
+            return Err(TransformError::TooLong { column: COLUMN });
+        }
+        Ok(())
+    }
+
+    /// No counter overflows: each message has taken some bytes of a text of bounded length.
+    fn count(&mut self, message: &SourceMessage<'_>) {
+        self.first_at.get_or_insert(message.created_at);
+        self.last = Some((message.created_at, message.id));
+
+        let from_user = message.sender_type == Some("User");
+        let from_contact = message.sender_type == Some("Contact");
+        if from_contact && !self.has_contact {
+            self.client_sender_id = message.sender_id;
+        }
+        self.has_user |= from_user;
+        self.has_contact |= from_contact;
+        if message.private {
+            self.private_count += 1;
+            return;
+        }
+
+        self.public_count += 1;
+        self.user_count += i32::from(from_user);
+        self.contact_count += i32::from(from_contact);
+        if let Some(content) = message.content {
+            let characters = content.chars().count() as u64;
+            self.text_count += 1;
+            self.character_sum += characters;
+            self.character_max = self.character_max.max(characters);
+        }
+        match &mut self.last_public {
+            Some(last) => last.replace(message),
+            None => {
+                let public = PublicMessage::new(message);
+                self.last_public = Some(public.clone());
+                self.first_public = Some(public);
+            }
+        }
+    }
+
+    /// The columns, or why a message could not be taken.
+    pub(super) fn finish(mut self, is_resolved: bool) -> Result<Messages, TransformError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let all_count = self.public_count + self.private_count;
+        let duration = match (&self.first_public, &self.last_public) {
+            (Some(first), Some(last)) => last.created_at.micros_since(first.created_at),
+            _ => None,
+        };
+        let gap_count = i128::from(self.public_count) - 1;
+        let ratio = |count: i32| quotient(count.into(), all_count.into()).unwrap_or(Numeric::ZERO);
+        let (first_message_text, first_message_sender_type) = PublicMessage::texts(self.first_public);
+        let (last_message_text, last_message_sender_type) = PublicMessage::texts(self.last_public);
+
+        Ok(Messages {
+            message_compiled: (all_count > 0).then(|| {
+                self.compiled.push(b']');
+                Json(String::from_utf8(self.compiled).expect("serde_json writes UTF-8"))
+            }),
+            t_messages: all_count,
+            total_messages_public: self.public_count,
+            total_messages_private: self.private_count,
+            user_messages_count: self.user_count,
+            contact_messages_count: self.contact_count,
+            system_messages_count: self.public_count - self.user_count - self.contact_count,
+            private_notes_count: self.private_count,
+            mc_first_message_at: self.first_at,
+            mc_last_message_at: self.last.map(|(created_at, _)| created_at),
+            first_message_text,
+            last_message_text,
+            first_message_sender_type,
+            last_message_sender_type,
+            conversation_duration_seconds: duration.and_then(whole_seconds),
+            avg_time_between_messages_seconds: duration
+                .filter(|_| gap_count > 0)
+                .and_then(|micros| quotient(micros, gap_count * 1_000_000)),
+            avg_message_length: (self.text_count > 0)
+                .then(|| divide(self.character_sum.into(), self.text_count.into()))
+                .and_then(|average| i32::try_from(average).ok()),
+            max_message_length: (self.text_count > 0)
+                .then_some(self.character_max)
+                .and_then(|longest| i32::try_from(longest).ok()),
+            has_user_messages: self.has_user,
+            has_contact_messages: self.has_contact,
+            has_private_notes: self.private_count > 0,
+            has_contact_reply: self.has_contact,
+            is_short_conversation: self.public_count <= 5,
+            is_long_conversation: self.public_count > 20,
+            user_message_ratio: ratio(self.user_count),
+            contact_message_ratio: ratio(self.contact_count),
+            has_human_intervention: self.user_count > 0,
+            is_bot_resolved: is_resolved && self.user_count == 0,
+        })
+    }
+}
+
+/// One element of `message_compiled`.
+#[derive(Serialize)]
+struct CompiledMessage<'a> {
+    message_id: i64,
+    text: Option<&'a str>,
+    sender: Option<&'a str>,
+    sender_id: Option<i64>,
+    #[serde(serialize_with = "as_text")]
+    sent_at: SourceTime,
+    message_type: Option<i32>,
+    content_type: Option<i32>,
+    status: Option<i32>,
+    private: bool,
+    sentiment: Option<&'a RawValue>,
+    source_id: Option<&'a str>,
+}
+
+fn as_text<S: Serializer>(time: &SourceTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+/// What the row shows of the first and the last public message.
+#[derive(Debug, Clone)]
+struct PublicMessage {
+    created_at: SourceTime,
+    text: Option<String>,
+    sender_type: Option<String>,
+}
+
+impl PublicMessage {
+    fn new(message: &SourceMessage<'_>) -> Self {
+        Self {
+            created_at: message.created_at,
+            text: message.content.map(str::to_owned),
+            sender_type: sender_type(message).map(str::to_owned),
+        }
+    }
+
+    /// Takes the place of an earlier message, in its memory.
+    fn replace(&mut self, message: &SourceMessage<'_>) {
+        self.created_at = message.created_at;
+        assign(&mut self.text, message.content);
+        assign(&mut self.sender_type, sender_type(message));
+    }
+
+    fn texts(message: Option<Self>) -> (Option<String>, Option<String>) {
+        message.map_or((None, None), |message| (message.text, message.sender_type))
+    }
+}
+
+fn sender_type<'a>(message: &SourceMessage<'a>) -> Option<&'a str> {
+    message.sender_type.map(|sender_type| text::cut(sender_type, 50))
+}
+
+fn assign(slot: &mut Option<String>, text: Option<&str>) {
+    match (slot.as_mut(), text) {
+        (Some(old), Some(new)) => new.clone_into(old),
+        (_, new) => *slot = new.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_longer_than_jsonb_are_refused_and_forgotten() {
+        let mut fold = MessageFold {
+            compiled: vec![b'['; text::MAX_BYTES - 1],
+            ..MessageFold::new()
+        };
+        fold.push(&SourceMessage {
+            id: 1,
+            content: None,
+            sender_type: None,
+            sender_id: None,
+            created_at: SourceTime::MIN,
+            message_type: None,
+            content_type: None,
+            status: None,
+            private: false,
+            sentiment: None,
+            source_id: None,
+        });
+        assert_eq!(fold.compiled.capacity(), 0);
+        assert_eq!(
+            fold.finish(false),
+            Err(TransformError::TooLong { column: COLUMN })
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! Identity and place.
+
+use super::{TransformError, text};
+use crate::extract::record::SourceConversation;
+use crate::load::columns::Place;
+use crate::load::value::Json;
+
+pub(super) fn place(tenant_id: i32, source: &SourceConversation) -> Result<Place<'_>, TransformError> {
+    Ok(Place {
+        tenant_id,
+        conversation_id: source.id,
+        display_id: source.display_id,
+        conversation_uuid: source.uuid,
+        account_id: source.account_id,
+        account_name: text::name("account_name", source.account_name.as_deref(), 255)?,
+        inbox_id: source.inbox_id,
+        inbox_name: text::name("inbox_name", source.inbox_name.as_deref(), 255)?,
+        inbox_channel_type: text::name("inbox_channel_type", source.inbox_channel_type.as_deref(), 50)?,
+        inbox_timezone: text::limited("inbox_timezone", source.inbox_timezone.as_deref(), 50)?,
+        campaign_id: source.campaign_id,
+        labels: text::labels("labels", source.cached_label_list.as_deref())?,
+        conversation_custom_attributes: text::json(
+            "conversation_custom_attributes",
+            source.custom_attributes.as_deref(),
+        )?
+        .map(|json| Json(json.get())),
+    })
+}

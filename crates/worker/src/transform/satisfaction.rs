@@ -1,0 +1,31 @@
+//! The answer to the satisfaction survey.
+
+use super::{TransformError, text};
+use crate::extract::record::SourceCsat;
+use crate::load::columns::Satisfaction;
+
+pub(super) fn satisfaction(csat: Option<&SourceCsat>) -> Result<Satisfaction<'_>, TransformError> {
+    let rating = csat.and_then(|csat| csat.rating);
+    let feedback = csat.and_then(|csat| csat.feedback.as_deref());
+    Ok(Satisfaction {
+        csat_response_id: csat.map(|csat| csat.id),
+        csat_rating: rating,
+        csat_feedback: text::whole("csat_feedback", feedback)?,
+        csat_created_at: csat.and_then(|csat| csat.created_at),
+        csat_nps_category: match rating {
+            Some(5) => Some("Promotor"),
+            Some(4) => Some("Neutro"),
+            Some(1..=3) => Some("Detrator"),
+            _ => None,
+        },
+        csat_sentiment_category: match rating {
+            Some(4..) => Some("Positivo"),
+            Some(3) => Some("Neutro"),
+            Some(..=2) => Some("Negativo"),
+            None => None,
+        },
+        has_csat: csat.is_some(),
+        has_written_feedback: feedback.is_some_and(|feedback| !feedback.is_empty()),
+        has_detailed_feedback: feedback.is_some_and(|feedback| feedback.chars().nth(50).is_some()),
+    })
+}
