@@ -39,11 +39,11 @@ impl Args {
             return Ok(if pending.is_empty() { Exit::Done } else { Exit::Failed });
         }
         if let Some(version) = self.down_to {
-            MIGRATOR.undo_direct(&mut connection, version).await.context("take migrations back")?;
+            MIGRATOR.undo(&mut connection, version).await.context("take migrations back")?;
             output::note(format!("{}: migrations after {version} were taken back", server_name(url)));
             return Ok(Exit::Done);
         }
-        MIGRATOR.run_direct(&mut connection).await.context("migrate")?;
+        MIGRATOR.run(&mut connection).await.context("migrate")?;
         match pending.len() {
             0 => output::note(format!("{} is up to date", server_name(url))),
             applied => output::note(format!("{}: {applied} migrations applied", server_name(url))),

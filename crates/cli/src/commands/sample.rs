@@ -80,13 +80,13 @@ impl Command {
                     .tenants
                     .iter()
                     .map(|tenant| {
-                        vec![
+                        Ok(vec![
                             tenant.account_id.to_string(),
                             tenant.name.clone(),
                             tenant.timezone.clone(),
                             tenant.inbox_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
                             output::count(i64::try_from(tenant.conversations)?),
-                        ]
+                        ])
                     })
                     .collect::<anyhow::Result<_>>()?;
                 output::table(&["account", "name", "time zone", "inboxes", "conversations"], &[0, 4], rows)?;
