@@ -1,37 +1,26 @@
 //! Conversations in the order of their ids, with their messages and survey responses.
 
 use chrono::{NaiveDateTime, TimeDelta};
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use uuid::{Builder, Uuid};
 
-use crate::copy::{Jsonb, Rows, Table};
+use crate::conversation::{
+    CONVERSATIONS, Conversation, OPEN, PENDING, RESOLVED, RESPONSES, Response, SNOOZED,
+};
+use crate::copy::Rows;
 use crate::layout::{Layout, Tenant};
 use crate::messages::{self, Frame, INCOMING, MESSAGES, Message};
 use crate::text::{language, pick};
 use crate::timeline::Timeline;
-use crate::words::{CONVERSATION_ATTRIBUTES, FEEDBACK, LABELS};
-
-static CONVERSATIONS: Table = Table {
-    name: "conversations",
-    columns: "id, account_id, inbox_id, status, assignee_id, created_at, updated_at, contact_id, display_id, \
-              contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at, first_reply_created_at, \
-              snoozed_until, last_activity_at, waiting_since, additional_attributes, custom_attributes, \
-              contact_inbox_id, uuid, identifier, team_id, campaign_id, priority, cached_label_list",
-};
-static RESPONSES: Table = Table {
-    name: "csat_survey_responses",
-    columns: "id, account_id, conversation_id, message_id, rating, feedback_message, contact_id, \
-              assigned_agent_id, created_at, updated_at",
-};
+use crate::words::FEEDBACK;
 
 /// How far the data goes back.
 const HISTORY: TimeDelta = TimeDelta::days(400);
 /// A block is handed on when it has grown to this: few COPY statements, and little memory.
 const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Oddities come once in so many conversations, by the id: so that the smallest sample has them too. Primes, so that
-/// they meet in all combinations.
+/// Oddities come once in so many conversations, by the id: so that the smallest sample has them too. Primes,
+/// so that they meet in all combinations.
 mod once_in {
     pub const OTHER_WRITER: i32 = 37;
     pub const TWO_RESPONSES: i32 = 43;
@@ -44,12 +33,6 @@ mod once_in {
     pub const HUNDREDS_OF_MESSAGES: i32 = 997;
     pub const THOUSANDS_OF_MESSAGES: i32 = 19_997;
 }
-
-/// Chatwoot's numbers for `conversations.status`.
-pub const OPEN: i32 = 0;
-pub const RESOLVED: i32 = 1;
-pub const PENDING: i32 = 2;
-pub const SNOOZED: i32 = 3;
 
 /// How much was generated so far; the numbers are the last ids given.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,26 +48,6 @@ pub struct Conversations<'a> {
     counts: Counts,
     /// The last `display_id` of each tenant.
     display_ids: Vec<i32>,
-}
-
-struct Conversation {
-    assignee_id: Option<i32>,
-    status: i32,
-    created_at: NaiveDateTime,
-    updated_at: NaiveDateTime,
-    last_activity_at: NaiveDateTime,
-    first_reply_created_at: Option<NaiveDateTime>,
-    waiting_since: Option<NaiveDateTime>,
-    contact_id: Option<i32>,
-    messages: Vec<Message>,
-    responses: Vec<Response>,
-}
-
-struct Response {
-    message_id: i32,
-    rating: i32,
-    feedback: Option<&'static str>,
-    created_at: NaiveDateTime,
 }
 
 impl<'a> Conversations<'a> {
@@ -171,7 +134,11 @@ impl<'a> Conversations<'a> {
         let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
         self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
 
-        let last_activity_at = timeline.now();
+        // An answer to a survey is no message: the conversation does not notice it.
+        let last_activity_at = messages
+            .iter()
+            .map(|message| message.created_at)
+            .fold(created_at, NaiveDateTime::max);
         let waiting = status != RESOLVED && messages.last().is_some_and(|last| last.message_type == INCOMING);
         Conversation {
             assignee_id: match id % once_in::DEPARTED_AGENT {
@@ -294,73 +261,6 @@ impl<'a> Conversations<'a> {
             })
             .collect()
     }
-}
-
-impl Conversation {
-    fn push(
-        &self,
-        rows: &mut Rows,
-        frame: &Frame<'_>,
-        display_id: i32,
-        reference: NaiveDateTime,
-        rng: &mut impl Rng,
-    ) {
-        let seen_at = |share| rng.random_ratio(share, 10).then_some(self.last_activity_at);
-        let [contact_seen_at, agent_seen_at, assignee_seen_at] = [5, 7, 3].map(seen_at);
-        let snoozed_until = (self.status == SNOOZED && rng.random_ratio(4, 5))
-            .then(|| reference + TimeDelta::hours(rng.random_range(1..240)));
-        let team_id = (!frame.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
-            .then(|| rng.random_range(frame.tenant.team_ids.clone()));
-        rows.push(&[
-            &frame.conversation_id,
-            &frame.tenant.account_id,
-            &frame.inbox_id,
-            &self.status,
-            &self.assignee_id,
-            &self.created_at,
-            &self.updated_at,
-            &self.contact_id.map(i64::from),
-            &display_id,
-            &contact_seen_at,
-            &agent_seen_at,
-            &assignee_seen_at,
-            &self.first_reply_created_at,
-            &snoozed_until,
-            &self.last_activity_at,
-            &self.waiting_since,
-            &Jsonb(r#"{"browser_language":"pt"}"#),
-            &Some(Jsonb(pick(rng, CONVERSATION_ATTRIBUTES))),
-            &self.contact_id.map(i64::from),
-            &random_uuid(rng),
-            &rng.random_ratio(1, 50)
-                .then(|| format!("pedido-{}", frame.conversation_id)),
-            &team_id.map(i64::from),
-            &rng.random_ratio(1, 15).then(|| rng.random_range(1..=20_i64)),
-            &rng.random_ratio(2, 5).then(|| rng.random_range(0..=3)),
-            &pick(rng, LABELS),
-        ]);
-    }
-}
-
-impl Response {
-    fn push(&self, rows: &mut Rows, id: i32, frame: &Frame<'_>, conversation: &Conversation) {
-        rows.push(&[
-            &i64::from(id),
-            &i64::from(frame.tenant.account_id),
-            &i64::from(frame.conversation_id),
-            &i64::from(self.message_id),
-            &self.rating,
-            &self.feedback,
-            &conversation.contact_id.map(i64::from),
-            &conversation.assignee_id.map(i64::from),
-            &self.created_at,
-            &self.created_at,
-        ]);
-    }
-}
-
-fn random_uuid(rng: &mut impl Rng) -> Uuid {
-    Builder::from_random_bytes(rng.random()).into_uuid()
 }
 
 /// The next contact of the tenant; it has three at least.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, query_scalar, raw_sql};
 
-/// Samples carry a comment on the database that begins with this. It can be read without connecting to the database.
+/// Samples carry a comment on the database that begins with this: it can be read from outside.
 const MARK: &str = "tidemark sample";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Target {
     }
 }
 
-/// Drops the sample that the URL names, and the sessions connected to it. A database that is not there is no error.
+/// Drops the sample that the URL names, and the sessions connected to it. A missing database is no error.
 ///
 /// # Errors
 /// When the database is not marked as a sample, or the server refuses.

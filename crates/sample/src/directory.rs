@@ -114,7 +114,7 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
             _ if id % 13 == 0 => Some(odd_person(rng)),
             _ => Some(person(rng)),
         };
-        // Emails and identifiers are unique in an account, the empty one too: it is given to the first contact.
+        // Emails and identifiers are unique in an account: its first contact has the empty ones.
         let first = id == tenant.contact_ids.start;
         let email = (first || id % 3 != 0).then(|| if first { String::new() } else { email(id) });
         let identifier =
@@ -142,12 +142,13 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
     vec![contacts, contact_inboxes]
 }
 
-pub fn email(contact_id: i32) -> String {
+fn email(contact_id: i32) -> String {
     format!("contato.{contact_id}@example.com")
 }
 
-pub fn phone(contact_id: i32) -> String {
-    format!("+55{}", 11_900_000_000 + i64::from(contact_id))
+/// A Brazilian mobile number.
+pub fn phone(number: i32) -> String {
+    format!("+55{}", 11_900_000_000 + i64::from(number))
 }
 
 /// What a channel calls the contact.

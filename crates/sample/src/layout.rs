@@ -89,7 +89,7 @@ impl Layout {
         })
     }
 
-    /// The index of the tenant of a conversation. The first conversations go round, so that no tenant is without.
+    /// The index of the tenant of a conversation. The first conversations go round: no tenant is without.
     pub fn tenant_of(&self, conversation_id: i32, rng: &mut impl Rng) -> usize {
         match usize::try_from(conversation_id - 1) {
             Ok(index) if index < self.tenants.len() => index,

@@ -11,7 +11,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// `whole_seconds`: the writer of this conversation stores no fractions, as importers and some channels do.
+    /// `whole_seconds`: this writer stores no fractions, as importers and some channels do.
     pub fn new(start: NaiveDateTime, until: NaiveDateTime, whole_seconds: bool) -> Self {
         let mut timeline = Self {
             at: start.min(until),
@@ -26,7 +26,7 @@ impl Timeline {
         self.at
     }
 
-    /// Goes on by a random time of at most `most`, and at most half of what is left, and says what time it is.
+    /// Goes on by a random time, at most `most` and half of what is left, and says what time it is.
     pub fn advance(&mut self, rng: &mut impl Rng, most: TimeDelta) -> NaiveDateTime {
         let most = most
             .min((self.until - self.at) / 2)

@@ -1,0 +1,116 @@
+//! Rows of one conversation and its survey responses.
+
+use chrono::{NaiveDateTime, TimeDelta};
+use rand::{Rng, RngExt};
+use uuid::{Builder, Uuid};
+
+use crate::copy::{Jsonb, Rows, Table};
+use crate::messages::{Frame, Message};
+use crate::text::pick;
+use crate::words::{CONVERSATION_ATTRIBUTES, LABELS};
+
+pub static CONVERSATIONS: Table = Table {
+    name: "conversations",
+    columns: "id, account_id, inbox_id, status, assignee_id, created_at, updated_at, contact_id, display_id, \
+              contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at, first_reply_created_at, \
+              snoozed_until, last_activity_at, waiting_since, additional_attributes, custom_attributes, \
+              contact_inbox_id, uuid, identifier, team_id, campaign_id, priority, cached_label_list",
+};
+pub static RESPONSES: Table = Table {
+    name: "csat_survey_responses",
+    columns: "id, account_id, conversation_id, message_id, rating, feedback_message, contact_id, \
+              assigned_agent_id, created_at, updated_at",
+};
+
+/// Chatwoot's numbers for `conversations.status`.
+pub const OPEN: i32 = 0;
+pub const RESOLVED: i32 = 1;
+pub const PENDING: i32 = 2;
+pub const SNOOZED: i32 = 3;
+
+pub struct Conversation {
+    pub assignee_id: Option<i32>,
+    pub status: i32,
+    pub created_at: NaiveDateTime,
+    pub updated_at: NaiveDateTime,
+    pub last_activity_at: NaiveDateTime,
+    pub first_reply_created_at: Option<NaiveDateTime>,
+    pub waiting_since: Option<NaiveDateTime>,
+    pub contact_id: Option<i32>,
+    pub messages: Vec<Message>,
+    pub responses: Vec<Response>,
+}
+
+pub struct Response {
+    pub message_id: i32,
+    pub rating: i32,
+    pub feedback: Option<&'static str>,
+    pub created_at: NaiveDateTime,
+}
+
+impl Conversation {
+    pub fn push(
+        &self,
+        rows: &mut Rows,
+        frame: &Frame<'_>,
+        display_id: i32,
+        reference: NaiveDateTime,
+        rng: &mut impl Rng,
+    ) {
+        let seen_at = |share| rng.random_ratio(share, 10).then_some(self.last_activity_at);
+        let [contact_seen_at, agent_seen_at, assignee_seen_at] = [5, 7, 3].map(seen_at);
+        let snoozed_until = (self.status == SNOOZED && rng.random_ratio(4, 5))
+            .then(|| reference + TimeDelta::hours(rng.random_range(1..240)));
+        let team_id = (!frame.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
+            .then(|| rng.random_range(frame.tenant.team_ids.clone()));
+        rows.push(&[
+            &frame.conversation_id,
+            &frame.tenant.account_id,
+            &frame.inbox_id,
+            &self.status,
+            &self.assignee_id,
+            &self.created_at,
+            &self.updated_at,
+            &self.contact_id.map(i64::from),
+            &display_id,
+            &contact_seen_at,
+            &agent_seen_at,
+            &assignee_seen_at,
+            &self.first_reply_created_at,
+            &snoozed_until,
+            &self.last_activity_at,
+            &self.waiting_since,
+            &Jsonb(r#"{"browser_language":"pt"}"#),
+            &Some(Jsonb(pick(rng, CONVERSATION_ATTRIBUTES))),
+            &self.contact_id.map(i64::from),
+            &random_uuid(rng),
+            &rng.random_ratio(1, 50)
+                .then(|| format!("pedido-{}", frame.conversation_id)),
+            &team_id.map(i64::from),
+            &rng.random_ratio(1, 15).then(|| rng.random_range(1..=20_i64)),
+            &rng.random_ratio(2, 5).then(|| rng.random_range(0..=3)),
+            &pick(rng, LABELS),
+        ]);
+    }
+}
+
+impl Response {
+    pub fn push(&self, rows: &mut Rows, id: i32, frame: &Frame<'_>, conversation: &Conversation) {
+        rows.push(&[
+            &i64::from(id),
+            &i64::from(frame.tenant.account_id),
+            &i64::from(frame.conversation_id),
+            &i64::from(self.message_id),
+            &self.rating,
+            &self.feedback,
+            &conversation.contact_id.map(i64::from),
+            &conversation.assignee_id.map(i64::from),
+            &self.created_at,
+            &self.created_at,
+        ]);
+    }
+}
+
+fn random_uuid(rng: &mut impl Rng) -> Uuid {
+    Builder::from_random_bytes(rng.random()).into_uuid()
+}

@@ -1,0 +1,75 @@
+//! Messages change after they were sent; their conversations do not notice.
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+use sqlx::query;
+
+use super::talk::speak;
+use super::{Changes, pick};
+use crate::messages::{INCOMING, OUTGOING};
+
+const DELIVERED: i32 = 1;
+const READ: i32 = 2;
+const FAILED: i32 = 3;
+
+pub async fn edit(changes: &mut Changes) -> Result<bool> {
+    let Some(message) = pick::message(changes, OUTGOING).await? else {
+        return Ok(false);
+    };
+    let text = speak(changes);
+    replace(changes, message.id, text.as_deref(), r#"{"edited":true}"#).await
+}
+
+pub async fn delete(changes: &mut Changes) -> Result<bool> {
+    let Some(message) = pick::message(changes, INCOMING).await? else {
+        return Ok(false);
+    };
+    replace(
+        changes,
+        message.id,
+        Some("Esta mensagem foi apagada"),
+        r#"{"deleted":true}"#,
+    )
+    .await
+}
+
+async fn replace(
+    changes: &mut Changes,
+    id: i32,
+    content: Option<&str>,
+    attributes: &'static str,
+) -> Result<bool> {
+    let done = query(
+        "UPDATE messages SET content = $2, content_attributes = $3::json, updated_at = $4 \
+         WHERE id = $1 AND content IS DISTINCT FROM $2",
+    )
+    .bind(id)
+    .bind(content)
+    .bind(attributes)
+    .bind(changes.now)
+    .execute(&mut changes.conn)
+    .await
+    .context("replace a message's text")?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The channel reports how far a message came.
+pub async fn deliver(changes: &mut Changes) -> Result<bool> {
+    let Some(message) = pick::message(changes, OUTGOING).await? else {
+        return Ok(false);
+    };
+    let status = match message.status.unwrap_or(0) {
+        READ | FAILED => return Ok(false),
+        DELIVERED => READ,
+        _ if changes.rng.random_ratio(1, 12) => FAILED,
+        _ => DELIVERED,
+    };
+    query("UPDATE messages SET status = $2, updated_at = $3 WHERE id = $1")
+        .bind(message.id)
+        .bind(status)
+        .bind(changes.now)
+        .execute(&mut changes.conn)
+        .await
+        .context("change a delivery state")?;
+    Ok(true)
+}

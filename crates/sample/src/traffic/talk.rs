@@ -1,0 +1,162 @@
+//! Messages come into conversations.
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+use sqlx::{query, query_scalar};
+
+use super::Changes;
+use super::pick::{self, Conversation};
+use crate::conversation::{OPEN, RESOLVED, SNOOZED};
+use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
+use crate::text::{language, pick, utterance};
+use crate::words::ACTIVITIES;
+
+/// What is put into a conversation.
+pub struct Said<'a> {
+    pub content: Option<&'a str>,
+    pub message_type: i32,
+    pub content_type: i32,
+    pub private: bool,
+    pub sender_type: Option<&'static str>,
+    pub sender_id: Option<i64>,
+}
+
+/// Somebody says something in a conversation that is there.
+pub async fn say(changes: &mut Changes) -> Result<bool> {
+    let Some(conversation) = pick::conversation(changes).await? else {
+        return Ok(false);
+    };
+    match changes.rng.random_range(0..10) {
+        0..5 => say_as_contact(changes, &conversation).await?,
+        5..9 => say_as_agent(changes, &conversation).await?,
+        _ => note(changes, &conversation).await?,
+    }
+    Ok(true)
+}
+
+pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let text = speak(changes);
+    let said = Said {
+        content: text.as_deref(),
+        message_type: INCOMING,
+        content_type: TEXT,
+        private: false,
+        sender_type: Some("Contact"),
+        sender_id: conversation.contact_id,
+    };
+    insert(changes, conversation, said).await?;
+    // Reopening is an ordinary save; the activity before it was not.
+    let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
+    query(
+        "UPDATE conversations SET waiting_since = COALESCE(waiting_since, $2), \
+                status = CASE WHEN $3 THEN $4 ELSE status END, \
+                updated_at = CASE WHEN $3 THEN $2 ELSE updated_at END \
+         WHERE id = $1",
+    )
+    .bind(conversation.id)
+    .bind(changes.now)
+    .bind(reopened)
+    .bind(OPEN)
+    .execute(&mut changes.conn)
+    .await
+    .context("let the contact wait")?;
+    Ok(())
+}
+
+async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let agent = match conversation.assignee_id {
+        Some(agent) => Some(agent),
+        None => pick::agent(changes, conversation).await?,
+    };
+    let text = speak(changes);
+    let said = Said {
+        content: text.as_deref(),
+        message_type: OUTGOING,
+        content_type: TEXT,
+        private: false,
+        sender_type: Some("User"),
+        sender_id: agent.map(i64::from),
+    };
+    insert(changes, conversation, said).await?;
+    query(
+        "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
+         WHERE id = $1 AND first_reply_created_at IS NULL",
+    )
+    .bind(conversation.id)
+    .bind(changes.now)
+    .execute(&mut changes.conn)
+    .await
+    .context("note the first reply")?;
+    query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
+        .bind(conversation.id)
+        .execute(&mut changes.conn)
+        .await
+        .context("end the waiting")?;
+    Ok(())
+}
+
+async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let text = speak(changes);
+    let said = Said {
+        content: text.as_deref(),
+        message_type: OUTGOING,
+        content_type: TEXT,
+        private: true,
+        sender_type: Some("User"),
+        sender_id: conversation.assignee_id.map(i64::from),
+    };
+    insert(changes, conversation, said).await?;
+    Ok(())
+}
+
+/// What Chatwoot writes into a conversation when its state changes.
+pub async fn record_activity(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let said = Said {
+        content: Some(pick(&mut changes.rng, ACTIVITIES)),
+        message_type: ACTIVITY,
+        content_type: TEXT,
+        private: false,
+        sender_type: None,
+        sender_id: None,
+    };
+    insert(changes, conversation, said).await?;
+    Ok(())
+}
+
+/// Inserts a message and, as `update_columns` does, moves `last_activity_at` alone.
+pub async fn insert(changes: &mut Changes, conversation: &Conversation, said: Said<'_>) -> Result<i32> {
+    let id = query_scalar(
+        "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, content_type, private, \
+                               sender_type, sender_id, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id",
+    )
+    .bind(said.content)
+    .bind(conversation.account_id)
+    .bind(conversation.inbox_id)
+    .bind(conversation.id)
+    .bind(said.message_type)
+    .bind(said.content_type)
+    .bind(said.private)
+    .bind(said.sender_type)
+    .bind(said.sender_id)
+    .bind(changes.now)
+    .fetch_one(&mut changes.conn)
+    .await
+    .context("insert a message")?;
+    query("UPDATE conversations SET last_activity_at = $2 WHERE id = $1")
+        .bind(conversation.id)
+        .bind(changes.now)
+        .execute(&mut changes.conn)
+        .await
+        .context("move the last activity")?;
+    Ok(id)
+}
+
+/// A text; `None` for an attachment.
+pub fn speak(changes: &mut Changes) -> Option<String> {
+    let language = language(&mut changes.rng);
+    changes
+        .rng
+        .random_ratio(29, 30)
+        .then(|| utterance(&mut changes.rng, language))
+}
