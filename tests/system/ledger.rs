@@ -53,10 +53,20 @@ async fn a_tenant_has_one_open_run_and_a_terminal_run_has_its_end() {
         let open = "INSERT INTO etl_control (tenant_id, type, triggered_by) VALUES (1, 'full', 'test')";
         stage.target.execute(open).await?;
         let again = stage.target.execute(open).await.unwrap_err();
-        let constraint = again.as_database_error().and_then(|error| error.constraint()).unwrap_or_default();
+        let constraint = again
+            .as_database_error()
+            .and_then(|error| error.constraint())
+            .unwrap_or_default();
         ensure!(constraint == "etl_control_one_open_idx", "{again}");
-        let ended = stage.target.execute("UPDATE etl_control SET status = 'success'").await.unwrap_err();
-        let constraint = ended.as_database_error().and_then(|error| error.constraint()).unwrap_or_default();
+        let ended = stage
+            .target
+            .execute("UPDATE etl_control SET status = 'success'")
+            .await
+            .unwrap_err();
+        let constraint = ended
+            .as_database_error()
+            .and_then(|error| error.constraint())
+            .unwrap_or_default();
         ensure!(constraint == "etl_control_finished", "{ended}");
         Ok::<(), anyhow::Error>(())
     })

@@ -6,17 +6,21 @@ use sqlx::Executor;
 use crate::stage::{Stage, on_stage};
 
 async fn source_count(stage: &Stage, tenant: i32) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM conversations WHERE account_id = $1")
-        .bind(tenant)
-        .fetch_one(&stage.source)
-        .await?)
+    Ok(
+        sqlx::query_scalar("SELECT count(*) FROM conversations WHERE account_id = $1")
+            .bind(tenant)
+            .fetch_one(&stage.source)
+            .await?,
+    )
 }
 
 async fn watermark(stage: &Stage, tenant: i32) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
-    Ok(sqlx::query_scalar("SELECT watermark FROM etl_watermark WHERE tenant_id = $1")
-        .bind(tenant)
-        .fetch_one(&stage.target)
-        .await?)
+    Ok(
+        sqlx::query_scalar("SELECT watermark FROM etl_watermark WHERE tenant_id = $1")
+            .bind(tenant)
+            .fetch_one(&stage.target)
+            .await?,
+    )
 }
 
 #[tokio::test]
@@ -24,22 +28,50 @@ async fn the_first_sync_brings_everything_and_the_second_changes_nothing() {
     on_stage(|stage| async move {
         let tenants = stage.sample(400, 3, 7).await?;
         let expected = source_count(&stage, tenants[0]).await?;
-        let before: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&stage.source).await?;
+        let before: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()")
+            .fetch_one(&stage.source)
+            .await?;
 
         let first = stage.sync_local(&["--tenant", "1", "--chunk-size", "37"]).await?;
-        ensure!(first["status"] == "success" && first["type"] == "full", "{first:#}");
-        ensure!(first["records"]["extracted"] == expected && first["records"]["inserted"] == expected, "{first:#}");
-        ensure!(first["chunks"]["total"] == (expected + 36) / 37 && first["chunks"]["dead"] == 0, "{first:#}");
-        ensure!(first["watermark_start"].is_null() && first["trace_id"].is_string(), "{first:#}");
-        let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()").fetch_one(&stage.source).await?;
+        ensure!(
+            first["status"] == "success" && first["type"] == "full",
+            "{first:#}"
+        );
+        ensure!(
+            first["records"]["extracted"] == expected && first["records"]["inserted"] == expected,
+            "{first:#}"
+        );
+        ensure!(
+            first["chunks"]["total"] == (expected + 36) / 37 && first["chunks"]["dead"] == 0,
+            "{first:#}"
+        );
+        ensure!(
+            first["watermark_start"].is_null() && first["trace_id"].is_string(),
+            "{first:#}"
+        );
+        let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()")
+            .fetch_one(&stage.source)
+            .await?;
         let reached = watermark(&stage, 1).await?.expect("a watermark");
         ensure!(before <= reached && reached <= now, "{before} {reached} {now}");
 
         let second = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(second["status"] == "success" && second["type"] == "incremental", "{second:#}");
-        ensure!(second["records"]["inserted"] == 0 && second["records"]["updated"] == 0, "{second:#}");
-        ensure!(watermark(&stage, 1).await? > Some(reached), "the watermark did not advance");
-        ensure!(watermark(&stage, 2).await?.is_none(), "another tenant's watermark moved");
+        ensure!(
+            second["status"] == "success" && second["type"] == "incremental",
+            "{second:#}"
+        );
+        ensure!(
+            second["records"]["inserted"] == 0 && second["records"]["updated"] == 0,
+            "{second:#}"
+        );
+        ensure!(
+            watermark(&stage, 1).await? > Some(reached),
+            "the watermark did not advance"
+        );
+        ensure!(
+            watermark(&stage, 2).await?.is_none(),
+            "another tenant's watermark moved"
+        );
         stage.assert_equal(&tenants[..1]).await
     })
     .await;
@@ -56,12 +88,27 @@ async fn an_incremental_sync_takes_every_kind_of_change() {
             seed: 5,
             ..tidemark_sample::TrafficOptions::default()
         };
-        tidemark_sample::traffic(&stage.url("source"), &options, tokio_util::sync::CancellationToken::new()).await?;
+        tidemark_sample::traffic(
+            &stage.url("source"),
+            &options,
+            tokio_util::sync::CancellationToken::new(),
+        )
+        .await?;
         let runs = stage.sync_local(&["--all"]).await?;
-        let sum = |field: &str| runs.as_array().unwrap().iter().map(|run| run["records"][field].as_i64().unwrap()).sum::<i64>();
-        ensure!(sum("inserted") > 0 && sum("updated") > 0 && sum("deleted") > 0, "{runs:#}");
+        let sum = |field: &str| {
+            runs.as_array()
+                .unwrap()
+                .iter()
+                .map(|run| run["records"][field].as_i64().unwrap())
+                .sum::<i64>()
+        };
         ensure!(
-            sum("extracted") == sum("inserted") + sum("updated") + sum("unchanged") + sum("stale") + sum("rejected"),
+            sum("inserted") > 0 && sum("updated") > 0 && sum("deleted") > 0,
+            "{runs:#}"
+        );
+        ensure!(
+            sum("extracted")
+                == sum("inserted") + sum("updated") + sum("unchanged") + sum("stale") + sum("rejected"),
             "{runs:#}"
         );
         stage.assert_equal(&tenants).await
@@ -93,14 +140,32 @@ async fn many_conversations_gone_at_once_stop_the_run_until_it_is_allowed() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 2).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
-        stage.source.execute("DELETE FROM conversations WHERE id <= 60").await?;
+        stage
+            .source
+            .execute("DELETE FROM conversations WHERE id <= 60")
+            .await?;
         for args in [["--tenant", "1"].as_slice(), &["--tenant", "1", "--full"]] {
-            let refused = stage.tidemark(&[&["sync", "--local", "--json"], args].concat()).await?;
-            ensure!(refused.code == 1 && refused.json()["status"] == "failed", "{refused:?}");
-            ensure!(refused.json()["error"].as_str().unwrap().contains("--allow-mass-delete"), "{refused:?}");
+            let refused = stage
+                .tidemark(&[&["sync", "--local", "--json"], args].concat())
+                .await?;
+            ensure!(
+                refused.code == 1 && refused.json()["status"] == "failed",
+                "{refused:?}"
+            );
+            ensure!(
+                refused.json()["error"]
+                    .as_str()
+                    .unwrap()
+                    .contains("--allow-mass-delete"),
+                "{refused:?}"
+            );
         }
-        stage.until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics").await?;
-        let allowed = stage.sync_local(&["--tenant", "1", "--allow-mass-delete"]).await?;
+        stage
+            .until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics")
+            .await?;
+        let allowed = stage
+            .sync_local(&["--tenant", "1", "--allow-mass-delete"])
+            .await?;
         ensure!(allowed["records"]["deleted"] == 60, "{allowed:#}");
         stage.assert_equal(&[1]).await
     })

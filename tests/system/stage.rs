@@ -50,7 +50,9 @@ impl Answer {
 /// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
 pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
     let stage = std::sync::Arc::new(Stage::new().await.expect("a stage can be made"));
-    let outcome = AssertUnwindSafe(test(std::sync::Arc::clone(&stage))).catch_unwind().await;
+    let outcome = AssertUnwindSafe(test(std::sync::Arc::clone(&stage)))
+        .catch_unwind()
+        .await;
     let cleared = stage.clear().await;
     match outcome {
         Ok(Ok(())) => cleared.expect("the stage can be cleared"),
@@ -59,9 +61,13 @@ pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::syn
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the servers of the tests are named by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the servers of the tests are named by the environment"
+)]
 fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `make test`"))
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `make test`"))
 }
 
 impl Stage {
@@ -69,16 +75,28 @@ impl Stage {
         let server_url = server("TIDEMARK_TEST_DATABASE_URL");
         let amqp_url = server("TIDEMARK_TEST_AMQP_URL");
         let name = format!("tm_{:016x}", rand::random::<u64>());
-        let mut admin = PgConnection::connect(&server_url).await.context("connect to the test server")?;
+        let mut admin = PgConnection::connect(&server_url)
+            .await
+            .context("connect to the test server")?;
         for side in ["source", "target"] {
-            sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}_{side}"))).execute(&mut admin).await?;
+            sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}_{side}")))
+                .execute(&mut admin)
+                .await?;
         }
         let pool = |side: &str| -> Result<PgPool> {
             let options: PgConnectOptions = server_url.parse()?;
-            let options = options.database(&format!("{name}_{side}")).options([("TimeZone", "UTC")]);
+            let options = options
+                .database(&format!("{name}_{side}"))
+                .options([("TimeZone", "UTC")]);
             Ok(PgPoolOptions::new().max_connections(4).connect_lazy_with(options))
         };
-        let stage = Self { source: pool("source")?, target: pool("target")?, server: server_url, amqp_url, name };
+        let stage = Self {
+            source: pool("source")?,
+            target: pool("target")?,
+            server: server_url,
+            amqp_url,
+            name,
+        };
         MIGRATOR.run(&stage.target).await?;
         tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
         Ok(stage)
@@ -96,22 +114,31 @@ impl Stage {
     }
 
     async fn delete_queues(&self) -> Result<()> {
-        let connection =
-            lapin::Connection::connect_with_config(
-                self.amqp_url.as_str(),
-                lapin::ConnectionProperties::default(),
-                lapin::tcp::OwnedTLSConfig::default(),
-                lapin::runtime::default_runtime()?,
-            )
-            .await?;
+        let connection = lapin::Connection::connect_with_config(
+            self.amqp_url.as_str(),
+            lapin::ConnectionProperties::default(),
+            lapin::tcp::OwnedTLSConfig::default(),
+            lapin::runtime::default_runtime()?,
+        )
+        .await?;
         let channel = connection.create_channel().await?;
         for queue in ["chunks.live", "chunks.bulk", "events", "dead"] {
             let queue = format!("{}.{queue}", self.name);
-            channel.queue_delete(queue.as_str().into(), lapin::options::QueueDeleteOptions::default()).await?;
+            channel
+                .queue_delete(
+                    queue.as_str().into(),
+                    lapin::options::QueueDeleteOptions::default(),
+                )
+                .await?;
         }
         for exchange in ["jobs", "dead"] {
             let exchange = format!("{}.{exchange}", self.name);
-            channel.exchange_delete(exchange.as_str().into(), lapin::options::ExchangeDeleteOptions::default()).await?;
+            channel
+                .exchange_delete(
+                    exchange.as_str().into(),
+                    lapin::options::ExchangeDeleteOptions::default(),
+                )
+                .await?;
         }
         Ok(connection.close(200, "done".into()).await?)
     }
@@ -128,11 +155,17 @@ impl Stage {
         let mut admin = PgConnection::connect(&self.server).await?;
         let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
         sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
-        let options = CreateOptions { conversations, tenants, seed, ..CreateOptions::tiny() };
+        let options = CreateOptions {
+            conversations,
+            tenants,
+            seed,
+            ..CreateOptions::tiny()
+        };
         let report = create(&self.url("source"), &options).await?;
         let mut ids = Vec::new();
         for tenant in &report.tenants {
-            self.tenant(tenant.account_id, &tenant.timezone, &tenant.inbox_ids).await?;
+            self.tenant(tenant.account_id, &tenant.timezone, &tenant.inbox_ids)
+                .await?;
             ids.push(tenant.account_id);
         }
         Ok(ids)
@@ -142,11 +175,22 @@ impl Stage {
     pub async fn tenant(&self, id: i32, timezone: &str, inboxes: &[i32]) -> Result<()> {
         let id = id.to_string();
         let added = self
-            .tidemark(&["tenant", "add", "--id", &id, "--name", &format!("Tenant {id}"), "--timezone", timezone])
+            .tidemark(&[
+                "tenant",
+                "add",
+                "--id",
+                &id,
+                "--name",
+                &format!("Tenant {id}"),
+                "--timezone",
+                timezone,
+            ])
             .await?;
         ensure!(added.code == 0, "{added:?}");
         let list: Vec<String> = inboxes.iter().map(ToString::to_string).collect();
-        let mapped = self.tidemark(&["inbox", "map", "--tenant", &id, "--inbox", &list.join(",")]).await?;
+        let mapped = self
+            .tidemark(&["inbox", "map", "--tenant", &id, "--inbox", &list.join(",")])
+            .await?;
         ensure!(mapped.code == 0, "{mapped:?}");
         Ok(())
     }
@@ -178,8 +222,9 @@ impl Stage {
     pub async fn tidemark_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Answer> {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
-        let output: Output =
-            tokio::time::timeout(PATIENCE, command.output()).await.with_context(|| format!("{args:?} hangs"))??;
+        let output: Output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .with_context(|| format!("{args:?} hangs"))??;
         Ok(Answer {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout)?,
@@ -195,7 +240,9 @@ impl Stage {
 
     /// Syncs a tenant in one process and returns the run.
     pub async fn sync_local(&self, args: &[&str]) -> Result<Value> {
-        let answer = self.tidemark(&[&["sync", "--local", "--json"], args].concat()).await?;
+        let answer = self
+            .tidemark(&[&["sync", "--local", "--json"], args].concat())
+            .await?;
         ensure!(answer.code == 0, "{answer:?}");
         Ok(answer.json())
     }
@@ -203,7 +250,9 @@ impl Stage {
     /// Asserts that source and target are equal for these tenants.
     pub async fn assert_equal(&self, tenants: &[i32]) -> Result<()> {
         for tenant in tenants {
-            let answer = self.tidemark(&["verify", "--tenant", &tenant.to_string(), "--json"]).await?;
+            let answer = self
+                .tidemark(&["verify", "--tenant", &tenant.to_string(), "--json"])
+                .await?;
             ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
         }
         Ok(())
@@ -212,12 +261,17 @@ impl Stage {
     /// Waits until a statement on the target returns true.
     pub async fn until(&self, statement: &'static str) -> Result<()> {
         let reached = async {
-            while !sqlx::query_scalar::<_, bool>(statement).fetch_one(&self.target).await? {
+            while !sqlx::query_scalar::<_, bool>(statement)
+                .fetch_one(&self.target)
+                .await?
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, reached).await.with_context(|| format!("never came true: {statement}"))?
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("never came true: {statement}"))?
     }
 }
 
@@ -234,7 +288,9 @@ impl Process {
             rustix::process::Pid::from_raw(pid.cast_signed()).context("a process id")?,
             rustix::process::Signal::TERM,
         )?;
-        let status = tokio::time::timeout(PATIENCE, self.0.wait()).await.context("it does not stop")??;
+        let status = tokio::time::timeout(PATIENCE, self.0.wait())
+            .await
+            .context("it does not stop")??;
         Ok(status.code().unwrap_or(-1))
     }
 }
@@ -247,6 +303,10 @@ fn binary() -> PathBuf {
         path.pop();
     }
     path.push("tidemark");
-    assert!(path.exists(), "{} is missing: run the tests with `make test`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run the tests with `make test`",
+        path.display()
+    );
     path
 }

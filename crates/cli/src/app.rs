@@ -55,12 +55,23 @@ impl App {
         settings.database_url = globals.database_url.or(settings.database_url);
         settings.amqp_url = globals.amqp_url.or(settings.amqp_url);
         if let Some(url) = globals.source_url {
-            settings.sources.entry("main".to_owned()).or_insert_with(SourceSettings::default).url = Some(url);
+            settings
+                .sources
+                .entry("main".to_owned())
+                .or_insert_with(SourceSettings::default)
+                .url = Some(url);
         }
         let host = host_name();
         let instance = format!("{host}/{role}/{}", std::process::id());
         let telemetry = Telemetry::init(role, &instance, verbosity)?;
-        Ok(Self { settings, json: globals.json, instance, host, role, telemetry })
+        Ok(Self {
+            settings,
+            json: globals.json,
+            instance,
+            host,
+            role,
+            telemetry,
+        })
     }
 
     /// Flushes what is still to be exported.
@@ -88,7 +99,9 @@ impl App {
         let queue: Arc<dyn Queue> = Arc::new(RabbitQueue::new(&settings)?);
         match queue.check().await {
             Err(error) if error.is_configuration() => return Err(error.into()),
-            Err(error) => tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on"),
+            Err(error) => {
+                tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on")
+            }
             Ok(()) => {}
         }
         Ok(queue)
@@ -97,11 +110,13 @@ impl App {
     /// A tenant that must exist.
     pub async fn tenant(&self, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
         db::tenant::find(db, id).await?.ok_or_else(|| {
-            UsageError(format!("there is no tenant {id}: `tidemark tenant list` shows those there are")).into()
+            UsageError(format!(
+                "there is no tenant {id}: `tidemark tenant list` shows those there are"
+            ))
+            .into()
         })
     }
 }
-
 
 #[expect(clippy::disallowed_methods, reason = "the host's name is no setting")]
 fn host_name() -> String {

@@ -64,11 +64,17 @@ impl Exit {
             });
         }
         if let Some(error) = cause.downcast_ref::<QueueError>() {
-            return Some(if error.is_configuration() { Self::Configuration } else { Self::Unreachable });
+            return Some(if error.is_configuration() {
+                Self::Configuration
+            } else {
+                Self::Unreachable
+            });
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::ViewMode(_) => Some(Self::Configuration),
+                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::ViewMode(_) => {
+                    Some(Self::Configuration)
+                }
                 PlanError::Source(error) => Self::of_source(error),
                 PlanError::MassDelete { .. } => Some(Self::Failed),
                 PlanError::Ledger(error) => Self::of_driver(&error.source),
@@ -88,7 +94,9 @@ impl Exit {
             SourceError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
             SourceError::Query { source, .. } => Self::of_driver(source),
             SourceError::WentBack { .. } => Some(Self::Failed),
-            SourceError::Connect(_) | SourceError::Config(_) | SourceError::Schema { .. } => Some(Self::Configuration),
+            SourceError::Connect(_) | SourceError::Config(_) | SourceError::Schema { .. } => {
+                Some(Self::Configuration)
+            }
         }
     }
 

@@ -20,7 +20,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // help and version are answers, everything else is a misuse; a closed stdout changes nothing
             drop(error.print());
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

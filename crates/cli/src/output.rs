@@ -1,5 +1,9 @@
 //! Data on stdout, the rest on stderr. The only place that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the output of the command line")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the output of the command line"
+)]
 
 use std::io::{IsTerminal, Write};
 
@@ -42,7 +46,10 @@ pub fn error(error: &anyhow::Error) {
 /// When stdout is closed.
 pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header).add_rows(rows);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(header)
+        .add_rows(rows);
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
@@ -72,7 +79,10 @@ pub fn count(number: i64) -> String {
 
 /// An instant to the second, `-` for none.
 pub fn time(time: Option<DateTime<Utc>>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| time.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
 }
 
 /// Milliseconds as `950ms`, `12.3s`, `4m 5s`.

@@ -28,10 +28,19 @@ pub async fn wait(db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>>
             bars.finish();
             return Ok(reports);
         }
-        if !told && started.elapsed() > LONELY_AFTER && reports.iter().any(|run| run.status == RunStatus::Requested) {
+        if !told
+            && started.elapsed() > LONELY_AFTER
+            && reports.iter().any(|run| run.status == RunStatus::Requested)
+        {
             told = true;
-            if !db::process::list_live(db).await?.iter().any(|process| process.role != "worker") {
-                bars.note("no producer is running: the run waits for one (`tidemark up`, or `tidemark producer`)");
+            if !db::process::list_live(db)
+                .await?
+                .iter()
+                .any(|process| process.role != "worker")
+            {
+                bars.note(
+                    "no producer is running: the run waits for one (`tidemark up`, or `tidemark producer`)",
+                );
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -47,7 +56,10 @@ struct Bars {
 impl Bars {
     fn new() -> Self {
         let all = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { all, by_run: std::cell::RefCell::default() }
+        Self {
+            all,
+            by_run: std::cell::RefCell::default(),
+        }
     }
 
     fn show(&self, reports: &[RunReport]) {
@@ -58,7 +70,11 @@ impl Bars {
             bar.set_prefix(format!("tenant {} {}", run.tenant_id, run.run_type.as_str()));
             bar.set_length(u64::try_from(run.chunks.total).unwrap_or_default());
             bar.set_position(u64::try_from(run.chunks.done + run.chunks.dead).unwrap_or_default());
-            bar.set_message(format!("{} rows, {}", output::count(run.records.extracted), run.status.as_str()));
+            bar.set_message(format!(
+                "{} rows, {}",
+                output::count(run.records.extracted),
+                run.status.as_str()
+            ));
             if run.status.is_terminal() {
                 bar.finish();
             }
@@ -81,8 +97,9 @@ impl Bars {
 }
 
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:24} {bar:30.cyan/dim} {pos}/{len} chunks  {msg}  {elapsed}")
-        .expect("the template is valid");
+    let style =
+        ProgressStyle::with_template("{prefix:24} {bar:30.cyan/dim} {pos}/{len} chunks  {msg}  {elapsed}")
+            .expect("the template is valid");
     let bar = ProgressBar::new(0).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar

@@ -57,18 +57,29 @@ impl Roles {
     }
 
     fn planner(&self) -> Planner {
-        Planner { db: self.db.clone(), sources: Arc::clone(&self.sources), settings: self.producer.clone() }
+        Planner {
+            db: self.db.clone(),
+            sources: Arc::clone(&self.sources),
+            settings: self.producer.clone(),
+        }
     }
 
     /// Plans what was asked for, and dispatches.
     pub fn spawn_planning(&self) {
-        let requests =
-            Requests::new(self.planner(), self.instance.clone(), self.wakes.clone(), self.only.clone());
+        let requests = Requests::new(
+            self.planner(),
+            self.instance.clone(),
+            self.wakes.clone(),
+            self.only.clone(),
+        );
         self.lifecycle.spawn(requests.run(self.lifecycle.clone()));
         let dispatcher = Dispatcher::new(
             self.db.clone(),
             Arc::clone(&self.queue),
-            DispatchLimits { fleet: self.producer.max_in_flight, sources: self.sources.limits() },
+            DispatchLimits {
+                fleet: self.producer.max_in_flight,
+                sources: self.sources.limits(),
+            },
             self.producer.tick,
             self.wakes.clone(),
             self.only.clone(),
@@ -80,14 +91,22 @@ impl Roles {
     pub fn spawn_schedule(&self) {
         let scheduler = Scheduler::new(self.planner(), self.wakes.clone());
         self.lifecycle.spawn(scheduler.run(self.lifecycle.clone()));
-        let sampler = Sampler::new(self.db.clone(), Arc::clone(&self.sources), self.producer.fence_interval);
+        let sampler = Sampler::new(
+            self.db.clone(),
+            Arc::clone(&self.sources),
+            self.producer.fence_interval,
+        );
         self.lifecycle.spawn(sampler.run(self.lifecycle.clone()));
     }
 
     /// Closes runs, advances watermarks, rescues chunks.
     pub fn spawn_finalizer(&self) {
-        let finalizer =
-            Finalizer::new(self.db.clone(), self.producer.tick, self.wakes.clone(), self.only.clone());
+        let finalizer = Finalizer::new(
+            self.db.clone(),
+            self.producer.tick,
+            self.wakes.clone(),
+            self.only.clone(),
+        );
         self.lifecycle.spawn(finalizer.run(self.lifecycle.clone()));
         let rescuer = Rescuer::new(
             self.db.clone(),
@@ -97,7 +116,11 @@ impl Roles {
             self.wakes.clone(),
         );
         self.lifecycle.spawn(rescuer.run(self.lifecycle.clone()));
-        self.lifecycle.spawn(listen(Arc::clone(&self.queue), self.wakes.clone(), self.lifecycle.clone()));
+        self.lifecycle.spawn(listen(
+            Arc::clone(&self.queue),
+            self.wakes.clone(),
+            self.lifecycle.clone(),
+        ));
     }
 
     pub fn spawn_worker(&self, settings: WorkerSettings) {

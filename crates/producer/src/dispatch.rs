@@ -51,7 +51,14 @@ impl Dispatcher {
         wakes: Wakes,
         only: Option<Vec<RunId>>,
     ) -> Self {
-        Self { db, queue, limits, tick, wakes, only }
+        Self {
+            db,
+            queue,
+            limits,
+            tick,
+            wakes,
+            only,
+        }
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
@@ -102,8 +109,10 @@ impl Dispatcher {
                 return Err(DispatchError::Queue(error));
             }
         };
-        let (taken, refused): (Vec<_>, Vec<_>) =
-            due.iter().zip(outcome).partition(|(_, published)| *published == Published::Confirmed);
+        let (taken, refused): (Vec<_>, Vec<_>) = due
+            .iter()
+            .zip(outcome)
+            .partition(|(_, published)| *published == Published::Confirmed);
         let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
         db::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");

@@ -39,7 +39,12 @@ impl Finalizer {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
     pub const fn new(db: PgPool, tick: Duration, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
-        Self { db, tick, wakes, only }
+        Self {
+            db,
+            tick,
+            wakes,
+            only,
+        }
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
@@ -63,7 +68,10 @@ impl Finalizer {
             let span = tracing::info_span!("finalize", tenant.id = %run.tenant_id, run.id = %run.id);
             telemetry::set_parent(
                 &span,
-                &TraceContext { traceparent: run.traceparent.clone(), tracestate: None },
+                &TraceContext {
+                    traceparent: run.traceparent.clone(),
+                    tracestate: None,
+                },
             );
             close(&mut tx, run).instrument(span).await?;
         }
@@ -100,5 +108,7 @@ pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, lifecycle: Lifecycle) {
         wakes.dispatch.notify_one();
         async { Settle::Ack }.boxed()
     });
-    queue.consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler).await;
+    queue
+        .consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler)
+        .await;
 }

@@ -9,12 +9,18 @@ use crate::signals::SourceBucket;
 
 /// Buckets in which source and target hold different conversations.
 pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> Vec<i64> {
-    let source: BTreeMap<i64, (i64, &str)> =
-        source.iter().map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str()))).collect();
-    let target: BTreeMap<i64, (i64, &str)> =
-        target.iter().map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str()))).collect();
+    let source: BTreeMap<i64, (i64, &str)> = source
+        .iter()
+        .map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str())))
+        .collect();
+    let target: BTreeMap<i64, (i64, &str)> = target
+        .iter()
+        .map(|bucket| (bucket.bucket, (bucket.count, bucket.digest.as_str())))
+        .collect();
     let all: BTreeSet<i64> = source.keys().chain(target.keys()).copied().collect();
-    all.into_iter().filter(|bucket| source.get(bucket) != target.get(bucket)).collect()
+    all.into_iter()
+        .filter(|bucket| source.get(bucket) != target.get(bucket))
+        .collect()
 }
 
 /// Conversations that one side has and the other has not.
@@ -47,11 +53,22 @@ mod tests {
     use super::*;
 
     fn source(bucket: i64, count: i64, digest: &str) -> SourceBucket {
-        SourceBucket { bucket, count, digest: digest.into(), last: 0, changed: Vec::new() }
+        SourceBucket {
+            bucket,
+            count,
+            digest: digest.into(),
+            last: 0,
+            changed: Vec::new(),
+        }
     }
 
     fn target(bucket: i64, count: i64, digest: &str) -> Bucket {
-        Bucket { bucket, count, digest: digest.into(), last: 0 }
+        Bucket {
+            bucket,
+            count,
+            digest: digest.into(),
+            last: 0,
+        }
     }
 
     #[test]
@@ -64,7 +81,13 @@ mod tests {
     #[test]
     fn ids_on_one_side_are_missing_or_gone() {
         let found = difference(&[1, 2, 5], &[2, 3, 5, 9]);
-        assert_eq!(found, Difference { missing: vec![1], gone: vec![3, 9] });
+        assert_eq!(
+            found,
+            Difference {
+                missing: vec![1],
+                gone: vec![3, 9]
+            }
+        );
     }
 
     #[test]

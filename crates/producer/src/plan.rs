@@ -10,7 +10,7 @@ use tidemark_shared::config::{ConfigError, ProducerSettings, SourceMode};
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::target::Bucket;
 use tidemark_shared::db::{self, Attempt, DbError};
-use tidemark_shared::fence::{fence, watermark_end};
+use tidemark_shared::fence::{fence, horizon, watermark_end};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
 use tidemark_shared::tenant::Tenant;
@@ -26,13 +26,19 @@ pub enum PlanError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`")]
+    #[error(
+        "tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`"
+    )]
     NoInboxes(tidemark_shared::ids::TenantId, String),
     #[error(
         "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
          if that is right, run `tidemark sync --tenant {tenant} --allow-mass-delete`"
     )]
-    MassDelete { tenant: tidemark_shared::ids::TenantId, gone: usize, live: i64 },
+    MassDelete {
+        tenant: tidemark_shared::ids::TenantId,
+        gone: usize,
+        live: i64,
+    },
     #[error("source `{0}` is read through a view, which this build cannot do")]
     ViewMode(String),
 }
@@ -65,7 +71,12 @@ impl Planner {
     ///
     /// # Errors
     /// When ledger or source do not answer, the source lacks something, went back in time, or lost too much at once.
-    pub async fn plan(&self, tenant: &Tenant, run_type: RunType, request: &RunRequest) -> Result<Plan, PlanError> {
+    pub async fn plan(
+        &self,
+        tenant: &Tenant,
+        run_type: RunType,
+        request: &RunRequest,
+    ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
         if source.mode() == SourceMode::View {
             return Err(PlanError::ViewMode(tenant.source.clone()));
@@ -77,14 +88,20 @@ impl Planner {
         let watermark = db::watermark::load(&self.db, tenant.id).await?.watermark;
         // a tenant without a watermark gets everything
         let (run_type, since) = match (run_type, watermark) {
-            (RunType::Incremental, Some(watermark)) => (run_type, Some((watermark - tenant.lookback).naive_utc())),
+            (RunType::Incremental, Some(watermark)) => {
+                (run_type, Some((watermark - tenant.lookback).naive_utc()))
+            }
             (RunType::Incremental, None) => (RunType::Full, None),
             _ => (run_type, None),
         };
 
         let mut view = self.open(source, tenant, watermark).await?;
         let chunk_size = request.chunk_size.unwrap_or(tenant.chunk_size);
-        let mut signals = Signals { source, tx: &mut view.tx, inboxes: &inboxes };
+        let mut signals = Signals {
+            source,
+            tx: &mut view.tx,
+            inboxes: &inboxes,
+        };
         let source_buckets = signals.conversations(since).await?;
         let mut target = db::target::begin(&self.db, tenant.id).await?;
         let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH).await?;
@@ -99,26 +116,47 @@ impl Planner {
         };
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
         if !request.allow_mass_delete && is_mass_delete(membership.gone.len(), live) {
-            return Err(PlanError::MassDelete { tenant: tenant.id, gone: membership.gone.len(), live });
+            return Err(PlanError::MassDelete {
+                tenant: tenant.id,
+                gone: membership.gone.len(),
+                live,
+            });
         }
 
         let (chunks, counts) = if let Some(since) = since {
             let mut hits = Hits::default();
-            hits.add("conversations", source_buckets.iter().flat_map(|bucket| bucket.changed.iter().copied()));
-            hits.add("messages", signals.messages(since, self.settings.message_edit_window).await?);
+            hits.add(
+                "conversations",
+                source_buckets
+                    .iter()
+                    .flat_map(|bucket| bucket.changed.iter().copied()),
+            );
+            hits.add(
+                "messages",
+                signals.messages(since, self.settings.message_edit_window).await?,
+            );
             hits.add("csat", signals.csat(since).await?);
             let (contacts, theirs) = signals.contacts(since).await?;
             hits.add("contacts", theirs);
             let contacts: Vec<i64> = contacts.into_iter().collect();
-            hits.add("contacts", db::target::clients_of(&mut target, tenant.id, &contacts).await?);
-            hits.add("membership", membership.missing.into_iter().chain(membership.gone));
+            hits.add(
+                "contacts",
+                db::target::clients_of(&mut target, tenant.id, &contacts).await?,
+            );
+            hits.add(
+                "membership",
+                membership.missing.into_iter().chain(membership.gone),
+            );
             hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
             let ids: Vec<i64> = hits.ids.into_iter().collect();
             let size = usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive");
             (key_chunks(&ids, size), hits.counts)
         } else {
             let stretches = signals.stretches(chunk_size).await?;
-            (full_chunks(&stretches, &source_buckets, &target_buckets), std::collections::BTreeMap::new())
+            (
+                full_chunks(&stretches, &source_buckets, &target_buckets),
+                std::collections::BTreeMap::new(),
+            )
         };
         target.rollback().await.attempt("end the transaction")?;
         view.tx.finish().await;
@@ -149,15 +187,17 @@ impl Planner {
         let epoch = crate::sample::sample(&self.db, source).await?;
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
+            let oldest_open = source.oldest_open().await?;
             let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
             source.check_tables(tx.connection()).await?;
-            let sample = db::fence::find_qualifying(&self.db, source.name(), epoch, tx.snapshot().xmin).await?;
+            let horizon = horizon(oldest_open, tx.snapshot());
+            let sample = db::fence::find_qualifying(&self.db, source.name(), epoch, horizon).await?;
             if sample.is_none() && tokio::time::Instant::now() < give_up_at {
                 tx.finish().await;
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
-            let reach = fence(sample.as_slice(), tx.snapshot());
+            let reach = fence(sample.as_slice(), horizon);
             let watermark_end = watermark_end(watermark, reach, tx.snapshot(), self.settings.safety_lag);
             return Ok(PlanView { tx, watermark_end });
         }
@@ -170,8 +210,13 @@ fn full_chunks(
     source: &[SourceBucket],
     target: &[Bucket],
 ) -> Vec<PlannedChunk> {
-    let stretches: Vec<KeyStretch> =
-        stretches.iter().map(|&(first, last, count)| KeyStretch { first, last, count }).collect();
-    let lasts = source.iter().map(|bucket| bucket.last).chain(target.iter().map(|bucket| bucket.last));
+    let stretches: Vec<KeyStretch> = stretches
+        .iter()
+        .map(|&(first, last, count)| KeyStretch { first, last, count })
+        .collect();
+    let lasts = source
+        .iter()
+        .map(|bucket| bucket.last)
+        .chain(target.iter().map(|bucket| bucket.last));
     range_chunks(&stretches, lasts.max().unwrap_or(0))
 }

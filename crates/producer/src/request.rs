@@ -32,7 +32,12 @@ impl Requests {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
     pub const fn new(planner: Planner, instance: String, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
-        Self { planner, instance, wakes, only }
+        Self {
+            planner,
+            instance,
+            wakes,
+            only,
+        }
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
@@ -50,13 +55,21 @@ impl Requests {
 
     /// Plans one requested run, `false` when there is none.
     async fn tick(&self) -> Result<bool, DbError> {
-        let claimed =
-            db::run::claim_requested(&self.planner.db, &self.instance, PLANNING_HOLD, self.only.as_deref()).await?;
+        let claimed = db::run::claim_requested(
+            &self.planner.db,
+            &self.instance,
+            PLANNING_HOLD,
+            self.only.as_deref(),
+        )
+        .await?;
         let Some(run) = claimed else { return Ok(false) };
         let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
         telemetry::set_parent(
             &span,
-            &TraceContext { traceparent: run.traceparent.clone(), tracestate: None },
+            &TraceContext {
+                traceparent: run.traceparent.clone(),
+                tracestate: None,
+            },
         );
         self.plan(&run).instrument(span).await?;
         Ok(true)
@@ -64,7 +77,11 @@ impl Requests {
 
     async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
         let outcome = match db::tenant::find(&self.planner.db, run.tenant_id).await? {
-            Some(tenant) => self.planner.plan(&tenant, run.run_type, &run.request).await.map(|plan| (tenant, plan)),
+            Some(tenant) => self
+                .planner
+                .plan(&tenant, run.run_type, &run.request)
+                .await
+                .map(|plan| (tenant, plan)),
             // removed between the request and now
             None => return self.fail(run, "the tenant was removed").await,
         };
@@ -77,9 +94,20 @@ impl Requests {
     }
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
-        let context = TraceContext { traceparent: run.traceparent.clone(), tracestate: None };
+        let context = TraceContext {
+            traceparent: run.traceparent.clone(),
+            tracestate: None,
+        };
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        db::chunk::insert_all(&mut tx, run.id, tenant.id, plan.run_type.lane(), &plan.chunks, &context).await?;
+        db::chunk::insert_all(
+            &mut tx,
+            run.id,
+            tenant.id,
+            plan.run_type.lane(),
+            &plan.chunks,
+            &context,
+        )
+        .await?;
         if !db::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
             tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
             return tx.rollback().await.attempt("roll the plan back");

@@ -24,8 +24,20 @@ pub struct Rescuer {
 
 impl Rescuer {
     #[must_use]
-    pub const fn new(db: PgPool, tick: Duration, requeue_after: Duration, max_lost: i32, wakes: Wakes) -> Self {
-        Self { db, tick, requeue_after, max_lost, wakes }
+    pub const fn new(
+        db: PgPool,
+        tick: Duration,
+        requeue_after: Duration,
+        max_lost: i32,
+        wakes: Wakes,
+    ) -> Self {
+        Self {
+            db,
+            tick,
+            requeue_after,
+            max_lost,
+            wakes,
+        }
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {

@@ -48,7 +48,11 @@ pub struct Sampler {
 impl Sampler {
     #[must_use]
     pub const fn new(db: PgPool, sources: Arc<Sources>, interval: Duration) -> Self {
-        Self { db, sources, interval }
+        Self {
+            db,
+            sources,
+            interval,
+        }
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {

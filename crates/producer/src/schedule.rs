@@ -68,9 +68,15 @@ impl Scheduler {
     }
 
     async fn plan(&self, id: TenantId) -> Result<(), DbError> {
-        let Some(tenant) = db::tenant::find(&self.planner.db, id).await? else { return Ok(()) };
+        let Some(tenant) = db::tenant::find(&self.planner.db, id).await? else {
+            return Ok(());
+        };
         let span = tracing::info_span!("plan", tenant.id = %id);
-        let planned = self.planner.plan(&tenant, RunType::Incremental, &RunRequest::default()).instrument(span).await;
+        let planned = self
+            .planner
+            .plan(&tenant, RunType::Incremental, &RunRequest::default())
+            .instrument(span)
+            .await;
         match planned {
             Ok(plan) if plan.chunks.is_empty() => self.advance(&tenant, &plan).await,
             Ok(plan) => self.write(&tenant, &plan).await,
@@ -85,7 +91,10 @@ impl Scheduler {
         if let Some(end) = record.watermark_end
             && db::run::find_open(&mut *tx, tenant.id).await?.is_none()
         {
-            let mover = Mover::Actor { actor: "scheduler", reason: "nothing changed" };
+            let mover = Mover::Actor {
+                actor: "scheduler",
+                reason: "nothing changed",
+            };
             db::watermark::advance(&mut tx, tenant.id, record.watermark_start, end, mover).await?;
         }
         db::watermark::succeeded(&mut *tx, tenant.id).await?;
@@ -107,8 +116,18 @@ impl Scheduler {
         )
         .await?;
         // somebody asked for a run meanwhile: that one plans by itself
-        let Some(run) = run else { return tx.rollback().await.attempt("roll the plan back") };
-        db::chunk::insert_all(&mut tx, run, tenant.id, plan.run_type.lane(), &plan.chunks, &context).await?;
+        let Some(run) = run else {
+            return tx.rollback().await.attempt("roll the plan back");
+        };
+        db::chunk::insert_all(
+            &mut tx,
+            run,
+            tenant.id,
+            plan.run_type.lane(),
+            &plan.chunks,
+            &context,
+        )
+        .await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);

@@ -114,7 +114,10 @@ impl Signals<'_> {
             .await
             .map_err(self.source.query_error("look for changed contacts"))?;
         let contacts = rows.iter().map(|(contact, _)| *contact).collect();
-        let conversations = rows.iter().filter_map(|(_, conversation)| *conversation).collect();
+        let conversations = rows
+            .iter()
+            .filter_map(|(_, conversation)| *conversation)
+            .collect();
         Ok((contacts, conversations))
     }
 

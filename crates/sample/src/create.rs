@@ -115,6 +115,8 @@ async fn make_database(target: &Target, server: &mut PgConnection, replace: bool
         State::Missing => {}
         State::Sample if replace => target.drop(server).await?,
         State::Sample => bail!("database {name} is an earlier sample: ask to replace it, or drop it first"),
+        // made for the sample by somebody who had the right to
+        State::Foreign if name != "postgres" && target.is_empty().await? => return target.mark(server).await,
         State::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
     }
     target.create(server).await

@@ -90,14 +90,33 @@ impl Target {
         let name = quoted(&self.name);
         // template0 alone allows UTF8 whatever the server's default encoding is.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
-        let mark = format!("COMMENT ON DATABASE {name} IS '{MARK}'");
-        for statement in [create, mark] {
-            raw_sql(AssertSqlSafe(statement))
-                .execute(&mut *server)
-                .await
-                .with_context(|| format!("create database {}", self.name))?;
-        }
+        raw_sql(AssertSqlSafe(create))
+            .execute(&mut *server)
+            .await
+            .with_context(|| format!("create database {}", self.name))?;
+        self.mark(server).await
+    }
+
+    /// Marks a database as a sample: from then on it may be changed and dropped.
+    pub async fn mark(&self, server: &mut PgConnection) -> Result<()> {
+        let mark = format!("COMMENT ON DATABASE {} IS '{MARK}'", quoted(&self.name));
+        raw_sql(AssertSqlSafe(mark))
+            .execute(server)
+            .await
+            .with_context(|| format!("mark database {} as a sample", self.name))?;
         Ok(())
+    }
+
+    /// Whether nothing was ever made in the database.
+    pub async fn is_empty(&self) -> Result<bool> {
+        let mut conn = self.connect().await?;
+        query_scalar(
+            "SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .with_context(|| format!("look into database {}", self.name))
     }
 
     /// Drops the database together with the sessions in it. The caller has seen that it is a sample.

@@ -62,7 +62,10 @@ pub struct ChunkCounts {
 #[must_use]
 pub fn key_chunks(ids: &[i64], chunk_size: usize) -> Vec<PlannedChunk> {
     ids.chunks(chunk_size)
-        .map(|ids| PlannedChunk { key_count: count(ids.len()), spec: ChunkSpec::Keys { ids: ids.to_vec() } })
+        .map(|ids| PlannedChunk {
+            key_count: count(ids.len()),
+            spec: ChunkSpec::Keys { ids: ids.to_vec() },
+        })
         .collect()
 }
 
@@ -80,7 +83,11 @@ pub struct KeyStretch {
 pub fn range_chunks(stretches: &[KeyStretch], top: i64) -> Vec<PlannedChunk> {
     let highest = stretches.last().map_or(top, |stretch| stretch.last.max(top));
     if stretches.is_empty() {
-        return if top < 1 { Vec::new() } else { vec![range(1, top, 0)] };
+        return if top < 1 {
+            Vec::new()
+        } else {
+            vec![range(1, top, 0)]
+        };
     }
     let mut lo = stretches[0].first.min(1);
     let mut chunks = Vec::with_capacity(stretches.len());
@@ -93,7 +100,10 @@ pub fn range_chunks(stretches: &[KeyStretch], top: i64) -> Vec<PlannedChunk> {
 }
 
 fn range(lo: i64, hi: i64, key_count: i64) -> PlannedChunk {
-    PlannedChunk { spec: ChunkSpec::KeyRange { lo, hi }, key_count }
+    PlannedChunk {
+        spec: ChunkSpec::KeyRange { lo, hi },
+        key_count,
+    }
 }
 
 fn count(len: usize) -> i64 {
@@ -141,7 +151,11 @@ mod tests {
     fn stretches(ids: &BTreeSet<i64>, size: usize) -> Vec<KeyStretch> {
         let ids: Vec<i64> = ids.iter().copied().collect();
         ids.chunks(size)
-            .map(|part| KeyStretch { first: part[0], last: part[part.len() - 1], count: i64::try_from(part.len()).unwrap() })
+            .map(|part| KeyStretch {
+                first: part[0],
+                last: part[part.len() - 1],
+                count: i64::try_from(part.len()).unwrap(),
+            })
             .collect()
     }
 }

@@ -119,7 +119,11 @@ impl Default for SourceSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { concurrency: 2, lease: Duration::from_secs(30), shutdown_grace: Duration::from_secs(20) }
+        Self {
+            concurrency: 2,
+            lease: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(20),
+        }
     }
 }
 
@@ -147,17 +151,32 @@ const VARIABLES: [(&str, &[&str]); 24] = [
     ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
     ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
     ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
-    ("TIDEMARK_SOURCE_MAX_CONNECTIONS", &["sources", "main", "max_connections"]),
-    ("TIDEMARK_SOURCE_STATEMENT_TIMEOUT", &["sources", "main", "statement_timeout"]),
-    ("TIDEMARK_SOURCE_MAX_IN_FLIGHT", &["sources", "main", "max_in_flight"]),
+    (
+        "TIDEMARK_SOURCE_MAX_CONNECTIONS",
+        &["sources", "main", "max_connections"],
+    ),
+    (
+        "TIDEMARK_SOURCE_STATEMENT_TIMEOUT",
+        &["sources", "main", "statement_timeout"],
+    ),
+    (
+        "TIDEMARK_SOURCE_MAX_IN_FLIGHT",
+        &["sources", "main", "max_in_flight"],
+    ),
     ("TIDEMARK_WORKER_CONCURRENCY", &["worker", "concurrency"]),
     ("TIDEMARK_WORKER_LEASE", &["worker", "lease"]),
     ("TIDEMARK_WORKER_SHUTDOWN_GRACE", &["worker", "shutdown_grace"]),
     ("TIDEMARK_PRODUCER_TICK", &["producer", "tick"]),
-    ("TIDEMARK_PRODUCER_FENCE_INTERVAL", &["producer", "fence_interval"]),
+    (
+        "TIDEMARK_PRODUCER_FENCE_INTERVAL",
+        &["producer", "fence_interval"],
+    ),
     ("TIDEMARK_PRODUCER_FENCE_WAIT", &["producer", "fence_wait"]),
     ("TIDEMARK_PRODUCER_SAFETY_LAG", &["producer", "safety_lag"]),
-    ("TIDEMARK_PRODUCER_MESSAGE_EDIT_WINDOW", &["producer", "message_edit_window"]),
+    (
+        "TIDEMARK_PRODUCER_MESSAGE_EDIT_WINDOW",
+        &["producer", "message_edit_window"],
+    ),
     ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", &["producer", "max_in_flight"]),
     ("TIDEMARK_PRODUCER_REQUEUE_AFTER", &["producer", "requeue_after"]),
     ("TIDEMARK_PRODUCER_MAX_LOST", &["producer", "max_lost"]),
@@ -176,7 +195,9 @@ pub enum ConfigError {
     Value(String),
     #[error("{0} is not set: pass it as an environment variable or in tidemark.toml (`{1}`)")]
     Missing(&'static str, &'static str),
-    #[error("source `{0}` is not configured: set sources.{0}.url in tidemark.toml (TIDEMARK_SOURCE_URL names `main`)")]
+    #[error(
+        "source `{0}` is not configured: set sources.{0}.url in tidemark.toml (TIDEMARK_SOURCE_URL names `main`)"
+    )]
     UnknownSource(String),
 }
 
@@ -186,7 +207,10 @@ impl Settings {
     /// # Errors
     /// When a file cannot be read or parsed, or a value is not understood. No secret is in the text.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the place that reads the environment"
+        )]
         Self::load_with(file, |name| std::env::var(name).ok())
     }
 
@@ -201,12 +225,19 @@ impl Settings {
             None => toml::Table::new(),
         };
         for (name, path) in VARIABLES {
-            let Some(raw) = env(name).filter(|raw| !raw.is_empty()) else { continue };
-            let value = if name.ends_with("_FILE") { read_secret(Path::new(&raw))? } else { raw };
+            let Some(raw) = env(name).filter(|raw| !raw.is_empty()) else {
+                continue;
+            };
+            let value = if name.ends_with("_FILE") {
+                read_secret(Path::new(&raw))?
+            } else {
+                raw
+            };
             set(&mut table, path, scalar(path, value));
         }
-        let settings: Self =
-            table.try_into().map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        let settings: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
         settings.validate()?;
         Ok(settings)
     }
@@ -214,7 +245,10 @@ impl Settings {
     fn validate(&self) -> Result<(), ConfigError> {
         let positive = [
             ("worker.concurrency", i64::from(self.worker.concurrency)),
-            ("database_max_connections", i64::from(self.database_max_connections)),
+            (
+                "database_max_connections",
+                i64::from(self.database_max_connections),
+            ),
             ("producer.max_in_flight", i64::from(self.producer.max_in_flight)),
         ];
         for (name, value) in positive {
@@ -224,10 +258,14 @@ impl Settings {
         }
         for (name, source) in &self.sources {
             if source.mode == SourceMode::View && source.view.is_none() {
-                return Err(ConfigError::Value(format!("sources.{name}.view is needed with mode `view`")));
+                return Err(ConfigError::Value(format!(
+                    "sources.{name}.view is needed with mode `view`"
+                )));
             }
             if source.max_connections < 1 || source.max_in_flight < 1 {
-                return Err(ConfigError::Value(format!("sources.{name}: limits must be at least 1")));
+                return Err(ConfigError::Value(format!(
+                    "sources.{name}: limits must be at least 1"
+                )));
             }
         }
         Ok(())
@@ -236,13 +274,17 @@ impl Settings {
     /// # Errors
     /// When it is not set.
     pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
-        self.database_url.as_ref().ok_or(ConfigError::Missing("TIDEMARK_DATABASE_URL", "database_url"))
+        self.database_url
+            .as_ref()
+            .ok_or(ConfigError::Missing("TIDEMARK_DATABASE_URL", "database_url"))
     }
 
     /// # Errors
     /// When it is not set.
     pub fn amqp_url(&self) -> Result<&SecretString, ConfigError> {
-        self.amqp_url.as_ref().ok_or(ConfigError::Missing("TIDEMARK_AMQP_URL", "amqp_url"))
+        self.amqp_url
+            .as_ref()
+            .ok_or(ConfigError::Missing("TIDEMARK_AMQP_URL", "amqp_url"))
     }
 
     /// The settings of a source that a tenant names, with its URL.
@@ -262,7 +304,10 @@ impl Settings {
 pub fn server_name(url: &SecretString) -> String {
     match url::Url::parse(url.expose_secret()) {
         Ok(url) => {
-            let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
+            let host = url
+                .host_str()
+                .filter(|host| !host.is_empty())
+                .unwrap_or("localhost");
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             format!("{host}{port}{}", url.path())
         }
@@ -271,19 +316,25 @@ pub fn server_name(url: &SecretString) -> String {
 }
 
 fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    // only the message: the error's display quotes the line, which may hold a secret
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
-        message: error.message().to_owned(),
-    })
+        source,
+    })?;
+    // only the message: the error's display quotes the line, which may hold a secret
+    text.parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.message().to_owned(),
+        })
 }
 
 fn read_secret(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+        .map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Texts stay texts; what looks like a number is one where the setting is not a text.
@@ -303,7 +354,9 @@ fn set(table: &mut toml::Table, path: &[&str], value: toml::Value) {
             table.insert((*key).to_owned(), value);
         }
         [key, rest @ ..] => {
-            let entry = table.entry((*key).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let entry = table
+                .entry((*key).to_owned())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if let toml::Value::Table(inner) = entry {
                 set(inner, rest, value);
             }
@@ -312,9 +365,11 @@ fn set(table: &mut toml::Table, path: &[&str], value: toml::Value) {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)
-        .map_err(|_| serde::de::Error::custom("a duration is written with its unit, such as `30s` or `5m`"))?;
-    humantime::parse_duration(&text).map_err(|error| serde::de::Error::custom(format!("duration `{text}`: {error}")))
+    let text = String::deserialize(deserializer).map_err(|_| {
+        serde::de::Error::custom("a duration is written with its unit, such as `30s` or `5m`")
+    })?;
+    humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("duration `{text}`: {error}")))
 }
 
 #[cfg(test)]
@@ -322,8 +377,10 @@ mod tests {
     use super::*;
 
     fn load(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        let pairs: BTreeMap<String, String> =
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let pairs: BTreeMap<String, String> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Settings::load_with(None, |name| pairs.get(name).cloned())
     }
 
@@ -343,15 +400,33 @@ mod tests {
 
     #[test]
     fn a_value_without_a_unit_or_out_of_range_is_refused() {
-        assert!(load(&[("TIDEMARK_WORKER_LEASE", "5")]).unwrap_err().to_string().contains("unit"));
-        assert!(load(&[("TIDEMARK_WORKER_CONCURRENCY", "0")]).unwrap_err().to_string().contains("at least 1"));
-        assert!(load(&[("TIDEMARK_SOURCE_MODE", "view")]).unwrap_err().to_string().contains("view"));
+        assert!(
+            load(&[("TIDEMARK_WORKER_LEASE", "5")])
+                .unwrap_err()
+                .to_string()
+                .contains("unit")
+        );
+        assert!(
+            load(&[("TIDEMARK_WORKER_CONCURRENCY", "0")])
+                .unwrap_err()
+                .to_string()
+                .contains("at least 1")
+        );
+        assert!(
+            load(&[("TIDEMARK_SOURCE_MODE", "view")])
+                .unwrap_err()
+                .to_string()
+                .contains("view")
+        );
     }
 
     #[test]
     fn a_shown_url_has_no_password() {
         let url = SecretString::from("postgres://user:s3cr%40t@db.example:5433/analytics?sslmode=require");
         assert_eq!(server_name(&url), "db.example:5433/analytics");
-        assert_eq!(server_name(&SecretString::from("not a url with s3cret")), "a URL that cannot be parsed");
+        assert_eq!(
+            server_name(&SecretString::from("not a url with s3cret")),
+            "a URL that cannot be parsed"
+        );
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Rows that are written before a plan and committed after it are the classic loss. A sample of the source takes its
 //! clock first and then `hi`, the highest transaction id known to be assigned. Whatever was written before the
-//! sample's clock belongs to a transaction `<= hi`; once a plan's snapshot shows that all of those have ended
-//! (`hi < xmin`), it sees all that was written before that clock.
+//! sample's clock belongs to a transaction `<= hi`; once all of those have ended before a plan's snapshot, it sees all that
+//! was written before that clock.
 
 use std::time::Duration;
 
@@ -38,10 +38,25 @@ pub struct SourceVersion {
     pub snapshot: SourceSnapshot,
 }
 
-/// The newest sample that the snapshot has overtaken, `None` while a transaction older than all of them is open.
+/// The newest sample all of whose transactions had ended before the plan; `None` while one older than all is open.
+/// `horizon` is the lowest transaction id that may still have been open when the plan took its snapshot.
 #[must_use]
-pub fn fence(samples: &[FenceSample], snapshot: &SourceSnapshot) -> Option<DateTime<Utc>> {
-    samples.iter().filter(|sample| sample.hi < snapshot.xmin).map(|sample| sample.sampled_at).max()
+pub fn fence(samples: &[FenceSample], horizon: i64) -> Option<DateTime<Utc>> {
+    samples
+        .iter()
+        .filter(|sample| sample.hi < horizon)
+        .map(|sample| sample.sampled_at)
+        .max()
+}
+
+/// Below which id every transaction that can have written to this database had ended before the snapshot.
+///
+/// Ids are given out for the whole server, so `xmin` is held down by other databases too. `oldest_open` is the lowest
+/// id open in this database, read just before the snapshot was taken (`None`: none was): a transaction with an id as low as a
+/// sample's `hi` that is open at the snapshot was open then already, so what was not seen then has ended.
+#[must_use]
+pub fn horizon(oldest_open: Option<i64>, snapshot: &SourceSnapshot) -> i64 {
+    oldest_open.unwrap_or(i64::MAX).max(snapshot.xmin)
 }
 
 /// Where the watermark goes when a run with this plan has succeeded: never past the fence, never back.
@@ -80,27 +95,69 @@ mod tests {
     }
 
     fn snapshot(xmin: i64, second: i64) -> SourceSnapshot {
-        SourceSnapshot { xmin, xmax: xmin, in_progress: 0, clock: at(second) }
+        SourceSnapshot {
+            xmin,
+            xmax: xmin,
+            in_progress: 0,
+            clock: at(second),
+        }
     }
 
     #[test]
     fn an_open_transaction_holds_the_fence_at_the_last_sample_before_it() {
         let samples = [
-            FenceSample { sampled_at: at(10), hi: 99 },
-            FenceSample { sampled_at: at(20), hi: 100 },
-            FenceSample { sampled_at: at(30), hi: 105 },
+            FenceSample {
+                sampled_at: at(10),
+                hi: 99,
+            },
+            FenceSample {
+                sampled_at: at(20),
+                hi: 100,
+            },
+            FenceSample {
+                sampled_at: at(30),
+                hi: 105,
+            },
         ];
-        assert_eq!(fence(&samples, &snapshot(100, 40)), Some(at(10)));
-        assert_eq!(fence(&samples, &snapshot(106, 40)), Some(at(30)));
-        assert_eq!(fence(&samples, &snapshot(99, 40)), None);
+        assert_eq!(fence(&samples, 100), Some(at(10)));
+        assert_eq!(fence(&samples, 106), Some(at(30)));
+        assert_eq!(fence(&samples, 99), None);
+    }
+
+    #[test]
+    fn a_transaction_of_another_database_does_not_hold_the_fence() {
+        assert_eq!(
+            horizon(None, &snapshot(100, 40)),
+            i64::MAX,
+            "nothing of this database is open"
+        );
+        assert_eq!(
+            horizon(Some(120), &snapshot(100, 40)),
+            120,
+            "100 is of another database"
+        );
+        assert_eq!(
+            horizon(Some(90), &snapshot(100, 40)),
+            100,
+            "90 has ended meanwhile"
+        );
     }
 
     #[test]
     fn the_watermark_waits_for_the_safety_lag_and_never_goes_back() {
         let lag = Duration::from_secs(5);
-        assert_eq!(watermark_end(None, Some(at(38)), &snapshot(1, 40), lag), Some(at(35)));
-        assert_eq!(watermark_end(Some(at(36)), Some(at(38)), &snapshot(1, 40), lag), Some(at(36)));
-        assert_eq!(watermark_end(Some(at(20)), None, &snapshot(1, 40), lag), Some(at(20)));
+        assert_eq!(
+            watermark_end(None, Some(at(38)), &snapshot(1, 40), lag),
+            Some(at(35))
+        );
+        assert_eq!(
+            watermark_end(Some(at(36)), Some(at(38)), &snapshot(1, 40), lag),
+            Some(at(36))
+        );
+        assert_eq!(
+            watermark_end(Some(at(20)), None, &snapshot(1, 40), lag),
+            Some(at(20))
+        );
         assert_eq!(watermark_end(None, None, &snapshot(1, 40), lag), None);
     }
 

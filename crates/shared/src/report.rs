@@ -26,8 +26,12 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
 }
 
 fn describe(error: &(dyn Error + 'static)) -> String {
-    let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    let Some(database) = database else { return error.to_string() };
+    let database = error
+        .downcast_ref::<sqlx::Error>()
+        .and_then(sqlx::Error::as_database_error);
+    let Some(database) = database else {
+        return error.to_string();
+    };
     let code = database.code().unwrap_or_default();
     if classify(&code) != FailureKind::Data {
         return format!("{} (SQLSTATE {code})", database.message());

@@ -14,7 +14,9 @@ impl Backoff {
     /// The delay before attempt `failures + 1`. `draw` is uniform in `0.0..1.0`.
     #[must_use]
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
-        let doubled = self.base.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let doubled = self
+            .base
+            .saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
         let full = doubled.min(self.cap);
         full.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
     }
@@ -26,7 +28,10 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_cap_and_keep_half_of_themselves() {
-        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        let backoff = Backoff {
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(60),
+        };
         assert_eq!(backoff.delay(1, 1.0), Duration::from_secs(1));
         assert_eq!(backoff.delay(3, 1.0), Duration::from_secs(4));
         assert_eq!(backoff.delay(3, 0.0), Duration::from_secs(2));

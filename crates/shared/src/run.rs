@@ -72,7 +72,10 @@ pub enum RunStatus {
 impl RunStatus {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Success | Self::Partial | Self::Failed | Self::Cancelled)
+        matches!(
+            self,
+            Self::Success | Self::Partial | Self::Failed | Self::Cancelled
+        )
     }
 
     #[must_use]

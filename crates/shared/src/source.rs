@@ -21,14 +21,28 @@ pub enum SourceError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("{attempted} on source `{name}` at {server}")]
-    Query { attempted: &'static str, name: String, server: String, source: sqlx::Error },
+    Query {
+        attempted: &'static str,
+        name: String,
+        server: String,
+        source: sqlx::Error,
+    },
     #[error("source `{name}` at {server} lacks what is read from it: {}", missing.join(", "))]
-    Schema { name: String, server: String, missing: Vec<String> },
+    Schema {
+        name: String,
+        server: String,
+        missing: Vec<String>,
+    },
     #[error(
         "source `{name}` at {server} went back in time (its transaction ids were at {known}, now at {seen}): \
          it was restored or swapped; nothing is taken from it"
     )]
-    WentBack { name: String, server: String, known: i64, seen: i64 },
+    WentBack {
+        name: String,
+        server: String,
+        known: i64,
+        seen: i64,
+    },
 }
 
 /// One configured source with its connections. They are made when first used.
@@ -46,16 +60,18 @@ impl Source {
     fn new(name: &str, settings: &SourceSettings, role: &str) -> Result<Option<Self>, ConnectError> {
         let Some(url) = &settings.url else { return Ok(None) };
         let statement_timeout = format!("{}ms", settings.statement_timeout.as_millis());
-        let options = connect::options(url, "the source")?.application_name(&format!("tidemark {role}")).options([
-            ("TimeZone", "UTC"),
-            ("default_transaction_read_only", "on"),
-            ("statement_timeout", statement_timeout.as_str()),
-            ("lock_timeout", "10s"),
-            // a worker that hangs holds the source's snapshot no longer than this
-            ("idle_in_transaction_session_timeout", "5min"),
-            // the plans of large views would be compiled again for every chunk
-            ("jit", "off"),
-        ]);
+        let options = connect::options(url, "the source")?
+            .application_name(&format!("tidemark {role}"))
+            .options([
+                ("TimeZone", "UTC"),
+                ("default_transaction_read_only", "on"),
+                ("statement_timeout", statement_timeout.as_str()),
+                ("lock_timeout", "10s"),
+                // a worker that hangs holds the source's snapshot no longer than this
+                ("idle_in_transaction_session_timeout", "5min"),
+                // the plans of large views would be compiled again for every chunk
+                ("jit", "off"),
+            ]);
         Ok(Some(Self {
             name: name.to_owned(),
             server: server_name(url),
@@ -102,7 +118,12 @@ impl Source {
 
     /// Adds to an error of the driver what was attempted, and where.
     pub fn query_error(&self, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> SourceError + '_ {
-        move |source| SourceError::Query { attempted, name: self.name.clone(), server: self.server.clone(), source }
+        move |source| SourceError::Query {
+            attempted,
+            name: self.name.clone(),
+            server: self.server.clone(),
+            source,
+        }
     }
 }
 
@@ -130,7 +151,9 @@ impl Sources {
     /// # Errors
     /// When no source of that name is configured.
     pub fn get(&self, name: &str) -> Result<&Arc<Source>, ConfigError> {
-        self.by_name.get(name).ok_or_else(|| ConfigError::UnknownSource(name.to_owned()))
+        self.by_name
+            .get(name)
+            .ok_or_else(|| ConfigError::UnknownSource(name.to_owned()))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
@@ -140,6 +163,9 @@ impl Sources {
     /// Each source's name and how many chunks of it may be under way.
     #[must_use]
     pub fn limits(&self) -> Vec<(String, i32)> {
-        self.by_name.values().map(|source| (source.name.clone(), source.max_in_flight)).collect()
+        self.by_name
+            .values()
+            .map(|source| (source.name.clone(), source.max_in_flight))
+            .collect()
     }
 }

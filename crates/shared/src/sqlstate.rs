@@ -34,7 +34,9 @@ pub fn classify(code: &str) -> FailureKind {
 #[must_use]
 pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
-        sqlx::Error::Database(error) => error.code().map_or(FailureKind::Transient, |code| classify(&code)),
+        sqlx::Error::Database(error) => error
+            .code()
+            .map_or(FailureKind::Transient, |code| classify(&code)),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => FailureKind::Data,
         sqlx::Error::Configuration(_)
         | sqlx::Error::Tls(_)
@@ -48,7 +50,10 @@ pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
 /// The SQLSTATE of an error, when a server gave it.
 #[must_use]
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

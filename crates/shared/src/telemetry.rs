@@ -64,8 +64,11 @@ impl Telemetry {
             let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
             // the default of 2048 drops spans of a burst of small chunks
             let batch = BatchConfigBuilder::default().with_max_queue_size(8192).build();
-            builder = builder
-                .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build());
+            builder = builder.with_span_processor(
+                BatchSpanProcessor::builder(exporter)
+                    .with_batch_config(batch)
+                    .build(),
+            );
         }
         let provider = builder.build();
         global::set_text_map_propagator(TraceContextPropagator::new());
@@ -78,9 +81,16 @@ impl Telemetry {
             .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=error,async_rs=off,sqlx::query=off")));
         let pretty = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
         let logs = if pretty {
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact().boxed()
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_target(false)
+                .compact()
+                .boxed()
         } else {
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().boxed()
+            tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .json()
+                .boxed()
         };
         // a filter of its own: our spans only, else the exporter's own calls would be traced without end
         let spans = tracing_opentelemetry::layer()
@@ -91,21 +101,28 @@ impl Telemetry {
             .with_filter(EnvFilter::new(
                 "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info",
             ));
-        tracing_subscriber::registry().with(spans).with(logs.with_filter(filter)).try_init()?;
+        tracing_subscriber::registry()
+            .with(spans)
+            .with(logs.with_filter(filter))
+            .try_init()?;
         Ok(Self { provider })
     }
 
     /// Sends what is still buffered, for at most five seconds.
     pub async fn shutdown(self) {
         // blocks its thread: on the runtime's own it would wait for itself
-        let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        let flushed =
+            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::debug!("some spans were not exported");
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "OTEL_… variables belong to OpenTelemetry, not to our settings")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "OTEL_… variables belong to OpenTelemetry, not to our settings"
+)]
 fn exports() -> bool {
     let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
     (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
@@ -145,5 +162,7 @@ pub fn set_parent(span: &Span, context: &TraceContext) {
 pub fn trace_id(span: &Span) -> Option<String> {
     let context = span.context();
     let span_context = context.span().span_context().clone();
-    span_context.is_valid().then(|| span_context.trace_id().to_string())
+    span_context
+        .is_valid()
+        .then(|| span_context.trace_id().to_string())
 }

@@ -46,7 +46,10 @@ impl Worker {
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor { db: db.clone(), sources },
+            executor: Executor {
+                db: db.clone(),
+                sources,
+            },
             permits: Semaphore::new(usize::from(settings.concurrency)),
             db,
             queue,
@@ -61,7 +64,10 @@ impl Worker {
         let concurrency = self.settings.concurrency;
         let worker = Arc::new(self);
         // bulk leaves one place free, so that a live chunk never waits behind a backfill
-        let lanes = [(Lane::Live, concurrency), (Lane::Bulk, concurrency.saturating_sub(1).max(1))];
+        let lanes = [
+            (Lane::Live, concurrency),
+            (Lane::Bulk, concurrency.saturating_sub(1).max(1)),
+        ];
         let consumers = lanes.map(|(lane, prefetch)| {
             let handler: Handler<Job> = {
                 let worker = Arc::clone(&worker);
@@ -70,7 +76,9 @@ impl Worker {
                     async move { worker.handle(received).await }.boxed()
                 })
             };
-            worker.queue.consume_jobs(lane, prefetch, worker.lifecycle.soft().clone(), handler)
+            worker
+                .queue
+                .consume_jobs(lane, prefetch, worker.lifecycle.soft().clone(), handler)
         });
         futures::future::join_all(consumers).await;
     }
@@ -92,8 +100,14 @@ impl Worker {
     }
 
     async fn process(&self, job: &Job) -> Settle {
-        let claim = db::chunk::claim(&self.db, job.chunk(), job.tenant_id, &self.instance, self.settings.lease)
-            .instrument(tracing::info_span!("claim"));
+        let claim = db::chunk::claim(
+            &self.db,
+            job.chunk(),
+            job.tenant_id,
+            &self.instance,
+            self.settings.lease,
+        )
+        .instrument(tracing::info_span!("claim"));
         let claimed = match claim.await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
@@ -142,11 +156,20 @@ impl Worker {
         }
     }
 
-    async fn dispose(&self, id: ChunkId, claimed: &ClaimedChunk, error: &ExecuteError) -> Result<(), DbError> {
+    async fn dispose(
+        &self,
+        id: ChunkId,
+        claimed: &ClaimedChunk,
+        error: &ExecuteError,
+    ) -> Result<(), DbError> {
         let text = report(error);
         match decide(error, claimed.failure_count, rand::random()) {
             Disposition::Retry(after) => {
-                tracing::warn!(error = text, retry_after_s = after.as_secs_f64(), "chunk failed, it is tried again");
+                tracing::warn!(
+                    error = text,
+                    retry_after_s = after.as_secs_f64(),
+                    "chunk failed, it is tried again"
+                );
                 db::chunk::fail(&self.db, id, claimed.attempt, &text, Some(after)).await
             }
             Disposition::Dead => {

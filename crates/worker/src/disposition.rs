@@ -14,7 +14,10 @@ use crate::load::LoadError;
 
 /// Failed attempts after which a chunk is dead.
 const MAX_FAILURES: i32 = 5;
-const BACKOFF: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_secs(1),
+    cap: Duration::from_secs(60),
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
@@ -38,7 +41,9 @@ pub fn decide(error: &ExecuteError, failures: i32, draw: f64) -> Disposition {
         ExecuteError::ShuttingDown | ExecuteError::Load(LoadError::Remapped) => return Disposition::Release,
         ExecuteError::TooManyRejects { .. } => return Disposition::Dead,
         ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
-        ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => source_kind(error),
+        ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => {
+            source_kind(error)
+        }
         ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
         ExecuteError::Load(LoadError::Target { source, .. })
         | ExecuteError::Load(LoadError::Ledger(DbError { source, .. }))
@@ -69,7 +74,10 @@ mod tests {
 
     fn io() -> ExecuteError {
         let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        ExecuteError::Ledger(DbError { attempted: "claim", source })
+        ExecuteError::Ledger(DbError {
+            attempted: "claim",
+            source,
+        })
     }
 
     #[test]
@@ -81,13 +89,25 @@ mod tests {
 
     #[test]
     fn losing_the_lease_or_shutting_down_spends_no_attempt() {
-        assert_eq!(decide(&ExecuteError::LeaseLost, MAX_FAILURES, 0.5), Disposition::Leave);
-        assert_eq!(decide(&ExecuteError::ShuttingDown, MAX_FAILURES, 0.5), Disposition::Release);
-        assert_eq!(decide(&ExecuteError::Load(LoadError::Remapped), MAX_FAILURES, 0.5), Disposition::Release);
+        assert_eq!(
+            decide(&ExecuteError::LeaseLost, MAX_FAILURES, 0.5),
+            Disposition::Leave
+        );
+        assert_eq!(
+            decide(&ExecuteError::ShuttingDown, MAX_FAILURES, 0.5),
+            Disposition::Release
+        );
+        assert_eq!(
+            decide(&ExecuteError::Load(LoadError::Remapped), MAX_FAILURES, 0.5),
+            Disposition::Release
+        );
     }
 
     #[test]
     fn a_wrong_setting_fails_the_run_at_once() {
-        assert_eq!(decide(&ExecuteError::TimeZone("Mars/Base".into()), 0, 0.5), Disposition::FailRun);
+        assert_eq!(
+            decide(&ExecuteError::TimeZone("Mars/Base".into()), 0, 0.5),
+            Disposition::FailRun
+        );
     }
 }

@@ -60,21 +60,37 @@ impl Executor {
     /// When source or target do not answer or refuse, or the claim was lost.
     pub async fn execute(&self, id: ChunkId, chunk: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
         let source = self.sources.get(&chunk.source)?;
-        let timezone =
-            chunk.timezone.parse().map_err(|_| ExecuteError::TimeZone(chunk.timezone.clone()))?;
-        let tenant = TenantContext { tenant_id: chunk.tenant_id.0, timezone };
+        let timezone = chunk
+            .timezone
+            .parse()
+            .map_err(|_| ExecuteError::TimeZone(chunk.timezone.clone()))?;
+        let tenant = TenantContext {
+            tenant_id: chunk.tenant_id.0,
+            timezone,
+        };
         let (mapping_version, inboxes) = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
 
         // the snapshot is older than the load's transaction: what it misses, a later chunk brings
-        let mut tx = source.begin(&format!("run {} chunk {}", id.run_id, id.seq)).await?;
+        let mut tx = source
+            .begin(&format!("run {} chunk {}", id.run_id, id.seq))
+            .await?;
         let known = db::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
-        let version = SourceVersion { epoch: known.epoch, snapshot: *tx.snapshot() };
-        let of = LoadOf { chunk: id, attempt: chunk.attempt, mapping_version };
+        let version = SourceVersion {
+            epoch: known.epoch,
+            snapshot: *tx.snapshot(),
+        };
+        let of = LoadOf {
+            chunk: id,
+            attempt: chunk.attempt,
+            mapping_version,
+        };
         let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
         let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink);
-        let extract = extractor.run(&chunk.spec).instrument(tracing::info_span!("extract"));
+        let extract = extractor
+            .run(&chunk.spec)
+            .instrument(tracing::info_span!("extract"));
         let stage = staging.stage(buffers).instrument(tracing::info_span!("stage"));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);

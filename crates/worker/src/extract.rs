@@ -96,7 +96,10 @@ impl<'a> Extractor<'a> {
         self.flush().await?;
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
-            self.extracted.gone = keys.into_iter().filter(|key| found.binary_search(key).is_err()).collect();
+            self.extracted.gone = keys
+                .into_iter()
+                .filter(|key| found.binary_search(key).is_err())
+                .collect();
         }
         Ok(self.extracted)
     }
@@ -105,7 +108,9 @@ impl<'a> Extractor<'a> {
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        self.extracted.found.extend(conversations.iter().map(|conversation| conversation.id));
+        self.extracted
+            .found
+            .extend(conversations.iter().map(|conversation| conversation.id));
         let again = self.merge(conversations).await?;
         if again.is_empty() {
             return Ok(());
@@ -137,9 +142,15 @@ impl<'a> Extractor<'a> {
         let mut fold = MessageFold::new();
         let mut messages = tables::messages(self.tx.connection(), &ids);
         loop {
-            let row = messages.try_next().await.map_err(source.query_error("read messages"))?;
+            let row = messages
+                .try_next()
+                .await
+                .map_err(source.query_error("read messages"))?;
             let belongs_to = match &row {
-                Some(row) => Some(row.conversation_id().map_err(source.query_error("read messages"))?),
+                Some(row) => Some(
+                    row.conversation_id()
+                        .map_err(source.query_error("read messages"))?,
+                ),
                 None => None,
             };
             // conversations before the message's are complete; without a message all that are left are

@@ -25,7 +25,10 @@ static CREATE_STAGING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 static COPY: LazyLock<String> = LazyLock::new(|| {
-    format!("COPY pg_temp.tidemark_staging ({}) FROM STDIN (FORMAT binary)", columns::staging_columns())
+    format!(
+        "COPY pg_temp.tidemark_staging ({}) FROM STDIN (FORMAT binary)",
+        columns::staging_columns()
+    )
 });
 static MERGE: LazyLock<String> = LazyLock::new(|| {
     include_str!("load/merge.sql")
@@ -92,8 +95,12 @@ impl Staging {
     /// # Errors
     /// When the target does not answer.
     pub async fn begin(pool: &PgPool, tenant: TenantId) -> Result<Self, LoadError> {
-        let mut guarded = Guarded::acquire(pool).await.map_err(target("connect to the target"))?;
-        let pid = Self::enter(guarded.connection(), tenant).await.map_err(target("begin the load"))?;
+        let mut guarded = Guarded::acquire(pool)
+            .await
+            .map_err(target("connect to the target"))?;
+        let pid = Self::enter(guarded.connection(), tenant)
+            .await
+            .map_err(target("begin the load"))?;
         guarded.serve_by(pid);
         Ok(Self { guarded, tenant })
     }
@@ -106,7 +113,9 @@ impl Staging {
         .bind(tenant)
         .fetch_one(&mut *connection)
         .await?;
-        sqlx::query(sqlx::AssertSqlSafe(CREATE_STAGING.as_str())).execute(connection).await?;
+        sqlx::query(sqlx::AssertSqlSafe(CREATE_STAGING.as_str()))
+            .execute(connection)
+            .await?;
         Ok(pid)
     }
 
@@ -117,7 +126,9 @@ impl Staging {
     pub async fn stage(&mut self, mut buffers: mpsc::Receiver<CopyEncoder>) -> Result<i64, LoadError> {
         let mut rows = 0;
         while let Some(buffer) = buffers.recv().await {
-            copy(self.guarded.connection(), &buffer).await.map_err(target("copy rows into staging"))?;
+            copy(self.guarded.connection(), &buffer)
+                .await
+                .map_err(target("copy rows into staging"))?;
             rows += count(buffer.row_count());
         }
         Ok(rows)
@@ -147,7 +158,10 @@ impl Staging {
     /// # Errors
     /// When the target does not answer; nothing is written then.
     pub async fn end(mut self) -> Result<(), LoadError> {
-        sqlx::query("COMMIT").execute(self.guarded.connection()).await.map_err(target("commit the load"))?;
+        sqlx::query("COMMIT")
+            .execute(self.guarded.connection())
+            .await
+            .map_err(target("commit the load"))?;
         self.guarded.release();
         Ok(())
     }
@@ -170,7 +184,11 @@ impl Staging {
             return Err(LoadError::Remapped);
         }
         let (inserted, updated) = merge(connection, of, version).await?;
-        let stale = if inserted + updated == staged { 0 } else { count_stale(connection).await? };
+        let stale = if inserted + updated == staged {
+            0
+        } else {
+            count_stale(connection).await?
+        };
         let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let rejected = count(extracted.rejects.len());
         let counts = ChunkCounts {
@@ -221,7 +239,10 @@ async fn merge(
 }
 
 async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
-    sqlx::query_scalar(COUNT_STALE).fetch_one(connection).await.map_err(target("count stale rows"))
+    sqlx::query_scalar(COUNT_STALE)
+        .fetch_one(connection)
+        .await
+        .map_err(target("count stale rows"))
 }
 
 async fn tombstone(
@@ -248,7 +269,10 @@ async fn tombstone(
     if let Some((lo, hi)) = range {
         query = query.bind(lo).bind(hi);
     }
-    let done = query.execute(connection).await.map_err(target("mark deleted rows"))?;
+    let done = query
+        .execute(connection)
+        .await
+        .map_err(target("mark deleted rows"))?;
     Ok(i64::try_from(done.rows_affected()).expect("rows of a chunk fit in 63 bits"))
 }
 

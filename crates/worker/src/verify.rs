@@ -22,7 +22,13 @@ const ROWS_AT_ONCE: i32 = 5_000;
 
 /// Live rows in `lo..=hi` on either side, those on one side only, and those of which any column differs.
 static COMPARE: LazyLock<String> = LazyLock::new(|| {
-    let row = |table: &str| COLUMNS.iter().map(|column| format!("{table}.{}", column.name)).collect::<Vec<_>>().join(", ");
+    let row = |table: &str| {
+        COLUMNS
+            .iter()
+            .map(|column| format!("{table}.{}", column.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     format!(
         "SELECT count(s.conversation_id), count(t.conversation_id), \
                 count(*) FILTER (WHERE t.conversation_id IS NULL), count(*) FILTER (WHERE s.conversation_id IS NULL), \
@@ -71,8 +77,14 @@ impl Verifier {
     /// When source or target do not answer.
     pub async fn verify(&self, tenant: &Tenant) -> Result<Verification, ExecuteError> {
         let source = self.sources.get(&tenant.source)?;
-        let timezone = tenant.timezone.parse().map_err(|_| ExecuteError::TimeZone(tenant.timezone.clone()))?;
-        let context = TenantContext { tenant_id: tenant.id.0, timezone };
+        let timezone = tenant
+            .timezone
+            .parse()
+            .map_err(|_| ExecuteError::TimeZone(tenant.timezone.clone()))?;
+        let context = TenantContext {
+            tenant_id: tenant.id.0,
+            timezone,
+        };
         let (_, inboxes) = db::inbox::mapping(&self.db, tenant.id).await?;
         let mut tx = source.begin(&format!("verify tenant {}", tenant.id)).await?;
         let mut found = Verification {
@@ -86,7 +98,9 @@ impl Verifier {
         };
         let mut lo = i64::MIN;
         loop {
-            let end = source.range_end(tx.connection(), &inboxes, lo, ROWS_AT_ONCE).await?;
+            let end = source
+                .range_end(tx.connection(), &inboxes, lo, ROWS_AT_ONCE)
+                .await?;
             let hi = end.unwrap_or(i64::MAX);
             let mut staging = Staging::begin(&self.db, tenant.id).await?;
             let (sink, buffers) = mpsc::channel(1);

@@ -96,7 +96,10 @@ impl Args {
         let first = sync(app, db, "first sync").await?;
         let first_verified = verify(app, db).await?;
 
-        step(&format!("change the sample {} times the way Chatwoot does", output::count(i64::try_from(self.changes)?)));
+        step(&format!(
+            "change the sample {} times the way Chatwoot does",
+            output::count(i64::try_from(self.changes)?)
+        ));
         let options = TrafficOptions {
             rate_per_second: 0.0,
             duration: None,
@@ -104,7 +107,11 @@ impl Args {
             seed: self.seed,
         };
         let changed = traffic(source_url.expose_secret(), &options, CancellationToken::new()).await?;
-        let kinds: Vec<String> = changed.by_kind.iter().map(|(kind, count)| format!("{} {count}", kind.as_str())).collect();
+        let kinds: Vec<String> = changed
+            .by_kind
+            .iter()
+            .map(|(kind, count)| format!("{} {count}", kind.as_str()))
+            .collect();
         output::note(format!("  {}", kinds.join(", ")));
 
         step("sync again, incrementally");
@@ -115,14 +122,30 @@ impl Args {
         let mut rows = summary("first", &first, &first_verified);
         rows.extend(summary("second", &second, &second_verified));
         let header = [
-            "sync", "tenant", "type", "rows", "inserted", "updated", "unchanged", "deleted", "took", "rows/s",
-            "watermark", "verdict",
+            "sync",
+            "tenant",
+            "type",
+            "rows",
+            "inserted",
+            "updated",
+            "unchanged",
+            "deleted",
+            "took",
+            "rows/s",
+            "watermark",
+            "verdict",
         ];
         output::line("")?;
         output::table(&header, &[1, 3, 4, 5, 6, 7, 8, 9], rows)?;
 
-        let all_equal = first_verified.iter().chain(&second_verified).all(|one| one.verdict == Verdict::Equal);
-        let all_done = first.iter().chain(&second).all(|run| run.status == RunStatus::Success);
+        let all_equal = first_verified
+            .iter()
+            .chain(&second_verified)
+            .all(|one| one.verdict == Verdict::Equal);
+        let all_done = first
+            .iter()
+            .chain(&second)
+            .all(|run| run.status == RunStatus::Success);
         if all_equal && all_done {
             output::line("Every tenant's target rows equal the transform of its source rows.")?;
             return Ok(Exit::Done);
@@ -151,8 +174,15 @@ async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()>
             sync_interval: None,
         };
         db::tenant::insert(db, &new).await?;
-        let inboxes: Vec<Inbox> =
-            tenant.inbox_ids.iter().map(|id| Inbox { id: *id, name: None, channel_type: None }).collect();
+        let inboxes: Vec<Inbox> = tenant
+            .inbox_ids
+            .iter()
+            .map(|id| Inbox {
+                id: *id,
+                name: None,
+                channel_type: None,
+            })
+            .collect();
         db::inbox::map(db, "main", id, &inboxes).await?;
         output::note(format!(
             "  tenant {id}: {}, {} conversations in {} inboxes, {}",
@@ -184,7 +214,10 @@ async fn sync(app: &App, db: &PgPool, reason: &str) -> anyhow::Result<Vec<RunRep
 }
 
 async fn verify(app: &App, db: &PgPool) -> anyhow::Result<Vec<Verification>> {
-    let verifier = Verifier { db: db.clone(), sources: app.sources()? };
+    let verifier = Verifier {
+        db: db.clone(),
+        sources: app.sources()?,
+    };
     let mut found = Vec::new();
     for tenant in db::tenant::list(db).await? {
         found.push(verifier.verify(&tenant).await?);
@@ -234,13 +267,20 @@ impl Fleet {
         let mut children = Vec::with_capacity(roles.len());
         for role in roles {
             let mut command = Command::new(&program);
-            command.arg(role).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+            command
+                .arg(role)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .kill_on_drop(true);
             // one line a chunk would drown the tour; what needs attention is still shown
             command.env("RUST_LOG", "warn,lapin=error");
             for (name, url) in &secrets {
                 command.env(name, url.expose_secret());
             }
-            children.push((*role, command.spawn().with_context(|| format!("start the {role}"))?));
+            children.push((
+                *role,
+                command.spawn().with_context(|| format!("start the {role}"))?,
+            ));
         }
         Ok(Self { children })
     }
@@ -261,7 +301,9 @@ impl Fleet {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        tokio::time::timeout(START_WITHIN, alive).await.context("the processes did not start in time")?
+        tokio::time::timeout(START_WITHIN, alive)
+            .await
+            .context("the processes did not start in time")?
     }
 
     /// SIGTERM to all, and waits for each to end by itself.

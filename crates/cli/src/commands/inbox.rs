@@ -73,11 +73,21 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
             }
             known
         }
-        None => ids.iter().map(|id| Inbox { id: *id, name: None, channel_type: None }).collect(),
+        None => ids
+            .iter()
+            .map(|id| Inbox {
+                id: *id,
+                name: None,
+                channel_type: None,
+            })
+            .collect(),
     };
     for (inbox, owner) in db::inbox::owners(&db, &tenant.source, &ids).await? {
         if owner != tenant.id {
-            output::note(format!("inbox {inbox} goes from tenant {owner} to tenant {}", tenant.id));
+            output::note(format!(
+                "inbox {inbox} goes from tenant {owner} to tenant {}",
+                tenant.id
+            ));
         }
     }
     let changed = db::inbox::map(&db, &tenant.source, tenant.id, &inboxes).await?;
@@ -128,7 +138,19 @@ async fn list(app: &App, tenant: Option<TenantId>) -> anyhow::Result<Exit> {
             ]
         })
         .collect();
-    output::table(&["tenant", "source", "inbox", "name", "channel", "active", "backfilled"], &[0, 2], rows)?;
+    output::table(
+        &[
+            "tenant",
+            "source",
+            "inbox",
+            "name",
+            "channel",
+            "active",
+            "backfilled",
+        ],
+        &[0, 2],
+        rows,
+    )?;
     Ok(Exit::Done)
 }
 
@@ -146,8 +168,17 @@ async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<
     let found = sources.get(&tenant.source)?.inboxes(Some(account), None).await?;
     let ids: Vec<i32> = found.iter().map(|inbox| inbox.id).collect();
     let owners = db::inbox::owners(&db, &tenant.source, &ids).await?;
-    let owner = |id: i32| owners.iter().find(|(inbox, _)| *inbox == id).map(|(_, tenant)| *tenant);
-    let free: Vec<Inbox> = found.iter().filter(|inbox| owner(inbox.id).is_none()).cloned().collect();
+    let owner = |id: i32| {
+        owners
+            .iter()
+            .find(|(inbox, _)| *inbox == id)
+            .map(|(_, tenant)| *tenant)
+    };
+    let free: Vec<Inbox> = found
+        .iter()
+        .filter(|inbox| owner(inbox.id).is_none())
+        .cloned()
+        .collect();
     if !dry_run {
         db::inbox::map(&db, &tenant.source, tenant.id, &free).await?;
     }
@@ -169,12 +200,18 @@ async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<
                 found.inbox.id.to_string(),
                 found.inbox.name.unwrap_or_else(|| "-".to_owned()),
                 found.inbox.channel_type.unwrap_or_else(|| "-".to_owned()),
-                found.tenant_id.map_or_else(|| "-".to_owned(), |tenant| tenant.to_string()),
+                found
+                    .tenant_id
+                    .map_or_else(|| "-".to_owned(), |tenant| tenant.to_string()),
             ]
         })
         .collect();
     output::table(&["inbox", "name", "channel", "tenant"], &[0, 3], rows)?;
-    let verb = if dry_run { "would be mapped" } else { "newly mapped" };
+    let verb = if dry_run {
+        "would be mapped"
+    } else {
+        "newly mapped"
+    };
     output::note(format!("{} inboxes {verb} to tenant {}", free.len(), tenant.id));
     Ok(Exit::Done)
 }

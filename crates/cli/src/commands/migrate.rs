@@ -24,7 +24,9 @@ impl Args {
         let url = app.settings.database_url()?;
         let what = "the analytics database";
         let mut connection = probe(&options(url, what)?, &server_name(url), what).await?;
-        let applied = applied_migrations(&mut connection).await.context("read the applied migrations")?;
+        let applied = applied_migrations(&mut connection)
+            .await
+            .context("read the applied migrations")?;
         let pending: Vec<_> = MIGRATOR
             .iter()
             .filter(|one| one.migration_type.is_up_migration() && !applied.contains(&one.version))
@@ -36,11 +38,21 @@ impl Args {
             if pending.is_empty() {
                 output::note(format!("{} is up to date", server_name(url)));
             }
-            return Ok(if pending.is_empty() { Exit::Done } else { Exit::Failed });
+            return Ok(if pending.is_empty() {
+                Exit::Done
+            } else {
+                Exit::Failed
+            });
         }
         if let Some(version) = self.down_to {
-            MIGRATOR.undo(&mut connection, version).await.context("take migrations back")?;
-            output::note(format!("{}: migrations after {version} were taken back", server_name(url)));
+            MIGRATOR
+                .undo(&mut connection, version)
+                .await
+                .context("take migrations back")?;
+            output::note(format!(
+                "{}: migrations after {version} were taken back",
+                server_name(url)
+            ));
             return Ok(Exit::Done);
         }
         MIGRATOR.run(&mut connection).await.context("migrate")?;

@@ -60,7 +60,10 @@ impl Command {
 
 fn exists(runs: &[RunReport], id: RunId) -> anyhow::Result<()> {
     if runs.is_empty() {
-        return Err(UsageError(format!("there is no run {id}: `tidemark run list` shows those there are")).into());
+        return Err(UsageError(format!(
+            "there is no run {id}: `tidemark run list` shows those there are"
+        ))
+        .into());
     }
     Ok(())
 }
@@ -96,7 +99,17 @@ fn table(runs: &[RunReport]) -> anyhow::Result<()> {
         })
         .collect();
     let header = [
-        "run", "tenant", "type", "status", "chunks", "extracted", "inserted", "updated", "deleted", "rejected", "took",
+        "run",
+        "tenant",
+        "type",
+        "status",
+        "chunks",
+        "extracted",
+        "inserted",
+        "updated",
+        "deleted",
+        "rejected",
+        "took",
         "watermark",
     ];
     output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
@@ -109,7 +122,13 @@ fn details(run: &RunReport) -> anyhow::Result<()> {
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
         ("status", run.status.as_str().to_owned()),
-        ("chunks", format!("{} of {} done, {} dead", run.chunks.done, run.chunks.total, run.chunks.dead)),
+        (
+            "chunks",
+            format!(
+                "{} of {} done, {} dead",
+                run.chunks.done, run.chunks.total, run.chunks.dead
+            ),
+        ),
         ("extracted", output::count(records.extracted)),
         ("inserted", output::count(records.inserted)),
         ("updated", output::count(records.updated)),
@@ -118,10 +137,21 @@ fn details(run: &RunReport) -> anyhow::Result<()> {
         ("deleted", output::count(records.deleted)),
         ("rejected", output::count(records.rejected)),
         ("took", output::duration_ms(run.duration_ms)),
-        ("watermark", format!("{} → {}", output::time(run.watermark_start), output::time(run.watermark_end))),
+        (
+            "watermark",
+            format!(
+                "{} → {}",
+                output::time(run.watermark_start),
+                output::time(run.watermark_end)
+            ),
+        ),
     ];
     if !run.signals.is_empty() {
-        let signals = run.signals.iter().map(|(name, hits)| format!("{name} {hits}")).collect::<Vec<_>>();
+        let signals = run
+            .signals
+            .iter()
+            .map(|(name, hits)| format!("{name} {hits}"))
+            .collect::<Vec<_>>();
         rows.push(("signals", signals.join(", ")));
     }
     if let Some(trace) = &run.trace_id {
@@ -130,5 +160,12 @@ fn details(run: &RunReport) -> anyhow::Result<()> {
     if let Some(error) = &run.error {
         rows.push(("error", error.clone()));
     }
-    output::table(&["run", ""], &[], rows.into_iter().skip(1).map(|(name, value)| vec![name.to_owned(), value]).collect())
+    output::table(
+        &["run", ""],
+        &[],
+        rows.into_iter()
+            .skip(1)
+            .map(|(name, value)| vec![name.to_owned(), value])
+            .collect(),
+    )
 }

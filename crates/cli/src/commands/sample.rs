@@ -69,8 +69,20 @@ impl UrlArg {
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
-            Self::Create { url, conversations, tenants, seed, replace } => {
-                let options = CreateOptions { conversations, tenants, seed, replace, reference_time: None };
+            Self::Create {
+                url,
+                conversations,
+                tenants,
+                seed,
+                replace,
+            } => {
+                let options = CreateOptions {
+                    conversations,
+                    tenants,
+                    seed,
+                    replace,
+                    reference_time: None,
+                };
                 let report = create(url.get(app)?.expose_secret(), &options).await?;
                 if app.json {
                     output::json(&report)?;
@@ -84,12 +96,21 @@ impl Command {
                             tenant.account_id.to_string(),
                             tenant.name.clone(),
                             tenant.timezone.clone(),
-                            tenant.inbox_ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                            tenant
+                                .inbox_ids
+                                .iter()
+                                .map(ToString::to_string)
+                                .collect::<Vec<_>>()
+                                .join(","),
                             output::count(i64::try_from(tenant.conversations)?),
                         ])
                     })
                     .collect::<anyhow::Result<_>>()?;
-                output::table(&["account", "name", "time zone", "inboxes", "conversations"], &[0, 4], rows)?;
+                output::table(
+                    &["account", "name", "time zone", "inboxes", "conversations"],
+                    &[0, 4],
+                    rows,
+                )?;
                 output::note(format!(
                     "{} conversations with {} messages in {}",
                     output::count(i64::try_from(report.conversations)?),
@@ -97,10 +118,21 @@ impl Command {
                     output::duration_ms(i64::try_from(report.elapsed.as_millis())?)
                 ));
             }
-            Self::Traffic { url, rate, duration, count, seed } => {
+            Self::Traffic {
+                url,
+                rate,
+                duration,
+                count,
+                seed,
+            } => {
                 let stop = CancellationToken::new();
                 let url = url.get(app)?;
-                let options = TrafficOptions { rate_per_second: rate, duration, count, seed };
+                let options = TrafficOptions {
+                    rate_per_second: rate,
+                    duration,
+                    count,
+                    seed,
+                };
                 let ending = traffic(url.expose_secret(), &options, stop.clone());
                 let interrupted = async {
                     // without the handler an interrupt just ends the process
@@ -120,7 +152,12 @@ impl Command {
                 let rows = report
                     .by_kind
                     .iter()
-                    .map(|(kind, count)| Ok(vec![kind.as_str().to_owned(), output::count(i64::try_from(*count)?)]))
+                    .map(|(kind, count)| {
+                        Ok(vec![
+                            kind.as_str().to_owned(),
+                            output::count(i64::try_from(*count)?),
+                        ])
+                    })
                     .collect::<anyhow::Result<_>>()?;
                 output::table(&["change", "count"], &[1], rows)?;
             }

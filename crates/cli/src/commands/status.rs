@@ -87,7 +87,10 @@ async fn load(db: &PgPool) -> anyhow::Result<Status> {
             last_run: db::run::reports(db, &last).await?.pop(),
         });
     }
-    Ok(Status { tenants, processes: db::process::list_live(db).await? })
+    Ok(Status {
+        tenants,
+        processes: db::process::list_live(db).await?,
+    })
 }
 
 fn print(status: &Status) -> anyhow::Result<()> {
@@ -112,8 +115,17 @@ fn print(status: &Status) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    let header =
-        ["tenant", "name", "watermark", "last run", "pending", "queued", "running", "failures", "next sync"];
+    let header = [
+        "tenant",
+        "name",
+        "watermark",
+        "last run",
+        "pending",
+        "queued",
+        "running",
+        "failures",
+        "next sync",
+    ];
     output::table(&header, &[0, 4, 5, 6, 7], rows)?;
     let rows = status
         .processes

@@ -21,7 +21,13 @@ use crate::roles::Roles;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tenant's id
-    #[arg(long, alias = "tenant-id", value_name = "N", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        long,
+        alias = "tenant-id",
+        value_name = "N",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     tenant: Option<TenantId>,
     /// Every active tenant that has inboxes
     #[arg(long)]
@@ -65,7 +71,11 @@ impl Args {
             db::run::reports(&db, &runs).await?
         };
         print_runs(app, &reports, self.all)?;
-        Ok(if self.local || self.wait { Exit::of_runs(&reports) } else { Exit::Done })
+        Ok(if self.local || self.wait {
+            Exit::of_runs(&reports)
+        } else {
+            Exit::Done
+        })
     }
 
     async fn tenants(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
@@ -85,11 +95,16 @@ impl Args {
         };
         let tenant = app.tenant(db, id).await?;
         if !tenant.may_run() {
-            let why = tenant.pause_reason.as_deref().unwrap_or("its status does not allow runs");
+            let why = tenant
+                .pause_reason
+                .as_deref()
+                .unwrap_or("its status does not allow runs");
             return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
         }
         if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
-            let text = format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
+            let text = format!(
+                "tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`"
+            );
             return Err(SetupError(text).into());
         }
         Ok(vec![tenant])
@@ -108,17 +123,27 @@ impl Args {
         let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
         let new = NewRun {
             tenant_id: tenant.id,
-            run_type: if self.full { RunType::Full } else { RunType::Incremental },
+            run_type: if self.full {
+                RunType::Full
+            } else {
+                RunType::Incremental
+            },
             triggered_by: format!("cli:{}", app.instance),
             reason: self.reason.clone(),
-            request: RunRequest { chunk_size: self.chunk_size, allow_mass_delete: self.allow_mass_delete },
+            request: RunRequest {
+                chunk_size: self.chunk_size,
+                allow_mass_delete: self.allow_mass_delete,
+            },
             trace_id: telemetry::trace_id(&span),
             traceparent: telemetry::context_of(&span).traceparent,
         };
         let requested = db::run::request(db, &new).await?;
         span.record("run.id", tracing::field::display(requested.run_id()));
         if let Requested::Open(run) = requested {
-            output::note(format!("tenant {} has run {run} open: nothing new was asked for", tenant.id));
+            output::note(format!(
+                "tenant {} has run {run} open: nothing new was asked for",
+                tenant.id
+            ));
         }
         Ok(requested.run_id())
     }

@@ -90,7 +90,10 @@ impl AddArgs {
         }
         let db = app.database().await?;
         if !db::tenant::timezone_exists(&db, &self.timezone).await? {
-            let text = format!("`{}` is no IANA time zone: write one such as America/Sao_Paulo", self.timezone);
+            let text = format!(
+                "`{}` is no IANA time zone: write one such as America/Sao_Paulo",
+                self.timezone
+            );
             return Err(UsageError(text).into());
         }
         let tenant = NewTenant {
@@ -104,7 +107,9 @@ impl AddArgs {
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
         };
-        db::tenant::insert(&db, &tenant).await.map_err(|error| taken(&error, &tenant).unwrap_or(error.into()))?;
+        db::tenant::insert(&db, &tenant)
+            .await
+            .map_err(|error| taken(&error, &tenant).unwrap_or(error.into()))?;
         if app.json {
             return show(app, tenant.id).await;
         }
@@ -137,15 +142,23 @@ fn slug(name: &str, id: TenantId) -> String {
         }
     }
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { format!("tenant-{id}") } else { slug.to_owned() }
+    if slug.is_empty() {
+        format!("tenant-{id}")
+    } else {
+        slug.to_owned()
+    }
 }
 
 async fn views(db: &sqlx::PgPool) -> anyhow::Result<Vec<TenantView>> {
     let inboxes = db::inbox::list(db, None).await?;
     let watermarks = db::watermark::list(db).await?;
     let view = |tenant: Tenant| {
-        let mine = inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id && inbox.is_active);
-        let at: Option<&Watermark> = watermarks.iter().find(|watermark| watermark.tenant_id == tenant.id);
+        let mine = inboxes
+            .iter()
+            .filter(|inbox| inbox.tenant_id == tenant.id && inbox.is_active);
+        let at: Option<&Watermark> = watermarks
+            .iter()
+            .find(|watermark| watermark.tenant_id == tenant.id);
         TenantView {
             inboxes: mine.map(|inbox| inbox.inbox_id).collect(),
             watermark: at.and_then(|at| at.watermark),
@@ -177,7 +190,19 @@ async fn list(app: &App) -> anyhow::Result<Exit> {
             ]
         })
         .collect();
-    output::table(&["id", "name", "source", "inboxes", "time zone", "every", "watermark"], &[0, 3], rows)?;
+    output::table(
+        &[
+            "id",
+            "name",
+            "source",
+            "inboxes",
+            "time zone",
+            "every",
+            "watermark",
+        ],
+        &[0, 3],
+        rows,
+    )?;
     Ok(Exit::Done)
 }
 
@@ -185,7 +210,9 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
     let db = app.database().await?;
     app.tenant(&db, id).await?;
     let view = views(&db).await?.into_iter().find(|view| view.tenant.id == id);
-    let Some(view) = view else { return Err(UsageError(format!("there is no tenant {id}")).into()) };
+    let Some(view) = view else {
+        return Err(UsageError(format!("there is no tenant {id}")).into());
+    };
     if app.json {
         output::json(&view)?;
         return Ok(Exit::Done);
@@ -199,16 +226,32 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         ("status", format!("{:?}", tenant.status).to_lowercase()),
         ("source", tenant.source.clone()),
         ("account", text(tenant.account_id.map(|id| id.to_string()))),
-        ("inboxes", view.inboxes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        (
+            "inboxes",
+            view.inboxes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         ("time zone", tenant.timezone.clone()),
-        ("sync every", humantime::format_duration(tenant.sync_interval).to_string()),
-        ("lookback", humantime::format_duration(tenant.lookback).to_string()),
+        (
+            "sync every",
+            humantime::format_duration(tenant.sync_interval).to_string(),
+        ),
+        (
+            "lookback",
+            humantime::format_duration(tenant.lookback).to_string(),
+        ),
         ("chunk size", tenant.chunk_size.to_string()),
         ("in flight", format!("at most {}", tenant.max_in_flight)),
         ("watermark", output::time(view.watermark)),
         ("next sync", output::time(Some(view.next_due_at))),
     ];
-    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let rows = rows
+        .into_iter()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
     output::table(&["tenant", ""], &[], rows)?;
     Ok(Exit::Done)
 }

@@ -10,7 +10,13 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tenant's id
-    #[arg(long, alias = "tenant-id", value_name = "N", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        long,
+        alias = "tenant-id",
+        value_name = "N",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     tenant: Option<TenantId>,
     /// Every tenant
     #[arg(long)]
@@ -24,7 +30,10 @@ impl Args {
             Some(id) => vec![app.tenant(&db, id).await?],
             None => tidemark_shared::db::tenant::list(&db).await?,
         };
-        let verifier = Verifier { db, sources: app.sources()? };
+        let verifier = Verifier {
+            db,
+            sources: app.sources()?,
+        };
         let mut found = Vec::with_capacity(tenants.len());
         for tenant in &tenants {
             found.push(verifier.verify(tenant).await?);
@@ -54,7 +63,15 @@ fn table(found: &[Verification]) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    let header = ["tenant", "source rows", "target rows", "missing", "extra", "different", "verdict"];
+    let header = [
+        "tenant",
+        "source rows",
+        "target rows",
+        "missing",
+        "extra",
+        "different",
+        "verdict",
+    ];
     output::table(&header, &[0, 1, 2, 3, 4, 5], rows)
 }
 

@@ -68,6 +68,9 @@ impl QueueError {
     /// Whether nothing passes until somebody mends a setting or a right; else the broker may come back by itself.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url | Self::Prefix { .. } | Self::Refused { .. } | Self::Topology { .. })
+        matches!(
+            self,
+            Self::Url | Self::Prefix { .. } | Self::Refused { .. } | Self::Topology { .. }
+        )
     }
 }

@@ -97,7 +97,10 @@ pub struct DispatchedChunk {
 impl DispatchedChunk {
     #[must_use]
     pub const fn id(&self) -> ChunkId {
-        ChunkId { run_id: self.run_id, seq: self.seq }
+        ChunkId {
+            run_id: self.run_id,
+            seq: self.seq,
+        }
     }
 }
 
@@ -174,8 +177,10 @@ pub async fn dispatch(
     limits: &DispatchLimits,
     only: Option<&[RunId]>,
 ) -> DbResult<Option<Vec<DispatchedChunk>>> {
-    let locked: bool =
-        sqlx::query_scalar(DISPATCH_LOCK).fetch_one(&mut **tx).await.attempt("take the dispatch lock")?;
+    let locked: bool = sqlx::query_scalar(DISPATCH_LOCK)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("take the dispatch lock")?;
     if !locked {
         return Ok(None);
     }
@@ -230,7 +235,12 @@ pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duratio
 /// # Errors
 /// When the ledger does not answer.
 pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
-    sqlx::query(REQUEUE).bind(runs).execute(db).await.map(drop).attempt("return chunks to pending")
+    sqlx::query(REQUEUE)
+        .bind(runs)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("return chunks to pending")
 }
 
 /// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
@@ -357,7 +367,11 @@ pub async fn cancel_waiting(db: impl PgExecutor<'_>, run: RunId) -> DbResult<u64
 /// # Errors
 /// When the ledger does not answer.
 pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec<RescuedChunk>> {
-    sqlx::query_as(RESCUE_LOST).bind(max_lost).fetch_all(db).await.attempt("rescue lost chunks")
+    sqlx::query_as(RESCUE_LOST)
+        .bind(max_lost)
+        .fetch_all(db)
+        .await
+        .attempt("rescue lost chunks")
 }
 
 /// Returns chunks that were queued and never claimed: the broker may have lost them. Publishing again is harmless.
@@ -365,7 +379,11 @@ pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec
 /// # Errors
 /// When the ledger does not answer.
 pub async fn rescue_queued(db: impl PgExecutor<'_>, requeue_after: Duration) -> DbResult<Vec<RescuedChunk>> {
-    sqlx::query_as(RESCUE_QUEUED).bind(secs(requeue_after)).fetch_all(db).await.attempt("rescue queued chunks")
+    sqlx::query_as(RESCUE_QUEUED)
+        .bind(secs(requeue_after))
+        .fetch_all(db)
+        .await
+        .attempt("rescue queued chunks")
 }
 
 /// Open chunks by tenant, tenants without any left out.
@@ -378,7 +396,12 @@ pub async fn count_open(db: impl PgExecutor<'_>) -> DbResult<Vec<OpenChunks>> {
         .await
         .map(|rows| {
             rows.into_iter()
-                .map(|(tenant_id, pending, queued, running)| OpenChunks { tenant_id, pending, queued, running })
+                .map(|(tenant_id, pending, queued, running)| OpenChunks {
+                    tenant_id,
+                    pending,
+                    queued,
+                    running,
+                })
                 .collect()
         })
         .attempt("count the open chunks")

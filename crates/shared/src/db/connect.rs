@@ -19,14 +19,25 @@ pub enum ConnectError {
     #[error("the URL of {what} is not a PostgreSQL URL: write postgres://user:password@host:port/database")]
     Url { what: &'static str },
     #[error("cannot reach {what} at {server}: is it running, and may this machine connect to it?")]
-    Unreachable { what: &'static str, server: String, source: sqlx::Error },
+    Unreachable {
+        what: &'static str,
+        server: String,
+        source: sqlx::Error,
+    },
     #[error("{what} at {server} refused the connection ({sqlstate}): check user, password and database name")]
-    Refused { what: &'static str, server: String, sqlstate: String, source: sqlx::Error },
+    Refused {
+        what: &'static str,
+        server: String,
+        sqlstate: String,
+        source: sqlx::Error,
+    },
     #[error("the database at {server} is not migrated: run `tidemark migrate`")]
     NotMigrated { server: String },
     #[error("the database at {server} has migrations that this build does not know: run a newer tidemark")]
     TooNew { server: String },
-    #[error("the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>")]
+    #[error(
+        "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
+    )]
     Role { server: String, source: sqlx::Error },
 }
 
@@ -59,9 +70,12 @@ pub async fn probe(
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(source)) => Err(match source.as_database_error().and_then(|error| error.code()) {
             // 57P03: starting up or shutting down; 53300: no connection left
-            Some(code) if code != "57P03" && code != "53300" => {
-                ConnectError::Refused { what, server, sqlstate: code.into_owned(), source }
-            }
+            Some(code) if code != "57P03" && code != "53300" => ConnectError::Refused {
+                what,
+                server,
+                sqlstate: code.into_owned(),
+                source,
+            },
             _ => ConnectError::Unreachable { what, server, source },
         }),
         Err(_) => {
@@ -77,17 +91,22 @@ pub async fn probe(
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
 pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Result<PgPool, ConnectError> {
     let what = "the analytics database";
-    let options = options(url, what)?.application_name(&format!("tidemark {role}")).options([
-        ("TimeZone", "UTC"),
-        ("lock_timeout", "30s"),
-        ("idle_in_transaction_session_timeout", "15min"),
-    ]);
+    let options = options(url, what)?
+        .application_name(&format!("tidemark {role}"))
+        .options([
+            ("TimeZone", "UTC"),
+            ("lock_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "15min"),
+        ]);
     let mut connection = probe(&options, &server_name(url), what).await?;
     check_migrated(&mut connection, url).await?;
     sqlx::query("SET ROLE etl_service")
         .execute(&mut connection)
         .await
-        .map_err(|source| ConnectError::Role { server: server_name(url), source })?;
+        .map_err(|source| ConnectError::Role {
+            server: server_name(url),
+            source,
+        })?;
     // the probe has told all it can; a failing goodbye changes nothing
     drop(connection.close().await);
 
@@ -115,15 +134,22 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
     if !exists {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version").fetch_all(connection).await
+    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+        .fetch_all(connection)
+        .await
 }
 
 async fn check_migrated(connection: &mut PgConnection, url: &SecretString) -> Result<(), ConnectError> {
     let server = server_name(url);
     let applied = applied_migrations(connection)
         .await
-        .map_err(|_| ConnectError::NotMigrated { server: server.clone() })?;
-    if MIGRATOR.iter().any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version)) {
+        .map_err(|_| ConnectError::NotMigrated {
+            server: server.clone(),
+        })?;
+    if MIGRATOR
+        .iter()
+        .any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version))
+    {
         return Err(ConnectError::NotMigrated { server });
     }
     if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {

@@ -12,7 +12,7 @@ statements! {
                ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
                RETURNING epoch, highest_xmax";
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    // the newest that a snapshot with this xmin has overtaken is all that a plan needs
+    // the newest below the horizon is all that a plan needs
     QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
                   WHERE source = $1 AND epoch = $2 AND hi < $3 ORDER BY sampled_at DESC LIMIT 1";
     PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2 - interval '2 days'";
@@ -33,7 +33,11 @@ pub struct SourceState {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<SourceState>> {
-    sqlx::query_as(FIND).bind(source).fetch_optional(db).await.attempt("find what is known of the source")
+    sqlx::query_as(FIND)
+        .bind(source)
+        .fetch_optional(db)
+        .await
+        .attempt("find what is known of the source")
 }
 
 /// Notes a source's `xmax`; returns what is known then.
@@ -41,14 +45,24 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<Sour
 /// # Errors
 /// When the ledger does not answer.
 pub async fn note(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
-    sqlx::query_as(NOTE).bind(source).bind(xmax).fetch_one(db).await.attempt("note the source's snapshot")
+    sqlx::query_as(NOTE)
+        .bind(source)
+        .bind(xmax)
+        .fetch_one(db)
+        .await
+        .attempt("note the source's snapshot")
 }
 
 /// Keeps a sample, and forgets those of more than two days ago.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn insert(tx: &mut PgTransaction<'_>, source: &str, epoch: i32, sample: FenceSample) -> DbResult<()> {
+pub async fn insert(
+    tx: &mut PgTransaction<'_>,
+    source: &str,
+    epoch: i32,
+    sample: FenceSample,
+) -> DbResult<()> {
     sqlx::query(INSERT)
         .bind(source)
         .bind(epoch)
@@ -66,7 +80,7 @@ pub async fn insert(tx: &mut PgTransaction<'_>, source: &str, epoch: i32, sample
         .attempt("forget old fence samples")
 }
 
-/// The newest sample all of whose transactions had ended before a snapshot with this `xmin`.
+/// The newest sample with all transactions below `horizon`.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -74,12 +88,12 @@ pub async fn find_qualifying(
     db: impl PgExecutor<'_>,
     source: &str,
     epoch: i32,
-    xmin: i64,
+    horizon: i64,
 ) -> DbResult<Option<FenceSample>> {
     sqlx::query_as::<_, (chrono::DateTime<chrono::Utc>, i64)>(QUALIFYING)
         .bind(source)
         .bind(epoch)
-        .bind(xmin)
+        .bind(horizon)
         .fetch_optional(db)
         .await
         .map(|row| row.map(|(sampled_at, hi)| FenceSample { sampled_at, hi }))

@@ -18,7 +18,11 @@ impl Guarded {
     /// When no connection can be had.
     pub async fn acquire(pool: &PgPool) -> Result<Self, sqlx::Error> {
         let connection = pool.acquire().await?;
-        Ok(Self { connection: Some(connection), pool: pool.clone(), pid: None })
+        Ok(Self {
+            connection: Some(connection),
+            pool: pool.clone(),
+            pid: None,
+        })
     }
 
     /// The server's process that serves this connection: without it a dropped connection's statement goes on.
@@ -29,7 +33,9 @@ impl Guarded {
     /// # Panics
     /// Never: only `release` and `drop` take the connection away.
     pub fn connection(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("a guarded connection is there until it is released")
+        self.connection
+            .as_mut()
+            .expect("a guarded connection is there until it is released")
     }
 
     /// Back into the pool, outside any transaction.
@@ -40,7 +46,9 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
         drop(connection.detach());
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();

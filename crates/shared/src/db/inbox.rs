@@ -61,7 +61,12 @@ pub struct Inbox {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
-    sqlx::query_scalar(ACTIVE).bind(tenant).bind(source).fetch_all(db).await.attempt("list the tenant's inboxes")
+    sqlx::query_scalar(ACTIVE)
+        .bind(tenant)
+        .bind(source)
+        .fetch_all(db)
+        .await
+        .attempt("list the tenant's inboxes")
 }
 
 /// The tenant's active inboxes, with the version of the mapping that says so.
@@ -69,7 +74,11 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
 pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64, Vec<i32>)> {
-    sqlx::query_as(MAPPING).bind(tenant).fetch_one(db).await.attempt("load the tenant's mapping")
+    sqlx::query_as(MAPPING)
+        .bind(tenant)
+        .fetch_one(db)
+        .await
+        .attempt("load the tenant's mapping")
 }
 
 /// The version of the tenant's mapping, which stays until the transaction ends.
@@ -77,7 +86,11 @@ pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
 pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
-    sqlx::query_scalar(LOCK_VERSION).bind(tenant).fetch_one(db).await.attempt("lock the tenant's mapping")
+    sqlx::query_scalar(LOCK_VERSION)
+        .bind(tenant)
+        .fetch_one(db)
+        .await
+        .attempt("lock the tenant's mapping")
 }
 
 /// Mappings of one tenant, or of all.
@@ -85,25 +98,46 @@ pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult<Vec<InboxMapping>> {
-    sqlx::query_as(LIST).bind(tenant).fetch_all(db).await.attempt("list the inboxes")
+    sqlx::query_as(LIST)
+        .bind(tenant)
+        .fetch_all(db)
+        .await
+        .attempt("list the inboxes")
 }
 
 /// Which of these inboxes are mapped, and to whom.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn owners(db: impl PgExecutor<'_>, source: &str, inboxes: &[i32]) -> DbResult<Vec<(i32, TenantId)>> {
-    sqlx::query_as(OWNERS).bind(source).bind(inboxes).fetch_all(db).await.attempt("look the inboxes' tenants up")
+pub async fn owners(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    inboxes: &[i32],
+) -> DbResult<Vec<(i32, TenantId)>> {
+    sqlx::query_as(OWNERS)
+        .bind(source)
+        .bind(inboxes)
+        .fetch_all(db)
+        .await
+        .attempt("look the inboxes' tenants up")
 }
 
 /// Gives inboxes to a tenant, also those of another; returns how many changed hands.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn map(db: impl PgExecutor<'_>, source: &str, tenant: TenantId, inboxes: &[Inbox]) -> DbResult<u64> {
+pub async fn map(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    tenant: TenantId,
+    inboxes: &[Inbox],
+) -> DbResult<u64> {
     let ids: Vec<i32> = inboxes.iter().map(|inbox| inbox.id).collect();
     let names: Vec<Option<&str>> = inboxes.iter().map(|inbox| inbox.name.as_deref()).collect();
-    let channels: Vec<Option<&str>> = inboxes.iter().map(|inbox| inbox.channel_type.as_deref()).collect();
+    let channels: Vec<Option<&str>> = inboxes
+        .iter()
+        .map(|inbox| inbox.channel_type.as_deref())
+        .collect();
     sqlx::query(MAP)
         .bind(source)
         .bind(tenant)
@@ -121,5 +155,10 @@ pub async fn map(db: impl PgExecutor<'_>, source: &str, tenant: TenantId, inboxe
 /// # Errors
 /// When the ledger does not answer.
 pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
-    sqlx::query(MARK_BACKFILLED).bind(run).execute(db).await.map(drop).attempt("mark the inboxes as fetched")
+    sqlx::query(MARK_BACKFILLED)
+        .bind(run)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("mark the inboxes as fetched")
 }

@@ -55,7 +55,12 @@ pub async fn beat(
 /// # Errors
 /// When the ledger does not answer.
 pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
-    sqlx::query(REMOVE).bind(instance).execute(db).await.map(drop).attempt("take the process off the list")
+    sqlx::query(REMOVE)
+        .bind(instance)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("take the process off the list")
 }
 
 /// Processes seen within the last three heartbeats.
@@ -63,7 +68,10 @@ pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
-    sqlx::query_as(LIST_LIVE).fetch_all(db).await.attempt("list the processes")
+    sqlx::query_as(LIST_LIVE)
+        .fetch_all(db)
+        .await
+        .attempt("list the processes")
 }
 
 /// Forgets processes that vanished more than a day ago.
@@ -71,5 +79,9 @@ pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
-    sqlx::query(PRUNE).execute(db).await.map(drop).attempt("forget old processes")
+    sqlx::query(PRUNE)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("forget old processes")
 }

@@ -216,7 +216,11 @@ pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn find_open(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Option<RunId>> {
-    sqlx::query_scalar(FIND_OPEN).bind(tenant).fetch_optional(db).await.attempt("find the open run")
+    sqlx::query_scalar(FIND_OPEN)
+        .bind(tenant)
+        .fetch_optional(db)
+        .await
+        .attempt("find the open run")
 }
 
 /// Claims one requested run for planning, also one whose planner has gone. `only` restricts it to these runs.
@@ -354,7 +358,11 @@ pub async fn lock_complete(
 /// # Errors
 /// When the ledger does not answer, or the run is not running.
 pub async fn close(tx: &mut PgTransaction<'_>, id: RunId) -> DbResult<RunStatus> {
-    sqlx::query_scalar(CLOSE).bind(id).fetch_one(&mut **tx).await.attempt("close the run")
+    sqlx::query_scalar(CLOSE)
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("close the run")
 }
 
 /// Reports of these runs, ascending by id.
@@ -362,7 +370,11 @@ pub async fn close(tx: &mut PgTransaction<'_>, id: RunId) -> DbResult<RunStatus>
 /// # Errors
 /// When the ledger does not answer.
 pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<RunReport>> {
-    sqlx::query_as(REPORT).bind(ids).fetch_all(db).await.attempt("report the runs")
+    sqlx::query_as(REPORT)
+        .bind(ids)
+        .fetch_all(db)
+        .await
+        .attempt("report the runs")
 }
 
 /// The newest runs, of one tenant or of all.
@@ -370,5 +382,10 @@ pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<Run
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_ids(db: impl PgExecutor<'_>, tenant: Option<TenantId>, limit: i64) -> DbResult<Vec<RunId>> {
-    sqlx::query_scalar(LIST_IDS).bind(tenant).bind(limit).fetch_all(db).await.attempt("list the runs")
+    sqlx::query_scalar(LIST_IDS)
+        .bind(tenant)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the runs")
 }

@@ -43,7 +43,11 @@ pub struct Bucket {
 /// When the database does not answer.
 pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    sqlx::query(ENTER).bind(tenant).execute(&mut *tx).await.attempt("enter the tenant")?;
+    sqlx::query(ENTER)
+        .bind(tenant)
+        .execute(&mut *tx)
+        .await
+        .attempt("enter the tenant")?;
     Ok(tx)
 }
 
@@ -83,7 +87,11 @@ pub async fn ids_in_buckets(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn clients_of(tx: &mut PgTransaction<'_>, tenant: TenantId, contacts: &[i64]) -> DbResult<Vec<i64>> {
+pub async fn clients_of(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    contacts: &[i64],
+) -> DbResult<Vec<i64>> {
     sqlx::query_scalar(CLIENTS_OF)
         .bind(tenant)
         .bind(contacts)
@@ -97,5 +105,9 @@ pub async fn clients_of(tx: &mut PgTransaction<'_>, tenant: TenantId, contacts: 
 /// # Errors
 /// When the database does not answer.
 pub async fn open_rejects(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Vec<i64>> {
-    sqlx::query_scalar(OPEN_REJECTS).bind(tenant).fetch_all(&mut **tx).await.attempt("list the tenant's rejects")
+    sqlx::query_scalar(OPEN_REJECTS)
+        .bind(tenant)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the tenant's rejects")
 }

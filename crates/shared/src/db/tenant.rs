@@ -66,13 +66,20 @@ impl FromRow<'_, PgRow> for Tenant {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tenant>> {
-    sqlx::query_as(FIND).bind(id).fetch_optional(db).await.attempt("find the tenant")
+    sqlx::query_as(FIND)
+        .bind(id)
+        .fetch_optional(db)
+        .await
+        .attempt("find the tenant")
 }
 
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
-    sqlx::query_as(LIST).fetch_all(db).await.attempt("list the tenants")
+    sqlx::query_as(LIST)
+        .fetch_all(db)
+        .await
+        .attempt("list the tenants")
 }
 
 /// # Errors
@@ -99,5 +106,9 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
 /// # Errors
 /// When the ledger does not answer.
 pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
-    sqlx::query_scalar(TIMEZONE_EXISTS).bind(name).fetch_one(db).await.attempt("look the time zone up")
+    sqlx::query_scalar(TIMEZONE_EXISTS)
+        .bind(name)
+        .fetch_one(db)
+        .await
+        .attempt("look the time zone up")
 }

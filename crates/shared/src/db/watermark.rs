@@ -57,19 +57,29 @@ pub struct Watermark {
 pub enum Mover<'a> {
     Run(RunId),
     /// Not a run: who, and why.
-    Actor { actor: &'a str, reason: &'a str },
+    Actor {
+        actor: &'a str,
+        reason: &'a str,
+    },
 }
 
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
 pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
-    sqlx::query_as(LOAD).bind(tenant).fetch_one(db).await.attempt("load the watermark")
+    sqlx::query_as(LOAD)
+        .bind(tenant)
+        .fetch_one(db)
+        .await
+        .attempt("load the watermark")
 }
 
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Watermark>> {
-    sqlx::query_as(LIST).fetch_all(db).await.attempt("list the watermarks")
+    sqlx::query_as(LIST)
+        .fetch_all(db)
+        .await
+        .attempt("list the watermarks")
 }
 
 /// Moves the watermark from `old` forward to `new`, with its audit row; `false`, and nothing written, when it is no
@@ -131,7 +141,12 @@ pub async fn advance(
 /// # Errors
 /// When the ledger does not answer.
 pub async fn succeeded(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
-    sqlx::query(SUCCEEDED).bind(tenant).execute(db).await.map(drop).attempt("schedule the tenant")
+    sqlx::query(SUCCEEDED)
+        .bind(tenant)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("schedule the tenant")
 }
 
 /// Notes a failure: due again after an interval that grows with every failure in a row.
@@ -139,7 +154,12 @@ pub async fn succeeded(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()
 /// # Errors
 /// When the ledger does not answer.
 pub async fn failed(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
-    sqlx::query(FAILED).bind(tenant).execute(db).await.map(drop).attempt("back the tenant's schedule off")
+    sqlx::query(FAILED)
+        .bind(tenant)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("back the tenant's schedule off")
 }
 
 /// Takes tenants whose next sync is due and that have no open run; each is due again one interval later, so that
@@ -148,5 +168,9 @@ pub async fn failed(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
-    sqlx::query_scalar(CLAIM_DUE).bind(limit).fetch_all(db).await.attempt("claim due tenants")
+    sqlx::query_scalar(CLAIM_DUE)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("claim due tenants")
 }

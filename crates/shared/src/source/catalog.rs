@@ -10,27 +10,70 @@ pub const TABLES: [(&str, &[&str]); 8] = [
     (
         "conversations",
         &[
-            "id", "account_id", "inbox_id", "status", "assignee_id", "created_at", "updated_at", "contact_id",
-            "display_id", "contact_last_seen_at", "agent_last_seen_at", "assignee_last_seen_at",
-            "first_reply_created_at", "snoozed_until", "last_activity_at", "waiting_since", "custom_attributes",
-            "uuid", "team_id", "campaign_id", "priority", "cached_label_list",
+            "id",
+            "account_id",
+            "inbox_id",
+            "status",
+            "assignee_id",
+            "created_at",
+            "updated_at",
+            "contact_id",
+            "display_id",
+            "contact_last_seen_at",
+            "agent_last_seen_at",
+            "assignee_last_seen_at",
+            "first_reply_created_at",
+            "snoozed_until",
+            "last_activity_at",
+            "waiting_since",
+            "custom_attributes",
+            "uuid",
+            "team_id",
+            "campaign_id",
+            "priority",
+            "cached_label_list",
         ],
     ),
     (
         "messages",
         &[
-            "id", "content", "inbox_id", "conversation_id", "message_type", "created_at", "updated_at", "private",
-            "status", "source_id", "content_type", "sender_type", "sender_id", "sentiment",
+            "id",
+            "content",
+            "inbox_id",
+            "conversation_id",
+            "message_type",
+            "created_at",
+            "updated_at",
+            "private",
+            "status",
+            "source_id",
+            "content_type",
+            "sender_type",
+            "sender_id",
+            "sentiment",
         ],
     ),
-    ("contacts", &["id", "name", "email", "phone_number", "identifier", "updated_at"]),
-    ("inboxes", &["id", "name", "channel_type", "timezone", "account_id"]),
+    (
+        "contacts",
+        &["id", "name", "email", "phone_number", "identifier", "updated_at"],
+    ),
+    (
+        "inboxes",
+        &["id", "name", "channel_type", "timezone", "account_id"],
+    ),
     ("accounts", &["id", "name"]),
     ("users", &["id", "name", "email"]),
     ("teams", &["id", "name"]),
     (
         "csat_survey_responses",
-        &["id", "conversation_id", "rating", "feedback_message", "created_at", "updated_at"],
+        &[
+            "id",
+            "conversation_id",
+            "rating",
+            "feedback_message",
+            "created_at",
+            "updated_at",
+        ],
     ),
 ];
 
@@ -40,8 +83,10 @@ impl Source {
     /// # Errors
     /// When something is missing, or the source does not answer.
     pub async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
-        let (tables, columns): (Vec<&str>, Vec<&str>) =
-            TABLES.iter().flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column))).unzip();
+        let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
+            .iter()
+            .flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column)))
+            .unzip();
         let missing: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT CASE WHEN to_regclass(quote_ident(w.table_name)) IS NULL \
                                   THEN format('table %s', w.table_name) \
@@ -60,14 +105,22 @@ impl Source {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(SourceError::Schema { name: self.name().to_owned(), server: self.server().to_owned(), missing })
+        Err(SourceError::Schema {
+            name: self.name().to_owned(),
+            server: self.server().to_owned(),
+            missing,
+        })
     }
 
     /// The inboxes of a Chatwoot account, or those with these ids.
     ///
     /// # Errors
     /// When the source does not answer.
-    pub async fn inboxes(&self, account: Option<i32>, ids: Option<&[i32]>) -> Result<Vec<Inbox>, SourceError> {
+    pub async fn inboxes(
+        &self,
+        account: Option<i32>,
+        ids: Option<&[i32]>,
+    ) -> Result<Vec<Inbox>, SourceError> {
         let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(
             "SELECT id, name::text, channel_type::text FROM inboxes \
              WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id",
@@ -77,7 +130,14 @@ impl Source {
         .fetch_all(self.pool())
         .await
         .map_err(self.query_error("list its inboxes"))?;
-        Ok(rows.into_iter().map(|(id, name, channel_type)| Inbox { id, name, channel_type }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(id, name, channel_type)| Inbox {
+                id,
+                name,
+                channel_type,
+            })
+            .collect())
     }
 
     /// The last of the next `count` conversations of these inboxes from `lo` on; `None` when there are fewer.

@@ -37,6 +37,32 @@ impl Source {
             .filter_map(|xid| u32::try_from(xid).ok())
             .map(|xid| widen_xid(xid, xmax))
             .fold(xmax - 1, i64::max);
-        Ok(Observation { sample: FenceSample { sampled_at, hi }, xmax })
+        Ok(Observation {
+            sample: FenceSample { sampled_at, hi },
+            xmax,
+        })
+    }
+
+    /// The lowest transaction id open in this database, prepared transactions included; `None` when none is. Read it
+    /// before the snapshot that it is compared with, and outside a transaction.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn oldest_open(&self) -> Result<Option<i64>, SourceError> {
+        let (near, open): (i64, Vec<i64>) = sqlx::query_as(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, \
+                    ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity \
+                          WHERE backend_xid IS NOT NULL AND datname = current_database() \
+                          UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts \
+                          WHERE database = current_database())",
+        )
+        .fetch_one(self.pool())
+        .await
+        .map_err(self.query_error("read the open transactions"))?;
+        Ok(open
+            .into_iter()
+            .filter_map(|xid| u32::try_from(xid).ok())
+            .map(|xid| widen_xid(xid, near))
+            .min())
     }
 }

@@ -23,13 +23,19 @@ impl Source {
     /// # Errors
     /// When the source does not answer.
     pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
-        let guarded = Guarded::acquire(self.pool()).await.map_err(self.query_error("connect"))?;
-        begin(guarded, purpose).await.map_err(self.query_error("begin a transaction"))
+        let guarded = Guarded::acquire(self.pool())
+            .await
+            .map_err(self.query_error("connect"))?;
+        begin(guarded, purpose)
+            .await
+            .map_err(self.query_error("begin a transaction"))
     }
 }
 
 async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
-    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(guarded.connection()).await?;
+    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(guarded.connection())
+        .await?;
     let (pid, clock, xmin, xmax, in_progress, in_recovery, _): (i32, DateTime<Utc>, i64, i64, i32, bool, String) =
         sqlx::query_as(
             "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
@@ -41,7 +47,16 @@ async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Er
         .fetch_one(guarded.connection())
         .await?;
     guarded.serve_by(pid);
-    Ok(SourceTx { guarded, snapshot: SourceSnapshot { xmin, xmax, in_progress, clock }, in_recovery })
+    Ok(SourceTx {
+        guarded,
+        snapshot: SourceSnapshot {
+            xmin,
+            xmax,
+            in_progress,
+            clock,
+        },
+        in_recovery,
+    })
 }
 
 impl SourceTx {

@@ -22,7 +22,12 @@ pub(super) async fn keys_in_range(
     lo: i64,
     hi: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar(KEYS_IN_RANGE).bind(lo).bind(hi).bind(inboxes).fetch_all(connection).await
+    sqlx::query_scalar(KEYS_IN_RANGE)
+        .bind(lo)
+        .bind(hi)
+        .bind(inboxes)
+        .fetch_all(connection)
+        .await
 }
 
 /// Those of these conversations that exist and are the tenant's, ascending.
@@ -31,7 +36,11 @@ pub(super) async fn conversations(
     inboxes: &[i32],
     ids: &[i64],
 ) -> Result<Vec<SourceConversation>, sqlx::Error> {
-    sqlx::query_as(CONVERSATIONS).bind(ids).bind(inboxes).fetch_all(connection).await
+    sqlx::query_as(CONVERSATIONS)
+        .bind(ids)
+        .bind(inboxes)
+        .fetch_all(connection)
+        .await
 }
 
 /// Their messages, ascending by conversation, each conversation's by `(created_at, id)`.
@@ -39,7 +48,12 @@ pub(super) fn messages<'a>(
     connection: &'a mut PgConnection,
     ids: &'a [i64],
 ) -> BoxStream<'a, Result<MessageRow, sqlx::Error>> {
-    Box::pin(sqlx::query(MESSAGES).bind(ids).fetch(connection).map_ok(MessageRow))
+    Box::pin(
+        sqlx::query(MESSAGES)
+            .bind(ids)
+            .fetch(connection)
+            .map_ok(MessageRow),
+    )
 }
 
 /// Phone numbers of contacts; a contact that does not exist has none.
@@ -47,7 +61,10 @@ pub(super) async fn phones(
     connection: &mut PgConnection,
     contacts: &[i64],
 ) -> Result<HashMap<i64, Option<String>>, sqlx::Error> {
-    let found: Vec<(i64, Option<String>)> = sqlx::query_as(PHONES).bind(contacts).fetch_all(connection).await?;
+    let found: Vec<(i64, Option<String>)> = sqlx::query_as(PHONES)
+        .bind(contacts)
+        .fetch_all(connection)
+        .await?;
     let mut phones: HashMap<i64, Option<String>> = contacts.iter().map(|contact| (*contact, None)).collect();
     phones.extend(found);
     Ok(phones)
