@@ -1,0 +1,298 @@
+-- What every content column of `conversations_analytics` has to hold, computed from a Chatwoot database by one query.
+-- It is the second opinion on the transform, so it follows the column specification alone and shares nothing with the code.
+--
+--   $1 int[]  inbox ids        $2 int  tenant id        $3 text  the tenant's time zone (IANA name)
+--
+-- One row a conversation of these inboxes, by id; columns in the target's order, bookkeeping left out. No semicolon at the
+-- end, so the text can stand in a PREPARE or a sub-select. The session's TimeZone and DateStyle do not matter. Messages are
+-- read by conversation, so a large source wants its indexes and an ANALYZE, and `jit = off`.
+--
+-- Needs PostgreSQL 14: from there on extract() is numeric and therefore exact to the microsecond. Differences are taken of
+-- epochs, because `timestamp - timestamp` fails on infinity and overflows between the ends of the range. A difference that
+-- is not finite, or does not fit its column, is NULL.
+
+SELECT
+    -- Identity and place. The conversation's own inbox_id is that of the inbox, and still there when the inbox is gone.
+    $2::int AS tenant_id,
+    c.id::bigint AS conversation_id,
+    c.display_id,
+    c.uuid AS conversation_uuid,
+    c.account_id,
+    nullif(left(account.name, 255), '') AS account_name,
+    c.inbox_id,
+    nullif(left(inbox.name, 255), '') AS inbox_name,
+    nullif(left(inbox.channel_type, 50), '') AS inbox_channel_type,
+    left(inbox.timezone, 50) AS inbox_timezone,
+    c.campaign_id,
+    label.labels,
+    c.custom_attributes AS conversation_custom_attributes,
+
+    -- Status, priority, assignment
+    c.status,
+    CASE c.status
+        WHEN 0 THEN 'Aberta'
+        WHEN 1 THEN 'Resolvida'
+        WHEN 2 THEN 'Pendente'
+        WHEN 3 THEN 'Adiada'
+        ELSE 'Desconhecido'
+    END AS status_label_pt,
+    c.status = 1 AS is_resolved,
+    c.status IN (0, 2) AS is_open,
+    c.status = 2 AS is_pending,
+    c.status = 3 AS is_snoozed,
+    c.priority,
+    CASE c.priority
+        WHEN 0 THEN 'Low'
+        WHEN 1 THEN 'Medium'
+        WHEN 2 THEN 'High'
+        WHEN 3 THEN 'Urgent'
+        ELSE 'None'
+    END AS priority_label,
+    -- The column cannot be NULL, so the one number that has no successor stays where it is.
+    CASE WHEN c.priority = 2147483647 THEN c.priority ELSE coalesce(c.priority + 1, 0) END AS priority_score,
+    c.priority IS NOT NULL AS has_priority,
+    coalesce(c.priority >= 2, false) AS is_high_priority,
+    c.snoozed_until AT TIME ZONE 'UTC' AS snoozed_until,
+    c.assignee_id,
+    nullif(left(assignee.name, 255), '') AS assignee_name,
+    nullif(left(assignee.email, 255), '') AS assignee_email,
+    c.team_id,
+    nullif(left(team.name, 255), '') AS team_name,
+    c.assignee_id IS NOT NULL AS is_assigned,
+    c.team_id IS NOT NULL AS has_team,
+    c.contact_id IS NOT NULL AS has_contact,
+    c.campaign_id IS NOT NULL AS is_from_campaign,
+
+    -- Contact. An empty phone number is not NULL, so the client's does not take its place.
+    c.contact_id,
+    nullif(left(contact.name, 255), '') AS contact_name,
+    nullif(left(contact.email, 255), '') AS contact_email,
+    nullif(left(contact.identifier, 255), '') AS contact_identifier,
+    client_message.sender_id AS client_sender_id,
+    left(client.phone_number, 50) AS client_phone,
+    nullif(left(coalesce(contact.phone_number, client.phone_number), 50), '') AS contact_phone,
+
+    -- Times
+    c.created_at AT TIME ZONE 'UTC' AS conversation_created_at,
+    c.updated_at AT TIME ZONE 'UTC' AS conversation_updated_at,
+    c.last_activity_at AT TIME ZONE 'UTC' AS last_activity_at,
+    c.first_reply_created_at AT TIME ZONE 'UTC' AS first_reply_created_at,
+    c.waiting_since AT TIME ZONE 'UTC' AS waiting_since,
+    c.contact_last_seen_at AT TIME ZONE 'UTC' AS contact_last_seen_at,
+    c.agent_last_seen_at AT TIME ZONE 'UTC' AS agent_last_seen_at,
+    CASE
+        WHEN round(took.response) BETWEEN -2147483648 AND 2147483647 THEN round(took.response)::int
+    END AS first_response_time_seconds,
+    (
+        CASE WHEN abs(round(took.response / 60, 1)) <= 99999999999.9 THEN round(took.response / 60, 1) END
+    )::numeric(12, 1) AS first_response_time_minutes,
+    CASE
+        WHEN round(took.resolution) BETWEEN -2147483648 AND 2147483647 THEN round(took.resolution)::int
+    END AS resolution_time_seconds,
+    took.response < 300 AS is_fast_response,
+    took.response > 1800 AS is_slow_response,
+    took.resolution < 7200 AS is_fast_resolution,
+    c.waiting_since IS NOT NULL AS is_waiting,
+    c.contact_last_seen_at IS NOT NULL AS contact_has_seen,
+    c.agent_last_seen_at IS NOT NULL AS agent_has_seen,
+
+    -- Messages
+    said.message_compiled,
+    said.all_count AS t_messages,
+    said.public_count AS total_messages_public,
+    said.private_count AS total_messages_private,
+    said.public_user_count AS user_messages_count,
+    said.public_contact_count AS contact_messages_count,
+    said.public_count - said.public_user_count - said.public_contact_count AS system_messages_count,
+    said.private_count AS private_notes_count,
+    said.first_at AT TIME ZONE 'UTC' AS mc_first_message_at,
+    said.last_at AT TIME ZONE 'UTC' AS mc_last_message_at,
+    first_public.content AS first_message_text,
+    last_public.content AS last_message_text,
+    left(first_public.sender_type, 50) AS first_message_sender_type,
+    left(last_public.sender_type, 50) AS last_message_sender_type,
+    CASE
+        WHEN round(took.conversation) BETWEEN -2147483648 AND 2147483647 THEN round(took.conversation)::int
+    END AS conversation_duration_seconds,
+    (
+        CASE WHEN said.public_count >= 2 THEN round(took.conversation / (said.public_count - 1), 1) END
+    )::numeric(14, 1) AS avg_time_between_messages_seconds,
+    round(said.average_length)::int AS avg_message_length,
+    said.greatest_length AS max_message_length,
+    said.has_user AS has_user_messages,
+    said.has_contact AS has_contact_messages,
+    said.private_count > 0 AS has_private_notes,
+    said.has_contact AS has_contact_reply,
+    said.public_count <= 5 AS is_short_conversation,
+    said.public_count > 20 AS is_long_conversation,
+    coalesce(round(said.public_user_count::numeric / nullif(said.all_count, 0), 2), 0)::numeric(5, 2)
+        AS user_message_ratio,
+    coalesce(round(said.public_contact_count::numeric / nullif(said.all_count, 0), 2), 0)::numeric(5, 2)
+        AS contact_message_ratio,
+    said.public_user_count > 0 AS has_human_intervention,
+    c.status = 1 AND said.public_user_count = 0 AS is_bot_resolved,
+
+    -- Satisfaction
+    csat.id AS csat_response_id,
+    csat.rating AS csat_rating,
+    csat.feedback_message AS csat_feedback,
+    csat.created_at AT TIME ZONE 'UTC' AS csat_created_at,
+    CASE
+        WHEN csat.rating = 5 THEN 'Promotor'
+        WHEN csat.rating = 4 THEN 'Neutro'
+        WHEN csat.rating BETWEEN 1 AND 3 THEN 'Detrator'
+    END AS csat_nps_category,
+    CASE
+        WHEN csat.rating >= 4 THEN 'Positivo'
+        WHEN csat.rating = 3 THEN 'Neutro'
+        WHEN csat.rating <= 2 THEN 'Negativo'
+    END AS csat_sentiment_category,
+    csat.id IS NOT NULL AS has_csat,
+    coalesce(csat.feedback_message <> '', false) AS has_written_feedback,
+    coalesce(char_length(csat.feedback_message) > 50, false) AS has_detailed_feedback,
+
+    -- Calendar
+    here.created_at::date AS conversation_date,
+    extract(year FROM here.created_at)::int AS conversation_year,
+    extract(month FROM here.created_at)::int AS conversation_month,
+    extract(day FROM here.created_at)::int AS conversation_day,
+    extract(hour FROM here.created_at)::int AS conversation_hour,
+    extract(minute FROM here.created_at)::int AS conversation_minute,
+    extract(quarter FROM here.created_at)::int AS conversation_quarter,
+    extract(dow FROM here.created_at)::int AS conversation_day_of_week,
+    extract(week FROM here.created_at)::int AS conversation_week_of_year,
+    (ARRAY['Domingo', 'Segunda', 'Terça', 'Quarta', 'Quinta', 'Sexta', 'Sábado'])
+        [extract(dow FROM here.created_at)::int + 1] AS conversation_day_name,
+    (ARRAY['Janeiro', 'Fevereiro', 'Março', 'Abril', 'Maio', 'Junho',
+           'Julho', 'Agosto', 'Setembro', 'Outubro', 'Novembro', 'Dezembro'])
+        [extract(month FROM here.created_at)::int] AS conversation_month_name,
+    CASE
+        WHEN extract(hour FROM here.created_at) < 6 THEN 'Madrugada'
+        WHEN extract(hour FROM here.created_at) < 12 THEN 'Manhã'
+        WHEN extract(hour FROM here.created_at) < 18 THEN 'Tarde'
+        WHEN extract(hour FROM here.created_at) < 24 THEN 'Noite'
+    END AS conversation_period,
+    extract(isodow FROM here.created_at) <= 5 AS is_weekday,
+    extract(isodow FROM here.created_at) >= 6 AS is_weekend,
+    extract(isodow FROM here.created_at) <= 5 AND extract(hour FROM here.created_at) BETWEEN 9 AND 17
+        AS is_business_hours,
+    extract(hour FROM here.created_at) >= 20 OR extract(hour FROM here.created_at) < 6 AS is_night_time,
+    to_char(here.created_at, 'YYYY-MM-DD') AS conversation_date_formatted,
+    to_char(here.created_at, 'YYYY-MM-DD HH24:MI') AS conversation_datetime_formatted,
+    to_char(here.created_at, 'YYYY-MM') AS conversation_year_month,
+    to_char(here.created_at, 'IYYY-IW') AS conversation_year_week
+
+FROM conversations AS c
+LEFT JOIN accounts AS account ON account.id = c.account_id
+LEFT JOIN inboxes AS inbox ON inbox.id = c.inbox_id
+LEFT JOIN users AS assignee ON assignee.id = c.assignee_id
+LEFT JOIN teams AS team ON team.id = c.team_id
+LEFT JOIN contacts AS contact ON contact.id = c.contact_id
+
+LEFT JOIN LATERAL (
+    SELECT m.sender_id
+    FROM messages AS m
+    WHERE m.conversation_id = c.id AND m.sender_type = 'Contact'
+    ORDER BY m.created_at, m.id
+    LIMIT 1
+) AS client_message ON true
+LEFT JOIN contacts AS client ON client.id = client_message.sender_id
+
+LEFT JOIN LATERAL (
+    SELECT m.content, m.sender_type, m.created_at
+    FROM messages AS m
+    WHERE m.conversation_id = c.id AND NOT m.private
+    ORDER BY m.created_at, m.id
+    LIMIT 1
+) AS first_public ON true
+LEFT JOIN LATERAL (
+    SELECT m.content, m.sender_type, m.created_at
+    FROM messages AS m
+    WHERE m.conversation_id = c.id AND NOT m.private
+    ORDER BY m.created_at DESC, m.id DESC
+    LIMIT 1
+) AS last_public ON true
+
+CROSS JOIN LATERAL (
+    SELECT
+        -- Over no rows this is NULL and not an empty array, as it is to be.
+        jsonb_agg(
+            jsonb_build_object(
+                'message_id', m.id,
+                'text', m.content,
+                'sender', m.sender_type,
+                'sender_id', m.sender_id,
+                'sent_at', m.created_at,
+                'message_type', m.message_type,
+                'content_type', m.content_type,
+                'status', m.status,
+                'private', m.private,
+                'sentiment', m.sentiment,
+                'source_id', m.source_id
+            )
+            ORDER BY m.created_at, m.id
+        ) AS message_compiled,
+        count(*)::int AS all_count,
+        (count(*) FILTER (WHERE NOT m.private))::int AS public_count,
+        (count(*) FILTER (WHERE m.private))::int AS private_count,
+        (count(*) FILTER (WHERE NOT m.private AND m.sender_type = 'User'))::int AS public_user_count,
+        (count(*) FILTER (WHERE NOT m.private AND m.sender_type = 'Contact'))::int AS public_contact_count,
+        min(m.created_at) AS first_at,
+        max(m.created_at) AS last_at,
+        avg(char_length(m.content)) FILTER (WHERE NOT m.private) AS average_length,
+        max(char_length(m.content)) FILTER (WHERE NOT m.private) AS greatest_length,
+        coalesce(bool_or(m.sender_type = 'User'), false) AS has_user,
+        coalesce(bool_or(m.sender_type = 'Contact'), false) AS has_contact
+    FROM messages AS m
+    WHERE m.conversation_id = c.id
+) AS said
+
+LEFT JOIN LATERAL (
+    SELECT r.id, r.rating, r.feedback_message, r.created_at
+    FROM csat_survey_responses AS r
+    WHERE r.conversation_id = c.id
+    ORDER BY r.created_at DESC, r.id DESC
+    LIMIT 1
+) AS csat ON true
+
+CROSS JOIN LATERAL (
+    -- White space at either end is what Unicode calls White_Space, not the plain blank alone.
+    SELECT coalesce(array_agg(name ORDER BY place) FILTER (WHERE name <> ''), '{}') AS labels
+    FROM unnest(string_to_array(c.cached_label_list, ',')) WITH ORDINALITY AS piece (raw, place)
+    CROSS JOIN LATERAL btrim(
+        raw,
+        U&'\0009\000A\000B\000C\000D\0020\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A'
+        '\2028\2029\202F\205F\3000'
+    ) AS name
+) AS label
+
+CROSS JOIN LATERAL (
+    -- Exact seconds. The twenty places keep a quotient of them from being rounded twice: a division has no fewer
+    -- places than what it divides.
+    SELECT
+        CASE
+            WHEN isfinite(c.first_reply_created_at) AND isfinite(c.created_at)
+            THEN (extract(epoch FROM c.first_reply_created_at) - extract(epoch FROM c.created_at))::numeric(40, 20)
+        END AS response,
+        CASE
+            WHEN c.status = 1 AND isfinite(c.updated_at) AND isfinite(c.created_at)
+            THEN extract(epoch FROM c.updated_at) - extract(epoch FROM c.created_at)
+        END AS resolution,
+        CASE
+            WHEN isfinite(last_public.created_at) AND isfinite(first_public.created_at)
+            THEN (extract(epoch FROM last_public.created_at) - extract(epoch FROM first_public.created_at))
+                ::numeric(40, 20)
+        END AS conversation
+) AS took
+
+CROSS JOIN LATERAL (
+    -- Within a day of either end of what PostgreSQL can hold there may be no local time to speak of.
+    SELECT
+        CASE
+            WHEN c.created_at BETWEEN timestamp '4714-11-25 00:00 BC' AND timestamp '294276-12-30 23:59:59.999999'
+            THEN c.created_at AT TIME ZONE 'UTC' AT TIME ZONE $3::text
+        END AS created_at
+) AS here
+
+WHERE c.inbox_id = ANY ($1::int[])
+ORDER BY c.id
