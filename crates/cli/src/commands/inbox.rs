@@ -8,7 +8,7 @@ use tidemark_shared::report::report;
 use tidemark_shared::tenant::Tenant;
 
 use crate::app::App;
-use crate::exit::{Exit, SetupError, UsageError};
+use crate::exit::{Exit, SetupError};
 use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
@@ -60,28 +60,23 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
     let db = app.database().await?;
     let tenant = app.tenant(&db, tenant).await?;
     let known = names(app, &tenant, &ids).await;
-    let inboxes: Vec<Inbox> = match known {
-        Some(known) => {
-            let missing: Vec<String> = ids
-                .iter()
-                .filter(|id| !known.iter().any(|inbox| inbox.id == **id))
-                .map(ToString::to_string)
-                .collect();
-            if !missing.is_empty() {
-                let text = format!("source `{}` has no inbox {}", tenant.source, missing.join(", "));
-                return Err(UsageError(text).into());
-            }
-            known
-        }
-        None => ids
-            .iter()
-            .map(|id| Inbox {
+    let name_of = |id: i32| known.iter().flatten().find(|inbox| inbox.id == id);
+    let inboxes: Vec<Inbox> = ids
+        .iter()
+        .map(|id| {
+            name_of(*id).cloned().unwrap_or(Inbox {
                 id: *id,
                 name: None,
                 channel_type: None,
             })
-            .collect(),
-    };
+        })
+        .collect();
+    if known.is_some() {
+        // its conversations may outlive an inbox, so this is no error
+        for id in ids.iter().filter(|id| name_of(**id).is_none()) {
+            output::note(format!("source `{}` has no inbox {id} just now", tenant.source));
+        }
+    }
     for (inbox, owner) in db::inbox::owners(&db, &tenant.source, &ids).await? {
         if owner != tenant.id {
             output::note(format!(

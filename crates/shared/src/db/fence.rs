@@ -15,7 +15,7 @@ statements! {
     // the newest below the horizon is all that a plan needs
     QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
                   WHERE source = $1 AND epoch = $2 AND hi < $3 ORDER BY sampled_at DESC LIMIT 1";
-    PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2 - interval '2 days'";
+    PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2::timestamptz - interval '2 days'";
 }
 
 /// What the ledger knows of a source.
