@@ -129,13 +129,15 @@ CREATE TABLE conversations_analytics (
     source_extracted_at               timestamptz NOT NULL,
     row_hash                          bytea NOT NULL,
     source_deleted_at                 timestamptz,
+    -- digest of the conversation's own row at the source, computed there: planning compares sums of it
+    source_digest                     bigint NOT NULL,
     -- the version of the source that was read; with source_extracted_at it tells the older of two reads
     source_epoch                      integer NOT NULL,
     source_xmax                       bigint NOT NULL,
     source_in_progress                integer NOT NULL,
-    -- source_deleted_at rides along so that counting live rows never touches the wide table
+    -- what planning compares rides along, so that it never touches the wide table
     CONSTRAINT conversations_analytics_pkey
-        PRIMARY KEY (tenant_id, conversation_id) INCLUDE (source_deleted_at),
+        PRIMARY KEY (tenant_id, conversation_id) INCLUDE (source_deleted_at, source_digest),
     CONSTRAINT conversations_analytics_row_hash_length CHECK (octet_length(row_hash) = 16)
 );
 

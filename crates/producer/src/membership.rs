@@ -1,5 +1,5 @@
-//! Which conversations only one side has. Nothing on a conversation tells that it was deleted, or moved into or out of
-//! the tenant's inboxes: so every plan compares counts and digests of the ids, and the ids where those differ.
+//! Which conversations are not the same on both sides, whatever their timestamps say: every plan compares counts and
+//! sums of digests by bucket, and the conversations of the buckets that differ. See `shared/source/digest.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,22 +23,35 @@ pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> V
         .collect()
 }
 
-/// Conversations that one side has and the other has not.
+/// Conversations that are not the same on both sides.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
     /// Only in the source: to be fetched.
     pub missing: Vec<i64>,
     /// Only in the target: to be marked deleted.
     pub gone: Vec<i64>,
+    /// On both sides, but the source's row is not the one that was read: to be fetched again.
+    pub changed: Vec<i64>,
 }
 
-pub(crate) fn difference(source: &[i64], target: &[i64]) -> Difference {
-    let (source, target): (BTreeSet<i64>, BTreeSet<i64>) =
-        (source.iter().copied().collect(), target.iter().copied().collect());
-    Difference {
-        missing: source.difference(&target).copied().collect(),
-        gone: target.difference(&source).copied().collect(),
+/// Compares ids and digests, both sides ascending by id.
+pub(crate) fn difference(source: &[(i64, i64)], target: &[(i64, i64)]) -> Difference {
+    let source: BTreeMap<i64, i64> = source.iter().copied().collect();
+    let target: BTreeMap<i64, i64> = target.iter().copied().collect();
+    let mut found = Difference::default();
+    for (id, digest) in &source {
+        match target.get(id) {
+            None => found.missing.push(*id),
+            Some(known) if known != digest => found.changed.push(*id),
+            Some(_) => {}
+        }
     }
+    found.gone = target
+        .keys()
+        .filter(|id| !source.contains_key(id))
+        .copied()
+        .collect();
+    found
 }
 
 /// Whether so many rows gone at once look like a mistake at the source rather than like deletions.
@@ -79,13 +92,17 @@ mod tests {
     }
 
     #[test]
-    fn ids_on_one_side_are_missing_or_gone() {
-        let found = difference(&[1, 2, 5], &[2, 3, 5, 9]);
+    fn a_conversation_is_missing_gone_or_changed() {
+        let found = difference(
+            &[(1, 10), (2, 20), (5, 50)],
+            &[(2, 20), (3, 30), (5, 51), (9, 90)],
+        );
         assert_eq!(
             found,
             Difference {
                 missing: vec![1],
-                gone: vec![3, 9]
+                gone: vec![3, 9],
+                changed: vec![5]
             }
         );
     }

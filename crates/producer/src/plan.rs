@@ -110,8 +110,9 @@ impl Planner {
         let membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
             Difference::default()
         } else {
-            let there = signals.ids_in_buckets(&differing).await?;
-            let here = db::target::ids_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH).await?;
+            let there = signals.digests_in_buckets(&differing).await?;
+            let here =
+                db::target::digests_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH).await?;
             difference(&there, &here)
         };
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
@@ -147,6 +148,7 @@ impl Planner {
                 "membership",
                 membership.missing.into_iter().chain(membership.gone),
             );
+            hits.add("digest", membership.changed);
             hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
             let ids: Vec<i64> = hits.ids.into_iter().collect();
             let size = usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive");

@@ -1,19 +1,35 @@
 //! What names a changed conversation: small queries on the source, each with its own count of hits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
+use tidemark_shared::source::digest::CONVERSATION_DIGEST;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 
-/// Ids a bucket, when membership is compared.
-pub(crate) const BUCKET_WIDTH: i64 = 8_192;
+/// Ids a bucket, when digests are compared.
+pub(crate) const BUCKET_WIDTH: i64 = 2_048;
 
-const CONVERSATIONS: &str = include_str!("signals/conversations.sql");
-// the index on created_at bounds both; an edit of an older message is found by verification
+static CONVERSATIONS: LazyLock<String> =
+    LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", CONVERSATION_DIGEST));
+static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
+         JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
+         ORDER BY c.id"
+    )
+});
 const MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
+     WHERE inbox_id = ANY($1) AND (created_at >= $2 OR updated_at >= $2)";
+// the index on created_at bounds both; an edit of an older message is found by verification
+const RECENT_MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
      WHERE inbox_id = ANY($1) AND created_at >= $3 AND (created_at >= $2 OR updated_at >= $2)";
+// an index that begins with updated_at, or a table of at most so many bytes
+const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
+     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+     WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const CSAT: &str = "SELECT DISTINCT r.conversation_id FROM csat_survey_responses r \
      JOIN conversations c ON c.id = r.conversation_id \
      WHERE c.inbox_id = ANY($1) AND (r.created_at >= $2 OR r.updated_at >= $2)";
@@ -24,8 +40,8 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
          FROM conversations WHERE inbox_id = ANY($1)) c \
      GROUP BY part ORDER BY part";
-const IDS_IN_BUCKETS: &str = "SELECT id::bigint FROM conversations \
-     WHERE inbox_id = ANY($1) AND id / $3 = ANY($2) ORDER BY id";
+/// A table of messages up to this size is looked through in a fraction of a second.
+const CHEAP_BYTES: i64 = 256 << 20;
 
 /// The tenant's conversations in one stretch of ids, as the source has them.
 #[derive(Debug, Clone, FromRow)]
@@ -68,7 +84,7 @@ impl Signals<'_> {
         &mut self,
         since: Option<NaiveDateTime>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        sqlx::query_as(CONVERSATIONS)
+        sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
             .bind(self.inboxes)
             .bind(since)
             .bind(BUCKET_WIDTH)
@@ -77,19 +93,28 @@ impl Signals<'_> {
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
-    /// Conversations with messages created since, or edited since and created at most `window` before.
+    /// Conversations with messages created or edited since. Where the source has no index to find edits by and too many
+    /// messages to look through, an edit is found when its message was created at most `window` before.
     pub(crate) async fn messages(
         &mut self,
         since: NaiveDateTime,
         window: Duration,
     ) -> Result<Vec<i64>, SourceError> {
-        sqlx::query_scalar(MESSAGES)
-            .bind(self.inboxes)
-            .bind(since)
-            .bind(since - window)
-            .fetch_all(self.tx.connection())
+        let error = self.source.query_error("look for new and edited messages");
+        let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
+            .bind(CHEAP_BYTES)
+            .fetch_one(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look for new and edited messages"))
+            .map_err(self.source.query_error("look at the size of its messages"))?;
+        let query = if cheap {
+            sqlx::query_scalar(MESSAGES).bind(self.inboxes).bind(since)
+        } else {
+            sqlx::query_scalar(RECENT_MESSAGES)
+                .bind(self.inboxes)
+                .bind(since)
+                .bind(since - window)
+        };
+        query.fetch_all(self.tx.connection()).await.map_err(error)
     }
 
     /// Conversations with satisfaction answers given or changed since.
@@ -131,9 +156,12 @@ impl Signals<'_> {
             .map_err(self.source.query_error("cut the conversations into ranges"))
     }
 
-    /// The tenant's conversations in these buckets, ascending.
-    pub(crate) async fn ids_in_buckets(&mut self, buckets: &[i64]) -> Result<Vec<i64>, SourceError> {
-        sqlx::query_scalar(IDS_IN_BUCKETS)
+    /// The tenant's conversations in these buckets with their digests, ascending.
+    pub(crate) async fn digests_in_buckets(
+        &mut self,
+        buckets: &[i64],
+    ) -> Result<Vec<(i64, i64)>, SourceError> {
+        sqlx::query_as(AssertSqlSafe(DIGESTS_IN_BUCKETS.as_str()))
             .bind(self.inboxes)
             .bind(buckets)
             .bind(BUCKET_WIDTH)

@@ -12,7 +12,7 @@ use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tokio::sync::mpsc;
 
-use self::record::SourceConversation;
+use self::tables::Conversation;
 use crate::load::encode::CopyEncoder;
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, transform};
@@ -110,7 +110,7 @@ impl<'a> Extractor<'a> {
             .map_err(self.source.query_error("read conversations"))?;
         self.extracted
             .found
-            .extend(conversations.iter().map(|conversation| conversation.id));
+            .extend(conversations.iter().map(|conversation| conversation.record.id));
         let again = self.merge(conversations).await?;
         if again.is_empty() {
             return Ok(());
@@ -132,10 +132,13 @@ impl<'a> Extractor<'a> {
     /// with that client.
     async fn merge(
         &mut self,
-        conversations: Vec<SourceConversation>,
-    ) -> Result<Vec<(SourceConversation, i64)>, ExtractError> {
+        conversations: Vec<Conversation>,
+    ) -> Result<Vec<(Conversation, i64)>, ExtractError> {
         let source = self.source;
-        let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.id).collect();
+        let ids: Vec<i64> = conversations
+            .iter()
+            .map(|conversation| conversation.record.id)
+            .collect();
         let mut again = Vec::new();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
@@ -155,7 +158,7 @@ impl<'a> Extractor<'a> {
             };
             // conversations before the message's are complete; without a message all that are left are
             while let Some(conversation) = current.take() {
-                if Some(conversation.id) == belongs_to {
+                if Some(conversation.record.id) == belongs_to {
                     current = Some(conversation);
                     break;
                 }
@@ -195,13 +198,17 @@ impl<'a> Extractor<'a> {
 /// Transforms and encodes one complete conversation; returns its client when that one's phone is not yet known, and
 /// then does nothing.
 fn finish(
-    conversation: &SourceConversation,
+    conversation: &Conversation,
     fold: MessageFold,
     tenant: &TenantContext,
     phones: &HashMap<i64, Option<String>>,
     buffer: &mut CopyEncoder,
     rejects: &mut Vec<Reject>,
 ) -> Option<i64> {
+    let Conversation {
+        record: conversation,
+        digest,
+    } = conversation;
     let phone = match fold.client_sender_id() {
         None => None,
         Some(client) if conversation.contact_id == Some(client) => conversation.contact_phone.as_deref(),
@@ -212,7 +219,7 @@ fn finish(
     };
     match transform(tenant, conversation, fold, phone) {
         Ok(row) => {
-            buffer.push(&row);
+            buffer.push(&row, *digest);
         }
         Err(error) => rejects.push(Reject {
             conversation_id: conversation.id,

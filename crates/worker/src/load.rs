@@ -38,7 +38,7 @@ static MERGE: LazyLock<String> = LazyLock::new(|| {
 /// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
-     WHERE t.row_hash <> s.row_hash OR t.source_deleted_at IS NOT NULL";
+     WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
 const TOMBSTONE_KEYS: &str = "UPDATE conversations_analytics t \
      SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
          source_epoch = $5, source_xmax = $6, source_in_progress = $7 \

@@ -1,17 +1,18 @@
--- One pass over the tenant's conversations, in buckets of $3 ids: which changed since $2, and how many there are with a
--- digest of their ids. greatest() skips what is NULL. The digest is the one of shared/db/target.rs.
+-- One pass over the tenant's conversations, in buckets of $3 ids: which changed since $2, and how many there are with the
+-- sum of their digests. greatest() skips what is NULL. {digest} comes from shared/source/digest.rs.
 -- $1 inboxes, $2 since (UTC), $3 width of a bucket
 SELECT id / $3 AS bucket,
        count(*) AS count,
-       sum(((id % 2147483647) * 2654435761) % 4294967291)::text AS digest,
+       sum(digest)::text AS digest,
        max(id) AS last,
        coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= $2), '{}') AS changed
 FROM (
-    SELECT id::bigint AS id,
-           greatest(updated_at, last_activity_at, waiting_since, first_reply_created_at, contact_last_seen_at,
-                    agent_last_seen_at, assignee_last_seen_at) AS changed_at
-    FROM conversations
-    WHERE inbox_id = ANY($1)
-) c
+    SELECT c.id::bigint AS id,
+           {digest} AS digest,
+           greatest(c.updated_at, c.last_activity_at, c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at,
+                    c.agent_last_seen_at, c.assignee_last_seen_at) AS changed_at
+    FROM conversations c
+    WHERE c.inbox_id = ANY($1)
+) read
 GROUP BY 1
 ORDER BY 1

@@ -8,16 +8,14 @@ use crate::ids::TenantId;
 
 statements! {
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
-    // the digest is the one of producer/signals/conversations.sql
-    BUCKETS = "SELECT conversation_id / $2 AS bucket, count(*) AS count, \
-                      sum(((conversation_id % 2147483647) * 2654435761) % 4294967291)::text AS digest, \
+    BUCKETS = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
                       max(conversation_id) AS last \
                FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
                GROUP BY 1 ORDER BY 1";
-    IDS_IN_BUCKETS = "SELECT conversation_id FROM unnest($2::bigint[]) AS b (bucket) \
-                      JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
-                       AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                      ORDER BY conversation_id";
+    DIGESTS_IN_BUCKETS = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
+                          JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
+                           AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
+                          ORDER BY a.conversation_id";
     CLIENTS_OF = "SELECT conversation_id FROM conversations_analytics \
                   WHERE tenant_id = $1 AND client_sender_id = ANY($2) \
                     AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
@@ -32,7 +30,7 @@ pub struct Bucket {
     /// Id divided by the width.
     pub bucket: i64,
     pub count: i64,
-    /// Sum of mixed ids: order does not matter, a swapped id does.
+    /// Sum of the rows' digests.
     pub digest: String,
     pub last: i64,
 }
@@ -64,17 +62,17 @@ pub async fn buckets(tx: &mut PgTransaction<'_>, tenant: TenantId, width: i64) -
         .attempt("count the tenant's rows")
 }
 
-/// Live conversations in these buckets, ascending.
+/// Live conversations in these buckets with their digests, ascending.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn ids_in_buckets(
+pub async fn digests_in_buckets(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     buckets: &[i64],
     width: i64,
-) -> DbResult<Vec<i64>> {
-    sqlx::query_scalar(IDS_IN_BUCKETS)
+) -> DbResult<Vec<(i64, i64)>> {
+    sqlx::query_as(DIGESTS_IN_BUCKETS)
         .bind(tenant)
         .bind(buckets)
         .bind(width)

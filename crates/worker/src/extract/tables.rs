@@ -1,17 +1,20 @@
 //! Reading Chatwoot's own tables, by key.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
+use tidemark_shared::source::digest::CONVERSATION_DIGEST;
 
 use super::record::{SourceConversation, SourceCsat, SourceMessage};
 
 const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
-const CONVERSATIONS: &str = include_str!("conversations.sql");
+static CONVERSATIONS: LazyLock<String> =
+    LazyLock::new(|| include_str!("conversations.sql").replace("{digest}", CONVERSATION_DIGEST));
 const MESSAGES: &str = include_str!("messages.sql");
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
@@ -35,8 +38,8 @@ pub(super) async fn conversations(
     connection: &mut PgConnection,
     inboxes: &[i32],
     ids: &[i64],
-) -> Result<Vec<SourceConversation>, sqlx::Error> {
-    sqlx::query_as(CONVERSATIONS)
+) -> Result<Vec<Conversation>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
         .bind(ids)
         .bind(inboxes)
         .fetch_all(connection)
@@ -68,6 +71,21 @@ pub(super) async fn phones(
     let mut phones: HashMap<i64, Option<String>> = contacts.iter().map(|contact| (*contact, None)).collect();
     phones.extend(found);
     Ok(phones)
+}
+
+/// A conversation, and the digest that the source has for its row.
+pub(super) struct Conversation {
+    pub record: SourceConversation,
+    pub digest: i64,
+}
+
+impl FromRow<'_, PgRow> for Conversation {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            record: SourceConversation::from_row(row)?,
+            digest: row.try_get(36)?,
+        })
+    }
 }
 
 /// A row of `messages.sql`, decoded where it lies.

@@ -195,30 +195,36 @@ target_row! {
 /// The primary key.
 pub const KEY: [&str; 2] = ["tenant_id", "conversation_id"];
 
-/// The hash over [`COLUMNS`], the last column in staging.
+/// The hash over [`COLUMNS`], after them in staging.
 pub const ROW_HASH: Column = Column {
     name: "row_hash",
     sql_type: "bytea",
 };
 
+/// The digest that the source had for the conversation's own row, after the hash in staging.
+pub const SOURCE_DIGEST: Column = Column {
+    name: "source_digest",
+    sql_type: "bigint",
+};
+
 /// Every column of staging, in order.
 fn staging() -> impl Iterator<Item = Column> {
-    COLUMNS.iter().copied().chain([ROW_HASH])
+    COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST])
 }
 
-/// `tenant_id integer, …, row_hash bytea`: the body of staging's CREATE TABLE.
+/// `tenant_id integer, …, source_digest bigint`: the body of staging's CREATE TABLE.
 #[must_use]
 pub fn staging_definition() -> String {
     joined(staging().map(|column| format!("{} {}", column.name, column.sql_type)))
 }
 
-/// `tenant_id, …, row_hash`: what COPY fills, and what the INSERT takes from staging.
+/// `tenant_id, …, source_digest`: what COPY fills, and what the INSERT takes from staging.
 #[must_use]
 pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, row_hash = EXCLUDED.row_hash`: the upsert's SET list, without the key.
+/// `display_id = EXCLUDED.display_id, …, source_digest = EXCLUDED.source_digest`: the upsert's SET list, without the key.
 #[must_use]
 pub fn update_list() -> String {
     joined(

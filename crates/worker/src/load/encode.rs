@@ -40,13 +40,15 @@ impl CopyEncoder {
     }
 
     /// Appends a row with its hash.
-    pub fn push(&mut self, row: &TargetRow<'_>) -> RowHash {
-        let field_count = i16::try_from(COLUMNS.len() + 1).expect("PostgreSQL has at most 1600 columns");
+    pub fn push(&mut self, row: &TargetRow<'_>, source_digest: i64) -> RowHash {
+        // hash and digest follow the content
+        let field_count = i16::try_from(COLUMNS.len() + 2).expect("PostgreSQL has at most 1600 columns");
         field_count.write(&mut self.tuples);
         let content = self.tuples.len();
         row.write(&mut self.tuples);
         let hash = RowHash(xxh3_128(&self.tuples[content..]).to_be_bytes());
         write_field(&hash, &mut self.tuples);
+        write_field(&source_digest, &mut self.tuples);
         self.ends.push(self.tuples.len());
         hash
     }

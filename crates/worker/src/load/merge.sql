@@ -12,7 +12,7 @@ WITH merged AS (
         etl_run_id = EXCLUDED.etl_run_id, etl_updated_at = now(), source_deleted_at = NULL,
         source_extracted_at = EXCLUDED.source_extracted_at, source_epoch = EXCLUDED.source_epoch,
         source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress
-    WHERE (t.row_hash <> EXCLUDED.row_hash OR t.source_deleted_at IS NOT NULL)
+    WHERE (t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest OR t.source_deleted_at IS NOT NULL)
       AND (EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
           >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
     RETURNING xmax = 0 AS is_new

@@ -21,7 +21,7 @@ fn sample<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
 fn encoded(sources: &[AnySource]) -> CopyEncoder {
     let mut encoder = CopyEncoder::new();
     for source in sources {
-        encoder.push(&source.transform().unwrap());
+        encoder.push(&source.transform().unwrap(), 7);
     }
     encoder
 }
@@ -284,10 +284,10 @@ async fn any_range_of_rows_is_a_copy_of_its_own() {
 #[test]
 fn a_hash_is_of_the_content() {
     for source in sample(&any_source(), 20) {
-        let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap());
+        let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), 7);
         let mut encoder = encoded(&sample(&any_source(), 3));
         let row = source.transform().unwrap();
-        assert_eq!(encoder.push(&row), hash(&source.clone()));
+        assert_eq!(encoder.push(&row, 7), hash(&source.clone()));
 
         let mut other = source.clone();
         other.conversation.waiting_since = match other.conversation.waiting_since {
@@ -304,7 +304,7 @@ fn null_and_empty_have_different_hashes() {
     empty.clone_from(&null);
     null.conversation.inbox_timezone = None;
     empty.conversation.inbox_timezone = Some(String::new());
-    let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap());
+    let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), 7);
     assert_ne!(hash(&null), hash(&empty));
 }
 
@@ -319,6 +319,6 @@ fn a_cleared_encoder_starts_again() {
     );
     encoder.clear();
     assert_eq!((encoder.row_count(), encoder.byte_count()), (0, 0));
-    encoder.push(&sources[0].transform().unwrap());
+    encoder.push(&sources[0].transform().unwrap(), 7);
     assert_eq!(encoder.copy(0..1).concat(), copy);
 }
