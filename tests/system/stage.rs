@@ -113,15 +113,17 @@ impl Stage {
         self.delete_queues().await
     }
 
+    async fn broker(&self) -> Result<lapin::Connection> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test acts on the broker beside the system"
+        )]
+        Ok(lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default()).await?)
+    }
+
     async fn delete_queues(&self) -> Result<()> {
-        let connection = lapin::Connection::connect_with_config(
-            self.amqp_url.as_str(),
-            lapin::ConnectionProperties::default(),
-            lapin::tcp::OwnedTLSConfig::default(),
-            lapin::runtime::default_runtime()?,
-        )
-        .await?;
-        let channel = connection.create_channel().await?;
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
         for queue in ["chunks.live", "chunks.bulk", "events", "dead"] {
             let queue = format!("{}.{queue}", self.name);
             channel
@@ -140,7 +142,22 @@ impl Stage {
                 )
                 .await?;
         }
-        Ok(connection.close(200, "done".into()).await?)
+        Ok(broker.close(200, "done".into()).await?)
+    }
+
+    /// Empties a queue; returns how many messages were in it.
+    pub async fn purge(&self, queue: &str) -> Result<u32> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let queue = format!("{}.{queue}", self.name);
+        let purged = channel
+            .queue_purge(
+                queue.as_str().into(),
+                lapin::options::QueuePurgeOptions::default(),
+            )
+            .await?;
+        broker.close(200, "done".into()).await?;
+        Ok(purged)
     }
 
     /// URL of one side's database.
@@ -234,7 +251,13 @@ impl Stage {
 
     /// Starts a process that runs until it is stopped.
     pub fn start(&self, args: &[&str]) -> Result<Process> {
+        self.start_with(args, &[])
+    }
+
+    /// The same with other settings.
+    pub fn start_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Process> {
         let mut command = self.command(args);
+        command.envs(settings.iter().copied());
         Ok(Process(command.stdout(Stdio::null()).spawn()?))
     }
 
