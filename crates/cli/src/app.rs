@@ -100,7 +100,7 @@ impl App {
         match queue.check().await {
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on")
+                tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on");
             }
             Ok(()) => {}
         }

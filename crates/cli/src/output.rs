@@ -1,9 +1,4 @@
 //! Data on stdout, the rest on stderr. The only place that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the output of the command line"
-)]
 
 use std::io::{IsTerminal, Write};
 
