@@ -79,10 +79,10 @@ impl App {
         self.telemetry.shutdown().await;
     }
 
-    /// The ledger and target, checked to be reachable and migrated.
-    pub async fn database(&self) -> anyhow::Result<PgPool> {
+    /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time.
+    pub async fn database(&self, concurrency: u16) -> anyhow::Result<PgPool> {
         // a chunk holds a connection for its load while its lease is renewed on another
-        let needed = 2 * u32::from(self.settings.worker.concurrency) + 6;
+        let needed = 2 * u32::from(concurrency) + 6;
         let connections = self.settings.database_max_connections.max(needed);
         Ok(pool(self.settings.database_url()?, self.role, connections).await?)
     }

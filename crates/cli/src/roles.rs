@@ -16,6 +16,7 @@ use tidemark_shared::broker::Queue;
 use tidemark_shared::config::{ProducerSettings, WorkerSettings};
 use tidemark_shared::db;
 use tidemark_shared::db::chunk::DispatchLimits;
+use tidemark_shared::db::guarded::cancels_sent;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
@@ -26,6 +27,9 @@ use crate::app::App;
 
 /// Pause between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// For the cancels of dropped statements to reach their servers.
+const CANCEL_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the roles of one process share.
 pub struct Roles {
@@ -56,6 +60,12 @@ impl Roles {
         }
     }
 
+    /// Waits for the stop and lets everything end.
+    pub async fn end(&self, grace: Duration) {
+        self.lifecycle.finished(grace).await;
+        cancels_sent(CANCEL_WITHIN).await;
+    }
+
     fn planner(&self) -> Planner {
         Planner {
             db: self.db.clone(),
@@ -72,7 +82,8 @@ impl Roles {
             self.wakes.clone(),
             self.only.clone(),
         );
-        self.lifecycle.spawn(requests.run(self.lifecycle.clone()));
+        self.lifecycle
+            .spawn("requests", requests.run(self.lifecycle.clone()));
         let dispatcher = Dispatcher::new(
             self.db.clone(),
             Arc::clone(&self.queue),
@@ -84,19 +95,22 @@ impl Roles {
             self.wakes.clone(),
             self.only.clone(),
         );
-        self.lifecycle.spawn(dispatcher.run(self.lifecycle.clone()));
+        self.lifecycle
+            .spawn("dispatcher", dispatcher.run(self.lifecycle.clone()));
     }
 
     /// Starts runs of tenants that are due, and samples the sources.
     pub fn spawn_schedule(&self) {
         let scheduler = Scheduler::new(self.planner(), self.wakes.clone());
-        self.lifecycle.spawn(scheduler.run(self.lifecycle.clone()));
+        self.lifecycle
+            .spawn("scheduler", scheduler.run(self.lifecycle.clone()));
         let sampler = Sampler::new(
             self.db.clone(),
             Arc::clone(&self.sources),
             self.producer.fence_interval,
         );
-        self.lifecycle.spawn(sampler.run(self.lifecycle.clone()));
+        self.lifecycle
+            .spawn("sampler", sampler.run(self.lifecycle.clone()));
     }
 
     /// Closes runs, advances watermarks, rescues chunks.
@@ -107,7 +121,8 @@ impl Roles {
             self.wakes.clone(),
             self.only.clone(),
         );
-        self.lifecycle.spawn(finalizer.run(self.lifecycle.clone()));
+        self.lifecycle
+            .spawn("finalizer", finalizer.run(self.lifecycle.clone()));
         let rescuer = Rescuer::new(
             self.db.clone(),
             self.producer.tick,
@@ -115,12 +130,16 @@ impl Roles {
             self.producer.max_lost,
             self.wakes.clone(),
         );
-        self.lifecycle.spawn(rescuer.run(self.lifecycle.clone()));
-        self.lifecycle.spawn(listen(
-            Arc::clone(&self.queue),
-            self.wakes.clone(),
-            self.lifecycle.clone(),
-        ));
+        self.lifecycle
+            .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
+        self.lifecycle.spawn(
+            "events",
+            listen(
+                Arc::clone(&self.queue),
+                self.wakes.clone(),
+                self.lifecycle.clone(),
+            ),
+        );
     }
 
     pub fn spawn_worker(&self, settings: WorkerSettings) {
@@ -132,14 +151,14 @@ impl Roles {
             settings,
             self.lifecycle.clone(),
         );
-        self.lifecycle.spawn(worker.run());
+        self.lifecycle.spawn("worker", worker.run());
     }
 
     /// Says that this process lives, until it stops.
     pub fn spawn_heartbeat(&self, role: &'static str) {
         let (db, lifecycle) = (self.db.clone(), self.lifecycle.clone());
         let (instance, host) = (self.instance.clone(), self.host.clone());
-        self.lifecycle.spawn(async move {
+        self.lifecycle.spawn("heartbeat", async move {
             loop {
                 if let Err(error) = db::process::beat(&db, &instance, role, &host, None).await {
                     tracing::debug!(error = %report(&error), "no sign of life written");

@@ -15,9 +15,10 @@ use tracing::Instrument;
 use crate::plan::{Plan, PlanError, Planner};
 use crate::wake::{Wakes, pause};
 
-/// How long a claim for planning holds: above any plan, below anybody's patience. A producer that dies while planning
-/// delays its run by this.
-const PLANNING_HOLD: Duration = Duration::from_secs(300);
+/// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
+const PLANNING_HOLD: Duration = Duration::from_secs(15);
+/// Runs planned side by side: each holds a session of its source.
+const PLANS_AT_ONCE: usize = 4;
 
 /// The loop over requested runs.
 #[derive(Debug)]
@@ -41,13 +42,18 @@ impl Requests {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
+        let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(PLANS_AT_ONCE);
+        futures::future::join_all(planners).await;
+    }
+
+    async fn take_turns(&self, lifecycle: &Lifecycle) {
         loop {
             match self.tick().await {
-                Ok(true) => continue,
-                Ok(false) => {}
+                Ok(true) if !lifecycle.soft().is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error) => tracing::warn!(error = %report(&error), "requested runs not looked at"),
             }
-            if !pause(&self.wakes.request, self.planner.settings.tick, &lifecycle).await {
+            if !pause(&self.wakes.request, self.planner.settings.tick, lifecycle).await {
                 return;
             }
         }
@@ -77,11 +83,16 @@ impl Requests {
 
     async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
         let outcome = match db::tenant::find(&self.planner.db, run.tenant_id).await? {
-            Some(tenant) => self
-                .planner
-                .plan(&tenant, run.run_type, &run.request)
-                .await
-                .map(|plan| (tenant, plan)),
+            Some(tenant) => {
+                let plan = self.planner.plan(&tenant, run.run_type, &run.request);
+                tokio::select! {
+                    plan = plan => plan.map(|plan| (tenant, plan)),
+                    () = self.hold(run) => {
+                        tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+                        return Ok(());
+                    }
+                }
+            }
             // removed between the request and now
             None => return self.fail(run, "the tenant was removed").await,
         };
@@ -90,6 +101,19 @@ impl Requests {
             // the ledger is away: the claim runs out and the run is planned again
             Err(PlanError::Ledger(error)) => Err(error),
             Err(error) => self.fail(run, &report(&error)).await,
+        }
+    }
+
+    /// Renews the claim beside the planning; returns when it is lost.
+    async fn hold(&self, run: &ClaimedRun) {
+        loop {
+            tokio::time::sleep(PLANNING_HOLD / 3).await;
+            // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
+            if let Ok(false) =
+                db::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await
+            {
+                return;
+            }
         }
     }
 

@@ -1,9 +1,17 @@
 //! Starting and stopping: a soft token (take no new work), a hard token (drop work), one tracker for every task.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// For giving back what was in hand, after the hard token.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Handed to every loop. Cloning is cheap; all clones are the same lifecycle.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +19,7 @@ pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    failed: Arc<AtomicBool>,
 }
 
 impl Lifecycle {
@@ -31,13 +40,24 @@ impl Lifecycle {
         &self.hard
     }
 
-    /// Runs a task that shutdown waits for.
-    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.tasks.spawn(task)
+    /// Runs a task that shutdown waits for. Such tasks are loops that end when they are stopped: one that ends earlier or
+    /// panics stops the whole process, so that whoever supervises it starts a new one.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let lifecycle = self.clone();
+        self.tasks.spawn(async move {
+            let outcome = AssertUnwindSafe(task).catch_unwind().await;
+            if outcome.is_err() || !lifecycle.soft.is_cancelled() {
+                tracing::error!(task = name, "task ended by itself, the process stops");
+                lifecycle.failed.store(true, Ordering::Relaxed);
+                lifecycle.stop();
+            }
+        });
+    }
+
+    /// Whether a task has ended by itself.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     pub fn stop(&self) {
@@ -50,7 +70,7 @@ impl Lifecycle {
     }
 
     /// Waits until every spawned task has ended; after `grace` counted from the soft token, work in hand is dropped.
-    pub async fn finished(&self, grace: std::time::Duration) {
+    pub async fn finished(&self, grace: Duration) {
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => return,
@@ -64,7 +84,13 @@ impl Lifecycle {
                 self.hard.cancel();
             }
         }
-        self.tasks.wait().await;
+        // what does not even heed the hard token ends with the process
+        if tokio::time::timeout(LAST_MOMENT, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some tasks did not end in time");
+        }
     }
 
     /// SIGTERM or SIGINT stops softly, a second one at once.

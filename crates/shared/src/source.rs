@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::sync::Semaphore;
 
 pub use self::session::SourceTx;
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
@@ -55,6 +56,8 @@ pub struct Source {
     max_in_flight: i32,
     options: PgConnectOptions,
     pool: PgPool,
+    /// One a transaction. Waiting for one is waiting for ourselves, and no failure of the source.
+    permits: Arc<Semaphore>,
 }
 
 impl Source {
@@ -84,6 +87,13 @@ impl Source {
                 .idle_timeout(Duration::from_secs(60))
                 .connect_lazy_with(options.clone()),
             options,
+            // one connection is left for the short questions outside transactions
+            permits: Arc::new(Semaphore::new(
+                usize::try_from(settings.max_connections)
+                    .unwrap_or(1)
+                    .saturating_sub(1)
+                    .max(1),
+            )),
         }))
     }
 

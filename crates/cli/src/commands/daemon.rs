@@ -19,7 +19,7 @@ pub struct UpArgs {
 }
 
 pub async fn producer(app: &App) -> anyhow::Result<Exit> {
-    run(app, "producer", |roles| {
+    run(app, "producer", 0, |roles| {
         roles.spawn_planning();
         roles.spawn_schedule();
     })
@@ -27,14 +27,17 @@ pub async fn producer(app: &App) -> anyhow::Result<Exit> {
 }
 
 pub async fn finalizer(app: &App) -> anyhow::Result<Exit> {
-    run(app, "finalizer", Roles::spawn_finalizer).await
+    run(app, "finalizer", 0, Roles::spawn_finalizer).await
 }
 
 impl WorkerArgs {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let mut settings = app.settings.worker.clone();
         settings.concurrency = self.concurrency.unwrap_or(settings.concurrency);
-        run(app, "worker", |roles| roles.spawn_worker(settings)).await
+        run(app, "worker", settings.concurrency, |roles| {
+            roles.spawn_worker(settings)
+        })
+        .await
     }
 }
 
@@ -42,7 +45,7 @@ impl UpArgs {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let mut settings = app.settings.worker.clone();
         settings.concurrency = self.workers.unwrap_or(settings.concurrency);
-        run(app, "up", |roles| {
+        run(app, "up", settings.concurrency, |roles| {
             roles.spawn_planning();
             roles.spawn_schedule();
             roles.spawn_finalizer();
@@ -53,14 +56,23 @@ impl UpArgs {
 }
 
 /// Runs the roles that `spawn` starts until a signal, then lets them end within the grace period.
-async fn run(app: &App, role: &'static str, spawn: impl FnOnce(&Roles)) -> anyhow::Result<Exit> {
-    let db = app.database().await?;
+async fn run(
+    app: &App,
+    role: &'static str,
+    concurrency: u16,
+    spawn: impl FnOnce(&Roles),
+) -> anyhow::Result<Exit> {
+    let db = app.database(concurrency).await?;
     let roles = Roles::new(app, db, app.queue().await?, app.sources()?);
     roles.lifecycle.stop_on_signals()?;
     spawn(&roles);
     roles.spawn_heartbeat(role);
     tracing::info!(role, instance = app.instance, "started");
-    roles.lifecycle.finished(app.settings.worker.shutdown_grace).await;
+    roles.end(app.settings.worker.shutdown_grace).await;
     tracing::info!(role, "stopped");
-    Ok(Exit::Done)
+    Ok(if roles.lifecycle.failed() {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }

@@ -57,7 +57,7 @@ impl Command {
 async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<Exit> {
     ids.sort_unstable();
     ids.dedup();
-    let db = app.database().await?;
+    let db = app.database(0).await?;
     let tenant = app.tenant(&db, tenant).await?;
     let known = names(app, &tenant, &ids).await;
     let name_of = |id: i32| known.iter().flatten().find(|inbox| inbox.id == id);
@@ -110,7 +110,7 @@ async fn names(app: &App, tenant: &Tenant, ids: &[i32]) -> Option<Vec<Inbox>> {
 }
 
 async fn list(app: &App, tenant: Option<TenantId>) -> anyhow::Result<Exit> {
-    let db = app.database().await?;
+    let db = app.database(0).await?;
     if let Some(tenant) = tenant {
         app.tenant(&db, tenant).await?;
     }
@@ -150,7 +150,7 @@ async fn list(app: &App, tenant: Option<TenantId>) -> anyhow::Result<Exit> {
 }
 
 async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<Exit> {
-    let db = app.database().await?;
+    let db = app.database(0).await?;
     let tenant = app.tenant(&db, tenant).await?;
     let Some(account) = tenant.account_id else {
         let text = format!(

@@ -26,7 +26,7 @@ pub enum Command {
 
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database().await?;
+        let db = app.database(0).await?;
         match self {
             Self::List { tenant, limit } => {
                 if let Some(tenant) = tenant {

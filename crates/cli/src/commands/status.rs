@@ -44,7 +44,7 @@ struct TenantStatus {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database().await?;
+        let db = app.database(0).await?;
         loop {
             let status = load(&db).await?;
             if app.json {

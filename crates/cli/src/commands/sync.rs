@@ -54,7 +54,7 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database().await?;
+        let db = app.database(app.settings.worker.concurrency).await?;
         let tenants = self.tenants(app, &db).await?;
         if self.local {
             self.check_sources(app, &tenants).await?;
@@ -164,6 +164,6 @@ async fn execute_here(app: &App, db: &PgPool, runs: &[RunId]) -> anyhow::Result<
         () = roles.lifecycle.soft().cancelled() => Ok(db::run::reports(db, runs).await?),
     };
     roles.lifecycle.stop();
-    roles.lifecycle.finished(app.settings.worker.shutdown_grace).await;
+    roles.end(app.settings.worker.shutdown_grace).await;
     reports
 }

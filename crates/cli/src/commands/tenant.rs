@@ -88,8 +88,11 @@ impl AddArgs {
         if self.sync_interval.is_some_and(|interval| interval.is_zero()) {
             return Err(UsageError("the sync interval must be longer than zero".to_owned()).into());
         }
-        let db = app.database().await?;
-        if !db::tenant::timezone_exists(&db, &self.timezone).await? {
+        let db = app.database(0).await?;
+        // the transform and the live view must both know it
+        if self.timezone.parse::<chrono_tz::Tz>().is_err()
+            || !db::tenant::timezone_exists(&db, &self.timezone).await?
+        {
             let text = format!(
                 "`{}` is no IANA time zone: write one such as America/Sao_Paulo",
                 self.timezone
@@ -170,7 +173,7 @@ async fn views(db: &sqlx::PgPool) -> anyhow::Result<Vec<TenantView>> {
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {
-    let db = app.database().await?;
+    let db = app.database(0).await?;
     let views = views(&db).await?;
     if app.json {
         output::json(&views)?;
@@ -207,7 +210,7 @@ async fn list(app: &App) -> anyhow::Result<Exit> {
 }
 
 async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
-    let db = app.database().await?;
+    let db = app.database(0).await?;
     app.tenant(&db, id).await?;
     let view = views(&db).await?.into_iter().find(|view| view.tenant.id == id);
     let Some(view) = view else {

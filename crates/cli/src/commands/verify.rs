@@ -25,7 +25,7 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database().await?;
+        let db = app.database(0).await?;
         let tenants = match self.tenant {
             Some(id) => vec![app.tenant(&db, id).await?],
             None => tidemark_shared::db::tenant::list(&db).await?,

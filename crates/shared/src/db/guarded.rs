@@ -1,7 +1,22 @@
 //! A pooled connection in a transaction, safe to drop half-way.
 
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
+use tokio_util::task::TaskTracker;
+
+/// Cancels on their way to a server: the process must not end before them.
+static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Waits until the statements of dropped connections are cancelled, for at most `bound`.
+pub async fn cancels_sent(bound: Duration) {
+    CANCELS.close();
+    if tokio::time::timeout(bound, CANCELS.wait()).await.is_err() {
+        tracing::warn!("statements on a server may go on until their timeout ends them");
+    }
+}
 
 /// A connection that goes back to its pool by [`Self::release`] only. When it is dropped instead (an error, a lost
 /// lease, a shutdown), its statement is cancelled on the server and the connection closed: a half-read result or a
@@ -52,13 +67,17 @@ impl Drop for Guarded {
         drop(connection.detach());
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();
+        let cancel = async move {
+            let cancelled = sqlx::query("SELECT pg_cancel_backend($1)")
+                .bind(pid)
+                .execute(&pool)
+                .await;
+            if let Err(error) = cancelled {
+                tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
+            }
+        };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let cancelled = sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&pool).await;
-                if let Err(error) = cancelled {
-                    tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
-                }
-            });
+            CANCELS.spawn_on(cancel, &runtime);
         }
     }
 }

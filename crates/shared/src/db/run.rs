@@ -31,6 +31,8 @@ statements! {
                                      AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
                                    ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) \
                        RETURNING id, tenant_id, type, request, traceparent";
+    RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
+                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
@@ -189,7 +191,8 @@ impl FromRow<'_, PgRow> for RunReport {
 /// When the ledger does not answer.
 pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
     // the open run may end between the two statements: then the insert has its turn again
-    loop {
+    const TRIES: usize = 10;
+    for _ in 0..TRIES {
         let created: Option<RunId> = sqlx::query_scalar(REQUEST)
             .bind(run.tenant_id)
             .bind(run.run_type)
@@ -209,6 +212,7 @@ pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
             return Ok(Requested::Open(id));
         }
     }
+    Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant has no watermark row")
 }
 
 /// The tenant's open incremental or full run.
@@ -240,6 +244,26 @@ pub async fn claim_requested(
         .fetch_optional(db)
         .await
         .attempt("claim a requested run")
+}
+
+/// Prolongs the claim on a run that is being planned; `false` when it was lost or the run cancelled.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn renew_planning(
+    db: impl PgExecutor<'_>,
+    id: RunId,
+    planner: &str,
+    hold: Duration,
+) -> DbResult<bool> {
+    sqlx::query(RENEW_PLANNING)
+        .bind(id)
+        .bind(planner)
+        .bind(secs(hold))
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("renew the claim on a run")
 }
 
 /// Moves a claimed run from planning to running; `false` when the claim was lost.

@@ -1,7 +1,10 @@
 //! A read-only transaction on a source.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Source, SourceError};
 use crate::db::guarded::Guarded;
@@ -14,6 +17,7 @@ pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
     in_recovery: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Source {
@@ -23,16 +27,24 @@ impl Source {
     /// # Errors
     /// When the source does not answer.
     pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let guarded = Guarded::acquire(self.pool())
             .await
             .map_err(self.query_error("connect"))?;
-        begin(guarded, purpose)
+        begin(guarded, permit, purpose)
             .await
             .map_err(self.query_error("begin a transaction"))
     }
 }
 
-async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
+async fn begin(
+    mut guarded: Guarded,
+    permit: OwnedSemaphorePermit,
+    purpose: &str,
+) -> Result<SourceTx, sqlx::Error> {
     sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(guarded.connection())
         .await?;
@@ -56,6 +68,7 @@ async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Er
             clock,
         },
         in_recovery,
+        _permit: permit,
     })
 }
 
