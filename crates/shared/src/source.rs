@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::Semaphore;
 
-pub use self::session::SourceTx;
+pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError};
 
@@ -37,7 +37,7 @@ pub enum SourceError {
     },
     #[error(
         "source `{name}` at {server} went back in time (its transaction ids were at {known}, now at {seen}): \
-         it was restored or swapped; nothing is taken from it"
+         it was restored or swapped; nothing is planned from it"
     )]
     WentBack {
         name: String,
