@@ -7,7 +7,9 @@ use proptest::test_runner::TestRunner;
 use sqlx::{PgConnection, Row};
 
 use super::*;
-use crate::load::columns::{Column, KEY, ROW_HASH, staging_columns, staging_definition, update_list};
+use crate::load::columns::{
+    Column, KEY, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
+};
 use crate::test_server::test_server;
 use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
 
@@ -105,8 +107,8 @@ async fn postgresql_holds_every_column_of_any_row() {
     let read = chunks.try_collect::<Vec<_>>().await.unwrap().concat();
     let sent = parts.concat();
     let mut sent = fields(&sent);
-    sent.sort_by_key(|row| row.last().copied());
-    let columns: Vec<_> = COLUMNS.iter().copied().chain([ROW_HASH]).collect();
+    sent.sort_by_key(|row| row[COLUMNS.len()]);
+    let columns: Vec<_> = COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST]).collect();
     for (sent, read) in sent.into_iter().zip(fields(&read)) {
         assert_eq!((sent.len(), read.len()), (columns.len(), columns.len()));
         for ((column, sent), read) in columns.iter().zip(sent).zip(read) {
