@@ -1,4 +1,4 @@
-# The daily verbs; .ci/run calls the same ones. ARGS goes to the program behind a verb: make test ARGS='-p tidemark-worker'
+# The daily verbs; .ci/run calls the same ones. ARGS goes to the program behind a verb: make test ARGS=watermark
 ARGS ?=
 
 .DEFAULT_GOAL := help

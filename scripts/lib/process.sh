@@ -40,14 +40,17 @@ running() { # NAME
 }
 ended() { ! running "$1"; }
 
-# Signals a server and waits until it is gone; SIGKILL when that takes too long.
+# Signals a server and waits until it is gone. SIGKILL, also sent when that takes too long, goes to its whole
+# group: a server that is only starting may have helpers that would not notice.
 end() { # NAME SIGNAL SECONDS
     local pid
     running "$1" || return 0
     read -r pid _ <"$DIR/$1.pid"
-    kill -s "$2" "$pid" 2>/dev/null || true
-    wait_for "$3" ended "$1" && return
-    kill -s KILL "$pid" 2>/dev/null || true
+    if [[ $2 != KILL ]]; then
+        kill -s "$2" "$pid" 2>/dev/null || true
+        wait_for "$3" ended "$1" && return
+    fi
+    kill -s KILL -- "$pid" "-$pid" 2>/dev/null || true
     wait_for 10 ended "$1"
 }
 

@@ -62,7 +62,7 @@ EOF
     # Nothing of the caller's RABBITMQ_* and ERL_* reaches the node, nor does /etc/rabbitmq.
     # RUNNING_UNDER_SYSTEMD makes the start script exec the node instead of waiting for it.
     run_as rabbitmq \
-        ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 RUNNING_UNDER_SYSTEMD=true \
+        ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP_SECONDS=0 RUNNING_UNDER_SYSTEMD=true \
         RABBITMQ_CONF_ENV_FILE="$DIR/none" RABBITMQ_NODENAME="$node" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
         RABBITMQ_NODE_PORT="$amqp_port" RABBITMQ_DIST_PORT="$distribution_port" \
         RABBITMQ_MNESIA_BASE="$DIR/data" RABBITMQ_LOG_BASE="$DIR/log" RABBITMQ_PID_FILE="$DIR/data/pid" \
