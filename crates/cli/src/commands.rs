@@ -4,6 +4,7 @@ mod daemon;
 mod demo;
 mod inbox;
 mod migrate;
+mod rejected;
 mod run;
 mod sample;
 mod status;
@@ -42,6 +43,9 @@ enum Command {
     /// List, show and watch runs
     #[command(subcommand)]
     Run(run::Command),
+    /// List rows that could not be taken, and try them again
+    #[command(subcommand)]
+    Rejected(rejected::Command),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
     /// Show tenants, runs and processes
@@ -79,6 +83,7 @@ impl Cli {
             Command::Inbox(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,
             Command::Run(command) => command.run(&app).await,
+            Command::Rejected(command) => command.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,

@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 use crate::sqlstate::{FailureKind, classify};
 
 /// An error with its causes. The texts are ours and the drivers', except where a server's message may quote a value:
@@ -40,8 +43,16 @@ fn describe(error: &(dyn Error + 'static)) -> String {
     if classify(&code) != FailureKind::Data {
         return format!("{} (SQLSTATE {code})", database.message());
     }
-    match (database.table(), database.constraint()) {
-        (Some(table), Some(constraint)) => format!("SQLSTATE {code}, constraint {constraint} of {table}"),
+    match (database.table(), database.constraint(), column(database)) {
+        (Some(table), Some(constraint), _) => format!("SQLSTATE {code}, constraint {constraint} of {table}"),
+        (Some(table), None, Some(column)) => format!("SQLSTATE {code}, column {column} of {table}"),
         _ => format!("SQLSTATE {code}"),
     }
+}
+
+/// The column that a value was refused for, as with NOT NULL.
+fn column(error: &dyn DatabaseError) -> Option<&str> {
+    error
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(PgDatabaseError::column)
 }

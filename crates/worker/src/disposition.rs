@@ -39,7 +39,8 @@ pub fn decide(error: &ExecuteError, failures: i32, draw: f64) -> Disposition {
     let kind = match error {
         ExecuteError::LeaseLost | ExecuteError::Load(LoadError::LeaseLost) => return Disposition::Leave,
         ExecuteError::ShuttingDown | ExecuteError::Load(LoadError::Remapped) => return Disposition::Release,
-        ExecuteError::TooManyRejects { .. } => return Disposition::Dead,
+        ExecuteError::Extract(ExtractError::TooManyRejects(_))
+        | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
         ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => {
             source_kind(error)

@@ -15,13 +15,11 @@ use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
+use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 
 /// Buffers between extract and load: one is filled while one is copied.
 const BUFFERS_BETWEEN: usize = 1;
-/// More rejected rows than both of these fail the chunk: not the rows are wrong, but something else.
-const MAX_REJECTS: usize = 100;
-const MAX_REJECT_PERCENT: usize = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
@@ -31,8 +29,6 @@ pub enum ExecuteError {
     ShuttingDown,
     #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
     TimeZone(String),
-    #[error("{rejects} of {rows} rows cannot be taken: that is more than single bad rows")]
-    TooManyRejects { rejects: usize, rows: usize },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -87,26 +83,25 @@ impl Executor {
             attempt: chunk.attempt,
             mapping_version,
         };
+        let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
         let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
-        let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink);
+        let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink, &rejects);
         let extract = extractor
             .run(&chunk.spec)
             .instrument(tracing::info_span!("extract"));
-        let stage = staging.stage(buffers).instrument(tracing::info_span!("stage"));
+        let stage = staging
+            .stage(buffers, &rejects)
+            .instrument(tracing::info_span!("stage"));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
         let extracted = extracted?;
         tx.finish().await;
 
-        let (rejects, rows) = (extracted.rejects.len(), extracted.found.len());
-        if rejects > MAX_REJECTS && rejects * 100 > rows * MAX_REJECT_PERCENT {
-            return Err(ExecuteError::TooManyRejects { rejects, rows });
-        }
         let counts = staging
-            .finish(of, &chunk.spec, &extracted, staged, &version)
+            .finish(of, &chunk.spec, &extracted, rejects, &version)
             .instrument(tracing::info_span!("load", rows = staged))
             .await?;
         Ok(counts)

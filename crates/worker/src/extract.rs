@@ -1,6 +1,7 @@
 //! Extract: conversations and their messages, two ordered streams merged here, so that memory follows one conversation
 //! and the load buffer and not the chunk.
 
+mod bisect;
 pub mod record;
 mod tables;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use self::tables::Conversation;
 use crate::load::encode::CopyEncoder;
+use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, transform};
 
@@ -26,6 +28,8 @@ const BUFFER_BYTES: usize = 4 << 20;
 pub enum ExtractError {
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    TooManyRejects(#[from] TooManyRejects),
     /// The load has ended early; its own error tells why.
     #[error("the load no longer takes rows")]
     LoadEnded,
@@ -34,12 +38,10 @@ pub enum ExtractError {
 /// What was found of a chunk.
 #[derive(Debug, Default)]
 pub struct Extracted {
-    /// Conversations that exist and are the tenant's, ascending.
+    /// Conversations that exist and are the tenant's, ascending; also those that were rejected.
     pub found: Vec<i64>,
     /// Keys of the chunk that are not among them; empty for a range.
     pub gone: Vec<i64>,
-    /// Rows that cannot be transformed; they count as found.
-    pub rejects: Vec<Reject>,
 }
 
 /// Reads one chunk inside one snapshot.
@@ -49,6 +51,7 @@ pub struct Extractor<'a> {
     inboxes: &'a [i32],
     tenant: &'a TenantContext,
     sink: mpsc::Sender<CopyEncoder>,
+    rejects: &'a Rejects,
     buffer: CopyEncoder,
     /// Phones of contacts who wrote in conversations of others.
     phones: HashMap<i64, Option<String>>,
@@ -64,6 +67,7 @@ impl<'a> Extractor<'a> {
         inboxes: &'a [i32],
         tenant: &'a TenantContext,
         sink: mpsc::Sender<CopyEncoder>,
+        rejects: &'a Rejects,
     ) -> Self {
         Self {
             source,
@@ -71,16 +75,17 @@ impl<'a> Extractor<'a> {
             inboxes,
             tenant,
             sink,
+            rejects,
             buffer: CopyEncoder::new(),
             phones: HashMap::new(),
             extracted: Extracted::default(),
         }
     }
 
-    /// Extracts and transforms the chunk.
+    /// Extracts and transforms the chunk; conversations that cannot be read or transformed are rejected.
     ///
     /// # Errors
-    /// When the source does not answer, or the load has ended.
+    /// When the source does not answer, too many conversations are rejected, or the load has ended.
     pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
         let keys = match spec {
             ChunkSpec::Keys { ids } => ids.clone(),
@@ -90,10 +95,13 @@ impl<'a> Extractor<'a> {
                     .map_err(self.source.query_error("list the conversations of a range"))?
             }
         };
+        self.rejects.expect_rows(keys.len());
+        self.savepoint().await?;
         for slice in keys.chunks(SLICE) {
-            self.slice(slice).await?;
+            self.bisect(slice).await?;
         }
         self.flush().await?;
+        self.extracted.found.sort_unstable();
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
             self.extracted.gone = keys
@@ -104,13 +112,11 @@ impl<'a> Extractor<'a> {
         Ok(self.extracted)
     }
 
+    /// Takes these conversations. After an error those that are found are handed on, the others are not.
     async fn slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        self.extracted
-            .found
-            .extend(conversations.iter().map(|conversation| conversation.record.id));
         let again = self.merge(conversations).await?;
         if again.is_empty() {
             return Ok(());
@@ -169,10 +175,11 @@ impl<'a> Extractor<'a> {
                     self.tenant,
                     &self.phones,
                     &mut self.buffer,
-                    &mut self.extracted.rejects,
-                );
-                if let Some(client) = unknown {
-                    again.push((conversation, client));
+                    self.rejects,
+                )?;
+                match unknown {
+                    Some(client) => again.push((conversation, client)),
+                    None => self.extracted.found.push(conversation.record.id),
                 }
                 if self.buffer.byte_count() >= BUFFER_BYTES || self.buffer.row_count() >= SLICE {
                     let full = std::mem::take(&mut self.buffer);
@@ -195,16 +202,16 @@ impl<'a> Extractor<'a> {
     }
 }
 
-/// Transforms and encodes one complete conversation; returns its client when that one's phone is not yet known, and
-/// then does nothing.
+/// Transforms and encodes one complete conversation, or rejects it; returns its client when that one's phone is not yet
+/// known, and then does nothing.
 fn finish(
     conversation: &Conversation,
     fold: MessageFold,
     tenant: &TenantContext,
     phones: &HashMap<i64, Option<String>>,
     buffer: &mut CopyEncoder,
-    rejects: &mut Vec<Reject>,
-) -> Option<i64> {
+    rejects: &Rejects,
+) -> Result<Option<i64>, TooManyRejects> {
     let Conversation {
         record: conversation,
         digest,
@@ -214,7 +221,7 @@ fn finish(
         Some(client) if conversation.contact_id == Some(client) => conversation.contact_phone.as_deref(),
         Some(client) => match phones.get(&client) {
             Some(phone) => phone.as_deref(),
-            None => return Some(client),
+            None => return Ok(Some(client)),
         },
     };
     match transform(tenant, conversation, fold, phone) {
@@ -226,7 +233,7 @@ fn finish(
             side: RejectSide::Transform,
             sqlstate: None,
             error: error.to_string(),
-        }),
+        })?,
     }
-    None
+    Ok(None)
 }

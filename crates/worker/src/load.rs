@@ -1,14 +1,17 @@
 //! Load: rows into staging, staging into the target, the chunk done, all in one transaction of the target database.
 
+mod bisect;
 pub mod columns;
 pub mod encode;
 pub mod value;
 
+use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
 use sqlx::{PgConnection, PgPool};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::guarded::Guarded;
+use tidemark_shared::db::reject::Reject;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -16,6 +19,7 @@ use tokio::sync::mpsc;
 
 use self::encode::CopyEncoder;
 use crate::extract::Extracted;
+use crate::rejects::{Rejects, TooManyRejects};
 
 /// The session's staging table: made once a connection, emptied by every commit and rollback.
 static CREATE_STAGING: LazyLock<String> = LazyLock::new(|| {
@@ -61,6 +65,8 @@ pub enum LoadError {
     },
     #[error(transparent)]
     Ledger(#[from] DbError),
+    #[error(transparent)]
+    TooManyRejects(#[from] TooManyRejects),
     /// The chunk is somebody else's by now.
     #[error("the lease was lost before the chunk was done")]
     LeaseLost,
@@ -119,19 +125,21 @@ impl Staging {
         Ok(pid)
     }
 
-    /// Copies buffers into staging until the extraction ends; returns how many rows there were.
+    /// Copies buffers into staging until the extraction ends; rows that staging refuses are rejected. Returns how many
+    /// rows it took.
     ///
     /// # Errors
-    /// When the target refuses a row or does not answer.
-    pub async fn stage(&mut self, mut buffers: mpsc::Receiver<CopyEncoder>) -> Result<i64, LoadError> {
+    /// When the target does not answer, or refuses too many rows.
+    pub async fn stage(
+        &mut self,
+        mut buffers: mpsc::Receiver<CopyEncoder>,
+        rejects: &Rejects,
+    ) -> Result<i64, LoadError> {
         let mut rows = 0;
         while let Some(buffer) = buffers.recv().await {
-            copy(self.guarded.connection(), &buffer)
-                .await
-                .map_err(target("copy rows into staging"))?;
-            rows += count(buffer.row_count());
+            rows += bisect::copy(self.guarded.connection(), &buffer, rejects).await?;
         }
-        Ok(rows)
+        Ok(count(rows))
     }
 
     /// Runs verification's statement over staging and the tenant's rows in `lo..=hi`.
@@ -166,36 +174,39 @@ impl Staging {
         Ok(())
     }
 
-    /// Merges staging into the target, marks what is gone, completes the chunk and commits.
+    /// Merges staging into the target, marks what is gone, completes the chunk and commits; rows that the target
+    /// refuses join the rejects.
     ///
     /// # Errors
-    /// When the target refuses a row or does not answer, the lease was lost or the inboxes were mapped anew; nothing
-    /// is written then.
+    /// When the target refuses too many rows or does not answer, the lease was lost or the inboxes were mapped anew;
+    /// nothing is written then.
     pub async fn finish(
         mut self,
         of: LoadOf,
         spec: &ChunkSpec,
         extracted: &Extracted,
-        staged: i64,
+        rejects: Rejects,
         version: &SourceVersion,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
-        let (inserted, updated) = merge(connection, of, version).await?;
-        let stale = if inserted + updated == staged {
+        let (inserted, updated) = bisect::merge(connection, of, version, &rejects).await?;
+        let rejects: Vec<Reject> = rejects.into_list();
+        let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
+        let loaded = found - rejected;
+        let stale = if inserted + updated == loaded {
             0
         } else {
             count_stale(connection).await?
         };
         let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
-        let rejected = count(extracted.rejects.len());
         let counts = ChunkCounts {
-            extracted: count(extracted.found.len()),
+            extracted: found,
             inserted,
             updated,
-            unchanged: staged - inserted - updated - stale,
+            unchanged: loaded - inserted - updated - stale,
             stale,
             deleted,
             rejected,
@@ -204,8 +215,7 @@ impl Staging {
                 ChunkSpec::KeyRange { .. } => deleted,
             },
         };
-        let keys: Vec<i64> = extracted.found.iter().chain(&extracted.gone).copied().collect();
-        db::reject::record(connection, self.tenant, of.chunk, &keys, &extracted.rejects).await?;
+        db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
         if !db::chunk::complete(connection, of.chunk, of.attempt, &counts).await? {
             return Err(LoadError::LeaseLost);
         }
@@ -214,9 +224,13 @@ impl Staging {
     }
 }
 
-async fn copy(connection: &mut PgConnection, rows: &CopyEncoder) -> Result<(), sqlx::Error> {
+async fn copy(
+    connection: &mut PgConnection,
+    buffer: &CopyEncoder,
+    rows: Range<usize>,
+) -> Result<(), sqlx::Error> {
     let mut copy = connection.copy_in_raw(COPY.as_str()).await?;
-    for part in rows.copy(0..rows.row_count()) {
+    for part in buffer.copy(rows) {
         copy.send(part).await?;
     }
     copy.finish().await.map(drop)
@@ -226,16 +240,18 @@ async fn merge(
     connection: &mut PgConnection,
     of: LoadOf,
     version: &SourceVersion,
-) -> Result<(i64, i64), LoadError> {
+    conversations: RangeInclusive<i64>,
+) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
         .bind(of.chunk.run_id)
         .bind(version.snapshot.clock)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
+        .bind(conversations.start())
+        .bind(conversations.end())
         .fetch_one(connection)
         .await
-        .map_err(target("merge rows into the target"))
 }
 
 async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {

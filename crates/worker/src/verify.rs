@@ -15,6 +15,7 @@ use crate::execute::ExecuteError;
 use crate::extract::Extractor;
 use crate::load::Staging;
 use crate::load::columns::COLUMNS;
+use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 
 /// Conversations compared at once.
@@ -104,15 +105,16 @@ impl Verifier {
             let hi = end.unwrap_or(i64::MAX);
             let mut staging = Staging::begin(&self.db, tenant.id).await?;
             let (sink, buffers) = mpsc::channel(1);
-            let extractor = Extractor::new(source, &mut tx, &inboxes, &context, sink);
+            let rejects = Rejects::without_limit();
+            let extractor = Extractor::new(source, &mut tx, &inboxes, &context, sink, &rejects);
             let spec = ChunkSpec::KeyRange { lo, hi };
-            let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers));
+            let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
             staged?;
-            let extracted = extracted?;
+            extracted?;
             let counts = staging.compare(&COMPARE, lo, hi).await?;
             staging.end().await?;
-            // a row that cannot be transformed is in the source all the same
-            let rejected = i64::try_from(extracted.rejects.len()).expect("rows of a range fit in 63 bits");
+            // a row that cannot be taken is in the source all the same
+            let rejected = i64::try_from(rejects.into_list().len()).expect("rows of a range fit in 63 bits");
             found.source_rows += counts.0 + rejected;
             found.target_rows += counts.1;
             found.missing += counts.2 + rejected;

@@ -93,21 +93,7 @@ impl Args {
             }
             return Ok(tenants);
         };
-        let tenant = app.tenant(db, id).await?;
-        if !tenant.may_run() {
-            let why = tenant
-                .pause_reason
-                .as_deref()
-                .unwrap_or("its status does not allow runs");
-            return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
-        }
-        if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
-            let text = format!(
-                "tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`"
-            );
-            return Err(SetupError(text).into());
-        }
-        Ok(vec![tenant])
+        Ok(vec![ready_tenant(app, db, id).await?])
     }
 
     /// A source that cannot be read is told before anything is written.
@@ -120,33 +106,65 @@ impl Args {
     }
 
     async fn request(&self, app: &App, db: &PgPool, tenant: &Tenant) -> anyhow::Result<RunId> {
-        let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
-        let new = NewRun {
-            tenant_id: tenant.id,
-            run_type: if self.full {
-                RunType::Full
-            } else {
-                RunType::Incremental
-            },
-            triggered_by: format!("cli:{}", app.instance),
-            reason: self.reason.clone(),
-            request: RunRequest {
-                chunk_size: self.chunk_size,
-                allow_mass_delete: self.allow_mass_delete,
-            },
-            trace_id: telemetry::trace_id(&span),
-            traceparent: telemetry::context_of(&span).traceparent,
+        let run_type = if self.full {
+            RunType::Full
+        } else {
+            RunType::Incremental
         };
-        let requested = db::run::request(db, &new).await?;
-        span.record("run.id", tracing::field::display(requested.run_id()));
-        if let Requested::Open(run) = requested {
-            output::note(format!(
-                "tenant {} has run {run} open: nothing new was asked for",
-                tenant.id
-            ));
-        }
-        Ok(requested.run_id())
+        let wanted = RunRequest {
+            chunk_size: self.chunk_size,
+            allow_mass_delete: self.allow_mass_delete,
+        };
+        request(app, db, tenant, run_type, wanted, self.reason.clone()).await
     }
+}
+
+/// A tenant for which runs may be asked.
+pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+    let tenant = app.tenant(db, id).await?;
+    if !tenant.may_run() {
+        let why = tenant
+            .pause_reason
+            .as_deref()
+            .unwrap_or("its status does not allow runs");
+        return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
+    }
+    if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
+        let text =
+            format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
+        return Err(SetupError(text).into());
+    }
+    Ok(tenant)
+}
+
+/// Asks for an incremental or full run, or finds the open one.
+pub async fn request(
+    app: &App,
+    db: &PgPool,
+    tenant: &Tenant,
+    run_type: RunType,
+    request: RunRequest,
+    reason: Option<String>,
+) -> anyhow::Result<RunId> {
+    let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
+    let new = NewRun {
+        tenant_id: tenant.id,
+        run_type,
+        triggered_by: format!("cli:{}", app.instance),
+        reason,
+        request,
+        trace_id: telemetry::trace_id(&span),
+        traceparent: telemetry::context_of(&span).traceparent,
+    };
+    let requested = db::run::request(db, &new).await?;
+    span.record("run.id", tracing::field::display(requested.run_id()));
+    if let Requested::Open(run) = requested {
+        output::note(format!(
+            "tenant {} has run {run} open: nothing new was asked for",
+            tenant.id
+        ));
+    }
+    Ok(requested.run_id())
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.

@@ -1,9 +1,19 @@
 //! `etl_rejected_row`: rows that could not be taken. No cell value is kept.
 
-use sqlx::PgConnection;
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
-use crate::ids::{ChunkId, TenantId};
+use crate::chunk::ChunkSpec;
+use crate::ids::{ChunkId, RunId, TenantId};
+
+/// More rejects than both of these fail a chunk, and a run: not single rows are wrong, but something else. Rejects that
+/// an earlier run has had and could advance the watermark with do not count: every run tries them again.
+pub const MAX_REJECTS: usize = 100;
+pub const MAX_REJECT_PERCENT: usize = 1;
 
 statements! {
     RECORD = "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, sqlstate, error) \
@@ -12,10 +22,21 @@ statements! {
               ON CONFLICT (tenant_id, conversation_id) DO UPDATE \
               SET run_id = excluded.run_id, chunk_seq = excluded.chunk_seq, side = excluded.side, \
                   sqlstate = excluded.sqlstate, error = excluded.error, last_seen_at = now(), resolved_at = NULL, \
+                  first_seen_at = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.first_seen_at \
+                                       ELSE now() END, \
                   attempts = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.attempts + 1 ELSE 1 END";
     RESOLVE = "UPDATE etl_rejected_row SET resolved_at = now() \
-               WHERE tenant_id = $1 AND resolved_at IS NULL AND conversation_id = ANY($2) \
-                 AND NOT conversation_id = ANY($3)";
+               WHERE tenant_id = $1 AND resolved_at IS NULL \
+                 AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
+                 AND NOT conversation_id = ANY($5)";
+    TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
+                 WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
+                   AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
+    LIST = "SELECT tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq, attempts, first_seen_at, \
+                   last_seen_at, resolved_at \
+            FROM etl_rejected_row \
+            WHERE ($1::integer IS NULL OR tenant_id = $1) AND ($2 OR resolved_at IS NULL) \
+            ORDER BY tenant_id, conversation_id";
 }
 
 /// Where a row failed.
@@ -50,7 +71,71 @@ pub struct Reject {
     pub error: String,
 }
 
-/// Records a chunk's rejects, and resolves the open ones among `keys` that have now passed.
+/// A reject as commands print it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct RejectedRow {
+    pub tenant_id: TenantId,
+    pub conversation_id: i64,
+    pub side: String,
+    pub sqlstate: Option<String>,
+    pub error: String,
+    /// The run and the chunk that saw it last.
+    pub run_id: RunId,
+    pub chunk_seq: i32,
+    pub attempts: i32,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// When it passed, or had vanished at the source.
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+/// A chunk's keys as the statements take them: ids, or a range.
+fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
+    match spec {
+        ChunkSpec::Keys { ids } => (ids, None, None),
+        ChunkSpec::KeyRange { lo, hi } => (&[], Some(*lo), Some(*hi)),
+    }
+}
+
+/// Rejects, open or all, of one tenant or of every one.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    tenant: Option<TenantId>,
+    also_resolved: bool,
+) -> DbResult<Vec<RejectedRow>> {
+    sqlx::query_as(LIST)
+        .bind(tenant)
+        .bind(also_resolved)
+        .fetch_all(db)
+        .await
+        .attempt("list the rejected rows")
+}
+
+/// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn tolerated(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    spec: &ChunkSpec,
+) -> DbResult<HashSet<i64>> {
+    let (ids, lo, hi) = keys(spec);
+    let known: Vec<i64> = sqlx::query_scalar(TOLERATED)
+        .bind(tenant)
+        .bind(ids)
+        .bind(lo)
+        .bind(hi)
+        .fetch_all(db)
+        .await
+        .attempt("look for known rejects")?;
+    Ok(known.into_iter().collect())
+}
+
+/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -58,13 +143,16 @@ pub async fn record(
     tx: &mut PgConnection,
     tenant: TenantId,
     chunk: ChunkId,
-    keys: &[i64],
+    spec: &ChunkSpec,
     rejects: &[Reject],
 ) -> DbResult<()> {
     let ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
+    let (keys, lo, hi) = keys(spec);
     sqlx::query(RESOLVE)
         .bind(tenant)
         .bind(keys)
+        .bind(lo)
+        .bind(hi)
         .bind(&ids)
         .execute(&mut *tx)
         .await

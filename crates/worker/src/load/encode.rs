@@ -30,6 +30,8 @@ pub struct CopyEncoder {
     tuples: Vec<u8>,
     /// Where each row ends in `tuples`.
     ends: Vec<usize>,
+    /// Each row's conversation.
+    ids: Vec<i64>,
 }
 
 impl CopyEncoder {
@@ -49,12 +51,22 @@ impl CopyEncoder {
         write_field(&hash, &mut self.tuples);
         write_field(&source_digest, &mut self.tuples);
         self.ends.push(self.tuples.len());
+        self.ids.push(row.place.conversation_id);
         hash
     }
 
     #[must_use]
     pub fn row_count(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The conversation of a row.
+    ///
+    /// # Panics
+    /// When the row is not within `0..row_count()`.
+    #[must_use]
+    pub fn conversation_id(&self, row: usize) -> i64 {
+        self.ids[row]
     }
 
     /// Bytes of all rows.
@@ -82,6 +94,7 @@ impl CopyEncoder {
     pub fn clear(&mut self) {
         self.tuples.clear();
         self.ends.clear();
+        self.ids.clear();
     }
 }
 

@@ -1,11 +1,12 @@
 -- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
 -- A row that had been marked deleted comes back. {columns} and {updates} come from load/columns.rs.
--- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress
+-- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations
 WITH merged AS (
     INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
                                               source_in_progress)
     SELECT {columns}, $1, $2, $3, $4, $5
     FROM pg_temp.tidemark_staging
+    WHERE conversation_id BETWEEN $6 AND $7
     ORDER BY conversation_id
     ON CONFLICT (tenant_id, conversation_id) DO UPDATE
     SET {updates},
