@@ -7,4 +7,5 @@ mod fleet;
 mod isolation;
 mod ledger;
 mod local;
+mod rejects;
 mod stage;

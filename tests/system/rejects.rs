@@ -1,0 +1,348 @@
+//! Poison: rows that cannot be read, decoded, transformed or stored cost themselves and nothing else.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::stage::{Stage, on_stage};
+
+/// Conversations of tenant 1, ids from 1 on, each with two messages: a minute of data instead of a sample's weeks.
+async fn conversations(stage: &Stage, count: i32) -> Result<()> {
+    stage
+        .source
+        .execute(
+            "INSERT INTO accounts (id, name, created_at, updated_at) VALUES (1, 'One', '2024-01-01', '2024-01-01'); \
+             INSERT INTO inboxes (id, channel_id, account_id, name, created_at, updated_at) \
+             VALUES (1, 1, 1, 'Website', '2024-01-01', '2024-01-01')",
+        )
+        .await?;
+    for statement in [
+        "INSERT INTO contacts (id, account_id, name, created_at, updated_at) \
+         SELECT id, 1, 'Contact', '2024-01-01', '2024-01-01' FROM generate_series(1, $1) AS id",
+        "INSERT INTO conversations (id, display_id, account_id, inbox_id, contact_id, created_at, updated_at, \
+                                    last_activity_at) \
+         SELECT id, id, 1, 1, id, '2024-02-01', '2024-02-01', '2024-02-01' FROM generate_series(1, $1) AS id",
+        "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at, \
+                               sender_type, sender_id) \
+         SELECT 'hello', 1, 1, id, kind, '2024-02-01', '2024-02-01', 'Contact', id \
+         FROM generate_series(1, $1) AS id, generate_series(0, 1) AS kind",
+    ] {
+        sqlx::query(statement).bind(count).execute(&stage.source).await?;
+    }
+    // a source that lets in what Chatwoot's own tables would not
+    stage
+        .source
+        .execute(
+            "DROP VIEW vw_message_compiled CASCADE; \
+             ALTER TABLE messages ALTER sentiment DROP DEFAULT, ALTER sentiment TYPE text, ALTER private DROP NOT NULL",
+        )
+        .await?;
+    stage.tenant(1, "UTC", &[1]).await
+}
+
+/// Replaces a table by a view over it in which reading `column` divides by zero where the table's own value is 'poison'.
+async fn poisonous(stage: &Stage, table: &str, column: &str) -> Result<()> {
+    let columns: Vec<String> = sqlx::query_scalar(
+        "SELECT CASE WHEN attname = $2 THEN format('CASE WHEN %1$I = ''poison'' THEN (1 / (id - id))::text ELSE %1$I END AS %1$I', attname) \
+                     ELSE quote_ident(attname) END \
+         FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+    )
+    .bind(table)
+    .bind(column)
+    .fetch_all(&stage.source)
+    .await?;
+    let columns = columns.join(", ");
+    let statements = format!(
+        "ALTER TABLE {table} RENAME TO {table}_table; CREATE VIEW {table} AS SELECT {columns} FROM {table}_table"
+    );
+    stage.source.execute(AssertSqlSafe(statements)).await?;
+    Ok(())
+}
+
+/// Syncs tenant 1 and checks how that ended, and that every row is accounted for.
+async fn sync(stage: &Stage, code: i32, args: &[&str]) -> Result<Value> {
+    let answer = stage
+        .tidemark(&[&["sync", "--local", "--json", "--tenant", "1"], args].concat())
+        .await?;
+    ensure!(answer.code == code, "{answer:?}");
+    let run = answer.json();
+    let count = |field: &str| run["records"][field].as_i64().unwrap();
+    let accounted = ["inserted", "updated", "unchanged", "stale", "rejected"].map(count);
+    ensure!(
+        count("extracted") == accounted.iter().sum::<i64>(),
+        "the counts do not add up: {run:#}"
+    );
+    Ok(run)
+}
+
+/// Open rejects: conversation, side, SQLSTATE and what is said.
+async fn rejected(stage: &Stage, args: &[&str]) -> Result<Vec<(i64, String, String, String)>> {
+    let answer = stage
+        .tidemark(&[&["rejected", "list", "--json"], args].concat())
+        .await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    Ok(answer
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reject| {
+            (
+                reject["conversation_id"].as_i64().unwrap(),
+                text(&reject["side"]),
+                text(&reject["sqlstate"]),
+                text(&reject["error"]),
+            )
+        })
+        .collect())
+}
+
+async fn live(stage: &Stage) -> Result<i64> {
+    Ok(
+        sqlx::query_scalar("SELECT count(*) FROM conversations_analytics WHERE source_deleted_at IS NULL")
+            .fetch_one(&stage.target)
+            .await?,
+    )
+}
+
+async fn watermark(stage: &Stage) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
+    Ok(
+        sqlx::query_scalar("SELECT watermark FROM etl_watermark WHERE tenant_id = 1")
+            .fetch_one(&stage.target)
+            .await?,
+    )
+}
+
+#[tokio::test]
+async fn five_poison_rows_among_ten_thousand_are_rejected_and_come_back_when_repaired() {
+    on_stage(|stage| async move {
+        conversations(&stage, 10_000).await?;
+        stage
+            .source
+            .execute(
+                "UPDATE messages SET content = 'poison' WHERE conversation_id = 1111 AND message_type = 1; \
+                 UPDATE messages SET private = NULL WHERE conversation_id = 2222 AND message_type = 1; \
+                 UPDATE messages SET sentiment = 'a secret' WHERE conversation_id = 3333; \
+                 UPDATE messages SET sentiment = '{\"secret\": \"\\u0000\"}' WHERE conversation_id = 4444; \
+                 UPDATE conversations SET display_id = 1000000 WHERE id = 5555",
+            )
+            .await?;
+        poisonous(&stage, "messages", "content").await?;
+        stage
+            .target
+            .execute(
+                "ALTER TABLE conversations_analytics ADD CONSTRAINT plausible_display_id CHECK (display_id < 1000000)",
+            )
+            .await?;
+
+        let first = sync(&stage, 2, &[]).await?;
+        ensure!(first["status"] == "partial" && first["records"]["extracted"] == 10_000, "{first:#}");
+        ensure!(first["records"]["inserted"] == 9_995 && live(&stage).await? == 9_995, "{first:#}");
+        let reached = watermark(&stage).await?;
+        ensure!(reached.is_some(), "the watermark did not move");
+        let found = rejected(&stage, &["--tenant", "1"]).await?;
+        let expected = [
+            (1111, "source", "22012", "read messages"),
+            (2222, "source", "-", "read messages"),
+            (3333, "transform", "-", "message_compiled"),
+            (4444, "target", "22P05", "copy rows"),
+            (5555, "target", "23514", "constraint plausible_display_id"),
+        ];
+        ensure!(found.len() == expected.len(), "{found:?}");
+        for ((id, side, sqlstate, error), wanted) in found.iter().zip(expected) {
+            ensure!((*id, side.as_str(), sqlstate.as_str()) == (wanted.0, wanted.1, wanted.2), "{found:?}");
+            ensure!(error.contains(wanted.3) && !error.contains("secret"), "{found:?}");
+        }
+
+        stage.source.execute("UPDATE messages_table SET sentiment = NULL WHERE conversation_id = 4444").await?;
+        let second = sync(&stage, 2, &[]).await?;
+        ensure!(
+            second["signals"]["rejects"] == 5
+                && second["records"]["inserted"] == 1
+                && second["records"]["rejected"] == 4,
+            "{second:#}"
+        );
+        ensure!(watermark(&stage).await? > reached, "the watermark did not move on");
+        let left: Vec<i64> = rejected(&stage, &[]).await?.into_iter().map(|reject| reject.0).collect();
+        ensure!(left == [1111, 2222, 3333, 5555], "{left:?}");
+        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "a resolved reject is still told with --all");
+
+        stage
+            .source
+            .execute(
+                "UPDATE messages_table SET content = 'hello' WHERE conversation_id = 1111; \
+                 UPDATE messages_table SET private = false, sentiment = NULL WHERE conversation_id IN (2222, 3333); \
+                 UPDATE conversations SET display_id = id",
+            )
+            .await?;
+        sync(&stage, 0, &[]).await?;
+        ensure!(rejected(&stage, &[]).await?.is_empty(), "not all rejects are resolved");
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_only_the_merge_refuses_is_named_by_its_column_and_the_older_row_stays() {
+    on_stage(|stage| async move {
+        conversations(&stage, 1_200).await?;
+        sync(&stage, 0, &[]).await?;
+        poisonous(&stage, "contacts", "name").await?;
+        stage
+            .target
+            .execute(
+                "ALTER TABLE conversations_analytics ALTER contact_identifier SET DEFAULT 'none'; \
+                 UPDATE conversations_analytics SET contact_name = contact_name; \
+                 ALTER TABLE conversations_analytics ALTER contact_name SET NOT NULL; \
+                 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     IF NEW.contact_email = 'a secret' THEN \
+                         RAISE EXCEPTION 'refused: %', NEW.contact_email USING ERRCODE = 'data_exception'; \
+                     END IF; \
+                     RETURN NEW; END $$; \
+                 CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON conversations_analytics \
+                     FOR EACH ROW EXECUTE FUNCTION refuse()",
+            )
+            .await?;
+        stage
+            .source
+            .execute(
+                "UPDATE contacts_table SET updated_at = now(), email = id || '@example.com' WHERE id <= 700; \
+                 UPDATE contacts_table SET name = 'poison' WHERE id = 1; \
+                 UPDATE contacts_table SET name = NULL WHERE id = 350; \
+                 UPDATE contacts_table SET email = 'a secret' WHERE id = 700",
+            )
+            .await?;
+
+        let run = sync(&stage, 2, &[]).await?;
+        ensure!(run["records"]["updated"] == 697 && run["records"]["rejected"] == 3, "{run:#}");
+        ensure!(run["records"]["deleted"] == 0 && live(&stage).await? == 1_200, "{run:#}");
+        let found = rejected(&stage, &[]).await?;
+        let merge = "merge rows into the target: SQLSTATE";
+        ensure!(found.len() == 3, "{found:?}");
+        ensure!(found[0].2 == "22012" && found[0].3.contains("read conversations"), "{found:?}");
+        ensure!(
+            found[1].3 == format!("{merge} 23502, column contact_name of conversations_analytics"),
+            "{found:?}"
+        );
+        ensure!(found[2].3 == format!("{merge} 22000"), "{found:?}");
+
+        // one is repaired, one vanishes, one ceases to be refused
+        stage
+            .source
+            .execute(
+                "UPDATE contacts_table SET name = 'Contact' WHERE id = 1; DELETE FROM conversations WHERE id = 350",
+            )
+            .await?;
+        stage.target.execute("DROP TRIGGER refuse ON conversations_analytics").await?;
+        let retried = stage.tidemark(&["rejected", "retry", "--tenant", "1", "--json"]).await?;
+        ensure!(retried.code == 0 && retried.json()["type"] == "incremental", "{retried:?}");
+        let run = sync(&stage, 0, &[]).await?;
+        ensure!(run["run_id"] == retried.json()["run_id"], "another run than the one asked for");
+        ensure!(run["records"]["updated"] == 2 && run["records"]["deleted"] == 1, "{run:#}");
+        ensure!(rejected(&stage, &[]).await?.is_empty(), "not all rejects are resolved");
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rejected_conversation_that_vanishes_is_resolved_by_a_full_run_too() {
+    on_stage(|stage| async move {
+        conversations(&stage, 60).await?;
+        stage
+            .source
+            .execute("UPDATE messages SET sentiment = '{' WHERE conversation_id = 42")
+            .await?;
+        sync(&stage, 2, &["--chunk-size", "7"]).await?;
+        stage
+            .source
+            .execute("DELETE FROM conversations WHERE id = 42")
+            .await?;
+        sync(&stage, 0, &["--full", "--chunk-size", "7"]).await?;
+        ensure!(
+            rejected(&stage, &[]).await?.is_empty(),
+            "the reject is still open"
+        );
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_hundred_poison_rows_in_one_chunk_kill_it_and_fail_the_run() {
+    on_stage(|stage| async move {
+        conversations(&stage, 3_000).await?;
+        stage
+            .target
+            .execute("ALTER TABLE conversations_analytics ADD CONSTRAINT early CHECK (conversation_id NOT BETWEEN 1201 AND 1400)")
+            .await?;
+        let run = sync(&stage, 1, &["--chunk-size", "1000"]).await?;
+        ensure!(run["status"] == "failed" && run["chunks"]["dead"] == 1, "{run:#}");
+        ensure!(run["error"].as_str().unwrap().contains("101 of 1000 rows"), "{run:#}");
+        ensure!(live(&stage).await? == 2_000, "rows of the dead chunk landed");
+        ensure!(rejected(&stage, &[]).await?.is_empty(), "rejects of the dead chunk landed");
+        ensure!(watermark(&stage).await?.is_none(), "the watermark moved");
+
+        stage.target.execute("ALTER TABLE conversations_analytics DROP CONSTRAINT early").await?;
+        sync(&stage, 0, &[]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_repaired() {
+    on_stage(|stage| async move {
+        conversations(&stage, 4_000).await?;
+        stage
+            .source
+            .execute("UPDATE messages SET sentiment = '{' WHERE conversation_id % 20 = 0")
+            .await?;
+        // the first run leaves the rejects of its good chunks behind; that must not let the next one pass
+        for _ in 0..2 {
+            let run = sync(&stage, 1, &["--chunk-size", "400"]).await?;
+            ensure!(run["status"] == "failed" && run["chunks"]["dead"] == 0, "{run:#}");
+            ensure!(
+                run["error"].as_str().unwrap().contains("200 of 4000 rows"),
+                "{run:#}"
+            );
+            ensure!(watermark(&stage).await?.is_none(), "the watermark moved");
+        }
+        stage
+            .source
+            .execute("UPDATE messages SET sentiment = NULL")
+            .await?;
+        sync(&stage, 0, &[]).await?;
+        ensure!(
+            rejected(&stage, &[]).await?.is_empty(),
+            "not all rejects are resolved"
+        );
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rejects_that_were_lived_with_do_not_add_up_to_a_failure() {
+    on_stage(|stage| async move {
+        conversations(&stage, 1_000).await?;
+        stage.source.execute("UPDATE messages SET sentiment = '{' WHERE conversation_id <= 90").await?;
+        sync(&stage, 2, &[]).await?;
+        stage
+            .source
+            .execute("UPDATE messages SET sentiment = '{', updated_at = now() WHERE conversation_id BETWEEN 91 AND 180")
+            .await?;
+        let run = sync(&stage, 2, &[]).await?;
+        ensure!(run["records"]["rejected"] == 180, "{run:#}");
+        stage
+            .source
+            .execute("UPDATE messages SET sentiment = '{', updated_at = now() WHERE conversation_id BETWEEN 181 AND 290")
+            .await?;
+        let reached = watermark(&stage).await?;
+        sync(&stage, 1, &[]).await?;
+        ensure!(watermark(&stage).await? == reached, "the watermark moved");
+        Ok(())
+    })
+    .await;
+}
