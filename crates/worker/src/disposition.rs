@@ -71,7 +71,10 @@ fn source_kind(error: &SourceError) -> FailureKind {
 
 #[cfg(test)]
 mod tests {
+    use tidemark_shared::db::reject::{Reject, RejectSide};
+
     use super::*;
+    use crate::rejects::TooManyRejects;
 
     fn io() -> ExecuteError {
         let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
@@ -101,6 +104,28 @@ mod tests {
         assert_eq!(
             decide(&ExecuteError::Load(LoadError::Remapped), MAX_FAILURES, 0.5),
             Disposition::Release
+        );
+    }
+
+    #[test]
+    fn too_many_rejects_are_not_tried_again() {
+        let too_many = TooManyRejects {
+            rejected: 101,
+            rows: 1_000,
+            last: Reject {
+                conversation_id: 7,
+                side: RejectSide::Target,
+                sqlstate: Some("23514".into()),
+                error: "merge rows into the target".into(),
+            },
+        };
+        assert_eq!(
+            decide(&ExecuteError::Extract(too_many.clone().into()), 0, 0.5),
+            Disposition::Dead
+        );
+        assert_eq!(
+            decide(&ExecuteError::Load(too_many.into()), 0, 0.5),
+            Disposition::Dead
         );
     }
 

@@ -11,7 +11,6 @@ use std::sync::LazyLock;
 use sqlx::{PgConnection, PgPool};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::guarded::Guarded;
-use tidemark_shared::db::reject::Reject;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -193,7 +192,7 @@ impl Staging {
             return Err(LoadError::Remapped);
         }
         let (inserted, updated) = bisect::merge(connection, of, version, &rejects).await?;
-        let rejects: Vec<Reject> = rejects.into_list();
+        let rejects = rejects.into_list();
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
         let loaded = found - rejected;
         let stale = if inserted + updated == loaded {
