@@ -66,7 +66,7 @@ async fn sync(stage: &Stage, code: i32, args: &[&str]) -> Result<Value> {
         .await?;
     ensure!(answer.code == code, "{answer:?}");
     let run = answer.json();
-    let count = |field: &str| run["records"][field].as_i64().unwrap();
+    let count = |field: &str| run["records"][field].as_i64().expect("the field is a number");
     let accounted = ["inserted", "updated", "unchanged", "stale", "rejected"].map(count);
     ensure!(
         count("extracted") == accounted.iter().sum::<i64>(),
@@ -85,11 +85,11 @@ async fn rejected(stage: &Stage, args: &[&str]) -> Result<Vec<(i64, String, Stri
     Ok(answer
         .json()
         .as_array()
-        .unwrap()
+        .expect("an array is printed")
         .iter()
         .map(|reject| {
             (
-                reject["conversation_id"].as_i64().unwrap(),
+                reject["conversation_id"].as_i64().expect("the field is a number"),
                 text(&reject["side"]),
                 text(&reject["sqlstate"]),
                 text(&reject["error"]),
