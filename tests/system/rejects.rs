@@ -192,9 +192,7 @@ async fn what_only_the_merge_refuses_is_named_by_its_column_and_the_older_row_st
         stage
             .target
             .execute(
-                "ALTER TABLE conversations_analytics ALTER contact_identifier SET DEFAULT 'none'; \
-                 UPDATE conversations_analytics SET contact_name = contact_name; \
-                 ALTER TABLE conversations_analytics ALTER contact_name SET NOT NULL; \
+                "ALTER TABLE conversations_analytics ALTER contact_name SET NOT NULL; \
                  CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                      IF NEW.contact_email = 'a secret' THEN \
                          RAISE EXCEPTION 'refused: %', NEW.contact_email USING ERRCODE = 'data_exception'; \
