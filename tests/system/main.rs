@@ -8,3 +8,4 @@ mod isolation;
 mod ledger;
 mod local;
 mod stage;
+mod view;

@@ -1,8 +1,9 @@
-//! Extract: conversations and their messages, two ordered streams merged here, so that memory follows one conversation
-//! and the load buffer and not the chunk.
+//! Extract: conversations and their messages, so that memory follows one conversation and the load buffer and not the
+//! chunk. From tables they are two ordered streams, merged here; from a view they come together.
 
 pub mod record;
 mod tables;
+mod view;
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use self::tables::Conversation;
 use crate::load::encode::CopyEncoder;
 use crate::transform::fold::MessageFold;
-use crate::transform::{TenantContext, transform};
+use crate::transform::{TenantContext, TransformError, transform};
 
 /// Conversations read at once with what they point to; their messages are then streamed.
 const SLICE: usize = 500;
@@ -82,16 +83,26 @@ impl<'a> Extractor<'a> {
     /// # Errors
     /// When the source does not answer, or the load has ended.
     pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
-        let keys = match spec {
-            ChunkSpec::Keys { ids } => ids.clone(),
-            ChunkSpec::KeyRange { lo, hi } => {
-                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi)
-                    .await
-                    .map_err(self.source.query_error("list the conversations of a range"))?
+        let view = match self.source.view() {
+            None => None,
+            // looked up again: it may have changed since the plan
+            Some(_) => self.source.check_catalog(self.tx.connection()).await?,
+        };
+        let keys = match (spec, &view) {
+            (ChunkSpec::Keys { ids }, _) => Ok(ids.clone()),
+            (ChunkSpec::KeyRange { lo, hi }, None) => {
+                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi).await
+            }
+            (ChunkSpec::KeyRange { lo, hi }, Some(view)) => {
+                view::keys_in_range(self.tx.connection(), view, self.inboxes, *lo, *hi).await
             }
         };
+        let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
         for slice in keys.chunks(SLICE) {
-            self.slice(slice).await?;
+            match &view {
+                None => self.slice(slice).await?,
+                Some(view) => self.view_slice(view, slice).await?,
+            }
         }
         self.flush().await?;
         if matches!(spec, ChunkSpec::Keys { .. }) {
@@ -174,10 +185,7 @@ impl<'a> Extractor<'a> {
                 if let Some(client) = unknown {
                     again.push((conversation, client));
                 }
-                if self.buffer.byte_count() >= BUFFER_BYTES || self.buffer.row_count() >= SLICE {
-                    let full = std::mem::take(&mut self.buffer);
-                    self.sink.send(full).await.map_err(|_| ExtractError::LoadEnded)?;
-                }
+                send_when_full(&self.sink, &mut self.buffer).await?;
                 current = conversations.next();
             }
             let Some(row) = row else { break };
@@ -221,12 +229,27 @@ fn finish(
         Ok(row) => {
             buffer.push(&row, *digest);
         }
-        Err(error) => rejects.push(Reject {
-            conversation_id: conversation.id,
-            side: RejectSide::Transform,
-            sqlstate: None,
-            error: error.to_string(),
-        }),
+        Err(error) => rejects.push(reject(conversation.id, &error)),
     }
     None
+}
+
+async fn send_when_full(
+    sink: &mpsc::Sender<CopyEncoder>,
+    buffer: &mut CopyEncoder,
+) -> Result<(), ExtractError> {
+    if buffer.byte_count() < BUFFER_BYTES && buffer.row_count() < SLICE {
+        return Ok(());
+    }
+    let full = std::mem::take(buffer);
+    sink.send(full).await.map_err(|_| ExtractError::LoadEnded)
+}
+
+fn reject(conversation_id: i64, error: &TransformError) -> Reject {
+    Reject {
+        conversation_id,
+        side: RejectSide::Transform,
+        sqlstate: None,
+        error: error.to_string(),
+    }
 }
