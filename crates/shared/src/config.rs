@@ -420,6 +420,12 @@ mod tests {
                 .to_string()
                 .contains("view")
         );
+        assert!(
+            load(&[("TIDEMARK_SOURCE_VIEW", "other.public.view")])
+                .unwrap_err()
+                .to_string()
+                .contains("name of a view")
+        );
     }
 
     #[test]

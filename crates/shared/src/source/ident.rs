@@ -16,15 +16,17 @@ pub fn quote(identifier: &str) -> String {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("a part of the name is empty")]
+    #[error("name of a view: a part is empty")]
     Empty,
-    #[error("a part of the name has more than {MAX_BYTES} bytes")]
+    #[error("name of a view: a part has more than {MAX_BYTES} bytes")]
     TooLong,
-    #[error("the name holds a NUL character")]
+    #[error("name of a view: it holds a NUL character")]
     Nul,
-    #[error("a name that begins with a double quote ends with one, and doubles those inside")]
+    #[error("name of a view: a part that begins with a double quote ends with one, and doubles those inside")]
     Quotes,
-    #[error("the name has more parts than a schema and a relation; a dot inside a name needs double quotes around it")]
+    #[error(
+        "name of a view: it has more parts than a schema and a name; a dot inside either needs double quotes around it"
+    )]
     TooManyParts,
 }
 

@@ -323,3 +323,78 @@ impl Source {
         Err(self.schema_error(missing))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without(missing: &[&str]) -> ViewShape {
+        ViewShape {
+            name: "reports.final".parse().unwrap(),
+            present: std::array::from_fn(|index| !missing.contains(&COLUMNS[index].name)),
+        }
+    }
+
+    #[test]
+    fn a_missing_column_is_null_and_in_no_other_expression() {
+        let shape = without(&["priority", "csat_created_at", "conversation_custom_attributes"]);
+        let list = shape.select_list();
+        for column in [
+            "NULL::integer AS priority",
+            "NULL::timestamp AS csat_created_at",
+            "NULL::text AS conversation_custom_attributes",
+            "v.status::integer AS status",
+            "to_jsonb(v.message_compiled)::text AS message_compiled",
+        ] {
+            assert!(list.contains(column), "{column} not in {list}");
+        }
+        for expression in [list, shape.digest(), shape.changed_at(), shape.newest_first()] {
+            assert!(!expression.contains("v.priority") && !expression.contains("v.csat_created_at"));
+        }
+        assert_eq!(shape.warnings().len(), 3);
+        assert!(shape.warnings()[0].starts_with(r#"view "reports"."final" has no column priority:"#));
+        assert!(without(&[]).warnings().is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_of_every_conversation_names_nothing_that_aggregates_messages() {
+        let shape = without(&[]);
+        for expression in [shape.digest(), shape.changed_at(), shape.newest_first()] {
+            for column in ["message_compiled", "client_sender_id", "client_phone"] {
+                assert!(!expression.contains(column), "{column} in {expression}");
+            }
+        }
+        assert!(
+            shape
+                .newest_first()
+                .starts_with("v.csat_created_at DESC NULLS LAST, v.csat_response_id DESC NULLS LAST, ")
+        );
+    }
+
+    #[test]
+    fn the_named_columns_exist() {
+        for name in REQUIRED.iter().chain(&CHANGE_TIMES) {
+            assert!(COLUMNS.iter().any(|column| column.name == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_type_fits_when_each_of_its_values_can_be_read() {
+        for (kind, type_name, category, fits) in [
+            (Kind::Integer, "bigint", "N", true),
+            (Kind::BigInt, "smallint", "N", true),
+            (Kind::BigInt, "numeric", "N", false),
+            (Kind::Integer, "text", "S", false),
+            (Kind::Text, "citext", "S", true),
+            (Kind::Text, "bytea", "U", false),
+            (Kind::Uuid, "character varying", "S", true),
+            (Kind::Time, "timestamp with time zone", "D", true),
+            (Kind::Time, "date", "D", false),
+            (Kind::Json, "jsonb[]", "A", false),
+            (Kind::Messages, "json[]", "A", true),
+            (Kind::Messages, "text", "S", false),
+        ] {
+            assert_eq!(kind.takes(type_name, category), fits, "{type_name} as {kind:?}");
+        }
+    }
+}

@@ -93,7 +93,9 @@ impl Extractor<'_> {
             match encode(&row, self.tenant, &mut self.buffer) {
                 Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
                 Err(RowError::Refused(error)) => self.extracted.rejects.push(reject(id, &error)),
-                Err(RowError::Read(error)) => return Err(source.query_error("read conversations")(error).into()),
+                Err(RowError::Read(error)) => {
+                    return Err(source.query_error("read conversations")(error).into());
+                }
             }
         }
         // they come in the order of the keys, but no ORDER BY says so

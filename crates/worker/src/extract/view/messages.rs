@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn no_message_comes_in_several_forms() {
-        let nothing = r#"[{"message_id": null, "sent_at": null, "private": null, "text": null, "sentiment": null}]"#;
+        let nothing =
+            r#"[{"message_id": null, "sent_at": null, "private": null, "text": null, "sentiment": null}]"#;
         for compiled in [None, Some("null"), Some("[]"), Some("[null]"), Some(nothing)] {
             let messages = fold(compiled).unwrap().finish(false).unwrap();
             assert_eq!((messages.message_compiled, messages.t_messages), (None, 0));
@@ -159,7 +160,11 @@ mod tests {
             r#"[{"message_id": "1", "sent_at": "2024-03-06T10:00:00", "private": false}]"#,
             r#"[{"message_id": 1, "sent_at": "2024-03-06T10:00:00", "private": false, "status": "sent"}]"#,
         ] {
-            assert_eq!(folded(compiled).unwrap_err(), TransformError::UnreadableMessage, "{compiled}");
+            assert_eq!(
+                folded(compiled).unwrap_err(),
+                TransformError::UnreadableMessage,
+                "{compiled}"
+            );
         }
     }
 }
