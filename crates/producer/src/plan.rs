@@ -19,6 +19,10 @@ use tidemark_shared::tenant::Tenant;
 use crate::membership::{Difference, difference, differing_buckets, is_mass_delete};
 use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
 
+/// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
+/// sessions' transaction ids are not to be seen there.
+const STANDBY_MARGIN: Duration = Duration::from_secs(10);
+
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error(transparent)]
@@ -187,20 +191,28 @@ impl Planner {
         watermark: Option<DateTime<Utc>>,
     ) -> Result<PlanView, PlanError> {
         const RETRY: Duration = Duration::from_millis(50);
-        let epoch = crate::sample::sample(&self.db, source).await?;
+        let (epoch, sampled_at) = crate::sample::sample(&self.db, source).await?;
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
+            // read after the sample: of samples that others take from now on it says nothing
             let oldest_open = source.oldest_open().await?;
             let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
             let shape = source.check_catalog(tx.connection()).await?;
-            let horizon = horizon(oldest_open, tx.snapshot());
-            let sample = db::fence::find_qualifying(&self.db, source.name(), epoch, horizon).await?;
-            if sample.is_none() && tokio::time::Instant::now() < give_up_at {
-                tx.finish().await;
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
-            let reach = fence(sample.as_slice(), horizon);
+            let reach = match tx.replay() {
+                Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
+                None => {
+                    let horizon = horizon(oldest_open, tx.snapshot());
+                    let sample =
+                        db::fence::find_qualifying(&self.db, source.name(), epoch, horizon, sampled_at)
+                            .await?;
+                    if sample.is_none() && tokio::time::Instant::now() < give_up_at {
+                        tx.finish().await;
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                    fence(sample.as_slice(), horizon)
+                }
+            };
             let watermark_end = watermark_end(watermark, reach, tx.snapshot(), self.settings.safety_lag);
             return Ok(PlanView {
                 tx,

@@ -3,38 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rand::RngExt;
 use sqlx::PgPool;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
-use tidemark_shared::source::{Source, SourceError, Sources};
+use tidemark_shared::source::{Source, Sources};
 
 use crate::plan::PlanError;
 
-/// Takes one sample of a source and keeps it in the ledger; returns the source's epoch.
+/// Takes one sample of a source and keeps it in the ledger; returns the source's epoch and the sample's clock.
 ///
 /// # Errors
 /// When ledger or source do not answer, or the source went back in time.
-pub async fn sample(db: &PgPool, source: &Source) -> Result<i32, PlanError> {
+pub async fn sample(db: &PgPool, source: &Source) -> Result<(i32, DateTime<Utc>), PlanError> {
     // what is known is read first: whatever the source shows afterwards must not be less
     let known = db::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
-    if let Some(known) = known
-        && observation.xmax < known.highest_xmax
-    {
-        return Err(PlanError::Source(SourceError::WentBack {
-            name: source.name().to_owned(),
-            server: source.server().to_owned(),
-            known: known.highest_xmax,
-            seen: observation.xmax,
-        }));
-    }
+    source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let state = db::fence::note(&mut *tx, source.name(), observation.xmax).await?;
-    db::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
+    if !observation.in_recovery {
+        db::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
+    }
     tx.commit().await.attempt("keep the fence sample")?;
-    Ok(state.epoch)
+    Ok((state.epoch, observation.sample.sampled_at))
 }
 
 /// The sampling loop.

@@ -9,20 +9,24 @@ use crate::sqlstate::{FailureKind, classify};
 #[must_use]
 pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut text = describe(error);
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // the driver's wrapper and the server's error within are one thing
-        if error.downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-            break;
-        }
-        let next = describe(error);
+    let mut link = error;
+    // below the driver's error is the server's, which has been described with it
+    while !is_from_server(link) {
+        let Some(cause) = link.source() else { break };
+        let next = describe(cause);
         if !text.ends_with(&next) {
             text.push_str(": ");
             text.push_str(&next);
         }
-        cause = error.source();
+        link = cause;
     }
     text
+}
+
+fn is_from_server(error: &(dyn Error + 'static)) -> bool {
+    error
+        .downcast_ref::<sqlx::Error>()
+        .is_some_and(|error| error.as_database_error().is_some())
 }
 
 fn describe(error: &(dyn Error + 'static)) -> String {

@@ -15,7 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::Semaphore;
 
 use self::ident::RelationName;
-pub use self::session::SourceTx;
+pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError};
 
@@ -40,7 +40,7 @@ pub enum SourceError {
     },
     #[error(
         "source `{name}` at {server} went back in time (its transaction ids were at {known}, now at {seen}): \
-         it was restored or swapped; nothing is taken from it"
+         it was restored or swapped; nothing is planned from it"
     )]
     WentBack {
         name: String,

@@ -29,7 +29,7 @@ pub enum ExecuteError {
     LeaseLost,
     #[error("the worker is shutting down")]
     ShuttingDown,
-    #[error("tenant's time zone `{0}` is not known: correct it with `tidemark tenant set`")]
+    #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
     TimeZone(String),
     #[error("{rejects} of {rows} rows cannot be taken: that is more than single bad rows")]
     TooManyRejects { rejects: usize, rows: usize },
@@ -70,10 +70,13 @@ impl Executor {
         };
         let (mapping_version, inboxes) = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
 
+        // what is known is read first: whatever the source shows afterwards must not be less
+        let known = db::fence::find(&self.db, source.name()).await?;
         // the snapshot is older than the load's transaction: what it misses, a later chunk brings
         let mut tx = source
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
             .await?;
+        source.check_not_back(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
         let known = db::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {
             epoch: known.epoch,

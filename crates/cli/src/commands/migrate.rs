@@ -1,6 +1,8 @@
 //! `tidemark migrate`.
 
 use anyhow::Context;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
 use tidemark_shared::config::server_name;
 use tidemark_shared::db::MIGRATOR;
 use tidemark_shared::db::connect::{applied_migrations, options, probe};
@@ -55,11 +57,27 @@ impl Args {
             ));
             return Ok(Exit::Done);
         }
-        MIGRATOR.run(&mut connection).await.context("migrate")?;
+        MIGRATOR.run(&mut connection).await.map_err(with_hint)?;
         match pending.len() {
             0 => output::note(format!("{} is up to date", server_name(url))),
             applied => output::note(format!("{}: {applied} migrations applied", server_name(url))),
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Keeps the server's hint, which says what an administrator has to run.
+fn with_hint(error: MigrateError) -> anyhow::Error {
+    let hint = match &error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+            .and_then(PgDatabaseError::hint)
+            .map(str::to_owned),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow::Error::new(error).context(format!("migrate: {hint}")),
+        None => anyhow::Error::new(error).context("migrate"),
     }
 }

@@ -294,9 +294,23 @@ async fn an_earlier_sample_is_replaced_only_when_asked() {
 }
 
 #[tokio::test]
+async fn an_empty_database_made_for_the_sample_is_taken() {
+    with_database(async |url| {
+        create_foreign(&url).await;
+        let report = create(&url, &CreateOptions::tiny()).await.unwrap();
+        assert_eq!(describe(&url).await.unwrap(), report.tenants);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_foreign_database_is_neither_replaced_nor_dropped_nor_described() {
     with_database(async |url| {
         create_foreign(&url).await;
+        sqlx::raw_sql("CREATE TABLE somebody_elses (id integer)")
+            .execute(&mut connect(&url).await)
+            .await
+            .unwrap();
         let options = CreateOptions {
             replace: true,
             ..CreateOptions::tiny()

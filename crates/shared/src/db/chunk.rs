@@ -33,7 +33,7 @@ statements! {
                AND r.id = c.run_id AND r.status = 'running' AND t.id = c.tenant_id \
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
-                       r.type AS run_type, r.mapping_version, t.source, t.timezone";
+                       r.type AS run_type, t.source, t.timezone";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
@@ -117,7 +117,6 @@ pub struct ClaimedChunk {
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
     pub run_type: RunType,
-    pub mapping_version: i64,
     pub source: String,
     pub timezone: String,
 }

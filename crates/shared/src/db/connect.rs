@@ -95,6 +95,8 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
         .application_name(&format!("tidemark {role}"))
         .options([
             ("TimeZone", "UTC"),
+            // "relation exists, skipping" is no news
+            ("client_min_messages", "warning"),
             ("lock_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "15min"),
         ]);

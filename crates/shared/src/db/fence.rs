@@ -1,5 +1,6 @@
 //! `etl_source` and `etl_fence`: what is known of a source's transactions over time.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
 
@@ -14,7 +15,7 @@ statements! {
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     // the newest below the horizon is all that a plan needs
     QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
-                  WHERE source = $1 AND epoch = $2 AND hi < $3 ORDER BY sampled_at DESC LIMIT 1";
+                  WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
     PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2::timestamptz - interval '2 days'";
 }
 
@@ -80,7 +81,8 @@ pub async fn insert(
         .attempt("forget old fence samples")
 }
 
-/// The newest sample with all transactions below `horizon`.
+/// The newest sample up to `until` with all transactions below `horizon`. `until` must not be later than the moment at
+/// which the open transactions were read that gave the horizon: of a later sample it says nothing.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -89,11 +91,13 @@ pub async fn find_qualifying(
     source: &str,
     epoch: i32,
     horizon: i64,
+    until: DateTime<Utc>,
 ) -> DbResult<Option<FenceSample>> {
-    sqlx::query_as::<_, (chrono::DateTime<chrono::Utc>, i64)>(QUALIFYING)
+    sqlx::query_as::<_, (DateTime<Utc>, i64)>(QUALIFYING)
         .bind(source)
         .bind(epoch)
         .bind(horizon)
+        .bind(until)
         .fetch_optional(db)
         .await
         .map(|row| row.map(|(sampled_at, hi)| FenceSample { sampled_at, hi }))

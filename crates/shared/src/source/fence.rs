@@ -10,6 +10,8 @@ use crate::fence::{FenceSample, widen_xid};
 pub struct Observation {
     pub sample: FenceSample,
     pub xmax: i64,
+    /// A hot standby does not show what is open on its primary: such a sample must not be kept.
+    pub in_recovery: bool,
 }
 
 impl Source {
@@ -24,8 +26,8 @@ impl Source {
             .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the clock"))?;
-        let (xmax, open): (i64, Vec<i64>) = sqlx::query_as(
-            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, \
+        let (xmax, in_recovery, open): (i64, bool, Vec<i64>) = sqlx::query_as(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_is_in_recovery(), \
                     ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
                           UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts)",
         )
@@ -40,6 +42,7 @@ impl Source {
         Ok(Observation {
             sample: FenceSample { sampled_at, hi },
             xmax,
+            in_recovery,
         })
     }
 
@@ -64,5 +67,21 @@ impl Source {
             .filter_map(|xid| u32::try_from(xid).ok())
             .map(|xid| widen_xid(xid, near))
             .min())
+    }
+
+    /// Compares what the source shows with the highest id that was known before it was looked at.
+    ///
+    /// # Errors
+    /// When the source went back in time.
+    pub fn check_not_back(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
+        match known {
+            Some(known) if seen < known => Err(SourceError::WentBack {
+                name: self.name().to_owned(),
+                server: self.server().to_owned(),
+                known,
+                seen,
+            }),
+            _ => Ok(()),
+        }
     }
 }

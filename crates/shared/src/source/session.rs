@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Source, SourceError};
 use crate::db::guarded::Guarded;
 use crate::fence::SourceSnapshot;
+
+/// How far a hot standby is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// When the last transaction that it has replayed was committed; `None` when it has replayed none since its start.
+    pub replayed_at: Option<DateTime<Utc>>,
+}
 
 /// A REPEATABLE READ, READ ONLY transaction, guarded: when it is dropped before [`Self::finish`], its statement is
 /// cancelled on the source.
@@ -16,7 +23,7 @@ use crate::fence::SourceSnapshot;
 pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
-    in_recovery: bool,
+    replay: Option<Replay>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -48,26 +55,35 @@ async fn begin(
     sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(guarded.connection())
         .await?;
-    let (pid, clock, xmin, xmax, in_progress, in_recovery, _): (i32, DateTime<Utc>, i64, i64, i32, bool, String) =
-        sqlx::query_as(
-            "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
-                    (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
-                    set_config('application_name', left(concat('tidemark ', $1::text), 63), true) \
-             FROM pg_current_snapshot() s",
-        )
+    sqlx::query("SELECT set_config('application_name', left(concat('tidemark ', $1::text), 63), true)")
         .bind(purpose)
-        .fetch_one(guarded.connection())
+        .execute(guarded.connection())
         .await?;
-    guarded.serve_by(pid);
+    let row = sqlx::query(
+        "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
+                (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
+                pg_last_xact_replay_timestamp() \
+         FROM pg_current_snapshot() s",
+    )
+    .fetch_one(guarded.connection())
+    .await?;
+    guarded.serve_by(row.try_get(0)?);
+    let in_recovery: bool = row.try_get(5)?;
     Ok(SourceTx {
         guarded,
         snapshot: SourceSnapshot {
-            xmin,
-            xmax,
-            in_progress,
-            clock,
+            clock: row.try_get(1)?,
+            xmin: row.try_get(2)?,
+            xmax: row.try_get(3)?,
+            in_progress: row.try_get(4)?,
         },
-        in_recovery,
+        replay: if in_recovery {
+            Some(Replay {
+                replayed_at: row.try_get(6)?,
+            })
+        } else {
+            None
+        },
         _permit: permit,
     })
 }
@@ -78,10 +94,10 @@ impl SourceTx {
         &self.snapshot
     }
 
-    /// Whether the source is a hot standby.
+    /// How far the source is when it is a hot standby; `None` for a primary.
     #[must_use]
-    pub const fn in_recovery(&self) -> bool {
-        self.in_recovery
+    pub const fn replay(&self) -> Option<Replay> {
+        self.replay
     }
 
     /// The connection, for reading.

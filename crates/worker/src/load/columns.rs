@@ -1,11 +1,10 @@
 //! The columns of `conversations_analytics`, once: whatever names, creates or writes them is made from this list.
 
-use chrono::NaiveDate;
 use tidemark_shared::source_time::SourceTime;
 use uuid::Uuid;
 
 use super::encode::write_field;
-use super::value::{Json, Numeric};
+use super::value::{Date, Json, Numeric};
 
 /// A column of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +168,7 @@ target_row! {
     /// When the conversation began, in the tenant's time zone.
     #[derive(Default)]
     calendar: Calendar {
-        conversation_date: Option<NaiveDate> = "date",
+        conversation_date: Option<Date> = "date",
         conversation_year: Option<i32> = "integer",
         conversation_month: Option<i32> = "integer",
         conversation_day: Option<i32> = "integer",

@@ -5,13 +5,12 @@
 
 use std::ops::Range;
 
-use chrono::{Datelike, NaiveDate};
 use tidemark_shared::source_time::SourceTime;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{COLUMNS, TargetRow};
-use super::value::{Json, Numeric};
+use super::value::{Date, Json, Numeric};
 
 #[cfg(test)]
 mod tests;
@@ -187,11 +186,9 @@ impl CopyValue for SourceTime {
     }
 }
 
-/// `date` counts days from 2000-01-01.
-impl CopyValue for NaiveDate {
+impl CopyValue for Date {
     fn write(&self, out: &mut Vec<u8>) {
-        const DAYS_TO_2000: i32 = 730_120;
-        (self.num_days_from_ce() - DAYS_TO_2000).write(out);
+        self.days().write(out);
     }
 }
 

@@ -1,5 +1,29 @@
 //! Values of PostgreSQL's types that Rust has none for.
 
+use tidemark_shared::source_time::SourceTime;
+
+/// A `date` of the years that timestamps have, which are more than chrono has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(i32);
+
+impl Date {
+    /// The date of a time, without regard to zones; `None` when that is infinite.
+    #[must_use]
+    pub fn of(time: SourceTime) -> Option<Self> {
+        const MICROS_OF_DAY: i64 = 86_400_000_000;
+        let days = time
+            .is_finite()
+            .then(|| time.micros().div_euclid(MICROS_OF_DAY))?;
+        i32::try_from(days).ok().map(Self)
+    }
+
+    /// Days since 2000-01-01.
+    #[must_use]
+    pub const fn days(self) -> i32 {
+        self.0
+    }
+}
+
 /// JSON text, for a `jsonb` column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<T>(pub T);

@@ -1,10 +1,21 @@
 //! When a conversation began, in the tenant's time zone.
 
-use chrono::{DateTime, Datelike, Offset, TimeZone, Timelike, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
 use tidemark_shared::source_time::SourceTime;
 
 use crate::load::columns::Calendar;
+use crate::load::value::Date;
+
+const SECOND: i64 = 1_000_000;
+/// The Gregorian calendar repeats after 146,097 days, which are whole weeks.
+const CYCLE: i64 = 146_097 * 86_400 * SECOND;
+const YEARS_OF_CYCLE: i64 = 400;
+
+/// chrono-tz lists the changes of each clock up to the end of 2099. The last that heed Ramadan are in 2087; those
+/// after them go by the week of a month, and so do PostgreSQL's without end.
+const LISTED_BEFORE: i32 = 2099;
+const RULES_ALONE_SINCE: i32 = 2088;
 
 const MONTHS: [&str; 12] = [
     "Janeiro",
@@ -21,19 +32,23 @@ const MONTHS: [&str; 12] = [
     "Dezembro",
 ];
 
-/// Every column is NULL where `created_at` has no date: infinite, or beyond what chrono or PostgreSQL hold.
+/// Every column is NULL where `created_at` has no local date: infinite, or beyond what PostgreSQL holds.
 pub(super) fn calendar(created_at: SourceTime, timezone: Tz) -> Calendar {
-    let Some(local) = local_time(created_at, timezone) else {
-        return Calendar::default();
-    };
-    let (year, month, day) = (local.year(), local.month(), local.day());
-    let (hour, minute) = (local.hour(), local.minute());
-    let week = local.iso_week();
-    let is_weekend = matches!(local.weekday(), Weekday::Sat | Weekday::Sun);
+    local_time(created_at, timezone)
+        .and_then(calendar_of)
+        .unwrap_or_default()
+}
+
+fn calendar_of(local: SourceTime) -> Option<Calendar> {
+    let (clock, years) = within_cycle(local)?;
+    let (year, month, day) = (clock.year() + years, clock.month(), clock.day());
+    let (hour, minute) = (clock.hour(), clock.minute());
+    let (week, week_year) = (clock.iso_week().week(), clock.iso_week().year() + years);
+    let is_weekend = matches!(clock.weekday(), Weekday::Sat | Weekday::Sun);
     let date = format!("{:04}-{month:02}-{day:02}", era_year(year));
 
-    Calendar {
-        conversation_date: Some(local.date_naive()),
+    Some(Calendar {
+        conversation_date: Date::of(local),
         // as PostgreSQL extracts it: there is no year 0, 1 BC is -1
         conversation_year: Some(if year > 0 { year } else { year - 1 }),
         conversation_month: Some(month.cast_signed()),
@@ -41,10 +56,10 @@ pub(super) fn calendar(created_at: SourceTime, timezone: Tz) -> Calendar {
         conversation_hour: Some(hour.cast_signed()),
         conversation_minute: Some(minute.cast_signed()),
         conversation_quarter: Some(month.div_ceil(3).cast_signed()),
-        conversation_day_of_week: Some(local.weekday().num_days_from_sunday().cast_signed()),
-        conversation_week_of_year: Some(week.week().cast_signed()),
-        conversation_day_name: Some(day_name(local.weekday())),
-        conversation_month_name: MONTHS.get(local.month0() as usize).copied(),
+        conversation_day_of_week: Some(clock.weekday().num_days_from_sunday().cast_signed()),
+        conversation_week_of_year: Some(week.cast_signed()),
+        conversation_day_name: Some(day_name(clock.weekday())),
+        conversation_month_name: MONTHS.get(clock.month0() as usize).copied(),
         conversation_period: Some(match hour {
             0..=5 => "Madrugada",
             6..=11 => "Manhã",
@@ -58,19 +73,47 @@ pub(super) fn calendar(created_at: SourceTime, timezone: Tz) -> Calendar {
         conversation_datetime_formatted: Some(format!("{date} {hour:02}:{minute:02}")),
         conversation_date_formatted: Some(date),
         conversation_year_month: Some(format!("{:04}-{month:02}", era_year(year))),
-        conversation_year_week: Some(format!("{:04}-{:02}", era_year(week.year()), week.week())),
-    }
+        conversation_year_week: Some(format!("{:04}-{week:02}", era_year(week_year))),
+    })
 }
 
 /// The clock on the wall there, held as if it were UTC.
-fn local_time(created_at: SourceTime, timezone: Tz) -> Option<DateTime<Utc>> {
-    let utc = DateTime::<Utc>::try_from(created_at).ok()?;
+fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
+    let (clock, years) = within_cycle(created_at)?;
+    let utc = if clock.year() + years < LISTED_BEFORE {
+        DateTime::try_from(created_at).ok()?
+    } else {
+        under_rules_alone(clock)?
+    };
     let offset = timezone
         .offset_from_utc_datetime(&utc.naive_utc())
         .fix()
         .local_minus_utc();
-    let local = created_at.micros() + i64::from(offset) * 1_000_000;
-    DateTime::try_from(SourceTime::from_micros(local)?).ok()
+    SourceTime::from_micros(created_at.micros() + i64::from(offset) * SECOND)
+}
+
+/// A finite time moved by whole cycles to the years 2000 to 2399, because chrono ends before PostgreSQL does, and
+/// the years that it was moved back by.
+fn within_cycle(time: SourceTime) -> Option<(DateTime<Utc>, i32)> {
+    let time = Some(time).filter(|time| time.is_finite())?.micros();
+    let moved = SourceTime::from_micros(time.rem_euclid(CYCLE))?;
+    let years = time.div_euclid(CYCLE) * YEARS_OF_CYCLE;
+    Some((DateTime::try_from(moved).ok()?, i32::try_from(years).ok()?))
+}
+
+/// The same day and hour in a listed year whose 1 March is the same weekday: there the clock changes on the same
+/// days. Years are taken from March on, so that a leap day is the last and moves no other; no clock changes around it.
+fn under_rules_alone(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let march = |year| NaiveDate::from_ymd_opt(year, 3, 1);
+    let start = march(if utc.month() < 3 {
+        utc.year() - 1
+    } else {
+        utc.year()
+    })?;
+    let listed = (RULES_ALONE_SINCE..LISTED_BEFORE)
+        .filter_map(march)
+        .find(|listed| listed.weekday() == start.weekday())?;
+    Some(utc - (start - listed))
 }
 
 /// The year within its era, as PostgreSQL's `to_char` prints it.

@@ -7,7 +7,9 @@ use proptest::test_runner::TestRunner;
 use sqlx::{PgConnection, Row};
 
 use super::*;
-use crate::load::columns::{Column, KEY, ROW_HASH, staging_columns, staging_definition, update_list};
+use crate::load::columns::{
+    Column, KEY, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
+};
 use crate::test_server::test_server;
 use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
 
@@ -105,8 +107,8 @@ async fn postgresql_holds_every_column_of_any_row() {
     let read = chunks.try_collect::<Vec<_>>().await.unwrap().concat();
     let sent = parts.concat();
     let mut sent = fields(&sent);
-    sent.sort_by_key(|row| row.last().copied());
-    let columns: Vec<_> = COLUMNS.iter().copied().chain([ROW_HASH]).collect();
+    sent.sort_by_key(|row| row[COLUMNS.len()]);
+    let columns: Vec<_> = COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST]).collect();
     for (sent, read) in sent.into_iter().zip(fields(&read)) {
         assert_eq!((sent.len(), read.len()), (columns.len(), columns.len()));
         for ((column, sent), read) in columns.iter().zip(sent).zip(read) {
@@ -124,7 +126,7 @@ type Probe = (
     Option<String>,
     Vec<String>,
     Option<SourceTime>,
-    Option<i32>,
+    Option<Date>,
     (Option<i128>, Option<i128>, Option<i128>),
 );
 
@@ -142,8 +144,7 @@ fn any_probe() -> impl Strategy<Value = Probe> {
         option::of(any_text()),
         vec(any_text(), 0..5),
         option::of(any_time()),
-        // 4714 BC to the year 262101
-        option::of(-2_451_545..95_000_000),
+        any_time().prop_map(Date::of),
         (scaled(12), scaled(14), scaled(5)),
     )
 }
@@ -173,7 +174,7 @@ async fn values_mean_the_same_to_postgresql() {
 
     let probes = sample(&any_probe(), 1_000);
     let mut tuples = Vec::new();
-    for (int4, int8, bool, uuid, text, texts, time, days, (n12, n14, n5)) in &probes {
+    for (int4, int8, bool, uuid, text, texts, time, date, (n12, n14, n5)) in &probes {
         tuples.extend_from_slice(&11_i16.to_be_bytes());
         write_field(int4, &mut tuples);
         write_field(int8, &mut tuples);
@@ -182,7 +183,7 @@ async fn values_mean_the_same_to_postgresql() {
         write_field(text, &mut tuples);
         write_field(&texts.iter().map(String::as_str).collect::<Vec<_>>(), &mut tuples);
         write_field(time, &mut tuples);
-        write_field(&days.map(date), &mut tuples);
+        write_field(date, &mut tuples);
         write_field(&n12.and_then(Numeric::<12, 1>::from_scaled), &mut tuples);
         write_field(&n14.and_then(Numeric::<14, 1>::from_scaled), &mut tuples);
         write_field(&n5.and_then(Numeric::<5, 2>::from_scaled), &mut tuples);
@@ -195,7 +196,7 @@ async fn values_mean_the_same_to_postgresql() {
                   date - DATE '2000-01-01', n12::text, n14::text, n5::text FROM probe ORDER BY position";
     let rows = sqlx::query(select).fetch_all(&mut server).await.unwrap();
     assert_eq!(rows.len(), probes.len());
-    for (row, (int4, int8, bool, uuid, text, texts, time, days, (n12, n14, n5))) in rows.iter().zip(probes) {
+    for (row, (int4, int8, bool, uuid, text, texts, time, date, (n12, n14, n5))) in rows.iter().zip(probes) {
         assert_eq!(
             row.get::<Option<String>, _>(0),
             int4.map(|number| number.to_string())
@@ -209,7 +210,7 @@ async fn values_mean_the_same_to_postgresql() {
         assert_eq!(row.get::<Option<String>, _>(4), text);
         assert_eq!(row.get::<Vec<String>, _>(5), texts);
         assert_eq!(row.get::<Option<String>, _>(6), time.map(|time| time.to_string()));
-        assert_eq!(row.get::<Option<i32>, _>(7), days);
+        assert_eq!(row.get::<Option<i32>, _>(7), date.map(Date::days));
         assert_eq!(
             row.get::<Option<String>, _>(8),
             n12.map(|scaled| decimal_text(scaled, 1))
@@ -223,11 +224,6 @@ async fn values_mean_the_same_to_postgresql() {
             n5.map(|scaled| decimal_text(scaled, 2))
         );
     }
-}
-
-fn date(days: i32) -> NaiveDate {
-    let first = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap();
-    first + chrono::TimeDelta::days(days.into())
 }
 
 #[tokio::test]

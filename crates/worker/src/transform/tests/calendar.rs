@@ -1,13 +1,15 @@
 use std::ops::RangeInclusive;
 
-use chrono::NaiveDate;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use sqlx::Row;
 
 use super::*;
 use crate::load::columns::Calendar;
+use crate::load::value::Date;
 use crate::test_server::test_server;
+
+const DAY: i64 = 86_400_000_000;
 
 fn calendar(created_at: &str, timezone: Tz) -> Calendar {
     let source = SourceConversation {
@@ -21,7 +23,7 @@ fn calendar(created_at: &str, timezone: Tz) -> Calendar {
 fn a_conversation_has_the_date_of_its_tenant() {
     // midnight in UTC is the evening before in São Paulo
     let row = calendar("2024-03-16T00:05:59.999999", chrono_tz::America::Sao_Paulo);
-    assert_eq!(row.conversation_date, NaiveDate::from_ymd_opt(2024, 3, 15));
+    assert_eq!(row.conversation_date, Date::of(at("2024-03-15T00:00:00")));
     let date = (
         row.conversation_year,
         row.conversation_month,
@@ -193,6 +195,46 @@ fn the_clock_is_put_forward_and_back() {
 }
 
 #[test]
+fn the_clock_changes_in_all_years_to_come() {
+    // New York: the second Sunday of March, the first of November; 2000, 2400 and 294000 are the same years
+    let timezone = chrono_tz::America::New_York;
+    for (created_at, local) in [
+        ("2099-11-01T05:59:59", "2099-11-01 01:59"),
+        ("2099-11-01T06:00:00", "2099-11-01 01:00"),
+        ("2100-03-14T06:59:59", "2100-03-14 01:59"),
+        ("2100-03-14T07:00:00", "2100-03-14 03:00"),
+        ("2400-03-12T06:59:59", "2400-03-12 01:59"),
+        ("2400-03-12T07:00:00", "2400-03-12 03:00"),
+        ("294000-11-05T05:59:59", "294000-11-05 01:59"),
+        ("294000-11-05T06:00:00", "294000-11-05 01:00"),
+        ("294000-02-29T12:00:00", "294000-02-29 07:00"),
+    ] {
+        let row = calendar(created_at, timezone);
+        assert_eq!(row.conversation_datetime_formatted.as_deref(), Some(local));
+    }
+}
+
+#[test]
+fn the_first_and_the_last_day_have_a_date() {
+    let first = calendar("4714-11-24T00:00:00 BC", chrono_tz::UTC);
+    assert_eq!(first.conversation_date.map(Date::days), Some(-2_451_545));
+    assert_eq!(first.conversation_year, Some(-4714));
+    assert_eq!(first.conversation_day_name, Some("Segunda"));
+    assert_eq!(first.conversation_year_week.as_deref(), Some("4714-48"));
+
+    let last = calendar("294276-12-31T23:59:59.999999", chrono_tz::UTC);
+    assert_eq!(last.conversation_date.map(Date::days), Some(106_751_982));
+    assert_eq!(last.conversation_year, Some(294_276));
+    // as in 2276
+    assert_eq!(last.conversation_day_name, Some("Domingo"));
+    assert_eq!(last.conversation_year_week.as_deref(), Some("294276-52"));
+    assert_eq!(
+        last.conversation_datetime_formatted.as_deref(),
+        Some("294276-12-31 23:59")
+    );
+}
+
+#[test]
 fn a_time_without_a_date_leaves_the_calendar_empty() {
     for (created_at, timezone) in [
         ("infinity", chrono_tz::UTC),
@@ -209,38 +251,36 @@ fn a_time_without_a_date_leaves_the_calendar_empty() {
     }
 }
 
-/// What PostgreSQL says of the same instants, over the years for which both know the rules of the zones, and
-/// in UTC over all that chrono holds.
+/// What PostgreSQL says of the same instants: over all that it holds, and over the centuries in which the rules of
+/// the zones begin, are listed one by one, and go on without end.
 #[tokio::test]
 async fn postgresql_keeps_the_same_calendar() {
     let mut runner = TestRunner::default();
     let mut sample = |range: RangeInclusive<i64>| -> Vec<SourceTime> {
         let mut micros = || range.new_tree(&mut runner).unwrap().current();
-        (0..2_000)
+        (0..1_000)
             .map(|_| SourceTime::from_micros(micros()).unwrap())
             .collect()
     };
+    // the first and the last day have no date in some zones
+    let all = SourceTime::MIN.micros() + DAY..=SourceTime::MAX.micros() - DAY;
+    let centuries = at("1850-01-01T00:00:00").micros()..=at("2450-01-01T00:00:00").micros();
     let mut server = test_server().await;
-    for (timezone, times) in [
-        (
-            chrono_tz::UTC,
-            sample(SourceTime::MIN.micros()..=8_200_000_000_000_000_000),
-        ),
-        (
-            chrono_tz::America::Sao_Paulo,
-            sample(-940_000_000_000_000..=1_160_000_000_000_000),
-        ),
-        (
-            chrono_tz::Asia::Kathmandu,
-            sample(-940_000_000_000_000..=1_160_000_000_000_000),
-        ),
-        (
-            chrono_tz::Pacific::Apia,
-            sample(-940_000_000_000_000..=1_160_000_000_000_000),
-        ),
+    for timezone in [
+        chrono_tz::UTC,
+        chrono_tz::America::New_York,
+        chrono_tz::America::Sao_Paulo,
+        chrono_tz::Asia::Kathmandu,
+        // half an hour, from October to April
+        chrono_tz::Australia::Lord_Howe,
+        // summer is the standard time, and winter is behind it
+        chrono_tz::Europe::Dublin,
+        chrono_tz::Europe::Lisbon,
+        chrono_tz::Pacific::Apia,
     ] {
+        let times = [sample(all.clone()), sample(centuries.clone())].concat();
         let rows = sqlx::query(
-            "SELECT local::date, EXTRACT(year FROM local)::int, EXTRACT(quarter FROM local)::int,
+            "SELECT local::date - DATE '2000-01-01', EXTRACT(year FROM local)::int, EXTRACT(quarter FROM local)::int,
                     EXTRACT(dow FROM local)::int, EXTRACT(week FROM local)::int,
                     to_char(local, 'YYYY-MM-DD HH24:MI'), to_char(local, 'YYYY-MM'), to_char(local, 'IYYY-IW')
              FROM UNNEST($1::timestamp[]) WITH ORDINALITY AS u (utc, position),
@@ -258,7 +298,11 @@ async fn postgresql_keeps_the_same_calendar() {
                 ..conversation()
             };
             let ours = transformed_in(timezone, &source).calendar;
-            assert_eq!(ours.conversation_date, theirs.get(0), "{created_at} {timezone}");
+            assert_eq!(
+                ours.conversation_date.map(Date::days),
+                theirs.get(0),
+                "{created_at} {timezone}"
+            );
             assert_eq!(ours.conversation_year, theirs.get(1));
             assert_eq!(ours.conversation_quarter, theirs.get(2));
             assert_eq!(ours.conversation_day_of_week, theirs.get(3));

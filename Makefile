@@ -1,0 +1,45 @@
+# The daily verbs; .ci/run calls the same ones. ARGS goes to the program behind a verb: make test ARGS=watermark
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build fmt fmt-check lint doc dependencies deny migrations-check ci clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## show Tidemark at work, on servers of its own
+	@scripts/demo $(ARGS)
+
+test: ## run all tests, on servers of their own
+	@scripts/test $(ARGS)
+
+build: ## build the program, optimised: target/release/tidemark
+	cargo build --release --locked $(ARGS)
+
+fmt: ## format the code
+	cargo fmt --all
+
+fmt-check: ## fail when the code is not formatted
+	cargo fmt --all --check
+
+lint: ## clippy, where a warning is an error
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: ## the code's documentation, where a warning is an error
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+dependencies: ## fail on crates that need C libraries, CMake or a second TLS
+	@scripts/forbidden-dependencies
+
+deny: ## licences, bans, sources and advisories of all dependencies
+	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install cargo-deny --locked' >&2; exit 69; }
+	cargo deny --workspace check $(ARGS)
+
+migrations-check: ## migrations up, down to nothing and up again
+	@scripts/migrations-check
+
+ci: ## everything that has to pass
+	@.ci/run
+
+clean: ## remove what was built
+	cargo clean

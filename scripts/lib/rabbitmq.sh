@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# A private RabbitMQ with its management plugin in $DIR. Sourced, after process.sh.
+
+# The folder with the server's own scripts. Debian's /usr/sbin/rabbitmq-server is a wrapper with fixed paths.
+rabbitmq_bin() {
+    local server
+    server=$(readlink -e /usr/lib/rabbitmq/bin/rabbitmq-server || readlink -e "$(command -v rabbitmq-server)") || return 1
+    command -v epmd >/dev/null && dirname "$server"
+}
+
+rabbitmq_boot() {
+    local bin amqp_port management_port distribution_port epmd_port node
+    bin=$(rabbitmq_bin) || return 1
+    rabbitmq_configure
+    # The node would start a port mapper of its own, a daemon that outlives it, if none answered.
+    running epmd || launch epmd "${AS[@]}" epmd -port "$epmd_port" -address 127.0.0.1
+    wait_for 10 port_listens "$epmd_port" && running epmd || return 1
+    launch node "${AS[@]}" "$bin/rabbitmq-server"
+    wait_for 120 rabbitmq_decided && rabbitmq_ready
+}
+
+# The first frame of an AMQP connection carries the node's name (with a host of its own choice): the port answers,
+# and it is this node's.
+rabbitmq_ready() {
+    running node && port_listens "$amqp_port" && (
+        exec 3<>"/dev/tcp/127.0.0.1/$amqp_port"
+        printf 'AMQP\0\0\11\1' >&3
+        timeout 2 dd bs=4096 count=1 <&3 | grep -qaF "${node%@*}@"
+    ) 2>/dev/null
+}
+rabbitmq_decided() { rabbitmq_ready || ended node; }
+
+rabbitmq_stop() { end node TERM 60 && end epmd TERM 10; }
+rabbitmq_crash() { end node KILL 10 && end epmd TERM 10; }
+rabbitmq_ctl() { # ARGUMENTS…
+    local bin amqp_port management_port distribution_port epmd_port node
+    bin=$(rabbitmq_bin) || return 1
+    rabbitmq_configure
+    "${AS[@]}" "$bin/rabbitmqctl" --node "$node" "$@"
+}
+
+# Sets the names in DIR/ports and AS, and writes the node's files. A node that was here before keeps its ports
+# and its name, and an advanced.config that was put here first stays.
+rabbitmq_configure() {
+    [[ -s ports ]] || printf '%s=%s\n' >ports \
+        amqp_port "$(free_port)" management_port "$(free_port)" \
+        distribution_port "$(free_port)" epmd_port "$(free_port)" node "tidemark-$$-$RANDOM@localhost"
+    # shellcheck source=/dev/null
+    . ./ports
+    printf 'amqp://guest:guest@127.0.0.1:%s/%%2f\n' "$amqp_port" >url
+    printf 'http://guest:guest@127.0.0.1:%s\n' "$management_port" >management-url
+    echo '[rabbitmq_management].' >enabled_plugins
+    [[ -e advanced.config ]] || echo '[].' >advanced.config
+    cat >rabbitmq.conf <<EOF
+listeners.tcp.1 = 127.0.0.1:$amqp_port
+management.tcp.ip = 127.0.0.1
+management.tcp.port = $management_port
+log.console = false
+vm_memory_high_watermark.absolute = 2GB
+disk_free_limit.absolute = 50MB
+EOF
+    # Nothing of the caller's RABBITMQ_* and ERL_* reaches the node, nor does /etc/rabbitmq.
+    # RUNNING_UNDER_SYSTEMD makes the start script exec the node instead of waiting for it.
+    run_as rabbitmq \
+        ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP_SECONDS=0 RUNNING_UNDER_SYSTEMD=true \
+        RABBITMQ_CONF_ENV_FILE="$DIR/none" RABBITMQ_NODENAME="$node" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
+        RABBITMQ_NODE_PORT="$amqp_port" RABBITMQ_DIST_PORT="$distribution_port" \
+        RABBITMQ_MNESIA_BASE="$DIR/data" RABBITMQ_LOG_BASE="$DIR/log" RABBITMQ_PID_FILE="$DIR/data/pid" \
+        RABBITMQ_CONFIG_FILE="$DIR/rabbitmq.conf" RABBITMQ_ADVANCED_CONFIG_FILE="$DIR/advanced.config" \
+        RABBITMQ_GENERATED_CONFIG_DIR="$DIR/data/generated" RABBITMQ_ENABLED_PLUGINS_FILE="$DIR/enabled_plugins" \
+        RABBITMQ_FEATURE_FLAGS_FILE="$DIR/data/feature_flags" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+}
