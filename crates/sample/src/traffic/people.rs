@@ -28,7 +28,8 @@ pub async fn rename(changes: &mut Changes) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Everything of one contact goes to another of the account, and no timestamp tells.
+/// Everything of one contact goes to another of the account. Messages are touched, as Chatwoot's callbacks do; of the
+/// conversations no timestamp tells.
 pub async fn merge(changes: &mut Changes) -> Result<bool> {
     let Some(kept) = pick::contact(changes).await? else {
         return Ok(false);
@@ -45,7 +46,6 @@ pub async fn merge(changes: &mut Changes) -> Result<bool> {
     let mut tx = changes.conn.begin().await.context("begin a merge")?;
     for statement in [
         "UPDATE conversations SET contact_id = $1 WHERE contact_id = $2",
-        "UPDATE messages SET sender_id = $1 WHERE sender_type = 'Contact' AND sender_id = $2",
         "UPDATE contact_inboxes SET contact_id = $1 WHERE contact_id = $2",
         "UPDATE csat_survey_responses SET contact_id = $1 WHERE contact_id = $2",
     ] {
@@ -56,6 +56,13 @@ pub async fn merge(changes: &mut Changes) -> Result<bool> {
             .await
             .context("merge a contact")?;
     }
+    query("UPDATE messages SET sender_id = $1, updated_at = $3 WHERE sender_type = 'Contact' AND sender_id = $2")
+        .bind(i64::from(kept.id))
+        .bind(i64::from(merged))
+        .bind(changes.now)
+        .execute(&mut *tx)
+        .await
+        .context("merge a contact's messages")?;
     query("DELETE FROM contacts WHERE id = $1")
         .bind(merged)
         .execute(&mut *tx)
