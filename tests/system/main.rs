@@ -9,3 +9,4 @@ mod ledger;
 mod local;
 mod rejects;
 mod stage;
+mod view;

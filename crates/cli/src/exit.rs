@@ -72,9 +72,7 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::ViewMode(_) => {
-                    Some(Self::Configuration)
-                }
+                PlanError::Config(_) | PlanError::NoInboxes(..) => Some(Self::Configuration),
                 PlanError::Source(error) => Self::of_source(error),
                 PlanError::MassDelete { .. } => Some(Self::Failed),
                 PlanError::Ledger(error) => Self::of_driver(&error.source),

@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
-use tidemark_shared::config::{ConfigError, ProducerSettings, SourceMode};
+use tidemark_shared::config::{ConfigError, ProducerSettings};
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::target::Bucket;
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::fence::{fence, horizon, watermark_end};
 use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
 use tidemark_shared::tenant::Tenant;
 
@@ -43,8 +44,6 @@ pub enum PlanError {
         gone: usize,
         live: i64,
     },
-    #[error("source `{0}` is read through a view, which this build cannot do")]
-    ViewMode(String),
 }
 
 /// A plan, not yet written.
@@ -67,6 +66,8 @@ pub struct Planner {
 /// What a plan reads through: the snapshot, and how far it lets the watermark go.
 struct PlanView {
     tx: SourceTx,
+    /// Set where the source is read through a view.
+    shape: Option<ViewShape>,
     watermark_end: Option<DateTime<Utc>>,
 }
 
@@ -82,9 +83,6 @@ impl Planner {
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        if source.mode() == SourceMode::View {
-            return Err(PlanError::ViewMode(tenant.source.clone()));
-        }
         let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
@@ -103,6 +101,7 @@ impl Planner {
         let chunk_size = request.chunk_size.unwrap_or(tenant.chunk_size);
         let mut signals = Signals {
             source,
+            shape: view.shape.as_ref(),
             tx: &mut view.tx,
             inboxes: &inboxes,
         };
@@ -136,18 +135,20 @@ impl Planner {
                     .iter()
                     .flat_map(|bucket| bucket.changed.iter().copied()),
             );
-            hits.add(
-                "messages",
-                signals.messages(since, self.settings.message_edit_window).await?,
-            );
-            hits.add("csat", signals.csat(since).await?);
-            let (contacts, theirs) = signals.contacts(since).await?;
-            hits.add("contacts", theirs);
-            let contacts: Vec<i64> = contacts.into_iter().collect();
-            hits.add(
-                "contacts",
-                db::target::clients_of(&mut target, tenant.id, &contacts).await?,
-            );
+            if source.view().is_none() {
+                hits.add(
+                    "messages",
+                    signals.messages(since, self.settings.message_edit_window).await?,
+                );
+                hits.add("csat", signals.csat(since).await?);
+                let (contacts, theirs) = signals.contacts(since).await?;
+                hits.add("contacts", theirs);
+                let contacts: Vec<i64> = contacts.into_iter().collect();
+                hits.add(
+                    "contacts",
+                    db::target::clients_of(&mut target, tenant.id, &contacts).await?,
+                );
+            }
             hits.add(
                 "membership",
                 membership.missing.into_iter().chain(membership.gone),
@@ -174,7 +175,7 @@ impl Planner {
                 watermark_start: watermark,
                 watermark_end: view.watermark_end,
                 signals: counts,
-                warnings: Vec::new(),
+                warnings: view.shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             },
             chunks,
@@ -196,7 +197,7 @@ impl Planner {
             // read after the sample: of samples that others take from now on it says nothing
             let oldest_open = source.oldest_open().await?;
             let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
-            source.check_tables(tx.connection()).await?;
+            let shape = source.check_catalog(tx.connection()).await?;
             let reach = match tx.replay() {
                 Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
                 None => {
@@ -213,7 +214,11 @@ impl Planner {
                 }
             };
             let watermark_end = watermark_end(watermark, reach, tx.snapshot(), self.settings.safety_lag);
-            return Ok(PlanView { tx, watermark_end });
+            return Ok(PlanView {
+                tx,
+                shape,
+                watermark_end,
+            });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What names a changed conversation: small queries on the source, each with its own count of hits.
 
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::source::digest::CONVERSATION_DIGEST;
+use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 
 /// Ids a bucket, when digests are compared.
@@ -74,6 +77,8 @@ impl Hits {
 /// Reads a tenant's signals inside one snapshot of its source.
 pub(crate) struct Signals<'a> {
     pub source: &'a Source,
+    /// Set where the source is read through a view: its rows are then all there is to ask.
+    pub shape: Option<&'a ViewShape>,
     pub tx: &'a mut SourceTx,
     pub inboxes: &'a [i32],
 }
@@ -84,7 +89,9 @@ impl Signals<'_> {
         &mut self,
         since: Option<NaiveDateTime>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
+        let statement = self.shape.map(view::conversations);
+        let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
+        sqlx::query_as(AssertSqlSafe(statement))
             .bind(self.inboxes)
             .bind(since)
             .bind(BUCKET_WIDTH)
@@ -148,7 +155,8 @@ impl Signals<'_> {
 
     /// The tenant's id space in stretches of `size` conversations.
     pub(crate) async fn stretches(&mut self, size: i32) -> Result<Vec<(i64, i64, i64)>, SourceError> {
-        sqlx::query_as(STRETCHES)
+        let statement = self.shape.map(view::stretches);
+        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| STRETCHES.to_owned())))
             .bind(self.inboxes)
             .bind(size)
             .fetch_all(self.tx.connection())
@@ -161,7 +169,9 @@ impl Signals<'_> {
         &mut self,
         buckets: &[i64],
     ) -> Result<Vec<(i64, i64)>, SourceError> {
-        sqlx::query_as(AssertSqlSafe(DIGESTS_IN_BUCKETS.as_str()))
+        let statement = self.shape.map(view::digests_in_buckets);
+        let statement = statement.unwrap_or_else(|| DIGESTS_IN_BUCKETS.clone());
+        sqlx::query_as(AssertSqlSafe(statement))
             .bind(self.inboxes)
             .bind(buckets)
             .bind(BUCKET_WIDTH)

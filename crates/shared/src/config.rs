@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::Deserializer;
 
+use crate::source::ident::RelationName;
+
 /// Every setting, with its default. Durations are written `30s`, `5m`, `1h`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,7 +33,7 @@ pub struct SourceSettings {
     pub url: Option<SecretString>,
     pub mode: SourceMode,
     /// Name of the view, for `mode = "view"`; may be qualified by a schema.
-    pub view: Option<String>,
+    pub view: Option<RelationName>,
     /// Connections to this source, a process.
     pub max_connections: u32,
     /// Bound of one statement on the source.
@@ -417,6 +419,12 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("view")
+        );
+        assert!(
+            load(&[("TIDEMARK_SOURCE_VIEW", "other.public.view")])
+                .unwrap_err()
+                .to_string()
+                .contains("name of a view")
         );
     }
 

@@ -3,7 +3,9 @@
 pub mod catalog;
 pub mod digest;
 pub mod fence;
+pub mod ident;
 mod session;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::Semaphore;
 
+use self::ident::RelationName;
 pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError};
@@ -52,7 +55,8 @@ pub enum SourceError {
 pub struct Source {
     name: String,
     server: String,
-    mode: SourceMode,
+    /// Set in `view` mode.
+    view: Option<RelationName>,
     max_in_flight: i32,
     options: PgConnectOptions,
     pool: PgPool,
@@ -79,7 +83,10 @@ impl Source {
         Ok(Some(Self {
             name: name.to_owned(),
             server: server_name(url),
-            mode: settings.mode,
+            view: match settings.mode {
+                SourceMode::Tables => None,
+                SourceMode::View => settings.view.clone(),
+            },
             max_in_flight: settings.max_in_flight,
             pool: PgPoolOptions::new()
                 .max_connections(settings.max_connections)
@@ -103,7 +110,7 @@ impl Source {
     /// When the server cannot be reached, refuses the login, or lacks what is read from it.
     pub async fn check(&self) -> Result<(), SourceError> {
         let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
-        self.check_tables(&mut connection).await
+        self.check_catalog(&mut connection).await.map(drop)
     }
 
     #[must_use]
@@ -117,9 +124,10 @@ impl Source {
         &self.server
     }
 
+    /// The view that the source is read through; `None` when its tables are read.
     #[must_use]
-    pub const fn mode(&self) -> SourceMode {
-        self.mode
+    pub const fn view(&self) -> Option<&RelationName> {
+        self.view.as_ref()
     }
 
     #[must_use]

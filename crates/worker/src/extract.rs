@@ -1,15 +1,17 @@
-//! Extract: conversations and their messages, two ordered streams merged here, so that memory follows one conversation
-//! and the load buffer and not the chunk.
+//! Extract: conversations and their messages, so that memory follows one conversation and the load buffer and not the
+//! chunk. From tables they are two ordered streams, merged here; from a view they come together.
 
 mod bisect;
 pub mod record;
 mod tables;
+mod view;
 
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db::reject::{Reject, RejectSide};
+use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tokio::sync::mpsc;
 
@@ -17,7 +19,7 @@ use self::tables::Conversation;
 use crate::load::encode::CopyEncoder;
 use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::fold::MessageFold;
-use crate::transform::{TenantContext, transform};
+use crate::transform::{TenantContext, TransformError, transform};
 
 /// Conversations read at once with what they point to; their messages are then streamed.
 const SLICE: usize = 500;
@@ -87,18 +89,25 @@ impl<'a> Extractor<'a> {
     /// # Errors
     /// When the source does not answer, too many conversations are rejected, or the load has ended.
     pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
-        let keys = match spec {
-            ChunkSpec::Keys { ids } => ids.clone(),
-            ChunkSpec::KeyRange { lo, hi } => {
-                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi)
-                    .await
-                    .map_err(self.source.query_error("list the conversations of a range"))?
+        let view = match self.source.view() {
+            None => None,
+            // looked up again: it may have changed since the plan
+            Some(_) => self.source.check_catalog(self.tx.connection()).await?,
+        };
+        let keys = match (spec, &view) {
+            (ChunkSpec::Keys { ids }, _) => Ok(ids.clone()),
+            (ChunkSpec::KeyRange { lo, hi }, None) => {
+                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi).await
+            }
+            (ChunkSpec::KeyRange { lo, hi }, Some(view)) => {
+                view::keys_in_range(self.tx.connection(), view, self.inboxes, *lo, *hi).await
             }
         };
+        let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
         self.rejects.expect_rows(keys.len());
         self.savepoint().await?;
         for slice in keys.chunks(SLICE) {
-            self.bisect(slice).await?;
+            self.bisect(view.as_ref(), slice).await?;
         }
         self.flush().await?;
         self.extracted.found.sort_unstable();
@@ -113,7 +122,14 @@ impl<'a> Extractor<'a> {
     }
 
     /// Takes these conversations. After an error those that are found are handed on, the others are not.
-    async fn slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+    async fn slice(&mut self, view: Option<&ViewShape>, keys: &[i64]) -> Result<(), ExtractError> {
+        match view {
+            None => self.table_slice(keys).await,
+            Some(view) => self.view_slice(view, keys).await,
+        }
+    }
+
+    async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
             .await
             .map_err(self.source.query_error("read conversations"))?;
@@ -181,10 +197,7 @@ impl<'a> Extractor<'a> {
                     Some(client) => again.push((conversation, client)),
                     None => self.extracted.found.push(conversation.record.id),
                 }
-                if self.buffer.byte_count() >= BUFFER_BYTES || self.buffer.row_count() >= SLICE {
-                    let full = std::mem::take(&mut self.buffer);
-                    self.sink.send(full).await.map_err(|_| ExtractError::LoadEnded)?;
-                }
+                send_when_full(&self.sink, &mut self.buffer).await?;
                 current = conversations.next();
             }
             let Some(row) = row else { break };
@@ -228,12 +241,27 @@ fn finish(
         Ok(row) => {
             buffer.push(&row, *digest);
         }
-        Err(error) => rejects.push(Reject {
-            conversation_id: conversation.id,
-            side: RejectSide::Transform,
-            sqlstate: None,
-            error: error.to_string(),
-        })?,
+        Err(error) => rejects.push(reject(conversation.id, &error))?,
     }
     Ok(None)
+}
+
+async fn send_when_full(
+    sink: &mpsc::Sender<CopyEncoder>,
+    buffer: &mut CopyEncoder,
+) -> Result<(), ExtractError> {
+    if buffer.byte_count() < BUFFER_BYTES && buffer.row_count() < SLICE {
+        return Ok(());
+    }
+    let full = std::mem::take(buffer);
+    sink.send(full).await.map_err(|_| ExtractError::LoadEnded)
+}
+
+fn reject(conversation_id: i64, error: &TransformError) -> Reject {
+    Reject {
+        conversation_id,
+        side: RejectSide::Transform,
+        sqlstate: None,
+        error: error.to_string(),
+    }
 }

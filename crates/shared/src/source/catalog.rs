@@ -1,9 +1,16 @@
 //! What a source offers: its tables and columns, its inboxes.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::view::ViewShape;
 use super::{Source, SourceError};
 use crate::db::inbox::Inbox;
+
+const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
+     WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
+const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
+const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
+     WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 
 /// Every table and column that is read in `tables` mode.
 pub const TABLES: [(&str, &[&str]); 8] = [
@@ -78,11 +85,25 @@ pub const TABLES: [(&str, &[&str]); 8] = [
 ];
 
 impl Source {
+    /// Checks that what is read exists and may be read, and says what the view has where the source is read through one.
+    ///
+    /// # Errors
+    /// When something is missing, each named, or the source does not answer.
+    pub async fn check_catalog(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<ViewShape>, SourceError> {
+        match self.view() {
+            Some(view) => self.view_shape(view, connection).await.map(Some),
+            None => self.check_tables(connection).await.map(|()| None),
+        }
+    }
+
     /// Checks that every table and column that is read exists and may be read; names all that is missing at once.
     ///
     /// # Errors
     /// When something is missing, or the source does not answer.
-    pub async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
+    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
         let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
             .iter()
             .flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column)))
@@ -105,31 +126,37 @@ impl Source {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(SourceError::Schema {
+        Err(self.schema_error(missing))
+    }
+
+    pub(super) fn schema_error(&self, missing: Vec<String>) -> SourceError {
+        SourceError::Schema {
             name: self.name().to_owned(),
             server: self.server().to_owned(),
             missing,
-        })
+        }
     }
 
-    /// The inboxes of a Chatwoot account, or those with these ids.
+    /// The inboxes of a Chatwoot account, or those with these ids. A view shows those that have conversations.
     ///
     /// # Errors
-    /// When the source does not answer.
+    /// When the source does not answer, or has no such view.
     pub async fn inboxes(
         &self,
         account: Option<i32>,
         ids: Option<&[i32]>,
     ) -> Result<Vec<Inbox>, SourceError> {
-        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(
-            "SELECT id, name::text, channel_type::text FROM inboxes \
-             WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id",
-        )
-        .bind(account)
-        .bind(ids)
-        .fetch_all(self.pool())
-        .await
-        .map_err(self.query_error("list its inboxes"))?;
+        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let statement = match self.view() {
+            None => INBOXES.to_owned(),
+            Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),
+        };
+        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(account)
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(self.query_error("list its inboxes"))?;
         Ok(rows
             .into_iter()
             .map(|(id, name, channel_type)| Inbox {
@@ -151,14 +178,16 @@ impl Source {
         lo: i64,
         count: i32,
     ) -> Result<Option<i64>, SourceError> {
-        sqlx::query_scalar(
-            "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1",
-        )
-        .bind(lo)
-        .bind(inboxes)
-        .bind(i64::from(count) - 1)
-        .fetch_optional(connection)
-        .await
-        .map_err(self.query_error("cut the conversations into ranges"))
+        let statement = match self.view() {
+            None => RANGE_END.to_owned(),
+            Some(view) => RANGE_END_OF_VIEW.replace("{view}", &view.to_string()),
+        };
+        sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(lo)
+            .bind(inboxes)
+            .bind(i64::from(count) - 1)
+            .fetch_optional(connection)
+            .await
+            .map_err(self.query_error("cut the conversations into ranges"))
     }
 }

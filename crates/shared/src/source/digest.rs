@@ -3,6 +3,9 @@
 //! Nothing on a conversation tells that it was deleted, moved into or out of an inbox, given another contact, or changed
 //! with its timestamps left alone or set back. So each row of the target keeps the digest that the source had for it, and
 //! every plan compares sums of digests: whatever differs is read again.
+//!
+//! A source that is read through a view has another digest, over what the view shows: see
+//! [`ViewShape::digest`](super::view::ViewShape::digest). After a switch of mode every row is read once more.
 
 /// A `bigint` expression over `conversations c`. The functions are PostgreSQL's own hash functions, fast and never NULL
 /// here; another major version of the source may compute others, and then every row is read once more.

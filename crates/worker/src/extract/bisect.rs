@@ -7,17 +7,22 @@ use sqlx::raw_sql;
 use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::report::report;
 use tidemark_shared::source::SourceError;
+use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
 
 use super::{ExtractError, Extractor};
 
 impl Extractor<'_> {
     /// Takes these conversations without those that the source cannot give or that do not decode.
-    pub(super) async fn bisect(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+    pub(super) async fn bisect(
+        &mut self,
+        view: Option<&ViewShape>,
+        keys: &[i64],
+    ) -> Result<(), ExtractError> {
         let mut waiting = vec![keys.to_vec()];
         while let Some(keys) = waiting.pop() {
             let handed_on = self.extracted.found.len();
-            let error = match self.slice(&keys).await {
+            let error = match self.slice(view, &keys).await {
                 Ok(()) => continue,
                 Err(ExtractError::Source(error)) if is_data(&error) => error,
                 Err(error) => return Err(error),

@@ -46,7 +46,8 @@ pub struct SourceConversation {
 /// An answer to a satisfaction survey.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceCsat {
-    pub id: i64,
+    /// `None` where a view does not show it.
+    pub id: Option<i64>,
     pub rating: Option<i32>,
     pub feedback: Option<String>,
     pub created_at: Option<SourceTime>,

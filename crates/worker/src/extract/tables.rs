@@ -118,8 +118,8 @@ impl FromRow<'_, PgRow> for SourceConversation {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let csat_id: Option<i64> = row.try_get(32)?;
         let csat = match csat_id {
-            Some(id) => Some(SourceCsat {
-                id,
+            Some(_) => Some(SourceCsat {
+                id: csat_id,
                 rating: row.try_get(33)?,
                 feedback: row.try_get(34)?,
                 created_at: row.try_get(35)?,

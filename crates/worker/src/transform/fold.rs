@@ -129,7 +129,7 @@ impl MessageFold {
     }
 
     /// The columns, or why a message could not be taken.
-    pub(super) fn finish(mut self, is_resolved: bool) -> Result<Messages, TransformError> {
+    pub(crate) fn finish(mut self, is_resolved: bool) -> Result<Messages, TransformError> {
         if let Some(error) = self.error {
             return Err(error);
         }

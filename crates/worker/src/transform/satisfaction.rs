@@ -8,7 +8,7 @@ pub(super) fn satisfaction(csat: Option<&SourceCsat>) -> Result<Satisfaction<'_>
     let rating = csat.and_then(|csat| csat.rating);
     let feedback = csat.and_then(|csat| csat.feedback.as_deref());
     Ok(Satisfaction {
-        csat_response_id: csat.map(|csat| csat.id),
+        csat_response_id: csat.and_then(|csat| csat.id),
         csat_rating: rating,
         csat_feedback: text::whole("csat_feedback", feedback)?,
         csat_created_at: csat.and_then(|csat| csat.created_at),

@@ -166,7 +166,7 @@ fn any_messages() -> impl Strategy<Value = Vec<AnyMessage>> {
 
 fn any_csat() -> impl Strategy<Value = SourceCsat> {
     (
-        any::<i64>(),
+        option::of(any::<i64>()),
         any_kind(),
         option::of(any_text()),
         option::of(any_time()),

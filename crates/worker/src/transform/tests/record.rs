@@ -374,7 +374,7 @@ fn a_rating_has_its_categories() {
         (None, None, None),
     ] {
         let csat = Some(SourceCsat {
-            id: 8,
+            id: Some(8),
             rating,
             feedback: None,
             created_at: None,
@@ -408,7 +408,7 @@ fn feedback_is_written_or_detailed_by_its_characters() {
     ] {
         let created_at = Some(at("2024-03-16T08:00:00"));
         let csat = Some(SourceCsat {
-            id: 8,
+            id: Some(8),
             rating: Some(5),
             feedback: feedback.map(str::to_owned),
             created_at,

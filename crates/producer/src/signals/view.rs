@@ -1,0 +1,38 @@
+//! What the signals ask of a view. No message column is named, so that the planner drops the joins that aggregate
+//! messages. A view can show a conversation more than once: the row that counts is the one that is extracted too.
+
+use tidemark_shared::source::view::ViewShape;
+
+/// As `conversations.sql`, with every time that the view shows, the satisfaction answer's included.
+pub(super) fn conversations(shape: &ViewShape) -> String {
+    include_str!("view.sql")
+        .replace("{digest}", &shape.digest())
+        .replace("{changed_at}", &shape.changed_at())
+        .replace("{newest_first}", &shape.newest_first())
+        .replace("{view}", &shape.relation())
+}
+
+/// $1 inboxes, $2 buckets, $3 width of a bucket
+pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
+    format!(
+        "SELECT c.id, c.digest FROM unnest($2::bigint[]) AS b (bucket) CROSS JOIN LATERAL ( \
+             SELECT DISTINCT ON (v.conversation_id) v.conversation_id::bigint AS id, {} AS digest FROM {} v \
+             WHERE v.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND v.inbox_id = ANY($1) \
+             ORDER BY v.conversation_id, {}) c \
+         ORDER BY c.id",
+        shape.digest(),
+        shape.relation(),
+        shape.newest_first()
+    )
+}
+
+/// $1 inboxes, $2 conversations a stretch
+pub(super) fn stretches(shape: &ViewShape) -> String {
+    format!(
+        "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
+             SELECT id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part FROM ( \
+                 SELECT DISTINCT v.conversation_id::bigint AS id FROM {} v WHERE v.inbox_id = ANY($1)) d) c \
+         GROUP BY part ORDER BY part",
+        shape.relation()
+    )
+}

@@ -1,0 +1,18 @@
+-- One pass over the tenant's conversations as the view shows them, for what conversations.sql finds in the tables.
+-- $1 inboxes, $2 since (UTC), $3 width of a bucket
+SELECT id / $3 AS bucket,
+       count(*) AS count,
+       sum(digest)::text AS digest,
+       max(id) AS last,
+       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= $2), '{}') AS changed
+FROM (
+    SELECT DISTINCT ON (v.conversation_id)
+           v.conversation_id::bigint AS id,
+           {digest} AS digest,
+           {changed_at} AS changed_at
+    FROM {view} v
+    WHERE v.inbox_id = ANY($1)
+    ORDER BY v.conversation_id, {newest_first}
+) read
+GROUP BY 1
+ORDER BY 1

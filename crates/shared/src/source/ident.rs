@@ -1,0 +1,174 @@
+//! Identifiers that come from configuration. Values are always bound; a name cannot be, so it is quoted, here alone.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// PostgreSQL cuts a longer name silently, and would then read another relation.
+const MAX_BYTES: usize = 63;
+
+/// The identifier as SQL text that means exactly this name.
+#[must_use]
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("name of a view: a part is empty")]
+    Empty,
+    #[error("name of a view: a part has more than {MAX_BYTES} bytes")]
+    TooLong,
+    #[error("name of a view: it holds a NUL character")]
+    Nul,
+    #[error("name of a view: a part that begins with a double quote ends with one, and doubles those inside")]
+    Quotes,
+    #[error(
+        "name of a view: it has more parts than a schema and a name; a dot inside either needs double quotes around it"
+    )]
+    TooManyParts,
+}
+
+/// Name of a table or view, may be qualified by its schema: `view`, `schema.view`.
+///
+/// Each part is the name as the catalog has it, capitals included; in double quotes, as in SQL, it may hold dots too.
+/// `Display` gives the quoted SQL text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RelationName {
+    schema: Option<String>,
+    name: String,
+}
+
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{}.", quote(schema))?;
+        }
+        f.write_str(&quote(&self.name))
+    }
+}
+
+impl TryFrom<String> for RelationName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl FromStr for RelationName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (first, rest) = take_part(text)?;
+        let Some(rest) = rest else {
+            return Ok(Self {
+                schema: None,
+                name: first,
+            });
+        };
+        match take_part(rest)? {
+            (name, None) => Ok(Self {
+                schema: Some(first),
+                name,
+            }),
+            (_, Some(_)) => Err(NameError::TooManyParts),
+        }
+    }
+}
+
+/// The first part of a name, and what stands behind its dot.
+fn take_part(text: &str) -> Result<(String, Option<&str>), NameError> {
+    let (part, rest) = match text.strip_prefix('"') {
+        Some(quoted) => take_quoted(quoted)?,
+        None => match text.split_once('.') {
+            Some((part, rest)) => (part.to_owned(), Some(rest)),
+            None => (text.to_owned(), None),
+        },
+    };
+    if part.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if part.len() > MAX_BYTES {
+        return Err(NameError::TooLong);
+    }
+    if part.contains('\0') {
+        return Err(NameError::Nul);
+    }
+    Ok((part, rest))
+}
+
+fn take_quoted(mut text: &str) -> Result<(String, Option<&str>), NameError> {
+    let mut part = String::new();
+    loop {
+        let (piece, rest) = text.split_once('"').ok_or(NameError::Quotes)?;
+        part.push_str(piece);
+        match rest.strip_prefix('"') {
+            Some(rest) => {
+                part.push('"');
+                text = rest;
+            }
+            None if rest.is_empty() => return Ok((part, None)),
+            None => return Ok((part, Some(rest.strip_prefix('.').ok_or(NameError::Quotes)?))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(text: &str) -> Result<String, NameError> {
+        text.parse::<RelationName>().map(|name| name.to_string())
+    }
+
+    #[test]
+    fn names_are_quoted_as_the_catalog_has_them() {
+        assert_eq!(
+            sql("vw_conversations_analytics_final").unwrap(),
+            r#""vw_conversations_analytics_final""#
+        );
+        assert_eq!(sql("reports.Final").unwrap(), r#""reports"."Final""#);
+        assert_eq!(sql("vista de análise").unwrap(), r#""vista de análise""#);
+    }
+
+    #[test]
+    fn hostile_names_stay_names() {
+        for (name, quoted) in [
+            (
+                r#"v"; DROP TABLE conversations; --"#,
+                r#""v""; DROP TABLE conversations; --""#,
+            ),
+            ("v WHERE 1 = 1 --", r#""v WHERE 1 = 1 --""#),
+            ("v'/*\\", r#""v'/*\""#),
+            (r#""a.b"."c""d""#, r#""a.b"."c""d""#),
+            (r#"a."b.c""#, r#""a"."b.c""#),
+            ("\"a\n\"", "\"a\n\""),
+        ] {
+            assert_eq!(sql(name).unwrap(), quoted);
+        }
+        assert_eq!(quote(r#"""#), r#""""""#);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let long = "ç".repeat(32);
+        for (text, error) in [
+            ("", NameError::Empty),
+            (".v", NameError::Empty),
+            ("s.", NameError::Empty),
+            (r#""""#, NameError::Empty),
+            ("a.b.c", NameError::TooManyParts),
+            (r#""a".b."c""#, NameError::TooManyParts),
+            (r#""a"#, NameError::Quotes),
+            (r#""a"b"#, NameError::Quotes),
+            ("a\0", NameError::Nul),
+            (&long, NameError::TooLong),
+        ] {
+            assert_eq!(sql(text).unwrap_err(), error, "{text:?}");
+        }
+        assert!(sql(&long[2..]).is_ok());
+    }
+}

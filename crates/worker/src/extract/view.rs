@@ -1,0 +1,175 @@
+//! Reading a published view, by key.
+//!
+//! Such a view aggregates all messages of the installation, unless it is asked for one conversation at a time: keys first,
+//! then one sub-select a key. Its LIMIT keeps the planner from flattening it into one join over everything.
+
+mod messages;
+
+use futures::TryStreamExt;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::source::view::ViewShape;
+use tidemark_shared::source_time::SourceTime;
+
+use super::record::{SourceConversation, SourceCsat};
+use super::{ExtractError, Extractor, reject, send_when_full};
+use crate::load::encode::CopyEncoder;
+use crate::transform::{TenantContext, TransformError, transform};
+
+/// Ids of the tenant's conversations within `lo..=hi`, ascending.
+pub(super) async fn keys_in_range(
+    connection: &mut PgConnection,
+    view: &ViewShape,
+    inboxes: &[i32],
+    lo: i64,
+    hi: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    // no other column is named, so that the planner drops the joins
+    let statement = format!(
+        "SELECT DISTINCT v.conversation_id::bigint AS id FROM {} v \
+         WHERE v.conversation_id BETWEEN $1 AND $2 AND v.inbox_id = ANY($3) ORDER BY id",
+        view.relation()
+    );
+    sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(lo)
+        .bind(hi)
+        .bind(inboxes)
+        .fetch_all(connection)
+        .await
+}
+
+/// The conversations of these keys, each once.
+/// $1 ids, $2 the tenant's inboxes
+fn conversations(view: &ViewShape) -> String {
+    format!(
+        "SELECT r.* FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
+             SELECT {}, {} AS digest FROM {} v WHERE v.conversation_id = k.id AND v.inbox_id = ANY($2) \
+             ORDER BY {} LIMIT 1) r",
+        view.select_list(),
+        view.digest(),
+        view.relation(),
+        view.newest_first()
+    )
+}
+
+/// Why a row did not become one of the target.
+enum RowError {
+    /// The row cannot be read: nor can the others.
+    Read(sqlx::Error),
+    /// This row alone cannot be taken.
+    Refused(TransformError),
+}
+
+impl From<sqlx::Error> for RowError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<TransformError> for RowError {
+    fn from(error: TransformError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl Extractor<'_> {
+    /// Reads, transforms and encodes the conversations of these keys, one by one as they come.
+    pub(super) async fn view_slice(&mut self, view: &ViewShape, keys: &[i64]) -> Result<(), ExtractError> {
+        let source = self.source;
+        let mut rows = sqlx::query(AssertSqlSafe(conversations(view)))
+            .bind(keys)
+            .bind(self.inboxes)
+            .fetch(self.tx.connection());
+        while let Some(row) = rows
+            .try_next()
+            .await
+            .map_err(source.query_error("read conversations"))?
+        {
+            let id = row
+                .try_get("conversation_id")
+                .map_err(source.query_error("read conversations"))?;
+            match encode(&row, self.tenant, &mut self.buffer) {
+                Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
+                Err(RowError::Refused(error)) => self.rejects.push(reject(id, &error))?,
+                Err(RowError::Read(error)) => {
+                    return Err(source.query_error("read conversations")(error).into());
+                }
+            }
+            // only what was handed on or rejected is found: the rest is read again after an error
+            self.extracted.found.push(id);
+        }
+        Ok(())
+    }
+}
+
+fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Result<(), RowError> {
+    let conversation = conversation(row)?;
+    let fold = messages::fold(row.try_get("message_compiled")?)?;
+    let shown_client: Option<i64> = row.try_get("client_sender_id")?;
+    let shown_phone: Option<&str> = row.try_get("client_phone")?;
+    // the messages say who the client is; the view knows the phones of its own client and of the contact only
+    let phone = match fold.client_sender_id() {
+        None => None,
+        client if client == conversation.contact_id => conversation.contact_phone.as_deref(),
+        client if client == shown_client => shown_phone,
+        Some(_) => None,
+    };
+    let target = transform(tenant, &conversation, fold, phone)?;
+    buffer.push(&target, row.try_get("digest")?);
+    Ok(())
+}
+
+fn conversation(row: &PgRow) -> Result<SourceConversation, RowError> {
+    let time = |column: &'static str| -> Result<SourceTime, RowError> {
+        let time: Option<SourceTime> = row.try_get(column)?;
+        Ok(time.ok_or(TransformError::Null { column })?)
+    };
+    Ok(SourceConversation {
+        id: row.try_get("conversation_id")?,
+        display_id: row.try_get("display_id")?,
+        uuid: row.try_get("conversation_uuid")?,
+        account_id: row.try_get("account_id")?,
+        account_name: row.try_get("account_name")?,
+        inbox_id: row.try_get("inbox_id")?,
+        inbox_name: row.try_get("inbox_name")?,
+        inbox_channel_type: row.try_get("inbox_channel_type")?,
+        inbox_timezone: row.try_get("inbox_timezone")?,
+        campaign_id: row.try_get("campaign_id")?,
+        cached_label_list: row.try_get("cached_label_list")?,
+        custom_attributes: row.try_get("conversation_custom_attributes")?,
+        status: row.try_get("status")?,
+        priority: row.try_get("priority")?,
+        snoozed_until: row.try_get("snoozed_until")?,
+        assignee_id: row.try_get("assignee_id")?,
+        assignee_name: row.try_get("assignee_name")?,
+        assignee_email: row.try_get("assignee_email")?,
+        team_id: row.try_get("team_id")?,
+        team_name: row.try_get("team_name")?,
+        contact_id: row.try_get("contact_id")?,
+        contact_name: row.try_get("contact_name")?,
+        contact_email: row.try_get("contact_email")?,
+        contact_phone: row.try_get("contact_phone")?,
+        contact_identifier: row.try_get("contact_identifier")?,
+        created_at: time("conversation_created_at")?,
+        updated_at: time("conversation_updated_at")?,
+        last_activity_at: row.try_get("last_activity_at")?,
+        first_reply_created_at: row.try_get("first_reply_created_at")?,
+        waiting_since: row.try_get("waiting_since")?,
+        contact_last_seen_at: row.try_get("contact_last_seen_at")?,
+        agent_last_seen_at: row.try_get("agent_last_seen_at")?,
+        csat: csat(row)?,
+    })
+}
+
+/// There is an answer when the view shows anything of one: it may lack any of the columns.
+fn csat(row: &PgRow) -> Result<Option<SourceCsat>, sqlx::Error> {
+    let csat = SourceCsat {
+        id: row.try_get("csat_response_id")?,
+        rating: row.try_get("csat_rating")?,
+        feedback: row.try_get("csat_feedback")?,
+        created_at: row.try_get("csat_created_at")?,
+    };
+    let is_there =
+        csat.id.is_some() || csat.rating.is_some() || csat.feedback.is_some() || csat.created_at.is_some();
+    Ok(is_there.then_some(csat))
+}

@@ -1,0 +1,361 @@
+//! Sources that are read through a published view: the same rows as from the tables, and views that are not what they
+//! should be.
+
+use anyhow::{Result, ensure};
+use sqlx::{AssertSqlSafe, Executor};
+use tidemark_worker::load::columns::COLUMNS;
+
+use crate::stage::{Answer, Stage, on_stage};
+
+const VIEW: &str = "vw_conversations_analytics_final";
+
+async fn sync(stage: &Stage, view: &str, args: &[&str]) -> Result<Answer> {
+    stage
+        .tidemark_with(
+            &[&["sync", "--local", "--json"], args].concat(),
+            &[("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", view)],
+        )
+        .await
+}
+
+/// Syncs all tenants through a view, which must succeed.
+async fn sync_view(stage: &Stage, view: &str, args: &[&str]) -> Result<Vec<serde_json::Value>> {
+    let answer = sync(stage, view, &[&["--all"], args].concat()).await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    match answer.json() {
+        serde_json::Value::Array(runs) => Ok(runs),
+        run => Ok(vec![run]),
+    }
+}
+
+async fn assert_verified(stage: &Stage, view: &str, tenants: &[i32]) -> Result<()> {
+    for tenant in tenants {
+        let answer = stage
+            .tidemark_with(
+                &["verify", "--tenant", &tenant.to_string(), "--json"],
+                &[("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", view)],
+            )
+            .await?;
+        ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Sets the rows that are there aside and brings them again through a view: they must be the same.
+async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
+    stage
+        .target
+        .execute(
+            "CREATE TABLE from_tables AS SELECT * FROM conversations_analytics; TRUNCATE conversations_analytics",
+        )
+        .await?;
+    sync_view(stage, view, &["--full", "--chunk-size", "70"]).await?;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM from_tables")
+        .fetch_one(&stage.target)
+        .await?;
+    ensure!(rows > 0, "nothing to compare");
+    let columns = COLUMNS.iter().map(|column| column.name).chain(["row_hash"]);
+    let mut differences = Vec::new();
+    for column in columns {
+        let query = format!(
+            "SELECT format('%s/%s.{column}: %s from the tables, %s from the view', tenant_id, conversation_id, \
+                           left(t.{column}::text, 200), left(v.{column}::text, 200)) \
+             FROM from_tables t FULL JOIN conversations_analytics v USING (tenant_id, conversation_id) \
+             WHERE t.row_hash IS NULL OR v.row_hash IS NULL OR t.{column} IS DISTINCT FROM v.{column} LIMIT 5"
+        );
+        let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_all(&stage.target)
+            .await?;
+        differences.extend(found);
+    }
+    ensure!(differences.is_empty(), "{differences:#?}");
+    stage.target.execute("DROP TABLE from_tables").await?;
+    Ok(())
+}
+
+/// The sample's view with other expressions for some of its columns, an empty one for none.
+async fn create_view(stage: &Stage, name: &str, columns: &[(&str, &str)]) -> Result<()> {
+    let shown: Vec<String> = sqlx::query_scalar(
+        "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum",
+    )
+    .bind(VIEW)
+    .fetch_all(&stage.source)
+    .await?;
+    let list: Vec<String> = shown
+        .iter()
+        .filter_map(|column| match columns.iter().find(|(name, _)| name == column) {
+            None => Some(format!("o.{column}")),
+            Some((_, "")) => None,
+            Some((name, expression)) => Some(format!("{expression} AS {name}")),
+        })
+        .collect();
+    let create = format!("CREATE VIEW {name} AS SELECT {} FROM {VIEW} o", list.join(", "));
+    stage.source.execute(AssertSqlSafe(create)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_modes_give_the_same_rows_in_every_column() {
+    for seed in [1, 29, 4711] {
+        on_stage(|stage| async move {
+            let tenants = stage.sample(300, 2, seed).await?;
+            stage.sync_local(&["--all"]).await?;
+            assert_same_through(&stage, VIEW).await?;
+            assert_verified(&stage, VIEW, &tenants).await?;
+            // and back: each row carries a digest of the other mode, and is read once more for it
+            for found_by_digest in [true, false] {
+                let runs = stage.sync_local(&["--all"]).await?;
+                for run in runs.as_array().unwrap() {
+                    let hits = run["signals"]["digest"].as_i64().unwrap();
+                    ensure!((hits > 0) == found_by_digest, "{run:#}");
+                }
+            }
+            stage.assert_equal(&tenants).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_fixtures_are_the_same_in_both_modes() {
+    on_stage(|stage| async move {
+        sqlx::raw_sql(include_str!("../reference/fixtures.sql"))
+            .execute(&stage.source)
+            .await?;
+        stage.tenant(1, "UTC", &[11, 12, 13, 14, 15]).await?;
+        stage.tenant(2, "America/Sao_Paulo", &[21]).await?;
+        stage.tenant(3, "Europe/Lisbon", &[31]).await?;
+        stage.tenant(4, "Asia/Kathmandu", &[41]).await?;
+        stage.sync_local(&["--all"]).await?;
+        assert_same_through(&stage, VIEW).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn views_with_other_types_give_the_same_rows() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 8).await?;
+        stage.sync_local(&["--all"]).await?;
+        stage
+            .source
+            .execute("CREATE DOMAIN label AS varchar(255); CREATE DOMAIN key AS bigint")
+            .await?;
+        let reversed = "(SELECT {agg}(e ORDER BY n DESC) FROM jsonb_array_elements(o.message_compiled) \
+                        WITH ORDINALITY AS m (e, n))";
+        for (name, messages) in [
+            ("as_json", "o.message_compiled::json".to_owned()),
+            ("as_json_array", reversed.replace("{agg}(e", "array_agg(e::json")),
+            ("as_jsonb_array", reversed.replace("{agg}", "array_agg")),
+        ] {
+            let columns = [
+                ("conversation_id", "o.conversation_id::key"),
+                ("inbox_id", "o.inbox_id::bigint"),
+                ("status", "o.status::smallint"),
+                ("conversation_uuid", "o.conversation_uuid::text"),
+                ("assignee_name", "o.assignee_name::label"),
+                (
+                    "conversation_created_at",
+                    "o.conversation_created_at AT TIME ZONE 'UTC'",
+                ),
+                (
+                    "conversation_custom_attributes",
+                    "o.conversation_custom_attributes::json",
+                ),
+                ("message_compiled", messages.as_str()),
+            ];
+            create_view(&stage, name, &columns).await?;
+            assert_same_through(&stage, name).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_incremental_sync_finds_what_the_view_shows_as_changed() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 6).await?;
+        sync_view(&stage, VIEW, &[]).await?;
+        let quiet = sync_view(&stage, VIEW, &[]).await?;
+        ensure!(quiet[0]["records"]["updated"] == 0, "{quiet:#?}");
+
+        for change in [
+            "UPDATE conversations SET agent_last_seen_at = now() AT TIME ZONE 'UTC' WHERE id = 11",
+            "UPDATE conversations SET priority = coalesce(priority, 0) + 1 WHERE id = 12",
+            "UPDATE contacts SET name = 'Outro nome' WHERE id = (SELECT contact_id FROM conversations WHERE id = 13)",
+            "INSERT INTO messages (account_id, inbox_id, conversation_id, message_type, content, created_at, updated_at) \
+             SELECT account_id, inbox_id, id, 0, 'novo', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC' \
+             FROM conversations WHERE id = 14; \
+             UPDATE conversations SET last_activity_at = now() AT TIME ZONE 'UTC' WHERE id = 14",
+            "INSERT INTO csat_survey_responses \
+                 (account_id, conversation_id, message_id, rating, contact_id, created_at, updated_at) \
+             SELECT account_id, id, 0, 5, coalesce(contact_id, 1), now() AT TIME ZONE 'UTC' - interval '1 day', now() \
+             FROM conversations WHERE id = 15",
+            "DELETE FROM conversations WHERE id = 16",
+        ] {
+            stage.source.execute(change).await?;
+        }
+        let runs = sync_view(&stage, VIEW, &[]).await?;
+        let records = &runs[0]["records"];
+        ensure!(records["updated"].as_i64() >= Some(4) && records["deleted"] == 1, "{runs:#?}");
+        assert_verified(&stage, VIEW, &[1]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_optional_column_is_null_and_warned_of() {
+    on_stage(|stage| async move {
+        stage.sample(100, 1, 5).await?;
+        let columns = [("priority", ""), ("csat_response_id", ""), ("last_activity_at", ""), ("client_sender_id", "")];
+        create_view(&stage, "narrow", &columns).await?;
+        sync_view(&stage, "narrow", &[]).await?;
+        stage
+            .until(
+                "SELECT count(*) > 0 AND count(priority) = 0 AND count(csat_response_id) = 0 \
+                    AND count(last_activity_at) = 0 AND count(csat_rating) = count(*) FILTER (WHERE has_csat) \
+                    AND count(csat_rating) > 0 AND count(status) = count(*) FROM conversations_analytics",
+            )
+            .await?;
+        let warnings: Vec<String> = sqlx::query_scalar("SELECT jsonb_array_elements_text(warnings) FROM etl_control")
+            .fetch_all(&stage.target)
+            .await?;
+        ensure!(warnings.len() == columns.len(), "{warnings:?}");
+        for (column, _) in columns {
+            ensure!(
+                warnings.iter().any(|warning| warning.contains(&format!("no column {column}:"))),
+                "{warnings:?}"
+            );
+        }
+        assert_verified(&stage, "narrow", &[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_be_read_right_is_refused_and_named_before_anything_is_written() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 5).await?;
+        create_view(&stage, "blind", &[("message_compiled", ""), ("inbox_id", "")]).await?;
+        create_view(
+            &stage,
+            "odd",
+            &[("status", "o.status::text"), ("snoozed_until", "now()::date")],
+        )
+        .await?;
+        for (view, texts) in [
+            ("blind", ["column message_compiled", "column inbox_id"]),
+            (
+                "odd",
+                [
+                    "column status as integer (it is text)",
+                    "column snoozed_until as timestamp (it is date)",
+                ],
+            ),
+            ("absent", ["view \"absent\"", "lacks what is read"]),
+        ] {
+            let refused = sync(&stage, view, &["--all"]).await?;
+            ensure!(refused.code == 78, "{refused:?}");
+            for text in texts {
+                ensure!(refused.stderr.contains(text), "{text} not in {refused:?}");
+            }
+        }
+        stage
+            .until("SELECT count(*) = 0 FROM conversations_analytics")
+            .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn conversations_that_cannot_be_taken_are_rejected_alone() {
+    on_stage(|stage| async move {
+        stage.sample(120, 1, 5).await?;
+        let columns = [
+            ("message_compiled", "CASE o.conversation_id WHEN 7 THEN '{\"no\": \"array\"}' ELSE o.message_compiled END"),
+            ("conversation_updated_at", "nullif(o.conversation_updated_at, (SELECT updated_at FROM conversations WHERE id = 8))"),
+        ];
+        create_view(&stage, "spoilt", &columns).await?;
+        let answer = sync(&stage, "spoilt", &["--all"]).await?;
+        ensure!(answer.code == 2, "{answer:?}");
+        stage
+            .until(
+                "SELECT (SELECT array_agg(conversation_id ORDER BY conversation_id) FROM etl_rejected_row) = '{7,8}' \
+                    AND (SELECT count(*) FROM conversations_analytics) > 100",
+            )
+            .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_newest_of_several_answers_counts_whichever_way_the_rows_come() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 5).await?;
+        stage
+            .source
+            .execute(
+                "DELETE FROM csat_survey_responses; \
+                 INSERT INTO csat_survey_responses \
+                     (id, account_id, conversation_id, message_id, rating, contact_id, created_at, updated_at) \
+                 SELECT n, 1, c.id, n, 1 + n % 5, 1, '2024-03-06'::timestamp + (n % 3) * interval '1 day', '2024-03-06' \
+                 FROM conversations c CROSS JOIN generate_series(c.id * 10, c.id * 10 + 5) AS n",
+            )
+            .await?;
+        stage.sync_local(&["--all"]).await?;
+        assert_same_through(&stage, VIEW).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_right_to_read_the_view_is_enough() {
+    on_stage(|stage| async move {
+        stage.sample(80, 1, 5).await?;
+        let role = format!("{}_guest", stage.url("source").rsplit('/').next().unwrap_or_default());
+        let outcome = async {
+            stage
+                .source
+                .execute(AssertSqlSafe(format!(
+                    "CREATE ROLE {role} LOGIN; CREATE SCHEMA shared; GRANT USAGE ON SCHEMA shared TO {role}; \
+                     CREATE VIEW shared.\"Conversations \"\"of\"\" all.\" AS SELECT *, 1 AS \"evil\"\"; DROP TABLE x\" \
+                     FROM {VIEW}; GRANT SELECT ON ALL TABLES IN SCHEMA shared TO {role}"
+                )))
+                .await?;
+            let mut url = url::Url::parse(&stage.url("source"))?;
+            ensure!(url.set_username(&role).is_ok(), "{url} takes a user");
+            let settings = [
+                ("TIDEMARK_SOURCE_URL", url.as_str()),
+                ("TIDEMARK_SOURCE_MODE", "view"),
+                ("TIDEMARK_SOURCE_VIEW", r#"shared."Conversations ""of"" all.""#),
+            ];
+            for args in [
+                ["sync", "--local", "--tenant", "1"].as_slice(),
+                &["verify", "--tenant", "1"],
+                &["sync", "--local", "--tenant", "1"],
+                &["inbox", "map", "--tenant", "1", "--inbox", "1"],
+            ] {
+                let answer = stage.tidemark_with(args, &settings).await?;
+                ensure!(answer.code == 0, "{answer:?}");
+                ensure!(!answer.stderr.contains("without their names"), "{answer:?}");
+            }
+            stage.assert_equal(&[1]).await?;
+            // what the role may not read is told, and nothing is taken for deleted
+            let revoke = format!("REVOKE SELECT ON ALL TABLES IN SCHEMA shared FROM {role}");
+            stage.source.execute(AssertSqlSafe(revoke)).await?;
+            let refused = stage.tidemark_with(&["sync", "--local", "--tenant", "1"], &settings).await?;
+            ensure!(
+                refused.code == 78 && refused.stderr.contains("the right to SELECT column conversation_id"),
+                "{refused:?}"
+            );
+            stage.assert_equal(&[1]).await
+        }
+        .await;
+        let dropped = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+        stage.source.execute(AssertSqlSafe(dropped)).await?;
+        outcome
+    })
+    .await;
+}
