@@ -1,6 +1,7 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod backfill;
 mod columns;
 mod commands;
 mod fleet;
@@ -8,5 +9,6 @@ mod isolation;
 mod ledger;
 mod local;
 mod rejects;
+mod resync;
 mod stage;
 mod view;

@@ -1,10 +1,13 @@
 //! The command line: one file a command.
 
+mod ask;
 mod daemon;
 mod demo;
 mod inbox;
 mod migrate;
+mod plan;
 mod rejected;
+mod resync;
 mod run;
 mod sample;
 mod status;
@@ -40,6 +43,10 @@ enum Command {
     Inbox(inbox::Command),
     /// Ask for a run: what changed, or everything
     Sync(sync::Args),
+    /// Take a past part again; the watermark stays
+    Resync(resync::Args),
+    /// Show what a run would do, and do nothing
+    Plan(plan::Args),
     /// List, show and watch runs
     #[command(subcommand)]
     Run(run::Command),
@@ -82,6 +89,8 @@ impl Cli {
             Command::Tenant(command) => command.run(&app).await,
             Command::Inbox(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,
+            Command::Resync(args) => args.run(&app).await,
+            Command::Plan(args) => args.run(&app).await,
             Command::Run(command) => command.run(&app).await,
             Command::Rejected(command) => command.run(&app).await,
             Command::Verify(args) => args.run(&app).await,

@@ -83,10 +83,14 @@ impl Finalizer {
 async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbError> {
     let status = db::run::close(tx, run.id).await?;
     tracing::info!(status = status.as_str(), "run finished");
+    let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
+    if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
+        db::inbox::mark_backfilled(&mut **tx, run.id).await?;
+    }
     if !run.run_type.moves_watermark() {
         return Ok(());
     }
-    if !matches!(status, RunStatus::Success | RunStatus::Partial) {
+    if !ended_well {
         return db::watermark::failed(&mut **tx, run.tenant_id).await;
     }
     if let Some(end) = run.watermark_end
@@ -94,9 +98,6 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbEr
         && !db::watermark::advance(tx, run.tenant_id, run.watermark_start, end, Mover::Run(run.id)).await?
     {
         tracing::warn!("watermark not advanced: it was moved while the run was under way");
-    }
-    if run.run_type == RunType::Full {
-        db::inbox::mark_backfilled(&mut **tx, run.id).await?;
     }
     db::watermark::succeeded(&mut **tx, run.tenant_id).await
 }

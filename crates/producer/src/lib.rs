@@ -1,12 +1,16 @@
 //! Decides work: plans runs, dispatches chunks, closes runs, advances watermarks. Never touches a row of data.
 
+pub mod backfill;
 pub mod dispatch;
 pub mod finalize;
+mod guard;
 mod membership;
+mod names;
 pub mod plan;
 pub mod request;
 pub mod rescue;
 pub mod sample;
 pub mod schedule;
+mod selection;
 mod signals;
 pub mod wake;

@@ -10,13 +10,15 @@ use tidemark_shared::config::{ConfigError, ProducerSettings};
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::target::Bucket;
 use tidemark_shared::db::{self, Attempt, DbError};
-use tidemark_shared::fence::{fence, horizon, watermark_end};
+use tidemark_shared::fence::{FenceSample, fence, horizon, watermark_end};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
 use tidemark_shared::tenant::Tenant;
 
-use crate::membership::{Difference, difference, differing_buckets, is_mass_delete};
+use crate::guard::refuse_mass_delete;
+use crate::membership::{Difference, difference, differing_buckets};
+use crate::names::Names;
 use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
 
 /// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
@@ -41,7 +43,7 @@ pub enum PlanError {
     )]
     MassDelete {
         tenant: tidemark_shared::ids::TenantId,
-        gone: usize,
+        gone: i64,
         live: i64,
     },
 }
@@ -53,6 +55,34 @@ pub struct Plan {
     pub run_type: RunType,
     pub chunks: Vec<PlannedChunk>,
     pub record: PlanRecord,
+    /// What decided where the watermark may go; `None` for a run that leaves it where it is.
+    pub reach: Option<Reach>,
+    pub(crate) names: Names,
+}
+
+impl Plan {
+    /// How many inboxes, accounts, users and teams are called otherwise than before; a backfill takes their rows.
+    #[must_use]
+    pub const fn renamed_count(&self) -> usize {
+        self.names.renamed.len()
+    }
+}
+
+/// The two bounds of a watermark; it goes to the lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// `None`: a transaction is open that is older than every sample.
+    pub fence: Option<DateTime<Utc>>,
+    /// The source's clock less the safety lag.
+    pub safety: DateTime<Utc>,
+}
+
+/// What a plan leaves behind in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    /// Its fence sample, for later plans.
+    Sample,
+    Nothing,
 }
 
 /// Plans runs of tenants.
@@ -69,6 +99,7 @@ struct PlanView {
     /// Set where the source is read through a view.
     shape: Option<ViewShape>,
     watermark_end: Option<DateTime<Utc>>,
+    reach: Reach,
 }
 
 impl Planner {
@@ -82,10 +113,34 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
+        self.draft(tenant, run_type, request, Trace::Sample).await
+    }
+
+    /// The same for somebody who wants to look: writes nothing at all.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub async fn preview(&self, tenant: &Tenant, run_type: RunType) -> Result<Plan, PlanError> {
+        self.draft(tenant, run_type, &RunRequest::default(), Trace::Nothing)
+            .await
+    }
+
+    async fn draft(
+        &self,
+        tenant: &Tenant,
+        run_type: RunType,
+        request: &RunRequest,
+        trace: Trace,
+    ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
         let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
+        }
+        if let Some(selection) = &request.selection {
+            return self
+                .plan_selection(source, tenant, &inboxes, run_type, request, selection)
+                .await;
         }
         let watermark = db::watermark::load(&self.db, tenant.id).await?.watermark;
         // a tenant without a watermark gets everything
@@ -97,17 +152,24 @@ impl Planner {
             _ => (run_type, None),
         };
 
-        let mut view = self.open(source, tenant, watermark).await?;
+        // the history of newly mapped inboxes is left to their backfill, in the bulk lane
+        let unfetched = match since {
+            Some(_) => db::inbox::list_unfetched(&self.db, tenant.id, &tenant.source).await?,
+            None => Vec::new(),
+        };
+
+        let mut view = self.open(source, tenant, watermark, trace).await?;
         let chunk_size = request.chunk_size.unwrap_or(tenant.chunk_size);
         let mut signals = Signals {
             source,
             shape: view.shape.as_ref(),
             tx: &mut view.tx,
             inboxes: &inboxes,
+            unfetched: &unfetched,
         };
         let source_buckets = signals.conversations(since).await?;
         let mut target = db::target::begin(&self.db, tenant.id).await?;
-        let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH).await?;
+        let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH, &unfetched).await?;
 
         let differing = differing_buckets(&source_buckets, &target_buckets);
         let membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
@@ -115,18 +177,16 @@ impl Planner {
         } else {
             let there = signals.digests_in_buckets(&differing).await?;
             let here =
-                db::target::digests_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH).await?;
+                db::target::digests_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH, &unfetched)
+                    .await?;
             difference(&there, &here)
         };
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
-        if !request.allow_mass_delete && is_mass_delete(membership.gone.len(), live) {
-            return Err(PlanError::MassDelete {
-                tenant: tenant.id,
-                gone: membership.gone.len(),
-                live,
-            });
+        if !request.allow_mass_delete {
+            refuse_mass_delete(&mut target, tenant, &inboxes, &membership.gone, live).await?;
         }
 
+        let mut names = Names::default();
         let (chunks, counts) = if let Some(since) = since {
             let mut hits = Hits::default();
             hits.add(
@@ -148,6 +208,7 @@ impl Planner {
                     "contacts",
                     db::target::clients_of(&mut target, tenant.id, &contacts).await?,
                 );
+                names = signals.names(&mut target, tenant.id, since).await?;
             }
             hits.add(
                 "membership",
@@ -156,8 +217,7 @@ impl Planner {
             hits.add("digest", membership.changed);
             hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
             let ids: Vec<i64> = hits.ids.into_iter().collect();
-            let size = usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive");
-            (key_chunks(&ids, size), hits.counts)
+            (key_chunks(&ids, as_size(chunk_size)), hits.counts)
         } else {
             let stretches = signals.stretches(chunk_size).await?;
             (
@@ -168,17 +228,20 @@ impl Planner {
         target.rollback().await.attempt("end the transaction")?;
         view.tx.finish().await;
 
+        let moves = run_type.moves_watermark();
         Ok(Plan {
             run_type,
             record: PlanRecord {
                 mapping_version: tenant.mapping_version,
-                watermark_start: watermark,
-                watermark_end: view.watermark_end,
+                watermark_start: watermark.filter(|_| moves),
+                watermark_end: view.watermark_end.filter(|_| moves),
                 signals: counts,
                 warnings: view.shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             },
             chunks,
+            reach: moves.then_some(view.reach),
+            names,
         })
     }
 
@@ -189,38 +252,57 @@ impl Planner {
         source: &Source,
         tenant: &Tenant,
         watermark: Option<DateTime<Utc>>,
+        trace: Trace,
     ) -> Result<PlanView, PlanError> {
         const RETRY: Duration = Duration::from_millis(50);
-        let (epoch, sampled_at) = crate::sample::sample(&self.db, source).await?;
+        let (epoch, own) = match trace {
+            Trace::Sample => crate::sample::sample(&self.db, source).await?,
+            Trace::Nothing => {
+                let (epoch, seen) = crate::sample::look(&self.db, source).await?;
+                (epoch, seen.sample)
+            }
+        };
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
             // read after the sample: of samples that others take from now on it says nothing
             let oldest_open = source.oldest_open().await?;
             let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
             let shape = source.check_catalog(tx.connection()).await?;
-            let reach = match tx.replay() {
+            let fence = match tx.replay() {
                 Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
                 None => {
                     let horizon = horizon(oldest_open, tx.snapshot());
-                    let sample =
-                        db::fence::find_qualifying(&self.db, source.name(), epoch, horizon, sampled_at)
+                    let kept =
+                        db::fence::find_qualifying(&self.db, source.name(), epoch, horizon, own.sampled_at)
                             .await?;
-                    if sample.is_none() && tokio::time::Instant::now() < give_up_at {
+                    let samples: Vec<FenceSample> = kept.into_iter().chain([own]).collect();
+                    let fence = fence(&samples, horizon);
+                    if fence.is_none() && tokio::time::Instant::now() < give_up_at {
                         tx.finish().await;
                         tokio::time::sleep(RETRY).await;
                         continue;
                     }
-                    fence(sample.as_slice(), horizon)
+                    fence
                 }
             };
-            let watermark_end = watermark_end(watermark, reach, tx.snapshot(), self.settings.safety_lag);
+            let reach = Reach {
+                fence,
+                safety: tx.snapshot().clock - self.settings.safety_lag,
+            };
+            let watermark_end = watermark_end(watermark, fence, tx.snapshot(), self.settings.safety_lag);
             return Ok(PlanView {
                 tx,
                 shape,
                 watermark_end,
+                reach,
             });
         }
     }
+}
+
+/// A chunk size as the ledger has it.
+pub(crate) fn as_size(chunk_size: i32) -> usize {
+    usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive")
 }
 
 /// Ranges over everything that source or target know.

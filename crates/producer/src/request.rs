@@ -12,6 +12,7 @@ use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tracing::Instrument;
 
+use crate::backfill::write_names;
 use crate::plan::{Plan, PlanError, Planner};
 use crate::wake::{Wakes, pause};
 
@@ -136,8 +137,10 @@ impl Requests {
             tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
             return tx.rollback().await.attempt("roll the plan back");
         }
+        write_names(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         log_planned(&plan.record);
+        self.wakes.request.notify_one();
         self.wakes.dispatch.notify_one();
         self.wakes.finalize.notify_one();
         Ok(())

@@ -1,4 +1,5 @@
-//! Starts runs of tenants that are due. A tenant for which nothing changed gets no run: its watermark just advances.
+//! Starts runs of tenants that are due, and backfills. A tenant for which nothing changed gets no run: its watermark just
+//! advances.
 
 use futures::StreamExt;
 use tidemark_shared::db::watermark::Mover;
@@ -12,6 +13,7 @@ use tidemark_shared::tenant::Tenant;
 use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
+use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
 use crate::wake::{Wakes, pause};
@@ -51,6 +53,10 @@ impl Scheduler {
 
     /// Plans the tenants that are due; returns how many there were.
     async fn tick(&self) -> Result<usize, DbError> {
+        let backfills = ask_for_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
+        if !backfills.is_empty() {
+            self.wakes.request.notify_one();
+        }
         let due = db::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
         let count = due.len();
         futures::stream::iter(due)
@@ -97,6 +103,7 @@ impl Scheduler {
             };
             db::watermark::advance(&mut tx, tenant.id, record.watermark_start, end, mover).await?;
         }
+        write_names(&mut tx, tenant.id, &plan.names).await?;
         db::watermark::succeeded(&mut *tx, tenant.id).await?;
         tx.commit().await.attempt("advance the watermark")
     }
@@ -128,6 +135,7 @@ impl Scheduler {
             &context,
         )
         .await?;
+        write_names(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);

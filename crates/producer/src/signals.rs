@@ -21,7 +21,7 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
          JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
-         ORDER BY c.id"
+          AND c.inbox_id <> ALL($4) ORDER BY c.id"
     )
 });
 const MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
@@ -81,6 +81,8 @@ pub(crate) struct Signals<'a> {
     pub shape: Option<&'a ViewShape>,
     pub tx: &'a mut SourceTx,
     pub inboxes: &'a [i32],
+    /// Those whose history is left to a backfill: only what changes in them is taken.
+    pub unfetched: &'a [i32],
 }
 
 impl Signals<'_> {
@@ -95,6 +97,7 @@ impl Signals<'_> {
             .bind(self.inboxes)
             .bind(since)
             .bind(BUCKET_WIDTH)
+            .bind(self.unfetched)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
@@ -175,6 +178,7 @@ impl Signals<'_> {
             .bind(self.inboxes)
             .bind(buckets)
             .bind(BUCKET_WIDTH)
+            .bind(self.unfetched)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("list its conversations"))

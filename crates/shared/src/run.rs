@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, TenantId};
 use crate::job::Lane;
+use crate::selection::Selection;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
@@ -102,6 +103,9 @@ pub struct RunRequest {
     /// Marks rows deleted even when suspiciously many are gone from the source at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_mass_delete: bool,
+    /// The part to take, where the run's type leaves it open; `None`: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -35,7 +35,7 @@ impl WorkerArgs {
         let mut settings = app.settings.worker.clone();
         settings.concurrency = self.concurrency.unwrap_or(settings.concurrency);
         run(app, "worker", settings.concurrency, |roles| {
-            roles.spawn_worker(settings)
+            roles.spawn_worker(settings);
         })
         .await
     }

@@ -5,8 +5,8 @@ use tidemark_shared::db::reject::RejectedRow;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 
+use super::ask::{ready_tenant, request};
 use super::run::print_runs;
-use super::sync::{ready_tenant, request};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -59,8 +59,8 @@ async fn retry(app: &App, tenant: TenantId) -> anyhow::Result<Exit> {
         &db,
         &tenant,
         RunType::Incremental,
-        RunRequest::default(),
         Some("retry of rejected rows".to_owned()),
+        RunRequest::default(),
     )
     .await?;
     print_runs(app, &db::run::reports(&db, &[run]).await?, false)?;

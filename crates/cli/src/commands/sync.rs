@@ -1,16 +1,17 @@
 //! `tidemark sync`: asks for runs, and with `--local` executes them here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
+use tidemark_producer::backfill::ask_for_due;
 use tidemark_shared::broker::MemoryQueue;
 use tidemark_shared::db;
-use tidemark_shared::db::run::{NewRun, Requested};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
-use tidemark_shared::telemetry;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
+use super::ask;
 use super::run::print_runs;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -63,8 +64,13 @@ impl Args {
         for tenant in &tenants {
             runs.push(self.request(app, &db, tenant).await?);
         }
+        let mut backfills = Vec::new();
         let reports = if self.local {
-            execute_here(app, &db, &runs).await?
+            let reports = execute_here(app, &db, &runs).await?;
+            if reports.iter().all(|run| run.status.is_terminal()) {
+                backfills = backfill_here(app, &db, &tenants).await?;
+            }
+            reports
         } else if self.wait {
             progress::wait(&db, &runs).await?
         } else {
@@ -72,7 +78,7 @@ impl Args {
         };
         print_runs(app, &reports, self.all)?;
         Ok(if self.local || self.wait {
-            Exit::of_runs(&reports)
+            Exit::of_runs(&[reports, backfills].concat())
         } else {
             Exit::Done
         })
@@ -93,7 +99,7 @@ impl Args {
             }
             return Ok(tenants);
         };
-        Ok(vec![ready_tenant(app, db, id).await?])
+        Ok(vec![ask::ready_tenant(app, db, id).await?])
     }
 
     /// A source that cannot be read is told before anything is written.
@@ -111,60 +117,35 @@ impl Args {
         } else {
             RunType::Incremental
         };
-        let wanted = RunRequest {
+        let request = RunRequest {
             chunk_size: self.chunk_size,
             allow_mass_delete: self.allow_mass_delete,
+            ..RunRequest::default()
         };
-        request(app, db, tenant, run_type, wanted, self.reason.clone()).await
+        ask::request(app, db, tenant, run_type, self.reason.clone(), request).await
     }
 }
 
-/// A tenant for which runs may be asked.
-pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
-    let tenant = app.tenant(db, id).await?;
-    if !tenant.may_run() {
-        let why = tenant
-            .pause_reason
-            .as_deref()
-            .unwrap_or("its status does not allow runs");
-        return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
+/// The backfills of these tenants, which otherwise wait for a producer that may never run: newly mapped inboxes and
+/// changed names are part of what a sync promises.
+async fn backfill_here(app: &App, db: &PgPool, tenants: &[Tenant]) -> anyhow::Result<Vec<RunReport>> {
+    let tenants: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
+    ask_for_due(db, Some(&tenants), Duration::ZERO).await?;
+    let open = db::backfill::list_open(db, &tenants).await?;
+    if open.is_empty() {
+        return Ok(Vec::new());
     }
-    if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
-        let text =
-            format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
-        return Err(SetupError(text).into());
-    }
-    Ok(tenant)
-}
-
-/// Asks for an incremental or full run, or finds the open one.
-pub async fn request(
-    app: &App,
-    db: &PgPool,
-    tenant: &Tenant,
-    run_type: RunType,
-    request: RunRequest,
-    reason: Option<String>,
-) -> anyhow::Result<RunId> {
-    let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
-    let new = NewRun {
-        tenant_id: tenant.id,
-        run_type,
-        triggered_by: format!("cli:{}", app.instance),
-        reason,
-        request,
-        trace_id: telemetry::trace_id(&span),
-        traceparent: telemetry::context_of(&span).traceparent,
-    };
-    let requested = db::run::request(db, &new).await?;
-    span.record("run.id", tracing::field::display(requested.run_id()));
-    if let Requested::Open(run) = requested {
+    let reports = execute_here(app, db, &open).await?;
+    for run in &reports {
         output::note(format!(
-            "tenant {} has run {run} open: nothing new was asked for",
-            tenant.id
+            "tenant {}: backfill run {} took {} rows: {}",
+            run.tenant_id,
+            run.run_id,
+            output::count(run.records.extracted),
+            run.status.as_str()
         ));
     }
-    Ok(requested.run_id())
+    Ok(reports)
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.

@@ -10,6 +10,8 @@ use crate::ids::{RunId, TenantId};
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+    UNFETCHED = "SELECT inbox_id FROM inbox_tenant_mapping \
+                 WHERE tenant_id = $1 AND source = $2 AND is_active AND backfilled_at IS NULL ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR SHARE";
     MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
@@ -32,7 +34,8 @@ statements! {
     // inboxes mapped after the run's plan began may not be in it
     MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
                        WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
-                         AND m.updated_at < r.started_at";
+                         AND m.updated_at < r.started_at \
+                         AND (r.type = 'full' OR r.request #> '{selection,inboxes}' @> to_jsonb(m.inbox_id))";
 }
 
 /// An inbox and its tenant.
@@ -67,6 +70,19 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .fetch_all(db)
         .await
         .attempt("list the tenant's inboxes")
+}
+
+/// Ids of the tenant's active inboxes whose history still has to be fetched, ascending.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_unfetched(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
+    sqlx::query_scalar(UNFETCHED)
+        .bind(tenant)
+        .bind(source)
+        .fetch_all(db)
+        .await
+        .attempt("list the inboxes still to be fetched")
 }
 
 /// The tenant's active inboxes, with the version of the mapping that says so.
@@ -150,7 +166,7 @@ pub async fn map(
         .attempt("map the inboxes")
 }
 
-/// Notes that a full run has brought the history of its tenant's inboxes.
+/// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.
 ///
 /// # Errors
 /// When the ledger does not answer.

@@ -20,8 +20,11 @@ statements! {
                                THEN 'full'::etl_run_type ELSE $2 END, \
                       $3, $4, $5, $6, $7, $8 \
                FROM etl_watermark w WHERE w.tenant_id = $1 \
-               ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
-               RETURNING id";
+               ON CONFLICT DO NOTHING RETURNING id";
+    FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
+                 AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
+                          ELSE type = $2 AND md5(coalesce((request -> 'selection')::text, '')) \
+                                             = md5(coalesce(($3::jsonb -> 'selection')::text, '')) END";
     FIND_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
     CLAIM_REQUESTED = "UPDATE etl_control SET status = 'planning', planner = $1, \
@@ -196,7 +199,8 @@ impl FromRow<'_, PgRow> for RunReport {
     }
 }
 
-/// Asks for an incremental or full run, or finds the open one.
+/// Asks for a run, or finds the open one: a tenant has one incremental or full run at a time, and of the other types one
+/// a selection.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -204,26 +208,40 @@ pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
     // the open run may end between the two statements: then the insert has its turn again
     const TRIES: usize = 10;
     for _ in 0..TRIES {
-        let created: Option<RunId> = sqlx::query_scalar(REQUEST)
-            .bind(run.tenant_id)
-            .bind(run.run_type)
-            .bind(&run.triggered_by)
-            .bind(&run.reason)
-            .bind(Json(&run.request))
-            .bind(&run.trace_id)
-            .bind(&run.traceparent)
-            .bind(env!("CARGO_PKG_VERSION"))
-            .fetch_optional(db)
-            .await
-            .attempt("request a run")?;
-        if let Some(id) = created {
+        if let Some(id) = insert_requested(db, run).await? {
             return Ok(Requested::Created(id));
         }
-        if let Some(id) = find_open(db, run.tenant_id).await? {
+        let open = sqlx::query_scalar(FIND_SAME)
+            .bind(run.tenant_id)
+            .bind(run.run_type)
+            .bind(Json(&run.request))
+            .fetch_optional(db)
+            .await
+            .attempt("find the open run")?;
+        if let Some(id) = open {
             return Ok(Requested::Open(id));
         }
     }
     Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant has no watermark row")
+}
+
+/// Asks for a run; `None` when the same is open already.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(REQUEST)
+        .bind(run.tenant_id)
+        .bind(run.run_type)
+        .bind(&run.triggered_by)
+        .bind(&run.reason)
+        .bind(Json(&run.request))
+        .bind(&run.trace_id)
+        .bind(&run.traceparent)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .fetch_optional(db)
+        .await
+        .attempt("request a run")
 }
 
 /// The tenant's open incremental or full run.

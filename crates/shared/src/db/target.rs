@@ -1,10 +1,12 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
 use sqlx::postgres::PgTransaction;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
 use super::{Attempt, DbResult, statements};
 use crate::ids::TenantId;
+use crate::selection::NameOf;
 
 statements! {
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
@@ -12,10 +14,43 @@ statements! {
                       max(conversation_id) AS last \
                FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
                GROUP BY 1 ORDER BY 1";
+    // touches the wide table, so only while some inboxes are left to a backfill
+    BUCKETS_BESIDE = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
+                             max(conversation_id) AS last \
+                      FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+                        AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 ORDER BY 1";
     DIGESTS_IN_BUCKETS = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                           JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                            AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
                           ORDER BY a.conversation_id";
+    DIGESTS_BESIDE = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
+                      JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
+                       AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
+                       AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+    COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
+    COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
+                        AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
+    LIVE_AMONG = "SELECT conversation_id FROM conversations_analytics \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
+                       WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    // cut as the transform cuts; a kind that nothing was asked about costs no scan
+    CARRY_OTHERS = "WITH n AS (SELECT position::integer - 1 AS position, kind, id, texts \
+                               FROM unnest($2::text[], $3::bigint[], $4::jsonb[]) \
+                                    WITH ORDINALITY AS n (kind, id, texts, position)), \
+                         a AS NOT MATERIALIZED (SELECT * FROM conversations_analytics \
+                                                WHERE tenant_id = $1 AND source_deleted_at IS NULL) \
+                    SELECT n.position FROM n JOIN a ON n.kind = 'inbox' AND a.inbox_id = n.id \
+                      AND (a.inbox_name, a.inbox_channel_type, a.inbox_timezone) \
+                          IS DISTINCT FROM (nullif(left(texts->>0, 255), ''), nullif(left(texts->>1, 50), ''), left(texts->>2, 50)) \
+                    UNION SELECT n.position FROM n JOIN a ON n.kind = 'account' AND a.account_id = n.id \
+                      AND a.account_name IS DISTINCT FROM nullif(left(texts->>0, 255), '') \
+                    UNION SELECT n.position FROM n JOIN a ON n.kind = 'user' AND a.assignee_id = n.id \
+                      AND (a.assignee_name, a.assignee_email) \
+                          IS DISTINCT FROM (nullif(left(texts->>0, 255), ''), nullif(left(texts->>1, 255), '')) \
+                    UNION SELECT n.position FROM n JOIN a ON n.kind = 'team' AND a.team_id = n.id \
+                      AND a.team_name IS DISTINCT FROM nullif(left(texts->>0, 255), '') \
+                    ORDER BY 1";
     CLIENTS_OF = "SELECT conversation_id FROM conversations_analytics \
                   WHERE tenant_id = $1 AND client_sender_id = ANY($2) \
                     AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
@@ -49,20 +84,28 @@ pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
     Ok(tx)
 }
 
-/// Counts and digests of the tenant's live conversations, in buckets of `width` ids.
+/// Counts and digests of the tenant's live conversations, in buckets of `width` ids, those of the inboxes `but` left out.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn buckets(tx: &mut PgTransaction<'_>, tenant: TenantId, width: i64) -> DbResult<Vec<Bucket>> {
-    sqlx::query_as(BUCKETS)
-        .bind(tenant)
-        .bind(width)
+pub async fn buckets(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    width: i64,
+    but: &[i32],
+) -> DbResult<Vec<Bucket>> {
+    let query = if but.is_empty() {
+        sqlx::query_as(BUCKETS).bind(tenant).bind(width)
+    } else {
+        sqlx::query_as(BUCKETS_BESIDE).bind(tenant).bind(width).bind(but)
+    };
+    query
         .fetch_all(&mut **tx)
         .await
         .attempt("count the tenant's rows")
 }
 
-/// Live conversations in these buckets with their digests, ascending.
+/// Live conversations in these buckets with their digests, ascending, those of the inboxes `but` left out.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -71,14 +114,107 @@ pub async fn digests_in_buckets(
     tenant: TenantId,
     buckets: &[i64],
     width: i64,
+    but: &[i32],
 ) -> DbResult<Vec<(i64, i64)>> {
-    sqlx::query_as(DIGESTS_IN_BUCKETS)
+    let query = if but.is_empty() {
+        sqlx::query_as(DIGESTS_IN_BUCKETS)
+            .bind(tenant)
+            .bind(buckets)
+            .bind(width)
+    } else {
+        sqlx::query_as(DIGESTS_BESIDE)
+            .bind(tenant)
+            .bind(buckets)
+            .bind(width)
+            .bind(but)
+    };
+    query.fetch_all(&mut **tx).await.attempt("list the tenant's rows")
+}
+
+/// How many live conversations the tenant has.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_LIVE)
         .bind(tenant)
-        .bind(buckets)
-        .bind(width)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("count the tenant's rows")
+}
+
+/// How many of these conversations are live in one of these inboxes.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count_in_inboxes(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    inboxes: &[i32],
+) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_IN_INBOXES)
+        .bind(tenant)
+        .bind(ids)
+        .bind(inboxes)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("count the rows of the tenant's inboxes")
+}
+
+/// Those of these conversations that are live, ascending.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn live_among(tx: &mut PgTransaction<'_>, tenant: TenantId, ids: &[i64]) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIVE_AMONG)
+        .bind(tenant)
+        .bind(ids)
         .fetch_all(&mut **tx)
         .await
-        .attempt("list the tenant's rows")
+        .attempt("look the rows up")
+}
+
+/// Live conversations of these inboxes, ascending.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn live_in_inboxes(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    inboxes: &[i32],
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIVE_IN_INBOXES)
+        .bind(tenant)
+        .bind(inboxes)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the rows of the inboxes")
+}
+
+/// Whose names, and the texts in the order of the target's columns.
+pub type NameTexts<'a> = (NameOf, i64, &'a [Option<String>]);
+
+/// Positions of those for which a live row carries other texts, ascending.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn carry_others(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    names: &[NameTexts<'_>],
+) -> DbResult<Vec<i32>> {
+    let kinds: Vec<&str> = names.iter().map(|(of, _, _)| of.as_str()).collect();
+    let ids: Vec<i64> = names.iter().map(|(_, id, _)| *id).collect();
+    let texts: Vec<Json<&[Option<String>]>> = names.iter().map(|(_, _, texts)| Json(*texts)).collect();
+    sqlx::query_scalar(CARRY_OTHERS)
+        .bind(tenant)
+        .bind(kinds)
+        .bind(ids)
+        .bind(texts)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("compare the names that rows carry")
 }
 
 /// Conversations whose client is one of these contacts though the conversation belongs to another.

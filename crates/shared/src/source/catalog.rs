@@ -1,5 +1,6 @@
 //! What a source offers: its tables and columns, its inboxes.
 
+use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::view::ViewShape;
@@ -84,6 +85,14 @@ pub const TABLES: [(&str, &[&str]); 8] = [
     ),
 ];
 
+/// What a run would read, from the source's own statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReadEstimate {
+    pub conversations: i64,
+    /// `None`: its tables were never analyzed.
+    pub messages: Option<i64>,
+}
+
 impl Source {
     /// Checks that what is read exists and may be read, and says what the view has where the source is read through one.
     ///
@@ -97,6 +106,26 @@ impl Source {
             Some(view) => self.view_shape(view, connection).await.map(Some),
             None => self.check_tables(connection).await.map(|()| None),
         }
+    }
+
+    /// Estimates what so many conversations cost to read.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn estimate(&self, conversations: i64) -> Result<ReadEstimate, SourceError> {
+        let messages = sqlx::query_scalar(
+            "SELECT (($1::float8 * m.reltuples) / c.reltuples)::bigint FROM pg_class c, pg_class m \
+             WHERE c.oid = to_regclass('conversations') AND c.reltuples > 0 \
+               AND m.oid = to_regclass('messages') AND m.reltuples >= 0",
+        )
+        .bind(conversations)
+        .fetch_optional(self.pool())
+        .await
+        .map_err(self.query_error("read its statistics"))?;
+        Ok(ReadEstimate {
+            conversations,
+            messages,
+        })
     }
 
     /// Checks that every table and column that is read exists and may be read; names all that is missing at once.

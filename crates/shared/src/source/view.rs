@@ -206,12 +206,18 @@ impl ViewShape {
     /// The last of the times that tell of a change.
     #[must_use]
     pub fn changed_at(&self) -> String {
+        format!("greatest({})", self.change_times())
+    }
+
+    /// The times that tell of a change, as a list.
+    #[must_use]
+    pub fn change_times(&self) -> String {
         let times: Vec<String> = self
             .present()
             .filter(|column| CHANGE_TIMES.contains(&column.name))
             .map(|column| column.kind.read(&format!("v.{}", column.name)))
             .collect();
-        format!("greatest({})", times.join(", "))
+        times.join(", ")
     }
 
     /// An ORDER BY list that puts first which of a conversation's rows counts: that of the newest satisfaction answer,

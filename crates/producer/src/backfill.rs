@@ -1,0 +1,79 @@
+//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgTransaction;
+use tidemark_shared::db;
+use tidemark_shared::db::DbError;
+use tidemark_shared::db::run::{NewRun, Requested};
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::selection::Selection;
+use tidemark_shared::telemetry;
+
+use crate::names::Names;
+
+/// How long a backfill that failed or was cancelled is left alone.
+pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
+
+/// Asks for the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn ask_for_due(
+    db: &PgPool,
+    only: Option<&[TenantId]>,
+    pause_after_failure: Duration,
+) -> Result<Vec<RunId>, DbError> {
+    let mut asked = Vec::new();
+    for due in db::backfill::list_due(db, only, pause_after_failure).await? {
+        let run = new_run(due.tenant_id, due.selection.0);
+        if let Requested::Created(id) = db::run::request(db, &run).await? {
+            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
+            asked.push(id);
+        }
+    }
+    Ok(asked)
+}
+
+/// Writes what a plan found out about names, in the transaction that lets the watermark pass the change.
+pub(crate) async fn write_names(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    names: &Names,
+) -> Result<(), DbError> {
+    if names.seen.is_empty() {
+        return Ok(());
+    }
+    db::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
+    if names.renamed.is_empty() {
+        return Ok(());
+    }
+    let selection = Selection::Renamed {
+        names: names.renamed.clone(),
+    };
+    db::run::insert_requested(&mut **tx, &new_run(tenant, selection))
+        .await
+        .map(drop)
+}
+
+fn new_run(tenant: TenantId, selection: Selection) -> NewRun {
+    let span = tracing::info_span!("run", tenant.id = %tenant);
+    let reason = match &selection {
+        Selection::Renamed { .. } => "names were changed",
+        _ => "inboxes were mapped",
+    };
+    NewRun {
+        tenant_id: tenant,
+        run_type: RunType::Backfill,
+        triggered_by: "scheduler".to_owned(),
+        reason: Some(reason.to_owned()),
+        request: RunRequest {
+            selection: Some(selection),
+            ..RunRequest::default()
+        },
+        trace_id: telemetry::trace_id(&span),
+        traceparent: telemetry::context_of(&span).traceparent,
+    }
+}

@@ -1,0 +1,55 @@
+//! The guard against mass deletion.
+
+use sqlx::postgres::PgTransaction;
+use tidemark_shared::db;
+use tidemark_shared::tenant::Tenant;
+
+use crate::plan::PlanError;
+
+/// Refuses a plan that would mark suspiciously many rows deleted: `gone` of the tenant's `live`. Rows of an inbox that
+/// is no longer the tenant's leave because an operator said so, and do not count.
+///
+/// # Errors
+/// When it refuses, or the target does not answer.
+pub(crate) async fn refuse_mass_delete(
+    target: &mut PgTransaction<'_>,
+    tenant: &Tenant,
+    inboxes: &[i32],
+    gone: &[i64],
+    live: i64,
+) -> Result<(), PlanError> {
+    let all_gone = i64::try_from(gone.len()).expect("rows of a tenant fit in 63 bits");
+    if !is_mass_delete(all_gone, live) {
+        return Ok(());
+    }
+    let gone = db::target::count_in_inboxes(target, tenant.id, gone, inboxes).await?;
+    let live = live - (all_gone - gone);
+    if is_mass_delete(gone, live) {
+        return Err(PlanError::MassDelete {
+            tenant: tenant.id,
+            gone,
+            live,
+        });
+    }
+    Ok(())
+}
+
+/// Whether so many rows gone at once look like a mistake at the source rather than like deletions.
+fn is_mass_delete(gone: i64, live: i64) -> bool {
+    const ROWS: i64 = 50;
+    const PERCENT: i64 = 5;
+    gone > ROWS && gone * 100 > live * PERCENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mass_delete_is_both_many_and_a_large_part() {
+        assert!(!is_mass_delete(50, 60), "few");
+        assert!(!is_mass_delete(51, 2_000), "a small part");
+        assert!(is_mass_delete(51, 1_000));
+        assert!(is_mass_delete(1_000, 1_000), "everything");
+    }
+}

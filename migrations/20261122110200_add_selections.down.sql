@@ -1,0 +1,4 @@
+DROP TABLE etl_name;
+DROP INDEX inbox_tenant_mapping_unfetched_idx;
+DROP INDEX etl_control_failed_backfill_idx;
+DROP INDEX etl_control_one_open_selection_idx;
