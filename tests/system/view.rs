@@ -359,3 +359,48 @@ async fn the_right_to_read_the_view_is_enough() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_resync_selects_by_what_the_view_shows() {
+    on_stage(|stage| async move {
+        let view = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)];
+        stage.sample(200, 1, 29).await?;
+        let first = stage
+            .tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], &view)
+            .await?;
+        ensure!(first.code == 0, "{first:?}");
+        let up = stage.start_with(&["up"], &view)?;
+        let inbox: i32 = sqlx::query_scalar("SELECT min(id) FROM inboxes")
+            .fetch_one(&stage.source)
+            .await?;
+        let of_inbox: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations WHERE inbox_id = $1")
+            .bind(inbox)
+            .fetch_one(&stage.source)
+            .await?;
+        let inbox = inbox.to_string();
+        for (selector, expected) in [
+            (["--inbox", &inbox].as_slice(), of_inbox),
+            (&["--ids", "3,5"], 2),
+            (
+                &["--from", "1970-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z"],
+                200,
+            ),
+        ] {
+            let resync = stage
+                .tidemark(&[&["resync", "--tenant", "1", "--wait", "--json"], selector].concat())
+                .await?;
+            ensure!(resync.code == 0, "{selector:?}: {resync:?}");
+            ensure!(
+                resync.json()["records"]["extracted"] == expected,
+                "{selector:?}: {resync:?}"
+            );
+            ensure!(
+                resync.json()["records"]["unchanged"] == expected,
+                "{selector:?}: {resync:?}"
+            );
+        }
+        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        Ok(())
+    })
+    .await;
+}
