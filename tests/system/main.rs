@@ -11,4 +11,5 @@ mod local;
 mod rejects;
 mod resync;
 mod stage;
+mod traps;
 mod view;

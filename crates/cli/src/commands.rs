@@ -10,6 +10,7 @@ mod rejected;
 mod resync;
 mod run;
 mod sample;
+mod source;
 mod status;
 mod sync;
 mod tenant;
@@ -65,6 +66,9 @@ enum Command {
     Finalizer,
     /// Producer, worker and finalizer in one process
     Up(daemon::UpArgs),
+    /// Look after the sources
+    #[command(subcommand)]
+    Source(source::Command),
     /// A Chatwoot to try things on
     #[command(subcommand)]
     Sample(sample::Command),
@@ -99,6 +103,7 @@ impl Cli {
             Command::Worker(args) => args.run(&app).await,
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
+            Command::Source(command) => command.run(&app).await,
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,
             Command::Completions { shell } => {

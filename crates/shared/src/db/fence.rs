@@ -16,6 +16,12 @@ statements! {
     // the newest below the horizon is all that a plan needs
     QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
                   WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
+    // from now on reads of the source count as newer than all before
+    ACCEPT = "WITH old AS (SELECT name, epoch, highest_xmax FROM etl_source WHERE name = $1 FOR UPDATE), \
+                   accepted AS (UPDATE etl_source s SET epoch = old.epoch + 1, highest_xmax = $2 FROM old \
+                                WHERE s.name = old.name RETURNING s.epoch) \
+              INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) \
+              SELECT $1, $3, $4, accepted.epoch, old.highest_xmax, $2 FROM old, accepted RETURNING epoch";
     PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2::timestamptz - interval '2 days'";
 }
 
@@ -102,4 +108,25 @@ pub async fn find_qualifying(
         .await
         .map(|row| row.map(|(sampled_at, hi)| FenceSample { sampled_at, hi }))
         .attempt("find the fence")
+}
+
+/// Takes a source as it is now for the truth, though it went back in time; returns its new epoch. Audited.
+///
+/// # Errors
+/// When the ledger does not answer, or does not know the source.
+pub async fn accept_restore(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    seen_xmax: i64,
+    actor: &str,
+    reason: &str,
+) -> DbResult<i32> {
+    sqlx::query_scalar(ACCEPT)
+        .bind(source)
+        .bind(seen_xmax)
+        .bind(actor)
+        .bind(reason)
+        .fetch_one(db)
+        .await
+        .attempt("accept the restored source")
 }
