@@ -10,7 +10,6 @@ use sqlx::PgPool;
 use tidemark_sample::{CreateOptions, SampleTenant, TrafficOptions, create, traffic};
 use tidemark_shared::db;
 use tidemark_shared::db::inbox::Inbox;
-use tidemark_shared::db::run::NewRun;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
@@ -18,6 +17,7 @@ use tidemark_worker::verify::{Verdict, Verification, Verifier};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::ask;
 use super::verify::verdict;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -198,17 +198,18 @@ async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()>
 async fn sync(app: &App, db: &PgPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
     let mut runs = Vec::new();
     for tenant in db::tenant::list(db).await? {
-        let span = tracing::info_span!("run", tenant.id = %tenant.id);
-        let new = NewRun {
-            tenant_id: tenant.id,
-            run_type: RunType::Incremental,
-            triggered_by: format!("demo:{}", app.instance),
-            reason: Some(reason.to_owned()),
-            request: RunRequest::default(),
-            trace_id: tidemark_shared::telemetry::trace_id(&span),
-            traceparent: tidemark_shared::telemetry::context_of(&span).traceparent,
-        };
-        runs.push(db::run::request(db, &new).await?.run_id());
+        let request = RunRequest::default();
+        runs.push(
+            ask::request(
+                app,
+                db,
+                &tenant,
+                RunType::Incremental,
+                Some(reason.to_owned()),
+                request,
+            )
+            .await?,
+        );
     }
     progress::wait(db, &runs).await
 }
