@@ -72,3 +72,25 @@ async fn a_tenant_has_one_open_run_and_a_terminal_run_has_its_end() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn large_columns_are_compressed_with_lz4_where_the_server_has_it() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 5).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let methods: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT pg_column_compression(message_compiled) FROM conversations_analytics \
+             WHERE pg_column_compression(message_compiled) IS NOT NULL",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        let has_lz4: bool = sqlx::query_scalar(
+            "SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(methods == [if has_lz4 { "lz4" } else { "pglz" }], "{methods:?}");
+        Ok(())
+    })
+    .await;
+}

@@ -14,6 +14,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
 
+/// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
+/// 14, or built without lz4, keep pglz.
+const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', false) FROM pg_settings \
+     WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("the URL of {what} is not a PostgreSQL URL: write postgres://user:password@host:port/database")]
@@ -118,7 +123,10 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
         .idle_timeout(Duration::from_secs(300))
         .after_connect(|connection, _| {
             Box::pin(async move {
-                sqlx::query("SET ROLE etl_service").execute(connection).await?;
+                sqlx::query("SET ROLE etl_service")
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query(PREFER_LZ4).execute(connection).await?;
                 Ok(())
             })
         })
