@@ -66,7 +66,12 @@ impl Bars {
         let Some(all) = &self.all else { return };
         let mut bars = self.by_run.borrow_mut();
         for run in reports {
-            let bar = bars.entry(run.run_id).or_insert_with(|| all.add(bar()));
+            let bar = bars.entry(run.run_id).or_insert_with(|| {
+                let bar = all.add(bar());
+                // only now: a bar that draws itself before it is one of all leaves a line behind
+                bar.enable_steady_tick(Duration::from_millis(200));
+                bar
+            });
             bar.set_prefix(format!("tenant {} {}", run.tenant_id, run.run_type.as_str()));
             bar.set_length(u64::try_from(run.chunks.total).unwrap_or_default());
             bar.set_position(u64::try_from(run.chunks.done + run.chunks.dead).unwrap_or_default());
@@ -100,7 +105,5 @@ fn bar() -> ProgressBar {
     let style =
         ProgressStyle::with_template("{prefix:24} {bar:30.cyan/dim} {pos}/{len} chunks  {msg}  {elapsed}")
             .expect("the template is valid");
-    let bar = ProgressBar::new(0).with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    ProgressBar::new(0).with_style(style)
 }

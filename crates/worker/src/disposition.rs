@@ -1,5 +1,5 @@
-//! What becomes of a chunk whose attempt did not succeed. The one place that decides; no other file looks at an
-//! attempt's count.
+//! What becomes of a chunk whose attempt failed. The one place that decides it; leases lost by workers that vanished are
+//! counted by rescue, in `shared/db/chunk.rs`.
 
 use std::time::Duration;
 
