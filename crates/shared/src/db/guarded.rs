@@ -10,6 +10,9 @@ use tokio_util::task::TaskTracker;
 /// Cancels on their way to a server: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
+/// Only the login may cancel what it runs, not the role that a connection to the ledger or target acts as.
+const CANCEL: &str = "SELECT pg_cancel_backend($1) FROM set_config('role', 'none', true)";
+
 /// Waits until the statements of dropped connections are cancelled, for at most `bound`.
 pub async fn cancels_sent(bound: Duration) {
     CANCELS.close();
@@ -68,7 +71,7 @@ impl Drop for Guarded {
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();
         let cancel = async move {
-            let cancelled = sqlx::query("SELECT pg_cancel_backend($1)")
+            let cancelled = sqlx::query(CANCEL)
                 .bind(pid)
                 .execute(&pool)
                 .await;
