@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 /// Cancels on their way to a server: the process must not end before them.
@@ -29,6 +30,7 @@ pub struct Guarded {
     connection: Option<PoolConnection<Postgres>>,
     pool: PgPool,
     pid: Option<i32>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Guarded {
@@ -40,7 +42,15 @@ impl Guarded {
             connection: Some(connection),
             pool: pool.clone(),
             pid: None,
+            permit: None,
         })
+    }
+
+    /// Keeps a permit until the connection is given back or its statement is cancelled.
+    #[must_use]
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     /// The server's process that serves this connection: without it a dropped connection's statement goes on.
@@ -70,6 +80,7 @@ impl Drop for Guarded {
         drop(connection.detach());
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();
+        let permit = self.permit.take();
         let cancel = async move {
             let cancelled = sqlx::query(CANCEL)
                 .bind(pid)
@@ -78,6 +89,7 @@ impl Drop for Guarded {
             if let Err(error) = cancelled {
                 tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
             }
+            drop(permit);
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             CANCELS.spawn_on(cancel, &runtime);
