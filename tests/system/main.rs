@@ -11,6 +11,7 @@ mod late;
 mod ledger;
 mod local;
 mod moving;
+mod random;
 mod rejects;
 mod resync;
 mod sessions;

@@ -7,7 +7,7 @@ use tidemark_worker::load::columns::COLUMNS;
 
 use crate::stage::{Answer, Stage, on_stage};
 
-const VIEW: &str = "vw_conversations_analytics_final";
+pub const VIEW: &str = "vw_conversations_analytics_final";
 
 async fn sync(stage: &Stage, view: &str, args: &[&str]) -> Result<Answer> {
     stage
@@ -42,7 +42,7 @@ async fn assert_verified(stage: &Stage, view: &str, tenants: &[i32]) -> Result<(
 }
 
 /// Sets the rows that are there aside and brings them again through a view: they must be the same.
-async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
+pub async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
     stage
         .target
         .execute(
