@@ -16,5 +16,6 @@ mod rejects;
 mod resync;
 mod sessions;
 mod stage;
+mod standby;
 mod traps;
 mod view;
