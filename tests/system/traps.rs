@@ -225,6 +225,40 @@ async fn a_right_that_is_lost_deletes_nothing() {
     .await;
 }
 
+/// Trap 12: fewer than the guard against mass deletions looks at.
+#[tokio::test]
+async fn a_source_that_has_gone_empty_deletes_nothing() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 131).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let shown = "CREATE OR REPLACE VIEW shown AS SELECT * FROM vw_conversations_analytics_final";
+        stage.source.execute(shown).await?;
+        let view = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", "shown")];
+        let full = stage.tidemark_with(&["sync", "--local", "--tenant", "1", "--full"], &view).await?;
+        ensure!(full.code == 0, "{full:?}");
+        let refused = async |settings: &[(&str, &str)]| -> Result<()> {
+            for args in [["sync", "--local", "--tenant", "1", "--json"].as_slice(), &["sync", "--local", "--tenant", "1", "--full", "--json"]] {
+                let refused = stage.tidemark_with(args, settings).await?;
+                ensure!(refused.code == 1 && refused.json()["status"] == "failed", "{refused:?}");
+                let error = refused.json()["error"].to_string();
+                ensure!(error.contains("shows no conversation") && error.contains("--allow-mass-delete"), "{error}");
+            }
+            stage.until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics").await
+        };
+        stage.source.execute(sqlx::AssertSqlSafe(format!("{shown} WHERE false"))).await?;
+        refused(&view).await?;
+        stage.source.execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations").await?;
+        refused(&[]).await?;
+
+        // one conversation of anybody tells that the source can be read
+        stage.source.execute("INSERT INTO conversations SELECT * FROM kept WHERE id = 1; UPDATE conversations SET inbox_id = 99").await?;
+        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(run["records"]["deleted"] == 40, "{run:#}");
+        assert_sound(&stage, &run).await
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_restored_source_stops_loudly_until_somebody_accepts_it() {
     on_stage(|stage| async move {
