@@ -51,11 +51,18 @@ async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
         }
         tx.finish().await;
         // outside a transaction it names the process, and cannot write either
-        let name: String = sqlx::query_scalar("SHOW application_name").fetch_one(source.pool()).await?;
+        let name: String = sqlx::query_scalar("SHOW application_name")
+            .fetch_one(source.pool())
+            .await?;
         ensure!(name == "tidemark worker", "{name}");
         let refused = source.pool().execute("DELETE FROM conversations").await;
-        let Err(error) = refused else { bail!("a session on the source can write") };
-        let code = error.as_database_error().and_then(|error| error.code()).context("a code")?;
+        let Err(error) = refused else {
+            bail!("a session on the source can write")
+        };
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .context("a code")?;
         ensure!(code == "25006", "{error}");
         source.pool().close().await;
         Ok(())
@@ -122,7 +129,10 @@ async fn assert_at_most(stage: &Stage, limit: i64) -> Result<()> {
     .bind(stage.database("source"))
     .fetch_one(&stage.target)
     .await?;
-    ensure!(sessions <= limit, "{sessions} sessions on the source, {limit} are allowed");
+    ensure!(
+        sessions <= limit,
+        "{sessions} sessions on the source, {limit} are allowed"
+    );
     Ok(())
 }
 

@@ -21,11 +21,7 @@ async fn in_step(stage: &Stage, seed: u64, lookback: &str) -> Result<()> {
 }
 
 /// Begins a transaction that writes a message, so much older than the source's clock; returns that clock.
-async fn begin_late_write(
-    writer: &mut PgConnection,
-    conversation: i32,
-    age: &str,
-) -> Result<DateTime<Utc>> {
+async fn begin_late_write(writer: &mut PgConnection, conversation: i32, age: &str) -> Result<DateTime<Utc>> {
     writer.execute("BEGIN").await?;
     Ok(sqlx::query_scalar(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at) \
@@ -66,13 +62,23 @@ async fn a_late_commit_arrives_however_many_syncs_passed_meanwhile() {
                 }
                 for _ in 0..3 {
                     let run = stage.sync_local(&["--tenant", "1"]).await?;
-                    ensure!(watermark_end(&run)? < written, "the watermark passed an open write: {run:#}");
+                    ensure!(
+                        watermark_end(&run)? < written,
+                        "the watermark passed an open write: {run:#}"
+                    );
                 }
-                let commit = if prepared { "COMMIT PREPARED 'late'" } else { "COMMIT" };
+                let commit = if prepared {
+                    "COMMIT PREPARED 'late'"
+                } else {
+                    "COMMIT"
+                };
                 late.execute(commit).await?;
                 let run = stage.sync_local(&["--tenant", "1"]).await?;
                 ensure!(run["signals"]["messages"].as_i64() >= Some(1), "{run:#}");
-                ensure!(watermark_end(&run)? > written, "the fence did not move on: {run:#}");
+                ensure!(
+                    watermark_end(&run)? > written,
+                    "the fence did not move on: {run:#}"
+                );
                 assert_sound(&stage, &run).await
             })
             .await;
@@ -80,7 +86,7 @@ async fn a_late_commit_arrives_however_many_syncs_passed_meanwhile() {
     }
 }
 
-/// Trap 2, where there is never a moment without an open write.
+/// Trap 2: where there is never a moment without an open write.
 #[tokio::test]
 async fn the_watermark_advances_and_passes_nothing_while_some_write_is_always_open() {
     on_stage(|stage| async move {

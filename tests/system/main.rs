@@ -2,6 +2,7 @@
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
 mod backfill;
+mod clocks;
 mod columns;
 mod commands;
 mod fleet;

@@ -29,7 +29,8 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
         .await?;
     // whoever claims the chunk waits for this lock
     let mut lock = stage.target.begin().await?;
-    lock.execute("SELECT FROM open_chunk WHERE seq = 4 FOR UPDATE").await?;
+    lock.execute("SELECT FROM open_chunk WHERE seq = 4 FOR UPDATE")
+        .await?;
     let worker = stage.start(&["worker", "--concurrency", "1"])?;
     stage
         .until(
@@ -91,7 +92,7 @@ async fn rows_that_move_or_vanish_while_chunks_are_read_cost_no_other_row() {
     .await;
 }
 
-/// Trap 3, where the range of what vanishes is still to be read by the run.
+/// Trap 3: where the range of what vanishes is still to be read by the run.
 #[tokio::test]
 async fn a_full_run_marks_what_vanished_before_its_range_was_read() {
     on_stage(|stage| async move {

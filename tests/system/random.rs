@@ -168,11 +168,24 @@ fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
     ]
     .boxed();
     let tables = [
-        rows("accounts", "name, created_at, updated_at", vec![text(), long_ago(), long_ago()], named),
+        rows(
+            "accounts",
+            "name, created_at, updated_at",
+            vec![text(), long_ago(), long_ago()],
+            named,
+        ),
         rows(
             "inboxes",
             "channel_id, account_id, name, channel_type, timezone, created_at, updated_at",
-            vec![number(), id(), text(), or_null(text()), or_null(text()), long_ago(), long_ago()],
+            vec![
+                number(),
+                id(),
+                text(),
+                or_null(text()),
+                or_null(text()),
+                long_ago(),
+                long_ago(),
+            ],
             named,
         ),
         rows(
@@ -181,7 +194,12 @@ fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
             vec![unique(), text(), or_null(text()), long_ago(), long_ago()],
             named,
         ),
-        rows("teams", "name, account_id, created_at, updated_at", vec![text(), unique_number(), long_ago(), long_ago()], named),
+        rows(
+            "teams",
+            "name, account_id, created_at, updated_at",
+            vec![text(), unique_number(), long_ago(), long_ago()],
+            named,
+        ),
         rows(
             "contacts",
             "account_id, name, email, identifier, phone_number, created_at, updated_at",
@@ -251,12 +269,28 @@ fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
         rows(
             "csat_survey_responses",
             "account_id, conversation_id, message_id, rating, feedback_message, contact_id, created_at, updated_at",
-            vec![id(), conversation_id(), unique_number(), number(), or_null(text()), large_id(), time(), time()],
+            vec![
+                id(),
+                conversation_id(),
+                unique_number(),
+                number(),
+                or_null(text()),
+                large_id(),
+                time(),
+                time(),
+            ],
             0..120,
         ),
     ];
     let zones = select(
-        &["UTC", "America/Sao_Paulo", "Europe/Lisbon", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe"][..],
+        &[
+            "UTC",
+            "America/Sao_Paulo",
+            "Europe/Lisbon",
+            "Asia/Kathmandu",
+            "America/New_York",
+            "Australia/Lord_Howe",
+        ][..],
     );
     (Vec::from(tables), [zones.clone(), zones]).prop_map(|(tables, zones)| (tables.concat(), zones))
 }

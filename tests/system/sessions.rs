@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The server needs a moment to notice that a process is gone.
 const LINGERS: Duration = Duration::from_secs(3);
 
-const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'tidemark %'";
+const SESSIONS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'tidemark %'";
 const LEFT_OPEN: &str = "SELECT array_agg(application_name) FROM pg_stat_activity \
      WHERE datname = $1 AND application_name LIKE 'tidemark %' AND state LIKE 'idle in transaction%'";
 

@@ -29,7 +29,11 @@ impl Server {
             .stdin(Stdio::null())
             .status()
             .await?;
-        ensure!(started.success(), "a server does not start: {}", server.0.display());
+        ensure!(
+            started.success(),
+            "a server does not start: {}",
+            server.0.display()
+        );
         Ok(server)
     }
 
@@ -40,7 +44,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let crashed = std::process::Command::new(service()).arg("crash").arg(&self.0).status();
+        let crashed = std::process::Command::new(service())
+            .arg("crash")
+            .arg(&self.0)
+            .status();
         assert!(
             crashed.is_ok_and(|status| status.success()) || std::thread::panicking(),
             "a server goes on: {}",
@@ -51,9 +58,13 @@ impl Drop for Server {
 }
 
 /// Where servers' folders go: with the others of the suite, when it has its own.
-#[expect(clippy::disallowed_methods, reason = "the suite's folder is named by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the suite's folder is named by the environment"
+)]
 fn folder(name: &str) -> PathBuf {
-    let parent = std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
+    let parent =
+        std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
     parent.join(format!("{name}-{:08x}", rand::random::<u32>()))
 }
 
@@ -82,7 +93,9 @@ impl Pair {
 
     /// Waits until the standby shows all that the primary has committed.
     async fn caught_up(&self, primary: &PgPool, standby: &PgPool) -> Result<()> {
-        let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(primary).await?;
+        let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
+            .fetch_one(primary)
+            .await?;
         let replayed = async {
             while !sqlx::query_scalar::<_, bool>("SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn")
                 .bind(&written)
@@ -94,7 +107,9 @@ impl Pair {
             Ok(())
         };
         let bound = Duration::from_secs(30);
-        tokio::time::timeout(bound, replayed).await.context("the standby does not follow")?
+        tokio::time::timeout(bound, replayed)
+            .await
+            .context("the standby does not follow")?
     }
 }
 
@@ -118,7 +133,10 @@ async fn sync(stage: &Stage, url: &str, standby: &PgPool) -> Result<DateTime<Utc
     let replayed: DateTime<Utc> = sqlx::query_scalar("SELECT pg_last_xact_replay_timestamp()")
         .fetch_one(standby)
         .await?;
-    ensure!(replayed - end >= chrono::TimeDelta::seconds(10), "{end} is not behind {replayed}: {run:#}");
+    ensure!(
+        replayed - end >= chrono::TimeDelta::seconds(10),
+        "{end} is not behind {replayed}: {run:#}"
+    );
     Ok(end)
 }
 

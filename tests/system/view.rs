@@ -344,6 +344,7 @@ async fn conversations_that_cannot_be_taken_are_rejected_alone() {
     .await;
 }
 
+/// Trap 8.
 #[tokio::test]
 async fn the_newest_of_several_answers_counts_whichever_way_the_rows_come() {
     on_stage(|stage| async move {

@@ -82,10 +82,7 @@ impl Drop for Guarded {
         let pool = self.pool.clone();
         let permit = self.permit.take();
         let cancel = async move {
-            let cancelled = sqlx::query(CANCEL)
-                .bind(pid)
-                .execute(&pool)
-                .await;
+            let cancelled = sqlx::query(CANCEL).bind(pid).execute(&pool).await;
             if let Err(error) = cancelled {
                 tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
             }
