@@ -11,5 +11,6 @@ mod local;
 mod rejects;
 mod resync;
 mod stage;
+mod status;
 mod traps;
 mod view;
