@@ -18,5 +18,6 @@ mod resync;
 mod sessions;
 mod stage;
 mod standby;
+mod status;
 mod traps;
 mod view;

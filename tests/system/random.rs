@@ -128,7 +128,7 @@ fn large_id() -> Literal {
 }
 
 fn conversation_id() -> Literal {
-    let last = i64::try_from(CONVERSATIONS).unwrap();
+    let last = i64::try_from(CONVERSATIONS).expect("a small number");
     prop_oneof![10 => 1..=last, 1 => Just(last + 1), 1 => Just(1)]
         .prop_map(|id| id.to_string())
         .boxed()
@@ -151,7 +151,8 @@ fn rows(
                 } else {
                     ",\n".to_owned()
                 };
-                write!(statement, "{start}({}, {})", row + 1, values.join(", ")).unwrap();
+                write!(statement, "{start}({}, {})", row + 1, values.join(", "))
+                    .expect("a string can be written to");
             }
             statement + ";\n"
         })
@@ -160,7 +161,7 @@ fn rows(
 
 /// Inserts into every table, and the tenants' time zones.
 fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
-    let named = usize::try_from(NAMED).unwrap();
+    let named = usize::try_from(NAMED).expect("a small number");
     let long_ago = || literals(&["'2020-01-01'"]);
     let sender = prop_oneof![
         6 => literals(&["'Contact'", "'User'", "'AgentBot'", "NULL", "''", "'contact'"]),

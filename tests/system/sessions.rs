@@ -31,13 +31,16 @@ impl Guests {
     /// Counts a process that has just been started.
     pub fn count(&self, child: Child) -> Child {
         if let Some(pid) = child.id() {
-            self.0.lock().unwrap().push((pid, None));
+            self.0
+                .lock()
+                .expect("nothing panics while it holds the lock")
+                .push((pid, None));
         }
         child
     }
 
     fn sessions_allowed(&self) -> i64 {
-        let mut processes = self.0.lock().unwrap();
+        let mut processes = self.0.lock().expect("nothing panics while it holds the lock");
         for (pid, ended) in processes.iter_mut().filter(|(_, ended)| ended.is_none()) {
             if !Path::new(&format!("/proc/{pid}")).exists() {
                 *ended = Some(Instant::now());
@@ -45,7 +48,7 @@ impl Guests {
         }
         processes.retain(|(_, ended)| ended.is_none_or(|ended| ended.elapsed() < LINGERS));
         let each = i64::from(SourceSettings::default().max_connections);
-        i64::try_from(processes.len()).unwrap() * each
+        i64::try_from(processes.len()).expect("a small number") * each
     }
 
     /// Runs a test while looking at the source's sessions again and again.

@@ -53,7 +53,8 @@ impl Answer {
 /// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
 pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
     let stage = std::sync::Arc::new(Stage::new().await.expect("a stage can be made"));
-    let outcome = AssertUnwindSafe(stage.guests.watch(&stage, test(std::sync::Arc::clone(&stage))))
+    let test = Box::pin(test(std::sync::Arc::clone(&stage)));
+    let outcome = AssertUnwindSafe(stage.guests.watch(&stage, test))
         .catch_unwind()
         .await;
     let cleared = stage.clear().await;
