@@ -8,6 +8,7 @@ mod fleet;
 mod isolation;
 mod ledger;
 mod local;
+mod protocol;
 mod rejects;
 mod resync;
 mod stage;
