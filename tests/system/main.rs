@@ -12,5 +12,6 @@ mod protocol;
 mod rejects;
 mod resync;
 mod stage;
+mod status;
 mod traps;
 mod view;
