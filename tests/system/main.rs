@@ -4,10 +4,14 @@
 mod backfill;
 mod columns;
 mod commands;
+mod controls;
+mod fairness;
 mod fleet;
 mod isolation;
 mod ledger;
 mod local;
+mod messages;
+mod race;
 mod rejects;
 mod resync;
 mod stage;
