@@ -15,5 +15,6 @@ mod race;
 mod rejects;
 mod resync;
 mod stage;
+mod status;
 mod traps;
 mod view;

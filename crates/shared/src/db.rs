@@ -13,6 +13,7 @@ pub mod process;
 pub mod reject;
 pub mod retry;
 pub mod run;
+pub mod source_watch;
 pub mod target;
 pub mod tenant;
 pub mod watermark;
@@ -44,6 +45,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         reject::STATEMENTS,
         retry::STATEMENTS,
         run::STATEMENTS,
+        source_watch::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
         watermark::STATEMENTS,
