@@ -15,6 +15,10 @@ async fn done(stage: &Stage, args: &[&str]) -> Result<Value> {
     Ok(answer.json())
 }
 
+fn run_id(run: &Value) -> String {
+    run["run_id"].to_string()
+}
+
 /// A command that must be refused as a wrong use, saying this.
 async fn refused(stage: &Stage, args: &[&str], word: &str) -> Result<()> {
     let answer = stage.tidemark(args).await?;
@@ -38,8 +42,7 @@ async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_i
         let mut lock = stage.target.begin().await?;
         lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
             .await?;
-        let run = done(&stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?["run_id"]
-            .to_string();
+        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?);
         let blocked = "SELECT count(*) >= 1 FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
         stage.until(blocked).await?;
@@ -74,7 +77,7 @@ async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_i
         refused(&stage, &["run", "cancel", &run], "cancelled").await?;
 
         let again = done(&stage, &["run", "retry", &run]).await?;
-        ensure!(again["run_id"].to_string() == run, "{again:#}");
+        ensure!(run_id(&again) == run, "{again:#}");
         let ended = done(&stage, &["run", "watch", &run]).await?;
         ensure!(ended["status"] == "success", "{ended:#}");
         ensure!(ended["records"]["inserted"] == 300, "{ended:#}");
@@ -93,7 +96,7 @@ async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_i
 async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
     on_stage(|stage| async move {
         stage.sample(50, 1, 72).await?;
-        let first = done(&stage, &["sync", "--tenant", "1"]).await?["run_id"].to_string();
+        let first = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
         let cancelled = done(&stage, &["run", "cancel", &first]).await?;
         ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
         // what was cancelled does not come back with the next tick
@@ -106,10 +109,7 @@ async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
                 == 1
         );
         let second = done(&stage, &["run", "retry", &first]).await?;
-        ensure!(
-            second["run_id"].to_string() != first && second["type"] == "full",
-            "{second:#}"
-        );
+        ensure!(run_id(&second) != first && second["type"] == "full", "{second:#}");
         let local = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(local["run_id"] == second["run_id"], "{local:#}");
         stage.assert_equal(&[1]).await
@@ -122,7 +122,7 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 73).await?;
         let producer = stage.start(&["producer"])?;
-        let run = done(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?["run_id"].to_string();
+        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?);
         stage
             .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
@@ -190,7 +190,7 @@ async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark
             .execute("UPDATE conversations SET priority = 3, updated_at = now() AT TIME ZONE 'UTC'")
             .await?;
         let producer = stage.start(&["producer"])?;
-        let old = done(&stage, &["sync", "--tenant", "1"]).await?["run_id"].to_string();
+        let old = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
         stage
             .until("SELECT count(*) = 1 FROM etl_chunk WHERE status = 'queued'")
             .await?;
@@ -203,10 +203,7 @@ async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark
         let moved = count(&stage, "SELECT count(*) FROM etl_watermark_audit").await?;
         done(&stage, &["run", "retry", &old]).await?;
         let ended = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(
-            ended["run_id"].to_string() == old && ended["status"] == "success",
-            "{ended:#}"
-        );
+        ensure!(run_id(&ended) == old && ended["status"] == "success", "{ended:#}");
         ensure!(
             count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == moved,
             "a run moved a watermark that was elsewhere"
@@ -221,7 +218,7 @@ async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
     on_stage(|stage| async move {
         stage.sample(200, 1, 75).await?;
         let producer = stage.start(&["producer"])?;
-        let run = done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?["run_id"].to_string();
+        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?);
         stage
             .until("SELECT count(*) = 8 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
@@ -485,7 +482,7 @@ async fn a_watermark_is_set_by_hand_with_a_reason_and_never_into_the_future() {
             shown["moves"][0]["actor"].as_str().unwrap().starts_with("cli:"),
             "{shown:#}"
         );
-        let open = done(&stage, &["sync", "--tenant", "1"]).await?["run_id"].to_string();
+        let open = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
         refused(&stage, &back, &format!("run {open} open")).await?;
         let run = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(run["watermark_start"] == "2026-01-01T00:00:00Z", "{run:#}");
