@@ -4,11 +4,15 @@
 mod backfill;
 mod columns;
 mod commands;
+mod controls;
+mod fairness;
 mod fleet;
 mod isolation;
 mod ledger;
 mod local;
+mod messages;
 mod protocol;
+mod race;
 mod rejects;
 mod resync;
 mod stage;

@@ -7,6 +7,7 @@ mod guard;
 mod membership;
 mod names;
 pub mod plan;
+pub mod redrive;
 pub mod request;
 pub mod rescue;
 pub mod sample;

@@ -34,8 +34,31 @@ pub enum ChunkStatus {
     Done,
     /// Given up on. Terminal, until an operator retries it.
     Dead,
-    /// Its run was cancelled. Terminal.
+    /// Its run was cancelled. Terminal, until an operator retries it.
     Cancelled,
+}
+
+impl ChunkStatus {
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Running,
+        Self::Done,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// What became of a chunk's rows. `extracted = inserted + updated + unchanged + stale + rejected`, and the chunk's

@@ -30,7 +30,8 @@ statements! {
                     lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
              FROM etl_control r, tenants t \
              WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 \
-               AND r.id = c.run_id AND r.status = 'running' AND t.id = c.tenant_id \
+               AND r.id = c.run_id AND r.status = 'running' \
+               AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL \
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
                        r.type AS run_type, t.source, t.timezone";
@@ -80,6 +81,13 @@ pub struct DispatchLimits {
     pub fleet: i32,
     /// The same for each source, by name.
     pub sources: Vec<(String, i32)>,
+}
+
+/// How much of a limit bulk chunks may take: an eighth of it, and at least one place, is kept for live ones. A limit of
+/// one is shared.
+const fn bulk_share(limit: i32) -> i32 {
+    let reserved = if limit < 8 { 1 } else { limit / 8 };
+    if limit > 1 { limit - reserved } else { limit }
 }
 
 /// A chunk that the dispatcher has just marked queued.
@@ -185,10 +193,13 @@ pub async fn dispatch(
     }
     let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
     let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
+    let bulk_rooms: Vec<i32> = rooms.iter().copied().map(bulk_share).collect();
     sqlx::query_as(DISPATCH)
         .bind(limits.fleet)
         .bind(names)
         .bind(rooms)
+        .bind(bulk_share(limits.fleet))
+        .bind(bulk_rooms)
         .bind(only)
         .fetch_all(&mut **tx)
         .await
@@ -196,7 +207,10 @@ pub async fn dispatch(
         .attempt("dispatch chunks")
 }
 
+/// In the order in which everybody locks chunks.
 fn columns(chunks: &[ChunkId]) -> (Vec<RunId>, Vec<i32>) {
+    let mut chunks = chunks.to_vec();
+    chunks.sort_unstable();
     chunks.iter().map(|chunk| (chunk.run_id, chunk.seq)).unzip()
 }
 
@@ -243,7 +257,7 @@ pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
 }
 
 /// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
-/// off, of another tenant than the message says, or unknown.
+/// off, of another tenant than the message says, of one that is paused or removed, or unknown.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -404,4 +418,14 @@ pub async fn count_open(db: impl PgExecutor<'_>) -> DbResult<Vec<OpenChunks>> {
                 .collect()
         })
         .attempt("count the open chunks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_leaves_an_eighth_of_a_limit_to_live_and_shares_a_single_place() {
+        assert_eq!([1, 2, 7, 8, 32, 256].map(bulk_share), [1, 1, 6, 7, 28, 224]);
+    }
 }
