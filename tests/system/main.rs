@@ -12,4 +12,5 @@ mod rejects;
 mod resync;
 mod stage;
 mod traps;
+mod versions;
 mod view;
