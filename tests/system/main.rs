@@ -11,6 +11,7 @@ mod local;
 mod rejects;
 mod resync;
 mod stage;
+mod status;
 mod traps;
 mod versions;
 mod view;
