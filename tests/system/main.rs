@@ -18,4 +18,5 @@ mod resync;
 mod stage;
 mod status;
 mod traps;
+mod versions;
 mod view;
