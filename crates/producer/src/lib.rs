@@ -14,4 +14,5 @@ pub mod sample;
 pub mod schedule;
 mod selection;
 mod signals;
+mod unreadable;
 pub mod wake;

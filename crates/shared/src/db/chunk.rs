@@ -8,6 +8,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
+use crate::fence::SourceVersion;
 use crate::ids::{ChunkId, RunId, TenantId};
 use crate::job::{Lane, TraceContext};
 use crate::run::RunType;
@@ -39,8 +40,12 @@ statements! {
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
-                       rejected = $10, gone = $11 \
+                       rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
+                       source_extracted_at = $15 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    // chunks of one run do not overlap
+    READ_LATER = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
+                    AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
     RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     FAIL = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, error = $4, failure_count = failure_count + 1, \
@@ -295,6 +300,29 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
         .attempt("renew the lease")
 }
 
+/// What the tenant's chunks that other runs have read later than `version`, and completed, cover.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn read_later(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    run: RunId,
+    version: &SourceVersion,
+) -> DbResult<Vec<ChunkSpec>> {
+    let specs: Vec<Json<ChunkSpec>> = sqlx::query_scalar(READ_LATER)
+        .bind(tenant)
+        .bind(run)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(version.snapshot.clock)
+        .fetch_all(db)
+        .await
+        .attempt("look for newer reads")?;
+    Ok(specs.into_iter().map(|Json(spec)| spec).collect())
+}
+
 /// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
 /// then the caller must roll back.
 ///
@@ -305,6 +333,7 @@ pub async fn complete(
     chunk: ChunkId,
     attempt: i32,
     counts: &ChunkCounts,
+    version: &SourceVersion,
 ) -> DbResult<bool> {
     sqlx::query(COMPLETE)
         .bind(chunk.run_id)
@@ -318,6 +347,10 @@ pub async fn complete(
         .bind(counts.deleted)
         .bind(counts.rejected)
         .bind(counts.gone)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(version.snapshot.clock)
         .execute(tx)
         .await
         .map(|done| done.rows_affected() == 1)

@@ -13,7 +13,7 @@ statements! {
     UNFETCHED = "SELECT inbox_id FROM inbox_tenant_mapping \
                  WHERE tenant_id = $1 AND source = $2 AND is_active AND backfilled_at IS NULL ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
-    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR SHARE";
+    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
     MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
                    WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) \
                FROM tenants t WHERE t.id = $1";
@@ -102,7 +102,8 @@ pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64
         .attempt("load the tenant's mapping")
 }
 
-/// The version of the tenant's mapping, which stays until the transaction ends.
+/// The version of the tenant's mapping, which stays until the transaction ends. One transaction of a tenant at a time
+/// gets past here.
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
