@@ -25,8 +25,6 @@ statements! {
                  AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
                           ELSE type = $2 AND md5(coalesce((request -> 'selection')::text, '')) \
                                              = md5(coalesce(($3::jsonb -> 'selection')::text, '')) END";
-    FIND_OPEN = "SELECT id FROM etl_control \
-                 WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
     CLAIM_REQUESTED = "UPDATE etl_control SET status = 'planning', planner = $1, \
                               planning_until = now() + make_interval(secs => $2), started_at = coalesce(started_at, now()) \
                        WHERE id = (SELECT r.id FROM etl_control r JOIN tenants t ON t.id = r.tenant_id \
@@ -242,18 +240,6 @@ pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult
         .fetch_optional(db)
         .await
         .attempt("request a run")
-}
-
-/// The tenant's open incremental or full run.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn find_open(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Option<RunId>> {
-    sqlx::query_scalar(FIND_OPEN)
-        .bind(tenant)
-        .fetch_optional(db)
-        .await
-        .attempt("find the open run")
 }
 
 /// Claims one requested run for planning, also one whose planner has gone. `only` restricts it to these runs.
