@@ -8,6 +8,7 @@ mod fleet;
 mod isolation;
 mod ledger;
 mod local;
+mod planning;
 mod rejects;
 mod resync;
 mod stage;
