@@ -106,11 +106,16 @@ async fn compare(
             )
             .await?;
             compared.difference = difference(&there, &here);
+            // the target may still have them from before
+            compared
+                .difference
+                .gone
+                .retain(|id| seen.unreadable.binary_search(id).is_err());
         }
         if !member.allow_mass_delete {
             let live = compared.buckets.iter().map(|bucket| bucket.count).sum();
             let gone = &compared.difference.gone;
-            refuse_mass_delete(&mut target, tenant, &member.inboxes, gone, live).await?;
+            refuse_mass_delete(&mut target, tenant, member.run_type, &member.inboxes, gone, live).await?;
         }
         if member.since.is_some() {
             compared.rejects = db::target::open_rejects(&mut target, tenant.id).await?;
@@ -147,6 +152,7 @@ fn hits(seen: Seen, compared: Compared, of_tables: bool) -> Hits {
     } = compared.difference;
     hits.add("membership", missing.into_iter().chain(gone));
     hits.add("digest", changed);
+    hits.add("unreadable", seen.unreadable);
     hits.add("rejects", compared.rejects);
     hits
 }

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::broker::{Handler, Queue, Settle};
 use tidemark_shared::db::run::CompleteRun;
-use tidemark_shared::db::watermark::{Move, Mover};
+use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
@@ -96,7 +96,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbEr
     if let Some(end) = run.watermark_end
         && run.watermark_start != Some(end)
     {
-        let step = Move {
+        let step = Advance {
             tenant_id: run.tenant_id,
             old: run.watermark_start,
             new: end,

@@ -80,14 +80,17 @@ pub(crate) struct Seen {
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
     pub doubts: Vec<Doubt>,
+    /// Conversations whose own row cannot be read.
+    pub unreadable: Vec<i64>,
     /// An agreement stands for the target: nothing differs by digest, and no reject is open.
     pub agreed: bool,
 }
 
 impl Seen {
-    /// The tenant's totals, where an agreement can be about them: what is left to a backfill is in neither side's sums.
+    /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
+    /// cannot be read, is not in its sums.
     pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
-        if member.since.is_none() || !member.unfetched.is_empty() {
+        if member.since.is_none() || !member.unfetched.is_empty() || !self.unreadable.is_empty() {
             return None;
         }
         Some(Totals {
@@ -112,9 +115,17 @@ pub(crate) async fn look(
 ) -> Result<Vec<Seen>, PlanError> {
     let inboxes = Inboxes::of(members);
     // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
-    let width = if members.len() == 1 { BUCKET_WIDTH } else { ALL_IDS };
     let mut seen = ByTenant::default();
-    for bucket in signals.conversations(&inboxes, width).await? {
+    let buckets = match members {
+        [member] => {
+            let tenant = member.tenant.id;
+            let buckets = signals.readable_conversations(db, tenant, &inboxes).await?;
+            seen.of(tenant).unreadable.clone_from(&signals.unreadable);
+            buckets
+        }
+        _ => signals.conversations(&inboxes, ALL_IDS).await?,
+    };
+    for bucket in buckets {
         seen.of(bucket.tenant_id).buckets.push(bucket);
     }
     if let Some(span) = inboxes.span()
@@ -142,7 +153,7 @@ pub(crate) async fn look(
     for tenant in db::agreement::list_upheld(db, &totals).await? {
         seen.of(tenant).agreed = true;
     }
-    if width == ALL_IDS {
+    if members.len() > 1 {
         let others = Inboxes::of(members.iter().filter(|member| {
             let seen = seen.of(member.tenant.id);
             if !seen.agreed {

@@ -39,13 +39,13 @@ const TABLES: [(&str, NameOf, &str, &str); 4] = [
         "users",
         NameOf::User,
         "n.name::text, n.email::text",
-        "JOIN conversations c ON c.assignee_id = n.id JOIN m ON m.inbox_id = c.inbox_id",
+        "JOIN conversations c ON c.assignee_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
     ),
     (
         "teams",
         NameOf::Team,
         "n.name::text",
-        "JOIN conversations c ON c.team_id = n.id JOIN m ON m.inbox_id = c.inbox_id",
+        "JOIN conversations c ON c.team_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
     ),
 ];
 const WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
@@ -129,6 +129,7 @@ impl Signals<'_> {
             .bind(&inboxes.tenants)
             .bind(&inboxes.since)
             .bind(earliest)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed names"))

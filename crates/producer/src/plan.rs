@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use tidemark_shared::chunk::PlannedChunk;
 use tidemark_shared::config::{ConfigError, ProducerSettings};
 use tidemark_shared::db::agreement::Agreement;
+use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::db::{self, DbError};
@@ -25,7 +26,7 @@ use crate::signals::Signals;
 
 /// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
 /// sessions' transaction ids are not to be seen there.
-const STANDBY_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const STANDBY_MARGIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -42,10 +43,20 @@ pub enum PlanError {
     #[error("tenant {0} was removed")]
     Removed(TenantId),
     #[error(
-        "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
-         if that is right, run `tidemark sync --tenant {tenant} --allow-mass-delete`"
+        "more than {MAX_REJECTS} of the tenant's conversations cannot be read: these are no single bad rows"
     )]
-    MassDelete { tenant: TenantId, gone: i64, live: i64 },
+    TooManyUnreadable(#[source] SourceError),
+    #[error(
+        "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
+         if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`",
+        if *.run_type == RunType::Resync { "resync" } else { "sync" }
+    )]
+    MassDelete {
+        run_type: RunType,
+        tenant: TenantId,
+        gone: i64,
+        live: i64,
+    },
 }
 
 /// A plan, not yet written.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures::{StreamExt, stream};
 use tidemark_shared::db::agreement::Agreement;
 use tidemark_shared::db::tenant::TenantToPlan;
-use tidemark_shared::db::watermark::{Move, Mover};
+use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::lifecycle::Lifecycle;
@@ -133,10 +133,10 @@ impl Scheduler {
             .iter()
             .filter(|(tenant, _)| is_locked.contains(tenant))
             .collect();
-        let moves: Vec<Move> = idle
+        let moves: Vec<Advance> = idle
             .iter()
             .filter_map(|(tenant, plan)| {
-                Some(Move {
+                Some(Advance {
                     tenant_id: *tenant,
                     old: plan.record.watermark_start,
                     new: plan.record.watermark_end?,

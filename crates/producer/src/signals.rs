@@ -30,7 +30,7 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
          JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
-          AND c.inbox_id <> ALL($4) ORDER BY c.id"
+          AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id"
     )
 });
 // The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
@@ -131,6 +131,8 @@ pub(crate) struct Signals<'a> {
     /// Set where the source is read through a view: its rows are then all there is to ask.
     pub shape: Option<&'a ViewShape>,
     pub tx: &'a mut SourceTx,
+    /// Conversations that are set aside, ascending: their own row cannot be read. Never any in a group of several.
+    pub unreadable: Vec<i64>,
 }
 
 impl<'a> Signals<'a> {
@@ -143,7 +145,12 @@ impl<'a> Signals<'a> {
             .execute(tx.connection())
             .await
             .map_err(source.query_error("prepare the plan"))?;
-        Ok(Self { source, shape, tx })
+        Ok(Self {
+            source,
+            shape,
+            tx,
+            unreadable: Vec::new(),
+        })
     }
 
     /// Conversations by tenant and bucket of `width` ids, with those that changed since.
@@ -151,6 +158,18 @@ impl<'a> Signals<'a> {
         &mut self,
         inboxes: &Inboxes,
         width: i64,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        self.conversations_within(inboxes, width, i64::MIN, i64::MAX)
+            .await
+    }
+
+    /// The same of the conversations `lo..=hi`; a bucket that lies partly outside is cut.
+    pub(crate) async fn conversations_within(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+        lo: i64,
+        hi: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
         let statement = self.shape.map(view::conversations);
         let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
@@ -160,6 +179,9 @@ impl<'a> Signals<'a> {
             .bind(&inboxes.fetched)
             .bind(&inboxes.since)
             .bind(width)
+            .bind(lo)
+            .bind(hi)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
@@ -233,6 +255,7 @@ impl<'a> Signals<'a> {
             .bind(buckets)
             .bind(BUCKET_WIDTH)
             .bind(&member.unfetched)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("list its conversations"))

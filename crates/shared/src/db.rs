@@ -2,14 +2,19 @@
 
 pub mod agreement;
 pub mod backfill;
+pub mod cancel;
 pub mod chunk;
+pub mod chunk_report;
 pub mod connect;
 pub mod fence;
 pub mod guarded;
+pub mod hold;
 pub mod inbox;
 pub mod process;
 pub mod reject;
+pub mod retry;
 pub mod run;
+pub mod source_watch;
 pub mod target;
 pub mod tenant;
 pub mod watermark;
@@ -32,12 +37,17 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         agreement::STATEMENTS,
         backfill::STATEMENTS,
+        cancel::STATEMENTS,
         chunk::STATEMENTS,
+        chunk_report::STATEMENTS,
         fence::STATEMENTS,
+        hold::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
         reject::STATEMENTS,
+        retry::STATEMENTS,
         run::STATEMENTS,
+        source_watch::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
         watermark::STATEMENTS,

@@ -9,10 +9,11 @@ use tidemark_shared::source::SourceError;
 
 use super::{Inboxes, Signals};
 
-// $1 inboxes, $2 the earliest instant, $3 the latest: what is later is as good as that, and may be no date at all
+// $1 inboxes, $2 the earliest instant, $3 the latest: what is later is as good as that, and may be no date at all; $4 conversations
+// that are set aside
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
             c.id::bigint AS conversation_id, c.inbox_id \
-     FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) \
+     FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
      WHERE k.updated_at >= $2 AND k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))";
 const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
 
@@ -45,6 +46,7 @@ impl Signals<'_> {
             .bind(&inboxes.ids)
             .bind(earliest)
             .bind(latest)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed contacts"))?;

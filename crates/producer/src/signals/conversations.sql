@@ -2,7 +2,7 @@
 -- how many there are with the sum of their digests. What is not yet fetched is neither counted nor summed: a backfill
 -- brings it. greatest() skips what is NULL. {digest} comes from shared/source/digest.rs.
 -- $1 inboxes, and for each: $2 its tenant, $3 whether it is fetched, $4 since (UTC; NULL names none as changed); $5 width of
--- a bucket
+-- a bucket, $6 to $7 which conversations, $8 but not these
 SELECT tenant_id,
        id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,
@@ -17,6 +17,7 @@ FROM (
                     c.agent_last_seen_at, c.assignee_last_seen_at) AS changed_at
     FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
     JOIN conversations c ON c.inbox_id = m.inbox_id
+    WHERE c.id BETWEEN $6 AND $7 AND c.id <> ALL($8::bigint[])
 ) read
 GROUP BY 1, 2
 ORDER BY 1, 2

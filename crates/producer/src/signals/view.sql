@@ -14,6 +14,7 @@ FROM (
            {changed_at} AS changed_at
     FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
     JOIN {view} v ON v.inbox_id = m.inbox_id
+    WHERE v.conversation_id BETWEEN $6 AND $7 AND v.conversation_id <> ALL($8::bigint[])
     ORDER BY m.tenant_id, v.conversation_id, {newest_first}
 ) read
 GROUP BY 1, 2

@@ -1,12 +1,13 @@
-//! `etl_watermark` and its audit. One function advances a watermark.
+//! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbResult, run, statements};
 use crate::ids::{RunId, TenantId};
 
 statements! {
@@ -25,6 +26,10 @@ statements! {
                WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
                  AND (m.old IS NULL OR m.new > m.old) \
                RETURNING w.tenant_id";
+    LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
+    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now() WHERE tenant_id = $1";
+    LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
+                  WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
              SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
              FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
@@ -78,6 +83,26 @@ pub enum Mover<'a> {
     },
 }
 
+/// One move of a watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Move {
+    pub moved_at: DateTime<Utc>,
+    pub old: Option<DateTime<Utc>>,
+    pub new: Option<DateTime<Utc>>,
+    pub run_id: Option<RunId>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// The answer to setting a watermark by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// It was at `old`.
+    From { old: Option<DateTime<Utc>> },
+    /// This run is under way from where the watermark stands; nothing was changed.
+    Open(RunId),
+}
+
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
 pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
@@ -97,9 +122,9 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Watermark>> {
         .attempt("list the watermarks")
 }
 
-/// A watermark's way.
+/// How a watermark is to move forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Move {
+pub struct Advance {
     pub tenant_id: TenantId,
     pub old: Option<DateTime<Utc>>,
     pub new: DateTime<Utc>,
@@ -125,7 +150,7 @@ pub async fn lock_idle(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbRe
 /// When the ledger does not answer.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
-    moves: &[Move],
+    moves: &[Advance],
     mover: Mover<'_>,
 ) -> DbResult<Vec<TenantId>> {
     let (run_id, actor, reason) = match mover {
@@ -176,7 +201,7 @@ pub async fn advance(
 
 type Columns = (Vec<TenantId>, Vec<Option<DateTime<Utc>>>, Vec<DateTime<Utc>>);
 
-fn columns<'a>(moves: impl Iterator<Item = &'a Move>) -> Columns {
+fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for step in moves {
         columns.0.push(step.tenant_id);
@@ -184,6 +209,58 @@ fn columns<'a>(moves: impl Iterator<Item = &'a Move>) -> Columns {
         columns.2.push(step.new);
     }
     columns
+}
+
+/// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
+/// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn set(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    to: DateTime<Utc>,
+    actor: &str,
+    reason: &str,
+) -> DbResult<Set> {
+    let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
+        .bind(tenant)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("lock the watermark")?;
+    if let Some(open) = run::find_open(&mut **tx, tenant).await? {
+        return Ok(Set::Open(open));
+    }
+    sqlx::query(SET_BY_HAND)
+        .bind(tenant)
+        .bind(to)
+        .execute(&mut **tx)
+        .await
+        .attempt("set the watermark")?;
+    sqlx::query(AUDIT)
+        .bind([tenant].as_slice())
+        .bind([old].as_slice())
+        .bind([to].as_slice())
+        .bind(None::<RunId>)
+        .bind(actor)
+        .bind(reason)
+        .execute(&mut **tx)
+        .await
+        .attempt("audit the watermark")?;
+    Ok(Set::From { old })
+}
+
+/// The newest moves of a tenant's watermark.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
+    sqlx::query_as(LIST_MOVES)
+        .bind(tenant)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the watermark's moves")
 }
 
 /// Notes a successful look at each of these: due again after the tenant's interval.
