@@ -22,7 +22,7 @@ drop_database() { # SIDE
 }
 
 make_target() { # PROGRAM
-    drop_database target
+    drop_database target || true
     on_server "CREATE DATABASE ${bench}_target"
     "$1" migrate 2>/dev/null
 }
@@ -51,8 +51,8 @@ until_target() { # STATEMENT
 clear_bench() {
     stop_role
     rm -rf "$scratch"
-    drop_database source
-    drop_database target
+    drop_database source || true
+    drop_database target || true
     local kind name
     [[ -n ${TIDEMARK_TEST_AMQP_MANAGEMENT_URL:-} ]] || return 0
     for name in queues:chunks.live queues:chunks.bulk queues:events queues:dead exchanges:jobs exchanges:dead; do
