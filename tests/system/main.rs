@@ -15,6 +15,7 @@ mod ledger;
 mod local;
 mod messages;
 mod moving;
+mod planning;
 mod protocol;
 mod race;
 mod random;

@@ -2,7 +2,9 @@
 
 pub mod backfill;
 pub mod dispatch;
+mod draft;
 pub mod finalize;
+mod group;
 mod guard;
 mod membership;
 mod names;
