@@ -40,7 +40,7 @@ impl Source {
             .expect("the semaphore is never closed");
         let guarded = Guarded::acquire(self.pool())
             .await
-            .map_err(self.query_error("connect"))?;
+            .map_err(|source| self.unreachable(source))?;
         begin(guarded, permit, purpose)
             .await
             .map_err(self.query_error("begin a transaction"))
