@@ -14,6 +14,7 @@ use tidemark_shared::fence::{FenceSample, fence, horizon, watermark_end};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
+use tidemark_shared::sqlstate::{FailureKind, control_failure_kind};
 use tidemark_shared::tenant::Tenant;
 
 use crate::guard::refuse_mass_delete;
@@ -46,6 +47,22 @@ pub enum PlanError {
         gone: i64,
         live: i64,
     },
+}
+
+impl PlanError {
+    /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.may_pass(),
+            // planning reads and holds nothing: a connection that breaks in it is the server's doing
+            Self::Source(SourceError::Query { source, .. }) => {
+                control_failure_kind(source) == FailureKind::Unavailable
+            }
+            Self::Source(error) => error.kind() == FailureKind::Unavailable,
+            Self::Config(_) | Self::NoInboxes(..) | Self::MassDelete { .. } => false,
+        }
+    }
 }
 
 /// A plan, not yet written.

@@ -16,7 +16,7 @@ use tracing::{Instrument, Span};
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
-use crate::wake::{Wakes, pause};
+use crate::wake::{Failures, Wakes, pause};
 
 /// Tenants taken at once; what is left is due at the next look, or for another producer.
 const DUE_AT_ONCE: i64 = 32;
@@ -39,13 +39,15 @@ impl Scheduler {
     pub async fn run(self, lifecycle: Lifecycle) {
         // nothing wakes it early: tenants become due by the clock
         let never = Notify::new();
+        let mut failures = Failures::of("schedule");
         loop {
             match self.tick().await {
-                Ok(0) => {}
+                Ok(0) => failures.over(),
                 Ok(_) => continue,
-                Err(error) => tracing::warn!(error = %report(&error), "due tenants not looked at"),
+                Err(error) => failures.another(&error),
             }
-            if !pause(&never, self.planner.settings.tick, &lifecycle).await {
+            let tick = failures.pause(self.planner.settings.tick);
+            if !pause(&never, tick, &lifecycle).await {
                 return;
             }
         }
@@ -87,6 +89,10 @@ impl Scheduler {
             Ok(plan) if plan.chunks.is_empty() => self.advance(&tenant, &plan).await,
             Ok(plan) => self.write(&tenant, &plan).await,
             Err(PlanError::Ledger(error)) => Err(error),
+            Err(error) if error.is_unavailable() => {
+                tracing::warn!(error = %report(&error), "source away, the tenant is due again after its interval");
+                Ok(())
+            }
             Err(error) => self.fail(&tenant, &report(&error)).await,
         }
     }
