@@ -1,15 +1,20 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod away;
 mod backfill;
+mod chaos;
 mod columns;
 mod commands;
 mod fleet;
 mod isolation;
+mod killed;
 mod ledger;
 mod local;
+mod proxy;
 mod rejects;
 mod resync;
+mod servers;
 mod stage;
 mod traps;
 mod view;
