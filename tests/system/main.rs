@@ -16,5 +16,6 @@ mod rejects;
 mod resync;
 mod servers;
 mod stage;
+mod status;
 mod traps;
 mod view;

@@ -213,7 +213,10 @@ async fn many_conversations_gone_at_once_stop_a_resync_too() {
                 .tidemark(&[&["resync", "--tenant", "1", "--wait", "--json"], part].concat())
                 .await?;
             ensure!(
-                refused.code == 1 && refused.stdout.contains("--allow-mass-delete"),
+                refused.code == 1
+                    && refused
+                        .stdout
+                        .contains("tidemark resync --tenant 1 … --allow-mass-delete"),
                 "{refused:?}"
             );
         }

@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::db;
+use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
 use crate::plan::PlanError;
@@ -14,6 +15,7 @@ use crate::plan::PlanError;
 pub(crate) async fn refuse_mass_delete(
     target: &mut PgTransaction<'_>,
     tenant: &Tenant,
+    run_type: RunType,
     inboxes: &[i32],
     gone: &[i64],
     live: i64,
@@ -27,6 +29,7 @@ pub(crate) async fn refuse_mass_delete(
     if is_mass_delete(gone, live) {
         return Err(PlanError::MassDelete {
             tenant: tenant.id,
+            run_type,
             gone,
             live,
         });

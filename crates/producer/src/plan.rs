@@ -24,7 +24,7 @@ use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
 
 /// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
 /// sessions' transaction ids are not to be seen there.
-const STANDBY_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const STANDBY_MARGIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -40,10 +40,12 @@ pub enum PlanError {
     NoInboxes(tidemark_shared::ids::TenantId, String),
     #[error(
         "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
-         if that is right, run `tidemark sync --tenant {tenant} --allow-mass-delete`"
+         if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`",
+        if *.run_type == RunType::Resync { "resync" } else { "sync" }
     )]
     MassDelete {
         tenant: tidemark_shared::ids::TenantId,
+        run_type: RunType,
         gone: i64,
         live: i64,
     },
@@ -200,7 +202,7 @@ impl Planner {
         };
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
         if !request.allow_mass_delete {
-            refuse_mass_delete(&mut target, tenant, &inboxes, &membership.gone, live).await?;
+            refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &membership.gone, live).await?;
         }
 
         let mut names = Names::default();

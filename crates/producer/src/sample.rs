@@ -12,7 +12,7 @@ use tidemark_shared::report::report;
 use tidemark_shared::source::fence::Observation;
 use tidemark_shared::source::{Source, Sources};
 
-use crate::plan::PlanError;
+use crate::plan::{PlanError, STANDBY_MARGIN};
 
 /// Epoch of a source that the ledger does not know yet; its table has the same default.
 const FIRST_EPOCH: i32 = 1;
@@ -34,14 +34,36 @@ pub(crate) async fn look(db: &PgPool, source: &Source) -> Result<(i32, Observati
 /// # Errors
 /// When ledger or source do not answer, or the source went back in time.
 pub async fn sample(db: &PgPool, source: &Source) -> Result<(i32, FenceSample), PlanError> {
+    let (epoch, observation) = observe(db, source).await?;
+    Ok((epoch, observation.sample))
+}
+
+async fn observe(db: &PgPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     let (_, observation) = look(db, source).await?;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let state = db::fence::note(&mut *tx, source.name(), observation.xmax).await?;
-    if !observation.in_recovery {
+    if observation.replay.is_none() {
         db::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
     }
     tx.commit().await.attempt("keep the fence sample")?;
-    Ok((state.epoch, observation.sample))
+    Ok((state.epoch, observation))
+}
+
+/// Samples a source and notes where its fence stands, and who holds it.
+async fn watch(db: &PgPool, source: &Source) -> Result<(), PlanError> {
+    let (epoch, observation) = observe(db, source).await?;
+    let looked_at = observation.sample.sampled_at;
+    let holder = source.holder().await?;
+    let fence_at = match observation.replay {
+        Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
+        None => {
+            let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
+            let sample = db::fence::find_qualifying(db, source.name(), epoch, horizon, looked_at).await?;
+            sample.map(|sample| sample.sampled_at)
+        }
+    };
+    db::source_watch::seen(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
+    Ok(())
 }
 
 /// The sampling loop.
@@ -63,10 +85,38 @@ impl Sampler {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        while !lifecycle.soft().is_cancelled() {
-            for source in self.sources.iter() {
-                if let Err(error) = sample(&self.db, source).await {
-                    tracing::warn!(source = source.name(), error = %report(&error), "fence not sampled");
+        // a source that does not answer holds up none of the others
+        let sources = self.sources.iter().map(|source| self.watch(source, &lifecycle));
+        futures::future::join_all(sources).await;
+    }
+
+    async fn watch(&self, source: &Source, lifecycle: &Lifecycle) {
+        let mut failing = false;
+        loop {
+            let watched = tokio::select! {
+                watched = watch(&self.db, source) => watched,
+                () = lifecycle.soft().cancelled() => return,
+            };
+            match watched {
+                Ok(()) if failing => {
+                    tracing::info!(source = source.name(), "fence sampled again");
+                    failing = false;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    let error = report(&error);
+                    // once per outage, not once per sample
+                    if !failing {
+                        tracing::warn!(
+                            source = source.name(),
+                            error,
+                            "fence not sampled, watermarks stay"
+                        );
+                    }
+                    failing = true;
+                    if let Err(error) = db::source_watch::failed(&self.db, source.name(), &error).await {
+                        tracing::debug!(error = %report(&error), "trouble with the source not noted");
+                    }
                 }
             }
             let pause = self.interval.mul_f64(rand::rng().random_range(0.8..1.2));

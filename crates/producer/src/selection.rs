@@ -112,7 +112,7 @@ impl Planner {
                 .collect();
             let gone = db::target::live_among(&mut target, tenant.id, &absent).await?;
             let live = db::target::count_live(&mut target, tenant.id).await?;
-            refuse_mass_delete(&mut target, tenant, inboxes, &gone, live).await?;
+            refuse_mass_delete(&mut target, tenant, run_type, inboxes, &gone, live).await?;
         }
         keys.extend(doubtful);
         target.rollback().await.attempt("end the transaction")?;

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod process;
 pub mod reject;
 pub mod run;
+pub mod source_watch;
 pub mod target;
 pub mod tenant;
 pub mod watermark;
@@ -38,6 +39,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         process::STATEMENTS,
         reject::STATEMENTS,
         run::STATEMENTS,
+        source_watch::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
         watermark::STATEMENTS,

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// One look at a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,21 @@ pub struct SourceSnapshot {
 pub struct SourceVersion {
     pub epoch: i32,
     pub snapshot: SourceSnapshot,
+}
+
+/// The oldest transaction of a source's database that has written something, as far as the login may see it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
+pub struct Holder {
+    /// `None`: a prepared transaction, which has no session.
+    pub pid: Option<i32>,
+    pub user: Option<String>,
+    pub application: Option<String>,
+    /// Such as `active` or `idle in transaction`; hidden from logins without `pg_read_all_stats`.
+    pub state: Option<String>,
+    /// When the transaction began or was prepared; hidden like `state`.
+    pub since: Option<DateTime<Utc>>,
+    /// The name of a prepared transaction.
+    pub prepared: Option<String>,
 }
 
 /// The newest sample all of whose transactions had ended before the plan; `None` while one older than all is open.

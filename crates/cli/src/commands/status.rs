@@ -7,6 +7,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::db::process::Process;
+use tidemark_shared::db::source_watch::SourceWatch;
+use tidemark_shared::fence::Holder;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::RunReport;
 
@@ -26,6 +28,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Status {
     tenants: Vec<TenantStatus>,
+    sources: Vec<SourceStatus>,
     processes: Vec<Process>,
 }
 
@@ -40,6 +43,15 @@ struct TenantStatus {
     chunks_queued: i64,
     chunks_running: i64,
     last_run: Option<RunReport>,
+}
+
+/// A source as a producer last sampled it.
+#[derive(Debug, Serialize)]
+struct SourceStatus {
+    #[serde(flatten)]
+    watch: SourceWatch,
+    /// How far watermarks were held behind the source's clock; `None` when that is not known.
+    fence_lag_ms: Option<i64>,
 }
 
 impl Args {
@@ -87,8 +99,15 @@ async fn load(db: &PgPool) -> anyhow::Result<Status> {
             last_run: db::run::reports(db, &last).await?.pop(),
         });
     }
+    let sources = db::source_watch::list(db).await?.into_iter();
     Ok(Status {
         tenants,
+        sources: sources
+            .map(|watch| SourceStatus {
+                fence_lag_ms: watch.fence_lag().map(|lag| lag.num_milliseconds()),
+                watch,
+            })
+            .collect(),
         processes: db::process::list_live(db).await?,
     })
 }
@@ -127,6 +146,8 @@ fn print(status: &Status) -> anyhow::Result<()> {
         "next sync",
     ];
     output::table(&header, &[0, 4, 5, 6, 7], rows)?;
+    output::line("")?;
+    print_sources(&status.sources)?;
     let rows = status
         .processes
         .iter()
@@ -142,4 +163,53 @@ fn print(status: &Status) -> anyhow::Result<()> {
         .collect();
     output::line("")?;
     output::table(&["process", "instance", "version", "started", "seen"], &[], rows)
+}
+
+fn print_sources(sources: &[SourceStatus]) -> anyhow::Result<()> {
+    let rows = sources
+        .iter()
+        .map(|source| {
+            let watch = &source.watch;
+            vec![
+                watch.source.clone(),
+                output::time(watch.looked_at),
+                output::time(watch.fence_at),
+                source
+                    .fence_lag_ms
+                    .map_or_else(|| "-".to_owned(), output::duration_ms),
+                watch
+                    .holder
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |holder| holder_text(&holder.0)),
+                watch.error.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        })
+        .collect();
+    let header = ["source", "seen", "fence", "lag", "oldest writer", "error"];
+    output::table(&header, &[3], rows)
+}
+
+/// Such as `pid 4711 (rails, puma), idle in transaction since …`, with what the login may see.
+fn holder_text(holder: &Holder) -> String {
+    let who = match (holder.pid, &holder.prepared) {
+        (Some(pid), _) => format!("pid {pid}"),
+        (None, Some(name)) => format!("prepared transaction {name}"),
+        (None, None) => "unknown".to_owned(),
+    };
+    let names = [&holder.user, &holder.application];
+    let names: Vec<&str> = names
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let state = match (&holder.state, holder.prepared.is_some()) {
+        (Some(state), false) => format!(", {state}"),
+        _ => String::new(),
+    };
+    let since = match holder.since {
+        Some(since) => format!(" since {}", output::time(Some(since))),
+        None => String::new(),
+    };
+    format!("{who} ({}){state}{since}", names.join(", "))
 }

@@ -2,17 +2,25 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Source, SourceError};
-use crate::fence::{FenceSample, widen_xid};
+use super::{Replay, Source, SourceError};
+use crate::fence::{FenceSample, Holder, widen_xid};
 
 /// A sample, and the source's `xmax` at that moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation {
     pub sample: FenceSample,
     pub xmax: i64,
-    /// A hot standby does not show what is open on its primary: such a sample must not be kept.
-    pub in_recovery: bool,
+    /// Set by a hot standby, which does not show what is open on its primary: such a sample must not be kept.
+    pub replay: Option<Replay>,
 }
+
+const HOLDER: &str = r#"SELECT pid, usename::text AS "user", application_name AS application, state, xact_start AS since,
+            NULL::text AS prepared, age(backend_xid) AS age
+     FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND datname = current_database()
+     UNION ALL
+     SELECT NULL, owner::text, NULL, 'prepared', prepared, gid, age(transaction)
+     FROM pg_prepared_xacts WHERE database = current_database()
+     ORDER BY age DESC LIMIT 1"#;
 
 impl Source {
     /// Takes a sample: the clock first, then the ids. Not inside a transaction, whose view of
@@ -26,8 +34,9 @@ impl Source {
             .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the clock"))?;
-        let (xmax, in_recovery, open): (i64, bool, Vec<i64>) = sqlx::query_as(
+        let (xmax, in_recovery, replayed_at, open): (i64, bool, Option<DateTime<Utc>>, Vec<i64>) = sqlx::query_as(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_is_in_recovery(), \
+                    pg_last_xact_replay_timestamp(), \
                     ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
                           UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts)",
         )
@@ -42,8 +51,19 @@ impl Source {
         Ok(Observation {
             sample: FenceSample { sampled_at, hi },
             xmax,
-            in_recovery,
+            replay: in_recovery.then_some(Replay { replayed_at }),
         })
+    }
+
+    /// Who has been writing for longest: it holds the fence. `None` when nothing is open in this database.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn holder(&self) -> Result<Option<Holder>, SourceError> {
+        sqlx::query_as(HOLDER)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(self.query_error("look for the oldest transaction"))
     }
 
     /// The lowest transaction id open in this database, prepared transactions included; `None` when none is. Read it
