@@ -21,7 +21,7 @@ use crate::db::connect::{self, ConnectError, KEEPALIVE};
 use crate::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 
 /// A source that takes longer to let somebody in is away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -71,6 +71,12 @@ impl SourceError {
             Self::Connect(_) => FailureKind::Transient,
             Self::Config(_) | Self::Schema { .. } | Self::WentBack { .. } => FailureKind::Configuration,
         }
+    }
+
+    /// Whether a value is to blame: without its row the same statement passes.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        matches!(self, Self::Query { source, .. } if failure_kind(source) == FailureKind::Data)
     }
 }
 

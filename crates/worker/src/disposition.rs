@@ -52,7 +52,9 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
     let kind = match error {
         ExecuteError::LeaseLost
         | ExecuteError::ShuttingDown
-        | ExecuteError::Load(LoadError::LeaseLost | LoadError::Remapped) => return Disposition::Release,
+        | ExecuteError::Load(LoadError::LeaseLost | LoadError::Remapped | LoadError::Overtaken) => {
+            return Disposition::Release;
+        }
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
@@ -151,12 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn losing_the_lease_or_shutting_down_spends_no_attempt() {
+    fn losing_the_lease_shutting_down_or_being_overtaken_spends_no_attempt() {
         for error in [
             ExecuteError::LeaseLost,
             ExecuteError::ShuttingDown,
             ExecuteError::Load(LoadError::LeaseLost),
             ExecuteError::Load(LoadError::Remapped),
+            ExecuteError::Load(LoadError::Overtaken),
         ] {
             assert_eq!(decide(&error, failed(MAX_FAILURES), 0.5), Disposition::Release);
         }
