@@ -16,6 +16,8 @@ use tidemark_sample::{CreateOptions, create};
 use tidemark_shared::db::MIGRATOR;
 use tokio::process::{Child, Command};
 
+use crate::sessions::Guests;
+
 /// Bound of every wait: above anything that a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -23,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Stage {
     name: String,
     servers: Servers,
+    guests: Guests,
     /// The source, as its owner.
     pub source: PgPool,
     /// Ledger and target, as a superuser who sees every tenant.
@@ -85,10 +88,18 @@ pub async fn on_servers<F: Future<Output = Result<()>>>(
     servers: Servers,
     test: impl FnOnce(std::sync::Arc<Stage>) -> F,
 ) {
+    // a source of the test's own may be away when it is asked
+    let watched = servers.source == Servers::shared().source;
     let stage = std::sync::Arc::new(Stage::new(servers).await.expect("a stage can be made"));
-    let outcome = AssertUnwindSafe(test(std::sync::Arc::clone(&stage)))
-        .catch_unwind()
-        .await;
+    let test = Box::pin(test(std::sync::Arc::clone(&stage)));
+    let watching = async {
+        if watched {
+            stage.guests.watch(&stage, test).await
+        } else {
+            test.await
+        }
+    };
+    let outcome = AssertUnwindSafe(watching).catch_unwind().await;
     let cleared = stage.clear().await;
     match outcome {
         Ok(Ok(())) => cleared.expect("the stage can be cleared"),
@@ -129,6 +140,7 @@ impl Stage {
             target: pool("target")?,
             servers,
             name,
+            guests: Guests::default(),
         };
         MIGRATOR.run(&stage.target).await?;
         tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
@@ -285,6 +297,18 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
+    /// A connection to the source's server, of a superuser and to neither side's database.
+    pub async fn admin(&self) -> Result<PgConnection> {
+        PgConnection::connect(&self.servers.source)
+            .await
+            .context("connect to the test server")
+    }
+
+    /// Name of one side's database.
+    pub fn database(&self, side: &str) -> String {
+        format!("{}_{side}", self.name)
+    }
+
     /// URL of one side's database.
     pub fn url(&self, side: &str) -> String {
         let mut url = url::Url::parse(self.servers.of(side)).expect("the test server's URL is valid");
@@ -364,7 +388,9 @@ impl Stage {
     pub async fn tidemark_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Answer> {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
-        let output: Output = tokio::time::timeout(PATIENCE, command.output())
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.guests.count(command.spawn()?);
+        let output: Output = tokio::time::timeout(PATIENCE, child.wait_with_output())
             .await
             .with_context(|| format!("{args:?} hangs"))??;
         Ok(Answer {
@@ -383,7 +409,7 @@ impl Stage {
     pub fn start_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Process> {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
-        Ok(Process(command.stdout(Stdio::null()).spawn()?))
+        Ok(Process(self.guests.count(command.stdout(Stdio::null()).spawn()?)))
     }
 
     /// Syncs a tenant in one process and returns the run.
