@@ -146,9 +146,10 @@ async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 5, 63).await?;
         let broken = format!(
-            "CREATE FUNCTION refuse() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$; \
+            "CREATE FUNCTION refuse(account integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql \
+                 AS $$ BEGIN RAISE 'not this one'; END $$; \
              CREATE VIEW broken AS SELECT conversation_id, inbox_id, conversation_created_at, \
-                 conversation_updated_at + make_interval(secs => CASE account_id WHEN 3 THEN refuse() ELSE 0 END) \
+                 conversation_updated_at + make_interval(secs => CASE account_id WHEN 3 THEN refuse(account_id) ELSE 0 END) \
                      AS conversation_updated_at, \
                  message_compiled FROM {VIEW}"
         );

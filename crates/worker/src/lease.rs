@@ -7,7 +7,9 @@ use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::report::report;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tracing::Instrument;
 
 /// A claim to renew.
 #[derive(Debug, Clone)]
@@ -28,14 +30,17 @@ impl Lease {
     /// # Errors
     /// [`Lost`] when the ledger says that another attempt holds the chunk, or has not answered for a lease's length.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        // a task of its own, since the work may keep this one busy; it ends when the set is dropped
+        let mut renewal = JoinSet::new();
+        renewal.spawn(self.clone().hold().in_current_span());
         tokio::select! {
             outcome = work => Ok(outcome),
-            () = self.hold() => Err(Lost),
+            _ = renewal.join_next() => Err(Lost),
         }
     }
 
     /// Renews until the lease is lost.
-    async fn hold(&self) {
+    async fn hold(self) {
         let mut ticks = tokio::time::interval(self.length / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;

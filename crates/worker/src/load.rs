@@ -266,16 +266,17 @@ async fn merge(
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
-    let (inserted, updated) = sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
-        .bind(of.chunk.run_id)
-        .bind(version.snapshot.clock)
-        .bind(version.epoch)
-        .bind(version.snapshot.xmax)
-        .bind(version.snapshot.in_progress)
-        .bind(conversations.start())
-        .bind(conversations.end())
-        .fetch_one(connection)
-        .await?;
+    let (inserted, updated, _): (Vec<i64>, Vec<i64>, String) =
+        sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
+            .bind(of.chunk.run_id)
+            .bind(version.snapshot.clock)
+            .bind(version.epoch)
+            .bind(version.snapshot.xmax)
+            .bind(version.snapshot.in_progress)
+            .bind(conversations.start())
+            .bind(conversations.end())
+            .fetch_one(connection)
+            .await?;
     Ok(Merged { inserted, updated })
 }
 

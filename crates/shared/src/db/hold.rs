@@ -11,6 +11,8 @@ statements! {
              WHERE id = $1 AND deleted_at IS NULL";
     RESUME = "UPDATE tenants SET paused_at = NULL, pause_reason = NULL, updated_at = now() \
               WHERE id = $1 AND deleted_at IS NULL AND paused_at IS NOT NULL";
+    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    LOCK = "SELECT FROM tenants WHERE id = $1 FOR UPDATE";
     REMOVE = "UPDATE tenants SET deleted_at = now(), updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     // their messages are refused by the claim, and would else be missed until `requeue_after`
     RETURN_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
@@ -72,6 +74,11 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 /// When the ledger does not answer.
 pub async fn remove(db: &PgPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
+    sqlx::query(LOCK)
+        .bind(tenant)
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the tenant")?;
     let removed = sqlx::query(REMOVE)
         .bind(tenant)
         .execute(&mut *tx)

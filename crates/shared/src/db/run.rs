@@ -21,7 +21,7 @@ statements! {
                                THEN 'full'::etl_run_type ELSE $2 END, \
                       $3, $4, $5, $6, $7, $8 \
                FROM etl_watermark w JOIN tenants t ON t.id = w.tenant_id AND t.deleted_at IS NULL \
-               WHERE w.tenant_id = $1 FOR SHARE OF t \
+               WHERE w.tenant_id = $1 FOR KEY SHARE OF t \
                ON CONFLICT DO NOTHING RETURNING id";
     FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                  AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
@@ -46,7 +46,7 @@ statements! {
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
                              watermark_start, watermark_end, signals, warnings, chunks_total, trace_id, traceparent, etl_version) \
                       SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11 \
-                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL FOR SHARE OF t \
+                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL FOR KEY SHARE OF t \
                       ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
                       RETURNING id";
     FAIL_PLANNING = "UPDATE etl_control SET status = 'failed', finished_at = now(), planning_until = NULL, error_message = $3 \

@@ -1,5 +1,7 @@
 -- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
 -- A row that had been marked deleted comes back. {columns} and {updates} come from load/columns.rs.
+-- From here on the transaction holds rows that other loads want, so it may not stand still for long: a frozen worker's is
+-- ended by the server.
 -- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations
 WITH merged AS (
     INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
@@ -19,5 +21,6 @@ WITH merged AS (
     RETURNING t.conversation_id, xmax = 0 AS is_new
 )
 SELECT coalesce(array_agg(conversation_id) FILTER (WHERE is_new), '{}'),
-       coalesce(array_agg(conversation_id) FILTER (WHERE NOT is_new), '{}')
+       coalesce(array_agg(conversation_id) FILTER (WHERE NOT is_new), '{}'),
+       set_config('idle_in_transaction_session_timeout', '30s', true)
 FROM merged
