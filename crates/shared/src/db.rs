@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod chunk;
 pub mod connect;
 pub mod fence;
+pub mod fleet;
 pub mod guarded;
 pub mod inbox;
 pub mod process;
@@ -33,6 +34,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         backfill::STATEMENTS,
         chunk::STATEMENTS,
         fence::STATEMENTS,
+        fleet::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
         reject::STATEMENTS,

@@ -33,7 +33,8 @@ statements! {
                AND r.id = c.run_id AND r.status = 'running' AND t.id = c.tenant_id \
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
-                       r.type AS run_type, t.source, t.timezone";
+                       r.type AS run_type, t.source, t.timezone, \
+                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
@@ -119,6 +120,16 @@ pub struct ClaimedChunk {
     pub run_type: RunType,
     pub source: String,
     pub timezone: String,
+    /// Since its dispatch.
+    waited_s: Option<f64>,
+}
+
+impl ClaimedChunk {
+    /// How long the chunk waited between dispatch and claim; `None` when it was never dispatched.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.waited_s?).ok()
+    }
 }
 
 /// A chunk that rescue has moved, and where to.
@@ -136,6 +147,18 @@ pub struct OpenChunks {
     pub pending: i64,
     pub queued: i64,
     pub running: i64,
+}
+
+impl OpenChunks {
+    #[must_use]
+    pub const fn none(tenant_id: TenantId) -> Self {
+        Self {
+            tenant_id,
+            pending: 0,
+            queued: 0,
+            running: 0,
+        }
+    }
 }
 
 /// Writes a run's chunks, numbered from 1 in their order.

@@ -151,19 +151,37 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
 
 async fn check_migrated(connection: &mut PgConnection, url: &SecretString) -> Result<(), ConnectError> {
     let server = server_name(url);
-    let applied = applied_migrations(connection)
+    match applied_migrations(connection)
         .await
-        .map_err(|_| ConnectError::NotMigrated {
-            server: server.clone(),
-        })?;
+        .map(|applied| schema(&applied))
+    {
+        Ok(Schema::Current) => Ok(()),
+        Ok(Schema::TooNew) => Err(ConnectError::TooNew { server }),
+        Ok(Schema::Behind) | Err(_) => Err(ConnectError::NotMigrated { server }),
+    }
+}
+
+/// A database's migrations beside those of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// Some are missing.
+    Behind,
+    /// It has some that this build does not know.
+    TooNew,
+}
+
+/// What the versions that are applied say.
+#[must_use]
+pub fn schema(applied: &[i64]) -> Schema {
     if MIGRATOR
         .iter()
         .any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version))
     {
-        return Err(ConnectError::NotMigrated { server });
+        Schema::Behind
+    } else if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
+        Schema::TooNew
+    } else {
+        Schema::Current
     }
-    if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
-        return Err(ConnectError::TooNew { server });
-    }
-    Ok(())
 }
