@@ -3,8 +3,10 @@
 pub mod backfill;
 pub mod dispatch;
 pub mod finalize;
+pub mod fleet;
 mod guard;
 mod membership;
+pub mod metrics;
 mod names;
 pub mod plan;
 pub mod request;

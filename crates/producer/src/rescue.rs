@@ -10,6 +10,7 @@ use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
 use tokio::sync::Notify;
 
+use crate::metrics::{self, Rescued};
 use crate::wake::{Wakes, pause};
 
 /// The rescue loop.
@@ -55,9 +56,9 @@ impl Rescuer {
 
     async fn tick(&self) -> Result<(), DbError> {
         let lost = db::chunk::rescue_lost(&self.db, self.max_lost).await?;
-        log(&lost, "lease expired");
+        note(&lost, Rescued::LeaseExpired);
         let queued = db::chunk::rescue_queued(&self.db, self.requeue_after).await?;
-        log(&queued, "queued too long");
+        note(&queued, Rescued::QueuedTooLong);
         if !lost.is_empty() || !queued.is_empty() {
             self.wakes.dispatch.notify_one();
             self.wakes.finalize.notify_one();
@@ -66,7 +67,9 @@ impl Rescuer {
     }
 }
 
-fn log(chunks: &[RescuedChunk], why: &'static str) {
+fn note(chunks: &[RescuedChunk], why: Rescued) {
+    metrics::rescued(why, chunks.len());
+    let why = why.as_str();
     for chunk in chunks {
         match chunk.status {
             ChunkStatus::Dead => {

@@ -6,6 +6,7 @@ use tidemark_shared::db::watermark::Mover;
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::telemetry;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
+use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
 use crate::wake::{Wakes, pause};
@@ -63,6 +65,8 @@ impl Scheduler {
             .for_each_concurrent(PLANS_AT_ONCE, |tenant| {
                 let span = tracing::info_span!("run", tenant.id = %tenant, run.id = tracing::field::Empty);
                 async move {
+                    // a turn with many tenants is long
+                    pulse::beat();
                     if let Err(error) = self.plan(tenant).await {
                         tracing::warn!(error = %report(&error), "tenant not planned, it is due again after its interval");
                     }
@@ -105,7 +109,9 @@ impl Scheduler {
         }
         write_names(&mut tx, tenant.id, &plan.names).await?;
         db::watermark::succeeded(&mut *tx, tenant.id).await?;
-        tx.commit().await.attempt("advance the watermark")
+        tx.commit().await.attempt("advance the watermark")?;
+        metrics::planned(Planned::Nothing);
+        Ok(())
     }
 
     async fn write(&self, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
@@ -139,12 +145,14 @@ impl Scheduler {
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);
+        metrics::planned(Planned::Work);
         self.wakes.dispatch.notify_one();
         Ok(())
     }
 
     async fn fail(&self, tenant: &Tenant, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
+        metrics::planned(Planned::Failed);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
         db::run::insert_failed(

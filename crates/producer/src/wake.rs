@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tokio::sync::Notify;
 
 /// Wakes of one process.
@@ -21,6 +22,7 @@ pub struct Wakes {
 /// Waits for a wake, for the next tick (jittered, so that processes do not look in step) or for the stop; `false` when
 /// stopping.
 pub(crate) async fn pause(wake: &Notify, tick: Duration, lifecycle: &Lifecycle) -> bool {
+    pulse::beat();
     let tick = tick.mul_f64(rand::rng().random_range(0.8..1.2));
     tokio::select! {
         () = lifecycle.soft().cancelled() => return false,

@@ -11,6 +11,7 @@ use tidemark_shared::sqlstate::{FailureKind, failure_kind};
 use crate::execute::ExecuteError;
 use crate::extract::ExtractError;
 use crate::load::LoadError;
+use crate::metrics::Outcome;
 
 /// Failed attempts after which a chunk is dead.
 const MAX_FAILURES: i32 = 5;
@@ -31,6 +32,18 @@ pub enum Disposition {
     Release,
     /// Somebody else holds the chunk: leave it alone.
     Leave,
+}
+
+impl Disposition {
+    /// What it is counted as.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Retry(_) => Outcome::Retry,
+            Self::Dead | Self::FailRun => Outcome::Dead,
+            Self::Release => Outcome::Released,
+            Self::Leave => Outcome::Lost,
+        }
+    }
 }
 
 /// `failures` counts the attempts of this chunk that failed before; `draw` is uniform in `0.0..1.0`.
