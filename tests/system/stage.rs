@@ -160,6 +160,11 @@ impl Stage {
         Ok(purged)
     }
 
+    /// The broker that the tests share.
+    pub fn amqp_url(&self) -> &str {
+        &self.amqp_url
+    }
+
     /// URL of one side's database.
     pub fn url(&self, side: &str) -> String {
         let mut url = url::Url::parse(&self.server).expect("the test server's URL is valid");
