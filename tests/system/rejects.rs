@@ -344,3 +344,82 @@ async fn rejects_that_were_lived_with_do_not_add_up_to_a_failure() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_conversation_whose_own_row_cannot_be_read_is_rejected_alone_and_stays_as_it_was() {
+    on_stage(|stage| async move {
+        conversations(&stage, 1_200).await?;
+        poisonous(&stage, "conversations", "cached_label_list").await?;
+        stage
+            .source
+            .execute("UPDATE conversations_table SET cached_label_list = 'poison' WHERE id = 900")
+            .await?;
+        let first = sync(&stage, 2, &[]).await?;
+        ensure!(first["records"]["inserted"] == 1_199 && first["records"]["rejected"] == 1, "{first:#}");
+        let reached = watermark(&stage).await?;
+        ensure!(reached.is_some(), "the watermark did not move");
+
+        // one that is in the target already, one more that changes, and one that goes
+        stage
+            .source
+            .execute(
+                "UPDATE conversations_table SET cached_label_list = 'poison', updated_at = now() WHERE id = 7; \
+                 UPDATE conversations_table SET priority = 3 WHERE id = 8; DELETE FROM conversations_table WHERE id = 9",
+            )
+            .await?;
+        let second = sync(&stage, 2, &[]).await?;
+        let records = &second["records"];
+        ensure!(
+            second["signals"]["unreadable"] == 2
+                && records["updated"] == 1
+                && records["deleted"] == 1
+                && records["rejected"] == 2,
+            "{second:#}"
+        );
+        ensure!(watermark(&stage).await? > reached, "the watermark did not move on");
+        let found = rejected(&stage, &[]).await?;
+        let places: Vec<_> = found.iter().map(|(id, side, sqlstate, _)| (*id, side.as_str(), sqlstate.as_str())).collect();
+        ensure!(places == [(7, "source", "22012"), (900, "source", "22012")], "{found:?}");
+
+        for args in [[].as_slice(), &["--full"]] {
+            let run = sync(&stage, 2, args).await?;
+            ensure!(run["records"]["rejected"] == 2 && run["records"]["deleted"] == 0, "{run:#}");
+            ensure!(live(&stage).await? == 1_198, "rows were lost: {run:#}");
+        }
+        stage
+            .source
+            .execute("UPDATE conversations_table SET cached_label_list = 'good' WHERE cached_label_list = 'poison'")
+            .await?;
+        let repaired = sync(&stage, 0, &[]).await?;
+        ensure!(repaired["records"]["inserted"] == 1 && repaired["records"]["updated"] == 1, "{repaired:#}");
+        ensure!(rejected(&stage, &[]).await?.is_empty(), "not all rejects are resolved");
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_conversations_that_cannot_be_read_stop_the_plan() {
+    on_stage(|stage| async move {
+        conversations(&stage, 300).await?;
+        sync(&stage, 0, &[]).await?;
+        let reached = watermark(&stage).await?;
+        poisonous(&stage, "conversations", "cached_label_list").await?;
+        stage
+            .source
+            .execute("UPDATE conversations_table SET cached_label_list = 'poison' WHERE id <= 101")
+            .await?;
+        let run = sync(&stage, 1, &[]).await?;
+        ensure!(
+            run["error"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("more than 100"),
+            "{run:#}"
+        );
+        ensure!(live(&stage).await? == 300, "rows were marked deleted: {run:#}");
+        ensure!(watermark(&stage).await? == reached, "the watermark moved");
+        Ok(())
+    })
+    .await;
+}

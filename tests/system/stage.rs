@@ -165,6 +165,52 @@ impl Stage {
         &self.amqp_url
     }
 
+    /// Publishes something of the test's own on one of the exchanges.
+    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) -> Result<()> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        channel
+            .confirm_select(lapin::options::ConfirmSelectOptions::default())
+            .await?;
+        let exchange = format!("{}.{exchange}", self.name);
+        let confirm = channel
+            .basic_publish(
+                exchange.as_str().into(),
+                key.into(),
+                lapin::options::BasicPublishOptions::default(),
+                body,
+                lapin::BasicProperties::default(),
+            )
+            .await?;
+        ensure!(confirm.await?.is_ack(), "{exchange} refuses");
+        Ok(broker.close(200, "done".into()).await?)
+    }
+
+    /// Waits until so many messages are ready in a queue.
+    pub async fn until_waiting(&self, queue: &str, count: u32) -> Result<()> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let name = format!("{}.{queue}", self.name);
+        let options = lapin::options::QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let reached = async {
+            loop {
+                let asked =
+                    channel.queue_declare(name.as_str().into(), options, lapin::types::FieldTable::default());
+                if asked.await?.message_count() == count {
+                    return Ok::<(), anyhow::Error>(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("never {count} messages in {queue}"))??;
+        Ok(broker.close(200, "done".into()).await?)
+    }
+
     /// URL of one side's database.
     pub fn url(&self, side: &str) -> String {
         let mut url = url::Url::parse(&self.server).expect("the test server's URL is valid");

@@ -96,12 +96,17 @@ impl App {
         Ok(Arc::new(Sources::new(&self.settings, self.role)?))
     }
 
-    /// RabbitMQ, its credentials checked. A broker that is away is waited for, since chunks wait in the ledger.
-    pub async fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
+    /// RabbitMQ as it is set, not looked at yet.
+    pub fn rabbit(&self) -> anyhow::Result<RabbitQueue> {
         let mut settings = RabbitSettings::new(self.settings.amqp_url()?.clone());
         settings.prefix.clone_from(&self.settings.amqp_prefix);
         settings.connection_name.clone_from(&self.instance);
-        let queue: Arc<dyn Queue> = Arc::new(RabbitQueue::new(&settings)?);
+        Ok(RabbitQueue::new(&settings)?)
+    }
+
+    /// RabbitMQ, its credentials checked. A broker that is away is waited for, since chunks wait in the ledger.
+    pub async fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
+        let queue: Arc<dyn Queue> = Arc::new(self.rabbit()?);
         match queue.check().await {
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => {
@@ -110,6 +115,11 @@ impl App {
             Ok(()) => {}
         }
         Ok(queue)
+    }
+
+    /// Who acts, for the ledger's records.
+    pub fn actor(&self) -> String {
+        format!("cli:{}", self.instance)
     }
 
     /// A tenant that must exist.

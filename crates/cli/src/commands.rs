@@ -1,7 +1,9 @@
 //! The command line: one file a command.
 
 mod ask;
+mod chunk;
 mod daemon;
+mod dead;
 mod demo;
 mod health;
 mod inbox;
@@ -16,6 +18,7 @@ mod status;
 mod sync;
 mod tenant;
 mod verify;
+mod watermark;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_shared::telemetry::Verbosity;
@@ -37,7 +40,7 @@ pub struct Cli {
 enum Command {
     /// Bring the analytics database's tables up to this version
     Migrate(migrate::Args),
-    /// Add, list and show tenants
+    /// Add, list, show, change, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
     /// Say which inboxes are whose
@@ -49,12 +52,21 @@ enum Command {
     Resync(resync::Args),
     /// Show what a run would do, and do nothing
     Plan(plan::Args),
-    /// List, show and watch runs
+    /// List, show, watch, cancel and retry runs
     #[command(subcommand)]
     Run(run::Command),
+    /// List chunks, and try dead ones again
+    #[command(subcommand)]
+    Chunk(chunk::Command),
     /// List rows that could not be taken, and try them again
     #[command(subcommand)]
     Rejected(rejected::Command),
+    /// Show how far tenants are, or put a watermark elsewhere
+    #[command(subcommand)]
+    Watermark(watermark::Command),
+    /// Look after messages that could not be read
+    #[command(subcommand)]
+    Dead(dead::Command),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
     /// Show tenants, runs and processes
@@ -99,7 +111,10 @@ impl Cli {
             Command::Resync(args) => args.run(&app).await,
             Command::Plan(args) => args.run(&app).await,
             Command::Run(command) => command.run(&app).await,
+            Command::Chunk(command) => command.run(&app).await,
             Command::Rejected(command) => command.run(&app).await,
+            Command::Watermark(command) => command.run(&app).await,
+            Command::Dead(command) => command.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,

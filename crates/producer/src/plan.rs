@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::config::{ConfigError, ProducerSettings};
+use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::target::Bucket;
 use tidemark_shared::db::{self, Attempt, DbError};
@@ -37,6 +38,10 @@ pub enum PlanError {
         "tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`"
     )]
     NoInboxes(tidemark_shared::ids::TenantId, String),
+    #[error(
+        "more than {MAX_REJECTS} of the tenant's conversations cannot be read: these are no single bad rows"
+    )]
+    TooManyUnreadable(#[source] SourceError),
     #[error(
         "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
          if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`",
@@ -168,13 +173,14 @@ impl Planner {
             tx: &mut view.tx,
             inboxes: &inboxes,
             unfetched: &unfetched,
+            unreadable: Vec::new(),
         };
-        let source_buckets = signals.conversations(since).await?;
+        let source_buckets = self.readable_conversations(tenant, &mut signals, since).await?;
         let mut target = db::target::begin(&self.db, tenant.id).await?;
         let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH, &unfetched).await?;
 
         let differing = differing_buckets(&source_buckets, &target_buckets);
-        let membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
+        let mut membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
             Difference::default()
         } else {
             let there = signals.digests_in_buckets(&differing).await?;
@@ -183,6 +189,10 @@ impl Planner {
                     .await?;
             difference(&there, &here)
         };
+        // the target may still have them from before
+        membership
+            .gone
+            .retain(|id| signals.unreadable.binary_search(id).is_err());
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
         if !request.allow_mass_delete {
             refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &membership.gone, live).await?;
@@ -217,6 +227,7 @@ impl Planner {
                 membership.missing.into_iter().chain(membership.gone),
             );
             hits.add("digest", membership.changed);
+            hits.add("unreadable", signals.unreadable);
             hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
             let ids: Vec<i64> = hits.ids.into_iter().collect();
             (key_chunks(&ids, as_size(chunk_size)), hits.counts)

@@ -21,7 +21,7 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
          JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
-          AND c.inbox_id <> ALL($4) ORDER BY c.id"
+          AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id"
     )
 });
 const MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
@@ -37,7 +37,8 @@ const CSAT: &str = "SELECT DISTINCT r.conversation_id FROM csat_survey_responses
      JOIN conversations c ON c.id = r.conversation_id \
      WHERE c.inbox_id = ANY($1) AND (r.created_at >= $2 OR r.updated_at >= $2)";
 const CONTACTS: &str = "SELECT k.id::bigint, c.id::bigint FROM contacts k \
-     LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) WHERE k.updated_at >= $2 \
+     LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($3::bigint[]) \
+     WHERE k.updated_at >= $2 \
        AND k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))";
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
@@ -83,6 +84,8 @@ pub(crate) struct Signals<'a> {
     pub inboxes: &'a [i32],
     /// Those whose history is left to a backfill: only what changes in them is taken.
     pub unfetched: &'a [i32],
+    /// Conversations that are set aside, ascending: their own row cannot be read.
+    pub unreadable: Vec<i64>,
 }
 
 impl Signals<'_> {
@@ -91,6 +94,16 @@ impl Signals<'_> {
         &mut self,
         since: Option<NaiveDateTime>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
+        self.conversations_within(since, i64::MIN, i64::MAX).await
+    }
+
+    /// The same of the conversations `lo..=hi`; a bucket that lies partly outside is cut.
+    pub(crate) async fn conversations_within(
+        &mut self,
+        since: Option<NaiveDateTime>,
+        lo: i64,
+        hi: i64,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
         let statement = self.shape.map(view::conversations);
         let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
         sqlx::query_as(AssertSqlSafe(statement))
@@ -98,6 +111,9 @@ impl Signals<'_> {
             .bind(since)
             .bind(BUCKET_WIDTH)
             .bind(self.unfetched)
+            .bind(lo)
+            .bind(hi)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
@@ -145,6 +161,7 @@ impl Signals<'_> {
         let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(CONTACTS)
             .bind(self.inboxes)
             .bind(since)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed contacts"))?;
@@ -179,6 +196,7 @@ impl Signals<'_> {
             .bind(buckets)
             .bind(BUCKET_WIDTH)
             .bind(self.unfetched)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("list its conversations"))

@@ -4,6 +4,7 @@
 
 mod connection;
 mod consumer;
+mod dead;
 mod depth;
 mod error;
 mod health;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
+pub use dead::{DeadDelivery, DeadGroup, DeadLetters, DeadMessage};
 pub use error::QueueError;
 pub use health::{ConsumerHealth, PublisherHealth, QueueHealth};
 pub use memory::MemoryQueue;

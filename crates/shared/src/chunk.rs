@@ -12,6 +12,17 @@ pub enum ChunkSpec {
     KeyRange { lo: i64, hi: i64 },
 }
 
+impl ChunkSpec {
+    /// Whether this conversation is the chunk's to take.
+    #[must_use]
+    pub fn covers(&self, id: i64) -> bool {
+        match self {
+            Self::Keys { ids } => ids.binary_search(&id).is_ok(),
+            Self::KeyRange { lo, hi } => (*lo..=*hi).contains(&id),
+        }
+    }
+}
+
 /// A chunk as the plan makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChunk {
@@ -34,8 +45,31 @@ pub enum ChunkStatus {
     Done,
     /// Given up on. Terminal, until an operator retries it.
     Dead,
-    /// Its run was cancelled. Terminal.
+    /// Its run was cancelled. Terminal, until an operator retries it.
     Cancelled,
+}
+
+impl ChunkStatus {
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Running,
+        Self::Done,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// What became of a chunk's rows. `extracted = inserted + updated + unchanged + stale + rejected`, and the chunk's
@@ -117,6 +151,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn keys_cover_themselves_and_a_range_all_between_its_ends() {
+        let keys = ChunkSpec::Keys { ids: vec![2, 5, 9] };
+        let range = ChunkSpec::KeyRange { lo: 2, hi: 9 };
+        let covered = |spec: &ChunkSpec| (1..=10).filter(|id| spec.covers(*id)).collect::<Vec<_>>();
+        assert_eq!(covered(&keys), [2, 5, 9]);
+        assert_eq!(covered(&range), (2..=9).collect::<Vec<_>>());
+    }
 
     proptest! {
         #[test]

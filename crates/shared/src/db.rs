@@ -1,14 +1,18 @@
 //! The ledger and target database: connections, migrations, and one file a table with every control statement.
 
 pub mod backfill;
+pub mod cancel;
 pub mod chunk;
+pub mod chunk_report;
 pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod guarded;
+pub mod hold;
 pub mod inbox;
 pub mod process;
 pub mod reject;
+pub mod retry;
 pub mod run;
 pub mod source_watch;
 pub mod target;
@@ -32,12 +36,16 @@ pub(crate) use statements;
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         backfill::STATEMENTS,
+        cancel::STATEMENTS,
         chunk::STATEMENTS,
+        chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
+        hold::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
         reject::STATEMENTS,
+        retry::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
         target::STATEMENTS,

@@ -49,3 +49,33 @@ impl fmt::Display for ChunkId {
         write!(f, "{}/{}", self.run_id, self.seq)
     }
 }
+
+impl std::str::FromStr for ChunkId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = |(run, seq): (&str, &str)| {
+            Some(Self {
+                run_id: run.parse().ok()?,
+                seq: seq.parse().ok()?,
+            })
+        };
+        text.split_once('/')
+            .and_then(parse)
+            .ok_or_else(|| format!("`{text}` is no chunk: write run and number, such as 18/3"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_read_as_it_is_written() {
+        let chunk: ChunkId = "18/3".parse().unwrap();
+        assert_eq!(chunk.to_string(), "18/3");
+        for text in ["18", "18/", "/3", "a/b", "18/3/1"] {
+            assert!(text.parse::<ChunkId>().is_err(), "{text}");
+        }
+    }
+}

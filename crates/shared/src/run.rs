@@ -65,8 +65,9 @@ pub enum RunStatus {
     Success,
     /// Every chunk done, some rows rejected.
     Partial,
-    /// The plan failed or a chunk is dead; the watermark stays.
+    /// The plan failed or a chunk is dead; the watermark stays. A retry makes it running again.
     Failed,
+    /// An operator ended it, or removed its tenant; the watermark stays. A retry makes it running again.
     Cancelled,
 }
 

@@ -18,6 +18,7 @@ use self::ident::RelationName;
 pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError};
+use crate::sqlstate::{FailureKind, failure_kind};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -48,6 +49,14 @@ pub enum SourceError {
         known: i64,
         seen: i64,
     },
+}
+
+impl SourceError {
+    /// Whether a value is to blame: without its row the same statement passes.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        matches!(self, Self::Query { source, .. } if failure_kind(source) == FailureKind::Data)
+    }
 }
 
 /// One configured source with its connections. They are made when first used.

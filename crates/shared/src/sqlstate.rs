@@ -21,6 +21,8 @@ pub fn classify(code: &str) -> FailureKind {
         "57014" => FailureKind::Timeout,
         // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is a value's fault
         "54001" | "54011" | "54023" => FailureKind::Configuration,
+        // data_corrupted: a row that no longer unpacks, or those of one page
+        "XX001" => FailureKind::Data,
         _ => match code.get(..2) {
             Some("21" | "22" | "23" | "54") => FailureKind::Data,
             // authorization, catalog and schema names, syntax and access rule, RLS (42501 is in 42)
@@ -67,6 +69,7 @@ mod tests {
             ("23514", FailureKind::Data),
             ("21000", FailureKind::Data),
             ("54000", FailureKind::Data),
+            ("XX001", FailureKind::Data),
             ("42501", FailureKind::Configuration),
             ("42P01", FailureKind::Configuration),
             ("57014", FailureKind::Timeout),

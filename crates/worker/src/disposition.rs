@@ -51,7 +51,9 @@ impl Disposition {
 pub fn decide(error: &ExecuteError, failures: i32, draw: f64) -> Disposition {
     let kind = match error {
         ExecuteError::LeaseLost | ExecuteError::Load(LoadError::LeaseLost) => return Disposition::Leave,
-        ExecuteError::ShuttingDown | ExecuteError::Load(LoadError::Remapped) => return Disposition::Release,
+        ExecuteError::ShuttingDown | ExecuteError::Load(LoadError::Remapped | LoadError::Overtaken) => {
+            return Disposition::Release;
+        }
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn losing_the_lease_or_shutting_down_spends_no_attempt() {
+    fn losing_the_lease_shutting_down_or_being_overtaken_spends_no_attempt() {
         assert_eq!(
             decide(&ExecuteError::LeaseLost, MAX_FAILURES, 0.5),
             Disposition::Leave
@@ -116,6 +118,10 @@ mod tests {
         );
         assert_eq!(
             decide(&ExecuteError::Load(LoadError::Remapped), MAX_FAILURES, 0.5),
+            Disposition::Release
+        );
+        assert_eq!(
+            decide(&ExecuteError::Load(LoadError::Overtaken), MAX_FAILURES, 0.5),
             Disposition::Release
         );
     }

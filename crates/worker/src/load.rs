@@ -46,13 +46,15 @@ const TOMBSTONE_KEYS: &str = "UPDATE conversations_analytics t \
      SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
          source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
      WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)";
+       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+     RETURNING t.conversation_id";
 const TOMBSTONE_RANGE: &str = "UPDATE conversations_analytics t \
      SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
          source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
      WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $8 AND $9 AND t.source_deleted_at IS NULL \
        AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) AS found (id) WHERE found.id = t.conversation_id) \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)";
+       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+     RETURNING t.conversation_id";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -72,6 +74,9 @@ pub enum LoadError {
     /// The tenant's inboxes changed since the chunk was read.
     #[error("the tenant's inboxes were mapped anew while the chunk was read")]
     Remapped,
+    /// What was about to be written may be older than what another chunk found and had no reason to write.
+    #[error("another chunk has read conversations of this one later, and is done")]
+    Overtaken,
 }
 
 fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LoadError {
@@ -85,6 +90,20 @@ pub struct LoadOf {
     pub attempt: i32,
     /// Version of the mapping that the chunk was read under.
     pub mapping_version: i64,
+}
+
+/// Conversations whose rows a merge wrote.
+#[derive(Debug, Default)]
+struct Merged {
+    inserted: Vec<i64>,
+    updated: Vec<i64>,
+}
+
+impl Merged {
+    fn add(&mut self, other: Self) {
+        self.inserted.extend(other.inserted);
+        self.updated.extend(other.updated);
+    }
 }
 
 /// A transaction of the target in which one tenant's rows are staged.
@@ -177,8 +196,8 @@ impl Staging {
     /// refuses join the rejects.
     ///
     /// # Errors
-    /// When the target refuses too many rows or does not answer, the lease was lost or the inboxes were mapped anew;
-    /// nothing is written then.
+    /// When the target refuses too many rows or does not answer, the lease was lost, the inboxes were mapped anew, or
+    /// another chunk has read the same later; nothing is written then.
     pub async fn finish(
         mut self,
         of: LoadOf,
@@ -188,11 +207,19 @@ impl Staging {
         version: &SourceVersion,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
+        let merged = bisect::merge(connection, of, version, &rejects).await?;
+        // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
-        let (inserted, updated) = bisect::merge(connection, of, version, &rejects).await?;
+        let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let rejects = rejects.into_list();
+        let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
+        let written = [&merged.inserted, &merged.updated, &deleted, &resolved];
+        refuse_overtaken(connection, self.tenant, of, version, written).await?;
+
+        let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
+        let deleted = count(deleted.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
         let loaded = found - rejected;
         let stale = if inserted + updated == loaded {
@@ -200,7 +227,6 @@ impl Staging {
         } else {
             count_stale(connection).await?
         };
-        let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let counts = ChunkCounts {
             extracted: found,
             inserted,
@@ -214,8 +240,7 @@ impl Staging {
                 ChunkSpec::KeyRange { .. } => deleted,
             },
         };
-        db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
-        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts).await? {
+        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, version).await? {
             return Err(LoadError::LeaseLost);
         }
         self.end().await?;
@@ -240,8 +265,8 @@ async fn merge(
     of: LoadOf,
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
-) -> Result<(i64, i64), sqlx::Error> {
-    sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
+) -> Result<Merged, sqlx::Error> {
+    let (inserted, updated) = sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
         .bind(of.chunk.run_id)
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -250,7 +275,8 @@ async fn merge(
         .bind(conversations.start())
         .bind(conversations.end())
         .fetch_one(connection)
-        .await
+        .await?;
+    Ok(Merged { inserted, updated })
 }
 
 async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
@@ -260,6 +286,7 @@ async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
         .map_err(target("count stale rows"))
 }
 
+/// Marks what is gone; returns what it marked.
 async fn tombstone(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -267,13 +294,13 @@ async fn tombstone(
     spec: &ChunkSpec,
     extracted: &Extracted,
     version: &SourceVersion,
-) -> Result<i64, LoadError> {
+) -> Result<Vec<i64>, LoadError> {
     let (statement, ids, range) = match spec {
-        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(0),
+        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(Vec::new()),
         ChunkSpec::Keys { .. } => (TOMBSTONE_KEYS, &extracted.gone, None),
         ChunkSpec::KeyRange { lo, hi } => (TOMBSTONE_RANGE, &extracted.found, Some((*lo, *hi))),
     };
-    let mut query = sqlx::query(statement)
+    let mut query = sqlx::query_scalar(statement)
         .bind(tenant)
         .bind(ids)
         .bind(version.snapshot.clock)
@@ -284,11 +311,33 @@ async fn tombstone(
     if let Some((lo, hi)) = range {
         query = query.bind(lo).bind(hi);
     }
-    let done = query
-        .execute(connection)
+    query
+        .fetch_all(connection)
         .await
-        .map_err(target("mark deleted rows"))?;
-    Ok(i64::try_from(done.rows_affected()).expect("rows of a chunk fit in 63 bits"))
+        .map_err(target("mark deleted rows"))
+}
+
+/// Refuses when a chunk that was read later, and is done, covers a conversation of which this one has written something.
+async fn refuse_overtaken(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    of: LoadOf,
+    version: &SourceVersion,
+    written: [&Vec<i64>; 4],
+) -> Result<(), LoadError> {
+    if written.iter().all(|ids| ids.is_empty()) {
+        return Ok(());
+    }
+    let later = db::chunk::read_later(connection, tenant, of.chunk.run_id, version).await?;
+    let overtaken = written
+        .into_iter()
+        .flatten()
+        .any(|id| later.iter().any(|spec| spec.covers(*id)));
+    if overtaken {
+        Err(LoadError::Overtaken)
+    } else {
+        Ok(())
+    }
 }
 
 fn count(len: usize) -> i64 {

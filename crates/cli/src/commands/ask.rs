@@ -43,7 +43,7 @@ pub async fn request(
     let new = NewRun {
         tenant_id: tenant.id,
         run_type,
-        triggered_by: format!("cli:{}", app.instance),
+        triggered_by: app.actor(),
         reason,
         request,
         trace_id: telemetry::trace_id(&span),

@@ -21,6 +21,14 @@ pub enum Command {
         #[arg(long, required = true, value_delimiter = ',', value_name = "1,2,3")]
         inbox: Vec<i32>,
     },
+    /// Take inboxes away from a tenant; its next run marks their rows deleted
+    Unmap {
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: TenantId,
+        /// Inbox ids, separated by commas
+        #[arg(long, required = true, value_delimiter = ',', value_name = "1,2,3")]
+        inbox: Vec<i32>,
+    },
     /// List which inboxes are whose
     List {
         #[arg(long, alias = "tenant-id", value_name = "N")]
@@ -48,6 +56,7 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::Map { tenant, inbox } => map(app, tenant, inbox).await,
+            Self::Unmap { tenant, inbox } => unmap(app, tenant, inbox).await,
             Self::List { tenant } => list(app, tenant).await,
             Self::Discover { tenant, dry_run } => discover(app, tenant, dry_run).await,
         }
@@ -92,6 +101,43 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
         tenant.id,
         tenant.id
     ));
+    Ok(Exit::Done)
+}
+
+/// What became of inboxes that were to be unmapped.
+#[derive(Debug, Serialize)]
+struct Unmapped {
+    tenant_id: TenantId,
+    unmapped: Vec<i32>,
+}
+
+async fn unmap(app: &App, tenant: TenantId, ids: Vec<i32>) -> anyhow::Result<Exit> {
+    let db = app.database(0).await?;
+    let tenant = app.tenant(&db, tenant).await?;
+    let unmapped = db::inbox::unmap(&db, &tenant.source, tenant.id, &ids).await?;
+    for id in ids.iter().filter(|id| !unmapped.contains(id)) {
+        output::note(format!("inbox {id} is not tenant {}'s", tenant.id));
+    }
+    let left = db::inbox::list_active(&db, tenant.id, &tenant.source).await?;
+    if app.json {
+        output::json(&Unmapped {
+            tenant_id: tenant.id,
+            unmapped: unmapped.clone(),
+        })?;
+    }
+    output::note(match (unmapped.is_empty(), left.is_empty()) {
+        (true, _) => "nothing was unmapped".to_owned(),
+        (false, false) => format!(
+            "{} inboxes unmapped; next: tidemark sync --tenant {}, which marks their rows deleted",
+            unmapped.len(),
+            tenant.id
+        ),
+        (false, true) => format!(
+            "{} inboxes unmapped; tenant {} has none left: nothing is planned for it, and its rows stay as they are",
+            unmapped.len(),
+            tenant.id
+        ),
+    });
     Ok(Exit::Done)
 }
 

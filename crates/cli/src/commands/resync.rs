@@ -49,7 +49,7 @@ pub struct Args {
     allow_mass_delete: bool,
 }
 
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text)
         .map(|instant| instant.to_utc())
         .map_err(|error| format!("{error}: write it as 2026-01-31T08:00:00Z"))

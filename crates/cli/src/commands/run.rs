@@ -1,5 +1,7 @@
 //! `tidemark run …`.
 
+pub(super) mod control;
+
 use tidemark_shared::db;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunReport;
@@ -22,6 +24,15 @@ pub enum Command {
     Show { run_id: RunId },
     /// Watch a run until it has ended; the exit code tells how
     Watch { run_id: RunId },
+    /// End a run: what has not begun is cancelled, what workers hold is dropped
+    Cancel {
+        run_id: RunId,
+        /// Why, for whoever reads the run later
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Try the dead and cancelled chunks of a run again
+    Retry { run_id: RunId },
 }
 
 impl Command {
@@ -54,18 +65,23 @@ impl Command {
                 print_runs(app, &runs, false)?;
                 Ok(Exit::of_runs(&runs))
             }
+            Self::Cancel { run_id, reason } => control::cancel(app, &db, run_id, reason.as_deref()).await,
+            Self::Retry { run_id } => control::retry(app, &db, run_id, None).await,
         }
     }
 }
 
 fn exists(runs: &[RunReport], id: RunId) -> anyhow::Result<()> {
     if runs.is_empty() {
-        return Err(UsageError(format!(
-            "there is no run {id}: `tidemark run list` shows those there are"
-        ))
-        .into());
+        return Err(unknown(id).into());
     }
     Ok(())
+}
+
+fn unknown(id: RunId) -> UsageError {
+    UsageError(format!(
+        "there is no run {id}: `tidemark run list` shows those there are"
+    ))
 }
 
 /// Prints runs: as JSON one object, or an array when several were asked for.

@@ -39,8 +39,7 @@ impl Command {
             );
             return Err(UsageError(text).into());
         }
-        let epoch =
-            db::fence::accept_restore(&db, &source, seen, &format!("cli:{}", app.instance), &reason).await?;
+        let epoch = db::fence::accept_restore(&db, &source, seen, &app.actor(), &reason).await?;
         output::note(format!(
             "source `{source}` at {} is accepted as it is now (epoch {epoch}); next, for each of its tenants: \
              tidemark sync --tenant N --full --wait",

@@ -116,8 +116,8 @@ async fn load(db: &PgPool, settings: &Settings) -> anyhow::Result<Status> {
             processes: &processes,
             source_in_flight: in_flight(&|other| other.source == tenant.source),
             fleet_in_flight: in_flight(&|_| true),
-            source_limit: source_settings.map(|source| i64::from(source.max_in_flight)),
-            fleet_limit: i64::from(settings.producer.max_in_flight),
+            source_limit: source_settings.map(|source| source.max_in_flight),
+            fleet_limit: settings.producer.max_in_flight,
         });
         tenants.push(TenantStatus {
             tenant_id: tenant.id,

@@ -1,5 +1,8 @@
 //! `tidemark tenant …`.
 
+mod hold;
+mod set;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -24,6 +27,29 @@ pub enum Command {
         /// Tenant's id
         #[arg(long = "tenant", alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
+    },
+    /// Change a tenant; what is not named stays
+    Set(set::Args),
+    /// Plan and dispatch nothing more for a tenant, until it is resumed
+    Pause {
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: TenantId,
+        /// Why, for whoever finds it paused
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let a paused tenant go on where it stood
+    Resume {
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: TenantId,
+    },
+    /// Take a tenant out of everything; its rows stay
+    Remove {
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: TenantId,
+        /// Needed: its id cannot be used again
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -73,6 +99,10 @@ impl Command {
             Self::Add(args) => args.run(app).await,
             Self::List => list(app).await,
             Self::Show { tenant } => show(app, tenant).await,
+            Self::Set(args) => args.run(app).await,
+            Self::Pause { tenant, reason } => hold::pause(app, tenant, &reason).await,
+            Self::Resume { tenant } => hold::resume(app, tenant).await,
+            Self::Remove { tenant, yes } => hold::remove(app, tenant, yes).await,
         }
     }
 }
@@ -82,23 +112,9 @@ impl AddArgs {
         if self.id.0 < 1 {
             return Err(UsageError(format!("a tenant's id is a positive number, not {}", self.id)).into());
         }
-        if self.name.trim().is_empty() {
-            return Err(UsageError("a tenant needs a name".to_owned()).into());
-        }
-        if self.sync_interval.is_some_and(|interval| interval.is_zero()) {
-            return Err(UsageError("the sync interval must be longer than zero".to_owned()).into());
-        }
+        check(Some(&self.name), self.sync_interval)?;
         let db = app.database(0).await?;
-        // the transform and the live view must both know it
-        if self.timezone.parse::<chrono_tz::Tz>().is_err()
-            || !db::tenant::timezone_exists(&db, &self.timezone).await?
-        {
-            let text = format!(
-                "`{}` is no IANA time zone: write one such as America/Sao_Paulo",
-                self.timezone
-            );
-            return Err(UsageError(text).into());
-        }
+        check_timezone(&db, &self.timezone).await?;
         let tenant = NewTenant {
             id: self.id,
             slug: self.slug.unwrap_or_else(|| slug(&self.name, self.id)),
@@ -110,9 +126,16 @@ impl AddArgs {
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
         };
+        if db::tenant::was_removed(&db, tenant.id).await? {
+            let text = format!(
+                "id {} was that of a tenant that is removed, whose rows are still there: choose another",
+                tenant.id
+            );
+            return Err(UsageError(text).into());
+        }
         db::tenant::insert(&db, &tenant)
             .await
-            .map_err(|error| taken(&error, &tenant).unwrap_or(error.into()))?;
+            .map_err(|error| taken(&error, tenant.id, &tenant.slug).unwrap_or(error.into()))?;
         if app.json {
             return show(app, tenant.id).await;
         }
@@ -125,13 +148,35 @@ impl AddArgs {
 }
 
 /// What to say when the id or the slug is taken.
-fn taken(error: &DbError, tenant: &NewTenant) -> Option<anyhow::Error> {
+fn taken(error: &DbError, id: TenantId, slug: &str) -> Option<anyhow::Error> {
     let text = match error.source.as_database_error()?.constraint()? {
-        "tenants_pkey" => format!("there is a tenant {} already", tenant.id),
-        "tenants_slug_key" => format!("slug `{}` is taken: choose another with --slug", tenant.slug),
+        "tenants_pkey" => format!("there is a tenant {id} already"),
+        "tenants_slug_key" => format!("slug `{slug}` is taken: choose another with --slug"),
         _ => return None,
     };
     Some(UsageError(text).into())
+}
+
+/// Refuses what no tenant can have.
+fn check(name: Option<&str>, sync_interval: Option<Duration>) -> Result<(), UsageError> {
+    if name.is_some_and(|name| name.trim().is_empty()) {
+        return Err(UsageError("a tenant needs a name".to_owned()));
+    }
+    if sync_interval.is_some_and(|interval| interval.is_zero()) {
+        return Err(UsageError(
+            "the sync interval must be longer than zero".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The transform and the live view must both know it.
+async fn check_timezone(db: &sqlx::PgPool, name: &str) -> anyhow::Result<()> {
+    if name.parse::<chrono_tz::Tz>().is_err() || !db::tenant::timezone_exists(db, name).await? {
+        let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
+        return Err(UsageError(text).into());
+    }
+    Ok(())
 }
 
 /// Letters and digits of the name in lower case, words joined by `-`.
@@ -250,6 +295,7 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         ("in flight", format!("at most {}", tenant.max_in_flight)),
         ("watermark", output::time(view.watermark)),
         ("next sync", output::time(Some(view.next_due_at))),
+        ("paused", paused(tenant)),
     ];
     let rows = rows
         .into_iter()
@@ -257,6 +303,14 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         .collect();
     output::table(&["tenant", ""], &[], rows)?;
     Ok(Exit::Done)
+}
+
+fn paused(tenant: &Tenant) -> String {
+    match (tenant.paused_at, &tenant.pause_reason) {
+        (None, _) => "no".to_owned(),
+        (since, Some(reason)) => format!("since {}: {reason}", output::time(since)),
+        (since, None) => format!("since {}", output::time(since)),
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::PgPool;
-use tidemark_shared::broker::{PublisherHealth, Queue, QueueHealth};
+use tidemark_shared::broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
 use tidemark_shared::db::connect::{Schema, applied_migrations, schema};
 use tidemark_shared::job::Lane;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse::LoopHealth;
 
 /// A loop that has not come round for so long hangs. A plan of a large tenant is one turn, and each of its statements
 /// has two minutes.
@@ -72,20 +73,7 @@ impl Health {
 
     /// Every loop comes round.
     pub fn live(&self) -> Report {
-        let loops = self.lifecycle.loops().into_iter();
-        self.report(
-            loops
-                .map(|one| {
-                    let ago = one.turned_ago.as_secs();
-                    let turns = one.turned_ago < LONGEST_TURN;
-                    Check::new(
-                        format!("loop {}", one.name),
-                        turns,
-                        format!("came round {ago} s ago"),
-                    )
-                })
-                .collect(),
-        )
+        self.report(self.lifecycle.loops().iter().map(turns).collect())
     }
 
     /// Work that comes now can be done: the ledger answers and is this build's, and who executes chunks is subscribed.
@@ -98,6 +86,8 @@ impl Health {
         if self.works {
             checks.extend(Lane::ALL.map(|lane| subscribed(&queue, lane)));
         }
+        // the finalizer looks by itself without its events
+        checks.extend(events(&queue));
         let (ok, detail) = match queue.publisher {
             PublisherHealth::Idle => (true, "not needed yet"),
             PublisherHealth::Connected => (true, "connected"),
@@ -126,12 +116,70 @@ impl Health {
     }
 }
 
+fn turns(one: &LoopHealth) -> Check {
+    let ago = one.turned_ago.as_secs();
+    Check::new(
+        format!("loop {}", one.name),
+        one.turned_ago < LONGEST_TURN,
+        format!("came round {ago} s ago"),
+    )
+}
+
 fn subscribed(queue: &QueueHealth, lane: Lane) -> Check {
     let name = format!("chunks.{}", lane.as_str());
-    let consumer = queue
-        .consumers
-        .iter()
-        .find(|consumer| consumer.queue.ends_with(&name));
-    let ok = consumer.is_some_and(|consumer| consumer.subscribed);
+    let consumer = consumer(queue, &name);
+    subscription(name, consumer.is_some_and(|consumer| consumer.subscribed))
+}
+
+fn events(queue: &QueueHealth) -> Option<Check> {
+    let consumer = consumer(queue, "events")?;
+    Some(Check {
+        counts: false,
+        ..subscription("events", consumer.subscribed)
+    })
+}
+
+/// Queues have the installation's prefix before their name.
+fn consumer<'a>(queue: &'a QueueHealth, name: &str) -> Option<&'a ConsumerHealth> {
+    let mut consumers = queue.consumers.iter();
+    consumers.find(|consumer| consumer.queue.ends_with(name))
+}
+
+fn subscription(name: impl Into<String>, ok: bool) -> Check {
     Check::new(name, ok, if ok { "subscribed" } else { "not subscribed" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_hangs_is_named() {
+        let after = |seconds| {
+            turns(&LoopHealth {
+                name: "dispatcher",
+                turned_ago: Duration::from_secs(seconds),
+            })
+        };
+        assert!(after(599).ok);
+        let hanging = after(600);
+        assert!(!hanging.ok && hanging.counts);
+        assert_eq!(hanging.name, "loop dispatcher");
+    }
+
+    #[test]
+    fn a_lane_without_a_consumer_is_not_subscribed() {
+        let lane = |subscribed| ConsumerHealth {
+            queue: "tidemark.chunks.live".into(),
+            subscribed,
+        };
+        let queue = |consumers| QueueHealth {
+            publisher: PublisherHealth::Idle,
+            consumers,
+        };
+        assert!(!subscribed(&queue(vec![]), Lane::Live).ok);
+        assert!(!subscribed(&queue(vec![lane(false)]), Lane::Live).ok);
+        assert!(subscribed(&queue(vec![lane(true)]), Lane::Live).ok);
+        assert!(!subscribed(&queue(vec![lane(true)]), Lane::Bulk).ok);
+    }
 }

@@ -12,13 +12,13 @@ pub(super) fn conversations(shape: &ViewShape) -> String {
         .replace("{view}", &shape.relation())
 }
 
-/// $1 inboxes, $2 buckets, $3 width of a bucket, $4 inboxes not yet fetched
+/// $1 inboxes, $2 buckets, $3 width of a bucket, $4 inboxes not yet fetched, $5 conversations set aside
 pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     format!(
         "SELECT c.id, c.digest FROM unnest($2::bigint[]) AS b (bucket) CROSS JOIN LATERAL ( \
              SELECT DISTINCT ON (v.conversation_id) v.conversation_id::bigint AS id, {} AS digest FROM {} v \
              WHERE v.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND v.inbox_id = ANY($1) \
-              AND v.inbox_id <> ALL($4) ORDER BY v.conversation_id, {}) c \
+              AND v.inbox_id <> ALL($4) AND v.conversation_id <> ALL($5::bigint[]) ORDER BY v.conversation_id, {}) c \
          ORDER BY c.id",
         shape.digest(),
         shape.relation(),

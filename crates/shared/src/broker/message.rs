@@ -1,5 +1,6 @@
 //! Messages on the wire: JSON bodies that say ids only, headers for traces and for people.
 
+use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -10,12 +11,16 @@ use uuid::Uuid;
 use super::topology::Topology;
 use super::{Outgoing, Received};
 use crate::ids::{RunId, TenantId};
-use crate::job::{ChunkEvent, MESSAGE_VERSION, TraceContext};
+use crate::job::{ChunkEvent, Job, MESSAGE_VERSION, TraceContext};
 
 /// Ours have about a hundred bytes; what is longer is somebody else's.
 const LONGEST_BODY: usize = 64 * 1024;
 const PERSISTENT: u8 = 2;
 
+const REASON: &str = "reason";
+const QUEUE: &str = "queue";
+/// What the broker writes on a message that it moves itself: an array, newest first.
+const X_DEATH: &str = "x-death";
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
@@ -43,10 +48,12 @@ impl Message {
     /// What could not be read, with the reason and the queue it came from.
     pub fn dead(body: &[u8], unreadable: &Unreadable, queue: &ShortString) -> Self {
         let mut headers = FieldTable::default();
-        headers.insert("reason".into(), text(&unreadable.to_string()));
-        headers.insert("queue".into(), text(queue.as_str()));
+        headers.insert(REASON.into(), text(&unreadable.to_string()));
+        headers.insert(QUEUE.into(), text(queue.as_str()));
         let kept = body.get(..LONGEST_BODY).unwrap_or(body).to_vec();
-        Self::new(ShortString::default(), headers, "application/octet-stream", kept)
+        let mut message = Self::new(ShortString::default(), headers, "application/octet-stream", kept);
+        message.properties = message.properties.with_timestamp(now_for_people());
+        message
     }
 
     fn json(routing_key: ShortString, headers: FieldTable, body: &impl Serialize) -> Self {
@@ -67,6 +74,56 @@ impl Message {
             properties,
             body,
         }
+    }
+}
+
+/// Seconds of the epoch by this machine's clock. Decides nothing: somebody who looks at dead messages sees their age.
+#[expect(clippy::disallowed_methods, reason = "shown to people only")]
+fn now_for_people() -> u64 {
+    u64::try_from(Utc::now().timestamp()).unwrap_or_default()
+}
+
+/// What a dead message says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dead {
+    pub reason: String,
+    pub queue: Option<String>,
+    pub since: Option<DateTime<Utc>>,
+    pub job: Option<Job>,
+}
+
+/// Reads a dead message, whoever set it aside.
+pub(super) fn read_dead(delivery: &Delivery) -> Dead {
+    let properties = &delivery.properties;
+    let death = death(properties);
+    let by_broker = |field: &str| match death?.inner().get(field)? {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        _ => None,
+    };
+    let moved_at = match death.and_then(|death| death.inner().get("time")) {
+        Some(AMQPValue::Timestamp(seconds)) => Some(*seconds),
+        _ => None,
+    };
+    let since = moved_at.or(*properties.timestamp());
+    Dead {
+        reason: header(properties, REASON)
+            .or_else(|| by_broker("reason").map(|reason| format!("moved by the broker: {reason}")))
+            .unwrap_or_else(|| "unknown".to_owned()),
+        queue: header(properties, QUEUE).or_else(|| by_broker("queue")),
+        since: since
+            .and_then(|seconds| i64::try_from(seconds).ok())
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        job: decode_body(&delivery.data).ok(),
+    }
+}
+
+fn death(properties: &BasicProperties) -> Option<&FieldTable> {
+    let AMQPValue::FieldArray(deaths) = properties.headers().as_ref()?.inner().get(X_DEATH)? else {
+        return None;
+    };
+    match deaths.as_slice().first()? {
+        AMQPValue::FieldTable(death) => Some(death),
+        _ => None,
     }
 }
 

@@ -53,7 +53,7 @@ impl RabbitSettings {
 ///
 /// Connects when it first publishes, and once for every consumer; rebuilds a connection after any error.
 pub struct RabbitQueue {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
     publisher: Arc<Publisher>,
     subscriptions: Subscriptions,
     depths: Depths,

@@ -8,6 +8,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
+use crate::fence::SourceVersion;
 use crate::ids::{ChunkId, RunId, TenantId};
 use crate::job::{Lane, TraceContext};
 use crate::run::RunType;
@@ -30,7 +31,8 @@ statements! {
                     lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
              FROM etl_control r, tenants t \
              WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 \
-               AND r.id = c.run_id AND r.status = 'running' AND t.id = c.tenant_id \
+               AND r.id = c.run_id AND r.status = 'running' \
+               AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL \
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
                        r.type AS run_type, t.source, t.timezone, \
@@ -39,8 +41,12 @@ statements! {
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
-                       rejected = $10, gone = $11 \
+                       rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
+                       source_extracted_at = $15 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    // chunks of one run do not overlap
+    READ_LATER = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
+                    AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
     RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     FAIL = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, error = $4, failure_count = failure_count + 1, \
@@ -81,6 +87,14 @@ pub struct DispatchLimits {
     pub fleet: i32,
     /// The same for each source, by name.
     pub sources: Vec<(String, i32)>,
+}
+
+/// How much of a limit bulk chunks may take: an eighth of it, and at least one place, is kept for live ones. A limit of
+/// one is shared.
+#[must_use]
+pub const fn bulk_share(limit: i32) -> i32 {
+    let reserved = if limit < 8 { 1 } else { limit / 8 };
+    if limit > 1 { limit - reserved } else { limit }
 }
 
 /// A chunk that the dispatcher has just marked queued.
@@ -208,10 +222,13 @@ pub async fn dispatch(
     }
     let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
     let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
+    let bulk_rooms: Vec<i32> = rooms.iter().copied().map(bulk_share).collect();
     sqlx::query_as(DISPATCH)
         .bind(limits.fleet)
         .bind(names)
         .bind(rooms)
+        .bind(bulk_share(limits.fleet))
+        .bind(bulk_rooms)
         .bind(only)
         .fetch_all(&mut **tx)
         .await
@@ -219,7 +236,10 @@ pub async fn dispatch(
         .attempt("dispatch chunks")
 }
 
+/// In the order in which everybody locks chunks.
 fn columns(chunks: &[ChunkId]) -> (Vec<RunId>, Vec<i32>) {
+    let mut chunks = chunks.to_vec();
+    chunks.sort_unstable();
     chunks.iter().map(|chunk| (chunk.run_id, chunk.seq)).unzip()
 }
 
@@ -266,7 +286,7 @@ pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
 }
 
 /// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
-/// off, of another tenant than the message says, or unknown.
+/// off, of another tenant than the message says, of one that is paused or removed, or unknown.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -304,6 +324,29 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
         .attempt("renew the lease")
 }
 
+/// What the tenant's chunks that other runs have read later than `version`, and completed, cover.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn read_later(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    run: RunId,
+    version: &SourceVersion,
+) -> DbResult<Vec<ChunkSpec>> {
+    let specs: Vec<Json<ChunkSpec>> = sqlx::query_scalar(READ_LATER)
+        .bind(tenant)
+        .bind(run)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(version.snapshot.clock)
+        .fetch_all(db)
+        .await
+        .attempt("look for newer reads")?;
+    Ok(specs.into_iter().map(|Json(spec)| spec).collect())
+}
+
 /// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
 /// then the caller must roll back.
 ///
@@ -314,6 +357,7 @@ pub async fn complete(
     chunk: ChunkId,
     attempt: i32,
     counts: &ChunkCounts,
+    version: &SourceVersion,
 ) -> DbResult<bool> {
     sqlx::query(COMPLETE)
         .bind(chunk.run_id)
@@ -327,6 +371,10 @@ pub async fn complete(
         .bind(counts.deleted)
         .bind(counts.rejected)
         .bind(counts.gone)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(version.snapshot.clock)
         .execute(tx)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -427,4 +475,14 @@ pub async fn count_open(db: impl PgExecutor<'_>) -> DbResult<Vec<OpenChunks>> {
                 .collect()
         })
         .attempt("count the open chunks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bulk_leaves_an_eighth_of_a_limit_to_live_and_shares_a_single_place() {
+        assert_eq!([1, 2, 7, 8, 32, 256].map(bulk_share), [1, 1, 6, 7, 28, 224]);
+    }
 }

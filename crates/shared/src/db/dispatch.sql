@@ -1,17 +1,18 @@
 -- Due chunks become queued: each tenant gets its next one before any gets a second, live before bulk, while the number
--- queued or running stays within the limits of tenant, source and fleet. The counts are taken from the rows.
--- $1 fleet limit, $2/$3 source names and limits, $4 only these runs (or NULL)
+-- queued or running stays within the limits of tenant, source and fleet, and that of bulk chunks within bulk's share of
+-- the latter two. The counts are taken from the rows.
+-- $1 fleet limit, $2/$3 source names and limits, $4/$5 bulk's share of them, $6 only these runs (or NULL)
 WITH in_flight AS (
-    SELECT tenant_id, count(*) AS chunks
+    SELECT tenant_id, count(*) AS chunks, count(*) FILTER (WHERE lane = 'bulk') AS bulk
     FROM etl_chunk
     WHERE status IN ('queued', 'running')
     GROUP BY tenant_id
 ), source_room AS (
-    SELECT s.name, s.room - coalesce(sum(f.chunks), 0) AS room
-    FROM unnest($2::text[], $3::integer[]) AS s (name, room)
+    SELECT s.name, s.room - coalesce(sum(f.chunks), 0) AS room, s.bulk_room - coalesce(sum(f.bulk), 0) AS bulk_room
+    FROM unnest($2::text[], $3::integer[], $5::integer[]) AS s (name, room, bulk_room)
     LEFT JOIN tenants t ON t.source = s.name
     LEFT JOIN in_flight f ON f.tenant_id = t.id
-    GROUP BY s.name, s.room
+    GROUP BY s.name, s.room, s.bulk_room
 ), due AS (
     SELECT c.run_id, c.seq, c.lane, t.id AS tenant_id, t.source,
            row_number() OVER (PARTITION BY t.id ORDER BY c.lane, c.run_id, c.seq) AS turn
@@ -23,23 +24,39 @@ WITH in_flight AS (
         FROM etl_chunk p
         JOIN etl_control r ON r.id = p.run_id AND r.status = 'running'
         WHERE p.tenant_id = t.id AND p.status = 'pending' AND p.next_attempt_at <= now()
-          AND ($4::bigint[] IS NULL OR p.run_id = ANY($4))
+          AND ($6::bigint[] IS NULL OR p.run_id = ANY($6))
         ORDER BY p.lane, p.run_id, p.seq
         LIMIT greatest(0, t.max_in_flight - coalesce(f.chunks, 0))
     ) c
-), ranked AS (
-    SELECT due.*, row_number() OVER (PARTITION BY source ORDER BY turn, lane, tenant_id) AS source_turn
-    FROM due
+), source_share AS (
+    -- bulk beyond its share goes first, so that it takes no turn from what is left
+    SELECT l.*, row_number() OVER (PARTITION BY l.source ORDER BY l.turn, l.lane, l.tenant_id) AS source_turn
+    FROM (SELECT due.*, row_number() OVER (PARTITION BY source, lane ORDER BY turn, tenant_id) AS lane_turn FROM due) l
+    JOIN source_room ON source_room.name = l.source
+    WHERE l.lane = 'live' OR l.lane_turn <= source_room.bulk_room
+), fleet_share AS (
+    SELECT s.run_id, s.seq, s.lane, s.tenant_id, s.turn,
+           row_number() OVER (PARTITION BY s.lane ORDER BY s.turn, s.tenant_id) AS fleet_turn
+    FROM source_share s
+    JOIN source_room ON source_room.name = s.source
+    WHERE s.source_turn <= source_room.room
 ), picked AS (
-    SELECT ranked.run_id, ranked.seq
-    FROM ranked
-    JOIN source_room ON source_room.name = ranked.source
-    WHERE ranked.source_turn <= source_room.room
-    ORDER BY ranked.turn, ranked.lane, ranked.tenant_id
+    SELECT run_id, seq
+    FROM fleet_share
+    WHERE lane = 'live' OR fleet_turn <= $4 - (SELECT coalesce(sum(bulk), 0) FROM in_flight)
+    ORDER BY turn, lane, tenant_id
     LIMIT greatest(0, $1 - (SELECT coalesce(sum(chunks), 0) FROM in_flight))::bigint
+), locked AS (
+    -- whoever holds one (a cancel, a claim) is about to change it
+    SELECT c.run_id, c.seq
+    FROM etl_chunk c
+    JOIN picked ON c.run_id = picked.run_id AND c.seq = picked.seq
+    WHERE c.status = 'pending'
+    ORDER BY c.run_id, c.seq
+    FOR UPDATE OF c SKIP LOCKED
 )
 UPDATE etl_chunk c
 SET status = 'queued', queued_at = now(), published_at = NULL
-FROM picked
-WHERE c.run_id = picked.run_id AND c.seq = picked.seq AND c.status = 'pending'
+FROM locked
+WHERE c.run_id = locked.run_id AND c.seq = locked.seq AND c.status = 'pending'
 RETURNING c.run_id, c.seq, c.tenant_id, c.lane, c.attempt, c.traceparent, c.tracestate

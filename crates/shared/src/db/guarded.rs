@@ -68,11 +68,7 @@ impl Drop for Guarded {
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();
         let cancel = async move {
-            let cancelled = sqlx::query("SELECT pg_cancel_backend($1)")
-                .bind(pid)
-                .execute(&pool)
-                .await;
-            if let Err(error) = cancelled {
+            if let Err(error) = cancel_backend(&pool, pid).await {
                 tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
             }
         };
@@ -80,4 +76,15 @@ impl Drop for Guarded {
             CANCELS.spawn_on(cancel, &runtime);
         }
     }
+}
+
+/// Cancels as the login itself: the role that sessions act in has no right over the login's own backends.
+async fn cancel_backend(pool: &PgPool, pid: i32) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("SET LOCAL ROLE NONE").execute(&mut *tx).await?;
+    sqlx::query("SELECT pg_cancel_backend($1)")
+        .bind(pid)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
 }

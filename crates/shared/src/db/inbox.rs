@@ -13,15 +13,20 @@ statements! {
     UNFETCHED = "SELECT inbox_id FROM inbox_tenant_mapping \
                  WHERE tenant_id = $1 AND source = $2 AND is_active AND backfilled_at IS NULL ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
-    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR SHARE";
+    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
     MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
                    WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) \
                FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
-            FROM inbox_tenant_mapping WHERE $1::integer IS NULL OR tenant_id = $1 \
+            FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
+              AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
             ORDER BY tenant_id, source, inbox_id";
+    // the inboxes of a removed tenant are nobody's
     OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
-              WHERE source = $1 AND inbox_id = ANY($2) ORDER BY inbox_id";
+              WHERE source = $1 AND inbox_id = ANY($2) \
+                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+    UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
+             WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
     MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
            SELECT $1, inbox_id, $2, inbox_name, channel_type \
            FROM unnest($3::integer[], $4::text[], $5::text[]) AS new (inbox_id, inbox_name, channel_type) \
@@ -97,7 +102,8 @@ pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64
         .attempt("load the tenant's mapping")
 }
 
-/// The version of the tenant's mapping, which stays until the transaction ends.
+/// The version of the tenant's mapping, which stays until the transaction ends. One transaction of a tenant at a time
+/// gets past here.
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
@@ -164,6 +170,26 @@ pub async fn map(
         .await
         .map(|done| done.rows_affected())
         .attempt("map the inboxes")
+}
+
+/// Takes inboxes away from their tenant; returns those that were its own until now. The tenant's next plan marks their
+/// rows deleted.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn unmap(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    tenant: TenantId,
+    inboxes: &[i32],
+) -> DbResult<Vec<i32>> {
+    sqlx::query_scalar(UNMAP)
+        .bind(tenant)
+        .bind(source)
+        .bind(inboxes)
+        .fetch_all(db)
+        .await
+        .attempt("unmap the inboxes")
 }
 
 /// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.

@@ -28,7 +28,8 @@ statements! {
     RESOLVE = "UPDATE etl_rejected_row SET resolved_at = now() \
                WHERE tenant_id = $1 AND resolved_at IS NULL \
                  AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
-                 AND NOT conversation_id = ANY($5)";
+                 AND NOT conversation_id = ANY($5) \
+               RETURNING conversation_id";
     TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
                  WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
                    AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
@@ -135,7 +136,7 @@ pub async fn tolerated(
     Ok(known.into_iter().collect())
 }
 
-/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone.
+/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone; returns those.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -145,20 +146,20 @@ pub async fn record(
     chunk: ChunkId,
     spec: &ChunkSpec,
     rejects: &[Reject],
-) -> DbResult<()> {
+) -> DbResult<Vec<i64>> {
     let ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
     let (keys, lo, hi) = keys(spec);
-    sqlx::query(RESOLVE)
+    let resolved = sqlx::query_scalar(RESOLVE)
         .bind(tenant)
         .bind(keys)
         .bind(lo)
         .bind(hi)
         .bind(&ids)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await
         .attempt("resolve rejected rows")?;
     if rejects.is_empty() {
-        return Ok(());
+        return Ok(resolved);
     }
     let sides: Vec<&str> = rejects.iter().map(|reject| reject.side.as_str()).collect();
     let sqlstates: Vec<Option<&str>> = rejects.iter().map(|reject| reject.sqlstate.as_deref()).collect();
@@ -173,6 +174,6 @@ pub async fn record(
         .bind(errors)
         .execute(tx)
         .await
-        .map(drop)
-        .attempt("record rejected rows")
+        .attempt("record rejected rows")?;
+    Ok(resolved)
 }

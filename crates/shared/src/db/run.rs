@@ -14,12 +14,14 @@ use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
 
 statements! {
-    // a tenant without a watermark gets everything: its first sync is a full one
+    // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
+    // way come first, which cancels what it finds
     REQUEST = "INSERT INTO etl_control (tenant_id, type, triggered_by, reason, request, trace_id, traceparent, etl_version) \
                SELECT $1, CASE WHEN $2 = 'incremental'::etl_run_type AND w.watermark IS NULL \
                                THEN 'full'::etl_run_type ELSE $2 END, \
                       $3, $4, $5, $6, $7, $8 \
-               FROM etl_watermark w WHERE w.tenant_id = $1 \
+               FROM etl_watermark w JOIN tenants t ON t.id = w.tenant_id AND t.deleted_at IS NULL \
+               WHERE w.tenant_id = $1 FOR SHARE OF t \
                ON CONFLICT DO NOTHING RETURNING id";
     FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                  AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
@@ -42,7 +44,8 @@ statements! {
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
                              watermark_start, watermark_end, signals, warnings, chunks_total, trace_id, traceparent, etl_version) \
-                      VALUES ($1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11 \
+                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL FOR SHARE OF t \
                       ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
                       RETURNING id";
     FAIL_PLANNING = "UPDATE etl_control SET status = 'failed', finished_at = now(), planning_until = NULL, error_message = $3 \
@@ -222,7 +225,7 @@ pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
             return Ok(Requested::Open(id));
         }
     }
-    Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant has no watermark row")
+    Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant was removed or has no watermark row")
 }
 
 /// Asks for a run; `None` when the same is open already.

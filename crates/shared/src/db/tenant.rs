@@ -25,6 +25,16 @@ statements! {
                                    sync_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
                       coalesce(make_interval(secs => $9), interval '5 minutes'))";
+    // a shorter interval counts from now
+    UPDATE = "WITH changed AS ( \
+                  UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
+                         account_id = coalesce($5, account_id), timezone = coalesce($6, timezone), \
+                         chunk_size = coalesce($7, chunk_size), max_in_flight = coalesce($8, max_in_flight), \
+                         sync_interval = coalesce(make_interval(secs => $9), sync_interval), updated_at = now() \
+                  WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
+              UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval) \
+              FROM changed c WHERE w.tenant_id = c.id";
+    WAS_REMOVED = "SELECT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)";
     TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
 }
 
@@ -37,6 +47,19 @@ pub struct NewTenant {
     pub source: String,
     pub account_id: Option<i32>,
     pub timezone: String,
+    pub chunk_size: Option<i32>,
+    pub max_in_flight: Option<i32>,
+    pub sync_interval: Option<Duration>,
+}
+
+/// What is to be changed of a tenant; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct TenantChange {
+    pub name: Option<String>,
+    pub slug: Option<String>,
+    pub source: Option<String>,
+    pub account_id: Option<i32>,
+    pub timezone: Option<String>,
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
@@ -99,6 +122,39 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .await
         .map(drop)
         .attempt("add the tenant")
+}
+
+/// Changes a tenant; `false` when there is none of that id.
+///
+/// # Errors
+/// When the ledger does not answer, or a constraint of the table refuses the change (a taken slug).
+pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange) -> DbResult<bool> {
+    sqlx::query(UPDATE)
+        .bind(id)
+        .bind(&change.name)
+        .bind(&change.slug)
+        .bind(&change.source)
+        .bind(change.account_id)
+        .bind(&change.timezone)
+        .bind(change.chunk_size)
+        .bind(change.max_in_flight)
+        .bind(change.sync_interval.map(secs))
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("change the tenant")
+}
+
+/// Whether an id belongs to a tenant that was removed.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool> {
+    sqlx::query_scalar(WAS_REMOVED)
+        .bind(id)
+        .fetch_one(db)
+        .await
+        .attempt("look the tenant's id up")
 }
 
 /// Whether the server knows an IANA time zone: the live view asks it to compute with it.

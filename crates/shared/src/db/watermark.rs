@@ -1,10 +1,11 @@
-//! `etl_watermark` and its audit. One function advances a watermark.
+//! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbResult, run, statements};
 use crate::ids::{RunId, TenantId};
 
 statements! {
@@ -14,6 +15,10 @@ statements! {
             FROM etl_watermark ORDER BY tenant_id";
     ADVANCE = "UPDATE etl_watermark SET watermark = $3, run_id = coalesce($4, run_id), advanced_at = now() \
                WHERE tenant_id = $1 AND watermark IS NOT DISTINCT FROM $2 AND ($2 IS NULL OR $3 > $2)";
+    LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
+    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now() WHERE tenant_id = $1";
+    LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
+                  WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)";
     // a quiet tenant's moves are one line that grows, not a line a minute
     EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit SET new = $3, moved_at = now() \
@@ -61,6 +66,26 @@ pub enum Mover<'a> {
         actor: &'a str,
         reason: &'a str,
     },
+}
+
+/// One move of a watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Move {
+    pub moved_at: DateTime<Utc>,
+    pub old: Option<DateTime<Utc>>,
+    pub new: Option<DateTime<Utc>>,
+    pub run_id: Option<RunId>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// The answer to setting a watermark by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// It was at `old`.
+    From { old: Option<DateTime<Utc>> },
+    /// This run is under way from where the watermark stands; nothing was changed.
+    Open(RunId),
 }
 
 /// # Errors
@@ -134,6 +159,58 @@ pub async fn advance(
         .await
         .attempt("audit the watermark")?;
     Ok(true)
+}
+
+/// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
+/// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn set(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    to: DateTime<Utc>,
+    actor: &str,
+    reason: &str,
+) -> DbResult<Set> {
+    let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
+        .bind(tenant)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("lock the watermark")?;
+    if let Some(open) = run::find_open(&mut **tx, tenant).await? {
+        return Ok(Set::Open(open));
+    }
+    sqlx::query(SET_BY_HAND)
+        .bind(tenant)
+        .bind(to)
+        .execute(&mut **tx)
+        .await
+        .attempt("set the watermark")?;
+    sqlx::query(AUDIT)
+        .bind(tenant)
+        .bind(old)
+        .bind(to)
+        .bind(None::<RunId>)
+        .bind(actor)
+        .bind(reason)
+        .execute(&mut **tx)
+        .await
+        .attempt("audit the watermark")?;
+    Ok(Set::From { old })
+}
+
+/// The newest moves of a tenant's watermark.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
+    sqlx::query_as(LIST_MOVES)
+        .bind(tenant)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the watermark's moves")
 }
 
 /// Notes a successful look: due again after the tenant's interval.

@@ -8,7 +8,7 @@ use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::report::report;
 use tidemark_shared::source::SourceError;
 use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
+use tidemark_shared::sqlstate::sqlstate;
 
 use super::{ExtractError, Extractor};
 
@@ -24,7 +24,7 @@ impl Extractor<'_> {
             let handed_on = self.extracted.found.len();
             let error = match self.slice(view, &keys).await {
                 Ok(()) => continue,
-                Err(ExtractError::Source(error)) if is_data(&error) => error,
+                Err(ExtractError::Source(error)) if error.is_data() => error,
                 Err(error) => return Err(error),
             };
             self.back_to_savepoint().await?;
@@ -61,10 +61,6 @@ impl Extractor<'_> {
             .map_err(self.source.query_error("set a savepoint"))?;
         Ok(())
     }
-}
-
-fn is_data(error: &SourceError) -> bool {
-    matches!(error, SourceError::Query { source, .. } if failure_kind(source) == FailureKind::Data)
 }
 
 fn unreadable(conversation_id: i64, error: &SourceError) -> Reject {

@@ -10,7 +10,7 @@ use tidemark_shared::report::report;
 use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
 
 use super::encode::CopyEncoder;
-use super::{LoadError, LoadOf, target};
+use super::{LoadError, LoadOf, Merged, target};
 use crate::rejects::Rejects;
 
 const STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
@@ -40,18 +40,17 @@ pub(super) async fn copy(
     Ok(taken)
 }
 
-/// Merges staging into the target; returns how many rows were inserted and updated. What the target refuses is no
-/// longer staged.
+/// Merges staging into the target. What the target refuses is no longer staged.
 pub(super) async fn merge(
     connection: &mut PgConnection,
     of: LoadOf,
     version: &SourceVersion,
     rejects: &Rejects,
-) -> Result<(i64, i64), LoadError> {
+) -> Result<Merged, LoadError> {
     begin(connection).await?;
     let outcome = super::merge(connection, of, version, i64::MIN..=i64::MAX).await;
     let error = match end(connection, outcome, MERGING).await? {
-        Ok(counts) => return Ok(counts),
+        Ok(merged) => return Ok(merged),
         Err(error) => error,
     };
     let staged: Vec<i64> = sqlx::query_scalar(STAGED)
@@ -62,7 +61,7 @@ pub(super) async fn merge(
         // no row is to blame: a trigger of the statement
         return Err(target(MERGING)(error));
     }
-    let (mut inserted, mut updated) = (0, 0);
+    let mut merged = Merged::default();
     let mut unmergeable = Vec::new();
     let mut waiting = Waiting::for_all(staged.len());
     while let Some(rows) = waiting.next() {
@@ -70,10 +69,7 @@ pub(super) async fn merge(
         begin(connection).await?;
         let outcome = super::merge(connection, of, version, conversations).await;
         match end(connection, outcome, MERGING).await? {
-            Ok((new, changed)) => {
-                inserted += new;
-                updated += changed;
-            }
+            Ok(part) => merged.add(part),
             Err(error) if rows.len() == 1 => {
                 let id = staged[rows.start];
                 rejects.push(refused(id, MERGING, error))?;
@@ -87,7 +83,7 @@ pub(super) async fn merge(
         .execute(connection)
         .await
         .map_err(target("take refused rows out of staging"))?;
-    Ok((inserted, updated))
+    Ok(merged)
 }
 
 /// Stretches of rows still to be tried, the next one last.

@@ -16,6 +16,8 @@ WITH merged AS (
     WHERE (t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest OR t.source_deleted_at IS NOT NULL)
       AND (EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
           >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
-    RETURNING xmax = 0 AS is_new
+    RETURNING t.conversation_id, xmax = 0 AS is_new
 )
-SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM merged
+SELECT coalesce(array_agg(conversation_id) FILTER (WHERE is_new), '{}'),
+       coalesce(array_agg(conversation_id) FILTER (WHERE NOT is_new), '{}')
+FROM merged

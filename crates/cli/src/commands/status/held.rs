@@ -1,7 +1,7 @@
 //! What holds a tenant, in a few words, from what the ledger says.
 
 use chrono::TimeDelta;
-use tidemark_shared::db::chunk::OpenChunks;
+use tidemark_shared::db::chunk::{OpenChunks, bulk_share};
 use tidemark_shared::db::process::{NO_BROKER, Process};
 use tidemark_shared::db::source_watch::SourceWatch;
 use tidemark_shared::run::{RunReport, RunStatus};
@@ -22,8 +22,8 @@ pub(super) struct Known<'a> {
     pub source_in_flight: i64,
     pub fleet_in_flight: i64,
     /// How many may be.
-    pub source_limit: Option<i64>,
-    pub fleet_limit: i64,
+    pub source_limit: Option<i32>,
+    pub fleet_limit: i32,
 }
 
 /// The first thing in the way of the tenant's rows, from the plan to the watermark; `None`: nothing holds it.
@@ -81,18 +81,28 @@ fn held_by_source(source: &SourceWatch) -> Option<String> {
     })
 }
 
+/// Bulk chunks stop short of a shared limit: what is beyond their share is kept for live ones.
 fn held_by_limit(known: &Known<'_>) -> Option<String> {
     let own = known.open.queued + known.open.running;
+    let own_limit = known.tenant.max_in_flight;
     let limits = [
-        ("tenant", own, Some(i64::from(known.tenant.max_in_flight))),
-        ("source", known.source_in_flight, known.source_limit),
-        ("fleet", known.fleet_in_flight, Some(known.fleet_limit)),
+        ("tenant", own, Some((own_limit, own_limit))),
+        (
+            "source",
+            known.source_in_flight,
+            known.source_limit.map(|limit| (limit, bulk_share(limit))),
+        ),
+        (
+            "fleet",
+            known.fleet_in_flight,
+            Some((known.fleet_limit, bulk_share(known.fleet_limit))),
+        ),
     ];
-    let (whose, in_flight, limit) = limits
-        .into_iter()
-        .find(|(_, in_flight, limit)| limit.is_some_and(|limit| *in_flight >= limit))?;
-    let limit = limit.unwrap_or_default();
-    Some(format!("limit of the {whose}, {in_flight} of {limit} in flight"))
+    limits.into_iter().find_map(|(whose, in_flight, limit)| {
+        let (limit, reached) = limit?;
+        (in_flight >= i64::from(reached))
+            .then(|| format!("limit of the {whose}, {in_flight} of {limit} in flight"))
+    })
 }
 
 impl Known<'_> {
@@ -298,14 +308,14 @@ mod tests {
             last_run: None,
             source: None,
             processes: &fleet(),
-            source_in_flight: 32,
+            source_in_flight: 28,
             fleet_in_flight: 40,
             source_limit: Some(32),
             fleet_limit: 256,
         };
         assert_eq!(
             held_by(&known).unwrap(),
-            "limit of the source, 32 of 32 in flight"
+            "limit of the source, 28 of 32 in flight"
         );
         let failing = Known { failures: 3, ..known };
         assert_eq!(held_by(&failing).unwrap(), "failing, 3 in a row");

@@ -1,0 +1,106 @@
+//! `tidemark chunk …`.
+
+use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::db;
+use tidemark_shared::db::chunk_report::{ChunkFilter, ChunkReport};
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+
+use super::run::control;
+use crate::app::App;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List chunks, those of the newest runs first
+    List {
+        /// Only of this run
+        #[arg(long, value_name = "RUN_ID")]
+        run: Option<RunId>,
+        /// Only in this state: pending, queued, running, done, dead or cancelled
+        #[arg(long, value_name = "STATUS", value_parser = status)]
+        status: Option<ChunkStatus>,
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: Option<TenantId>,
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+    },
+    /// Try a dead or cancelled chunk again
+    Retry {
+        /// As `chunk list` shows it
+        #[arg(value_name = "RUN_ID/SEQ")]
+        chunk: ChunkId,
+    },
+}
+
+fn status(text: &str) -> Result<ChunkStatus, String> {
+    ChunkStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| {
+            let known = ChunkStatus::ALL.map(ChunkStatus::as_str).join(", ");
+            format!("it is one of {known}")
+        })
+}
+
+impl Command {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let db = app.database(0).await?;
+        match self {
+            Self::List {
+                run,
+                status,
+                tenant,
+                limit,
+            } => {
+                let filter = ChunkFilter { run, status, tenant };
+                let chunks = db::chunk_report::list(&db, filter, limit).await?;
+                if app.json {
+                    output::json(&chunks)?;
+                } else {
+                    table(&chunks)?;
+                }
+                Ok(Exit::Done)
+            }
+            Self::Retry { chunk } => control::retry(app, &db, chunk.run_id, Some(chunk.seq)).await,
+        }
+    }
+}
+
+fn table(chunks: &[ChunkReport]) -> anyhow::Result<()> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = chunks
+        .iter()
+        .map(|chunk| {
+            vec![
+                chunk.id().to_string(),
+                chunk.tenant_id.to_string(),
+                chunk.lane.as_str().to_owned(),
+                chunk.status.as_str().to_owned(),
+                output::count(chunk.key_count),
+                chunk.attempt.to_string(),
+                chunk.failure_count.to_string(),
+                chunk.lost_count.to_string(),
+                text(&chunk.worker_id),
+                output::time(chunk.lease_until.or(chunk.due_at)),
+                output::time(chunk.finished_at),
+                text(&chunk.error),
+            ]
+        })
+        .collect();
+    let header = [
+        "chunk",
+        "tenant",
+        "lane",
+        "status",
+        "keys",
+        "attempt",
+        "failures",
+        "lost",
+        "worker",
+        "lease or due",
+        "finished",
+        "error",
+    ];
+    output::table(&header, &[1, 4, 5, 6, 7], rows)
+}

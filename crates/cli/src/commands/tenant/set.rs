@@ -1,0 +1,101 @@
+//! `tidemark tenant set`.
+
+use std::time::Duration;
+
+use tidemark_shared::db;
+use tidemark_shared::db::tenant::TenantChange;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+
+use super::{check, check_timezone, show, taken};
+use crate::app::App;
+use crate::exit::{Exit, UsageError};
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
+    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval"]))]
+pub struct Args {
+    /// Tenant's id
+    #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
+    tenant: TenantId,
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Short name for URLs
+    #[arg(long, value_name = "S")]
+    slug: Option<String>,
+    /// Configured source that the tenant's inboxes are in; only before its first sync
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Chatwoot account, for `inbox discover`
+    #[arg(long, value_name = "N")]
+    account_id: Option<i32>,
+    /// IANA time zone of the calendar columns, such as America/Sao_Paulo
+    #[arg(long, value_name = "TEXT")]
+    timezone: Option<String>,
+    /// Conversations a chunk, from the next run on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
+    chunk_size: Option<i32>,
+    /// Chunks queued or running at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    max_in_flight: Option<i32>,
+    /// Pause between two syncs, such as 30s or 5m
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    sync_interval: Option<Duration>,
+}
+
+impl Args {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        check(self.name.as_deref(), self.sync_interval)?;
+        let db = app.database(0).await?;
+        let tenant = app.tenant(&db, self.tenant).await?;
+        if let Some(timezone) = &self.timezone {
+            check_timezone(&db, timezone).await?;
+        }
+        if self
+            .source
+            .as_ref()
+            .is_some_and(|source| *source != tenant.source)
+        {
+            let at = db::watermark::load(&db, tenant.id).await?;
+            check_source_may_change(&tenant, at.watermark.is_some())?;
+        }
+        let slug = self.slug.clone().unwrap_or_default();
+        let new_timezone = self.timezone.clone().filter(|name| *name != tenant.timezone);
+        let change = TenantChange {
+            name: self.name,
+            slug: self.slug,
+            source: self.source,
+            account_id: self.account_id,
+            timezone: self.timezone,
+            chunk_size: self.chunk_size,
+            max_in_flight: self.max_in_flight,
+            sync_interval: self.sync_interval,
+        };
+        let changed = db::tenant::update(&db, tenant.id, &change)
+            .await
+            .map_err(|error| taken(&error, tenant.id, &slug).unwrap_or(error.into()))?;
+        if !changed {
+            return Err(UsageError(format!("tenant {} was removed just now", tenant.id)).into());
+        }
+        if new_timezone.is_some() {
+            output::note(format!(
+                "the calendar columns of rows that are there stay as they are; next: tidemark sync --tenant {} --full",
+                tenant.id
+            ));
+        }
+        show(app, tenant.id).await
+    }
+}
+
+/// Watermark, digests and inboxes are about the source that they came from.
+fn check_source_may_change(tenant: &Tenant, is_synced: bool) -> Result<(), UsageError> {
+    if !is_synced {
+        return Ok(());
+    }
+    Err(UsageError(format!(
+        "tenant {} is synced from source `{}` already: add another tenant for another source, or let the \
+         configuration name another server",
+        tenant.id, tenant.source
+    )))
+}

@@ -1,0 +1,114 @@
+//! Plans that go on without the conversations whose own row the source cannot show: a value that does not cast, a page
+//! that is damaged. One of them makes the statement over all of a tenant's conversations fail.
+//!
+//! They are looked for by halving the ids until each stands alone, set aside in the statements that follow, and named to
+//! the run like any other hit: the worker cannot read them either, and rejects them. A conversation that is set aside is
+//! neither missing nor gone. A row whose inbox cannot be read is nobody's to reject: it still fails the plan.
+
+use chrono::NaiveDateTime;
+use sqlx::{AssertSqlSafe, raw_sql};
+use tidemark_shared::db::reject::MAX_REJECTS;
+use tidemark_shared::db::{self, Attempt};
+use tidemark_shared::source::SourceError;
+use tidemark_shared::tenant::Tenant;
+
+use crate::plan::{PlanError, Planner};
+use crate::signals::{Signals, SourceBucket};
+
+impl Planner {
+    /// The tenant's conversations by bucket, those that cannot be read set aside.
+    pub(crate) async fn readable_conversations(
+        &self,
+        tenant: &Tenant,
+        signals: &mut Signals<'_>,
+        since: Option<NaiveDateTime>,
+    ) -> Result<Vec<SourceBucket>, PlanError> {
+        signals.savepoint().await?;
+        match signals.conversations(since).await {
+            Err(error) if error.is_data() => signals.back_to_savepoint().await?,
+            outcome => return Ok(outcome?),
+        }
+        // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
+        // long is not searched for in every plan
+        let mut target = db::target::begin(&self.db, tenant.id).await?;
+        signals.unreadable = db::target::open_rejects(&mut target, tenant.id).await?;
+        target.rollback().await.attempt("end the transaction")?;
+        match signals.conversations(since).await {
+            Err(error) if error.is_data() => signals.back_to_savepoint().await?,
+            outcome => return Ok(outcome?),
+        }
+        signals.set_unreadable_aside(since).await?;
+        Ok(signals.conversations(since).await?)
+    }
+}
+
+impl Signals<'_> {
+    /// Finds the conversations that are not yet set aside and make [`Self::conversations`] fail.
+    async fn set_unreadable_aside(&mut self, since: Option<NaiveDateTime>) -> Result<(), PlanError> {
+        let mut found = Vec::new();
+        let mut waiting: Vec<(i64, i64)> = self.span().await?.into_iter().collect();
+        while let Some((lo, hi)) = waiting.pop() {
+            let error = match self.conversations_within(since, lo, hi).await {
+                Ok(_) => continue,
+                Err(error) if error.is_data() => error,
+                Err(error) => return Err(error.into()),
+            };
+            self.back_to_savepoint().await?;
+            if lo < hi {
+                // the mean, rounded down, of any two integers
+                let middle = (lo & hi) + ((lo ^ hi) >> 1);
+                waiting.extend([(middle + 1, hi), (lo, middle)]);
+            } else if found.len() < MAX_REJECTS {
+                found.push(lo);
+            } else {
+                return Err(PlanError::TooManyUnreadable(error));
+            }
+        }
+        tracing::warn!(
+            conversations = found.len(),
+            "conversations cannot be read, their chunks reject them"
+        );
+        self.unreadable.extend(found);
+        self.unreadable.sort_unstable();
+        Ok(())
+    }
+
+    /// Lowest and highest id of the tenant's conversations.
+    async fn span(&mut self) -> Result<Option<(i64, i64)>, SourceError> {
+        let statement = match self.shape {
+            None => "SELECT min(id)::bigint, max(id)::bigint FROM conversations WHERE inbox_id = ANY($1)"
+                .to_owned(),
+            Some(view) => format!(
+                "SELECT min(v.conversation_id)::bigint, max(v.conversation_id)::bigint FROM {} v \
+                 WHERE v.inbox_id = ANY($1)",
+                view.relation()
+            ),
+        };
+        let (lo, hi): (Option<i64>, Option<i64>) = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(self.inboxes)
+            .fetch_one(self.tx.connection())
+            .await
+            .map_err(
+                self.source
+                    .query_error("look for the first and last conversation"),
+            )?;
+        Ok(lo.zip(hi))
+    }
+
+    /// Nothing is written here that going back to it could undo.
+    async fn savepoint(&mut self) -> Result<(), SourceError> {
+        self.control("SAVEPOINT signals").await
+    }
+
+    async fn back_to_savepoint(&mut self) -> Result<(), SourceError> {
+        self.control("ROLLBACK TO SAVEPOINT signals").await
+    }
+
+    async fn control(&mut self, statement: &'static str) -> Result<(), SourceError> {
+        raw_sql(statement)
+            .execute(self.tx.connection())
+            .await
+            .map(drop)
+            .map_err(self.source.query_error("set a savepoint"))
+    }
+}

@@ -1,0 +1,471 @@
+//! The statements of `shared/db` against the table: every statement on a row of every kind, under every state of run and
+//! tenant, on a real PostgreSQL.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgTransaction;
+use sqlx::{Acquire, FromRow};
+use tidemark_shared::chunk::{ChunkCounts, ChunkStatus};
+use tidemark_shared::db::chunk::{self, DispatchLimits};
+use tidemark_shared::db::run;
+use tidemark_shared::db::watermark::{self, Mover};
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::run::RunStatus;
+
+use super::transition::{Beside, Chunk, Protocol, Statement, TenantState};
+use crate::stage::on_stage;
+
+const PROTOCOL: Protocol = Protocol {
+    max_lost: 5,
+    without: None,
+};
+/// The attempt of every row.
+const ATTEMPT: u8 = 2;
+const LEASE: Duration = Duration::from_secs(60);
+const REQUEUE_AFTER: Duration = Duration::from_secs(60);
+
+const RUN_STATUSES: [RunStatus; 7] = [
+    RunStatus::Requested,
+    RunStatus::Planning,
+    RunStatus::Running,
+    RunStatus::Success,
+    RunStatus::Partial,
+    RunStatus::Failed,
+    RunStatus::Cancelled,
+];
+const CHUNK_STATUSES: [ChunkStatus; 6] = [
+    ChunkStatus::Pending,
+    ChunkStatus::Queued,
+    ChunkStatus::Running,
+    ChunkStatus::Done,
+    ChunkStatus::Dead,
+    ChunkStatus::Cancelled,
+];
+const TENANT_STATES: [TenantState; 3] = [TenantState::Active, TenantState::Paused, TenantState::Deleted];
+
+/// Whether the clock has passed what the row waits for. A queued row waits 15 s for its publication, and after it for
+/// `requeue_after`, doubled by every publication but the first.
+const ELAPSED: &str = "CASE c.status WHEN 'pending' THEN c.next_attempt_at <= now() WHEN 'running' THEN c.lease_until < now() \
+     WHEN 'queued' THEN c.queued_at < now() - make_interval(secs => \
+         CASE WHEN c.published_at IS NULL THEN 15 ELSE 60 * 2 ^ (c.publish_count - 1) END) \
+     ELSE false END";
+
+/// A chunk of the ledger, with what a statement sees beside it.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    tenant_id: TenantId,
+    chunk: Chunk,
+    run: RunStatus,
+    tenant: TenantState,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    run_id: RunId,
+    seq: i32,
+    tenant_id: TenantId,
+    status: ChunkStatus,
+    attempt: i32,
+    failure_count: i32,
+    lost_count: i32,
+    elapsed: bool,
+    run_status: RunStatus,
+    paused: bool,
+    deleted: bool,
+}
+
+type Rows = BTreeMap<ChunkId, Row>;
+
+async fn read(tx: &mut PgTransaction<'_>) -> Result<Rows> {
+    let text = format!(
+        "SELECT c.run_id, c.seq, c.tenant_id, c.status, c.attempt, c.failure_count, c.lost_count, {ELAPSED} AS elapsed, \
+                r.status AS run_status, t.paused_at IS NOT NULL AS paused, t.deleted_at IS NOT NULL AS deleted \
+         FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id JOIN tenants t ON t.id = c.tenant_id"
+    );
+    let columns: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+        .fetch_all(&mut **tx)
+        .await?;
+    columns
+        .into_iter()
+        .map(|columns| {
+            let chunk = Chunk {
+                status: columns.status,
+                attempt: columns.attempt.try_into()?,
+                failures: columns.failure_count.try_into()?,
+                lost: columns.lost_count.try_into()?,
+                elapsed: columns.elapsed,
+            };
+            let tenant = match (columns.paused, columns.deleted) {
+                (_, true) => TenantState::Deleted,
+                (true, false) => TenantState::Paused,
+                (false, false) => TenantState::Active,
+            };
+            let row = Row {
+                tenant_id: columns.tenant_id,
+                chunk,
+                run: columns.run_status,
+                tenant,
+            };
+            Ok((
+                ChunkId {
+                    run_id: columns.run_id,
+                    seq: columns.seq,
+                },
+                row,
+            ))
+        })
+        .collect()
+}
+
+/// A tenant with a run.
+async fn insert_run(
+    tx: &mut PgTransaction<'_>,
+    id: i32,
+    tenant: TenantState,
+    status: RunStatus,
+) -> Result<RunId> {
+    sqlx::query(
+        "INSERT INTO tenants (id, name, slug, max_in_flight, paused_at, deleted_at) \
+         VALUES ($1, 'x', 'x' || $1, 1000, CASE WHEN $2 THEN now() END, CASE WHEN $3 THEN now() END)",
+    )
+    .bind(id)
+    .bind(tenant == TenantState::Paused)
+    .bind(tenant == TenantState::Deleted)
+    .execute(&mut **tx)
+    .await?;
+    let run = sqlx::query_scalar(
+        "INSERT INTO etl_control (tenant_id, type, status, triggered_by, finished_at) \
+         VALUES ($1, 'incremental', $2, 'test', CASE WHEN $3 THEN now() END) RETURNING id",
+    )
+    .bind(id)
+    .bind(status)
+    .bind(status.is_terminal())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(run)
+}
+
+/// A chunk of this kind in every run. `age` is how long ago, in seconds, the row's clock began or ran out; `published`
+/// how often it was published.
+async fn insert_chunk(
+    tx: &mut PgTransaction<'_>,
+    seq: i32,
+    status: ChunkStatus,
+    age: i32,
+    published: i32,
+    lost: i32,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, status, attempt, lost_count, next_attempt_at, \
+                                queued_at, published_at, publish_count, lease_until, finished_at) \
+         SELECT id, $1, tenant_id, 'live', '{\"kind\": \"keys\", \"ids\": [1]}', 1, $2, $3, $4, moment, \
+                moment, CASE WHEN $5 > 0 THEN moment END, $5, CASE $2 WHEN 'running' THEN moment END, \
+                CASE WHEN $2 IN ('done', 'dead', 'cancelled') THEN now() END \
+         FROM etl_control, (SELECT now() - make_interval(secs => $6)) AS clock (moment)",
+    )
+    .bind(seq)
+    .bind(status)
+    .bind(i32::from(ATTEMPT))
+    .bind(lost)
+    .bind(published)
+    .bind(f64::from(age))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Chunks of every kind in runs of every status of tenants in every state.
+async fn insert_everything(tx: &mut PgTransaction<'_>) -> Result<()> {
+    let mut tenant = 0;
+    for state in TENANT_STATES {
+        for status in RUN_STATUSES {
+            tenant += 1;
+            insert_run(tx, tenant, state, status).await?;
+        }
+    }
+    let mut kinds = Vec::new();
+    for status in CHUNK_STATUSES {
+        match status {
+            ChunkStatus::Pending => kinds.extend([(status, -1, 0, 0), (status, 0, 0, 0), (status, 1, 0, 0)]),
+            ChunkStatus::Queued => {
+                for (patience, published) in [(15, 0), (60, 1), (120, 2), (240, 3)] {
+                    kinds.extend([
+                        (status, patience - 1, published, 0),
+                        (status, patience + 1, published, 0),
+                    ]);
+                }
+            }
+            ChunkStatus::Running => {
+                for lost in [0, 3, 4] {
+                    kinds.extend([(status, -1, 1, lost), (status, 1, 1, lost)]);
+                }
+            }
+            ChunkStatus::Done | ChunkStatus::Dead | ChunkStatus::Cancelled => kinds.push((status, 1, 1, 0)),
+        }
+    }
+    for (seq, (status, age, published, lost)) in (1..).zip(kinds) {
+        insert_chunk(tx, seq, status, age, published, lost).await?;
+    }
+    Ok(())
+}
+
+/// Executes the statement on every chunk; returns which it says that it has hit, where it says so.
+async fn execute(
+    tx: &mut PgTransaction<'_>,
+    statement: Statement,
+    attempt: u8,
+    rows: &Rows,
+) -> Result<Option<BTreeSet<ChunkId>>> {
+    let all: Vec<ChunkId> = rows.keys().copied().collect();
+    let runs: BTreeSet<RunId> = all.iter().map(|id| id.run_id).collect();
+    let runs: Vec<RunId> = runs.into_iter().collect();
+    let mine = i32::from(attempt);
+    let mut hit = BTreeSet::new();
+    match statement {
+        Statement::Dispatch => {
+            let limits = DispatchLimits {
+                fleet: 100_000,
+                sources: vec![("main".into(), 100_000)],
+            };
+            let dispatched = chunk::dispatch(tx, &limits, None).await?.unwrap_or_default();
+            hit.extend(dispatched.iter().map(|chunk| chunk.id()));
+        }
+        Statement::Claim => {
+            for (id, row) in rows {
+                let foreign = TenantId(row.tenant_id.0 + 1);
+                let claimed = chunk::claim(&mut **tx, *id, foreign, "foreign", LEASE).await?;
+                ensure!(claimed.is_none(), "{id} is claimed for another tenant");
+                let claimed = chunk::claim(&mut **tx, *id, row.tenant_id, "worker", LEASE).await?;
+                hit.extend(claimed.map(|_| *id));
+            }
+        }
+        Statement::Renew => {
+            for id in all {
+                hit.extend(chunk::renew(&mut **tx, id, mine, LEASE).await?.then_some(id));
+            }
+        }
+        Statement::Complete => {
+            for id in all {
+                let done = chunk::complete(&mut *tx, id, mine, &ChunkCounts::default()).await?;
+                hit.extend(done.then_some(id));
+            }
+        }
+        Statement::RescueLost => {
+            let rescued = chunk::rescue_lost(&mut **tx, PROTOCOL.max_lost.into()).await?;
+            hit.extend(rescued.iter().map(|chunk| ChunkId {
+                run_id: chunk.run_id,
+                seq: chunk.seq,
+            }));
+        }
+        Statement::RescueQueued => {
+            let rescued = chunk::rescue_queued(&mut **tx, REQUEUE_AFTER).await?;
+            hit.extend(rescued.iter().map(|chunk| ChunkId {
+                run_id: chunk.run_id,
+                seq: chunk.seq,
+            }));
+        }
+        Statement::MarkPublished => {
+            chunk::mark_published(&mut **tx, &all).await?;
+            return Ok(None);
+        }
+        Statement::Unqueue => {
+            chunk::unqueue(&mut **tx, &all, Duration::from_secs(1)).await?;
+            return Ok(None);
+        }
+        Statement::Requeue => {
+            chunk::requeue(&mut **tx, &runs).await?;
+            return Ok(None);
+        }
+        Statement::Release => {
+            for id in all {
+                chunk::release(&mut **tx, id, mine).await?;
+            }
+            return Ok(None);
+        }
+        Statement::Retry | Statement::Bury => {
+            let delay = (statement == Statement::Retry).then_some(Duration::from_secs(1));
+            for id in all {
+                chunk::fail(&mut **tx, id, mine, "it failed", delay).await?;
+            }
+            return Ok(None);
+        }
+        Statement::CancelWaiting => {
+            for run in runs {
+                chunk::cancel_waiting(&mut **tx, run).await?;
+            }
+            return Ok(None);
+        }
+    }
+    Ok(Some(hit))
+}
+
+#[tokio::test]
+async fn every_statement_moves_a_chunk_as_the_table_says() {
+    on_stage(|stage| async move {
+        let mut tx = stage.target.begin().await?;
+        insert_everything(&mut tx).await?;
+        let mut checked = 0;
+        for (statement, attempts) in [
+            (Statement::Dispatch, &[0][..]),
+            (Statement::MarkPublished, &[0]),
+            (Statement::Unqueue, &[0]),
+            (Statement::Requeue, &[0]),
+            (Statement::Claim, &[0]),
+            (Statement::Renew, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::Complete, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::Release, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::Retry, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::Bury, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::CancelWaiting, &[0]),
+            (Statement::RescueLost, &[0]),
+            (Statement::RescueQueued, &[0]),
+        ] {
+            for attempt in attempts {
+                let mut point = tx.begin().await?;
+                let before = read(&mut point).await?;
+                let hits = execute(&mut point, statement, *attempt, &before).await?;
+                let after = read(&mut point).await?;
+                for (id, row) in before {
+                    let beside = Beside {
+                        run: row.run,
+                        tenant: row.tenant,
+                        attempt: *attempt,
+                    };
+                    let expected = PROTOCOL.after(statement, row.chunk, beside);
+                    let found = after[&id].chunk;
+                    ensure!(
+                        found == expected.unwrap_or(row.chunk),
+                        "{statement:?} as attempt {attempt} on {row:?} makes {found:?}, the table says {expected:?}"
+                    );
+                    ensure!(
+                        hits.as_ref().is_none_or(|hits| hits.contains(&id) == expected.is_some()),
+                        "{statement:?} as attempt {attempt} on {row:?} does not say what it hit"
+                    );
+                    checked += 1;
+                }
+                point.rollback().await?;
+            }
+        }
+        eprintln!("{checked} combinations");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_is_closed_as_the_table_says() {
+    on_stage(|stage| async move {
+        let mut tx = stage.target.begin().await?;
+        let mut runs = BTreeMap::new();
+        let mut tenant = 0;
+        for status in RUN_STATUSES {
+            for (position, first) in CHUNK_STATUSES.into_iter().enumerate() {
+                for second in &CHUNK_STATUSES[position..] {
+                    tenant += 1;
+                    let run = insert_run(&mut tx, tenant, TenantState::Active, status).await?;
+                    runs.insert(run, (status, [first, *second]));
+                }
+            }
+        }
+        // one of each kind in every run, and of them only two are left
+        for (seq, status) in (1..).zip(CHUNK_STATUSES) {
+            insert_chunk(&mut tx, seq, status, 0, 0, 0).await?;
+            insert_chunk(&mut tx, seq + 10, status, 0, 0, 0).await?;
+        }
+        for (run, (_, [first, second])) in &runs {
+            sqlx::query(
+                "DELETE FROM etl_chunk WHERE run_id = $1 AND NOT (seq < 10 AND status = $2 OR seq > 10 AND status = $3)",
+            )
+            .bind(run)
+            .bind(first)
+            .bind(second)
+            .execute(&mut *tx)
+            .await?;
+        }
+        let locked = run::lock_complete(&mut tx, 1_000, None).await?;
+        let locked: BTreeSet<RunId> = locked.iter().map(|run| run.id).collect();
+        for (id, (status, chunks)) in runs {
+            let complete = PROTOCOL.is_complete(status, chunks.into_iter(), 0);
+            ensure!(locked.contains(&id) == complete, "{status:?} with {chunks:?}");
+            let mut point = tx.begin().await?;
+            let closed = run::close(&mut point, id).await.ok();
+            let expected = PROTOCOL.closed(status, chunks.into_iter());
+            ensure!(closed == expected, "{status:?} with {chunks:?} is closed as {closed:?}");
+            point.rollback().await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
+    on_stage(|stage| async move {
+        let mut tx = stage.target.begin().await?;
+        let complete = insert_run(&mut tx, 1, TenantState::Active, RunStatus::Running).await?;
+        insert_chunk(&mut tx, 1, ChunkStatus::Done, 0, 0, 0).await?;
+        tx.commit().await?;
+
+        let mut first = stage.target.begin().await?;
+        let mut second = stage.target.begin().await?;
+        let locked = run::lock_complete(&mut first, 10, None).await?;
+        ensure!(locked.len() == 1 && locked[0].id == complete, "{locked:?}");
+        let passed_over = run::lock_complete(&mut second, 10, None).await?;
+        ensure!(passed_over.is_empty(), "{passed_over:?}");
+
+        let limits = DispatchLimits {
+            fleet: 1,
+            sources: Vec::new(),
+        };
+        ensure!(
+            chunk::dispatch(&mut first, &limits, None).await?.is_some(),
+            "nobody else dispatches"
+        );
+        ensure!(
+            chunk::dispatch(&mut second, &limits, None).await?.is_none(),
+            "the first one dispatches"
+        );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watermark_moves_as_the_table_says() {
+    on_stage(|stage| async move {
+        let mut tx = stage.target.begin().await?;
+        let id = insert_run(&mut tx, 1, TenantState::Active, RunStatus::Running).await?;
+        let instant =
+            |number: u8| DateTime::<Utc>::from_timestamp(number.into(), 0).expect("a valid instant");
+        let places = [None, Some(1), Some(2), Some(3)];
+        for current in places {
+            for old in places {
+                for new in [1, 2, 3] {
+                    sqlx::query("UPDATE etl_watermark SET watermark = $1")
+                        .bind(current.map(instant))
+                        .execute(&mut *tx)
+                        .await?;
+                    let moved = watermark::advance(
+                        &mut tx,
+                        TenantId(1),
+                        old.map(instant),
+                        instant(new),
+                        Mover::Run(id),
+                    )
+                    .await?;
+                    let found = watermark::load(&mut *tx, TenantId(1)).await?.watermark;
+                    let expected = PROTOCOL.advanced(current, old, new);
+                    ensure!(
+                        moved == expected.is_some() && found == expected.or(current).map(instant),
+                        "from {current:?} by {old:?} to {new}: {found:?}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+    .await;
+}

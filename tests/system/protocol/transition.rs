@@ -1,0 +1,214 @@
+//! Which row a statement of the ledger hits, and what it makes of it: the guards of `shared/db/chunk.rs`, `run.rs` and
+//! `watermark.rs` as functions. The model executes them, and `statements` holds them against the SQL.
+
+use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::run::RunStatus;
+
+/// What the transitions look at in a row of `etl_chunk`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chunk {
+    pub status: ChunkStatus,
+    pub attempt: u8,
+    pub failures: u8,
+    pub lost: u8,
+    /// The clock has passed what the row waits for: the pending one's `next_attempt_at`, the patience with a queued
+    /// one, the running one's lease.
+    pub elapsed: bool,
+}
+
+impl Chunk {
+    pub const PLANNED: Self = Self {
+        status: ChunkStatus::Pending,
+        attempt: 0,
+        failures: 0,
+        lost: 0,
+        elapsed: true,
+    };
+}
+
+/// A statement that moves a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Statement {
+    Dispatch,
+    MarkPublished,
+    Unqueue,
+    Requeue,
+    Claim,
+    Renew,
+    Complete,
+    Release,
+    /// `fail` with a delay.
+    Retry,
+    /// `fail` without one.
+    Bury,
+    CancelWaiting,
+    RescueLost,
+    RescueQueued,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TenantState {
+    Active,
+    Paused,
+    Deleted,
+}
+
+/// What a statement sees beside the chunk's own row.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside {
+    pub run: RunStatus,
+    pub tenant: TenantState,
+    /// The attempt that the caller holds; a claim holds none.
+    pub attempt: u8,
+}
+
+/// A guard that can be left out, to see that the checker misses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// `attempt = mine`, in every statement of a holder.
+    Attempt,
+    /// `status = 'running'` in `complete`.
+    CompleteRunning,
+    /// A claim takes no chunk that another worker holds.
+    ClaimWaiting,
+    /// A claim looks whether the run is still running.
+    ClaimRun,
+    /// Rescue takes no chunk whose lease holds.
+    Lease,
+    /// Rescue returns chunks whose lease is over.
+    RescueLost,
+    /// Rescue returns chunks that were queued and never claimed.
+    RescueQueued,
+    /// Lost leases are counted, and their chunk dead at the limit.
+    LostLimit,
+    /// A run is closed by looking at its chunks, not by counting their events.
+    CloseByQuery,
+    /// Closing locks the run, and names the state that it leaves.
+    CloseOnce,
+    /// The watermark moves from where the plan found it.
+    CompareAndSet,
+}
+
+/// The transitions, all of them or with one guard left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Protocol {
+    pub max_lost: u8,
+    pub without: Option<Guard>,
+}
+
+impl Protocol {
+    pub fn has(&self, guard: Guard) -> bool {
+        self.without != Some(guard)
+    }
+
+    /// The chunk after the statement; `None`: it does not hit the row.
+    pub fn after(&self, statement: Statement, chunk: Chunk, beside: Beside) -> Option<Chunk> {
+        use ChunkStatus::{Cancelled, Dead, Done, Pending, Queued, Running};
+
+        let mine = beside.attempt == chunk.attempt || !self.has(Guard::Attempt);
+        let run_goes_on = beside.run == RunStatus::Running;
+        // (status, the clock has passed what it waits for)
+        let to = |status, elapsed| {
+            Some(Chunk {
+                status,
+                elapsed,
+                ..chunk
+            })
+        };
+        match (statement, chunk.status) {
+            (Statement::Dispatch, Pending)
+                if chunk.elapsed && run_goes_on && beside.tenant == TenantState::Active =>
+            {
+                to(Queued, false)
+            }
+            (Statement::MarkPublished, Queued) => to(Queued, false),
+            (Statement::Unqueue, Queued) => to(Pending, false),
+            (Statement::Requeue, Queued) => to(Pending, true),
+            (Statement::Claim, status)
+                if (status == Queued
+                    || (status == Pending && chunk.elapsed)
+                    || (status == Running && !self.has(Guard::ClaimWaiting)))
+                    && (run_goes_on || !self.has(Guard::ClaimRun)) =>
+            {
+                Some(Chunk {
+                    status: Running,
+                    attempt: chunk.attempt + 1,
+                    elapsed: false,
+                    ..chunk
+                })
+            }
+            (Statement::Renew, Running) if mine => to(Running, false),
+            (Statement::Complete, status)
+                if mine && (status == Running || !self.has(Guard::CompleteRunning)) =>
+            {
+                to(Done, false)
+            }
+            (Statement::Release, Running) if mine => to(Pending, true),
+            (Statement::Retry | Statement::Bury, Running) if mine => Some(Chunk {
+                status: if statement == Statement::Bury {
+                    Dead
+                } else {
+                    Pending
+                },
+                failures: chunk.failures + 1,
+                elapsed: false,
+                ..chunk
+            }),
+            (Statement::CancelWaiting, Pending | Queued) => to(Cancelled, false),
+            (Statement::RescueLost, Running)
+                if (chunk.elapsed || !self.has(Guard::Lease)) && self.has(Guard::RescueLost) =>
+            {
+                let lost = chunk.lost + 1;
+                let dead = lost >= self.max_lost && self.has(Guard::LostLimit);
+                Some(Chunk {
+                    status: if dead { Dead } else { Pending },
+                    lost,
+                    elapsed: !dead,
+                    ..chunk
+                })
+            }
+            (Statement::RescueQueued, Queued) if chunk.elapsed && self.has(Guard::RescueQueued) => {
+                to(Pending, true)
+            }
+            _ => None,
+        }
+    }
+
+    /// `run::lock_complete`: whether the run is there to be closed. `events` is how many of its chunks were announced.
+    pub fn is_complete(
+        &self,
+        run: RunStatus,
+        mut chunks: impl ExactSizeIterator<Item = ChunkStatus>,
+        events: u8,
+    ) -> bool {
+        run == RunStatus::Running
+            && if self.has(Guard::CloseByQuery) {
+                chunks.all(is_terminal)
+            } else {
+                usize::from(events) >= chunks.len()
+            }
+    }
+
+    /// `run::close`: how the run ends; `None`: it is not running.
+    pub fn closed(&self, run: RunStatus, mut chunks: impl Iterator<Item = ChunkStatus>) -> Option<RunStatus> {
+        let given_up = chunks.any(|status| matches!(status, ChunkStatus::Dead | ChunkStatus::Cancelled));
+        (run == RunStatus::Running || !self.has(Guard::CloseOnce)).then_some(if given_up {
+            RunStatus::Failed
+        } else {
+            RunStatus::Success
+        })
+    }
+
+    /// `watermark::advance` from `old` to `new`; `None`: it stays.
+    pub fn advanced(&self, current: Option<u8>, old: Option<u8>, new: u8) -> Option<u8> {
+        let moves = current == old && old.is_none_or(|old| new > old);
+        (moves || !self.has(Guard::CompareAndSet)).then_some(new)
+    }
+}
+
+pub fn is_terminal(status: ChunkStatus) -> bool {
+    matches!(
+        status,
+        ChunkStatus::Done | ChunkStatus::Dead | ChunkStatus::Cancelled
+    )
+}

@@ -1,0 +1,130 @@
+//! The end of a run, when everything happens in one moment.
+
+use anyhow::{Result, ensure};
+use sqlx::{Connection, Executor, PgConnection};
+use tidemark_shared::db::cancel::{Cancelled, run as cancel};
+use tidemark_shared::db::run::{NewRun, request};
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunStatus, RunType};
+
+use crate::stage::{Stage, on_stage};
+
+const ROUNDS: u32 = 24;
+
+async fn full_run(stage: &Stage) -> Result<RunId> {
+    let new = NewRun {
+        tenant_id: TenantId(1),
+        run_type: RunType::Full,
+        triggered_by: "test".to_owned(),
+        reason: None,
+        request: RunRequest {
+            chunk_size: Some(10),
+            ..RunRequest::default()
+        },
+        trace_id: None,
+        traceparent: None,
+    };
+    Ok(request(&stage.target, &new).await?.run_id())
+}
+
+/// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
+/// connection lets them end together.
+async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
+    let mut lock = PgConnection::connect(&stage.url("target")).await?;
+    lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
+        .await?;
+    let run = full_run(stage).await?;
+    stage
+        .until(
+            "SELECT count(*) = 2 FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await?;
+    Ok((run, lock))
+}
+
+/// How the run ended; its watermark moves, and whether they fit.
+async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
+    stage
+        .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
+        .await?;
+    let (status, moves, moving): (RunStatus, i64, bool) = sqlx::query_as(
+        "SELECT status, (SELECT count(*) FROM etl_watermark_audit WHERE run_id = r.id), \
+                watermark_end IS DISTINCT FROM watermark_start \
+         FROM etl_control r WHERE id = $1",
+    )
+    .bind(run)
+    .fetch_one(&stage.target)
+    .await?;
+    let expected = i64::from(moving && status == RunStatus::Success);
+    ensure!(
+        moves == expected,
+        "run {run} ended {status:?} and moved the watermark {moves} times"
+    );
+    Ok((status, moves))
+}
+
+#[tokio::test]
+async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 91).await?;
+        let processes = [
+            stage.start(&["producer"])?,
+            stage.start(&["worker", "--concurrency", "2"])?,
+            stage.start(&["worker", "--concurrency", "2"])?,
+            stage.start(&["finalizer"])?,
+            stage.start(&["finalizer"])?,
+        ];
+        for _ in 0..ROUNDS {
+            let (run, mut lock) = at_the_brink(&stage).await?;
+            lock.execute("COMMIT").await?;
+            let (status, _) = ended(&stage, run).await?;
+            ensure!(status == RunStatus::Success, "{status:?}");
+        }
+        for process in processes {
+            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
+        }
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_both() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 92).await?;
+        let up = stage.start(&["up", "--workers", "3"])?;
+        let finalizer = stage.start(&["finalizer"])?;
+        let (mut cancelled, mut finished) = (0, 0);
+        for round in 0..ROUNDS {
+            let (run, mut lock) = at_the_brink(&stage).await?;
+            lock.execute("COMMIT").await?;
+            // later in each round, so that the cancel falls before, between and after the ends of the chunks
+            for _ in 0..round {
+                stage.target.execute("SELECT pg_sleep(0.002)").await?;
+            }
+            let answer = cancel(&stage.target, run, "test", None).await?;
+            let (status, _) = ended(&stage, run).await?;
+            match answer {
+                Cancelled::Now { .. } => cancelled += 1,
+                _ => finished += 1,
+            }
+            let fits = match answer {
+                Cancelled::Now { .. } => status == RunStatus::Cancelled,
+                Cancelled::Ended(seen) => seen == status && status == RunStatus::Success,
+                Cancelled::Unknown => false,
+            };
+            ensure!(fits, "the cancel says {answer:?}, the run {status:?}");
+        }
+        ensure!(
+            cancelled > 0 && finished > 0,
+            "no race: {cancelled} cancelled, {finished} finished"
+        );
+        for process in [up, finalizer] {
+            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
+        }
+        stage.sync_local(&["--tenant", "1"]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}

@@ -1,0 +1,193 @@
+//! Reads that overlap: what a newer one found stays, also where it had nothing to write, and what is unchanged is not
+//! written.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::stage::{Stage, on_stage};
+
+/// Moved where no tenant's inbox is.
+const MOVE_AWAY: &str = "UPDATE conversations SET inbox_id = inbox_id + 1000000 WHERE id = 9";
+const MOVE_BACK: &str = "UPDATE conversations SET inbox_id = inbox_id - 1000000 WHERE id = 9";
+const EDIT: &str = "UPDATE messages SET content = content || ' edited', updated_at = now() AT TIME ZONE 'UTC' \
+                    WHERE conversation_id = 9";
+const UNDO_EDIT: &str = "UPDATE messages SET content = replace(content, ' edited', ''), \
+                         updated_at = now() AT TIME ZONE 'UTC' WHERE conversation_id = 9";
+const SOMEBODY_WAITS: &str = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                              WHERE NOT l.granted AND a.datname = current_database())";
+
+/// An incremental reads what `first` made of conversation 9 and is held in its load; then `second` happens, and a resync
+/// of that conversation begins later and ends earlier. Returns both runs, the incremental's first; they may be partial.
+async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> Result<(Value, Value)> {
+    let changed = stage.source.execute(first).await?.rows_affected();
+    ensure!(changed > 0, "{first} changes nothing");
+    stage
+        .source
+        .execute("UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 2")
+        .await?;
+    let processes = [
+        stage.start(&["producer"])?,
+        stage.start(&["worker", "--concurrency", "2"])?,
+        stage.start(&["finalizer"])?,
+    ];
+    // the merge takes rows in order of their ids, so it waits here before it comes to conversation 9
+    let mut holder = PgConnection::connect(&stage.url("target")).await?;
+    holder
+        .execute("BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = 2 FOR UPDATE")
+        .await?;
+    let slow = stage.tidemark(&["sync", "--tenant", "1", "--json"]).await?;
+    ensure!(slow.code == 0, "{slow:?}");
+    stage.until(SOMEBODY_WAITS).await?;
+
+    stage.source.execute(second).await?;
+    let quick = stage
+        .tidemark(&["resync", "--tenant", "1", "--ids", "9", "--wait", "--json"])
+        .await?;
+    ensure!(quick.code % 2 == 0, "{quick:?}");
+    holder.execute("COMMIT").await?;
+    holder.close().await?;
+    let run = slow.json()["run_id"].to_string();
+    let slow = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
+    ensure!(slow.code % 2 == 0, "{slow:?}");
+    for process in processes {
+        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
+    }
+    Ok((slow.json(), quick.json()))
+}
+
+/// The incremental was read again, and nobody calls that a failure.
+async fn assert_read_again(stage: &Stage) -> Result<()> {
+    stage
+        .until(
+            "SELECT bool_and(c.attempt = 2 AND c.failure_count = 0 AND c.lost_count = 0) \
+             FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id \
+             WHERE r.id = (SELECT max(id) FROM etl_control WHERE type = 'incremental')",
+        )
+        .await
+}
+
+/// Rows of data inserted, updated, deleted and dead, by PostgreSQL's own count.
+async fn written(stage: &Stage) -> Result<(i64, i64, i64, i64)> {
+    // a session hands in what it has counted before it vanishes
+    stage
+        .until(
+            "SELECT count(*) = 0 FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name LIKE 'tidemark%'",
+        )
+        .await?;
+    Ok(sqlx::query_as(
+        "SELECT n_tup_ins, n_tup_upd, n_tup_del, n_dead_tup FROM pg_stat_user_tables \
+         WHERE relname = 'conversations_analytics'",
+    )
+    .fetch_one(&stage.target)
+    .await?)
+}
+
+#[tokio::test]
+async fn a_change_that_a_newer_read_found_undone_is_not_brought_back_by_an_older_one() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 89).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let (slow, quick) = overtake(&stage, EDIT, UNDO_EDIT).await?;
+        ensure!(quick["records"]["unchanged"] == 1, "{quick:#}");
+        stage.assert_equal(&[1]).await?;
+        ensure!(
+            slow["records"]["updated"] == 1 && slow["records"]["unchanged"] == 1,
+            "{slow:#}"
+        );
+        assert_read_again(&stage).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conversation_that_a_newer_read_found_present_is_not_marked_deleted_by_an_older_one() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 89).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let (slow, quick) = overtake(&stage, MOVE_AWAY, MOVE_BACK).await?;
+        ensure!(quick["records"]["unchanged"] == 1, "{quick:#}");
+        stage.assert_equal(&[1]).await?;
+        ensure!(slow["records"]["deleted"] == 0, "{slow:#}");
+        assert_read_again(&stage).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conversation_that_a_newer_read_found_gone_is_not_inserted_by_an_older_one() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 89).await?;
+        stage.source.execute(MOVE_AWAY).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let (slow, quick) = overtake(&stage, MOVE_BACK, MOVE_AWAY).await?;
+        ensure!(
+            quick["records"]["extracted"] == 0 && quick["records"]["deleted"] == 0,
+            "{quick:#}"
+        );
+        stage.assert_equal(&[1]).await?;
+        ensure!(slow["records"]["inserted"] == 0, "{slow:#}");
+        assert_read_again(&stage).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reject_that_a_newer_read_recorded_is_not_resolved_by_an_older_one() {
+    on_stage(|stage| async move {
+        const POISON: &str = "UPDATE messages SET private = NULL, updated_at = now() AT TIME ZONE 'UTC' \
+                              WHERE conversation_id = 9 AND NOT private";
+        const REPAIR: &str = "UPDATE messages SET private = false WHERE private IS NULL";
+        stage.sample(20, 1, 89).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        stage
+            .source
+            .execute("ALTER TABLE messages ALTER private DROP NOT NULL")
+            .await?;
+        stage.source.execute(POISON).await?;
+        let poisoned = stage
+            .tidemark(&["sync", "--local", "--tenant", "1", "--json"])
+            .await?;
+        ensure!(poisoned.code == 2, "{poisoned:?}");
+        let (slow, quick) = overtake(&stage, REPAIR, POISON).await?;
+        ensure!(quick["records"]["rejected"] == 1, "{quick:#}");
+        ensure!(slow["records"]["rejected"] == 1, "{slow:#}");
+        stage
+            .until(
+                "SELECT count(*) = 1 FROM etl_rejected_row WHERE conversation_id = 9 AND resolved_at IS NULL",
+            )
+            .await?;
+        stage.source.execute(REPAIR).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_resync_of_everything_unchanged_leaves_no_dead_row() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 97).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(
+            written(&stage).await? == (300, 0, 0, 0),
+            "{:?}",
+            written(&stage).await?
+        );
+        for args in [
+            ["--tenant", "1", "--full"].as_slice(),
+            &["--tenant", "1", "--full", "--chunk-size", "7"],
+        ] {
+            let run = stage.sync_local(args).await?;
+            ensure!(run["records"]["unchanged"] == 300, "{run:#}");
+            ensure!(
+                written(&stage).await? == (300, 0, 0, 0),
+                "{:?}",
+                written(&stage).await?
+            );
+        }
+        Ok(())
+    })
+    .await;
+}
