@@ -16,7 +16,11 @@ postgres_boot() {
     local bin port
     bin=$(postgres_bin) || return 1
     run_as postgres
-    if [[ ! -e data/PG_VERSION ]]; then
+    if [[ ! -e data/PG_VERSION && -s standby-of ]]; then
+        chmod 700 data # which initdb does by itself
+        "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
+            --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+    elif [[ ! -e data/PG_VERSION ]]; then
         "${AS[@]}" "$bin/initdb" --pgdata "$DIR/data" --username postgres --auth trust \
             --encoding UTF8 --locale C.UTF-8 --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
     fi

@@ -54,6 +54,7 @@ async fn without_largest_inbox(stage: &Stage) -> Result<(i32, i64)> {
     Ok((inbox, conversations))
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn a_newly_mapped_inbox_is_fetched_by_itself_in_the_bulk_lane() {
     on_stage(|stage| async move {
@@ -135,6 +136,7 @@ async fn a_backfill_that_fails_leaves_its_inboxes_to_be_fetched_and_is_not_repea
     .await;
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn an_inbox_given_to_another_tenant_leaves_the_old_one_and_arrives_in_the_new_one() {
     on_stage(|stage| async move {
@@ -160,6 +162,7 @@ async fn an_inbox_given_to_another_tenant_leaves_the_old_one_and_arrives_in_the_
     .await;
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn a_chunk_in_flight_does_not_bring_back_an_inbox_that_went_to_another_tenant() {
     on_stage(|stage| async move {
@@ -194,6 +197,7 @@ async fn a_chunk_in_flight_does_not_bring_back_an_inbox_that_went_to_another_ten
     .await;
 }
 
+/// Trap 4: an inbox rename does not flood the live lane.
 #[tokio::test]
 async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
     on_stage(|stage| async move {

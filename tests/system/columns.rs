@@ -14,10 +14,10 @@ const REFERENCE: &str = include_str!("../reference/conversations.sql");
 const FIXTURES: &str = include_str!("../reference/fixtures.sql");
 const EXPECTED: &str = include_str!("../reference/expected.sql");
 
-type Rows = BTreeMap<i64, BTreeMap<String, Value>>;
+pub type Rows = BTreeMap<i64, BTreeMap<String, Value>>;
 
 /// The tenant's rows as the reference computes them from the source.
-async fn reference(stage: &Stage, tenant: i32, timezone: &str, inboxes: &[i32]) -> Result<Rows> {
+pub async fn reference(stage: &Stage, tenant: i32, timezone: &str, inboxes: &[i32]) -> Result<Rows> {
     // numbers as text: JSON numbers of this test would be floats
     let query = format!(
         "SELECT r.conversation_id, ({})::text FROM ({REFERENCE}) r",
@@ -33,7 +33,7 @@ async fn reference(stage: &Stage, tenant: i32, timezone: &str, inboxes: &[i32]) 
 }
 
 /// The tenant's rows as the target has them.
-async fn target(stage: &Stage, tenant: i32) -> Result<Rows> {
+pub async fn target(stage: &Stage, tenant: i32) -> Result<Rows> {
     let query = format!(
         "SELECT r.conversation_id, ({})::text FROM conversations_analytics r \
          WHERE tenant_id = $1 AND source_deleted_at IS NULL",
@@ -68,7 +68,7 @@ fn parse(rows: Vec<(i64, String)>) -> Result<Rows> {
         .collect()
 }
 
-fn assert_same(expected: &Rows, actual: &Rows) -> Result<()> {
+pub fn assert_same(expected: &Rows, actual: &Rows) -> Result<()> {
     ensure!(!expected.is_empty(), "nothing to compare");
     let mut differences = Vec::new();
     for id in expected.keys().chain(actual.keys()) {

@@ -116,6 +116,7 @@ async fn an_incremental_sync_takes_every_kind_of_change() {
     .await;
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn a_conversation_that_vanishes_is_marked_deleted_and_comes_back() {
     on_stage(|stage| async move {

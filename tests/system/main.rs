@@ -2,23 +2,30 @@
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
 mod backfill;
+mod clocks;
 mod columns;
 mod commands;
 mod controls;
 mod fairness;
 mod fleet;
+mod guest;
 mod health;
 mod http;
 mod isolation;
+mod late;
 mod ledger;
 mod local;
 mod messages;
 mod metrics;
+mod moving;
 mod protocol;
 mod race;
+mod random;
 mod rejects;
 mod resync;
+mod sessions;
 mod stage;
+mod standby;
 mod status;
 mod traps;
 mod versions;

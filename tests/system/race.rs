@@ -9,7 +9,7 @@ use tidemark_shared::run::{RunRequest, RunStatus, RunType};
 
 use crate::stage::{Stage, on_stage};
 
-const ROUNDS: u32 = 24;
+const ROUNDS: u32 = 16;
 
 async fn full_run(stage: &Stage) -> Result<RunId> {
     let new = NewRun {
@@ -98,12 +98,20 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
-            lock.execute("COMMIT").await?;
-            // later in each round, so that the cancel falls before, between and after the ends of the chunks
+            // certainly before the end, then later in each round, and at last certainly after it
+            if round > 0 {
+                lock.execute("COMMIT").await?;
+            }
             for _ in 0..round {
-                stage.target.execute("SELECT pg_sleep(0.002)").await?;
+                stage.target.execute("SELECT pg_sleep(0.003)").await?;
+            }
+            if round == ROUNDS - 1 {
+                ended(&stage, run).await?;
             }
             let answer = cancel(&stage.target, run, "test", None).await?;
+            if round == 0 {
+                lock.execute("COMMIT").await?;
+            }
             let (status, _) = ended(&stage, run).await?;
             match answer {
                 Cancelled::Now { .. } => cancelled += 1,

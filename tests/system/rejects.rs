@@ -114,6 +114,7 @@ async fn watermark(stage: &Stage) -> Result<Option<chrono::DateTime<chrono::Utc>
     )
 }
 
+/// Trap 13.
 #[tokio::test]
 async fn five_poison_rows_among_ten_thousand_are_rejected_and_come_back_when_repaired() {
     on_stage(|stage| async move {
@@ -267,6 +268,7 @@ async fn a_rejected_conversation_that_vanishes_is_resolved_by_a_full_run_too() {
     .await;
 }
 
+/// Trap 13.
 #[tokio::test]
 async fn two_hundred_poison_rows_in_one_chunk_kill_it_and_fail_the_run() {
     on_stage(|stage| async move {

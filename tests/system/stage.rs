@@ -15,6 +15,8 @@ use tidemark_sample::{CreateOptions, create};
 use tidemark_shared::db::MIGRATOR;
 use tokio::process::{Child, Command};
 
+use crate::sessions::Guests;
+
 /// Bound of every wait: above anything that a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -23,6 +25,7 @@ pub struct Stage {
     name: String,
     server: String,
     amqp_url: String,
+    guests: Guests,
     /// The source, as its owner.
     pub source: PgPool,
     /// Ledger and target, as a superuser who sees every tenant.
@@ -50,7 +53,8 @@ impl Answer {
 /// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
 pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
     let stage = std::sync::Arc::new(Stage::new().await.expect("a stage can be made"));
-    let outcome = AssertUnwindSafe(test(std::sync::Arc::clone(&stage)))
+    let test = Box::pin(test(std::sync::Arc::clone(&stage)));
+    let outcome = AssertUnwindSafe(stage.guests.watch(&stage, test))
         .catch_unwind()
         .await;
     let cleared = stage.clear().await;
@@ -96,6 +100,7 @@ impl Stage {
             server: server_url,
             amqp_url,
             name,
+            guests: Guests::default(),
         };
         MIGRATOR.run(&stage.target).await?;
         tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
@@ -211,6 +216,18 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
+    /// A connection to the test server, of a superuser and to neither side's database.
+    pub async fn admin(&self) -> Result<PgConnection> {
+        PgConnection::connect(&self.server)
+            .await
+            .context("connect to the test server")
+    }
+
+    /// Name of one side's database.
+    pub fn database(&self, side: &str) -> String {
+        format!("{}_{side}", self.name)
+    }
+
     /// URL of one side's database.
     pub fn url(&self, side: &str) -> String {
         let mut url = url::Url::parse(&self.server).expect("the test server's URL is valid");
@@ -290,7 +307,9 @@ impl Stage {
     pub async fn tidemark_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Answer> {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
-        let output: Output = tokio::time::timeout(PATIENCE, command.output())
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.guests.count(command.spawn()?);
+        let output: Output = tokio::time::timeout(PATIENCE, child.wait_with_output())
             .await
             .with_context(|| format!("{args:?} hangs"))??;
         Ok(Answer {
@@ -309,7 +328,7 @@ impl Stage {
     pub fn start_with(&self, args: &[&str], settings: &[(&str, &str)]) -> Result<Process> {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
-        Ok(Process(command.stdout(Stdio::null()).spawn()?))
+        Ok(Process(self.guests.count(command.stdout(Stdio::null()).spawn()?)))
     }
 
     /// Syncs a tenant in one process and returns the run.

@@ -1,5 +1,13 @@
 //! Situations that must come out right, about what is read and what ends in the target. After each: source and target
 //! equal, counts that add up, a watermark that never passes the source's clock.
+//!
+//! They are numbered, and a test of one says so wherever it is: 1 many rows at one instant, 2 a late commit, 3 rows that
+//! move while chunks are read, 4 a change of a joined row alone, 5 a silent second write, 6 a time that goes back,
+//! 7 a time in the future or none, 8 one conversation twice, 12 deletes, moves between tenants and what looks like them,
+//! 13 poison, 16 clocks, 17 a restored source.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -7,8 +15,23 @@ use sqlx::Executor;
 
 use crate::stage::{Stage, on_stage};
 
+#[test]
+fn every_situation_has_a_test_that_says_its_number() {
+    let mut named = BTreeSet::new();
+    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("system")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for numbers in text.lines().filter_map(|line| line.strip_prefix("/// Trap ")) {
+            let numbers = numbers.split(['.', ':']).next().unwrap_or_default();
+            named.extend(numbers.split(", ").map(|number| number.parse::<u32>().unwrap()));
+        }
+    }
+    let situations = (1..=8).chain([12, 13, 16, 17]);
+    let untested: Vec<u32> = situations.filter(|number| !named.contains(number)).collect();
+    assert!(untested.is_empty(), "no test of {untested:?}");
+}
+
 /// What holds after every run.
-async fn assert_sound(stage: &Stage, run: &Value) -> Result<()> {
+pub async fn assert_sound(stage: &Stage, run: &Value) -> Result<()> {
     let count = |field: &str| run["records"][field].as_i64().unwrap_or_default();
     ensure!(
         count("extracted")
@@ -20,6 +43,14 @@ async fn assert_sound(stage: &Stage, run: &Value) -> Result<()> {
         .fetch_one(&stage.source)
         .await?;
     ensure!(!ahead, "the watermark is ahead of the source's clock: {run:#}");
+    // a range is planned by a count, which the source may have left behind when the range is read
+    let unplanned: bool = sqlx::query_scalar(
+        "SELECT count(*) > 0 FROM etl_chunk WHERE run_id = $1 AND spec ? 'ids' AND key_count <> extracted + gone",
+    )
+    .bind(run["run_id"].as_i64())
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(!unplanned, "planned is not extracted and gone: {run:#}");
     stage.assert_equal(&[1]).await
 }
 
@@ -31,6 +62,7 @@ async fn value(stage: &Stage, column: &str, conversation: i64) -> Result<String>
         .await?)
 }
 
+/// Trap 1.
 #[tokio::test]
 async fn conversations_at_one_instant_all_arrive_whatever_the_chunk_size() {
     on_stage(|stage| async move {
@@ -55,6 +87,7 @@ async fn conversations_at_one_instant_all_arrive_whatever_the_chunk_size() {
     .await;
 }
 
+/// Trap 2.
 #[tokio::test]
 async fn a_prepared_transaction_holds_the_watermark_and_arrives_when_it_is_committed() {
     on_stage(|stage| async move {
@@ -77,6 +110,7 @@ async fn a_prepared_transaction_holds_the_watermark_and_arrives_when_it_is_commi
     .await;
 }
 
+/// Trap 4.
 #[tokio::test]
 async fn a_change_of_a_joined_row_alone_arrives() {
     on_stage(|stage| async move {
@@ -100,6 +134,7 @@ async fn a_change_of_a_joined_row_alone_arrives() {
     .await;
 }
 
+/// Trap 5, 6, 7.
 #[tokio::test]
 async fn silent_writes_and_timestamps_that_go_back_or_lie_ahead_are_taken_as_they_are() {
     on_stage(|stage| async move {
@@ -151,6 +186,7 @@ async fn silent_writes_and_timestamps_that_go_back_or_lie_ahead_are_taken_as_the
     .await;
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn a_conversation_moved_to_another_tenants_inbox_leaves_one_and_arrives_in_the_other() {
     on_stage(|stage| async move {
@@ -174,6 +210,7 @@ async fn a_conversation_moved_to_another_tenants_inbox_leaves_one_and_arrives_in
     .await;
 }
 
+/// Trap 12.
 #[tokio::test]
 async fn a_right_that_is_lost_deletes_nothing() {
     on_stage(|stage| async move {
@@ -217,6 +254,41 @@ async fn a_right_that_is_lost_deletes_nothing() {
     .await;
 }
 
+/// Trap 12: fewer than the guard against mass deletions looks at.
+#[tokio::test]
+async fn a_source_that_has_gone_empty_deletes_nothing() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 131).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let shown = "CREATE OR REPLACE VIEW shown AS SELECT * FROM vw_conversations_analytics_final";
+        stage.source.execute(shown).await?;
+        let view = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", "shown")];
+        let full = stage.tidemark_with(&["sync", "--local", "--tenant", "1", "--full"], &view).await?;
+        ensure!(full.code == 0, "{full:?}");
+        let refused = async |settings: &[(&str, &str)]| -> Result<()> {
+            for args in [["sync", "--local", "--tenant", "1", "--json"].as_slice(), &["sync", "--local", "--tenant", "1", "--full", "--json"]] {
+                let refused = stage.tidemark_with(args, settings).await?;
+                ensure!(refused.code == 1 && refused.json()["status"] == "failed", "{refused:?}");
+                let error = refused.json()["error"].to_string();
+                ensure!(error.contains("shows no conversation") && error.contains("--allow-mass-delete"), "{error}");
+            }
+            stage.until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics").await
+        };
+        stage.source.execute(sqlx::AssertSqlSafe(format!("{shown} WHERE false"))).await?;
+        refused(&view).await?;
+        stage.source.execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations").await?;
+        refused(&[]).await?;
+
+        // one conversation of anybody tells that the source can be read
+        stage.source.execute("INSERT INTO conversations SELECT * FROM kept WHERE id = 1; UPDATE conversations SET inbox_id = 99").await?;
+        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(run["records"]["deleted"] == 40, "{run:#}");
+        assert_sound(&stage, &run).await
+    })
+    .await;
+}
+
+/// Trap 17.
 #[tokio::test]
 async fn a_restored_source_stops_loudly_until_somebody_accepts_it() {
     on_stage(|stage| async move {
@@ -255,23 +327,6 @@ async fn unchanged_rows_are_not_written() {
         ensure!(run["records"]["unchanged"] == 200, "{run:#}");
         let after: String = sqlx::query_scalar(versions).fetch_one(&stage.target).await?;
         ensure!(before == after, "unchanged rows were written again");
-        assert_sound(&stage, &run).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn sessions_in_another_time_zone_and_far_times_keep_every_microsecond() {
-    on_stage(|stage| async move {
-        stage.sample(100, 1, 73).await?;
-        let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&stage.source).await?;
-        stage
-            .source
-            .execute(sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} SET TimeZone = 'Asia/Kolkata'; ALTER DATABASE {name} SET DateStyle = 'German, DMY'")))
-            .await?;
-        stage.source.execute("UPDATE conversations SET created_at = '2024-02-29 23:59:59.999999' WHERE id = 1").await?;
-        let run = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(value(&stage, "conversation_created_at", 1).await? == "2024-02-29 23:59:59.999999+00", "microseconds");
         assert_sound(&stage, &run).await
     })
     .await;
@@ -319,7 +374,11 @@ async fn a_conversation_of_thirty_thousand_messages_arrives_whole() {
                  FROM conversations c, generate_series(1, 30000) n WHERE c.id = 9",
             )
             .await?;
-        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        // one debug build's transform of such a conversation may take longer than the lease of the other tests
+        let patient = [("TIDEMARK_WORKER_LEASE", "60s")];
+        let synced = stage.tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], &patient).await?;
+        ensure!(synced.code == 0, "{synced:?}");
+        let run = synced.json();
         ensure!(value(&stage, "t_messages >= 30000 AND jsonb_array_length(message_compiled) = t_messages", 9).await? == "true", "{run:#}");
         ensure!(value(&stage, "max_message_length", 9).await? == "150000", "the long message was cut");
         assert_sound(&stage, &run).await

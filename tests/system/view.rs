@@ -7,7 +7,7 @@ use tidemark_worker::load::columns::COLUMNS;
 
 use crate::stage::{Answer, Stage, on_stage};
 
-const VIEW: &str = "vw_conversations_analytics_final";
+pub const VIEW: &str = "vw_conversations_analytics_final";
 
 async fn sync(stage: &Stage, view: &str, args: &[&str]) -> Result<Answer> {
     stage
@@ -42,7 +42,7 @@ async fn assert_verified(stage: &Stage, view: &str, tenants: &[i32]) -> Result<(
 }
 
 /// Sets the rows that are there aside and brings them again through a view: they must be the same.
-async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
+pub async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
     stage
         .target
         .execute(
@@ -206,6 +206,60 @@ async fn an_incremental_sync_finds_what_the_view_shows_as_changed() {
 }
 
 #[tokio::test]
+async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 59).await?;
+        sync_view(&stage, VIEW, &[]).await?;
+        // what nobody has been called before is compared with the rows, and with the ledger from then on
+        for (change, backfills) in [
+            ("UPDATE inboxes SET name = 'Front desk' WHERE id = (SELECT min(inbox_id) FROM conversations)", 1),
+            (
+                "UPDATE users SET name = name || ' Silva' WHERE id = (SELECT min(assignee_id) FROM conversations); \
+                 UPDATE teams SET name = 'Night shift' WHERE id = (SELECT min(team_id) FROM conversations); \
+                 UPDATE accounts SET name = repeat('Long ', 60)",
+                2,
+            ),
+            ("UPDATE inboxes SET name = 'Back office' WHERE id = (SELECT min(inbox_id) FROM conversations)", 3),
+        ] {
+            stage.source.execute(change).await?;
+            for _ in 0..2 {
+                sync_view(&stage, VIEW, &[]).await?;
+            }
+            let runs: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_control WHERE type = 'backfill' AND status = 'success'")
+                .fetch_one(&stage.target)
+                .await?;
+            ensure!(runs == backfills, "{runs} backfills after {change}");
+            assert_verified(&stage, VIEW, &[1]).await?;
+        }
+        let live: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_chunk WHERE lane = 'live'")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(live == 0, "{live} live chunks");
+        // the other mode knows the same names
+        stage.sync_local(&["--all"]).await?;
+        stage.until("SELECT count(*) = 3 FROM etl_control WHERE type = 'backfill'").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_is_looked_for_as_far_as_the_view_shows_it() {
+    on_stage(|stage| async move {
+        stage.sample(100, 1, 61).await?;
+        create_view(&stage, "few", &[("team_id", ""), ("assignee_name", ""), ("assignee_email", ""), ("inbox_timezone", "")]).await?;
+        sync_view(&stage, "few", &[]).await?;
+        stage
+            .source
+            .execute("UPDATE inboxes SET name = 'Elsewhere'; UPDATE users SET name = 'Unseen'; UPDATE teams SET name = 'Unseen ' || id")
+            .await?;
+        sync_view(&stage, "few", &[]).await?;
+        stage.until("SELECT count(*) = 1 FROM etl_control WHERE type = 'backfill' AND status = 'success'").await?;
+        assert_verified(&stage, "few", &[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_missing_optional_column_is_null_and_warned_of() {
     on_stage(|stage| async move {
         stage.sample(100, 1, 5).await?;
@@ -290,6 +344,7 @@ async fn conversations_that_cannot_be_taken_are_rejected_alone() {
     .await;
 }
 
+/// Trap 8.
 #[tokio::test]
 async fn a_conversation_of_which_the_view_cannot_show_a_column_is_rejected_alone() {
     on_stage(|stage| async move {

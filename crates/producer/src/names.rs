@@ -2,8 +2,8 @@
 //! many and none is urgent, so a backfill takes them and no live chunk does.
 //!
 //! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
-//! every login, and that must cost nothing. Another digest than the one known is a rename. Of what is not known yet the
-//! rows tell whether they carry other names.
+//! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
+//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names.
 
 use chrono::NaiveDateTime;
 use sqlx::postgres::{PgRow, PgTransaction};
@@ -16,7 +16,7 @@ use tidemark_shared::selection::{Name, NameOf};
 use tidemark_shared::source::SourceError;
 
 use crate::plan::PlanError;
-use crate::signals::Signals;
+use crate::signals::{Signals, view};
 
 /// Table, whose names are in it, its texts in the order of the target's columns, and which of its rows concern the inboxes.
 const TABLES: [(&str, NameOf, &str, &str); 4] = [
@@ -70,6 +70,16 @@ impl FromRow<'_, PgRow> for Touched {
 impl Signals<'_> {
     /// What was touched since and may have another name.
     async fn touched_names(&mut self, since: NaiveDateTime) -> Result<Vec<Touched>, SourceError> {
+        if let Some(shape) = self.shape {
+            let Some(statement) = view::names(shape) else {
+                return Ok(Vec::new());
+            };
+            return sqlx::query_as(AssertSqlSafe(statement))
+                .bind(self.inboxes)
+                .fetch_all(self.tx.connection())
+                .await
+                .map_err(self.source.query_error("look for changed names"));
+        }
         let tables: Vec<&str> = TABLES.iter().map(|(table, ..)| *table).collect();
         let dated: Vec<String> = sqlx::query_scalar(WITH_UPDATED_AT)
             .bind(tables)

@@ -53,6 +53,15 @@ pub enum PlanError {
         gone: i64,
         live: i64,
     },
+    #[error(
+        "source `{name}` shows no conversation at all while the tenant has {live}: nothing is marked deleted; look at \
+         what its login may see, or if that is right run `tidemark sync --tenant {tenant} --allow-mass-delete`"
+    )]
+    Empty {
+        tenant: tidemark_shared::ids::TenantId,
+        name: String,
+        live: i64,
+    },
 }
 
 /// A plan, not yet written.
@@ -195,6 +204,13 @@ impl Planner {
             .retain(|id| signals.unreadable.binary_search(id).is_err());
         let live = target_buckets.iter().map(|bucket| bucket.count).sum();
         if !request.allow_mass_delete {
+            if source_buckets.is_empty() && live > 0 && !signals.any_conversation().await? {
+                return Err(PlanError::Empty {
+                    tenant: tenant.id,
+                    name: source.name().to_owned(),
+                    live,
+                });
+            }
             refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &membership.gone, live).await?;
         }
 
@@ -220,8 +236,8 @@ impl Planner {
                     "contacts",
                     db::target::clients_of(&mut target, tenant.id, &contacts).await?,
                 );
-                names = signals.names(&mut target, tenant.id, since).await?;
             }
+            names = signals.names(&mut target, tenant.id, since).await?;
             hits.add(
                 "membership",
                 membership.missing.into_iter().chain(membership.gone),

@@ -59,14 +59,26 @@ impl Statements {
                 view.change_times()
             ),
             in_inboxes: format!("{select} AND v.inbox_id = ANY($2)"),
-            // names are not looked for in a view, so this was asked for before the mode was switched: it may lack the
-            // columns, and all of the tenant's rows are written anew anyhow
-            carrying: format!(
-                "{select} AND ($2::integer[] IS NOT NULL OR $3::integer[] IS NOT NULL OR $4::integer[] IS NOT NULL \
-                     OR $5::bigint[] IS NOT NULL)"
-            ),
+            carrying: format!("{select} AND ({})", carried_by(view)),
         }
     }
+}
+
+/// Whether a conversation of the view carries one of the names. What the view does not show was asked for before the mode
+/// was switched, and all of the tenant's rows are written anew for that.
+fn carried_by(view: &ViewShape) -> String {
+    let shown = view.names();
+    let conditions: Vec<String> = [NameOf::Inbox, NameOf::Account, NameOf::User, NameOf::Team]
+        .into_iter()
+        .zip(2..)
+        .map(
+            |(of, parameter)| match shown.iter().find(|(shown, ..)| *shown == of) {
+                Some((_, id, _)) => format!("v.{id} = ANY(${parameter})"),
+                None => format!("cardinality(${parameter}::bigint[]) > 0"),
+            },
+        )
+        .collect();
+    conditions.join(" OR ")
 }
 
 impl Planner {

@@ -1,6 +1,6 @@
 //! What names a changed conversation: small queries on the source, each with its own count of hits.
 
-mod view;
+pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -117,6 +117,17 @@ impl Signals<'_> {
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
+    }
+
+    /// Whether the source shows a conversation, whoever's it is.
+    pub(crate) async fn any_conversation(&mut self) -> Result<bool, SourceError> {
+        let relation = self
+            .shape
+            .map_or_else(|| "conversations".to_owned(), ViewShape::relation);
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {relation})")))
+            .fetch_one(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for any conversation"))
     }
 
     /// Conversations with messages created or edited since. Where the source has no index to find edits by and too many

@@ -306,12 +306,6 @@ impl Fleet {
         }
     }
 
-    fn cancel_waiting(&self, state: &mut State, run: usize) {
-        for chunk in self.chunks_of(run) {
-            self.apply(state, Statement::CancelWaiting, chunk, 0);
-        }
-    }
-
     /// Whether a worker that lives renews the chunk's lease.
     fn is_held(state: &State, chunk: usize) -> bool {
         state.workers.iter().any(|worker| {
@@ -396,7 +390,9 @@ impl Fleet {
             }
             Step::CancelWaiting { worker } => {
                 let (chunk, _) = state.workers[worker].work();
-                self.cancel_waiting(state, self.run_of(chunk));
+                for chunk in self.chunks_of(self.run_of(chunk)) {
+                    self.apply(state, Statement::CancelWaiting, chunk, 0);
+                }
                 state.workers[worker] = Worker::Ended { chunk };
             }
             Step::Announce { worker } => {
@@ -563,9 +559,11 @@ impl Fleet {
             }
             Fault::Pause => state.paused = true,
             Fault::Cancel { run } => {
+                for chunk in self.chunks_of(run) {
+                    self.apply(state, Statement::CancelRun, chunk, 0);
+                }
                 state.runs[run].status = RunStatus::Cancelled;
                 state.runs[run].ended += 1;
-                self.cancel_waiting(state, run);
             }
         }
     }

@@ -97,16 +97,12 @@ fn under_faults() -> [Property<Fleet>; 6] {
             state.runs.iter().any(|run| run.status == RunStatus::Failed)
         }),
         Property::sometimes(
-            "a run is cancelled while a chunk of it runs, and that one is done",
-            |fleet: &Fleet, state: &State| {
-                state.runs.iter().enumerate().any(|(index, run)| {
-                    run.status == RunStatus::Cancelled
-                        && fleet
-                            .statuses(state, index)
-                            .any(|status| status == ChunkStatus::Done)
-                        && fleet
-                            .statuses(state, index)
-                            .any(|status| status == ChunkStatus::Cancelled)
+            "a run is cancelled while a worker is at a chunk of it",
+            |_, state: &State| {
+                state.workers.iter().any(|worker| {
+                    matches!(*worker, Worker::Working { chunk, attempt, .. }
+                        if state.chunks[chunk].chunk.status == ChunkStatus::Cancelled
+                            && state.chunks[chunk].chunk.attempt == attempt)
                 })
             },
         ),

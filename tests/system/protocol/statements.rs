@@ -10,8 +10,9 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{Acquire, FromRow};
 use tidemark_shared::chunk::{ChunkCounts, ChunkStatus};
 use tidemark_shared::db::chunk::{self, DispatchLimits};
-use tidemark_shared::db::run;
 use tidemark_shared::db::watermark::{self, Mover};
+use tidemark_shared::db::{cancel, run};
+use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::RunStatus;
 
@@ -248,8 +249,17 @@ async fn execute(
             }
         }
         Statement::Complete => {
+            let version = SourceVersion {
+                epoch: 1,
+                snapshot: SourceSnapshot {
+                    xmin: 1,
+                    xmax: 1,
+                    in_progress: 0,
+                    clock: DateTime::UNIX_EPOCH,
+                },
+            };
             for id in all {
-                let done = chunk::complete(&mut *tx, id, mine, &ChunkCounts::default()).await?;
+                let done = chunk::complete(&mut *tx, id, mine, &ChunkCounts::default(), &version).await?;
                 hit.extend(done.then_some(id));
             }
         }
@@ -292,6 +302,13 @@ async fn execute(
             }
             return Ok(None);
         }
+        Statement::CancelRun => {
+            let tenants: BTreeSet<TenantId> = rows.values().map(|row| row.tenant_id).collect();
+            for tenant in tenants {
+                cancel::all_of(tx, tenant, "test", "none").await?;
+            }
+            return Ok(None);
+        }
         Statement::CancelWaiting => {
             for run in runs {
                 chunk::cancel_waiting(&mut **tx, run).await?;
@@ -320,6 +337,7 @@ async fn every_statement_moves_a_chunk_as_the_table_says() {
             (Statement::Retry, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::Bury, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::CancelWaiting, &[0]),
+            (Statement::CancelRun, &[0]),
             (Statement::RescueLost, &[0]),
             (Statement::RescueQueued, &[0]),
         ] {

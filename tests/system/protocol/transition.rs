@@ -42,6 +42,8 @@ pub enum Statement {
     /// `fail` without one.
     Bury,
     CancelWaiting,
+    /// A run is cancelled, and all that is open of it.
+    CancelRun,
     RescueLost,
     RescueQueued,
 }
@@ -128,7 +130,8 @@ impl Protocol {
                 if (status == Queued
                     || (status == Pending && chunk.elapsed)
                     || (status == Running && !self.has(Guard::ClaimWaiting)))
-                    && (run_goes_on || !self.has(Guard::ClaimRun)) =>
+                    && (run_goes_on || !self.has(Guard::ClaimRun))
+                    && beside.tenant == TenantState::Active =>
             {
                 Some(Chunk {
                     status: Running,
@@ -155,6 +158,9 @@ impl Protocol {
                 ..chunk
             }),
             (Statement::CancelWaiting, Pending | Queued) => to(Cancelled, false),
+            (Statement::CancelRun, Pending | Queued | Running) if !beside.run.is_terminal() => {
+                to(Cancelled, false)
+            }
             (Statement::RescueLost, Running)
                 if (chunk.elapsed || !self.has(Guard::Lease)) && self.has(Guard::RescueLost) =>
             {

@@ -26,6 +26,30 @@ pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     )
 }
 
+/// Whose names the view shows with a conversation: of anyone whom it shows by several, always the same. Nothing in a view
+/// tells when a name was changed, so these are all. `None` where it shows no names.
+/// $1 inboxes
+pub(crate) fn names(shape: &ViewShape) -> Option<String> {
+    let parts: Vec<String> = shape
+        .names()
+        .into_iter()
+        .map(|(of, id, texts)| {
+            format!(
+                "SELECT '{}'::text AS of, v.{id}::bigint AS id, {texts} AS texts FROM {} v \
+                 WHERE v.inbox_id = ANY($1) AND v.{id} IS NOT NULL GROUP BY 2, 3",
+                of.as_str(),
+                shape.relation()
+            )
+        })
+        .collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "SELECT DISTINCT ON (of, id) of, id, md5(texts::text), to_jsonb(texts) FROM ({}) n ORDER BY of, id, texts",
+            parts.join(" UNION ALL ")
+        )
+    })
+}
+
 /// $1 inboxes, $2 conversations a stretch
 pub(super) fn stretches(shape: &ViewShape) -> String {
     format!(

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 /// Cancels on their way to a server: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Only the login may cancel what it runs, not the role that a connection to the ledger or target acts as.
+const CANCEL: &str = "SELECT pg_cancel_backend($1) FROM set_config('role', 'none', true)";
 
 /// Waits until the statements of dropped connections are cancelled, for at most `bound`.
 pub async fn cancels_sent(bound: Duration) {
@@ -26,6 +30,7 @@ pub struct Guarded {
     connection: Option<PoolConnection<Postgres>>,
     pool: PgPool,
     pid: Option<i32>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Guarded {
@@ -37,7 +42,15 @@ impl Guarded {
             connection: Some(connection),
             pool: pool.clone(),
             pid: None,
+            permit: None,
         })
+    }
+
+    /// Keeps a permit until the connection is given back or its statement is cancelled.
+    #[must_use]
+    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     /// The server's process that serves this connection: without it a dropped connection's statement goes on.
@@ -67,24 +80,16 @@ impl Drop for Guarded {
         drop(connection.detach());
         let Some(pid) = self.pid else { return };
         let pool = self.pool.clone();
+        let permit = self.permit.take();
         let cancel = async move {
-            if let Err(error) = cancel_backend(&pool, pid).await {
+            let cancelled = sqlx::query(CANCEL).bind(pid).execute(&pool).await;
+            if let Err(error) = cancelled {
                 tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
             }
+            drop(permit);
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             CANCELS.spawn_on(cancel, &runtime);
         }
     }
-}
-
-/// Cancels as the login itself: the role that sessions act in has no right over the login's own backends.
-async fn cancel_backend(pool: &PgPool, pid: i32) -> Result<(), sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    sqlx::query("SET LOCAL ROLE NONE").execute(&mut *tx).await?;
-    sqlx::query("SELECT pg_cancel_backend($1)")
-        .bind(pid)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await
 }

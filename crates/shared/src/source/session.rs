@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Source, SourceError};
 use crate::db::guarded::Guarded;
@@ -24,7 +23,6 @@ pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
     replay: Option<Replay>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Source {
@@ -40,18 +38,15 @@ impl Source {
             .expect("the semaphore is never closed");
         let guarded = Guarded::acquire(self.pool())
             .await
-            .map_err(self.query_error("connect"))?;
-        begin(guarded, permit, purpose)
+            .map_err(self.query_error("connect"))?
+            .holding(permit);
+        begin(guarded, purpose)
             .await
             .map_err(self.query_error("begin a transaction"))
     }
 }
 
-async fn begin(
-    mut guarded: Guarded,
-    permit: OwnedSemaphorePermit,
-    purpose: &str,
-) -> Result<SourceTx, sqlx::Error> {
+async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
     sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(guarded.connection())
         .await?;
@@ -84,7 +79,6 @@ async fn begin(
         } else {
             None
         },
-        _permit: permit,
     })
 }
 

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::ident::RelationName;
 use super::{Source, SourceError};
+use crate::selection::NameOf;
 
 /// What a column is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,18 @@ const CHANGE_TIMES: [&str; 7] = [
     "contact_last_seen_at",
     "agent_last_seen_at",
     "csat_created_at",
+];
+
+/// Whose names are shown, the column of its id, and those of its texts in the order of the target's columns.
+const NAMES: [(NameOf, &str, &[&str]); 4] = [
+    (
+        NameOf::Inbox,
+        "inbox_id",
+        &["inbox_name", "inbox_channel_type", "inbox_timezone"],
+    ),
+    (NameOf::Account, "account_id", &["account_name"]),
+    (NameOf::User, "assignee_id", &["assignee_name", "assignee_email"]),
+    (NameOf::Team, "team_id", &["team_name"]),
 ];
 
 impl Kind {
@@ -203,6 +216,27 @@ impl ViewShape {
             })
     }
 
+    /// Whose names can be seen: with the column of their id, and an array of their texts; a text that the view lacks is
+    /// NULL.
+    #[must_use]
+    pub fn names(&self) -> Vec<(NameOf, &'static str, String)> {
+        let shown = NAMES
+            .iter()
+            .filter(|(_, id, texts)| self.has(id) && texts.iter().any(|text| self.has(text)));
+        shown
+            .map(|&(of, id, texts)| {
+                let texts: Vec<String> = texts
+                    .iter()
+                    .map(|text| match self.has(text) {
+                        true => format!("v.{text}::text"),
+                        false => "NULL::text".to_owned(),
+                    })
+                    .collect();
+                (of, id, format!("ARRAY[{}]", texts.join(", ")))
+            })
+            .collect()
+    }
+
     /// The last of the times that tell of a change.
     #[must_use]
     pub fn changed_at(&self) -> String {
@@ -254,7 +288,7 @@ impl ViewShape {
 
     /// Lists inboxes by conversations of theirs, as [`Source::inboxes`] does from tables.
     pub(super) fn inboxes(&self) -> String {
-        let column = |name: &str| match self.present().any(|column| column.name == name) {
+        let column = |name: &str| match self.has(name) {
             true => format!("v.{name}"),
             false => "NULL".to_owned(),
         };
@@ -267,6 +301,10 @@ impl ViewShape {
             self.name,
             column("account_id"),
         )
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.present().any(|column| column.name == name)
     }
 
     fn present(&self) -> impl Iterator<Item = &'static Column> {
@@ -379,7 +417,8 @@ mod tests {
 
     #[test]
     fn the_named_columns_exist() {
-        for name in REQUIRED.iter().chain(&CHANGE_TIMES) {
+        let names = NAMES.iter().flat_map(|(_, id, texts)| texts.iter().chain([id]));
+        for name in REQUIRED.iter().chain(&CHANGE_TIMES).chain(names) {
             assert!(COLUMNS.iter().any(|column| column.name == *name), "{name}");
         }
     }

@@ -1,0 +1,172 @@
+//! The source is a guest's house: sessions that read only, are bounded in number and time, and say what they are for.
+//! What holds in every test is in sessions.rs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use secrecy::SecretString;
+use sqlx::{Connection, Executor};
+use tidemark_shared::config::Settings;
+use tidemark_shared::db::connect::pool;
+use tidemark_shared::db::guarded::Guarded;
+use tidemark_shared::source::{Source, Sources};
+
+use crate::stage::{Stage, on_stage};
+
+const SESSION: &str = "SELECT name, setting FROM pg_settings WHERE name IN ('transaction_read_only', \
+     'default_transaction_read_only', 'transaction_isolation', 'statement_timeout', 'lock_timeout', \
+     'idle_in_transaction_session_timeout', 'TimeZone', 'jit', 'application_name')";
+
+fn source(stage: &Stage) -> Result<Arc<Source>> {
+    let url = stage.url("source");
+    let settings = Settings::load_with(None, |name| match name {
+        "TIDEMARK_SOURCE_URL" => Some(url.clone()),
+        "TIDEMARK_SOURCE_STATEMENT_TIMEOUT" => Some("90s".to_owned()),
+        _ => None,
+    })?;
+    Ok(Arc::clone(Sources::new(&settings, "worker")?.get("main")?))
+}
+
+#[tokio::test]
+async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
+    on_stage(|stage| async move {
+        let source = source(&stage)?;
+        let mut tx = source.begin("run 7 chunk 3").await?;
+        let settings: Vec<(String, String)> = sqlx::query_as(SESSION).fetch_all(tx.connection()).await?;
+        let settings: BTreeMap<String, String> = settings.into_iter().collect();
+        for (name, expected) in [
+            ("transaction_read_only", "on"),
+            ("default_transaction_read_only", "on"),
+            ("transaction_isolation", "repeatable read"),
+            // milliseconds
+            ("statement_timeout", "90000"),
+            ("lock_timeout", "10000"),
+            ("idle_in_transaction_session_timeout", "300000"),
+            ("TimeZone", "UTC"),
+            ("jit", "off"),
+            ("application_name", "tidemark run 7 chunk 3"),
+        ] {
+            ensure!(settings[name] == expected, "{name}: {settings:#?}");
+        }
+        tx.finish().await;
+        // outside a transaction it names the process, and cannot write either
+        let name: String = sqlx::query_scalar("SHOW application_name")
+            .fetch_one(source.pool())
+            .await?;
+        ensure!(name == "tidemark worker", "{name}");
+        let refused = source.pool().execute("DELETE FROM conversations").await;
+        let Err(error) = refused else {
+            bail!("a session on the source can write")
+        };
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .context("a code")?;
+        ensure!(code == "25006", "{error}");
+        source.pool().close().await;
+        Ok(())
+    })
+    .await;
+}
+
+/// Whether a statement that sleeps runs in one side's database.
+const ASLEEP: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active' \
+     AND datname = any(ARRAY[current_database(), replace(current_database(), '_target', '_source')])";
+const AWAKE: &str = "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active' \
+     AND datname = any(ARRAY[current_database(), replace(current_database(), '_target', '_source')])";
+
+#[tokio::test]
+async fn dropped_work_cancels_its_statement_on_either_server() {
+    on_stage(|stage| async move {
+        let source = source(&stage)?;
+        let mut tx = source.begin("run 7 chunk 3").await?;
+        {
+            let work = async move { tx.connection().execute("SELECT pg_sleep(600)").await };
+            tokio::select! {
+                done = work => bail!("it did not sleep: {done:?}"),
+                asleep = stage.until(ASLEEP) => asleep?,
+            }
+        }
+        stage.until(AWAKE).await?;
+        source.pool().close().await;
+
+        // a login that is no superuser: it may cancel its own, and the role that it acts as may not
+        let login = format!("{}_login", stage.database("target"));
+        let create = format!("CREATE ROLE {login} LOGIN IN ROLE etl_service");
+        stage.target.execute(sqlx::AssertSqlSafe(create)).await?;
+        let outcome = async {
+            let mut url = url::Url::parse(&stage.url("target"))?;
+            ensure!(url.set_username(&login).is_ok(), "a URL takes a user");
+            let target = pool(&SecretString::from(url.to_string()), "worker", 2).await?;
+            let mut guarded = Guarded::acquire(&target).await?;
+            let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+                .fetch_one(guarded.connection())
+                .await?;
+            guarded.serve_by(pid);
+            let work = async move { guarded.connection().execute("SELECT pg_sleep(600)").await };
+            tokio::select! {
+                done = work => bail!("it did not sleep: {done:?}"),
+                asleep = stage.until(ASLEEP) => asleep?,
+            }
+            stage.until(AWAKE).await?;
+            target.close().await;
+            Ok(())
+        }
+        .await;
+        let drop = format!("DROP ROLE {login}");
+        stage.target.execute(sqlx::AssertSqlSafe(drop)).await?;
+        outcome
+    })
+    .await;
+}
+
+/// How many sessions a process has on the source.
+async fn assert_at_most(stage: &Stage, limit: i64) -> Result<()> {
+    let sessions: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'tidemark %'",
+    )
+    .bind(stage.database("source"))
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(
+        sessions <= limit,
+        "{sessions} sessions on the source, {limit} are allowed"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
+    on_stage(|stage| async move {
+        stage.sample(300, 3, 109).await?;
+        let up = stage.start_with(&["up", "--workers", "6"], &[("TIDEMARK_SOURCE_MAX_CONNECTIONS", "3")])?;
+        // every chunk waits for this lock when it reads messages; of six places one is kept free of bulk chunks
+        let mut reader = sqlx::PgConnection::connect(&stage.url("source")).await?;
+        reader.execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await?;
+        let asked = stage.tidemark(&["sync", "--all", "--json", "--chunk-size", "10"]).await?;
+        ensure!(asked.code == 0, "{asked:?}");
+        stage.until("SELECT count(*) >= 5 FROM etl_chunk WHERE status = 'running'").await?;
+        stage
+            .until(
+                "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = replace(current_database(), '_target', '_source') \
+                 AND wait_event_type = 'Lock' AND application_name ~ '^tidemark run [0-9]+ chunk [0-9]+$'",
+            )
+            .await?;
+        assert_at_most(&stage, 3).await?;
+        reader.execute("COMMIT").await?;
+        let within = async {
+            loop {
+                assert_at_most(&stage, 3).await?;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            exceeded = within => exceeded,
+            ended = stage.until("SELECT count(*) = 3 AND bool_and(status = 'success') FROM etl_control") => ended,
+        }?;
+        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        stage.assert_equal(&[1, 2, 3]).await
+    })
+    .await;
+}

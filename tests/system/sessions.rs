@@ -1,0 +1,98 @@
+//! What holds in every test: the sessions on the source stay within the limit and none is left idle in a transaction.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sqlx::PgConnection;
+use tidemark_shared::config::SourceSettings;
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use crate::stage::Stage;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The server needs a moment to notice that a process is gone.
+const LINGERS: Duration = Duration::from_secs(3);
+
+const SESSIONS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'tidemark %'";
+const LEFT_OPEN: &str = "SELECT array_agg(application_name) FROM pg_stat_activity \
+     WHERE datname = $1 AND application_name LIKE 'tidemark %' AND state LIKE 'idle in transaction%'";
+
+/// The processes that a test has started, each with when it was found to have ended.
+#[derive(Debug, Default)]
+pub struct Guests(Mutex<Vec<(u32, Option<Instant>)>>);
+
+impl Guests {
+    /// Counts a process that has just been started.
+    pub fn count(&self, child: Child) -> Child {
+        if let Some(pid) = child.id() {
+            self.0
+                .lock()
+                .expect("nothing panics while it holds the lock")
+                .push((pid, None));
+        }
+        child
+    }
+
+    fn sessions_allowed(&self) -> i64 {
+        let mut processes = self.0.lock().expect("nothing panics while it holds the lock");
+        for (pid, ended) in processes.iter_mut().filter(|(_, ended)| ended.is_none()) {
+            if !Path::new(&format!("/proc/{pid}")).exists() {
+                *ended = Some(Instant::now());
+            }
+        }
+        processes.retain(|(_, ended)| ended.is_none_or(|ended| ended.elapsed() < LINGERS));
+        let each = i64::from(SourceSettings::default().max_connections);
+        i64::try_from(processes.len()).expect("a small number") * each
+    }
+
+    /// Runs a test while looking at the source's sessions again and again.
+    pub async fn watch(&self, stage: &Stage, test: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut admin = stage.admin().await?;
+        let source = stage.database("source");
+        tokio::select! {
+            outcome = test => outcome?,
+            exceeded = self.look(&mut admin, &source) => exceeded?,
+        }
+        let mut open = Vec::new();
+        let closed = async {
+            loop {
+                let left: Option<Vec<String>> = sqlx::query_scalar(LEFT_OPEN)
+                    .bind(&source)
+                    .fetch_one(&mut admin)
+                    .await?;
+                match left {
+                    None => return Ok::<_, anyhow::Error>(()),
+                    Some(left) => open = left,
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let outcome = tokio::time::timeout(LINGERS, closed).await;
+        outcome.with_context(|| format!("left idle in a transaction on the source: {open:?}"))?
+    }
+
+    /// Ends only when there are more sessions than allowed.
+    async fn look(&self, admin: &mut PgConnection, source: &str) -> Result<()> {
+        loop {
+            // of a process that starts or ends meanwhile either count tells
+            let before = self.sessions_allowed();
+            let sessions: i64 = sqlx::query_scalar(SESSIONS)
+                .bind(source)
+                .fetch_one(&mut *admin)
+                .await?;
+            let allowed = self.sessions_allowed().max(before);
+            // commands that read no source have no sessions, and of those that are gone none count
+            ensure!(
+                allowed == 0 || sessions <= allowed,
+                "{sessions} sessions on the source, {allowed} are allowed"
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

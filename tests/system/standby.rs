@@ -1,0 +1,203 @@
+//! A hot standby as the source, while its primary is written to.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{Executor, PgPool};
+use tidemark_sample::{CreateOptions, TrafficOptions, create, traffic};
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{Stage, on_stage};
+
+/// A PostgreSQL of this test alone; ends with it.
+struct Server(PathBuf);
+
+fn service() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/service")
+}
+
+impl Server {
+    async fn start(folder: PathBuf) -> Result<Self> {
+        let server = Self(folder);
+        let started = tokio::process::Command::new(service())
+            .args(["start", "postgres"])
+            .arg(&server.0)
+            .stdin(Stdio::null())
+            .status()
+            .await?;
+        ensure!(
+            started.success(),
+            "a server does not start: {}",
+            server.0.display()
+        );
+        Ok(server)
+    }
+
+    fn url(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.0.join("url"))?.trim().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let crashed = std::process::Command::new(service())
+            .arg("crash")
+            .arg(&self.0)
+            .status();
+        assert!(
+            crashed.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "a server goes on: {}",
+            self.0.display()
+        );
+        std::fs::remove_dir_all(&self.0).expect("the folder of a server can be removed");
+    }
+}
+
+/// Where servers' folders go: with the others of the suite, when it has its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the suite's folder is named by the environment"
+)]
+fn folder(name: &str) -> PathBuf {
+    let parent =
+        std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
+    parent.join(format!("{name}-{:08x}", rand::random::<u32>()))
+}
+
+/// A primary with a sample, and its standby.
+struct Pair {
+    primary: Server,
+    standby: Server,
+}
+
+impl Pair {
+    async fn start() -> Result<Self> {
+        let primary = Server::start(folder("primary")).await?;
+        let options = CreateOptions {
+            conversations: 200,
+            tenants: 1,
+            seed: 113,
+            ..CreateOptions::tiny()
+        };
+        create(&chatwoot(&primary)?, &options).await?;
+        let copy = folder("standby");
+        std::fs::create_dir(&copy)?;
+        std::fs::write(copy.join("standby-of"), primary.url()?)?;
+        let standby = Server::start(copy).await?;
+        Ok(Self { primary, standby })
+    }
+
+    /// Waits until the standby shows all that the primary has committed.
+    async fn caught_up(&self, primary: &PgPool, standby: &PgPool) -> Result<()> {
+        let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
+            .fetch_one(primary)
+            .await?;
+        let replayed = async {
+            while !sqlx::query_scalar::<_, bool>("SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn")
+                .bind(&written)
+                .fetch_one(standby)
+                .await?
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        let bound = Duration::from_secs(30);
+        tokio::time::timeout(bound, replayed)
+            .await
+            .context("the standby does not follow")?
+    }
+}
+
+fn chatwoot(server: &Server) -> Result<String> {
+    let mut url = url::Url::parse(&server.url()?)?;
+    url.set_path("/chatwoot");
+    Ok(url.to_string())
+}
+
+/// Syncs from the standby and returns how far the watermark goes: behind what is replayed, which is read after.
+async fn sync(stage: &Stage, url: &str, standby: &PgPool) -> Result<DateTime<Utc>> {
+    let answer = stage
+        .tidemark_with(
+            &["sync", "--local", "--tenant", "1", "--json"],
+            &[("TIDEMARK_SOURCE_URL", url)],
+        )
+        .await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    let run: Value = answer.json();
+    let end: DateTime<Utc> = run["watermark_end"].as_str().context("a watermark")?.parse()?;
+    let replayed: DateTime<Utc> = sqlx::query_scalar("SELECT pg_last_xact_replay_timestamp()")
+        .fetch_one(standby)
+        .await?;
+    ensure!(
+        replayed - end >= chrono::TimeDelta::seconds(10),
+        "{end} is not behind {replayed}: {run:#}"
+    );
+    Ok(end)
+}
+
+#[tokio::test]
+async fn a_standby_is_followed_and_the_watermark_stays_behind_its_replay() {
+    on_stage(|stage| async move {
+        let pair = Pair::start().await?;
+        let (on_primary, on_standby) = (chatwoot(&pair.primary)?, chatwoot(&pair.standby)?);
+        let (primary, standby) = (PgPool::connect_lazy(&on_primary)?, PgPool::connect_lazy(&on_standby)?);
+        let from_standby = [("TIDEMARK_SOURCE_URL", on_standby.as_str())];
+        for sample in tidemark_sample::describe(&on_primary).await? {
+            stage.tenant(sample.account_id, &sample.timezone, &sample.inbox_ids).await?;
+        }
+        // a standby that has replayed nothing since its start knows no time of its primary
+        primary.execute("UPDATE conversations SET priority = 2 WHERE id = 1").await?;
+        pair.caught_up(&primary, &standby).await?;
+        let first = sync(&stage, &on_standby, &standby).await?;
+
+        // live writes go on beside the syncs
+        let stopped = CancellationToken::new();
+        let options = TrafficOptions {
+            rate_per_second: 50.0,
+            count: None,
+            seed: 127,
+            ..TrafficOptions::default()
+        };
+        let syncs = async {
+            let mut reached = first;
+            for _ in 0..3 {
+                let end = sync(&stage, &on_standby, &standby).await?;
+                ensure!(end >= reached, "the watermark went back from {reached} to {end}");
+                reached = end;
+            }
+            stopped.cancel();
+            Ok(reached)
+        };
+        let (written, reached) = tokio::join!(traffic(&on_primary, &options, stopped.clone()), syncs);
+        written?;
+        let reached: DateTime<Utc> = reached?;
+
+        // while the replay stands still so does the watermark, however late it gets at the primary
+        pair.caught_up(&primary, &standby).await?;
+        standby.execute("SELECT pg_wal_replay_pause()").await?;
+        primary
+            .execute("UPDATE conversations SET updated_at = now() AT TIME ZONE 'UTC', priority = 3 WHERE id BETWEEN 11 AND 20")
+            .await?;
+        let held = sync(&stage, &on_standby, &standby).await?;
+        let same = sync(&stage, &on_standby, &standby).await?;
+        ensure!(reached <= held && held == same, "{reached} {held} {same}");
+        standby.execute("SELECT pg_wal_replay_resume()").await?;
+        pair.caught_up(&primary, &standby).await?;
+        ensure!(sync(&stage, &on_standby, &standby).await? > held, "the watermark stays");
+        stage
+            .until("SELECT bool_and(priority = 3) FROM conversations_analytics WHERE conversation_id BETWEEN 11 AND 20 \
+                    AND source_deleted_at IS NULL")
+            .await?;
+        let verified = stage.tidemark_with(&["verify", "--tenant", "1", "--json"], &from_standby).await?;
+        ensure!(verified.code == 0, "{verified:?}");
+        primary.close().await;
+        standby.close().await;
+        Ok(())
+    })
+    .await;
+}
