@@ -43,7 +43,7 @@ pub(super) fn build(resource: Resource) -> Result<(SdkMeterProvider, Scrape), Te
     let mut provider = SdkMeterProvider::builder()
         .with_resource(resource)
         .with_reader(scraped);
-    if pushes(|name| super::variable(name)) {
+    if pushes(super::variable) {
         provider = provider.with_reader(PeriodicReader::builder(exporter()?).build());
     }
     Ok((provider.build(), Scrape(registry)))

@@ -6,44 +6,40 @@ use opentelemetry::metrics::Meter;
 
 use crate::metrics::{PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RESIDENT, PROCESS_START};
 
+/// Reads one number; `None` where there is no `/proc`.
+type Read = fn() -> Option<f64>;
+
 pub(super) fn observe(meter: &Meter) {
     meter
         .f64_observable_counter(PROCESS_CPU)
         .with_description("Processor time, user and system.")
         .with_callback(|now| {
-            cpu_seconds()
-                .into_iter()
-                .for_each(|seconds| now.observe(seconds, &[]))
+            if let Some(seconds) = cpu_seconds() {
+                now.observe(seconds, &[]);
+            }
         })
         .build();
-    meter
-        .f64_observable_gauge(PROCESS_START)
-        .with_description("When the process started, since the epoch.")
-        .with_callback(|now| {
-            start_seconds()
-                .into_iter()
-                .for_each(|seconds| now.observe(seconds, &[]))
-        })
-        .build();
-    meter
-        .u64_observable_gauge(PROCESS_RESIDENT)
-        .with_description("Resident memory.")
-        .with_callback(|now| {
-            resident_bytes()
-                .into_iter()
-                .for_each(|bytes| now.observe(bytes, &[]))
-        })
-        .build();
-    meter
-        .u64_observable_gauge(PROCESS_FDS)
-        .with_description("Open file descriptors.")
-        .with_callback(|now| open_fds().into_iter().for_each(|count| now.observe(count, &[])))
-        .build();
-    meter
-        .u64_observable_gauge(PROCESS_MAX_FDS)
-        .with_description("File descriptors that may be open.")
-        .with_callback(|now| max_fds().into_iter().for_each(|count| now.observe(count, &[])))
-        .build();
+    let gauges: [(&str, &str, Read); 4] = [
+        (
+            PROCESS_START,
+            "When the process started, since the epoch.",
+            start_seconds,
+        ),
+        (PROCESS_RESIDENT, "Resident memory.", resident_bytes),
+        (PROCESS_FDS, "Open file descriptors.", open_fds),
+        (PROCESS_MAX_FDS, "File descriptors that may be open.", max_fds),
+    ];
+    for (name, description, read) in gauges {
+        meter
+            .f64_observable_gauge(name)
+            .with_description(description)
+            .with_callback(move |now| {
+                if let Some(value) = read() {
+                    now.observe(value, &[]);
+                }
+            })
+            .build();
+    }
 }
 
 /// Field of `/proc/self/stat`, numbered as in proc(5). The name in field 2 may hold blanks.
@@ -68,18 +64,18 @@ fn start_seconds() -> Option<f64> {
     Some(booted.trim().parse::<f64>().ok()? + stat(22)? / ticks_per_second())
 }
 
-fn resident_bytes() -> Option<u64> {
+fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = resident.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024)
+    let kibibytes: f64 = resident.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
-fn open_fds() -> Option<u64> {
-    u64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()
+fn open_fds() -> Option<f64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64)
 }
 
-fn max_fds() -> Option<u64> {
+fn max_fds() -> Option<f64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits
         .lines()
@@ -95,8 +91,8 @@ mod tests {
     fn this_process_is_described() {
         assert!(cpu_seconds().is_some());
         assert!(start_seconds().is_some_and(|seconds| seconds > 1.0e9));
-        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
-        assert!(open_fds().is_some_and(|count| count > 2));
-        assert!(max_fds().is_some_and(|count| count > 2));
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000.0));
+        assert!(open_fds().is_some_and(|count| count > 2.0));
+        assert!(max_fds().is_some_and(|count| count > 2.0));
     }
 }
