@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_has_the_formats_names() {
-        let odd = GaugeVec::new(Opts::new("odd", ""), &["of"]).unwrap();
+        let odd = GaugeVec::new(Opts::new("odd", "Odd."), &["of"]).unwrap();
         for (of, value) in [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY)] {
             odd.with_label_values(&[of]).set(value);
         }
