@@ -18,6 +18,7 @@ mod local;
 mod messages;
 mod metrics;
 mod moving;
+mod planning;
 mod protocol;
 mod race;
 mod random;

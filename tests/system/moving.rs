@@ -97,7 +97,9 @@ async fn rows_that_move_or_vanish_while_chunks_are_read_cost_no_other_row() {
 async fn a_full_run_marks_what_vanished_before_its_range_was_read() {
     on_stage(|stage| async move {
         stage.sample(1_000, 1, 101).await?;
-        stage.sync_local(&["--tenant", "1"]).await?;
+        stage
+            .sync_local(&["--tenant", "1", "--chunk-size", "100"])
+            .await?;
         let full = full_run_interrupted(&stage).await?;
         ensure!(full["records"]["deleted"] == 10, "{full:#}");
         let next = stage.sync_local(&["--tenant", "1"]).await?;

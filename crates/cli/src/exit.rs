@@ -74,9 +74,10 @@ impl Exit {
             return match error {
                 PlanError::Config(_) | PlanError::NoInboxes(..) => Some(Self::Configuration),
                 PlanError::Source(error) => Self::of_source(error),
-                PlanError::MassDelete { .. } | PlanError::Empty { .. } | PlanError::TooManyUnreadable(_) => {
-                    Some(Self::Failed)
-                }
+                PlanError::MassDelete { .. }
+                | PlanError::Empty { .. }
+                | PlanError::TooManyUnreadable(_)
+                | PlanError::Removed(_) => Some(Self::Failed),
                 PlanError::Ledger(error) => Self::of_driver(&error.source),
             };
         }

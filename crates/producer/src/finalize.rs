@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::broker::{Handler, Queue, Settle};
 use tidemark_shared::db::run::CompleteRun;
-use tidemark_shared::db::watermark::Mover;
+use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
@@ -101,11 +101,18 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     }
     if let Some(end) = run.watermark_end
         && run.watermark_start != Some(end)
-        && !db::watermark::advance(tx, run.tenant_id, run.watermark_start, end, Mover::Run(run.id)).await?
     {
-        tracing::warn!("watermark not advanced: it was moved while the run was under way");
+        let step = Advance {
+            tenant_id: run.tenant_id,
+            old: run.watermark_start,
+            new: end,
+        };
+        let moved = db::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
+        if moved.is_empty() {
+            tracing::warn!("watermark not advanced: it was moved while the run was under way");
+        }
     }
-    db::watermark::succeeded(&mut **tx, run.tenant_id).await?;
+    db::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
     Ok(status)
 }
 

@@ -2,8 +2,10 @@
 
 pub mod backfill;
 pub mod dispatch;
+mod draft;
 pub mod finalize;
 pub mod fleet;
+mod group;
 mod guard;
 mod membership;
 pub mod metrics;

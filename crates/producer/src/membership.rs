@@ -61,6 +61,7 @@ mod tests {
 
     fn source(bucket: i64, count: i64, digest: &str) -> SourceBucket {
         SourceBucket {
+            tenant_id: tidemark_shared::ids::TenantId(1),
             bucket,
             count,
             digest: digest.into(),

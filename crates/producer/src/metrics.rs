@@ -114,10 +114,8 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 /// Shows a nought for what has not happened yet: a rate needs both its ends.
 pub fn begin_producer() {
-    for planned in [Planned::Work, Planned::Nothing, Planned::Failed] {
-        INSTRUMENTS
-            .plans
-            .add(0, &[KeyValue::new("outcome", planned.as_str())]);
+    for what in [Planned::Work, Planned::Nothing, Planned::Failed] {
+        planned(what, 0);
     }
     for publication in [Publication::Confirmed, Publication::Refused, Publication::Unknown] {
         published(publication, 0);
@@ -136,10 +134,10 @@ pub fn begin_finalizer() {
     }
 }
 
-pub(crate) fn planned(what: Planned) {
+pub(crate) fn planned(what: Planned, tenants: usize) {
     INSTRUMENTS
         .plans
-        .add(1, &[KeyValue::new("outcome", what.as_str())]);
+        .add(count(tenants), &[KeyValue::new("outcome", what.as_str())]);
 }
 
 pub(crate) fn published(what: Publication, chunks: usize) {

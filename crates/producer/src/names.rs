@@ -5,42 +5,55 @@
 //! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
 //! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names.
 
+use std::sync::Arc;
+
 use chrono::NaiveDateTime;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, Row};
 use tidemark_shared::db;
+use tidemark_shared::db::DbError;
 use tidemark_shared::db::target::NameTexts;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::{Name, NameOf};
 use tidemark_shared::source::SourceError;
 
-use crate::plan::PlanError;
-use crate::signals::{Signals, view};
+use crate::signals::{Inboxes, Signals, view};
 
-/// Table, whose names are in it, its texts in the order of the target's columns, and which of its rows concern the inboxes.
+/// Table, whose names are in it, its texts in the order of the target's columns, and how its rows `n` concern the inboxes
+/// `m`: users and teams by conversations that are theirs.
 const TABLES: [(&str, NameOf, &str, &str); 4] = [
     (
         "inboxes",
         NameOf::Inbox,
-        "name::text, channel_type::text, timezone::text",
-        "id = ANY($1)",
+        "n.name::text, n.channel_type::text, n.timezone::text",
+        "JOIN m ON m.inbox_id = n.id",
     ),
     (
         "accounts",
         NameOf::Account,
-        "name::text",
-        "id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))",
+        "n.name::text",
+        "JOIN inboxes i ON i.account_id = n.id JOIN m ON m.inbox_id = i.id",
     ),
-    ("users", NameOf::User, "name::text, email::text", "true"),
-    ("teams", NameOf::Team, "name::text", "true"),
+    (
+        "users",
+        NameOf::User,
+        "n.name::text, n.email::text",
+        "JOIN conversations c ON c.assignee_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
+    ),
+    (
+        "teams",
+        NameOf::Team,
+        "n.name::text",
+        "JOIN conversations c ON c.team_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
+    ),
 ];
 const WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
      JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) AND a.attname = 'updated_at' \
       AND NOT a.attisdropped WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT')";
 
 /// What a plan found out about names; to be written with it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Names {
     /// Rows that carry these are to be taken anew.
     pub(crate) renamed: Vec<Name>,
@@ -49,9 +62,12 @@ pub struct Names {
 }
 
 /// Somebody or something touched at the source, with its names.
-struct Touched {
+#[derive(Debug)]
+pub(crate) struct Touched {
     name: Name,
     texts: Vec<Option<String>>,
+    /// Whom it concerns.
+    tenants: Vec<TenantId>,
 }
 
 impl FromRow<'_, PgRow> for Touched {
@@ -63,19 +79,33 @@ impl FromRow<'_, PgRow> for Touched {
                 digest: row.try_get(2)?,
             },
             texts: row.try_get::<Json<Vec<Option<String>>>, _>(3)?.0,
+            tenants: row.try_get(4)?,
         })
     }
 }
 
+/// What was touched and is not called what the ledger says.
+#[derive(Debug, Clone)]
+pub(crate) struct Doubt {
+    touched: Arc<Touched>,
+    /// Whether the ledger has another name for it, or none.
+    has_other: bool,
+}
+
 impl Signals<'_> {
     /// What was touched since and may have another name.
-    async fn touched_names(&mut self, since: NaiveDateTime) -> Result<Vec<Touched>, SourceError> {
+    pub(crate) async fn touched_names(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+    ) -> Result<Vec<Touched>, SourceError> {
         if let Some(shape) = self.shape {
             let Some(statement) = view::names(shape) else {
                 return Ok(Vec::new());
             };
             return sqlx::query_as(AssertSqlSafe(statement))
-                .bind(self.inboxes)
+                .bind(&inboxes.ids)
+                .bind(&inboxes.tenants)
                 .fetch_all(self.tx.connection())
                 .await
                 .map_err(self.source.query_error("look for changed names"));
@@ -89,10 +119,11 @@ impl Signals<'_> {
         let parts: Vec<String> = TABLES
             .iter()
             .filter(|(table, ..)| dated.iter().any(|dated| dated == table))
-            .map(|(table, of, texts, condition)| {
+            .map(|(table, of, texts, concerned)| {
                 format!(
-                    "SELECT '{}', id::bigint, md5(ARRAY[{texts}]::text), to_jsonb(ARRAY[{texts}]) FROM {table} \
-                     WHERE updated_at >= $2 AND {condition}",
+                    "SELECT '{}', n.id::bigint, md5(ARRAY[{texts}]::text), to_jsonb(ARRAY[{texts}]), \
+                            array_agg(DISTINCT m.tenant_id) \
+                     FROM {table} n {concerned} WHERE n.updated_at >= $4 AND n.updated_at >= m.since GROUP BY 1, 2, 3, 4",
                     of.as_str()
                 )
             })
@@ -100,53 +131,78 @@ impl Signals<'_> {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
-        sqlx::query_as(AssertSqlSafe(parts.join(" UNION ALL ")))
-            .bind(self.inboxes)
-            .bind(since)
+        let statement = format!(
+            "WITH m AS (SELECT * FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since)) {}",
+            parts.join(" UNION ALL ")
+        );
+        sqlx::query_as(AssertSqlSafe(statement))
+            .bind(&inboxes.ids)
+            .bind(&inboxes.tenants)
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed names"))
     }
+}
 
-    /// Which names have changed since.
-    pub(crate) async fn names(
-        &mut self,
-        target: &mut PgTransaction<'_>,
-        tenant: TenantId,
-        since: NaiveDateTime,
-    ) -> Result<Names, PlanError> {
-        let touched = self.touched_names(since).await?;
-        if touched.is_empty() {
-            return Ok(Names::default());
-        }
-        let names: Vec<&Name> = touched.iter().map(|touched| &touched.name).collect();
-        let known = db::backfill::known_digests(&mut **target, tenant, &names).await?;
-        let mut found = Names::default();
-        let mut unknown = Vec::new();
-        for (touched, known) in touched.iter().zip(known) {
-            match known {
-                Some(digest) if digest == touched.name.digest => continue,
-                // a chunk in flight may still bring the old name, so the rows are not asked
-                Some(_) => found.renamed.push(touched.name.clone()),
-                None => unknown.push(touched),
-            }
-            found.seen.push(touched.name.clone());
-        }
-        if !unknown.is_empty() {
-            let texts: Vec<NameTexts<'_>> = unknown
-                .iter()
-                .map(|touched| (touched.name.of, touched.name.id, touched.texts.as_slice()))
-                .collect();
-            let differing = db::target::carry_others(target, tenant, &texts).await?;
-            let differing = differing
-                .into_iter()
-                .filter_map(|position| unknown.get(usize::try_from(position).ok()?));
-            found
-                .renamed
-                .extend(differing.map(|touched| touched.name.clone()));
-        }
-        // equal renames are equal requests
-        found.renamed.sort();
-        Ok(found)
+/// Compares what was touched with the ledger, for each tenant that it concerns.
+pub(crate) async fn doubts(db: &PgPool, touched: Vec<Touched>) -> Result<Vec<(TenantId, Doubt)>, DbError> {
+    if touched.is_empty() {
+        return Ok(Vec::new());
     }
+    let touched: Vec<Arc<Touched>> = touched.into_iter().map(Arc::new).collect();
+    let concerned: Vec<(TenantId, &Arc<Touched>)> = touched
+        .iter()
+        .flat_map(|touched| touched.tenants.iter().map(move |tenant| (*tenant, touched)))
+        .collect();
+    let names: Vec<(TenantId, &Name)> = concerned
+        .iter()
+        .map(|(tenant, touched)| (*tenant, &touched.name))
+        .collect();
+    let known = db::backfill::known_digests(db, &names).await?;
+    Ok(concerned
+        .into_iter()
+        .zip(known)
+        .filter(|((_, touched), known)| known.as_deref() != Some(touched.name.digest.as_str()))
+        .map(|((tenant, touched), known)| {
+            let doubt = Doubt {
+                touched: Arc::clone(touched),
+                has_other: known.is_some(),
+            };
+            (tenant, doubt)
+        })
+        .collect())
+}
+
+/// Which of a tenant's doubts are renames.
+pub(crate) async fn resolve(
+    target: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    doubts: &[Doubt],
+) -> Result<Names, DbError> {
+    let name = |doubt: &Doubt| doubt.touched.name.clone();
+    // a chunk in flight may still bring the old name, so the rows are not asked
+    let mut renamed: Vec<Name> = doubts.iter().filter(|doubt| doubt.has_other).map(name).collect();
+    let unknown: Vec<&Doubt> = doubts.iter().filter(|doubt| !doubt.has_other).collect();
+    if !unknown.is_empty() {
+        let texts: Vec<NameTexts<'_>> = unknown
+            .iter()
+            .map(|Doubt { touched, .. }| (touched.name.of, touched.name.id, touched.texts.as_slice()))
+            .collect();
+        let differing = db::target::carry_others(target, tenant, &texts).await?;
+        renamed.extend(
+            differing
+                .into_iter()
+                .filter_map(|position| unknown.get(usize::try_from(position).ok()?))
+                .map(|doubt| name(doubt)),
+        );
+    }
+    // equal renames are equal requests
+    renamed.sort();
+    Ok(Names {
+        renamed,
+        seen: doubts.iter().map(name).collect(),
+    })
 }

@@ -3,24 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
+use tidemark_shared::chunk::PlannedChunk;
 use tidemark_shared::config::{ConfigError, ProducerSettings};
+use tidemark_shared::db::agreement::Agreement;
 use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::run::PlanRecord;
-use tidemark_shared::db::target::Bucket;
-use tidemark_shared::db::{self, Attempt, DbError};
-use tidemark_shared::fence::{FenceSample, fence, horizon, watermark_end};
+use tidemark_shared::db::tenant::TenantToPlan;
+use tidemark_shared::db::{self, DbError};
+use tidemark_shared::fence::{FenceSample, Reach, fence, horizon};
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
 use tidemark_shared::tenant::Tenant;
 
-use crate::guard::refuse_mass_delete;
-use crate::membership::{Difference, difference, differing_buckets};
+use crate::draft::draft;
+use crate::group::{Member, look};
 use crate::names::Names;
-use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
+use crate::signals::Signals;
 
 /// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
 /// sessions' transaction ids are not to be seen there.
@@ -37,7 +39,9 @@ pub enum PlanError {
     #[error(
         "tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`"
     )]
-    NoInboxes(tidemark_shared::ids::TenantId, String),
+    NoInboxes(TenantId, String),
+    #[error("tenant {0} was removed")]
+    Removed(TenantId),
     #[error(
         "more than {MAX_REJECTS} of the tenant's conversations cannot be read: these are no single bad rows"
     )]
@@ -48,8 +52,8 @@ pub enum PlanError {
         if *.run_type == RunType::Resync { "resync" } else { "sync" }
     )]
     MassDelete {
-        tenant: tidemark_shared::ids::TenantId,
         run_type: RunType,
+        tenant: TenantId,
         gone: i64,
         live: i64,
     },
@@ -58,7 +62,7 @@ pub enum PlanError {
          what its login may see, or if that is right run `tidemark sync --tenant {tenant} --allow-mass-delete`"
     )]
     Empty {
-        tenant: tidemark_shared::ids::TenantId,
+        tenant: TenantId,
         name: String,
         live: i64,
     },
@@ -74,7 +78,12 @@ pub struct Plan {
     /// What decided where the watermark may go; `None` for a run that leaves it where it is.
     pub reach: Option<Reach>,
     pub(crate) names: Names,
+    /// Source and target were seen equal; to be noted when nothing else comes of the plan.
+    pub(crate) agreement: Option<Agreement>,
 }
+
+/// A tenant of a group with its plan, or why it has none: often everybody's reason.
+pub type Planned = (Tenant, Result<Plan, Arc<PlanError>>);
 
 impl Plan {
     /// How many inboxes, accounts, users and teams are called otherwise than before; a backfill takes their rows.
@@ -82,15 +91,6 @@ impl Plan {
     pub const fn renamed_count(&self) -> usize {
         self.names.renamed.len()
     }
-}
-
-/// The two bounds of a watermark; it goes to the lower one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach {
-    /// `None`: a transaction is open that is older than every sample.
-    pub fence: Option<DateTime<Utc>>,
-    /// The source's clock less the safety lag.
-    pub safety: DateTime<Utc>,
 }
 
 /// What a plan leaves behind in the ledger.
@@ -114,7 +114,6 @@ struct PlanView {
     tx: SourceTx,
     /// Set where the source is read through a view.
     shape: Option<ViewShape>,
-    watermark_end: Option<DateTime<Utc>>,
     reach: Reach,
 }
 
@@ -129,7 +128,10 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
-        self.draft(tenant, run_type, request, Trace::Sample).await
+        if let Some(selection) = &request.selection {
+            return self.plan_selection(tenant, run_type, request, selection).await;
+        }
+        self.plan_one(tenant, run_type, request, Trace::Sample).await
     }
 
     /// The same for somebody who wants to look: writes nothing at all.
@@ -137,11 +139,11 @@ impl Planner {
     /// # Errors
     /// As [`Self::plan`].
     pub async fn preview(&self, tenant: &Tenant, run_type: RunType) -> Result<Plan, PlanError> {
-        self.draft(tenant, run_type, &RunRequest::default(), Trace::Nothing)
+        self.plan_one(tenant, run_type, &RunRequest::default(), Trace::Nothing)
             .await
     }
 
-    async fn draft(
+    async fn plan_one(
         &self,
         tenant: &Tenant,
         run_type: RunType,
@@ -149,140 +151,93 @@ impl Planner {
         trace: Trace,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
-        if inboxes.is_empty() {
-            return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
-        }
-        if let Some(selection) = &request.selection {
-            return self
-                .plan_selection(source, tenant, &inboxes, run_type, request, selection)
-                .await;
-        }
-        let watermark = db::watermark::load(&self.db, tenant.id).await?.watermark;
-        // a tenant without a watermark gets everything
-        let (run_type, since) = match (run_type, watermark) {
-            (RunType::Incremental, Some(watermark)) => {
-                (run_type, Some((watermark - tenant.lookback).naive_utc()))
-            }
-            (RunType::Incremental, None) => (RunType::Full, None),
-            _ => (run_type, None),
-        };
-
-        // the history of newly mapped inboxes is left to their backfill, in the bulk lane
-        let unfetched = match since {
-            Some(_) => db::inbox::list_unfetched(&self.db, tenant.id, &tenant.source).await?,
-            None => Vec::new(),
-        };
-
-        let mut view = self.open(source, tenant, watermark, trace).await?;
-        let chunk_size = request.chunk_size.unwrap_or(tenant.chunk_size);
-        let mut signals = Signals {
-            source,
-            shape: view.shape.as_ref(),
-            tx: &mut view.tx,
-            inboxes: &inboxes,
-            unfetched: &unfetched,
-            unreadable: Vec::new(),
-        };
-        let source_buckets = self.readable_conversations(tenant, &mut signals, since).await?;
-        let mut target = db::target::begin(&self.db, tenant.id).await?;
-        let target_buckets = db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH, &unfetched).await?;
-
-        let differing = differing_buckets(&source_buckets, &target_buckets);
-        let mut membership = if differing.is_empty() || (since.is_none() && target_buckets.is_empty()) {
-            Difference::default()
-        } else {
-            let there = signals.digests_in_buckets(&differing).await?;
-            let here =
-                db::target::digests_in_buckets(&mut target, tenant.id, &differing, BUCKET_WIDTH, &unfetched)
-                    .await?;
-            difference(&there, &here)
-        };
-        // the target may still have them from before
-        membership
-            .gone
-            .retain(|id| signals.unreadable.binary_search(id).is_err());
-        let live = target_buckets.iter().map(|bucket| bucket.count).sum();
-        if !request.allow_mass_delete {
-            if source_buckets.is_empty() && live > 0 && !signals.any_conversation().await? {
-                return Err(PlanError::Empty {
-                    tenant: tenant.id,
-                    name: source.name().to_owned(),
-                    live,
-                });
-            }
-            refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &membership.gone, live).await?;
-        }
-
-        let mut names = Names::default();
-        let (chunks, counts) = if let Some(since) = since {
-            let mut hits = Hits::default();
-            hits.add(
-                "conversations",
-                source_buckets
-                    .iter()
-                    .flat_map(|bucket| bucket.changed.iter().copied()),
-            );
-            if source.view().is_none() {
-                hits.add(
-                    "messages",
-                    signals.messages(since, self.settings.message_edit_window).await?,
-                );
-                hits.add("csat", signals.csat(since).await?);
-                let (contacts, theirs) = signals.contacts(since).await?;
-                hits.add("contacts", theirs);
-                let contacts: Vec<i64> = contacts.into_iter().collect();
-                hits.add(
-                    "contacts",
-                    db::target::clients_of(&mut target, tenant.id, &contacts).await?,
-                );
-            }
-            names = signals.names(&mut target, tenant.id, since).await?;
-            hits.add(
-                "membership",
-                membership.missing.into_iter().chain(membership.gone),
-            );
-            hits.add("digest", membership.changed);
-            hits.add("unreadable", signals.unreadable);
-            hits.add("rejects", db::target::open_rejects(&mut target, tenant.id).await?);
-            let ids: Vec<i64> = hits.ids.into_iter().collect();
-            (key_chunks(&ids, as_size(chunk_size)), hits.counts)
-        } else {
-            let stretches = signals.stretches(chunk_size).await?;
-            (
-                full_chunks(&stretches, &source_buckets, &target_buckets),
-                std::collections::BTreeMap::new(),
-            )
-        };
-        target.rollback().await.attempt("end the transaction")?;
+        let mut ready = db::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
+        let mut member = Member::new(ready, run_type, request)?;
+        member.always_compare = trace == Trace::Nothing;
+        let mut view = self
+            .open(source, &format!("plan tenant {}", tenant.id), trace)
+            .await?;
+        let mut plans = self.draft(source, &mut view, &[member]).await?;
         view.tx.finish().await;
+        plans.pop().expect("a member has a plan")
+    }
 
-        let moves = run_type.moves_watermark();
-        Ok(Plan {
-            run_type,
-            record: PlanRecord {
-                mapping_version: tenant.mapping_version,
-                watermark_start: watermark.filter(|_| moves),
-                watermark_end: view.watermark_end.filter(|_| moves),
-                signals: counts,
-                warnings: view.shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
-                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
-            },
-            chunks,
-            reach: moves.then_some(view.reach),
-            names,
-        })
+    /// Plans incremental runs of tenants of one source, in as few snapshots of it as go well: one that fails for one of
+    /// them is planned again by halves, so that each one's trouble stays its own. A tenant that has no watermark gets a
+    /// full run.
+    pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
+        let mut planned = Vec::with_capacity(tenants.len());
+        let mut members = Vec::with_capacity(tenants.len());
+        for ready in tenants {
+            let tenant = ready.tenant.clone();
+            match Member::new(ready, RunType::Incremental, &RunRequest::default()) {
+                Ok(member) => members.push(member),
+                Err(error) => planned.push((tenant, Err(Arc::new(error)))),
+            }
+        }
+        let source = match self.sources.get(source) {
+            Ok(source) => source,
+            Err(error) => {
+                fail_all(members, error.into(), &mut planned);
+                return planned;
+            }
+        };
+        let mut groups = vec![members];
+        while let Some(mut group) = groups.pop().filter(|group| !group.is_empty()) {
+            let purpose = match group.as_slice() {
+                [member] => format!("plan tenant {}", member.tenant.id),
+                many => format!("plan {} tenants", many.len()),
+            };
+            // what fails before anything of a tenant was read is everybody's trouble
+            let mut view = match self.open(source, &purpose, Trace::Sample).await {
+                Ok(view) => view,
+                Err(error) => {
+                    fail_all(group, error, &mut planned);
+                    continue;
+                }
+            };
+            match self.draft(source, &mut view, &group).await {
+                Ok(plans) => {
+                    view.tx.finish().await;
+                    let tenants = group.into_iter().map(|member| member.tenant);
+                    planned.extend(tenants.zip(plans.into_iter().map(|plan| plan.map_err(Arc::new))));
+                }
+                Err(error) if group.len() > 1 => {
+                    tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, its halves are");
+                    groups.push(group.split_off(group.len() / 2));
+                    groups.push(group);
+                }
+                Err(error) => fail_all(group, error, &mut planned),
+            }
+        }
+        planned
+    }
+
+    /// Plans the members in one snapshot. The inner errors are those of single tenants.
+    async fn draft(
+        &self,
+        source: &Source,
+        view: &mut PlanView,
+        members: &[Member],
+    ) -> Result<Vec<Result<Plan, PlanError>>, PlanError> {
+        let mut signals = Signals::begin(source, view.shape.as_ref(), &mut view.tx).await?;
+        let seen = look(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
+        let mut plans = Vec::with_capacity(members.len());
+        for (member, seen) in members.iter().zip(seen) {
+            plans.push(
+                match draft(&self.db, &mut signals, view.reach, member, seen).await {
+                    Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
+                    planned => Ok(planned?),
+                },
+            );
+        }
+        Ok(plans)
     }
 
     /// Takes a sample, then the snapshot to plan from. Where no older sample qualifies yet, waits a bounded moment for
     /// this one to: the transactions open just now are usually short.
-    async fn open(
-        &self,
-        source: &Source,
-        tenant: &Tenant,
-        watermark: Option<DateTime<Utc>>,
-        trace: Trace,
-    ) -> Result<PlanView, PlanError> {
+    async fn open(&self, source: &Source, purpose: &str, trace: Trace) -> Result<PlanView, PlanError> {
         const RETRY: Duration = Duration::from_millis(50);
         let (epoch, own) = match trace {
             Trace::Sample => crate::sample::sample(&self.db, source).await?,
@@ -295,7 +250,7 @@ impl Planner {
         loop {
             // read after the sample: of samples that others take from now on it says nothing
             let oldest_open = source.oldest_open().await?;
-            let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+            let mut tx = source.begin(purpose).await?;
             let shape = source.check_catalog(tx.connection()).await?;
             let fence = match tx.replay() {
                 Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
@@ -314,17 +269,8 @@ impl Planner {
                     fence
                 }
             };
-            let reach = Reach {
-                fence,
-                safety: tx.snapshot().clock - self.settings.safety_lag,
-            };
-            let watermark_end = watermark_end(watermark, fence, tx.snapshot(), self.settings.safety_lag);
-            return Ok(PlanView {
-                tx,
-                shape,
-                watermark_end,
-                reach,
-            });
+            let reach = Reach::new(fence, tx.snapshot(), self.settings.safety_lag);
+            return Ok(PlanView { tx, shape, reach });
         }
     }
 }
@@ -334,19 +280,12 @@ pub(crate) fn as_size(chunk_size: i32) -> usize {
     usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive")
 }
 
-/// Ranges over everything that source or target know.
-fn full_chunks(
-    stretches: &[(i64, i64, i64)],
-    source: &[SourceBucket],
-    target: &[Bucket],
-) -> Vec<PlannedChunk> {
-    let stretches: Vec<KeyStretch> = stretches
-        .iter()
-        .map(|&(first, last, count)| KeyStretch { first, last, count })
-        .collect();
-    let lasts = source
-        .iter()
-        .map(|bucket| bucket.last)
-        .chain(target.iter().map(|bucket| bucket.last));
-    range_chunks(&stretches, lasts.max().unwrap_or(0))
+/// Nobody's plan can be made, for one reason.
+fn fail_all(group: Vec<Member>, error: PlanError, planned: &mut Vec<Planned>) {
+    let error = Arc::new(error);
+    planned.extend(
+        group
+            .into_iter()
+            .map(|member| (member.tenant, Err(Arc::clone(&error)))),
+    );
 }

@@ -1,14 +1,18 @@
 //! Starts runs of tenants that are due, and backfills. A tenant for which nothing changed gets no run: its watermark just
 //! advances.
 
-use futures::StreamExt;
-use tidemark_shared::db::watermark::Mover;
+use std::collections::{BTreeMap, HashSet};
+
+use futures::{StreamExt, stream};
+use tidemark_shared::db::agreement::Agreement;
+use tidemark_shared::db::tenant::TenantToPlan;
+use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::pulse;
 use tidemark_shared::report::report;
-use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::run::RunType;
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tokio::sync::Notify;
@@ -20,10 +24,13 @@ use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
 use crate::wake::{Wakes, pause};
 
-/// Tenants taken at once; what is left is due at the next look, or for another producer.
-const DUE_AT_ONCE: i64 = 32;
-/// Plans side by side: each holds a session of its source.
-const PLANS_AT_ONCE: usize = 4;
+/// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
+/// producer. A producer that dies meanwhile costs each of them an interval.
+const DUE_AT_ONCE: i64 = 1_000;
+/// Sources planned side by side: each gives one session.
+const SOURCES_AT_ONCE: usize = 4;
+/// Plans written side by side: each holds a connection of the ledger.
+const WRITES_AT_ONCE: usize = 4;
 
 /// The loop over due tenants.
 #[derive(Debug)]
@@ -60,57 +67,100 @@ impl Scheduler {
             self.wakes.request.notify_one();
         }
         let due = db::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
-        let count = due.len();
-        futures::stream::iter(due)
-            .for_each_concurrent(PLANS_AT_ONCE, |tenant| {
-                let span = tracing::info_span!("run", tenant.id = %tenant, run.id = tracing::field::Empty);
+        let mut by_source: BTreeMap<String, Vec<TenantToPlan>> = BTreeMap::new();
+        for ready in db::tenant::list_to_plan(&self.planner.db, &due).await? {
+            by_source
+                .entry(ready.tenant.source.clone())
+                .or_default()
+                .push(ready);
+        }
+        stream::iter(by_source)
+            .for_each_concurrent(SOURCES_AT_ONCE, |(source, tenants)| async move {
+                pulse::beat();
+                self.plan(&source, tenants).await;
+            })
+            .await;
+        Ok(due.len())
+    }
+
+    /// Plans tenants of one source: for those that have changed a run is written, the others' watermarks advance.
+    async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
+        let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
+        let planned = self.planner.plan_together(source, tenants).instrument(span).await;
+        let (mut idle, mut others) = (Vec::new(), Vec::new());
+        for (tenant, plan) in planned {
+            match plan {
+                Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
+                plan => others.push((tenant, plan)),
+            }
+        }
+        if let Err(error) = self.advance(&idle).await {
+            tracing::warn!(
+                error = %report(&error), tenants = idle.len(),
+                "idle tenants not advanced, they are due again after their intervals"
+            );
+        }
+        stream::iter(others)
+            .for_each_concurrent(WRITES_AT_ONCE, |(tenant, plan)| {
+                let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
                 async move {
                     // a turn with many tenants is long
                     pulse::beat();
-                    if let Err(error) = self.plan(tenant).await {
-                        tracing::warn!(error = %report(&error), "tenant not planned, it is due again after its interval");
+                    let written = match plan {
+                        Ok(plan) => self.write(&tenant, &plan).await,
+                        Err(error) => match &*error {
+                            PlanError::Ledger(_) => {
+                                tracing::warn!(error = %report(&*error), "tenant not planned, it is due again after its interval");
+                                Ok(())
+                            }
+                            error => self.fail(&tenant, &report(error)).await,
+                        },
+                    };
+                    if let Err(error) = written {
+                        tracing::warn!(error = %report(&error), "plan not written, the tenant is due again after its interval");
                     }
                 }
                 .instrument(span)
             })
             .await;
-        Ok(count)
     }
 
-    async fn plan(&self, id: TenantId) -> Result<(), DbError> {
-        let Some(tenant) = db::tenant::find(&self.planner.db, id).await? else {
+    /// Lets the watermarks of tenants for which nothing changed go on. Those that somebody is busy with stay.
+    async fn advance(&self, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
+        if idle.is_empty() {
             return Ok(());
-        };
-        let span = tracing::info_span!("plan", tenant.id = %id);
-        let planned = self
-            .planner
-            .plan(&tenant, RunType::Incremental, &RunRequest::default())
-            .instrument(span)
-            .await;
-        match planned {
-            Ok(plan) if plan.chunks.is_empty() => self.advance(&tenant, &plan).await,
-            Ok(plan) => self.write(&tenant, &plan).await,
-            Err(PlanError::Ledger(error)) => Err(error),
-            Err(error) => self.fail(&tenant, &report(&error)).await,
         }
-    }
-
-    async fn advance(&self, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
-        let record = &plan.record;
+        let tenants: Vec<TenantId> = idle.iter().map(|(tenant, _)| *tenant).collect();
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        if let Some(end) = record.watermark_end
-            && db::run::find_open(&mut *tx, tenant.id).await?.is_none()
-        {
-            let mover = Mover::Actor {
-                actor: "scheduler",
-                reason: "nothing changed",
-            };
-            db::watermark::advance(&mut tx, tenant.id, record.watermark_start, end, mover).await?;
+        let locked = db::watermark::lock_idle(&mut tx, &tenants).await?;
+        let is_locked: HashSet<TenantId> = locked.iter().copied().collect();
+        let idle: Vec<&(TenantId, Plan)> = idle
+            .iter()
+            .filter(|(tenant, _)| is_locked.contains(tenant))
+            .collect();
+        let moves: Vec<Advance> = idle
+            .iter()
+            .filter_map(|(tenant, plan)| {
+                Some(Advance {
+                    tenant_id: *tenant,
+                    old: plan.record.watermark_start,
+                    new: plan.record.watermark_end?,
+                })
+            })
+            .collect();
+        let mover = Mover::Actor {
+            actor: "scheduler",
+            reason: "nothing changed",
+        };
+        db::watermark::advance(&mut tx, &moves, mover).await?;
+        for (tenant, plan) in &idle {
+            write_names(&mut tx, *tenant, &plan.names).await?;
         }
-        write_names(&mut tx, tenant.id, &plan.names).await?;
-        db::watermark::succeeded(&mut *tx, tenant.id).await?;
-        tx.commit().await.attempt("advance the watermark")?;
-        metrics::planned(Planned::Nothing);
+        db::watermark::succeeded(&mut *tx, &locked).await?;
+        let agreements: Vec<Agreement> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
+        db::agreement::record(&mut *tx, &agreements).await?;
+        tx.commit().await.attempt("advance the watermarks")?;
+        metrics::planned(Planned::Nothing, idle.len());
         Ok(())
     }
 
@@ -145,14 +195,14 @@ impl Scheduler {
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);
-        metrics::planned(Planned::Work);
+        metrics::planned(Planned::Work, 1);
         self.wakes.dispatch.notify_one();
         Ok(())
     }
 
     async fn fail(&self, tenant: &Tenant, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
-        metrics::planned(Planned::Failed);
+        metrics::planned(Planned::Failed, 1);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
         db::run::insert_failed(

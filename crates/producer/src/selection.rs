@@ -85,13 +85,16 @@ impl Planner {
     /// Plans a run over a part of the tenant's conversations.
     pub(crate) async fn plan_selection(
         &self,
-        source: &Source,
         tenant: &Tenant,
-        inboxes: &[i32],
         run_type: RunType,
         request: &RunRequest,
         selection: &Selection,
     ) -> Result<Plan, PlanError> {
+        let source = self.sources.get(&tenant.source)?;
+        let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
+        if inboxes.is_empty() {
+            return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
+        }
         // the watermark does not need the sample, but a source that went back in time is noticed by it
         crate::sample::sample(&self.db, source).await?;
         let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
@@ -102,7 +105,7 @@ impl Planner {
                 .as_ref()
                 .map_or_else(Statements::of_tables, Statements::of_view),
             tx: &mut tx,
-            inboxes,
+            inboxes: &inboxes,
         };
         let mut keys = reader.selected(selection).await?;
         let mut target = db::target::begin(&self.db, tenant.id).await?;
@@ -124,7 +127,7 @@ impl Planner {
                 .collect();
             let gone = db::target::live_among(&mut target, tenant.id, &absent).await?;
             let live = db::target::count_live(&mut target, tenant.id).await?;
-            refuse_mass_delete(&mut target, tenant, run_type, inboxes, &gone, live).await?;
+            refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
         }
         keys.extend(doubtful);
         target.rollback().await.attempt("end the transaction")?;
@@ -146,6 +149,7 @@ impl Planner {
             chunks,
             reach: None,
             names: Names::default(),
+            agreement: None,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What names a changed conversation: small queries on the source, each with its own count of hits.
 
+mod contacts;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +9,21 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
+use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::digest::CONVERSATION_DIGEST;
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 
+pub(crate) use self::contacts::ChangedContacts;
+use crate::group::Member;
+
 /// Ids a bucket, when digests are compared.
 pub(crate) const BUCKET_WIDTH: i64 = 2_048;
+/// The width of a bucket that holds all of a tenant's ids.
+pub(crate) const ALL_IDS: i64 = i64::MAX;
 
+// A prepared statement is soon planned for arrays of ten, whatever it is given. Here they hold from one inbox to thousands.
+const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
 static CONVERSATIONS: LazyLock<String> =
     LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", CONVERSATION_DIGEST));
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
@@ -24,22 +33,24 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
           AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id"
     )
 });
-const MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
-     WHERE inbox_id = ANY($1) AND (created_at >= $2 OR updated_at >= $2)";
-// the index on created_at bounds both; an edit of an older message is found by verification
-const RECENT_MESSAGES: &str = "SELECT DISTINCT conversation_id::bigint FROM messages \
-     WHERE inbox_id = ANY($1) AND created_at >= $3 AND (created_at >= $2 OR updated_at >= $2)";
+// The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
+// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 no message older than this, or NULL: the
+// index on created_at bounds both, and an edit of an older message is found by verification
+const MESSAGES: &str = "SELECT DISTINCT m.tenant_id, s.conversation_id::bigint \
+     FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+     JOIN messages s ON s.inbox_id = m.inbox_id \
+     WHERE ($5::timestamp IS NULL OR s.created_at >= $5) AND (s.created_at >= $4 OR s.updated_at >= $4) \
+       AND (s.created_at >= m.since OR s.updated_at >= m.since)";
 // an index that begins with updated_at, or a table of at most so many bytes
 const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
-const CSAT: &str = "SELECT DISTINCT r.conversation_id FROM csat_survey_responses r \
-     JOIN conversations c ON c.id = r.conversation_id \
-     WHERE c.inbox_id = ANY($1) AND (r.created_at >= $2 OR r.updated_at >= $2)";
-const CONTACTS: &str = "SELECT k.id::bigint, c.id::bigint FROM contacts k \
-     LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($3::bigint[]) \
-     WHERE k.updated_at >= $2 \
-       AND k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))";
+// $1 to $4 as above
+const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
+     FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
+     JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+       ON m.inbox_id = c.inbox_id \
+     WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since)";
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
          FROM conversations WHERE inbox_id = ANY($1)) c \
@@ -47,14 +58,53 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
 /// A table of messages up to this size is looked through in a fraction of a second.
 const CHEAP_BYTES: i64 = 256 << 20;
 
-/// The tenant's conversations in one stretch of ids, as the source has them.
+/// A tenant's conversations in one stretch of ids, as the source has them.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct SourceBucket {
+    pub tenant_id: TenantId,
     pub bucket: i64,
     pub count: i64,
     pub digest: String,
     pub last: i64,
     pub changed: Vec<i64>,
+}
+
+impl SourceBucket {
+    pub(crate) fn digest_sum(&self) -> i128 {
+        self.digest
+            .parse()
+            .expect("64-bit digests of any number of rows add up to less than 127 bits")
+    }
+}
+
+/// Inboxes of a group of tenants, column by column as the statements take them.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    pub ids: Vec<i32>,
+    pub tenants: Vec<TenantId>,
+    fetched: Vec<bool>,
+    pub since: Vec<Option<NaiveDateTime>>,
+}
+
+impl Inboxes {
+    pub(crate) fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let mut inboxes = Self::default();
+        for member in members {
+            for id in &member.inboxes {
+                inboxes.ids.push(*id);
+                inboxes.tenants.push(member.tenant.id);
+                inboxes.fetched.push(!member.unfetched.contains(id));
+                inboxes.since.push(member.since);
+            }
+        }
+        inboxes
+    }
+
+    /// The earliest and the latest instant from which changes are looked for; `None` when nobody looks for any.
+    pub(crate) fn span(&self) -> Option<(NaiveDateTime, NaiveDateTime)> {
+        let instants = || self.since.iter().flatten().copied();
+        instants().min().zip(instants().max())
+    }
 }
 
 /// The ids that the signals named, and how many each did.
@@ -75,42 +125,60 @@ impl Hits {
     }
 }
 
-/// Reads a tenant's signals inside one snapshot of its source.
+/// Reads the signals of a group of tenants inside one snapshot of their source.
 pub(crate) struct Signals<'a> {
     pub source: &'a Source,
     /// Set where the source is read through a view: its rows are then all there is to ask.
     pub shape: Option<&'a ViewShape>,
     pub tx: &'a mut SourceTx,
-    pub inboxes: &'a [i32],
-    /// Those whose history is left to a backfill: only what changes in them is taken.
-    pub unfetched: &'a [i32],
-    /// Conversations that are set aside, ascending: their own row cannot be read.
+    /// Conversations that are set aside, ascending: their own row cannot be read. Never any in a group of several.
     pub unreadable: Vec<i64>,
 }
 
-impl Signals<'_> {
-    /// Conversations by bucket, with those that changed since `since`; `None` names none as changed.
+impl<'a> Signals<'a> {
+    pub(crate) async fn begin(
+        source: &'a Source,
+        shape: Option<&'a ViewShape>,
+        tx: &'a mut SourceTx,
+    ) -> Result<Self, SourceError> {
+        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
+            .execute(tx.connection())
+            .await
+            .map_err(source.query_error("prepare the plan"))?;
+        Ok(Self {
+            source,
+            shape,
+            tx,
+            unreadable: Vec::new(),
+        })
+    }
+
+    /// Conversations by tenant and bucket of `width` ids, with those that changed since.
     pub(crate) async fn conversations(
         &mut self,
-        since: Option<NaiveDateTime>,
+        inboxes: &Inboxes,
+        width: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        self.conversations_within(since, i64::MIN, i64::MAX).await
+        self.conversations_within(inboxes, width, i64::MIN, i64::MAX)
+            .await
     }
 
     /// The same of the conversations `lo..=hi`; a bucket that lies partly outside is cut.
     pub(crate) async fn conversations_within(
         &mut self,
-        since: Option<NaiveDateTime>,
+        inboxes: &Inboxes,
+        width: i64,
         lo: i64,
         hi: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
         let statement = self.shape.map(view::conversations);
         let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
         sqlx::query_as(AssertSqlSafe(statement))
-            .bind(self.inboxes)
-            .bind(since)
-            .bind(BUCKET_WIDTH)
-            .bind(self.unfetched)
+            .bind(&inboxes.ids)
+            .bind(&inboxes.tenants)
+            .bind(&inboxes.fetched)
+            .bind(&inboxes.since)
+            .bind(width)
             .bind(lo)
             .bind(hi)
             .bind(&self.unreadable)
@@ -134,79 +202,70 @@ impl Signals<'_> {
     /// messages to look through, an edit is found when its message was created at most `window` before.
     pub(crate) async fn messages(
         &mut self,
-        since: NaiveDateTime,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
         window: Duration,
-    ) -> Result<Vec<i64>, SourceError> {
-        let error = self.source.query_error("look for new and edited messages");
+    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
         let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
             .bind(CHEAP_BYTES)
             .fetch_one(self.tx.connection())
             .await
             .map_err(self.source.query_error("look at the size of its messages"))?;
-        let query = if cheap {
-            sqlx::query_scalar(MESSAGES).bind(self.inboxes).bind(since)
-        } else {
-            sqlx::query_scalar(RECENT_MESSAGES)
-                .bind(self.inboxes)
-                .bind(since)
-                .bind(since - window)
-        };
-        query.fetch_all(self.tx.connection()).await.map_err(error)
+        sqlx::query_as(MESSAGES)
+            .bind(&inboxes.ids)
+            .bind(&inboxes.tenants)
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .bind((!cheap).then(|| earliest - window))
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for new and edited messages"))
     }
 
     /// Conversations with satisfaction answers given or changed since.
-    pub(crate) async fn csat(&mut self, since: NaiveDateTime) -> Result<Vec<i64>, SourceError> {
-        sqlx::query_scalar(CSAT)
-            .bind(self.inboxes)
-            .bind(since)
+    pub(crate) async fn csat(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
+        sqlx::query_as(CSAT)
+            .bind(&inboxes.ids)
+            .bind(&inboxes.tenants)
+            .bind(&inboxes.since)
+            .bind(earliest)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for satisfaction answers"))
     }
 
-    /// Contacts changed since, and the conversations that are theirs.
-    pub(crate) async fn contacts(
-        &mut self,
-        since: NaiveDateTime,
-    ) -> Result<(BTreeSet<i64>, BTreeSet<i64>), SourceError> {
-        let rows: Vec<(i64, Option<i64>)> = sqlx::query_as(CONTACTS)
-            .bind(self.inboxes)
-            .bind(since)
-            .bind(&self.unreadable)
-            .fetch_all(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("look for changed contacts"))?;
-        let contacts = rows.iter().map(|(contact, _)| *contact).collect();
-        let conversations = rows
-            .iter()
-            .filter_map(|(_, conversation)| *conversation)
-            .collect();
-        Ok((contacts, conversations))
-    }
-
     /// The tenant's id space in stretches of `size` conversations.
-    pub(crate) async fn stretches(&mut self, size: i32) -> Result<Vec<(i64, i64, i64)>, SourceError> {
+    pub(crate) async fn stretches(
+        &mut self,
+        inboxes: &[i32],
+        size: i32,
+    ) -> Result<Vec<(i64, i64, i64)>, SourceError> {
         let statement = self.shape.map(view::stretches);
         sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| STRETCHES.to_owned())))
-            .bind(self.inboxes)
+            .bind(inboxes)
             .bind(size)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("cut the conversations into ranges"))
     }
 
-    /// The tenant's conversations in these buckets with their digests, ascending.
+    /// The tenant's conversations in these buckets with their digests, ascending; those not yet fetched are left out.
     pub(crate) async fn digests_in_buckets(
         &mut self,
+        member: &Member,
         buckets: &[i64],
     ) -> Result<Vec<(i64, i64)>, SourceError> {
         let statement = self.shape.map(view::digests_in_buckets);
         let statement = statement.unwrap_or_else(|| DIGESTS_IN_BUCKETS.clone());
         sqlx::query_as(AssertSqlSafe(statement))
-            .bind(self.inboxes)
+            .bind(&member.inboxes)
             .bind(buckets)
             .bind(BUCKET_WIDTH)
-            .bind(self.unfetched)
+            .bind(&member.unfetched)
             .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await

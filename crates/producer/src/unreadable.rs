@@ -4,51 +4,50 @@
 //! They are looked for by halving the ids until each stands alone, set aside in the statements that follow, and named to
 //! the run like any other hit: the worker cannot read them either, and rejects them. A conversation that is set aside is
 //! neither missing nor gone. A row whose inbox cannot be read is nobody's to reject: it still fails the plan.
+//!
+//! This is for a tenant alone: a group that cannot be read is planned by halves, down to such a tenant.
 
-use chrono::NaiveDateTime;
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::{self, Attempt};
+use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::SourceError;
-use tidemark_shared::tenant::Tenant;
 
-use crate::plan::{PlanError, Planner};
-use crate::signals::{Signals, SourceBucket};
+use crate::plan::PlanError;
+use crate::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
-impl Planner {
-    /// The tenant's conversations by bucket, those that cannot be read set aside.
+impl Signals<'_> {
+    /// A tenant's conversations by bucket, those that cannot be read set aside.
     pub(crate) async fn readable_conversations(
-        &self,
-        tenant: &Tenant,
-        signals: &mut Signals<'_>,
-        since: Option<NaiveDateTime>,
+        &mut self,
+        db: &PgPool,
+        tenant: TenantId,
+        inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {
-        signals.savepoint().await?;
-        match signals.conversations(since).await {
-            Err(error) if error.is_data() => signals.back_to_savepoint().await?,
+        self.savepoint().await?;
+        match self.conversations(inboxes, BUCKET_WIDTH).await {
+            Err(error) if error.is_data() => self.back_to_savepoint().await?,
             outcome => return Ok(outcome?),
         }
         // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
         // long is not searched for in every plan
-        let mut target = db::target::begin(&self.db, tenant.id).await?;
-        signals.unreadable = db::target::open_rejects(&mut target, tenant.id).await?;
+        let mut target = db::target::begin(db, tenant).await?;
+        self.unreadable = db::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
-        match signals.conversations(since).await {
-            Err(error) if error.is_data() => signals.back_to_savepoint().await?,
+        match self.conversations(inboxes, BUCKET_WIDTH).await {
+            Err(error) if error.is_data() => self.back_to_savepoint().await?,
             outcome => return Ok(outcome?),
         }
-        signals.set_unreadable_aside(since).await?;
-        Ok(signals.conversations(since).await?)
+        self.set_unreadable_aside(inboxes).await?;
+        Ok(self.conversations(inboxes, BUCKET_WIDTH).await?)
     }
-}
 
-impl Signals<'_> {
     /// Finds the conversations that are not yet set aside and make [`Self::conversations`] fail.
-    async fn set_unreadable_aside(&mut self, since: Option<NaiveDateTime>) -> Result<(), PlanError> {
+    async fn set_unreadable_aside(&mut self, inboxes: &Inboxes) -> Result<(), PlanError> {
         let mut found = Vec::new();
-        let mut waiting: Vec<(i64, i64)> = self.span().await?.into_iter().collect();
+        let mut waiting: Vec<(i64, i64)> = self.span(&inboxes.ids).await?.into_iter().collect();
         while let Some((lo, hi)) = waiting.pop() {
-            let error = match self.conversations_within(since, lo, hi).await {
+            let error = match self.conversations_within(inboxes, BUCKET_WIDTH, lo, hi).await {
                 Ok(_) => continue,
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),
@@ -74,7 +73,7 @@ impl Signals<'_> {
     }
 
     /// Lowest and highest id of the tenant's conversations.
-    async fn span(&mut self) -> Result<Option<(i64, i64)>, SourceError> {
+    async fn span(&mut self, inboxes: &[i32]) -> Result<Option<(i64, i64)>, SourceError> {
         let statement = match self.shape {
             None => "SELECT min(id)::bigint, max(id)::bigint FROM conversations WHERE inbox_id = ANY($1)"
                 .to_owned(),
@@ -85,7 +84,7 @@ impl Signals<'_> {
             ),
         };
         let (lo, hi): (Option<i64>, Option<i64>) = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(self.inboxes)
+            .bind(inboxes)
             .fetch_one(self.tx.connection())
             .await
             .map_err(

@@ -1,5 +1,6 @@
 //! The ledger and target database: connections, migrations, and one file a table with every control statement.
 
+pub mod agreement;
 pub mod backfill;
 pub mod cancel;
 pub mod chunk;
@@ -35,6 +36,7 @@ pub(crate) use statements;
 /// Every control statement with its name: a test prepares them all against a migrated database.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
+        agreement::STATEMENTS,
         backfill::STATEMENTS,
         cancel::STATEMENTS,
         chunk::STATEMENTS,

@@ -75,16 +75,29 @@ pub fn horizon(oldest_open: Option<i64>, snapshot: &SourceSnapshot) -> i64 {
     oldest_open.unwrap_or(i64::MAX).max(snapshot.xmin)
 }
 
-/// Where the watermark goes when a run with this plan has succeeded: never past the fence, never back.
-#[must_use]
-pub fn watermark_end(
-    start: Option<DateTime<Utc>>,
-    fence: Option<DateTime<Utc>>,
-    snapshot: &SourceSnapshot,
-    safety_lag: Duration,
-) -> Option<DateTime<Utc>> {
-    let reach = fence.map(|fence| fence.min(snapshot.clock - safety_lag));
-    reach.max(start)
+/// How far a plan lets watermarks go: the lower of two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// `None`: a transaction is open that is older than every sample.
+    pub fence: Option<DateTime<Utc>>,
+    /// The source's clock less the safety lag.
+    pub safety: DateTime<Utc>,
+}
+
+impl Reach {
+    #[must_use]
+    pub fn new(fence: Option<DateTime<Utc>>, snapshot: &SourceSnapshot, safety_lag: Duration) -> Self {
+        Self {
+            fence,
+            safety: snapshot.clock - safety_lag,
+        }
+    }
+
+    /// Where a watermark goes when a run with this plan has succeeded: never past the fence, never back.
+    #[must_use]
+    pub fn watermark_end(self, start: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        self.fence.map(|fence| fence.min(self.safety)).max(start)
+    }
 }
 
 /// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: ids wrap, and only the low half is shown in
@@ -161,20 +174,12 @@ mod tests {
 
     #[test]
     fn the_watermark_waits_for_the_safety_lag_and_never_goes_back() {
-        let lag = Duration::from_secs(5);
-        assert_eq!(
-            watermark_end(None, Some(at(38)), &snapshot(1, 40), lag),
-            Some(at(35))
-        );
-        assert_eq!(
-            watermark_end(Some(at(36)), Some(at(38)), &snapshot(1, 40), lag),
-            Some(at(36))
-        );
-        assert_eq!(
-            watermark_end(Some(at(20)), None, &snapshot(1, 40), lag),
-            Some(at(20))
-        );
-        assert_eq!(watermark_end(None, None, &snapshot(1, 40), lag), None);
+        let end =
+            |start, fence| Reach::new(fence, &snapshot(1, 40), Duration::from_secs(5)).watermark_end(start);
+        assert_eq!(end(None, Some(at(38))), Some(at(35)));
+        assert_eq!(end(Some(at(36)), Some(at(38))), Some(at(36)));
+        assert_eq!(end(Some(at(20)), None), Some(at(20)));
+        assert_eq!(end(None, None), None);
     }
 
     #[test]

@@ -24,8 +24,17 @@ pub const PROCESS_FDS: &str = "process_open_fds";
 pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 
 /// Spans whose duration is that of a stage: [`STAGE_DURATION`] has them by name.
-pub const SPAN_STAGES: [&str; 9] = [
-    "plan", "dispatch", "chunk", "claim", "extract", "stage", "load", "event", "finalize",
+pub const SPAN_STAGES: [&str; 10] = [
+    "plan",
+    "plan tenants",
+    "dispatch",
+    "chunk",
+    "claim",
+    "extract",
+    "stage",
+    "load",
+    "event",
+    "finalize",
 ];
 /// From the claim of a small chunk to the plan of a large tenant.
 const STAGE_BOUNDS: [f64; 16] = [

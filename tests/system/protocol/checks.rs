@@ -8,7 +8,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use tidemark_shared::run::RunType;
 
 use super::model::{Fleet, State};
-use super::properties::{BEGUN, ENDS, ENDS_ONCE, FORWARD, HELD, LOST, TERMINAL, WATERMARK, ZOMBIE};
+use super::properties::{ENDS, ENDS_ONCE, FORWARD, HELD, LOST, TERMINAL, WATERMARK, ZOMBIE};
 use super::transition::{Guard, Protocol};
 
 const ONE_RUN: Fleet = Fleet {
@@ -138,7 +138,6 @@ fn every_guard_is_missed_when_it_is_left_out() {
         (Guard::Attempt, ZOMBIE),
         (Guard::CompleteRunning, TERMINAL),
         (Guard::ClaimWaiting, HELD),
-        (Guard::ClaimRun, BEGUN),
         (Guard::Lease, HELD),
         (Guard::RescueLost, ENDS),
         (Guard::RescueQueued, ENDS),

@@ -150,7 +150,8 @@ fn is_respected(state: &State, worker: &Worker) -> bool {
             outlived: false,
         } => {
             let held = state.chunks[chunk].chunk;
-            held.status == ChunkStatus::Running && held.attempt == attempt
+            // a cancel ends the chunk, and nobody else gets it
+            matches!(held.status, ChunkStatus::Running | ChunkStatus::Cancelled) && held.attempt == attempt
         }
         _ => true,
     }

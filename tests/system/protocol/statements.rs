@@ -10,7 +10,7 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{Acquire, FromRow};
 use tidemark_shared::chunk::{ChunkCounts, ChunkStatus};
 use tidemark_shared::db::chunk::{self, DispatchLimits};
-use tidemark_shared::db::watermark::{self, Mover};
+use tidemark_shared::db::watermark::{self, Advance, Mover};
 use tidemark_shared::db::{cancel, run};
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
@@ -466,18 +466,16 @@ async fn a_watermark_moves_as_the_table_says() {
                         .bind(current.map(instant))
                         .execute(&mut *tx)
                         .await?;
-                    let moved = watermark::advance(
-                        &mut tx,
-                        TenantId(1),
-                        old.map(instant),
-                        instant(new),
-                        Mover::Run(id),
-                    )
-                    .await?;
+                    let move_of_run = Advance {
+                        tenant_id: TenantId(1),
+                        old: old.map(instant),
+                        new: instant(new),
+                    };
+                    let moved = watermark::advance(&mut tx, &[move_of_run], Mover::Run(id)).await?;
                     let found = watermark::load(&mut *tx, TenantId(1)).await?.watermark;
                     let expected = PROTOCOL.advanced(current, old, new);
                     ensure!(
-                        moved == expected.is_some() && found == expected.or(current).map(instant),
+                        moved.is_empty() == expected.is_none() && found == expected.or(current).map(instant),
                         "from {current:?} by {old:?} to {new}: {found:?}"
                     );
                 }

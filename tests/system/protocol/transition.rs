@@ -73,8 +73,6 @@ pub enum Guard {
     CompleteRunning,
     /// A claim takes no chunk that another worker holds.
     ClaimWaiting,
-    /// A claim looks whether the run is still running.
-    ClaimRun,
     /// Rescue takes no chunk whose lease holds.
     Lease,
     /// Rescue returns chunks whose lease is over.
@@ -130,7 +128,7 @@ impl Protocol {
                 if (status == Queued
                     || (status == Pending && chunk.elapsed)
                     || (status == Running && !self.has(Guard::ClaimWaiting)))
-                    && (run_goes_on || !self.has(Guard::ClaimRun))
+                    && run_goes_on
                     && beside.tenant == TenantState::Active =>
             {
                 Some(Chunk {

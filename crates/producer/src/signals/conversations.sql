@@ -1,21 +1,23 @@
--- One pass over the tenant's conversations, in buckets of $3 ids: which changed since $2, and how many there are with the
--- sum of their digests. What is not yet fetched is neither counted nor summed: a backfill brings it.
--- greatest() skips what is NULL. {digest} comes from shared/source/digest.rs.
--- $1 inboxes, $2 since (UTC), $3 width of a bucket, $4 inboxes not yet fetched,
--- $5 to $6 which conversations, $7 but not these
-SELECT id / $3 AS bucket,
+-- One pass over the conversations of a group of tenants, in buckets of $5 ids: which changed since their tenant's $4, and
+-- how many there are with the sum of their digests. What is not yet fetched is neither counted nor summed: a backfill
+-- brings it. greatest() skips what is NULL. {digest} comes from shared/source/digest.rs.
+-- $1 inboxes, and for each: $2 its tenant, $3 whether it is fetched, $4 since (UTC; NULL names none as changed); $5 width of
+-- a bucket, $6 to $7 which conversations, $8 but not these
+SELECT tenant_id,
+       id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,
        coalesce(sum(digest) FILTER (WHERE fetched), 0)::text AS digest,
        max(id) AS last,
-       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= $2), '{}') AS changed
+       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= since), '{}') AS changed
 FROM (
-    SELECT c.id::bigint AS id,
-           c.inbox_id <> ALL($4) AS fetched,
+    SELECT m.tenant_id, m.fetched, m.since,
+           c.id::bigint AS id,
            {digest} AS digest,
            greatest(c.updated_at, c.last_activity_at, c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at,
                     c.agent_last_seen_at, c.assignee_last_seen_at) AS changed_at
-    FROM conversations c
-    WHERE c.inbox_id = ANY($1) AND c.id BETWEEN $5::bigint AND $6::bigint AND c.id <> ALL($7::bigint[])
+    FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
+    JOIN conversations c ON c.inbox_id = m.inbox_id
+    WHERE c.id BETWEEN $6 AND $7 AND c.id <> ALL($8::bigint[])
 ) read
-GROUP BY 1
-ORDER BY 1
+GROUP BY 1, 2
+ORDER BY 1, 2

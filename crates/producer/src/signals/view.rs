@@ -26,17 +26,18 @@ pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     )
 }
 
-/// Whose names the view shows with a conversation: of anyone whom it shows by several, always the same. Nothing in a view
-/// tells when a name was changed, so these are all. `None` where it shows no names.
-/// $1 inboxes
+/// Whose names the view shows with a tenant's conversations: of anyone whom it shows by several, always the same. Nothing
+/// in a view tells when a name was changed, so these are all. `None` where it shows no names.
+/// $1 inboxes, $2 the tenant of each
 pub(crate) fn names(shape: &ViewShape) -> Option<String> {
     let parts: Vec<String> = shape
         .names()
         .into_iter()
         .map(|(of, id, texts)| {
             format!(
-                "SELECT '{}'::text AS of, v.{id}::bigint AS id, {texts} AS texts FROM {} v \
-                 WHERE v.inbox_id = ANY($1) AND v.{id} IS NOT NULL GROUP BY 2, 3",
+                "SELECT m.tenant_id, '{}'::text AS of, v.{id}::bigint AS id, {texts} AS texts \
+                 FROM unnest($1::integer[], $2::integer[]) AS m (inbox_id, tenant_id) JOIN {} v ON v.inbox_id = m.inbox_id \
+                 WHERE v.{id} IS NOT NULL GROUP BY 1, 2, 3, 4",
                 of.as_str(),
                 shape.relation()
             )
@@ -44,7 +45,8 @@ pub(crate) fn names(shape: &ViewShape) -> Option<String> {
         .collect();
     (!parts.is_empty()).then(|| {
         format!(
-            "SELECT DISTINCT ON (of, id) of, id, md5(texts::text), to_jsonb(texts) FROM ({}) n ORDER BY of, id, texts",
+            "SELECT DISTINCT ON (tenant_id, of, id) of, id, md5(texts::text), to_jsonb(texts), ARRAY[tenant_id] \
+             FROM ({}) n ORDER BY tenant_id, of, id, texts",
             parts.join(" UNION ALL ")
         )
     })

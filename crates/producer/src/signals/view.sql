@@ -1,21 +1,21 @@
--- One pass over the tenant's conversations as the view shows them, for what conversations.sql finds in the tables.
--- $1 inboxes, $2 since (UTC), $3 width of a bucket, $4 inboxes not yet fetched,
--- $5 to $6 which conversations, $7 but not these
-SELECT id / $3 AS bucket,
+-- One pass over the conversations of a group of tenants as the view shows them, for what conversations.sql finds in the
+-- tables. Its parameters are the same.
+SELECT tenant_id,
+       id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,
        coalesce(sum(digest) FILTER (WHERE fetched), 0)::text AS digest,
        max(id) AS last,
-       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= $2), '{}') AS changed
+       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= since), '{}') AS changed
 FROM (
-    SELECT DISTINCT ON (v.conversation_id)
+    SELECT DISTINCT ON (m.tenant_id, v.conversation_id)
+           m.tenant_id, m.fetched, m.since,
            v.conversation_id::bigint AS id,
-           v.inbox_id <> ALL($4) AS fetched,
            {digest} AS digest,
            {changed_at} AS changed_at
-    FROM {view} v
-    WHERE v.inbox_id = ANY($1) AND v.conversation_id BETWEEN $5::bigint AND $6::bigint
-      AND v.conversation_id <> ALL($7::bigint[])
-    ORDER BY v.conversation_id, {newest_first}
+    FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
+    JOIN {view} v ON v.inbox_id = m.inbox_id
+    WHERE v.conversation_id BETWEEN $6 AND $7 AND v.conversation_id <> ALL($8::bigint[])
+    ORDER BY m.tenant_id, v.conversation_id, {newest_first}
 ) read
-GROUP BY 1
-ORDER BY 1
+GROUP BY 1, 2
+ORDER BY 1, 2

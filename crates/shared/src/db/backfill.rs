@@ -13,8 +13,9 @@ statements! {
     DUE = include_str!("backfill.sql");
     LIST_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = ANY($1) AND type = 'backfill' AND finished_at IS NULL ORDER BY id";
-    KNOWN = "SELECT k.digest FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS n (kind, id, position) \
-             LEFT JOIN etl_name k ON k.tenant_id = $1 AND k.kind = n.kind AND k.id = n.id ORDER BY n.position";
+    KNOWN = "SELECT k.digest \
+             FROM unnest($1::integer[], $2::text[], $3::bigint[]) WITH ORDINALITY AS n (tenant_id, kind, id, position) \
+             LEFT JOIN etl_name k ON k.tenant_id = n.tenant_id AND k.kind = n.kind AND k.id = n.id ORDER BY n.position";
     RECORD = "INSERT INTO etl_name (tenant_id, kind, id, digest) \
               SELECT $1, kind, id, digest FROM unnest($2::text[], $3::bigint[], $4::text[]) AS n (kind, id, digest) \
               ORDER BY kind, id \
@@ -68,18 +69,18 @@ fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<&'static str>, Vec
     columns
 }
 
-/// The digests that the ledger has for these, in their order.
+/// The digests that the ledger has for these names of tenants, in their order.
 ///
 /// # Errors
 /// When the ledger does not answer.
 pub async fn known_digests(
     db: impl PgExecutor<'_>,
-    tenant: TenantId,
-    names: &[&Name],
+    names: &[(TenantId, &Name)],
 ) -> DbResult<Vec<Option<String>>> {
-    let (kinds, ids, _) = columns(names.iter().copied());
+    let tenants: Vec<TenantId> = names.iter().map(|(tenant, _)| *tenant).collect();
+    let (kinds, ids, _) = columns(names.iter().map(|(_, name)| *name));
     sqlx::query_scalar(KNOWN)
-        .bind(tenant)
+        .bind(tenants)
         .bind(kinds)
         .bind(ids)
         .fetch_all(db)

@@ -10,8 +10,6 @@ use crate::ids::{RunId, TenantId};
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
-    UNFETCHED = "SELECT inbox_id FROM inbox_tenant_mapping \
-                 WHERE tenant_id = $1 AND source = $2 AND is_active AND backfilled_at IS NULL ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
     MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
@@ -75,19 +73,6 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .fetch_all(db)
         .await
         .attempt("list the tenant's inboxes")
-}
-
-/// Ids of the tenant's active inboxes whose history still has to be fetched, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn list_unfetched(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
-    sqlx::query_scalar(UNFETCHED)
-        .bind(tenant)
-        .bind(source)
-        .fetch_all(db)
-        .await
-        .attempt("list the inboxes still to be fetched")
 }
 
 /// The tenant's active inboxes, with the version of the mapping that says so.

@@ -70,12 +70,15 @@ pub struct Bucket {
     pub last: i64,
 }
 
-/// Begins a transaction in which row-level security shows and takes this tenant's rows only.
+/// Begins a transaction that reads one moment, and in which row-level security shows this tenant's rows only.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let mut tx = db
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .attempt("begin a transaction")?;
     sqlx::query(ENTER)
         .bind(tenant)
         .execute(&mut *tx)

@@ -21,6 +21,19 @@ statements! {
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, paused_at, pause_reason \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
+    // one statement, so that inboxes and version of the mapping belong together
+    TO_PLAN = "SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
+                      extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
+                      extract(epoch FROM t.lookback)::float8 AS lookback, \
+                      t.chunk_size, t.max_in_flight, t.mapping_version, t.paused_at, t.pause_reason, w.watermark, \
+                      coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
+               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
+               LEFT JOIN LATERAL (SELECT array_agg(i.inbox_id ORDER BY i.inbox_id) AS inboxes, \
+                                         array_agg(i.inbox_id ORDER BY i.inbox_id) \
+                                             FILTER (WHERE i.backfilled_at IS NULL) AS unfetched \
+                                  FROM inbox_tenant_mapping i \
+                                  WHERE i.tenant_id = t.id AND i.source = t.source AND i.is_active) m ON true \
+               WHERE t.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.id";
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
                                    sync_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
@@ -50,6 +63,28 @@ pub struct NewTenant {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
+}
+
+/// A tenant with all that the ledger says for a plan of it, of one moment.
+#[derive(Debug, Clone)]
+pub struct TenantToPlan {
+    pub tenant: Tenant,
+    pub watermark: Option<DateTime<Utc>>,
+    /// Its active inboxes, ascending.
+    pub inboxes: Vec<i32>,
+    /// Those of them whose history still has to be fetched.
+    pub unfetched: Vec<i32>,
+}
+
+impl FromRow<'_, PgRow> for TenantToPlan {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            tenant: Tenant::from_row(row)?,
+            watermark: row.try_get("watermark")?,
+            inboxes: row.try_get("inboxes")?,
+            unfetched: row.try_get("unfetched")?,
+        })
+    }
 }
 
 /// What is to be changed of a tenant; what is `None` stays.
@@ -103,6 +138,18 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
         .fetch_all(db)
         .await
         .attempt("list the tenants")
+}
+
+/// Those of these tenants that have not been removed, ascending, with what their plans start from.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
+    sqlx::query_as(TO_PLAN)
+        .bind(ids)
+        .fetch_all(db)
+        .await
+        .attempt("load the tenants to plan")
 }
 
 /// # Errors

@@ -1,5 +1,7 @@
 //! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
@@ -13,20 +15,33 @@ statements! {
             FROM etl_watermark WHERE tenant_id = $1";
     LIST = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
             FROM etl_watermark ORDER BY tenant_id";
-    ADVANCE = "UPDATE etl_watermark SET watermark = $3, run_id = coalesce($4, run_id), advanced_at = now() \
-               WHERE tenant_id = $1 AND watermark IS NOT DISTINCT FROM $2 AND ($2 IS NULL OR $3 > $2)";
+    // whoever else holds one of them is busy with its tenant, and waiting for two in different orders would be a deadlock
+    LOCK_IDLE = "SELECT w.tenant_id FROM etl_watermark w \
+                 WHERE w.tenant_id = ANY($1) \
+                   AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = w.tenant_id AND r.finished_at IS NULL \
+                                   AND r.type IN ('incremental', 'full')) \
+                 ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
+    ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
+               FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+               WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
+                 AND (m.old IS NULL OR m.new > m.old) \
+               RETURNING w.tenant_id";
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
     SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now() WHERE tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
-    AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)";
+    AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
+             SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
+             FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
     // a quiet tenant's moves are one line that grows, not a line a minute
-    EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit SET new = $3, moved_at = now() \
-                         WHERE id = (SELECT max(id) FROM etl_watermark_audit WHERE tenant_id = $1) \
-                           AND new = $2 AND run_id IS NULL AND actor = $4 AND reason = $5";
+    EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
+                         FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+                         WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
+                           AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
+                         RETURNING a.tenant_id";
     SUCCEEDED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
                         next_due_at = now() + t.sync_interval \
-                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
     // doubles with every failure, up to an hour
     FAILED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
                      next_due_at = now() + greatest(t.sync_interval, \
@@ -107,58 +122,93 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Watermark>> {
         .attempt("list the watermarks")
 }
 
-/// Moves the watermark from `old` forward to `new`, with its audit row; `false`, and nothing written, when it is no
-/// longer at `old` or `new` is not ahead of it.
+/// How a watermark is to move forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    pub tenant_id: TenantId,
+    pub old: Option<DateTime<Utc>>,
+    pub new: DateTime<Utc>,
+}
+
+/// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
+/// open, and none is being closed.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn lock_idle(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
+    sqlx::query_scalar(LOCK_IDLE)
+        .bind(tenants)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("lock the watermarks of idle tenants")
+}
+
+/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
+/// `old`, or has `new` not ahead of it, stays, and nothing is written for it.
 ///
 /// # Errors
 /// When the ledger does not answer.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
-    tenant: TenantId,
-    old: Option<DateTime<Utc>>,
-    new: DateTime<Utc>,
+    moves: &[Advance],
     mover: Mover<'_>,
-) -> DbResult<bool> {
+) -> DbResult<Vec<TenantId>> {
     let (run_id, actor, reason) = match mover {
         Mover::Run(run_id) => (Some(run_id), None, None),
         Mover::Actor { actor, reason } => (None, Some(actor), Some(reason)),
     };
-    let moved = sqlx::query(ADVANCE)
-        .bind(tenant)
+    let (tenants, old, new) = columns(moves.iter());
+    let moved: Vec<TenantId> = sqlx::query_scalar(ADVANCE)
+        .bind(tenants)
         .bind(old)
         .bind(new)
         .bind(run_id)
-        .execute(&mut **tx)
+        .fetch_all(&mut **tx)
         .await
-        .attempt("advance the watermark")?;
-    if moved.rows_affected() == 0 {
-        return Ok(false);
-    }
-    if run_id.is_none() {
-        let extended = sqlx::query(EXTEND_IDLE_AUDIT)
-            .bind(tenant)
+        .attempt("advance the watermarks")?;
+    let mut unaudited: HashSet<TenantId> = moved.iter().copied().collect();
+    let of = |tenants: &HashSet<TenantId>| columns(moves.iter().filter(|m| tenants.contains(&m.tenant_id)));
+    if run_id.is_none() && !unaudited.is_empty() {
+        let (tenants, old, new) = of(&unaudited);
+        let extended: Vec<TenantId> = sqlx::query_scalar(EXTEND_IDLE_AUDIT)
+            .bind(tenants)
             .bind(old)
             .bind(new)
             .bind(actor)
             .bind(reason)
-            .execute(&mut **tx)
+            .fetch_all(&mut **tx)
             .await
-            .attempt("extend the watermark's audit")?;
-        if extended.rows_affected() == 1 {
-            return Ok(true);
+            .attempt("extend the watermarks' audit")?;
+        for tenant in extended {
+            unaudited.remove(&tenant);
         }
     }
-    sqlx::query(AUDIT)
-        .bind(tenant)
-        .bind(old)
-        .bind(new)
-        .bind(run_id)
-        .bind(actor)
-        .bind(reason)
-        .execute(&mut **tx)
-        .await
-        .attempt("audit the watermark")?;
-    Ok(true)
+    if !unaudited.is_empty() {
+        let (tenants, old, new) = of(&unaudited);
+        sqlx::query(AUDIT)
+            .bind(tenants)
+            .bind(old)
+            .bind(new)
+            .bind(run_id)
+            .bind(actor)
+            .bind(reason)
+            .execute(&mut **tx)
+            .await
+            .attempt("audit the watermarks")?;
+    }
+    Ok(moved)
+}
+
+type Columns = (Vec<TenantId>, Vec<Option<DateTime<Utc>>>, Vec<DateTime<Utc>>);
+
+fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for step in moves {
+        columns.0.push(step.tenant_id);
+        columns.1.push(step.old);
+        columns.2.push(step.new);
+    }
+    columns
 }
 
 /// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
@@ -188,9 +238,9 @@ pub async fn set(
         .await
         .attempt("set the watermark")?;
     sqlx::query(AUDIT)
-        .bind(tenant)
-        .bind(old)
-        .bind(to)
+        .bind([tenant].as_slice())
+        .bind([old].as_slice())
+        .bind([to].as_slice())
         .bind(None::<RunId>)
         .bind(actor)
         .bind(reason)
@@ -213,17 +263,17 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
         .attempt("list the watermark's moves")
 }
 
-/// Notes a successful look: due again after the tenant's interval.
+/// Notes a successful look at each of these: due again after the tenant's interval.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn succeeded(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
+pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
     sqlx::query(SUCCEEDED)
-        .bind(tenant)
+        .bind(tenants)
         .execute(db)
         .await
         .map(drop)
-        .attempt("schedule the tenant")
+        .attempt("schedule the tenants")
 }
 
 /// Notes a failure: due again after an interval that grows with every failure in a row.

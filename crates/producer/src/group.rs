@@ -1,0 +1,184 @@
+//! A group of tenants of one source, planned in one snapshot with one statement a signal. One tenant is a group of one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use sqlx::PgPool;
+use tidemark_shared::db;
+use tidemark_shared::db::agreement::Totals;
+use tidemark_shared::db::tenant::TenantToPlan;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::tenant::Tenant;
+
+use crate::names::{self, Doubt, Touched};
+use crate::plan::PlanError;
+use crate::signals::{ALL_IDS, BUCKET_WIDTH, ChangedContacts, Inboxes, Signals, SourceBucket};
+
+/// One tenant of a group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub tenant: Tenant,
+    pub run_type: RunType,
+    pub watermark: Option<DateTime<Utc>>,
+    /// From when on changes are looked for; `None`: everything is taken.
+    pub since: Option<NaiveDateTime>,
+    pub inboxes: Vec<i32>,
+    /// Those whose history is left to a backfill, in the bulk lane: only what changes in them is taken.
+    pub unfetched: Vec<i32>,
+    pub chunk_size: i32,
+    pub allow_mass_delete: bool,
+    /// The target is asked even where an agreement could stand for it.
+    pub always_compare: bool,
+}
+
+impl Member {
+    /// # Errors
+    /// When the tenant has no inboxes.
+    pub(crate) fn new(
+        ready: TenantToPlan,
+        run_type: RunType,
+        request: &RunRequest,
+    ) -> Result<Self, PlanError> {
+        let TenantToPlan {
+            tenant,
+            watermark,
+            inboxes,
+            unfetched,
+        } = ready;
+        if inboxes.is_empty() {
+            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
+        }
+        // a tenant without a watermark gets everything
+        let (run_type, since) = match (run_type, watermark) {
+            (RunType::Incremental, Some(watermark)) => {
+                (run_type, Some((watermark - tenant.lookback).naive_utc()))
+            }
+            (RunType::Incremental, None) => (RunType::Full, None),
+            _ => (run_type, None),
+        };
+        Ok(Self {
+            run_type,
+            watermark,
+            since,
+            inboxes,
+            unfetched: if since.is_some() { unfetched } else { Vec::new() },
+            chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
+            allow_mass_delete: request.allow_mass_delete,
+            always_compare: false,
+            tenant,
+        })
+    }
+}
+
+/// What the source says of one tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub buckets: Vec<SourceBucket>,
+    pub messages: Vec<i64>,
+    pub csat: Vec<i64>,
+    pub contacts: ChangedContacts,
+    pub doubts: Vec<Doubt>,
+    /// Conversations whose own row cannot be read.
+    pub unreadable: Vec<i64>,
+    /// An agreement stands for the target: nothing differs by digest, and no reject is open.
+    pub agreed: bool,
+}
+
+impl Seen {
+    /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
+    /// cannot be read, is not in its sums.
+    pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
+        if member.since.is_none() || !member.unfetched.is_empty() || !self.unreadable.is_empty() {
+            return None;
+        }
+        Some(Totals {
+            tenant_id: member.tenant.id,
+            mapping_version: member.tenant.mapping_version,
+            conversation_count: self.buckets.iter().map(|bucket| bucket.count).sum(),
+            digest: self.buckets.iter().map(SourceBucket::digest_sum).sum(),
+        })
+    }
+}
+
+/// Reads the members' signals, each with one statement for all of them, and finds out whose target need not be asked.
+/// What it returns is in the members' order.
+///
+/// # Errors
+/// When source or ledger do not answer.
+pub(crate) async fn look(
+    db: &PgPool,
+    signals: &mut Signals<'_>,
+    members: &[Member],
+    message_edit_window: Duration,
+) -> Result<Vec<Seen>, PlanError> {
+    let inboxes = Inboxes::of(members);
+    // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
+    let mut seen = ByTenant::default();
+    let buckets = match members {
+        [member] => {
+            let tenant = member.tenant.id;
+            let buckets = signals.readable_conversations(db, tenant, &inboxes).await?;
+            seen.of(tenant).unreadable.clone_from(&signals.unreadable);
+            buckets
+        }
+        _ => signals.conversations(&inboxes, ALL_IDS).await?,
+    };
+    for bucket in buckets {
+        seen.of(bucket.tenant_id).buckets.push(bucket);
+    }
+    if let Some(span) = inboxes.span() {
+        // a view shows what these find with the conversation itself
+        if signals.shape.is_none() {
+            for (tenant, id) in signals.messages(&inboxes, span.0, message_edit_window).await? {
+                seen.of(tenant).messages.push(id);
+            }
+            for (tenant, id) in signals.csat(&inboxes, span.0).await? {
+                seen.of(tenant).csat.push(id);
+            }
+            for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
+                seen.of(tenant).contacts = contacts;
+            }
+        }
+        let touched: Vec<Touched> = signals.touched_names(&inboxes, span.0).await?;
+        for (tenant, doubt) in names::doubts(db, touched).await? {
+            seen.of(tenant).doubts.push(doubt);
+        }
+    }
+
+    let comparable = members.iter().filter(|member| !member.always_compare);
+    let totals: Vec<Totals> = comparable
+        .filter_map(|member| seen.of(member.tenant.id).totals(member))
+        .collect();
+    for tenant in db::agreement::list_upheld(db, &totals).await? {
+        seen.of(tenant).agreed = true;
+    }
+    if members.len() > 1 {
+        let others = Inboxes::of(members.iter().filter(|member| {
+            let seen = seen.of(member.tenant.id);
+            if !seen.agreed {
+                seen.buckets.clear();
+            }
+            !seen.agreed
+        }));
+        if !others.ids.is_empty() {
+            for bucket in signals.conversations(&others, BUCKET_WIDTH).await? {
+                seen.of(bucket.tenant_id).buckets.push(bucket);
+            }
+        }
+    }
+    Ok(members
+        .iter()
+        .map(|member| std::mem::take(seen.of(member.tenant.id)))
+        .collect())
+}
+
+#[derive(Debug, Default)]
+struct ByTenant(BTreeMap<TenantId, Seen>);
+
+impl ByTenant {
+    fn of(&mut self, tenant: TenantId) -> &mut Seen {
+        self.0.entry(tenant).or_default()
+    }
+}

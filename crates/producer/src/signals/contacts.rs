@@ -1,0 +1,160 @@
+//! Contacts that changed. Tenants can share an account, so what changed is read once and told apart here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDateTime;
+use sqlx::FromRow;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::source::SourceError;
+
+use super::{Inboxes, Signals};
+
+// $1 inboxes, $2 the earliest instant, $3 the latest: what is later is as good as that, and may be no date at all; $4 conversations
+// that are set aside
+const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
+            c.id::bigint AS conversation_id, c.inbox_id \
+     FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
+     WHERE k.updated_at >= $2 AND k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))";
+const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
+
+/// A tenant's contacts that changed since, and the conversations that are theirs.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct ChangedContacts {
+    pub ids: BTreeSet<i64>,
+    pub conversations: BTreeSet<i64>,
+}
+
+/// A changed contact with one of its conversations, if it has any.
+#[derive(Debug, FromRow)]
+struct ChangedContact {
+    id: i64,
+    account_id: i32,
+    /// At most the latest instant that anybody looks from.
+    changed_at: NaiveDateTime,
+    conversation_id: Option<i64>,
+    inbox_id: Option<i32>,
+}
+
+impl Signals<'_> {
+    /// Contacts of the tenants' accounts that changed since.
+    pub(crate) async fn contacts(
+        &mut self,
+        inboxes: &Inboxes,
+        (earliest, latest): (NaiveDateTime, NaiveDateTime),
+    ) -> Result<BTreeMap<TenantId, ChangedContacts>, SourceError> {
+        let changed: Vec<ChangedContact> = sqlx::query_as(CONTACTS)
+            .bind(&inboxes.ids)
+            .bind(earliest)
+            .bind(latest)
+            .bind(&self.unreadable)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for changed contacts"))?;
+        if changed.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let accounts: Vec<(i32, i32)> = sqlx::query_as(ACCOUNTS)
+            .bind(&inboxes.ids)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for the accounts of its inboxes"))?;
+        Ok(tell_apart(inboxes, &accounts, &changed))
+    }
+}
+
+/// Gives each tenant the contacts of its accounts; `accounts` are those of the inboxes.
+fn tell_apart(
+    inboxes: &Inboxes,
+    accounts: &[(i32, i32)],
+    changed: &[ChangedContact],
+) -> BTreeMap<TenantId, ChangedContacts> {
+    let accounts: BTreeMap<i32, i32> = accounts.iter().copied().collect();
+    let owners: BTreeMap<i32, TenantId> = inboxes
+        .ids
+        .iter()
+        .copied()
+        .zip(inboxes.tenants.iter().copied())
+        .collect();
+    // a tenant with several inboxes of one account looks at it once
+    let lookers: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
+        .ids
+        .iter()
+        .zip(&inboxes.tenants)
+        .zip(&inboxes.since)
+        .filter_map(|((inbox, tenant), since)| Some((*tenant, *accounts.get(inbox)?, (*since)?)))
+        .collect();
+    let mut of_account: BTreeMap<i32, Vec<&ChangedContact>> = BTreeMap::new();
+    for contact in changed {
+        of_account.entry(contact.account_id).or_default().push(contact);
+    }
+    let mut found: BTreeMap<TenantId, ChangedContacts> = BTreeMap::new();
+    for (tenant, account, since) in lookers {
+        let contacts = of_account.get(&account).into_iter().flatten();
+        for contact in contacts.filter(|contact| contact.changed_at >= since) {
+            let theirs = found.entry(tenant).or_default();
+            theirs.ids.insert(contact.id);
+            let owner = contact.inbox_id.and_then(|inbox| owners.get(&inbox));
+            if owner == Some(&tenant) {
+                theirs.conversations.extend(contact.conversation_id);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: u32) -> NaiveDateTime {
+        chrono::NaiveDate::from_ymd_opt(2026, 11, 22)
+            .unwrap()
+            .and_hms_opt(hour, 0, 0)
+            .unwrap()
+    }
+
+    fn contact(id: i64, account_id: i32, hour: u32, conversation: Option<(i64, i32)>) -> ChangedContact {
+        ChangedContact {
+            id,
+            account_id,
+            changed_at: at(hour),
+            conversation_id: conversation.map(|(id, _)| id),
+            inbox_id: conversation.map(|(_, inbox)| inbox),
+        }
+    }
+
+    #[test]
+    fn tenants_that_share_an_account_each_get_its_contacts_and_their_own_conversations() {
+        // tenants 1 and 2 share account 7, tenant 1 has two inboxes of it, tenant 3 has another account
+        let inboxes = Inboxes {
+            ids: vec![11, 12, 21, 31],
+            tenants: vec![TenantId(1), TenantId(1), TenantId(2), TenantId(3)],
+            since: vec![Some(at(9)), Some(at(9)), Some(at(11)), None],
+            ..Inboxes::default()
+        };
+        let accounts = [(11, 7), (12, 7), (21, 7), (31, 8)];
+        let changed = [
+            contact(100, 7, 10, Some((1_000, 12))),
+            contact(101, 7, 12, Some((1_001, 21))),
+            contact(101, 7, 12, Some((1_002, 11))),
+            contact(102, 7, 12, None),
+            contact(103, 8, 12, Some((1_003, 31))),
+        ];
+        let found = tell_apart(&inboxes, &accounts, &changed);
+        let expected = [
+            (TenantId(1), vec![100, 101, 102], vec![1_000, 1_002]),
+            (TenantId(2), vec![101, 102], vec![1_001]),
+        ];
+        let expected: BTreeMap<TenantId, ChangedContacts> = expected
+            .into_iter()
+            .map(|(tenant, ids, conversations)| {
+                let contacts = ChangedContacts {
+                    ids: ids.into_iter().collect(),
+                    conversations: conversations.into_iter().collect(),
+                };
+                (tenant, contacts)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,2 @@
+DROP INDEX etl_control_finished_idx;
+DROP TABLE etl_agreement;
