@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test model build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
+.PHONY: help demo test chaos model build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ demo: ## show Tidemark at work, on servers of its own
 
 test: ## run all tests, on servers of their own
 	@scripts/test $(ARGS)
+
+chaos: ## ten minutes of random faults in processes, servers and wires; TIDEMARK_CHAOS_SECONDS, TIDEMARK_CHAOS_SEED
+	@scripts/chaos
 
 model: ## check the model of the protocol with one fault more than `make test` does; minutes
 	TIDEMARK_MODEL_MORE_FAULTS=1 cargo test --package tidemark-tests --test system protocol::checks -- --nocapture

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
+pub use rustix::process::Signal;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -23,13 +24,40 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What one test works on.
 pub struct Stage {
     name: String,
-    server: String,
-    amqp_url: String,
+    servers: Servers,
     guests: Guests,
     /// The source, as its owner.
     pub source: PgPool,
     /// Ledger and target, as a superuser who sees every tenant.
     pub target: PgPool,
+}
+
+/// URLs of the servers of one stage.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    pub source: String,
+    pub target: String,
+    pub amqp: String,
+}
+
+impl Servers {
+    /// Those that all tests share: nobody may stop them.
+    pub fn shared() -> Self {
+        let postgres = server("TIDEMARK_TEST_DATABASE_URL");
+        Self {
+            source: postgres.clone(),
+            target: postgres,
+            amqp: server("TIDEMARK_TEST_AMQP_URL"),
+        }
+    }
+
+    fn of(&self, side: &str) -> &str {
+        if side == "source" {
+            &self.source
+        } else {
+            &self.target
+        }
+    }
 }
 
 /// A running `tidemark`; killed when dropped.
@@ -52,11 +80,26 @@ impl Answer {
 
 /// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
 pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
-    let stage = std::sync::Arc::new(Stage::new().await.expect("a stage can be made"));
+    on_servers(Servers::shared(), test).await;
+}
+
+/// The same on servers of the test's own.
+pub async fn on_servers<F: Future<Output = Result<()>>>(
+    servers: Servers,
+    test: impl FnOnce(std::sync::Arc<Stage>) -> F,
+) {
+    // a source of the test's own may be away when it is asked
+    let watched = servers.source == Servers::shared().source;
+    let stage = std::sync::Arc::new(Stage::new(servers).await.expect("a stage can be made"));
     let test = Box::pin(test(std::sync::Arc::clone(&stage)));
-    let outcome = AssertUnwindSafe(stage.guests.watch(&stage, test))
-        .catch_unwind()
-        .await;
+    let watching = async {
+        if watched {
+            stage.guests.watch(&stage, test).await
+        } else {
+            test.await
+        }
+    };
+    let outcome = AssertUnwindSafe(watching).catch_unwind().await;
     let cleared = stage.clear().await;
     match outcome {
         Ok(Ok(())) => cleared.expect("the stage can be cleared"),
@@ -75,20 +118,18 @@ fn server(variable: &str) -> String {
 }
 
 impl Stage {
-    async fn new() -> Result<Self> {
-        let server_url = server("TIDEMARK_TEST_DATABASE_URL");
-        let amqp_url = server("TIDEMARK_TEST_AMQP_URL");
+    async fn new(servers: Servers) -> Result<Self> {
         let name = format!("tm_{:016x}", rand::random::<u64>());
-        let mut admin = PgConnection::connect(&server_url)
-            .await
-            .context("connect to the test server")?;
         for side in ["source", "target"] {
+            let mut admin = PgConnection::connect(servers.of(side))
+                .await
+                .context("connect to the test server")?;
             sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}_{side}")))
                 .execute(&mut admin)
                 .await?;
         }
         let pool = |side: &str| -> Result<PgPool> {
-            let options: PgConnectOptions = server_url.parse()?;
+            let options: PgConnectOptions = servers.of(side).parse()?;
             let options = options
                 .database(&format!("{name}_{side}"))
                 .options([("TimeZone", "UTC")]);
@@ -97,8 +138,7 @@ impl Stage {
         let stage = Self {
             source: pool("source")?,
             target: pool("target")?,
-            server: server_url,
-            amqp_url,
+            servers,
             name,
             guests: Guests::default(),
         };
@@ -110,8 +150,8 @@ impl Stage {
     async fn clear(&self) -> Result<()> {
         self.source.close().await;
         self.target.close().await;
-        let mut admin = PgConnection::connect(&self.server).await?;
         for side in ["source", "target"] {
+            let mut admin = PgConnection::connect(self.servers.of(side)).await?;
             let drop = format!("DROP DATABASE IF EXISTS {}_{side} WITH (FORCE)", self.name);
             sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         }
@@ -123,7 +163,7 @@ impl Stage {
             clippy::disallowed_methods,
             reason = "a test acts on the broker beside the system"
         )]
-        Ok(lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default()).await?)
+        Ok(lapin::Connection::connect(&self.servers.amqp, lapin::ConnectionProperties::default()).await?)
     }
 
     async fn delete_queues(&self) -> Result<()> {
@@ -168,6 +208,52 @@ impl Stage {
     /// The broker that the tests share.
     pub fn amqp_url(&self) -> &str {
         &self.amqp_url
+    }
+
+    /// Deletes a queue; whoever consumes it is cancelled.
+    pub async fn delete_queue(&self, queue: &str) -> Result<()> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let queue = format!("{}.{queue}", self.name);
+        channel
+            .queue_delete(
+                queue.as_str().into(),
+                lapin::options::QueueDeleteOptions::default(),
+            )
+            .await?;
+        Ok(broker.close(200, "done".into()).await?)
+    }
+
+    /// How many consumers a queue has; none when there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> Result<u32> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let queue = format!("{}.{queue}", self.name);
+        let options = lapin::options::QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let declared = channel
+            .queue_declare(
+                queue.as_str().into(),
+                options,
+                lapin::types::FieldTable::default(),
+            )
+            .await;
+        broker.close(200, "done".into()).await?;
+        Ok(declared.map_or(0, |queue| queue.consumer_count()))
+    }
+
+    /// Waits until a queue has so many consumers.
+    pub async fn until_consumed(&self, queue: &str, count: u32) -> Result<()> {
+        let reached = async {
+            while self.consumers(queue).await.ok() != Some(count) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("{queue} never has {count} consumers"))
     }
 
     /// Publishes something of the test's own on one of the exchanges.
@@ -216,9 +302,9 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// A connection to the test server, of a superuser and to neither side's database.
+    /// A connection to the source's server, of a superuser and to neither side's database.
     pub async fn admin(&self) -> Result<PgConnection> {
-        PgConnection::connect(&self.server)
+        PgConnection::connect(&self.servers.source)
             .await
             .context("connect to the test server")
     }
@@ -230,14 +316,14 @@ impl Stage {
 
     /// URL of one side's database.
     pub fn url(&self, side: &str) -> String {
-        let mut url = url::Url::parse(&self.server).expect("the test server's URL is valid");
+        let mut url = url::Url::parse(self.servers.of(side)).expect("the test server's URL is valid");
         url.set_path(&format!("/{}_{side}", self.name));
         url.to_string()
     }
 
     /// Replaces the empty source by a seeded sample, registers its tenants and returns their ids.
     pub async fn sample(&self, conversations: u64, tenants: u16, seed: u64) -> Result<Vec<i32>> {
-        let mut admin = PgConnection::connect(&self.server).await?;
+        let mut admin = PgConnection::connect(&self.servers.source).await?;
         let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
         sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         let options = CreateOptions {
@@ -290,7 +376,7 @@ impl Stage {
             .current_dir(std::env::temp_dir())
             .env("TIDEMARK_DATABASE_URL", self.url("target"))
             .env("TIDEMARK_SOURCE_URL", self.url("source"))
-            .env("TIDEMARK_AMQP_URL", &self.amqp_url)
+            .env("TIDEMARK_AMQP_URL", &self.servers.amqp)
             .env("TIDEMARK_AMQP_PREFIX", &self.name)
             // a killed worker costs one lease
             .env("TIDEMARK_WORKER_LEASE", "3s")
@@ -352,11 +438,21 @@ impl Stage {
     }
 
     /// Waits until a statement on the target returns true.
-    pub async fn until(&self, statement: &'static str) -> Result<()> {
+    pub async fn until(&self, statement: &str) -> Result<()> {
+        Self::until_on(&self.target, statement).await
+    }
+
+    /// Waits until a statement on the source returns true.
+    pub async fn until_source(&self, statement: &str) -> Result<()> {
+        Self::until_on(&self.source, statement).await
+    }
+
+    async fn until_on(pool: &PgPool, statement: &str) -> Result<()> {
         let reached = async {
-            while !sqlx::query_scalar::<_, bool>(statement)
-                .fetch_one(&self.target)
+            while sqlx::query_scalar::<_, Option<bool>>(AssertSqlSafe(statement))
+                .fetch_one(pool)
                 .await?
+                != Some(true)
             {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -374,13 +470,26 @@ impl Process {
         Ok(self.0.kill().await?)
     }
 
-    /// SIGTERM; returns the exit code.
-    pub async fn terminate(mut self) -> Result<i32> {
+    /// Sends a signal: SIGSTOP and SIGCONT freeze and thaw it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.0.id().context("it has ended already")?;
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(pid.cast_signed()).context("a process id")?,
-            rustix::process::Signal::TERM,
-        )?;
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).context("a process id")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// The exit code, when it has ended.
+    pub fn exit_code(&mut self) -> Result<Option<i32>> {
+        Ok(self.0.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub async fn terminate(self) -> Result<i32> {
+        self.signal(Signal::TERM)?;
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself; returns the exit code.
+    pub async fn ended(mut self) -> Result<i32> {
         let status = tokio::time::timeout(PATIENCE, self.0.wait())
             .await
             .context("it does not stop")??;

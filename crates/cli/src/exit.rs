@@ -93,7 +93,9 @@ impl Exit {
     fn of_source(error: &SourceError) -> Option<Self> {
         match error {
             SourceError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
-            SourceError::Query { source, .. } => Self::of_driver(source),
+            SourceError::Unreachable { source, .. } | SourceError::Query { source, .. } => {
+                Self::of_driver(source)
+            }
             SourceError::WentBack { .. } => Some(Self::Failed),
             SourceError::Connect(_) | SourceError::Config(_) | SourceError::Schema { .. } => {
                 Some(Self::Configuration)

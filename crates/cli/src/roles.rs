@@ -43,6 +43,8 @@ pub struct Roles {
     pub instance: String,
     pub host: String,
     pub producer: ProducerSettings,
+    /// How long a worker's claim holds without renewal.
+    pub lease: Duration,
     /// Only these runs (`--local`); `None`: all.
     pub only: Option<Vec<RunId>>,
 }
@@ -58,6 +60,7 @@ impl Roles {
             instance: app.instance.clone(),
             host: app.host.clone(),
             producer: app.settings.producer.clone(),
+            lease: app.settings.worker.lease,
             only: None,
         }
     }
@@ -125,13 +128,7 @@ impl Roles {
         );
         self.lifecycle
             .spawn("finalizer", finalizer.run(self.lifecycle.clone()));
-        let rescuer = Rescuer::new(
-            self.db.clone(),
-            self.producer.tick,
-            self.producer.requeue_after,
-            self.producer.max_lost,
-            self.wakes.clone(),
-        );
+        let rescuer = Rescuer::new(self.db.clone(), &self.producer, self.lease, self.wakes.clone());
         self.lifecycle
             .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
         self.lifecycle.spawn(

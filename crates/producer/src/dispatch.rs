@@ -13,10 +13,9 @@ use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::report::report;
 
 use crate::metrics::{self, Publication};
-use crate::wake::{Wakes, pause};
+use crate::wake::{Failures, Wakes, pause};
 
 /// Pause before a chunk that the broker did not take is tried again.
 const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
@@ -63,24 +62,15 @@ impl Dispatcher {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let mut failing = false;
+        let mut failures = Failures::of("dispatch");
         loop {
             match self.tick().await {
-                Ok(_) => {
-                    if failing {
-                        tracing::info!("dispatching again");
-                    }
-                    failing = false;
-                }
-                Err(error) => {
-                    // once per outage, not once per tick
-                    if !failing {
-                        tracing::warn!(error = %report(&error), "chunks not dispatched, they stay pending");
-                    }
-                    failing = true;
-                }
+                // nothing was due: that tells nothing of the broker
+                Ok(0) => {}
+                Ok(_) => failures.over(),
+                Err(error) => failures.another(&error),
             }
-            if !pause(&self.wakes.dispatch, self.tick, &lifecycle).await {
+            if !pause(&self.wakes.dispatch, failures.pause(self.tick), &lifecycle).await {
                 return;
             }
         }

@@ -14,13 +14,12 @@ use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{RunStatus, RunType};
 use tidemark_shared::telemetry;
 use tracing::Instrument;
 
 use crate::metrics;
-use crate::wake::{Wakes, pause};
+use crate::wake::{Failures, Wakes, pause};
 
 /// Runs closed in one transaction.
 const RUNS_AT_ONCE: i64 = 20;
@@ -49,13 +48,14 @@ impl Finalizer {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
+        let mut failures = Failures::of("finalize");
         loop {
             match self.tick().await {
-                Ok(0) => {}
+                Ok(0) => failures.over(),
                 Ok(_) => continue,
-                Err(error) => tracing::warn!(error = %report(&error), "runs not finalized"),
+                Err(error) => failures.another(&error),
             }
-            if !pause(&self.wakes.finalize, self.tick, &lifecycle).await {
+            if !pause(&self.wakes.finalize, failures.pause(self.tick), &lifecycle).await {
                 return;
             }
         }

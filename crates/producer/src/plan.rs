@@ -17,6 +17,7 @@ use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
+use tidemark_shared::sqlstate::{FailureKind, control_failure_kind};
 use tidemark_shared::tenant::Tenant;
 
 use crate::draft::draft;
@@ -66,6 +67,23 @@ pub enum PlanError {
         name: String,
         live: i64,
     },
+}
+
+impl PlanError {
+    /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.may_pass(),
+            // planning reads and holds nothing: a connection that breaks in it is the server's doing
+            Self::Source(SourceError::Query { source, .. }) => {
+                control_failure_kind(source) == FailureKind::Unavailable
+            }
+            Self::Source(error) => error.kind() == FailureKind::Unavailable,
+            // the others are about what was found there
+            _ => false,
+        }
+    }
 }
 
 /// A plan, not yet written.

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::backfill::write_names;
 use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
-use crate::wake::{Wakes, pause};
+use crate::wake::{Failures, Wakes, pause};
 
 /// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
 const PLANNING_HOLD: Duration = Duration::from_secs(15);
@@ -49,13 +49,15 @@ impl Requests {
     }
 
     async fn take_turns(&self, lifecycle: &Lifecycle) {
+        let mut failures = Failures::of("requests");
         loop {
             match self.tick().await {
                 Ok(true) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => {}
-                Err(error) => tracing::warn!(error = %report(&error), "requested runs not looked at"),
+                Ok(_) => failures.over(),
+                Err(error) => failures.another(&error),
             }
-            if !pause(&self.wakes.request, self.planner.settings.tick, lifecycle).await {
+            let tick = failures.pause(self.planner.settings.tick);
+            if !pause(&self.wakes.request, tick, lifecycle).await {
                 return;
             }
         }
@@ -102,6 +104,7 @@ impl Requests {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
             // the ledger is away: the claim runs out and the run is planned again
             Err(PlanError::Ledger(error)) => Err(error),
+            Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }
     }
@@ -147,6 +150,12 @@ impl Requests {
         self.wakes.dispatch.notify_one();
         self.wakes.finalize.notify_one();
         Ok(())
+    }
+
+    /// The source is away: the claim is left to run out, and then the run is planned again.
+    async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
+        tracing::warn!(error, "run not planned yet, its source is away");
+        db::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
     }
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {

@@ -22,7 +22,7 @@ use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
-use crate::wake::{Wakes, pause};
+use crate::wake::{Failures, Wakes, pause};
 
 /// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
 /// producer. A producer that dies meanwhile costs each of them an interval.
@@ -48,13 +48,15 @@ impl Scheduler {
     pub async fn run(self, lifecycle: Lifecycle) {
         // nothing wakes it early: tenants become due by the clock
         let never = Notify::new();
+        let mut failures = Failures::of("schedule");
         loop {
             match self.tick().await {
-                Ok(0) => {}
+                Ok(0) => failures.over(),
                 Ok(_) => continue,
-                Err(error) => tracing::warn!(error = %report(&error), "due tenants not looked at"),
+                Err(error) => failures.another(&error),
             }
-            if !pause(&never, self.planner.settings.tick, &lifecycle).await {
+            let tick = failures.pause(self.planner.settings.tick);
+            if !pause(&never, tick, &lifecycle).await {
                 return;
             }
         }
@@ -87,12 +89,21 @@ impl Scheduler {
     async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
         let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
         let planned = self.planner.plan_together(source, tenants).instrument(span).await;
-        let (mut idle, mut others) = (Vec::new(), Vec::new());
+        let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
+                Err(error) if matches!(*error, PlanError::Ledger(_)) || error.is_unavailable() => {
+                    away.push(error);
+                }
                 plan => others.push((tenant, plan)),
             }
+        }
+        if let Some(error) = away.first() {
+            tracing::warn!(
+                error = %report(&**error), source, tenants = away.len(),
+                "tenants not planned, they are due again after their intervals"
+            );
         }
         if let Err(error) = self.advance(&idle).await {
             tracing::warn!(
@@ -108,13 +119,7 @@ impl Scheduler {
                     pulse::beat();
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
-                        Err(error) => match &*error {
-                            PlanError::Ledger(_) => {
-                                tracing::warn!(error = %report(&*error), "tenant not planned, it is due again after its interval");
-                                Ok(())
-                            }
-                            error => self.fail(&tenant, &report(error)).await,
-                        },
+                        Err(error) => self.fail(&tenant, &report(&*error)).await,
                     };
                     if let Err(error) = written {
                         tracing::warn!(error = %report(&error), "plan not written, the tenant is due again after its interval");

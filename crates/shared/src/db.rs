@@ -20,6 +20,8 @@ pub mod target;
 pub mod tenant;
 pub mod watermark;
 
+use crate::sqlstate::{FailureKind, control_failure_kind};
+
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
@@ -66,6 +68,17 @@ pub struct DbError {
     pub attempted: &'static str,
     #[source]
     pub source: sqlx::Error,
+}
+
+impl DbError {
+    /// Whether asking again may help: the ledger is away, or was busy.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            control_failure_kind(&self.source),
+            FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
+        )
+    }
 }
 
 pub type DbResult<T> = Result<T, DbError>;

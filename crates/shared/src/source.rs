@@ -17,8 +17,11 @@ use tokio::sync::Semaphore;
 use self::ident::RelationName;
 pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
-use crate::db::connect::{self, ConnectError};
-use crate::sqlstate::{FailureKind, failure_kind};
+use crate::db::connect::{self, ConnectError, KEEPALIVE};
+use crate::sqlstate::{FailureKind, control_failure_kind, failure_kind};
+
+/// A source that takes longer to let somebody in is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -26,6 +29,12 @@ pub enum SourceError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("get a connection to source `{name}` at {server}")]
+    Unreachable {
+        name: String,
+        server: String,
+        source: sqlx::Error,
+    },
     #[error("{attempted} on source `{name}` at {server}")]
     Query {
         attempted: &'static str,
@@ -52,6 +61,18 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What may help against it.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable { source, .. } => control_failure_kind(source),
+            Self::Query { source, .. } => failure_kind(source),
+            Self::Connect(ConnectError::Unreachable { .. }) => FailureKind::Unavailable,
+            Self::Connect(_) => FailureKind::Transient,
+            Self::Config(_) | Self::Schema { .. } | Self::WentBack { .. } => FailureKind::Configuration,
+        }
+    }
+
     /// Whether a value is to blame: without its row the same statement passes.
     #[must_use]
     pub fn is_data(&self) -> bool {
@@ -88,7 +109,8 @@ impl Source {
                 ("idle_in_transaction_session_timeout", "5min"),
                 // the plans of large views would be compiled again for every chunk
                 ("jit", "off"),
-            ]);
+            ])
+            .options(KEEPALIVE);
         Ok(Some(Self {
             name: name.to_owned(),
             server: server_name(url),
@@ -99,7 +121,8 @@ impl Source {
             max_in_flight: settings.max_in_flight,
             pool: PgPoolOptions::new()
                 .max_connections(settings.max_connections)
-                .acquire_timeout(Duration::from_secs(30))
+                // only connecting takes time: who waits for another's connection waits for a permit
+                .acquire_timeout(CONNECT_TIMEOUT)
                 .idle_timeout(Duration::from_secs(60))
                 .connect_lazy_with(options.clone()),
             options,
@@ -142,6 +165,14 @@ impl Source {
     #[must_use]
     pub const fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    fn unreachable(&self, source: sqlx::Error) -> SourceError {
+        SourceError::Unreachable {
+            name: self.name.clone(),
+            server: self.server.clone(),
+            source,
+        }
     }
 
     /// Adds to an error of the driver what was attempted, and where.

@@ -3,6 +3,8 @@
 /// What may help against a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
+    /// The server is not there, or takes nobody in: all there is to do is to wait.
+    Unavailable,
     /// The server or the network: the same again may pass.
     Transient,
     /// A statement ran out of its time: less at once may pass.
@@ -19,6 +21,11 @@ pub fn classify(code: &str) -> FailureKind {
     match code {
         // query_canceled: statement_timeout, unless it was our own cancel
         "57014" => FailureKind::Timeout,
+        // connection exceptions, but not protocol violations; shut down, starting up, no connection left; a primary that
+        // has become a standby
+        "08000" | "08001" | "08003" | "08004" | "08006" | "57P01" | "57P03" | "53300" | "25006" => {
+            FailureKind::Unavailable
+        }
         // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is a value's fault
         "54001" | "54011" | "54023" => FailureKind::Configuration,
         // data_corrupted: a row that no longer unpacks, or those of one page
@@ -32,13 +39,18 @@ pub fn classify(code: &str) -> FailureKind {
     }
 }
 
-/// Classifies an error of the driver.
+/// Classifies an error of the driver. A connection that breaks in the middle of work is [`FailureKind::Transient`]: the
+/// work itself may be what breaks it.
 #[must_use]
 pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
         sqlx::Error::Database(error) => error
             .code()
             .map_or(FailureKind::Transient, |code| classify(&code)),
+        sqlx::Error::PoolTimedOut => FailureKind::Unavailable,
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            FailureKind::Unavailable
+        }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => FailureKind::Data,
         sqlx::Error::Configuration(_)
         | sqlx::Error::Tls(_)
@@ -46,6 +58,16 @@ pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
         | sqlx::Error::TypeNotFound { .. } => FailureKind::Configuration,
         _ => FailureKind::Transient,
+    }
+}
+
+/// Classifies an error of what no row can break, connecting and control statements: a connection that breaks there is
+/// the server's doing, and so is an answer that is none.
+#[must_use]
+pub fn control_failure_kind(error: &sqlx::Error) -> FailureKind {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => FailureKind::Unavailable,
+        error => failure_kind(error),
     }
 }
 
@@ -74,11 +96,25 @@ mod tests {
             ("42P01", FailureKind::Configuration),
             ("57014", FailureKind::Timeout),
             ("40001", FailureKind::Transient),
-            ("57P01", FailureKind::Transient),
-            ("08006", FailureKind::Transient),
+            ("57P01", FailureKind::Unavailable),
+            ("57P03", FailureKind::Unavailable),
+            ("53300", FailureKind::Unavailable),
+            ("08006", FailureKind::Unavailable),
+            ("25006", FailureKind::Unavailable),
+            ("57P02", FailureKind::Transient),
+            ("08P01", FailureKind::Transient),
             ("", FailureKind::Transient),
         ] {
             assert_eq!(classify(code), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn a_broken_connection_is_the_servers_doing_only_where_no_row_can_break_it() {
+        let broken = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(failure_kind(&broken), FailureKind::Transient);
+        assert_eq!(control_failure_kind(&broken), FailureKind::Unavailable);
+        let refused = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(failure_kind(&refused), FailureKind::Unavailable);
     }
 }

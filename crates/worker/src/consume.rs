@@ -1,7 +1,6 @@
 //! The worker: takes jobs from both lanes, claims their chunks, executes them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use sqlx::PgPool;
@@ -19,10 +18,11 @@ use tidemark_shared::telemetry;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
-use crate::disposition::{Disposition, decide};
+use crate::disposition::{Disposition, Tried, decide};
 use crate::execute::{ExecuteError, Executor};
 use crate::lease::{Lease, Lost};
 use crate::metrics::{self, InFlight, Outcome};
+use crate::patience::until_answered;
 
 /// A worker process's work.
 pub struct Worker {
@@ -103,13 +103,15 @@ impl Worker {
     }
 
     async fn process(&self, job: &Job) -> Settle {
-        let claim = db::chunk::claim(
-            &self.db,
-            job.chunk(),
-            job.tenant_id,
-            &self.instance,
-            self.settings.lease,
-        )
+        let claim = until_answered(&self.lifecycle, || {
+            db::chunk::claim(
+                &self.db,
+                job.chunk(),
+                job.tenant_id,
+                &self.instance,
+                self.settings.lease,
+            )
+        })
         .instrument(tracing::info_span!("claim"));
         let claimed = match claim.await {
             Ok(Some(claimed)) => claimed,
@@ -118,7 +120,15 @@ impl Worker {
                 metrics::attempted(Outcome::Refused);
                 return Settle::Ack;
             }
-            Err(error) => return self.without_ledger(&error).await,
+            Err(error) if self.lifecycle.soft().is_cancelled() => {
+                tracing::debug!(error = %report(&error), "not claimed before the stop");
+                return Settle::GiveBack;
+            }
+            Err(error) => {
+                // the chunk stays queued, and is published again like one whose message was lost
+                tracing::error!(error = %report(&error), "chunk not claimed");
+                return Settle::Ack;
+            }
         };
         Span::current().record("attempt", claimed.attempt);
         let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
@@ -172,46 +182,61 @@ impl Worker {
         error: &ExecuteError,
     ) -> Result<(), DbError> {
         let text = report(error);
-        let disposition = decide(error, claimed.failure_count, rand::random());
+        let tried = Tried {
+            attempts: claimed.attempt,
+            failures: claimed.failure_count,
+        };
+        let disposition = decide(error, tried, rand::random());
         metrics::attempted(disposition.outcome());
-        match disposition {
-            Disposition::Retry(after) => {
-                tracing::warn!(
-                    error = text,
-                    retry_after_s = after.as_secs_f64(),
-                    "chunk failed, it is tried again"
-                );
-                db::chunk::fail(&self.db, id, claimed.attempt, &text, Some(after)).await
-            }
-            Disposition::Dead => {
-                tracing::error!(error = text, "chunk is dead");
-                db::chunk::fail(&self.db, id, claimed.attempt, &text, None).await
-            }
-            Disposition::FailRun => {
-                tracing::error!(error = text, "chunk is dead, the rest of its run is cancelled");
-                db::chunk::fail(&self.db, id, claimed.attempt, &text, None).await?;
-                db::chunk::cancel_waiting(&self.db, id.run_id).await.map(drop)
-            }
-            Disposition::Release => {
-                tracing::info!(reason = text, "chunk released");
-                db::chunk::release(&self.db, id, claimed.attempt).await
-            }
-            Disposition::Leave => {
-                tracing::warn!("lease lost, the work was dropped");
-                Ok(())
-            }
-        }
+        log_failed(disposition, &text);
+        until_answered(&self.lifecycle, || {
+            self.put_down(id, claimed.attempt, disposition, &text)
+        })
+        .await
     }
 
-    /// Nothing is known of the chunk while the ledger is away: give the message back, and not at once.
-    async fn without_ledger(&self, error: &DbError) -> Settle {
-        const PAUSE: Duration = Duration::from_secs(2);
-        tracing::warn!(error = %report(error), "chunk not claimed, its message is given back");
-        tokio::select! {
-            () = self.lifecycle.soft().cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
+    /// Writes into the ledger what becomes of the chunk; writing it again is harmless.
+    async fn put_down(
+        &self,
+        id: ChunkId,
+        attempt: i32,
+        disposition: Disposition,
+        error: &str,
+    ) -> Result<(), DbError> {
+        match disposition {
+            Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after)).await,
+            Disposition::Wait(after) => db::chunk::postpone(&self.db, id, attempt, error, after).await,
+            Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None).await,
+            Disposition::FailRun => {
+                db::chunk::fail(&self.db, id, attempt, error, None).await?;
+                db::chunk::cancel_waiting(&self.db, id.run_id).await.map(drop)
+            }
+            Disposition::Release => db::chunk::release(&self.db, id, attempt).await,
         }
-        Settle::GiveBack
+    }
+}
+
+fn log_failed(disposition: Disposition, error: &str) {
+    match disposition {
+        Disposition::Retry(after) => {
+            tracing::warn!(
+                error,
+                retry_after_s = after.as_secs_f64(),
+                "chunk failed, it is tried again"
+            );
+        }
+        Disposition::Wait(after) => {
+            tracing::warn!(
+                error,
+                retry_after_s = after.as_secs_f64(),
+                "a server is away, the chunk waits"
+            );
+        }
+        Disposition::Dead => tracing::error!(error, "chunk is dead"),
+        Disposition::FailRun => {
+            tracing::error!(error, "chunk is dead, the rest of its run is cancelled");
+        }
+        Disposition::Release => tracing::info!(reason = error, "chunk released"),
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tidemark_shared::db::DbError;
 use tidemark_shared::retry::Backoff;
-use tidemark_shared::source::SourceError;
-use tidemark_shared::sqlstate::{FailureKind, failure_kind};
+use tidemark_shared::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 
 use crate::execute::ExecuteError;
 use crate::extract::ExtractError;
@@ -19,19 +18,24 @@ const BACKOFF: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(60),
 };
+/// For a server that is away. The cap is what a chunk loses at most after it has come back.
+const AWAY: Backoff = Backoff {
+    base: Duration::from_secs(1),
+    cap: Duration::from_secs(15),
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Due again after this long; one failure more.
     Retry(Duration),
+    /// Due again after this long; no failure of the chunk, since a server is away.
+    Wait(Duration),
     /// Given up on; an operator may retry it.
     Dead,
     /// Nothing passes until somebody mends it: this chunk is dead and the run's waiting chunks are cancelled.
     FailRun,
-    /// Due again at once; nobody's fault.
+    /// Due again at once if no other attempt holds it; nobody's fault.
     Release,
-    /// Somebody else holds the chunk: leave it alone.
-    Leave,
 }
 
 impl Disposition {
@@ -41,89 +45,137 @@ impl Disposition {
             Self::Retry(_) => Outcome::Retry,
             Self::Dead | Self::FailRun => Outcome::Dead,
             Self::Release => Outcome::Released,
-            Self::Leave => Outcome::Lost,
+            Self::Wait(_) => Outcome::Postponed,
         }
     }
 }
 
-/// `failures` counts the attempts of this chunk that failed before; `draw` is uniform in `0.0..1.0`.
+/// How often a chunk was tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// Claims, the one that failed now included.
+    pub attempts: i32,
+    /// Those of them that failed before now.
+    pub failures: i32,
+}
+
+/// `draw` is uniform in `0.0..1.0`.
 #[must_use]
-pub fn decide(error: &ExecuteError, failures: i32, draw: f64) -> Disposition {
+pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
     let kind = match error {
-        ExecuteError::LeaseLost | ExecuteError::Load(LoadError::LeaseLost) => return Disposition::Leave,
-        ExecuteError::ShuttingDown | ExecuteError::Load(LoadError::Remapped | LoadError::Overtaken) => {
+        ExecuteError::LeaseLost
+        | ExecuteError::ShuttingDown
+        | ExecuteError::Load(LoadError::LeaseLost | LoadError::Remapped | LoadError::Overtaken) => {
             return Disposition::Release;
         }
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
-        ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => {
-            source_kind(error)
-        }
+        ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => error.kind(),
         ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
-        ExecuteError::Load(LoadError::Target { source, .. })
-        | ExecuteError::Load(LoadError::Ledger(DbError { source, .. }))
-        | ExecuteError::Ledger(DbError { source, .. }) => failure_kind(source),
+        ExecuteError::Load(LoadError::Target { source, .. }) => failure_kind(source),
+        ExecuteError::Load(LoadError::Unreachable(source) | LoadError::Ledger(DbError { source, .. }))
+        | ExecuteError::Ledger(DbError { source, .. }) => control_failure_kind(source),
     };
     match kind {
         FailureKind::Configuration => Disposition::FailRun,
-        _ if failures + 1 >= MAX_FAILURES => Disposition::Dead,
+        FailureKind::Unavailable => {
+            Disposition::Wait(AWAY.delay(count(tried.attempts - tried.failures), draw))
+        }
         FailureKind::Transient | FailureKind::Timeout | FailureKind::Data => {
-            Disposition::Retry(BACKOFF.delay(u32::try_from(failures + 1).unwrap_or(1), draw))
+            let failures = tried.failures + 1;
+            if failures >= MAX_FAILURES {
+                Disposition::Dead
+            } else {
+                Disposition::Retry(BACKOFF.delay(count(failures), draw))
+            }
         }
     }
 }
 
-fn source_kind(error: &SourceError) -> FailureKind {
-    match error {
-        SourceError::Query { source, .. } => failure_kind(source),
-        SourceError::Connect(_) => FailureKind::Transient,
-        SourceError::Config(_) | SourceError::Schema { .. } | SourceError::WentBack { .. } => {
-            FailureKind::Configuration
-        }
-    }
+fn count(attempts: i32) -> u32 {
+    u32::try_from(attempts).unwrap_or(1)
 }
 
 #[cfg(test)]
 mod tests {
     use tidemark_shared::db::reject::{Reject, RejectSide};
+    use tidemark_shared::source::SourceError;
 
     use super::*;
     use crate::rejects::TooManyRejects;
 
-    fn io() -> ExecuteError {
-        let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        ExecuteError::Ledger(DbError {
-            attempted: "claim",
-            source,
-        })
+    const FIRST: Tried = Tried {
+        attempts: 1,
+        failures: 0,
+    };
+
+    fn failed(failures: i32) -> Tried {
+        Tried {
+            attempts: failures + 1,
+            failures,
+        }
+    }
+
+    fn broken() -> sqlx::Error {
+        sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
     }
 
     #[test]
-    fn a_transient_error_backs_off_and_ends_dead_after_the_limit() {
-        assert_eq!(decide(&io(), 0, 1.0), Disposition::Retry(Duration::from_secs(1)));
-        assert_eq!(decide(&io(), 2, 1.0), Disposition::Retry(Duration::from_secs(4)));
-        assert_eq!(decide(&io(), MAX_FAILURES - 1, 1.0), Disposition::Dead);
+    fn what_breaks_off_in_the_middle_backs_off_and_ends_dead_after_the_limit() {
+        let merge = ExecuteError::Load(LoadError::Target {
+            attempted: "merge rows into the target",
+            source: broken(),
+        });
+        assert_eq!(
+            decide(&merge, FIRST, 1.0),
+            Disposition::Retry(Duration::from_secs(1))
+        );
+        assert_eq!(
+            decide(&merge, failed(2), 1.0),
+            Disposition::Retry(Duration::from_secs(4))
+        );
+        assert_eq!(decide(&merge, failed(MAX_FAILURES - 1), 1.0), Disposition::Dead);
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_waited_for_however_long_it_takes() {
+        let away = [
+            ExecuteError::Load(LoadError::Unreachable(broken())),
+            ExecuteError::Ledger(DbError {
+                attempted: "list the tenant's inboxes",
+                source: sqlx::Error::PoolTimedOut,
+            }),
+            ExecuteError::Source(SourceError::Unreachable {
+                name: "main".into(),
+                server: "chatwoot:5432/chatwoot".into(),
+                source: broken(),
+            }),
+        ];
+        for error in away {
+            assert_eq!(
+                decide(&error, FIRST, 1.0),
+                Disposition::Wait(Duration::from_secs(1))
+            );
+            let often = Tried {
+                attempts: 1_000,
+                failures: MAX_FAILURES - 1,
+            };
+            assert_eq!(decide(&error, often, 1.0), Disposition::Wait(AWAY.cap));
+        }
     }
 
     #[test]
     fn losing_the_lease_shutting_down_or_being_overtaken_spends_no_attempt() {
-        assert_eq!(
-            decide(&ExecuteError::LeaseLost, MAX_FAILURES, 0.5),
-            Disposition::Leave
-        );
-        assert_eq!(
-            decide(&ExecuteError::ShuttingDown, MAX_FAILURES, 0.5),
-            Disposition::Release
-        );
-        assert_eq!(
-            decide(&ExecuteError::Load(LoadError::Remapped), MAX_FAILURES, 0.5),
-            Disposition::Release
-        );
-        assert_eq!(
-            decide(&ExecuteError::Load(LoadError::Overtaken), MAX_FAILURES, 0.5),
-            Disposition::Release
-        );
+        for error in [
+            ExecuteError::LeaseLost,
+            ExecuteError::ShuttingDown,
+            ExecuteError::Load(LoadError::LeaseLost),
+            ExecuteError::Load(LoadError::Remapped),
+            ExecuteError::Load(LoadError::Overtaken),
+        ] {
+            assert_eq!(decide(&error, failed(MAX_FAILURES), 0.5), Disposition::Release);
+        }
     }
 
     #[test]
@@ -139,11 +191,11 @@ mod tests {
             },
         };
         assert_eq!(
-            decide(&ExecuteError::Extract(too_many.clone().into()), 0, 0.5),
+            decide(&ExecuteError::Extract(too_many.clone().into()), FIRST, 0.5),
             Disposition::Dead
         );
         assert_eq!(
-            decide(&ExecuteError::Load(too_many.into()), 0, 0.5),
+            decide(&ExecuteError::Load(too_many.into()), FIRST, 0.5),
             Disposition::Dead
         );
     }
@@ -151,7 +203,7 @@ mod tests {
     #[test]
     fn a_wrong_setting_fails_the_run_at_once() {
         assert_eq!(
-            decide(&ExecuteError::TimeZone("Mars/Base".into()), 0, 0.5),
+            decide(&ExecuteError::TimeZone("Mars/Base".into()), FIRST, 0.5),
             Disposition::FailRun
         );
     }

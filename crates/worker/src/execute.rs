@@ -23,7 +23,7 @@ const BUFFERS_BETWEEN: usize = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    #[error("another attempt holds the chunk")]
+    #[error("the lease was lost")]
     LeaseLost,
     #[error("the worker is shutting down")]
     ShuttingDown,

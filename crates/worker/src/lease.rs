@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::report::report;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 /// A claim to renew.
 #[derive(Debug, Clone)]
@@ -42,15 +42,22 @@ impl Lease {
         let mut renewed_at = Instant::now();
         loop {
             ticks.tick().await;
-            match db::chunk::renew(&self.db, self.chunk, self.attempt, self.length).await {
-                Ok(true) => renewed_at = Instant::now(),
-                Ok(false) => return,
-                Err(error) if renewed_at.elapsed() >= self.length => {
-                    tracing::warn!(error = %report(&error), "lease not renewed in time");
-                    return;
+            // a connection that has died without a word would keep this waiting, and the work going on
+            let renewing = db::chunk::renew(&self.db, self.chunk, self.attempt, self.length);
+            let error = match timeout(self.length / 3, renewing).await {
+                Ok(Ok(true)) => {
+                    renewed_at = Instant::now();
+                    continue;
                 }
-                Err(error) => tracing::debug!(error = %report(&error), "lease not renewed yet"),
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => report(&error),
+                Err(_) => "no answer".to_owned(),
+            };
+            if renewed_at.elapsed() >= self.length {
+                tracing::warn!(error, "lease not renewed in time");
+                return;
             }
+            tracing::debug!(error, "lease not renewed yet");
         }
     }
 }

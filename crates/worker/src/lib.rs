@@ -7,6 +7,7 @@ pub mod extract;
 mod lease;
 pub mod load;
 pub mod metrics;
+mod patience;
 pub mod rejects;
 pub mod transform;
 pub mod verify;

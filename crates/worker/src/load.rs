@@ -58,6 +58,8 @@ const TOMBSTONE_RANGE: &str = "UPDATE conversations_analytics t \
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    #[error("get a connection to the target")]
+    Unreachable(#[source] sqlx::Error),
     #[error("{attempted}")]
     Target {
         attempted: &'static str,
@@ -119,9 +121,7 @@ impl Staging {
     /// # Errors
     /// When the target does not answer.
     pub async fn begin(pool: &PgPool, tenant: TenantId) -> Result<Self, LoadError> {
-        let mut guarded = Guarded::acquire(pool)
-            .await
-            .map_err(target("connect to the target"))?;
+        let mut guarded = Guarded::acquire(pool).await.map_err(LoadError::Unreachable)?;
         let pid = Self::enter(guarded.connection(), tenant)
             .await
             .map_err(target("begin the load"))?;

@@ -28,8 +28,8 @@ pub(crate) enum Outcome {
     Retry,
     Dead,
     Released,
-    /// Somebody else has it by now.
-    Lost,
+    /// A server is away.
+    Postponed,
     /// It was not there to be claimed.
     Refused,
 }
@@ -40,7 +40,7 @@ impl Outcome {
         Self::Retry,
         Self::Dead,
         Self::Released,
-        Self::Lost,
+        Self::Postponed,
         Self::Refused,
     ];
 
@@ -50,7 +50,7 @@ impl Outcome {
             Self::Retry => "retry",
             Self::Dead => "dead",
             Self::Released => "released",
-            Self::Lost => "lost",
+            Self::Postponed => "postponed",
             Self::Refused => "refused",
         }
     }

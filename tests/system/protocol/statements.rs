@@ -295,6 +295,12 @@ async fn execute(
             }
             return Ok(None);
         }
+        Statement::Postpone => {
+            for id in all {
+                chunk::postpone(&mut **tx, id, mine, "a server is away", Duration::from_secs(1)).await?;
+            }
+            return Ok(None);
+        }
         Statement::Retry | Statement::Bury => {
             let delay = (statement == Statement::Retry).then_some(Duration::from_secs(1));
             for id in all {
@@ -334,6 +340,7 @@ async fn every_statement_moves_a_chunk_as_the_table_says() {
             (Statement::Renew, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::Complete, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::Release, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
+            (Statement::Postpone, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::Retry, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::Bury, &[ATTEMPT - 1, ATTEMPT, ATTEMPT + 1]),
             (Statement::CancelWaiting, &[0]),

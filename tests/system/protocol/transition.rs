@@ -37,6 +37,7 @@ pub enum Statement {
     Renew,
     Complete,
     Release,
+    Postpone,
     /// `fail` with a delay.
     Retry,
     /// `fail` without one.
@@ -145,6 +146,7 @@ impl Protocol {
                 to(Done, false)
             }
             (Statement::Release, Running) if mine => to(Pending, true),
+            (Statement::Postpone, Running) if mine => to(Pending, false),
             (Statement::Retry | Statement::Bury, Running) if mine => Some(Chunk {
                 status: if statement == Statement::Bury {
                     Dead

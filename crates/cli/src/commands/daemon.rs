@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
 use tidemark_producer::metrics::{begin_finalizer, begin_producer};
 use tidemark_shared::metrics::{observe_pools, observe_queue};
 use tokio::net::TcpListener;
+
+use sqlx::PgPool;
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::retry::Backoff;
 
 use crate::app::App;
 use crate::exit::Exit;
 use crate::http::{self, Health};
 use crate::roles::Roles;
+
+const START_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(500),
+    cap: Duration::from_secs(10),
+};
 
 #[derive(Debug, clap::Args)]
 pub struct WorkerArgs {
@@ -73,6 +83,23 @@ impl UpArgs {
     }
 }
 
+/// The ledger, waited for when it is away: a fleet that is started beside its database, or during an outage, comes up by
+/// itself.
+async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<PgPool> {
+    let mut failures = 0;
+    loop {
+        let error = match app.database(concurrency).await {
+            Err(error) if Exit::of(&error) == Exit::Unreachable => error,
+            answer => return answer,
+        };
+        failures += 1;
+        if failures == 1 {
+            tracing::warn!(error = format!("{error:#}"), "ledger away, waiting for it");
+        }
+        tokio::time::sleep(START_BACKOFF.delay(failures, rand::random())).await;
+    }
+}
+
 /// Runs the roles that `spawn` starts until a signal, then lets them end within the grace period.
 async fn run(
     app: &App,
@@ -82,9 +109,19 @@ async fn run(
 ) -> anyhow::Result<Exit> {
     let listener = http::bind(app.settings.http_listen).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    let db = app.database(concurrency).await?;
-    let roles = Roles::new(app, db, app.queue().await?, app.sources()?);
-    roles.lifecycle.stop_on_signals()?;
+    let lifecycle = Lifecycle::new();
+    lifecycle.stop_on_signals()?;
+    let Some(db) = lifecycle
+        .soft()
+        .run_until_cancelled(ledger(app, concurrency))
+        .await
+    else {
+        return Ok(Exit::Done);
+    };
+    let roles = Roles {
+        lifecycle,
+        ..Roles::new(app, db?, app.queue().await?, app.sources()?)
+    };
     spawn(&roles);
     roles.spawn_heartbeat(role, address.map(|address| address.to_string()));
     observe(&roles);

@@ -49,6 +49,9 @@ statements! {
                     AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
     RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    POSTPONE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, error = $4, \
+                       next_attempt_at = now() + make_interval(secs => $5) \
+                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     FAIL = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, error = $4, failure_count = failure_count + 1, \
                    status = CASE WHEN $5::float8 IS NULL THEN 'dead' ELSE 'pending' END::etl_chunk_status, \
                    finished_at = CASE WHEN $5::float8 IS NULL THEN now() END, \
@@ -394,6 +397,29 @@ pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> D
         .await
         .map(drop)
         .attempt("release the chunk")
+}
+
+/// Gives a chunk back until `after` has passed, because of `error`; spends no attempt of its limit.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn postpone(
+    db: impl PgExecutor<'_>,
+    chunk: ChunkId,
+    attempt: i32,
+    error: &str,
+    after: Duration,
+) -> DbResult<()> {
+    sqlx::query(POSTPONE)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .bind(error)
+        .bind(secs(after))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("postpone the chunk")
 }
 
 /// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`.

@@ -9,6 +9,14 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::MIGRATOR;
 use crate::config::server_name;
+use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
+
+/// A server notices within a minute that a client's machine is gone, and drops its transactions and locks.
+pub(crate) const KEEPALIVE: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
@@ -73,14 +81,15 @@ pub async fn probe(
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(source)) => Err(match source.as_database_error().and_then(|error| error.code()) {
-            // 57P03: starting up or shutting down; 53300: no connection left
-            Some(code) if code != "57P03" && code != "53300" => ConnectError::Refused {
-                what,
-                server,
-                sqlstate: code.into_owned(),
-                source,
-            },
+        Ok(Err(source)) => Err(match sqlstate(&source) {
+            Some(sqlstate) if control_failure_kind(&source) != FailureKind::Unavailable => {
+                ConnectError::Refused {
+                    what,
+                    server,
+                    sqlstate,
+                    source,
+                }
+            }
             _ => ConnectError::Unreachable { what, server, source },
         }),
         Err(_) => {
@@ -104,15 +113,18 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
             ("client_min_messages", "warning"),
             ("lock_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "15min"),
-        ]);
+        ])
+        .options(KEEPALIVE);
     let mut connection = probe(&options, &server_name(url), what).await?;
-    check_migrated(&mut connection, url).await?;
+    check_migrated(&mut connection, what, url).await?;
     sqlx::query("SET ROLE etl_service")
         .execute(&mut connection)
         .await
-        .map_err(|source| ConnectError::Role {
-            server: server_name(url),
-            source,
+        .map_err(|source| {
+            unreachable_or(source, what, url, |server, source| ConnectError::Role {
+                server,
+                source,
+            })
         })?;
     // the probe has told all it can; a failing goodbye changes nothing
     drop(connection.close().await);
@@ -149,15 +161,36 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
         .await
 }
 
-async fn check_migrated(connection: &mut PgConnection, url: &SecretString) -> Result<(), ConnectError> {
+/// A server may go between its answer to the login and that to a question.
+fn unreachable_or(
+    source: sqlx::Error,
+    what: &'static str,
+    url: &SecretString,
+    refused: impl FnOnce(String, sqlx::Error) -> ConnectError,
+) -> ConnectError {
     let server = server_name(url);
-    match applied_migrations(connection)
-        .await
-        .map(|applied| schema(&applied))
-    {
-        Ok(Schema::Current) => Ok(()),
-        Ok(Schema::TooNew) => Err(ConnectError::TooNew { server }),
-        Ok(Schema::Behind) | Err(_) => Err(ConnectError::NotMigrated { server }),
+    if control_failure_kind(&source) == FailureKind::Unavailable {
+        ConnectError::Unreachable { what, server, source }
+    } else {
+        refused(server, source)
+    }
+}
+
+async fn check_migrated(
+    connection: &mut PgConnection,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let server = server_name(url);
+    let applied = applied_migrations(connection).await.map_err(|source| {
+        unreachable_or(source, what, url, |server, _| ConnectError::NotMigrated {
+            server,
+        })
+    })?;
+    match schema(&applied) {
+        Schema::Current => Ok(()),
+        Schema::Behind => Err(ConnectError::NotMigrated { server }),
+        Schema::TooNew => Err(ConnectError::TooNew { server }),
     }
 }
 

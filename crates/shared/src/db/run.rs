@@ -39,7 +39,8 @@ statements! {
                        RETURNING id, tenant_id, type, request, traceparent";
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
-    START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, mapping_version = $3, \
+    NOTE_PLANNING = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
+    START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, error_message = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
@@ -350,6 +351,21 @@ pub async fn insert_running(
         .fetch_optional(&mut **tx)
         .await
         .attempt("insert the planned run")
+}
+
+/// Notes why a claimed run is not planned yet; starting it clears that.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<()> {
+    sqlx::query(NOTE_PLANNING)
+        .bind(id)
+        .bind(planner)
+        .bind(error)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note why the run is not planned")
 }
 
 /// Ends a claimed run whose plan failed; `false` when the claim was lost.

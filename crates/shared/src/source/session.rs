@@ -38,7 +38,7 @@ impl Source {
             .expect("the semaphore is never closed");
         let guarded = Guarded::acquire(self.pool())
             .await
-            .map_err(self.query_error("connect"))?
+            .map_err(|source| self.unreachable(source))?
             .holding(permit);
         begin(guarded, purpose)
             .await

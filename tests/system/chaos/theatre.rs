@@ -1,0 +1,234 @@
+//! Where the faults happen: servers, the wires to them, and the fleet between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use tokio::time::Instant;
+
+use super::fault::{Fault, Role, Site};
+use super::fleet::Fleet;
+use crate::proxy::Proxy;
+use crate::servers::Server;
+use crate::stage::{Process, Servers, Signal, Stage};
+
+/// A server of chaos's own, with the wires to it.
+pub struct House {
+    pub server: Server,
+    pub wires: Proxy,
+}
+
+impl House {
+    pub async fn new(server: Server) -> Result<Self> {
+        let wires = Proxy::before(&server.url()?).await?;
+        Ok(Self { server, wires })
+    }
+}
+
+pub struct Houses {
+    pub broker: House,
+    pub ledger: House,
+    pub source: House,
+}
+
+impl Houses {
+    pub async fn build() -> Result<Self> {
+        let (broker, ledger, source) =
+            tokio::try_join!(Server::rabbitmq(), Server::postgres(), Server::postgres())?;
+        Ok(Self {
+            broker: House::new(broker).await?,
+            ledger: House::new(ledger).await?,
+            source: House::new(source).await?,
+        })
+    }
+
+    /// The servers themselves, round the wires.
+    pub fn servers(&self) -> Result<Servers> {
+        Ok(Servers {
+            source: self.source.server.url()?,
+            target: self.ledger.server.url()?,
+            amqp: self.broker.server.url()?,
+        })
+    }
+
+    fn at(&self, site: Site) -> &House {
+        match site {
+            Site::Broker => &self.broker,
+            Site::Ledger => &self.ledger,
+            Site::Source => &self.source,
+        }
+    }
+}
+
+/// What ends a fault.
+enum Recovery {
+    Start(Role),
+    Thaw(Role, Process),
+    Mend(Site),
+}
+
+pub struct Theatre<'a> {
+    stage: Arc<Stage>,
+    houses: &'a Houses,
+    pub fleet: Fleet,
+    rng: StdRng,
+    later: Vec<(Instant, Recovery)>,
+    pub faults: BTreeMap<Fault, u64>,
+}
+
+impl<'a> Theatre<'a> {
+    pub const fn new(stage: Arc<Stage>, houses: &'a Houses, fleet: Fleet, rng: StdRng) -> Self {
+        Self {
+            stage,
+            houses,
+            fleet,
+            rng,
+            later: Vec::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// One fault after the other, with what ended before set right between them.
+    pub async fn rage(&mut self, length: Duration) -> Result<()> {
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            let fault = Fault::draw(&mut self.rng);
+            if self.strike(fault).await? {
+                *self.faults.entry(fault).or_default() += 1;
+            }
+            // the clock of chaos itself: nothing waits for it
+            tokio::time::sleep(self.between(100, 1_000)).await;
+            self.recover(Instant::now()).await?;
+            self.fleet.supervise()?;
+        }
+        Ok(())
+    }
+
+    /// Everything up again.
+    pub async fn calm(&mut self) -> Result<()> {
+        let last = self.later.iter().map(|(at, _)| *at).max();
+        self.recover(last.unwrap_or_else(Instant::now)).await?;
+        for site in [Site::Broker, Site::Ledger, Site::Source] {
+            self.mend(site);
+        }
+        self.fleet.supervise()
+    }
+
+    async fn recover(&mut self, now: Instant) -> Result<()> {
+        let (due, later) = std::mem::take(&mut self.later)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.later = later;
+        for (_, recovery) in due {
+            match recovery {
+                Recovery::Start(role) => self.fleet.add(role)?,
+                Recovery::Thaw(role, process) => {
+                    process.signal(Signal::CONT)?;
+                    self.fleet.put_back(role, process);
+                }
+                Recovery::Mend(site) => self.mend(site),
+            }
+        }
+        Ok(())
+    }
+
+    fn mend(&self, site: Site) {
+        let wires = &self.houses.at(site).wires;
+        wires.refuse(false);
+        wires.delay(Duration::ZERO);
+        wires.cut();
+    }
+
+    /// `false` when there was nothing to strike at.
+    async fn strike(&mut self, fault: Fault) -> Result<bool> {
+        match fault {
+            Fault::Kill(role) | Fault::Terminate(role) | Fault::Freeze(role) => {
+                return self.strike_process(fault, role).await;
+            }
+            Fault::Cut(site) => self.houses.at(site).wires.cut(),
+            Fault::Stall(site) => {
+                self.houses.at(site).wires.strand();
+                self.mend_later(site);
+            }
+            Fault::HalfClose(site) => {
+                self.houses.at(site).wires.half_close();
+                self.mend_later(site);
+            }
+            Fault::Delay(site) => {
+                let delay = self.between(20, 300);
+                self.houses.at(site).wires.delay(delay);
+                self.mend_later(site);
+            }
+            Fault::Refuse(site) => {
+                self.houses.at(site).wires.refuse(true);
+                self.houses.at(site).wires.cut();
+                self.mend_later(site);
+            }
+            Fault::Restart(Site::Broker) => self.broker_ctl(&["stop_app", "start_app"]).await?,
+            Fault::Empty => self.broker_ctl(&["stop_app", "reset", "start_app"]).await?,
+            Fault::Restart(site) => {
+                self.houses.at(site).server.stop().await?;
+                self.houses.at(site).server.start().await?;
+            }
+            Fault::Crash(site) => {
+                self.houses.at(site).server.crash().await?;
+                self.houses.at(site).server.start().await?;
+            }
+            Fault::Purge => {
+                let queue = self.a_queue();
+                return Ok(self.stage.purge(queue).await.is_ok());
+            }
+            Fault::Delete => {
+                let queue = self.a_queue();
+                return Ok(self.stage.delete_queue(queue).await.is_ok());
+            }
+        }
+        Ok(true)
+    }
+
+    async fn strike_process(&mut self, fault: Fault, role: Role) -> Result<bool> {
+        let Some(process) = self.fleet.take(role, &mut self.rng) else {
+            return Ok(false);
+        };
+        if let Fault::Freeze(_) = fault {
+            process.signal(Signal::STOP)?;
+            let thaw = Instant::now() + self.between(500, 6_000);
+            self.later.push((thaw, Recovery::Thaw(role, process)));
+            return Ok(true);
+        }
+        if let Fault::Kill(_) = fault {
+            process.kill().await?;
+        } else {
+            process.terminate().await?;
+        }
+        let start = Instant::now() + self.between(0, 2_000);
+        self.later.push((start, Recovery::Start(role)));
+        Ok(true)
+    }
+
+    async fn broker_ctl(&self, verbs: &[&str]) -> Result<()> {
+        for verb in verbs {
+            self.houses.broker.server.ctl(&[verb]).await?;
+        }
+        Ok(())
+    }
+
+    fn mend_later(&mut self, site: Site) {
+        let at = Instant::now() + self.between(500, 5_000);
+        self.later.push((at, Recovery::Mend(site)));
+    }
+
+    fn a_queue(&mut self) -> &'static str {
+        ["chunks.live", "chunks.bulk", "events"]
+            .choose(&mut self.rng)
+            .expect("there are queues")
+    }
+
+    fn between(&mut self, least_ms: u64, most_ms: u64) -> Duration {
+        Duration::from_millis(self.rng.random_range(least_ms..=most_ms))
+    }
+}

@@ -1,0 +1,183 @@
+//! A TCP proxy that misbehaves on request: the network between a fleet and one of its servers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Forwards connections to one server, for as long as it lives.
+pub struct Proxy {
+    port: u16,
+    wires: Arc<Mutex<Wires>>,
+    weather: watch::Sender<Weather>,
+    _tasks: JoinSet<()>,
+}
+
+/// What befalls all connections, the new ones too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    refuses: bool,
+    delay: Duration,
+}
+
+/// What can befall the connections of one moment.
+#[derive(Debug, Clone, Default)]
+struct Wire {
+    cut: CancellationToken,
+    strand: CancellationToken,
+    half_close: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Wires {
+    newest: Wire,
+    stranded: Vec<Wire>,
+}
+
+impl Proxy {
+    /// A proxy before the server that a URL names.
+    pub async fn before(url: &str) -> Result<Self> {
+        let url: url::Url = url.parse()?;
+        let server = (
+            url.host_str().context("the URL has a host")?.to_owned(),
+            url.port().context("the URL has a port")?,
+        );
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let wires = Arc::new(Mutex::new(Wires::default()));
+        let weather = watch::Sender::new(Weather::default());
+        let port = listener.local_addr()?.port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, server, Arc::clone(&wires), weather.subscribe()));
+        Ok(Self {
+            port,
+            wires,
+            weather,
+            _tasks: tasks,
+        })
+    }
+
+    /// The same URL, through the proxy.
+    pub fn url(&self, url: &str) -> Result<String> {
+        let mut url: url::Url = url.parse()?;
+        url.set_host(Some("127.0.0.1"))?;
+        url.set_port(Some(self.port))
+            .ok()
+            .context("the URL can have a port")?;
+        Ok(url.to_string())
+    }
+
+    fn wires(&self) -> std::sync::MutexGuard<'_, Wires> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes every connection.
+    pub fn cut(&self) {
+        let mut wires = self.wires();
+        for wire in std::mem::take(&mut wires.stranded) {
+            wire.cut.cancel();
+        }
+        std::mem::take(&mut wires.newest).cut.cancel();
+    }
+
+    /// Carries nothing more on the connections there are and leaves them open, as a cable that was pulled would: only
+    /// silence tells. New connections work.
+    pub fn strand(&self) {
+        let mut wires = self.wires();
+        let wire = std::mem::take(&mut wires.newest);
+        wire.strand.cancel();
+        wires.stranded.push(wire);
+    }
+
+    /// Tells the clients of the connections there are that the server will say no more, while what they say still arrives.
+    pub fn half_close(&self) {
+        let mut wires = self.wires();
+        let wire = std::mem::take(&mut wires.newest);
+        wire.half_close.cancel();
+        wires.stranded.push(wire);
+    }
+
+    /// Whether new connections are closed as soon as they are made.
+    pub fn refuse(&self, refuses: bool) {
+        self.weather.send_modify(|weather| weather.refuses = refuses);
+    }
+
+    /// Holds back by this long everything that is sent.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    server: (String, u16),
+    wires: Arc<Mutex<Wires>>,
+    weather: watch::Receiver<Weather>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        if weather.borrow().refuses {
+            continue;
+        }
+        // a server that is away is away behind its proxy too: the client's connection is closed
+        let Ok(server) = TcpStream::connect((server.0.as_str(), server.1)).await else {
+            continue;
+        };
+        let wire = wires
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .newest
+            .clone();
+        connections.spawn(carry(client, server, wire, weather.clone()));
+    }
+}
+
+async fn carry(client: TcpStream, server: TcpStream, wire: Wire, weather: watch::Receiver<Weather>) {
+    // small messages wait for nothing but the proxy's own delay
+    for socket in [&client, &server] {
+        drop(socket.set_nodelay(true));
+    }
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let there = pump(&mut from_client, &mut to_server, &weather);
+    let back = async {
+        tokio::select! {
+            () = pump(&mut from_server, &mut to_client, &weather) => {}
+            () = wire.half_close.cancelled() => drop(to_client.shutdown().await),
+        }
+    };
+    let carrying = async {
+        tokio::join!(there, back);
+    };
+    tokio::select! {
+        biased;
+        () = wire.cut.cancelled() => return,
+        () = wire.strand.cancelled() => {}
+        () = carrying => return,
+    }
+    wire.cut.cancelled().await;
+}
+
+/// Carries one direction until either end goes.
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, weather: &watch::Receiver<Weather>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let delay = weather.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown().await);
+}

@@ -1,0 +1,92 @@
+//! A test's own PostgreSQL or RabbitMQ, which it may stop, crash and start again.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/service");
+
+/// A private server; taken down and removed when dropped.
+pub struct Server {
+    kind: &'static str,
+    dir: PathBuf,
+}
+
+impl Server {
+    pub async fn postgres() -> Result<Self> {
+        Self::new("postgres").await
+    }
+
+    pub async fn rabbitmq() -> Result<Self> {
+        Self::new("rabbitmq").await
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the servers of the tests are named by the environment"
+    )]
+    async fn new(kind: &'static str) -> Result<Self> {
+        let parent =
+            std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
+        let server = Self {
+            kind,
+            dir: parent.join(format!("tm_{kind}_{:016x}", rand::random::<u64>())),
+        };
+        server.start().await?;
+        Ok(server)
+    }
+
+    /// The server's URL; it stays the same for the server's life.
+    pub fn url(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.dir.join("url"))?.trim().to_owned())
+    }
+
+    /// Starts it, and returns when it takes connections.
+    pub async fn start(&self) -> Result<()> {
+        self.service(&["start", self.kind, self.dir()]).await
+    }
+
+    /// Shuts it down in order.
+    pub async fn stop(&self) -> Result<()> {
+        self.service(&["stop", self.dir()]).await
+    }
+
+    /// Ends it at once.
+    pub async fn crash(&self) -> Result<()> {
+        self.service(&["crash", self.dir()]).await
+    }
+
+    /// `rabbitmqctl`.
+    pub async fn ctl(&self, args: &[&str]) -> Result<()> {
+        self.service(&[&["ctl", self.dir()], args].concat()).await
+    }
+
+    fn dir(&self) -> &str {
+        self.dir.to_str().expect("a folder's name is UTF-8")
+    }
+
+    async fn service(&self, args: &[&str]) -> Result<()> {
+        let output = Command::new(SERVICE)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("run scripts/service")?;
+        ensure!(output.status.success(), "{args:?}: {output:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let crashed = std::process::Command::new(SERVICE)
+            .args([Path::new("crash"), &self.dir])
+            .stdin(Stdio::null())
+            .status();
+        if crashed.is_ok() {
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
+    }
+}
