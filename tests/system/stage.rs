@@ -205,9 +205,9 @@ impl Stage {
         Ok(purged)
     }
 
-    /// The broker that the tests share.
+    /// The broker of this stage.
     pub fn amqp_url(&self) -> &str {
-        &self.amqp_url
+        &self.servers.amqp
     }
 
     /// Deletes a queue; whoever consumes it is cancelled.

@@ -1,15 +1,14 @@
 //! `tidemark producer|worker|finalizer|up`: processes that run until they are stopped.
 
 use std::sync::Arc;
-
 use std::time::Duration;
-use tidemark_producer::metrics::{begin_finalizer, begin_producer};
-use tidemark_shared::metrics::{observe_pools, observe_queue};
-use tokio::net::TcpListener;
 
 use sqlx::PgPool;
+use tidemark_producer::metrics::{begin_finalizer, begin_producer};
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::metrics::{observe_pools, observe_queue};
 use tidemark_shared::retry::Backoff;
+use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::exit::Exit;
