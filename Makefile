@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos model build fmt fmt-check lint doc dependencies deny migrations-check ci clean
+.PHONY: help demo test chaos model build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ doc: ## the code's documentation, where a warning is an error
 
 dependencies: ## fail on crates that need C libraries, CMake or a second TLS
 	@scripts/forbidden-dependencies
+
+alerts: ## when the alerts fire, with promtool
+	@scripts/check-alerts
 
 deny: ## licences, bans, sources and advisories of all dependencies
 	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install cargo-deny --locked' >&2; exit 69; }

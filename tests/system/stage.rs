@@ -205,6 +205,11 @@ impl Stage {
         Ok(purged)
     }
 
+    /// The broker of this stage.
+    pub fn amqp_url(&self) -> &str {
+        &self.servers.amqp
+    }
+
     /// Deletes a queue; whoever consumes it is cancelled.
     pub async fn delete_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;

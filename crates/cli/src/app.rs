@@ -11,7 +11,7 @@ use tidemark_shared::db;
 use tidemark_shared::db::connect::pool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
-use tidemark_shared::telemetry::{Telemetry, Verbosity};
+use tidemark_shared::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_shared::tenant::Tenant;
 
 use crate::exit::UsageError;
@@ -72,6 +72,11 @@ impl App {
             role,
             telemetry,
         })
+    }
+
+    /// What this process counts; `None` for a command.
+    pub fn scrape(&self) -> Option<Scrape> {
+        self.telemetry.scrape()
     }
 
     /// Flushes what is still to be exported.

@@ -5,6 +5,7 @@ mod chunk;
 mod daemon;
 mod dead;
 mod demo;
+mod health;
 mod inbox;
 mod migrate;
 mod plan;
@@ -78,6 +79,8 @@ enum Command {
     Finalizer,
     /// Producer, worker and finalizer in one process
     Up(daemon::UpArgs),
+    /// Ask a process whether it is well
+    Health(health::Args),
     /// Look after the sources
     #[command(subcommand)]
     Source(source::Command),
@@ -118,6 +121,7 @@ impl Cli {
             Command::Worker(args) => args.run(&app).await,
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
+            Command::Health(args) => args.run(&app).await,
             Command::Source(command) => command.run(&app).await,
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,

@@ -3,6 +3,7 @@
 mod app;
 mod commands;
 mod exit;
+mod http;
 mod output;
 mod progress;
 mod roles;

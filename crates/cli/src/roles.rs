@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
+use tidemark_producer::fleet::FleetWatch;
 use tidemark_producer::plan::Planner;
 use tidemark_producer::request::Requests;
 use tidemark_producer::rescue::Rescuer;
@@ -19,6 +20,7 @@ use tidemark_shared::db::chunk::DispatchLimits;
 use tidemark_shared::db::guarded::cancels_sent;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
 use tidemark_shared::source::Sources;
 use tidemark_worker::consume::Worker;
@@ -151,19 +153,31 @@ impl Roles {
         self.lifecycle.spawn("worker", worker.run());
     }
 
-    /// Says that this process lives, until it stops.
-    pub fn spawn_heartbeat(&self, role: &'static str) {
+    /// Shows the fleet in this process's metrics.
+    pub fn spawn_fleet_watch(&self, per_tenant: bool) {
+        let watch = FleetWatch::new(self.db.clone(), Arc::clone(&self.queue), per_tenant);
+        self.lifecycle.spawn("fleet", watch.run(self.lifecycle.clone()));
+    }
+
+    /// Says that this process lives, and where it answers, until it stops.
+    pub fn spawn_heartbeat(&self, role: &'static str, http_address: Option<String>) {
         let (db, lifecycle) = (self.db.clone(), self.lifecycle.clone());
         let (instance, host) = (self.instance.clone(), self.host.clone());
+        let queue = Arc::clone(&self.queue);
         self.lifecycle.spawn("heartbeat", async move {
+            // at first nobody can be subscribed yet
+            let mut trouble = None;
             loop {
-                if let Err(error) = db::process::beat(&db, &instance, role, &host, None).await {
+                pulse::beat();
+                let address = http_address.as_deref();
+                if let Err(error) = db::process::beat(&db, &instance, role, &host, address, trouble).await {
                     tracing::debug!(error = %report(&error), "no sign of life written");
                 }
                 tokio::select! {
                     () = lifecycle.soft().cancelled() => break,
                     () = tokio::time::sleep(HEARTBEAT) => {}
                 }
+                trouble = (!queue.health().is_ready()).then_some(db::process::NO_BROKER);
             }
             if let Err(error) = db::process::remove(&db, &instance).await {
                 tracing::debug!(error = %report(&error), "process not taken off the list");

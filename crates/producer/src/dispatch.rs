@@ -14,6 +14,7 @@ use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
 
+use crate::metrics::{self, Publication};
 use crate::wake::{Failures, Wakes, pause};
 
 /// Pause before a chunk that the broker did not take is tried again.
@@ -93,6 +94,7 @@ impl Dispatcher {
         let outcome = match self.queue.publish_jobs(&jobs).await {
             Ok(outcome) => outcome,
             Err(error) => {
+                metrics::published(Publication::Unknown, due.len());
                 // nothing is known of any of them; publishing again is harmless
                 let all: Vec<ChunkId> = due.iter().map(DispatchedChunk::id).collect();
                 db::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
@@ -104,6 +106,8 @@ impl Dispatcher {
             .zip(outcome)
             .partition(|(_, published)| *published == Published::Confirmed);
         let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        metrics::published(Publication::Confirmed, taken.len());
+        metrics::published(Publication::Refused, refused.len());
         db::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");
         if refused.is_empty() {

@@ -18,6 +18,7 @@ use tidemark_shared::run::{RunStatus, RunType};
 use tidemark_shared::telemetry;
 use tracing::Instrument;
 
+use crate::metrics;
 use crate::wake::{Failures, Wakes, pause};
 
 /// Runs closed in one transaction.
@@ -64,6 +65,7 @@ impl Finalizer {
     async fn tick(&self) -> Result<usize, DbError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref()).await?;
+        let mut finished = Vec::with_capacity(complete.len());
         for run in &complete {
             let span = tracing::info_span!("finalize", tenant.id = %run.tenant_id, run.id = %run.id);
             telemetry::set_parent(
@@ -73,14 +75,17 @@ impl Finalizer {
                     tracestate: None,
                 },
             );
-            close(&mut tx, run).instrument(span).await?;
+            finished.push(close(&mut tx, run).instrument(span).await?);
         }
         tx.commit().await.attempt("close the runs")?;
+        for (run, status) in complete.iter().zip(finished) {
+            metrics::runs_finished(run.run_type, status, 1);
+        }
         Ok(complete.len())
     }
 }
 
-async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbError> {
+async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatus, DbError> {
     let status = db::run::close(tx, run.id).await?;
     tracing::info!(status = status.as_str(), "run finished");
     let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
@@ -88,10 +93,11 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbEr
         db::inbox::mark_backfilled(&mut **tx, run.id).await?;
     }
     if !run.run_type.moves_watermark() {
-        return Ok(());
+        return Ok(status);
     }
     if !ended_well {
-        return db::watermark::failed(&mut **tx, run.tenant_id).await;
+        db::watermark::failed(&mut **tx, run.tenant_id).await?;
+        return Ok(status);
     }
     if let Some(end) = run.watermark_end
         && run.watermark_start != Some(end)
@@ -106,7 +112,8 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<(), DbEr
             tracing::warn!("watermark not advanced: it was moved while the run was under way");
         }
     }
-    db::watermark::succeeded(&mut **tx, &[run.tenant_id]).await
+    db::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
+    Ok(status)
 }
 
 /// Wakes finalizer and dispatcher whenever a chunk has ended somewhere in the fleet.

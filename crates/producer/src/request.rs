@@ -13,6 +13,7 @@ use tidemark_shared::tenant::Tenant;
 use tracing::Instrument;
 
 use crate::backfill::write_names;
+use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::wake::{Failures, Wakes, pause};
 
@@ -143,6 +144,8 @@ impl Requests {
         write_names(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         log_planned(&plan.record);
+        let nothing = plan.chunks.is_empty();
+        metrics::planned(if nothing { Planned::Nothing } else { Planned::Work }, 1);
         self.wakes.request.notify_one();
         self.wakes.dispatch.notify_one();
         self.wakes.finalize.notify_one();
@@ -157,6 +160,7 @@ impl Requests {
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
+        metrics::planned(Planned::Failed, 1);
         if db::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {

@@ -11,6 +11,7 @@ use tidemark_shared::lifecycle::Lifecycle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::metrics::{self, Rescued};
 use crate::wake::{Failures, Wakes, pause};
 
 /// The rescue loop.
@@ -87,13 +88,13 @@ impl Rescuer {
 
     async fn tick(&mut self) -> Result<(), DbError> {
         let queued = db::chunk::rescue_queued(&self.db, self.requeue_after).await?;
-        log(&queued, "queued too long");
+        note(&queued, Rescued::QueuedTooLong);
         let lost = if self.contact.answered(Instant::now()) {
             db::chunk::rescue_lost(&self.db, self.max_lost).await?
         } else {
             Vec::new()
         };
-        log(&lost, "lease expired");
+        note(&lost, Rescued::LeaseExpired);
         if !lost.is_empty() || !queued.is_empty() {
             self.wakes.dispatch.notify_one();
             self.wakes.finalize.notify_one();
@@ -102,7 +103,9 @@ impl Rescuer {
     }
 }
 
-fn log(chunks: &[RescuedChunk], why: &'static str) {
+fn note(chunks: &[RescuedChunk], why: Rescued) {
+    metrics::rescued(why, chunks.len());
+    let why = why.as_str();
     for chunk in chunks {
         match chunk.status {
             ChunkStatus::Dead => {

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::fence::FenceSample;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
 use tidemark_shared::source::fence::Observation;
 use tidemark_shared::source::{Source, Sources};
@@ -119,6 +120,7 @@ impl Sampler {
                     }
                 }
             }
+            pulse::beat();
             let pause = self.interval.mul_f64(rand::rng().random_range(0.8..1.2));
             tokio::select! {
                 () = lifecycle.soft().cancelled() => return,

@@ -10,6 +10,7 @@ use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
 use tidemark_shared::run::RunType;
 use tidemark_shared::telemetry;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
+use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
 use crate::request::log_planned;
 use crate::wake::{Failures, Wakes, pause};
@@ -76,6 +78,7 @@ impl Scheduler {
         }
         stream::iter(by_source)
             .for_each_concurrent(SOURCES_AT_ONCE, |(source, tenants)| async move {
+                pulse::beat();
                 self.plan(&source, tenants).await;
             })
             .await;
@@ -112,6 +115,8 @@ impl Scheduler {
             .for_each_concurrent(WRITES_AT_ONCE, |(tenant, plan)| {
                 let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
                 async move {
+                    // a turn with many tenants is long
+                    pulse::beat();
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
                         Err(error) => self.fail(&tenant, &report(&*error)).await,
@@ -159,7 +164,9 @@ impl Scheduler {
         db::watermark::succeeded(&mut *tx, &locked).await?;
         let agreements: Vec<Agreement> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
         db::agreement::record(&mut *tx, &agreements).await?;
-        tx.commit().await.attempt("advance the watermarks")
+        tx.commit().await.attempt("advance the watermarks")?;
+        metrics::planned(Planned::Nothing, idle.len());
+        Ok(())
     }
 
     async fn write(&self, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
@@ -193,12 +200,14 @@ impl Scheduler {
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);
+        metrics::planned(Planned::Work, 1);
         self.wakes.dispatch.notify_one();
         Ok(())
     }
 
     async fn fail(&self, tenant: &Tenant, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
+        metrics::planned(Planned::Failed, 1);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
         db::run::insert_failed(

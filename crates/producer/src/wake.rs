@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
 use tidemark_shared::retry::Backoff;
 use tokio::sync::Notify;
@@ -67,6 +68,7 @@ impl Failures {
 /// Waits for a wake, for the next tick (jittered, so that processes do not look in step) or for the stop; `false` when
 /// stopping.
 pub(crate) async fn pause(wake: &Notify, tick: Duration, lifecycle: &Lifecycle) -> bool {
+    pulse::beat();
     let tick = tick.mul_f64(rand::rng().random_range(0.8..1.2));
     tokio::select! {
         () = lifecycle.soft().cancelled() => return false,

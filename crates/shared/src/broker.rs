@@ -5,6 +5,7 @@
 mod connection;
 mod consumer;
 mod dead;
+mod depth;
 mod error;
 mod health;
 mod memory;
@@ -50,6 +51,16 @@ pub enum Published {
     Rejected,
 }
 
+/// How much waits in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// `live`, `bulk`, `events` or `dead`, without the prefix.
+    pub queue: &'static str,
+    /// Those that no consumer has been handed yet.
+    pub messages: u32,
+    pub consumers: u32,
+}
+
 /// A message handed to a handler.
 #[derive(Debug, Clone)]
 pub struct Received<T> {
@@ -91,6 +102,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// What a readiness endpoint wants to know. Asks nobody, so it is cheap and never waits.
     fn health(&self) -> QueueHealth;
+
+    /// How much waits in each queue. Asks the broker, so not for every reader of a metric.
+    async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError>;
 
     /// Connects, declares the queues and leaves, for start-up and `doctor`. Its errors tell a server that is not there
     /// ([`QueueError::Unreachable`]) from wrong credentials ([`QueueError::Refused`]) and from queues that cannot be

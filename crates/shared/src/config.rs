@@ -1,6 +1,7 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,10 +22,22 @@ pub struct Settings {
     pub amqp_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
     pub amqp_prefix: String,
+    /// Where health and metrics are answered for; `None`: nobody said.
+    #[serde(deserialize_with = "listen")]
+    pub http_listen: Option<Listen>,
+    /// Whether the metrics of the fleet have series for each tenant.
+    pub metrics_per_tenant: bool,
     /// By name; tenants say which is theirs.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    Off,
+    At(SocketAddr),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -99,6 +112,8 @@ impl Default for Settings {
             database_max_connections: 12,
             amqp_url: None,
             amqp_prefix: "tidemark".into(),
+            http_listen: None,
+            metrics_per_tenant: false,
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
@@ -145,11 +160,13 @@ impl Default for ProducerSettings {
 }
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 24] = [
+const VARIABLES: [(&str, &[&str]); 26] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
     ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
+    ("TIDEMARK_HTTP_LISTEN", &["http_listen"]),
+    ("TIDEMARK_METRICS_PER_TENANT", &["metrics_per_tenant"]),
     ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
     ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
     ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
@@ -339,12 +356,23 @@ fn read_secret(path: &Path) -> Result<String, ConfigError> {
         })
 }
 
-/// Texts stay texts; what looks like a number is one where the setting is not a text.
+/// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 6] = ["database_url", "amqp_url", "amqp_prefix", "url", "mode", "view"];
-    let is_text = path.last().is_some_and(|key| TEXTS.contains(key));
-    match raw.parse::<i64>() {
-        Ok(number) if !is_text => toml::Value::Integer(number),
+    const TEXTS: [&str; 7] = [
+        "database_url",
+        "amqp_url",
+        "amqp_prefix",
+        "http_listen",
+        "url",
+        "mode",
+        "view",
+    ];
+    if path.last().is_some_and(|key| TEXTS.contains(key)) {
+        return toml::Value::String(raw);
+    }
+    match (raw.parse(), raw.parse()) {
+        (Ok(number), _) => toml::Value::Integer(number),
+        (_, Ok(truth)) => toml::Value::Boolean(truth),
         _ => toml::Value::String(raw),
     }
 }
@@ -372,6 +400,19 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     })?;
     humantime::parse_duration(&text)
         .map_err(|error| serde::de::Error::custom(format!("duration `{text}`: {error}")))
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "off" {
+        return Ok(Some(Listen::Off));
+    }
+    let address = text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "http_listen `{text}`: write an address with its port, such as 0.0.0.0:9464, or `off`"
+        ))
+    })?;
+    Ok(Some(Listen::At(address)))
 }
 
 #[cfg(test)]
@@ -426,6 +467,32 @@ mod tests {
                 .to_string()
                 .contains("name of a view")
         );
+    }
+
+    #[test]
+    fn an_address_to_listen_on_has_a_port_or_is_off() {
+        let listen = |text| load(&[("TIDEMARK_HTTP_LISTEN", text)]).map(|settings| settings.http_listen);
+        assert_eq!(listen("off").unwrap(), Some(Listen::Off));
+        assert_eq!(
+            listen("0.0.0.0:9464").unwrap(),
+            Some(Listen::At(([0, 0, 0, 0], 9464).into()))
+        );
+        assert_eq!(load(&[]).unwrap().http_listen, None);
+        for text in ["9464", "localhost", "127.0.0.1"] {
+            assert!(
+                listen(text).unwrap_err().to_string().contains("http_listen"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_truth_value_comes_from_the_environment() {
+        let per_tenant =
+            |text| load(&[("TIDEMARK_METRICS_PER_TENANT", text)]).map(|settings| settings.metrics_per_tenant);
+        assert!(per_tenant("true").unwrap());
+        assert!(!per_tenant("false").unwrap());
+        assert!(per_tenant("perhaps").is_err());
     }
 
     #[test]

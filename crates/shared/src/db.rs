@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
 pub mod fence;
+pub mod fleet;
 pub mod guarded;
 pub mod hold;
 pub mod inbox;
@@ -43,6 +44,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk::STATEMENTS,
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
+        fleet::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,

@@ -11,6 +11,8 @@ pub mod fence;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
+pub mod metrics;
+pub mod pulse;
 pub mod report;
 pub mod retry;
 pub mod run;

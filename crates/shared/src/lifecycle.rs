@@ -10,6 +10,8 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::pulse::{LoopHealth, Pulses};
+
 /// For giving back what was in hand, after the hard token.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
@@ -20,6 +22,7 @@ pub struct Lifecycle {
     hard: CancellationToken,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
+    pulses: Pulses,
 }
 
 impl Lifecycle {
@@ -44,6 +47,7 @@ impl Lifecycle {
     /// panics stops the whole process, so that whoever supervises it starts a new one.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
+        let task = self.pulses.watch(name, task);
         self.tasks.spawn(async move {
             let outcome = AssertUnwindSafe(task).catch_unwind().await;
             if outcome.is_err() || !lifecycle.soft.is_cancelled() {
@@ -58,6 +62,12 @@ impl Lifecycle {
     #[must_use]
     pub fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The loops among the tasks, and when they last turned.
+    #[must_use]
+    pub fn loops(&self) -> Vec<LoopHealth> {
+        self.pulses.health()
     }
 
     pub fn stop(&self) {

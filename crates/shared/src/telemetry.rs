@@ -1,5 +1,11 @@
-//! Logs on stderr, spans over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and the trace context that crosses
-//! processes on chunk rows and in message headers.
+//! Logs on stderr, spans and metrics over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, metrics for whoever scrapes
+//! them, and the trace context that crosses processes on chunk rows and in message headers.
+
+mod meter;
+mod openmetrics;
+mod process;
+mod stages;
+mod throttle;
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -9,22 +15,31 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::{FilterExt, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::job::TraceContext;
+use crate::metrics;
+
+pub use self::meter::Scrape;
+use self::throttle::Throttle;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+const OUR_SPANS: &str = "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("the OTLP exporter cannot be built from the OTEL_… variables")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
     #[error("a log subscriber is installed already")]
     Subscriber(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -42,6 +57,8 @@ pub enum Verbosity {
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
+    /// Of a process that runs for long: a command has ended before anybody could look.
+    meter: Option<(SdkMeterProvider, Scrape)>,
 }
 
 impl Telemetry {
@@ -49,17 +66,16 @@ impl Telemetry {
     ///
     /// # Errors
     /// When the exporter's settings are wrong.
-    pub fn init(role: &str, instance: &str, verbosity: Verbosity) -> Result<Self, TelemetryError> {
-        let mut builder = SdkTracerProvider::builder().with_resource(
-            Resource::builder()
-                .with_service_name(format!("tidemark-{role}"))
-                .with_attributes([
-                    KeyValue::new("service.namespace", "tidemark"),
-                    KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-                    KeyValue::new("service.instance.id", instance.to_owned()),
-                ])
-                .build(),
-        );
+    pub fn init(role: &'static str, instance: &str, verbosity: Verbosity) -> Result<Self, TelemetryError> {
+        let resource = Resource::builder()
+            .with_service_name(format!("tidemark-{role}"))
+            .with_attributes([
+                KeyValue::new("service.namespace", "tidemark"),
+                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                KeyValue::new("service.instance.id", instance.to_owned()),
+            ])
+            .build();
+        let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
         if exports() {
             let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
             // the default of 2048 drops spans of a burst of small chunks
@@ -72,6 +88,15 @@ impl Telemetry {
         }
         let provider = builder.build();
         global::set_text_map_propagator(TraceContextPropagator::new());
+        let meter = match verbosity {
+            Verbosity::Daemon => Some(meter::build(resource)?),
+            Verbosity::Command => None,
+        };
+        if let Some((meter, _)) = &meter {
+            global::set_meter_provider(meter.clone());
+            metrics::observe_build(role);
+            process::observe(&metrics::meter());
+        }
 
         let level = match verbosity {
             Verbosity::Daemon => "info",
@@ -79,6 +104,8 @@ impl Telemetry {
         };
         let filter = EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=error,async_rs=off,sqlx::query=off")));
+        let throttle = Throttle::default();
+        let exporters = dynamic_filter_fn(move |event, _| throttle.lets_through(event.target()));
         let pretty = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
         let logs = if pretty {
             tracing_subscriber::fmt::layer()
@@ -98,35 +125,52 @@ impl Telemetry {
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
-            .with_filter(EnvFilter::new(
-                "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info",
-            ));
+            .with_filter(EnvFilter::new(OUR_SPANS));
+        let stages = meter
+            .is_some()
+            .then(|| stages::Stages.with_filter(EnvFilter::new(OUR_SPANS)));
         tracing_subscriber::registry()
             .with(spans)
-            .with(logs.with_filter(filter))
+            .with(stages)
+            .with(logs.with_filter(filter.and(exporters)))
             .try_init()?;
-        Ok(Self { provider })
+        Ok(Self { provider, meter })
+    }
+
+    /// What this process counts; `None` for a command.
+    #[must_use]
+    pub fn scrape(&self) -> Option<Scrape> {
+        self.meter.as_ref().map(|(_, scrape)| scrape.clone())
     }
 
     /// Sends what is still buffered, for at most five seconds.
     pub async fn shutdown(self) {
         // blocks its thread: on the runtime's own it would wait for itself
-        let flushed =
-            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
-        if !matches!(flushed, Ok(Ok(()))) {
-            tracing::debug!("some spans were not exported");
+        let flushed = tokio::task::spawn_blocking(move || {
+            let metrics = self
+                .meter
+                .map(|(meter, _)| meter.shutdown_with_timeout(FLUSH_TIMEOUT));
+            let spans = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT);
+            spans.and(metrics.unwrap_or(Ok(())))
+        });
+        if !matches!(flushed.await, Ok(Ok(()))) {
+            tracing::debug!("some spans or metrics were not exported");
         }
     }
+}
+
+fn exports() -> bool {
+    let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+        && !variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "OTEL_… variables belong to OpenTelemetry, not to our settings"
 )]
-fn exports() -> bool {
-    let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-    (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-        && !std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"))
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The context of a span, as text.

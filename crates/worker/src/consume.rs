@@ -21,6 +21,7 @@ use tracing::{Instrument, Span};
 use crate::disposition::{Disposition, Tried, decide};
 use crate::execute::{ExecuteError, Executor};
 use crate::lease::{Lease, Lost};
+use crate::metrics::{self, InFlight, Outcome};
 use crate::patience::until_answered;
 
 /// A worker process's work.
@@ -62,6 +63,7 @@ impl Worker {
     /// Consumes both lanes until the soft stop; returns once the chunks in hand are settled.
     pub async fn run(self) {
         let concurrency = self.settings.concurrency;
+        metrics::begin(concurrency);
         let worker = Arc::new(self);
         // bulk leaves one place free, so that a live chunk never waits behind a backfill
         let lanes = [
@@ -84,6 +86,7 @@ impl Worker {
     }
 
     async fn handle(&self, received: Received<Job>) -> Settle {
+        metrics::delivered(received.redelivered);
         let permit = tokio::select! {
             biased;
             () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
@@ -114,6 +117,7 @@ impl Worker {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
                 tracing::debug!("not claimable: done, cancelled, held or unknown");
+                metrics::attempted(Outcome::Refused);
                 return Settle::Ack;
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
@@ -127,9 +131,14 @@ impl Worker {
             }
         };
         Span::current().record("attempt", claimed.attempt);
+        let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
         let id = job.chunk();
         match self.execute(id, &claimed).await {
-            Ok(counts) => log_loaded(&counts),
+            Ok(counts) => {
+                log_loaded(&counts);
+                metrics::rows(&counts);
+                metrics::attempted(Outcome::Done);
+            }
             Err(error) => {
                 if let Err(error) = self.dispose(id, &claimed, &error).await {
                     // the lease runs out and rescue takes the chunk
@@ -178,6 +187,7 @@ impl Worker {
             failures: claimed.failure_count,
         };
         let disposition = decide(error, tried, rand::random());
+        metrics::attempted(disposition.outcome());
         log_failed(disposition, &text);
         until_answered(&self.lifecycle, || {
             self.put_down(id, claimed.attempt, disposition, &text)

@@ -10,6 +10,7 @@ use tidemark_shared::sqlstate::{FailureKind, control_failure_kind, failure_kind}
 use crate::execute::ExecuteError;
 use crate::extract::ExtractError;
 use crate::load::LoadError;
+use crate::metrics::Outcome;
 
 /// Failed attempts after which a chunk is dead.
 const MAX_FAILURES: i32 = 5;
@@ -35,6 +36,18 @@ pub enum Disposition {
     FailRun,
     /// Due again at once if no other attempt holds it; nobody's fault.
     Release,
+}
+
+impl Disposition {
+    /// What it is counted as.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Retry(_) => Outcome::Retry,
+            Self::Dead | Self::FailRun => Outcome::Dead,
+            Self::Release => Outcome::Released,
+            Self::Wait(_) => Outcome::Postponed,
+        }
+    }
 }
 
 /// How often a chunk was tried.

@@ -7,10 +7,12 @@ mod tables;
 mod view;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db::reject::{Reject, RejectSide};
+use tidemark_shared::metrics::stage_took;
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tokio::sync::mpsc;
@@ -58,6 +60,8 @@ pub struct Extractor<'a> {
     /// Phones of contacts who wrote in conversations of others.
     phones: HashMap<i64, Option<String>>,
     extracted: Extracted,
+    /// Spent on transforming, in between the reading.
+    transforming: Duration,
 }
 
 impl<'a> Extractor<'a> {
@@ -81,6 +85,7 @@ impl<'a> Extractor<'a> {
             buffer: CopyEncoder::new(),
             phones: HashMap::new(),
             extracted: Extracted::default(),
+            transforming: Duration::ZERO,
         }
     }
 
@@ -110,6 +115,7 @@ impl<'a> Extractor<'a> {
             self.bisect(view.as_ref(), slice).await?;
         }
         self.flush().await?;
+        stage_took("transform", self.transforming);
         self.extracted.found.sort_unstable();
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
@@ -185,6 +191,7 @@ impl<'a> Extractor<'a> {
                     break;
                 }
                 let done = std::mem::replace(&mut fold, MessageFold::new());
+                let begun = Instant::now();
                 let unknown = finish(
                     &conversation,
                     done,
@@ -193,6 +200,7 @@ impl<'a> Extractor<'a> {
                     &mut self.buffer,
                     self.rejects,
                 )?;
+                self.transforming += begun.elapsed();
                 match unknown {
                     Some(client) => again.push((conversation, client)),
                     None => self.extracted.found.push(conversation.record.id),

@@ -6,6 +6,7 @@ pub mod execute;
 pub mod extract;
 mod lease;
 pub mod load;
+pub mod metrics;
 mod patience;
 pub mod rejects;
 pub mod transform;

@@ -1,17 +1,23 @@
 //! `tidemark status`.
 
+mod held;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
+use tidemark_shared::config::Settings;
 use tidemark_shared::db;
+use tidemark_shared::db::chunk::OpenChunks;
 use tidemark_shared::db::process::Process;
 use tidemark_shared::db::source_watch::SourceWatch;
 use tidemark_shared::fence::Holder;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::RunReport;
+use tidemark_shared::tenant::Tenant;
 
+use self::held::{Known, held_by};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -43,6 +49,8 @@ struct TenantStatus {
     chunks_queued: i64,
     chunks_running: i64,
     last_run: Option<RunReport>,
+    /// What is in the way of its rows; `None`: nothing.
+    held_by: Option<String>,
 }
 
 /// A source as a producer last sampled it.
@@ -58,7 +66,7 @@ impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
         loop {
-            let status = load(&db).await?;
+            let status = load(&db, &app.settings).await?;
             if app.json {
                 output::json(&status)?;
             } else {
@@ -79,36 +87,61 @@ impl Args {
     }
 }
 
-async fn load(db: &PgPool) -> anyhow::Result<Status> {
+async fn load(db: &PgPool, settings: &Settings) -> anyhow::Result<Status> {
     let watermarks = db::watermark::list(db).await?;
     let open = db::chunk::count_open(db).await?;
+    let sources = db::source_watch::list(db).await?;
+    let processes = db::process::list_live(db).await?;
+    let all = db::tenant::list(db).await?;
+    let in_flight = |of: &dyn Fn(&Tenant) -> bool| -> i64 {
+        let tenants = all.iter().filter(|tenant| of(tenant));
+        let open = tenants.filter_map(|tenant| open.iter().find(|open| open.tenant_id == tenant.id));
+        open.map(|open| open.queued + open.running).sum()
+    };
     let mut tenants = Vec::new();
-    for tenant in db::tenant::list(db).await? {
+    for tenant in &all {
         let at = watermarks.iter().find(|at| at.tenant_id == tenant.id);
         let chunks = open.iter().find(|open| open.tenant_id == tenant.id);
+        let chunks = chunks.copied().unwrap_or(OpenChunks::none(tenant.id));
+        let failures = at.map_or(0, |at| at.consecutive_failures);
         let last = db::run::list_ids(db, Some(tenant.id), 1).await?;
+        let last_run = db::run::reports(db, &last).await?.pop();
+        let source_settings = settings.sources.get(&tenant.source);
+        let held_by = held_by(&Known {
+            tenant,
+            open: chunks,
+            failures,
+            last_run: last_run.as_ref(),
+            source: sources.iter().find(|source| source.source == tenant.source),
+            processes: &processes,
+            source_in_flight: in_flight(&|other| other.source == tenant.source),
+            fleet_in_flight: in_flight(&|_| true),
+            source_limit: source_settings.map(|source| source.max_in_flight),
+            fleet_limit: settings.producer.max_in_flight,
+        });
         tenants.push(TenantStatus {
             tenant_id: tenant.id,
-            name: tenant.name,
+            name: tenant.name.clone(),
             watermark: at.and_then(|at| at.watermark),
-            consecutive_failures: at.map_or(0, |at| at.consecutive_failures),
+            consecutive_failures: failures,
             next_due_at: at.map(|at| at.next_due_at),
-            chunks_pending: chunks.map_or(0, |open| open.pending),
-            chunks_queued: chunks.map_or(0, |open| open.queued),
-            chunks_running: chunks.map_or(0, |open| open.running),
-            last_run: db::run::reports(db, &last).await?.pop(),
+            chunks_pending: chunks.pending,
+            chunks_queued: chunks.queued,
+            chunks_running: chunks.running,
+            last_run,
+            held_by,
         });
     }
-    let sources = db::source_watch::list(db).await?.into_iter();
     Ok(Status {
         tenants,
         sources: sources
+            .into_iter()
             .map(|watch| SourceStatus {
                 fence_lag_ms: watch.fence_lag().map(|lag| lag.num_milliseconds()),
                 watch,
             })
             .collect(),
-        processes: db::process::list_live(db).await?,
+        processes,
     })
 }
 
@@ -131,6 +164,7 @@ fn print(status: &Status) -> anyhow::Result<()> {
                 tenant.chunks_running.to_string(),
                 tenant.consecutive_failures.to_string(),
                 output::time(tenant.next_due_at),
+                tenant.held_by.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         })
         .collect();
@@ -144,6 +178,7 @@ fn print(status: &Status) -> anyhow::Result<()> {
         "running",
         "failures",
         "next sync",
+        "held by",
     ];
     output::table(&header, &[0, 4, 5, 6, 7], rows)?;
     output::line("")?;
@@ -158,11 +193,13 @@ fn print(status: &Status) -> anyhow::Result<()> {
                 process.version.clone(),
                 output::time(Some(process.started_at)),
                 output::time(Some(process.last_seen_at)),
+                process.http_address.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         })
         .collect();
     output::line("")?;
-    output::table(&["process", "instance", "version", "started", "seen"], &[], rows)
+    let header = ["process", "instance", "version", "started", "seen", "http"];
+    output::table(&header, &[], rows)
 }
 
 fn print_sources(sources: &[SourceStatus]) -> anyhow::Result<()> {

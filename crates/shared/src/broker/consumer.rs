@@ -23,6 +23,7 @@ use super::health::Subscription;
 use super::message::{Message, Unreadable, decode};
 use super::publisher::Publisher;
 use super::{Handler, Published, Received, Settle, run_handler};
+use crate::pulse;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 /// A broker that starts takes about ten seconds itself.
@@ -91,6 +92,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
     async fn supervise(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Option<Session> {
         let mut delay = FIRST_DELAY;
         loop {
+            pulse::beat();
             let error = match self.stop.run_until_cancelled(self.subscribe()).await? {
                 Err(error) => error,
                 Ok(session) => {
@@ -149,6 +151,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         let mut probing = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
         probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            pulse::beat();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(session),

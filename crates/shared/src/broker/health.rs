@@ -61,6 +61,15 @@ impl Subscriptions {
             .map(|one| one.health())
             .collect()
     }
+
+    /// Subscriptions to a queue.
+    pub fn count(&self, queue: &str) -> u32 {
+        let consumers = self.health().into_iter();
+        let count = consumers
+            .filter(|one| one.subscribed && one.queue == queue)
+            .count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
 }
 
 /// The state of one consumer. Says every change in the log, once.

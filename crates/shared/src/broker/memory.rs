@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::QueueError;
 use super::health::{PublisherHealth, QueueHealth, Subscriptions};
-use super::{Handler, Outgoing, Published, Queue, Received, Settle, run_handler};
+use super::{Handler, Outgoing, Published, Queue, QueueDepth, Received, Settle, run_handler};
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// Messages a buffer holds: well above what the dispatcher keeps in flight, and below a megabyte.
@@ -115,6 +115,19 @@ impl Queue for MemoryQueue {
             publisher: PublisherHealth::Connected,
             consumers: self.subscriptions.health(),
         }
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError> {
+        let depth = |queue, name: &str, messages: usize| QueueDepth {
+            queue,
+            messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            consumers: self.subscriptions.count(name),
+        };
+        Ok(vec![
+            depth("live", self.live.name, self.live.lock().len()),
+            depth("bulk", self.bulk.name, self.bulk.lock().len()),
+            depth("events", self.events.name, self.events.lock().len()),
+        ])
     }
 
     async fn check(&self) -> Result<(), QueueError> {

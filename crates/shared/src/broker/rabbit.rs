@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Server, answer};
 use super::consumer::Consumer;
+use super::depth::Depths;
 use super::error::QueueError;
 use super::health::{QueueHealth, Subscriptions};
 use super::message::Message;
 use super::publisher::Publisher;
-use super::{Handler, Outgoing, Published, Queue};
+use super::{Handler, Outgoing, Published, Queue, QueueDepth};
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// How to reach RabbitMQ.
@@ -55,6 +56,7 @@ pub struct RabbitQueue {
     pub(super) server: Arc<Server>,
     publisher: Arc<Publisher>,
     subscriptions: Subscriptions,
+    depths: Depths,
 }
 
 impl RabbitQueue {
@@ -66,6 +68,7 @@ impl RabbitQueue {
         let server = Arc::new(Server::new(settings)?);
         let publisher = Arc::new(Publisher::new(Arc::clone(&server), settings.confirm_timeout));
         Ok(Self {
+            depths: Depths::new(Arc::clone(&server)),
             server,
             publisher,
             subscriptions: Subscriptions::default(),
@@ -129,6 +132,10 @@ impl Queue for RabbitQueue {
             publisher: self.publisher.health(),
             consumers: self.subscriptions.health(),
         }
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError> {
+        self.depths.look().await
     }
 
     async fn check(&self) -> Result<(), QueueError> {

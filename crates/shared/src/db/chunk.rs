@@ -35,7 +35,8 @@ statements! {
                AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL \
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
-                       r.type AS run_type, t.source, t.timezone";
+                       r.type AS run_type, t.source, t.timezone, \
+                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
@@ -93,7 +94,8 @@ pub struct DispatchLimits {
 
 /// How much of a limit bulk chunks may take: an eighth of it, and at least one place, is kept for live ones. A limit of
 /// one is shared.
-const fn bulk_share(limit: i32) -> i32 {
+#[must_use]
+pub const fn bulk_share(limit: i32) -> i32 {
     let reserved = if limit < 8 { 1 } else { limit / 8 };
     if limit > 1 { limit - reserved } else { limit }
 }
@@ -135,6 +137,16 @@ pub struct ClaimedChunk {
     pub run_type: RunType,
     pub source: String,
     pub timezone: String,
+    /// Since its dispatch.
+    waited_s: Option<f64>,
+}
+
+impl ClaimedChunk {
+    /// How long the chunk waited between dispatch and claim; `None` when it was never dispatched.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.waited_s?).ok()
+    }
 }
 
 /// A chunk that rescue has moved, and where to.
@@ -152,6 +164,18 @@ pub struct OpenChunks {
     pub pending: i64,
     pub queued: i64,
     pub running: i64,
+}
+
+impl OpenChunks {
+    #[must_use]
+    pub const fn none(tenant_id: TenantId) -> Self {
+        Self {
+            tenant_id,
+            pending: 0,
+            queued: 0,
+            running: 0,
+        }
+    }
 }
 
 /// Writes a run's chunks, numbered from 1 in their order.

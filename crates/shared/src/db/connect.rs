@@ -187,14 +187,34 @@ async fn check_migrated(
             server,
         })
     })?;
+    match schema(&applied) {
+        Schema::Current => Ok(()),
+        Schema::Behind => Err(ConnectError::NotMigrated { server }),
+        Schema::TooNew => Err(ConnectError::TooNew { server }),
+    }
+}
+
+/// A database's migrations beside those of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// Some are missing.
+    Behind,
+    /// It has some that this build does not know.
+    TooNew,
+}
+
+/// What the versions that are applied say.
+#[must_use]
+pub fn schema(applied: &[i64]) -> Schema {
     if MIGRATOR
         .iter()
         .any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version))
     {
-        return Err(ConnectError::NotMigrated { server });
+        Schema::Behind
+    } else if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
+        Schema::TooNew
+    } else {
+        Schema::Current
     }
-    if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
-        return Err(ConnectError::TooNew { server });
-    }
-    Ok(())
 }

@@ -7,14 +7,17 @@ use sqlx::{FromRow, PgExecutor};
 use super::{Attempt, DbResult, statements};
 
 statements! {
-    BEAT = "INSERT INTO etl_process (instance, role, host, version, doing) VALUES ($1, $2, $3, $4, $5) \
+    BEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
             ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
     REMOVE = "DELETE FROM etl_process WHERE instance = $1";
     // three missed heartbeats
-    LIST_LIVE = "SELECT instance, role, host, version, started_at, last_seen_at, doing FROM etl_process \
+    LIST_LIVE = "SELECT instance, role, host, version, started_at, last_seen_at, http_address, doing FROM etl_process \
                  WHERE last_seen_at > now() - interval '30 seconds' ORDER BY role, instance";
     PRUNE = "DELETE FROM etl_process WHERE last_seen_at < now() - interval '1 day'";
 }
+
+/// What a process that cannot publish, or is not subscribed, says of itself.
+pub const NO_BROKER: &str = "no broker";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Process {
@@ -24,6 +27,9 @@ pub struct Process {
     pub version: String,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+    /// Where it answers for its health and its metrics.
+    pub http_address: Option<String>,
+    /// Set while something keeps it from its work.
     pub doing: Option<String>,
 }
 
@@ -36,6 +42,7 @@ pub async fn beat(
     instance: &str,
     role: &str,
     host: &str,
+    http_address: Option<&str>,
     doing: Option<&str>,
 ) -> DbResult<()> {
     sqlx::query(BEAT)
@@ -43,6 +50,7 @@ pub async fn beat(
         .bind(role)
         .bind(host)
         .bind(env!("CARGO_PKG_VERSION"))
+        .bind(http_address)
         .bind(doing)
         .execute(db)
         .await

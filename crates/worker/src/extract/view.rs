@@ -5,6 +5,8 @@
 
 mod messages;
 
+use std::time::Instant;
+
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -88,7 +90,10 @@ impl Extractor<'_> {
             let id = row
                 .try_get("conversation_id")
                 .map_err(source.query_error("read conversations"))?;
-            match encode(&row, self.tenant, &mut self.buffer) {
+            let begun = Instant::now();
+            let encoded = encode(&row, self.tenant, &mut self.buffer);
+            self.transforming += begun.elapsed();
+            match encoded {
                 Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
                 Err(RowError::Refused(error)) => self.rejects.push(reject(id, &error))?,
                 Err(RowError::Read(error)) => {

@@ -39,6 +39,7 @@ on_both_queues! {
     a_handler_that_panics_blocks_nothing
     health_names_the_consumers_that_run
     nothing_to_publish_is_no_error
+    depths_tell_what_waits_in_which_lane
 }
 
 async fn a_job_arrives_once_with_its_trace_context(queue: &impl Queue) {
@@ -267,4 +268,17 @@ async fn a_full_memory_queue_refuses_and_takes_again_when_there_is_room() {
     drain(&queue, Lane::Live, 1).await;
     let published = queue.publish_jobs(&jobs[4096..]).await.unwrap();
     assert_eq!(published, [Published::Confirmed]);
+}
+
+async fn depths_tell_what_waits_in_which_lane(queue: &impl Queue) {
+    let jobs = [1, 2, 3].map(|seq| outgoing(if seq == 1 { Lane::Live } else { Lane::Bulk }, seq));
+    queue.publish_jobs(&jobs).await.unwrap();
+    // a broker counts a moment after it has confirmed
+    until("the queues to tell", async || {
+        let depths = queue.depths().await.unwrap();
+        let messages = |name| depths.iter().find(|depth| depth.queue == name).unwrap().messages;
+        assert!(depths.iter().all(|depth| depth.consumers == 0));
+        (messages("live"), messages("bulk"), messages("events")) == (1, 2, 0)
+    })
+    .await;
 }

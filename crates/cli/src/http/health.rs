@@ -1,0 +1,185 @@
+//! Whether this process lives and can do its work, as it is now and not as it was meant to be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::PgPool;
+use tidemark_shared::broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
+use tidemark_shared::db::connect::{Schema, applied_migrations, schema};
+use tidemark_shared::job::Lane;
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse::LoopHealth;
+
+/// A loop that has not come round for so long hangs. A plan of a large tenant is one turn, and each of its statements
+/// has two minutes.
+const LONGEST_TURN: Duration = Duration::from_secs(600);
+/// For the database's answer. Whoever asks waits seldom longer than a few seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is looked at.
+pub struct Health {
+    pub role: &'static str,
+    pub instance: String,
+    pub db: PgPool,
+    pub queue: Arc<dyn Queue>,
+    pub lifecycle: Lifecycle,
+    /// Whether the process executes chunks, for which it must be subscribed.
+    pub works: bool,
+}
+
+/// An answer; the process is well when every check that counts is.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub ok: bool,
+    role: &'static str,
+    instance: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    /// What does not count is shown all the same.
+    counts: bool,
+    detail: String,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, ok: bool, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ok,
+            counts: true,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl Health {
+    fn report(&self, checks: Vec<Check>) -> Report {
+        Report {
+            ok: checks.iter().all(|check| check.ok || !check.counts),
+            role: self.role,
+            instance: self.instance.clone(),
+            checks,
+        }
+    }
+
+    pub fn started(&self) -> Report {
+        self.report(vec![Check::new("started", true, "the loops have been started")])
+    }
+
+    /// Every loop comes round.
+    pub fn live(&self) -> Report {
+        self.report(self.lifecycle.loops().iter().map(turns).collect())
+    }
+
+    /// Work that comes now can be done: the ledger answers and is this build's, and who executes chunks is subscribed.
+    /// A producer without a broker is ready: it plans, and what it plans waits in the ledger.
+    pub async fn ready(&self) -> Report {
+        let stopping = self.lifecycle.soft().is_cancelled();
+        let running = if stopping { "stopping" } else { "running" };
+        let mut checks = vec![Check::new("running", !stopping, running), self.database().await];
+        let queue = self.queue.health();
+        if self.works {
+            checks.extend(Lane::ALL.map(|lane| subscribed(&queue, lane)));
+        }
+        // the finalizer looks by itself without its events
+        checks.extend(events(&queue));
+        let (ok, detail) = match queue.publisher {
+            PublisherHealth::Idle => (true, "not needed yet"),
+            PublisherHealth::Connected => (true, "connected"),
+            PublisherHealth::Failing => (false, "the last publication failed"),
+        };
+        checks.push(Check {
+            counts: false,
+            ..Check::new("publisher", ok, detail)
+        });
+        self.report(checks)
+    }
+
+    async fn database(&self) -> Check {
+        let asking = async { applied_migrations(&mut *self.db.acquire().await?).await };
+        let (ok, detail) = match tokio::time::timeout(ANSWER_WITHIN, asking).await {
+            Ok(Ok(applied)) => match schema(&applied) {
+                Schema::Current => (true, "reachable and migrated"),
+                Schema::Behind => (false, "reachable, and not migrated: run `tidemark migrate`"),
+                Schema::TooNew => (false, "reachable, and migrated by a newer tidemark"),
+            },
+            // no text of the driver: it may name the login
+            Ok(Err(_)) => (false, "not reachable"),
+            Err(_) => (false, "no answer within 2 s"),
+        };
+        Check::new("database", ok, detail)
+    }
+}
+
+fn turns(one: &LoopHealth) -> Check {
+    let ago = one.turned_ago.as_secs();
+    Check::new(
+        format!("loop {}", one.name),
+        one.turned_ago < LONGEST_TURN,
+        format!("came round {ago} s ago"),
+    )
+}
+
+fn subscribed(queue: &QueueHealth, lane: Lane) -> Check {
+    let name = format!("chunks.{}", lane.as_str());
+    let consumer = consumer(queue, &name);
+    subscription(name, consumer.is_some_and(|consumer| consumer.subscribed))
+}
+
+fn events(queue: &QueueHealth) -> Option<Check> {
+    let consumer = consumer(queue, "events")?;
+    Some(Check {
+        counts: false,
+        ..subscription("events", consumer.subscribed)
+    })
+}
+
+/// Queues have the installation's prefix before their name.
+fn consumer<'a>(queue: &'a QueueHealth, name: &str) -> Option<&'a ConsumerHealth> {
+    let mut consumers = queue.consumers.iter();
+    consumers.find(|consumer| consumer.queue.ends_with(name))
+}
+
+fn subscription(name: impl Into<String>, ok: bool) -> Check {
+    Check::new(name, ok, if ok { "subscribed" } else { "not subscribed" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_hangs_is_named() {
+        let after = |seconds| {
+            turns(&LoopHealth {
+                name: "dispatcher",
+                turned_ago: Duration::from_secs(seconds),
+            })
+        };
+        assert!(after(599).ok);
+        let hanging = after(600);
+        assert!(!hanging.ok && hanging.counts);
+        assert_eq!(hanging.name, "loop dispatcher");
+    }
+
+    #[test]
+    fn a_lane_without_a_consumer_is_not_subscribed() {
+        let lane = |subscribed| ConsumerHealth {
+            queue: "tidemark.chunks.live".into(),
+            subscribed,
+        };
+        let queue = |consumers| QueueHealth {
+            publisher: PublisherHealth::Idle,
+            consumers,
+        };
+        assert!(!subscribed(&queue(vec![]), Lane::Live).ok);
+        assert!(!subscribed(&queue(vec![lane(false)]), Lane::Live).ok);
+        assert!(subscribed(&queue(vec![lane(true)]), Lane::Live).ok);
+        assert!(!subscribed(&queue(vec![lane(true)]), Lane::Bulk).ok);
+    }
+}

@@ -1,0 +1,142 @@
+//! Asking a process over HTTP, as whoever supervises or scrapes it does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::stage::Stage;
+
+/// Bound of every wait: above anything that a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a process answered.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    head: String,
+    pub body: String,
+}
+
+impl Response {
+    /// Whether a line of the head begins like this.
+    pub fn has_header(&self, line: &str) -> bool {
+        self.head.lines().any(|header| header.starts_with(line))
+    }
+
+    /// The body, which must be JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// Of a health report: whether the check of this name is well.
+    pub fn check(&self, name: &str) -> Option<bool> {
+        let report = self.json();
+        let checks = report["checks"].as_array()?;
+        checks.iter().find(|check| check["name"] == name)?["ok"].as_bool()
+    }
+}
+
+/// Asks for `path` in HTTP/1.0, accepting `accept`.
+pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
+    let mut stream = TcpStream::connect(address).await?;
+    let question = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
+    stream.write_all(question.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head")?;
+    let status = head.split(' ').nth(1).context("an answer has a status")?;
+    Ok(Response {
+        status: status.parse()?,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
+
+/// Asks again and again until the answer is as wanted.
+pub async fn until(address: &str, path: &str, wanted: impl Fn(&Response) -> bool) -> Result<Response> {
+    let mut last = None;
+    let asking = async {
+        loop {
+            if let Ok(response) = get(address, path, "*/*").await {
+                if wanted(&response) {
+                    return response;
+                }
+                last = Some(response);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reached = tokio::time::timeout(PATIENCE, asking).await;
+    reached.map_err(|_| anyhow::anyhow!("{path} never answered as wanted, last: {last:?}"))
+}
+
+/// Where the running process of this role answers.
+pub async fn address_of(stage: &Stage, role: &'static str) -> Result<String> {
+    let asking = async {
+        loop {
+            let address: Option<String> =
+                sqlx::query_scalar("SELECT http_address FROM etl_process WHERE role = $1")
+                    .bind(role)
+                    .fetch_optional(&stage.target)
+                    .await?
+                    .flatten();
+            if let Some(address) = address {
+                return Ok(address);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .with_context(|| format!("no {role} is running"))?
+}
+
+/// A way to a server that a test can open and close, at an address that stays.
+pub struct Gate {
+    pub address: SocketAddr,
+    server: String,
+    open: Option<JoinSet<()>>,
+}
+
+impl Gate {
+    /// Closed at first: nobody listens.
+    pub async fn to(server: &str) -> Result<Self> {
+        Ok(Self {
+            address: TcpListener::bind("127.0.0.1:0").await?.local_addr()?,
+            server: server.to_owned(),
+            open: None,
+        })
+    }
+
+    pub async fn open(&mut self) -> Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        let server = self.server.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let server = server.clone();
+                connections.spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(server).await {
+                        // either side going away ends it
+                        drop(copy_bidirectional(&mut client, &mut server).await);
+                    }
+                });
+            }
+        });
+        self.open = Some(tasks);
+        Ok(())
+    }
+
+    /// Cuts every connection and lets no new one in.
+    pub async fn close(&mut self) {
+        if let Some(mut tasks) = self.open.take() {
+            tasks.shutdown().await;
+        }
+    }
+}

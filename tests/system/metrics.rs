@@ -1,0 +1,140 @@
+//! What processes export, and whether dashboard, alerts and documentation speak of the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::http::{address_of, get, until};
+use crate::stage::on_stage;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+fn file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every `tidemark_…` in a text that is not part of a longer word.
+fn names(text: &str) -> BTreeSet<&str> {
+    text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'))
+        .filter(|word| word.starts_with("tidemark_") && *word != "tidemark_test")
+        .collect()
+}
+
+/// Names of the samples in an exposition.
+fn samples(exposition: &str) -> BTreeSet<&str> {
+    let lines = exposition.lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(|line| line.split(['{', ' ']).next()).collect()
+}
+
+/// The value of one sample.
+fn value(exposition: &str, sample: &str) -> Result<f64> {
+    let line = exposition.lines().find_map(|line| line.strip_prefix(sample));
+    let value = line.with_context(|| format!("no {sample} in {exposition}"))?;
+    Ok(value.trim().parse()?)
+}
+
+#[tokio::test]
+async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_described() {
+    on_stage(|stage| async move {
+        stage.sample(120, 2, 23).await?;
+        let producer = stage.start(&["producer"])?;
+        let worker = stage.start(&["worker"])?;
+        stage
+            .until("SELECT count(*) = 1 FROM etl_source_watch WHERE fence_at IS NOT NULL")
+            .await?;
+        let finalizer = stage.start_with(&["finalizer"], &[("TIDEMARK_METRICS_PER_TENANT", "true")])?;
+        let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
+        ensure!(synced.code == 0, "{synced:?}");
+
+        let mut expositions = Vec::new();
+        for (role, metric) in [
+            ("producer", "tidemark_chunks_published_total"),
+            ("worker", "tidemark_rows_total"),
+            ("finalizer", "tidemark_queue_messages"),
+        ] {
+            let address = address_of(&stage, role).await?;
+            // the finalizer's numbers come with its first look
+            until(&address, "/metrics", |response| response.body.contains(metric)).await?;
+            let scraped = get(&address, "/metrics", OPEN_METRICS).await?;
+            ensure!(
+                scraped.has_header(&format!("content-type: {OPEN_METRICS}")),
+                "{scraped:?}"
+            );
+            ensure!(scraped.body.ends_with("\n# EOF\n"), "{scraped:?}");
+            let plain = get(&address, "/metrics", "text/plain").await?;
+            ensure!(
+                plain.has_header("content-type: text/plain; version=0.0.4"),
+                "{plain:?}"
+            );
+            ensure!(!plain.body.contains("# EOF"), "{plain:?}");
+            expositions.push(scraped.body);
+        }
+        let exported: BTreeSet<&str> = expositions.iter().flat_map(|text| samples(text)).collect();
+        for name in ["deploy/grafana/tidemark.json", "deploy/alerts/tidemark.yml"] {
+            let text = file(name);
+            let unknown: Vec<_> = names(&text).difference(&exported).copied().collect();
+            ensure!(unknown.is_empty(), "{name} speaks of {unknown:?}");
+        }
+        let documented = file("docs/OPERATIONS.md");
+        let documented = names(&documented);
+        let families: BTreeSet<&str> = exported
+            .iter()
+            .filter(|name| name.starts_with("tidemark_"))
+            .map(|name| {
+                let parts = ["_bucket", "_count", "_sum"].iter();
+                parts.fold(*name, |name, part| name.strip_suffix(part).unwrap_or(name))
+            })
+            .collect();
+        let missing: Vec<_> = families.difference(&documented).collect();
+        let invented: Vec<_> = documented.difference(&families).collect();
+        ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
+        ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
+
+        let [planned, worked, fleet] = expositions.as_slice() else {
+            unreachable!("three processes were asked")
+        };
+        let rows = value(worked, "tidemark_rows_total{outcome=\"inserted\"}")?;
+        ensure!(rows == 120.0, "{rows} rows");
+        ensure!(
+            value(planned, "tidemark_plans_total{outcome=\"work\"}")? == 2.0,
+            "{planned}"
+        );
+        for stage in ["claim", "extract", "transform", "load", "event"] {
+            let count = format!("tidemark_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+            ensure!(value(worked, &count)? >= 2.0, "{stage} in {worked}");
+        }
+        ensure!(
+            value(fleet, "tidemark_processes{role=\"worker\"}")? == 1.0,
+            "{fleet}"
+        );
+        ensure!(
+            value(fleet, "tidemark_tenants{state=\"planned\"}")? == 2.0,
+            "{fleet}"
+        );
+        let runs = "tidemark_runs_finished_total{status=\"success\",type=\"full\"}";
+        ensure!(value(fleet, runs)? == 2.0, "{fleet}");
+        for process in [producer, worker, finalizer] {
+            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tenants_have_no_series_of_their_own_unless_it_is_asked_for() {
+    on_stage(|stage| async move {
+        stage.sample(20, 2, 29).await?;
+        let finalizer = stage.start(&["finalizer"])?;
+        let address = address_of(&stage, "finalizer").await?;
+        let scraped = until(&address, "/metrics", |response| {
+            response.body.contains("tidemark_tenants{state=\"planned\"} 2")
+        })
+        .await?;
+        ensure!(!scraped.body.contains("tenant=\""), "{scraped:?}");
+        finalizer.kill().await
+    })
+    .await;
+}
