@@ -27,10 +27,22 @@ pub struct Settings {
     pub http_listen: Option<Listen>,
     /// Whether the metrics of the fleet have series for each tenant.
     pub metrics_per_tenant: bool,
+    /// `None`: for people on a terminal and from commands, JSON otherwise.
+    pub log_format: Option<LogFormat>,
+    /// Where a trace can be looked at: an address with `{trace_id}` in it.
+    pub trace_url: Option<String>,
     /// By name; tenants say which is theirs.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
+}
+
+/// How the log on stderr looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Pretty,
+    Json,
 }
 
 /// An address to listen on.
@@ -114,6 +126,8 @@ impl Default for Settings {
             amqp_prefix: "tidemark".into(),
             http_listen: None,
             metrics_per_tenant: false,
+            log_format: None,
+            trace_url: None,
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
@@ -159,14 +173,19 @@ impl Default for ProducerSettings {
     }
 }
 
+/// Stands for the trace in `trace_url`.
+const TRACE_ID: &str = "{trace_id}";
+
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 26] = [
+const VARIABLES: [(&str, &[&str]); 28] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
     ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
     ("TIDEMARK_HTTP_LISTEN", &["http_listen"]),
     ("TIDEMARK_METRICS_PER_TENANT", &["metrics_per_tenant"]),
+    ("TIDEMARK_LOG_FORMAT", &["log_format"]),
+    ("TIDEMARK_TRACE_URL", &["trace_url"]),
     ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
     ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
     ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
@@ -275,6 +294,9 @@ impl Settings {
                 return Err(ConfigError::Value(format!("{name} must be at least 1")));
             }
         }
+        if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
+            return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));
+        }
         for (name, source) in &self.sources {
             if source.mode == SourceMode::View && source.view.is_none() {
                 return Err(ConfigError::Value(format!(
@@ -288,6 +310,12 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Where a trace can be looked at, when that is known.
+    #[must_use]
+    pub fn trace_link(&self, trace_id: &str) -> Option<String> {
+        Some(self.trace_url.as_ref()?.replace(TRACE_ID, trace_id))
     }
 
     /// # Errors

@@ -1,34 +1,37 @@
 //! Logs on stderr, spans and metrics over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, metrics for whoever scrapes
-//! them, and the trace context that crosses processes on chunk rows and in message headers.
+//! them, and what spans say.
 
+mod context;
+mod logs;
 mod meter;
 mod openmetrics;
+mod otlp;
+mod outcome;
 mod process;
 mod stages;
 mod throttle;
 
-use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::TracerProvider;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{FilterExt, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::job::TraceContext;
+use crate::config::LogFormat;
 use crate::metrics;
 
+pub use self::context::{context_of, link, set_parent, trace_id};
 pub use self::meter::Scrape;
+pub use self::outcome::{failed, on_database, scattered_stage, traced};
 use self::throttle::Throttle;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +41,10 @@ const OUR_SPANS: &str = "off,tidemark=info,tidemark_shared=info,tidemark_produce
 pub enum TelemetryError {
     #[error("the OTLP exporter cannot be built from the OTEL_… variables")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is `{0}`: `grpc` and `http/protobuf` are understood")]
+    Protocol(String),
+    #[error("read the system's certificate authorities, for the OTLP endpoint")]
+    Authorities(#[source] std::io::Error),
     #[error("the metrics cannot be set up")]
     Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
     #[error("a log subscriber is installed already")]
@@ -66,18 +73,15 @@ impl Telemetry {
     ///
     /// # Errors
     /// When the exporter's settings are wrong.
-    pub fn init(role: &'static str, instance: &str, verbosity: Verbosity) -> Result<Self, TelemetryError> {
-        let resource = Resource::builder()
-            .with_service_name(format!("tidemark-{role}"))
-            .with_attributes([
-                KeyValue::new("service.namespace", "tidemark"),
-                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-                KeyValue::new("service.instance.id", instance.to_owned()),
-            ])
-            .build();
+    pub fn init(
+        role: &'static str,
+        instance: &str,
+        verbosity: Verbosity,
+        format: Option<LogFormat>,
+    ) -> Result<Self, TelemetryError> {
+        let resource = resource(role, instance);
         let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
-        if exports() {
-            let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build()?;
+        if let Some(exporter) = otlp::span_exporter()? {
             // the default of 2048 drops spans of a burst of small chunks
             let batch = BatchConfigBuilder::default().with_max_queue_size(8192).build();
             builder = builder.with_span_processor(
@@ -88,6 +92,7 @@ impl Telemetry {
         }
         let provider = builder.build();
         global::set_text_map_propagator(TraceContextPropagator::new());
+        global::set_tracer_provider(provider.clone());
         let meter = match verbosity {
             Verbosity::Daemon => Some(meter::build(resource)?),
             Verbosity::Command => None,
@@ -106,18 +111,16 @@ impl Telemetry {
             .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=error,async_rs=off,sqlx::query=off")));
         let throttle = Throttle::default();
         let exporters = dynamic_filter_fn(move |event, _| throttle.lets_through(event.target()));
-        let pretty = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
-        let logs = if pretty {
-            tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_target(false)
-                .compact()
-                .boxed()
+        let for_people = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
+        let format = format.unwrap_or(if for_people {
+            LogFormat::Pretty
         } else {
-            tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .json()
-                .boxed()
+            LogFormat::Json
+        });
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match format {
+            LogFormat::Pretty => lines.with_target(false).compact().boxed(),
+            LogFormat::Json => lines.json().event_format(logs::Flat).boxed(),
         };
         // a filter of its own: our spans only, else the exporter's own calls would be traced without end
         let spans = tracing_opentelemetry::layer()
@@ -132,7 +135,7 @@ impl Telemetry {
         tracing_subscriber::registry()
             .with(spans)
             .with(stages)
-            .with(logs.with_filter(filter.and(exporters)))
+            .with(lines.with_filter(filter.and(exporters)))
             .try_init()?;
         Ok(Self { provider, meter })
     }
@@ -159,10 +162,20 @@ impl Telemetry {
     }
 }
 
-fn exports() -> bool {
-    let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
-    (set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-        && !variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+/// Who exports. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say wins.
+fn resource(role: &'static str, instance: &str) -> Resource {
+    let resource = Resource::builder()
+        .with_service_name(format!("tidemark-{role}"))
+        .with_attributes([
+            KeyValue::new("service.namespace", "tidemark"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", instance.to_owned()),
+        ])
+        .with_detector(Box::new(EnvResourceDetector::new()));
+    match variable("OTEL_SERVICE_NAME").filter(|name| !name.is_empty()) {
+        Some(name) => resource.with_service_name(name).build(),
+        None => resource.build(),
+    }
 }
 
 #[expect(
@@ -171,42 +184,4 @@ fn exports() -> bool {
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// The context of a span, as text.
-#[must_use]
-pub fn context_of(span: &Span) -> TraceContext {
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
-    TraceContext {
-        traceparent: carrier.remove("traceparent"),
-        tracestate: carrier.remove("tracestate").filter(|state| !state.is_empty()),
-    }
-}
-
-/// Makes a span a child of a context that came from elsewhere; must be called before the span is entered.
-pub fn set_parent(span: &Span, context: &TraceContext) {
-    let mut carrier = HashMap::new();
-    if let Some(traceparent) = &context.traceparent {
-        carrier.insert("traceparent".to_owned(), traceparent.clone());
-    }
-    if let Some(tracestate) = &context.tracestate {
-        carrier.insert("tracestate".to_owned(), tracestate.clone());
-    }
-    if carrier.is_empty() {
-        return;
-    }
-    if let Err(error) = span.set_parent(TraceContextPropagator::new().extract(&carrier)) {
-        tracing::debug!(error = %error, "span has no parent");
-    }
-}
-
-/// The trace that a span belongs to, 32 hex digits; `None` when tracing is off.
-#[must_use]
-pub fn trace_id(span: &Span) -> Option<String> {
-    let context = span.context();
-    let span_context = context.span().span_context().clone();
-    span_context
-        .is_valid()
-        .then(|| span_context.trace_id().to_string())
 }

@@ -1,11 +1,10 @@
 //! One meter provider with up to two readers: what `/metrics` shows, and OTLP when the `OTEL_…` variables name an endpoint.
 
-use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::{TelemetryError, openmetrics};
+use super::{TelemetryError, openmetrics, otlp};
 
 /// What this process has counted, for whoever scrapes it.
 #[derive(Debug, Clone)]
@@ -43,58 +42,8 @@ pub(super) fn build(resource: Resource) -> Result<(SdkMeterProvider, Scrape), Te
     let mut provider = SdkMeterProvider::builder()
         .with_resource(resource)
         .with_reader(scraped);
-    if pushes(super::variable) {
-        provider = provider.with_reader(PeriodicReader::builder(exporter()?).build());
+    if let Some(exporter) = otlp::metric_exporter()? {
+        provider = provider.with_reader(PeriodicReader::builder(exporter).build());
     }
     Ok((provider.build(), Scrape(registry)))
-}
-
-fn exporter() -> Result<MetricExporter, TelemetryError> {
-    Ok(MetricExporter::builder().with_tonic().build()?)
-}
-
-/// `/metrics` is ours and has a setting of its own; these variables decide about OTLP.
-fn pushes(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let named = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
-    let chosen = variable("OTEL_METRICS_EXPORTER").filter(|exporters| !exporters.is_empty());
-    let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    (named("OTEL_EXPORTER_OTLP_ENDPOINT") || named("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
-        && chosen.is_none_or(|exporters| exporters.split(',').any(|exporter| exporter.trim() == "otlp"))
-        && !disabled
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pushes_with(variables: &[(&str, &str)]) -> bool {
-        pushes(|name| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn nothing_is_pushed_without_an_endpoint_or_against_the_variables() {
-        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
-        assert!(pushes_with(&[endpoint]));
-        assert!(pushes_with(&[(
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-            "http://localhost:4317"
-        )]));
-        assert!(pushes_with(&[
-            endpoint,
-            ("OTEL_METRICS_EXPORTER", "prometheus, otlp")
-        ]));
-        assert!(!pushes_with(&[]));
-        assert!(!pushes_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
-        assert!(!pushes_with(&[(
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            "http://localhost:4317"
-        )]));
-        assert!(!pushes_with(&[endpoint, ("OTEL_METRICS_EXPORTER", "none")]));
-        assert!(!pushes_with(&[endpoint, ("OTEL_SDK_DISABLED", "True")]));
-    }
 }
