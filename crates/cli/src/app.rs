@@ -63,7 +63,7 @@ impl App {
         }
         let host = host_name();
         let instance = format!("{host}/{role}/{}", std::process::id());
-        let telemetry = Telemetry::init(role, &instance, verbosity)?;
+        let telemetry = Telemetry::init(role, &instance, verbosity, settings.log_format)?;
         Ok(Self {
             settings,
             json: globals.json,

@@ -10,6 +10,7 @@ use tidemark_shared::db::DbError;
 use tidemark_shared::db::connect::ConnectError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
+use tidemark_shared::telemetry::TelemetryError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -54,7 +55,7 @@ impl Exit {
         if cause.is::<UsageError>() {
             return Some(Self::Usage);
         }
-        if cause.is::<SetupError>() || cause.is::<ConfigError>() {
+        if cause.is::<SetupError>() || cause.is::<ConfigError>() || cause.is::<TelemetryError>() {
             return Some(Self::Configuration);
         }
         if let Some(error) = cause.downcast_ref::<ConnectError>() {

@@ -11,6 +11,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
 use tidemark_shared::telemetry;
+use tracing::Span;
 
 use crate::names::Names;
 
@@ -28,8 +29,9 @@ pub async fn ask_for_due(
 ) -> Result<Vec<RunId>, DbError> {
     let mut asked = Vec::new();
     for due in db::backfill::list_due(db, only, pause_after_failure).await? {
-        let run = new_run(due.tenant_id, due.selection.0);
+        let (run, span) = new_run(due.tenant_id, due.selection.0);
         if let Requested::Created(id) = db::run::request(db, &run).await? {
+            span.record("run.id", tracing::field::display(id));
             tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
             asked.push(id);
         }
@@ -53,18 +55,22 @@ pub(crate) async fn write_names(
     let selection = Selection::Renamed {
         names: names.renamed.clone(),
     };
-    db::run::insert_requested(&mut **tx, &new_run(tenant, selection))
-        .await
-        .map(drop)
+    let (run, span) = new_run(tenant, selection);
+    if let Some(id) = db::run::insert_requested(&mut **tx, &run).await? {
+        span.record("run.id", tracing::field::display(id));
+    }
+    Ok(())
 }
 
-fn new_run(tenant: TenantId, selection: Selection) -> NewRun {
-    let span = tracing::info_span!("run", tenant.id = %tenant);
+/// A request with the root of its trace, which is linked to the work that led to it.
+fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
+    let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
+    telemetry::link(&span, &telemetry::context_of(&Span::current()));
     let reason = match &selection {
         Selection::Renamed { .. } => "names were changed",
         _ => "inboxes were mapped",
     };
-    NewRun {
+    let run = NewRun {
         tenant_id: tenant,
         run_type: RunType::Backfill,
         triggered_by: "scheduler".to_owned(),
@@ -75,5 +81,6 @@ fn new_run(tenant: TenantId, selection: Selection) -> NewRun {
         },
         trace_id: telemetry::trace_id(&span),
         traceparent: telemetry::context_of(&span).traceparent,
-    }
+    };
+    (run, span)
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tidemark_shared::broker::{Outgoing, Published, Queue, QueueError};
+use tidemark_shared::broker::{Outgoing, Published, Queue, QueueError, Route};
 use tidemark_shared::db::chunk::{DispatchLimits, DispatchedChunk};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::telemetry;
+use tracing::Span;
 
 use crate::metrics::{self, Publication};
 use crate::wake::{Failures, Wakes, pause};
@@ -80,23 +82,31 @@ impl Dispatcher {
     async fn tick(&self) -> Result<usize, DispatchError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let due = db::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
+        // none when another dispatcher is at it: it takes what there is
+        let due: Vec<Sending> = due
+            .into_iter()
+            .flatten()
+            .map(|chunk| Sending::begin(chunk, &*self.queue))
+            .collect();
+        let begun: Vec<_> = due.iter().filter_map(Sending::begun_trace).collect();
+        db::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
-        // another dispatcher is at it: it takes what there is
-        let Some(due) = due else { return Ok(0) };
         if due.is_empty() {
             return Ok(0);
         }
         self.publish(&due).await
     }
 
-    async fn publish(&self, due: &[DispatchedChunk]) -> Result<usize, DispatchError> {
-        let jobs: Vec<Outgoing> = due.iter().map(outgoing).collect();
+    async fn publish(&self, due: &[Sending]) -> Result<usize, DispatchError> {
+        let jobs: Vec<Outgoing> = due.iter().map(Sending::outgoing).collect();
         let outcome = match self.queue.publish_jobs(&jobs).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 metrics::published(Publication::Unknown, due.len());
                 // nothing is known of any of them; publishing again is harmless
-                let all: Vec<ChunkId> = due.iter().map(DispatchedChunk::id).collect();
+                let all: Vec<ChunkId> = due.iter().map(Sending::id).collect();
+                due.iter()
+                    .for_each(|sending| telemetry::failed(&sending.span, &error));
                 db::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
@@ -105,7 +115,7 @@ impl Dispatcher {
             .iter()
             .zip(outcome)
             .partition(|(_, published)| *published == Published::Confirmed);
-        let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        let taken: Vec<ChunkId> = taken.into_iter().map(|(sending, _)| sending.id()).collect();
         metrics::published(Publication::Confirmed, taken.len());
         metrics::published(Publication::Refused, refused.len());
         db::chunk::mark_published(&self.db, &taken).await?;
@@ -113,19 +123,63 @@ impl Dispatcher {
         if refused.is_empty() {
             return Ok(taken.len());
         }
-        let refused: Vec<ChunkId> = refused.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        let refused: Vec<ChunkId> = refused
+            .into_iter()
+            .map(|(sending, outcome)| {
+                telemetry::failed(&sending.span, &QueueError::NotStored { outcome });
+                sending.id()
+            })
+            .collect();
         db::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
         Err(DispatchError::NotTaken(refused.len()))
     }
 }
 
-fn outgoing(chunk: &DispatchedChunk) -> Outgoing {
-    Outgoing {
-        job: Job::new(chunk.id(), chunk.tenant_id, chunk.attempt),
-        lane: chunk.lane,
-        context: TraceContext {
-            traceparent: chunk.traceparent.clone(),
-            tracestate: chunk.tracestate.clone(),
-        },
+/// A chunk on its way to the broker, and the span of that.
+struct Sending {
+    chunk: DispatchedChunk,
+    span: Span,
+}
+
+impl Sending {
+    fn begin(chunk: DispatchedChunk, queue: &dyn Queue) -> Self {
+        let span = tracing::info_span!(
+            parent: None, "dispatch", otel.kind = "producer", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id,
+            chunk.seq = chunk.seq, attempt = chunk.attempt,
+        );
+        if chunk.traceparent.is_some() {
+            let context = TraceContext {
+                traceparent: chunk.traceparent.clone(),
+                tracestate: chunk.tracestate.clone(),
+            };
+            telemetry::set_parent(&span, &context);
+        } else {
+            telemetry::link(&span, &TraceContext::of_run(chunk.run_traceparent.clone()));
+        }
+        if let Some(destination) = queue.destination(Route::Chunks(chunk.lane)) {
+            destination.sent_in(&span);
+        }
+        Self { chunk, span }
+    }
+
+    const fn id(&self) -> ChunkId {
+        self.chunk.id()
+    }
+
+    /// The chunk's own trace, when this is its beginning: later attempts are in it too.
+    fn begun_trace(&self) -> Option<(ChunkId, TraceContext)> {
+        if self.chunk.traceparent.is_some() {
+            return None;
+        }
+        let context = telemetry::context_of(&self.span);
+        context.traceparent.is_some().then(|| (self.id(), context))
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing {
+            job: Job::new(self.id(), self.chunk.tenant_id, self.chunk.attempt),
+            lane: self.chunk.lane,
+            context: telemetry::context_of(&self.span),
+        }
     }
 }

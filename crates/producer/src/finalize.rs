@@ -14,15 +14,17 @@ use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::run::{RunStatus, RunType};
+use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
 use tidemark_shared::telemetry;
-use tracing::Instrument;
+use tracing::Span;
 
 use crate::metrics;
 use crate::wake::{Failures, Wakes, pause};
 
 /// Runs closed in one transaction.
 const RUNS_AT_ONCE: i64 = 20;
+/// Chunk traces that a large run's end links to; exporters cut off at 128.
+const LINKS: i64 = 100;
 /// Events wake the finalizer and carry nothing: many may be taken at once.
 const EVENT_PREFETCH: u16 = 100;
 
@@ -67,15 +69,11 @@ impl Finalizer {
         let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref()).await?;
         let mut finished = Vec::with_capacity(complete.len());
         for run in &complete {
-            let span = tracing::info_span!("finalize", tenant.id = %run.tenant_id, run.id = %run.id);
-            telemetry::set_parent(
-                &span,
-                &TraceContext {
-                    traceparent: run.traceparent.clone(),
-                    tracestate: None,
-                },
+            let span = tracing::info_span!(
+                "finalize", tenant.id = %run.tenant_id, run.id = %run.id, run.status = tracing::field::Empty,
             );
-            finished.push(close(&mut tx, run).instrument(span).await?);
+            telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
+            finished.push(telemetry::traced(span, close(&mut tx, run)).await?);
         }
         tx.commit().await.attempt("close the runs")?;
         for (run, status) in complete.iter().zip(finished) {
@@ -87,6 +85,13 @@ impl Finalizer {
 
 async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatus, DbError> {
     let status = db::run::close(tx, run.id).await?;
+    let span = Span::current();
+    span.record("run.status", status.as_str());
+    if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > CHUNKS_IN_ONE_TRACE) {
+        for trace in db::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
+            telemetry::link(&span, &trace);
+        }
+    }
     tracing::info!(status = status.as_str(), "run finished");
     let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {

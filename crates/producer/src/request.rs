@@ -8,9 +8,10 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
+use tidemark_shared::run::CHUNKS_IN_ONE_TRACE;
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::backfill::write_names;
 use crate::metrics::{self, Planned};
@@ -74,13 +75,7 @@ impl Requests {
         .await?;
         let Some(run) = claimed else { return Ok(false) };
         let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
-        telemetry::set_parent(
-            &span,
-            &TraceContext {
-                traceparent: run.traceparent.clone(),
-                tracestate: None,
-            },
-        );
+        telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
         self.plan(&run).instrument(span).await?;
         Ok(true)
     }
@@ -100,6 +95,9 @@ impl Requests {
             // removed between the request and now
             None => return self.fail(run, "the tenant was removed").await,
         };
+        if let Err(error) = &outcome {
+            telemetry::failed(&Span::current(), error);
+        }
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
             // the ledger is away: the claim runs out and the run is planned again
@@ -123,10 +121,6 @@ impl Requests {
     }
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
-        let context = TraceContext {
-            traceparent: run.traceparent.clone(),
-            tracestate: None,
-        };
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
         db::chunk::insert_all(
             &mut tx,
@@ -134,7 +128,7 @@ impl Requests {
             tenant.id,
             plan.run_type.lane(),
             &plan.chunks,
-            &context,
+            &chunk_context(plan),
         )
         .await?;
         if !db::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
@@ -168,6 +162,14 @@ impl Requests {
         }
         Ok(())
     }
+}
+
+/// Where the chunks of a plan go on: in the trace of this span, or, when they are many, each in one of its own.
+pub(crate) fn chunk_context(plan: &Plan) -> TraceContext {
+    if plan.chunks.len() > CHUNKS_IN_ONE_TRACE {
+        return TraceContext::default();
+    }
+    telemetry::context_of(&Span::current())
 }
 
 pub(crate) fn log_planned(plan: &PlanRecord) {

@@ -7,7 +7,9 @@ use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::config::ProducerSettings;
 use tidemark_shared::db::chunk::RescuedChunk;
 use tidemark_shared::db::{self, DbError};
+use tidemark_shared::job::TraceContext;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::telemetry;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -107,12 +109,18 @@ fn note(chunks: &[RescuedChunk], why: Rescued) {
     metrics::rescued(why, chunks.len());
     let why = why.as_str();
     for chunk in chunks {
-        match chunk.status {
-            ChunkStatus::Dead => {
-                tracing::error!(run.id = %chunk.run_id, chunk.seq = chunk.seq, why, "chunk is dead");
-            }
-            _ => tracing::warn!(run.id = %chunk.run_id, chunk.seq = chunk.seq, why, "chunk rescued"),
-        }
+        let span = tracing::info_span!(
+            "rescue", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id, chunk.seq = chunk.seq, attempt = chunk.attempt,
+        );
+        let context = TraceContext {
+            traceparent: chunk.traceparent.clone(),
+            tracestate: chunk.tracestate.clone(),
+        };
+        telemetry::set_parent(&span, &context);
+        span.in_scope(|| match chunk.status {
+            ChunkStatus::Dead => tracing::error!(why, "chunk is dead"),
+            _ => tracing::warn!(why, "chunk rescued"),
+        });
     }
 }
 

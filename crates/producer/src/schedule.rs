@@ -21,7 +21,7 @@ use tracing::{Instrument, Span};
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::metrics::{self, Planned};
 use crate::plan::{Plan, PlanError, Planner};
-use crate::request::log_planned;
+use crate::request::{chunk_context, log_planned};
 use crate::wake::{Failures, Wakes, pause};
 
 /// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
@@ -88,6 +88,7 @@ impl Scheduler {
     /// Plans tenants of one source: for those that have changed a run is written, the others' watermarks advance.
     async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
         let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
+        let planning = telemetry::context_of(&span);
         let planned = self.planner.plan_together(source, tenants).instrument(span).await;
         let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
@@ -113,13 +114,19 @@ impl Scheduler {
         }
         stream::iter(others)
             .for_each_concurrent(WRITES_AT_ONCE, |(tenant, plan)| {
-                let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
+                let span = tracing::info_span!(
+                    parent: None, "run", tenant.id = %tenant.id, run.id = tracing::field::Empty,
+                );
+                telemetry::link(&span, &planning);
                 async move {
                     // a turn with many tenants is long
                     pulse::beat();
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
-                        Err(error) => self.fail(&tenant, &report(&*error)).await,
+                        Err(error) => {
+                            telemetry::failed(&Span::current(), &*error);
+                            self.fail(&tenant, &report(&*error)).await
+                        }
                     };
                     if let Err(error) = written {
                         tracing::warn!(error = %report(&error), "plan not written, the tenant is due again after its interval");
@@ -193,7 +200,7 @@ impl Scheduler {
             tenant.id,
             plan.run_type.lane(),
             &plan.chunks,
-            &context,
+            &chunk_context(plan),
         )
         .await?;
         write_names(&mut tx, tenant.id, &plan.names).await?;

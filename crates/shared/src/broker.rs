@@ -6,6 +6,7 @@ mod connection;
 mod consumer;
 mod dead;
 mod depth;
+mod destination;
 mod error;
 mod health;
 mod memory;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
 pub use dead::{DeadDelivery, DeadGroup, DeadLetters, DeadMessage};
+pub use destination::{Destination, Route};
 pub use error::QueueError;
 pub use health::{ConsumerHealth, PublisherHealth, QueueHealth};
 pub use memory::MemoryQueue;
@@ -99,6 +101,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// The same for events.
     async fn consume_events(&self, prefetch: u16, stop: CancellationToken, handler: Handler<ChunkEvent>);
+
+    /// For spans: the way of its messages. `None` where no broker is on it.
+    fn destination(&self, route: Route) -> Option<Destination>;
 
     /// What a readiness endpoint wants to know. Asks nobody, so it is cheap and never waits.
     fn health(&self) -> QueueHealth;

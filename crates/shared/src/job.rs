@@ -89,3 +89,14 @@ pub struct TraceContext {
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
 }
+
+impl TraceContext {
+    /// That of a run, whose root has no state.
+    #[must_use]
+    pub const fn of_run(traceparent: Option<String>) -> Self {
+        Self {
+            traceparent,
+            tracestate: None,
+        }
+    }
+}

@@ -9,6 +9,9 @@ use crate::ids::{RunId, TenantId};
 use crate::job::Lane;
 use crate::selection::Selection;
 
+/// Chunks of a larger run have traces of their own: viewers show a few thousand spans, and a chunk has about eight.
+pub const CHUNKS_IN_ONE_TRACE: usize = 200;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "etl_run_type", rename_all = "lowercase")]

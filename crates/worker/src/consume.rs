@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use sqlx::PgPool;
-use tidemark_shared::broker::{Handler, Queue, Received, Settle};
+use tidemark_shared::broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::WorkerSettings;
 use tidemark_shared::db::chunk::ClaimedChunk;
@@ -75,7 +75,7 @@ impl Worker {
                 let worker = Arc::clone(&worker);
                 Arc::new(move |received| {
                     let worker = Arc::clone(&worker);
-                    async move { worker.handle(received).await }.boxed()
+                    async move { worker.handle(lane, received).await }.boxed()
                 })
             };
             worker
@@ -85,7 +85,7 @@ impl Worker {
         futures::future::join_all(consumers).await;
     }
 
-    async fn handle(&self, received: Received<Job>) -> Settle {
+    async fn handle(&self, lane: Lane, received: Received<Job>) -> Settle {
         metrics::delivered(received.redelivered);
         let permit = tokio::select! {
             biased;
@@ -94,16 +94,20 @@ impl Worker {
         };
         let job = received.body;
         let span = tracing::info_span!(
-            "chunk", tenant.id = %job.tenant_id, run.id = %job.run_id, chunk.seq = job.seq, attempt = tracing::field::Empty,
+            "chunk", otel.kind = "consumer", tenant.id = %job.tenant_id, run.id = %job.run_id, chunk.seq = job.seq, attempt = tracing::field::Empty,
+            outcome = tracing::field::Empty,
         );
         telemetry::set_parent(&span, &received.context);
+        if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
+            destination.processed_in(&span);
+        }
         let settle = self.process(&job).instrument(span).await;
         drop(permit);
         settle
     }
 
     async fn process(&self, job: &Job) -> Settle {
-        let claim = until_answered(&self.lifecycle, || {
+        let claiming = until_answered(&self.lifecycle, || {
             db::chunk::claim(
                 &self.db,
                 job.chunk(),
@@ -111,13 +115,14 @@ impl Worker {
                 &self.instance,
                 self.settings.lease,
             )
-        })
-        .instrument(tracing::info_span!("claim"));
-        let claimed = match claim.await {
+        });
+        let claim = tracing::info_span!("claim", otel.kind = "client");
+        telemetry::on_database(&claim, &self.db, "UPDATE etl_chunk");
+        let claimed = match telemetry::traced(claim, claiming).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
                 tracing::debug!("not claimable: done, cancelled, held or unknown");
-                metrics::attempted(Outcome::Refused);
+                ended(Outcome::Refused);
                 return Settle::Ack;
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
@@ -137,7 +142,7 @@ impl Worker {
             Ok(counts) => {
                 log_loaded(&counts);
                 metrics::rows(&counts);
-                metrics::attempted(Outcome::Done);
+                ended(Outcome::Done);
             }
             Err(error) => {
                 if let Err(error) = self.dispose(id, &claimed, &error).await {
@@ -146,16 +151,20 @@ impl Worker {
                 }
             }
         }
-        let event = ChunkEvent::new(id, claimed.tenant_id);
-        let published = self
-            .queue
-            .publish_event(event, &telemetry::context_of(&Span::current()))
-            .instrument(tracing::info_span!("event"))
-            .await;
-        if let Err(error) = published {
+        self.tell(ChunkEvent::new(id, claimed.tenant_id)).await;
+        Settle::Ack
+    }
+
+    async fn tell(&self, event: ChunkEvent) {
+        let span = tracing::info_span!("event", otel.kind = "producer");
+        if let Some(destination) = self.queue.destination(Route::Events) {
+            destination.sent_in(&span);
+        }
+        let context = telemetry::context_of(&span);
+        let published = telemetry::traced(span, self.queue.publish_event(event, &context));
+        if let Err(error) = published.await {
             tracing::debug!(error = %report(&error), "event not published, the finalizer looks by itself");
         }
-        Settle::Ack
     }
 
     /// Executes beside its lease; a hard stop drops the work.
@@ -187,7 +196,10 @@ impl Worker {
             failures: claimed.failure_count,
         };
         let disposition = decide(error, tried, rand::random());
-        metrics::attempted(disposition.outcome());
+        if disposition != Disposition::Release {
+            telemetry::failed(&Span::current(), error);
+        }
+        ended(disposition.outcome());
         log_failed(disposition, &text);
         until_answered(&self.lifecycle, || {
             self.put_down(id, claimed.attempt, disposition, &text)
@@ -214,6 +226,11 @@ impl Worker {
             Disposition::Release => db::chunk::release(&self.db, id, attempt).await,
         }
     }
+}
+
+fn ended(outcome: Outcome) {
+    metrics::attempted(outcome);
+    Span::current().record("outcome", outcome.as_str());
 }
 
 fn log_failed(disposition: Disposition, error: &str) {

@@ -10,8 +10,8 @@ use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::source::{SourceError, Sources};
+use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
-use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
@@ -88,22 +88,21 @@ impl Executor {
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
         let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink, &rejects);
-        let extract = extractor
-            .run(&chunk.spec)
-            .instrument(tracing::info_span!("extract"));
-        let stage = staging
-            .stage(buffers, &rejects)
-            .instrument(tracing::info_span!("stage"));
+        let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
+        telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
+        let extract = telemetry::traced(span, extractor.run(&chunk.spec));
+        let span = tracing::info_span!("stage", otel.kind = "client");
+        telemetry::on_database(&span, &self.db, "COPY staging");
+        let stage = telemetry::traced(span, staging.stage(buffers, &rejects));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
         let extracted = extracted?;
         tx.finish().await;
 
-        let counts = staging
-            .finish(of, &chunk.spec, &extracted, rejects, &version)
-            .instrument(tracing::info_span!("load", rows = staged))
-            .await?;
-        Ok(counts)
+        let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
+        telemetry::on_database(&span, &self.db, "INSERT conversations_analytics");
+        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version);
+        Ok(telemetry::traced(span, finish).await?)
     }
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db::reject::{Reject, RejectSide};
-use tidemark_shared::metrics::stage_took;
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
+use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
 use self::tables::Conversation;
@@ -115,7 +115,7 @@ impl<'a> Extractor<'a> {
             self.bisect(view.as_ref(), slice).await?;
         }
         self.flush().await?;
-        stage_took("transform", self.transforming);
+        scattered_stage("transform", self.transforming);
         self.extracted.found.sort_unstable();
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;

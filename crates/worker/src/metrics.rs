@@ -44,7 +44,7 @@ impl Outcome {
         Self::Refused,
     ];
 
-    const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retry => "retry",

@@ -39,7 +39,9 @@ pub async fn request(
     reason: Option<String>,
     request: RunRequest,
 ) -> anyhow::Result<RunId> {
-    let span = tracing::info_span!("run", tenant.id = %tenant.id, run.id = tracing::field::Empty);
+    let span = tracing::info_span!(
+        "run", tenant.id = %tenant.id, run.id = tracing::field::Empty, run.type = run_type.as_str(),
+    );
     let new = NewRun {
         tenant_id: tenant.id,
         run_type,

@@ -2,6 +2,7 @@
 
 pub(super) mod control;
 
+use serde::Serialize;
 use tidemark_shared::db;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunReport;
@@ -84,10 +85,24 @@ fn unknown(id: RunId) -> UsageError {
     ))
 }
 
+/// A run with where its trace can be looked at, when that is known.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    run: &'a RunReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_url: Option<String>,
+}
+
 /// Prints runs: as JSON one object, or an array when several were asked for.
 pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Result<()> {
-    match runs {
-        _ if app.json && several => output::json(&runs),
+    let shown = runs.iter().map(|run| Shown {
+        run,
+        trace_url: run.trace_id.as_deref().and_then(|id| app.settings.trace_link(id)),
+    });
+    let shown: Vec<Shown> = shown.collect();
+    match shown.as_slice() {
+        several_shown if app.json && several => output::json(&several_shown),
         [run] if app.json => output::json(run),
         [run] => details(run),
         _ => table(runs),
@@ -131,7 +146,8 @@ fn table(runs: &[RunReport]) -> anyhow::Result<()> {
     output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
 }
 
-fn details(run: &RunReport) -> anyhow::Result<()> {
+fn details(shown: &Shown) -> anyhow::Result<()> {
+    let run = shown.run;
     let records = &run.records;
     let mut rows = vec![
         ("run", run.run_id.to_string()),
@@ -172,6 +188,9 @@ fn details(run: &RunReport) -> anyhow::Result<()> {
     }
     if let Some(trace) = &run.trace_id {
         rows.push(("trace", trace.clone()));
+    }
+    if let Some(url) = &shown.trace_url {
+        rows.push(("", url.clone()));
     }
     if let Some(error) = &run.error {
         rows.push(("error", error.clone()));

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::rabbit::RabbitSettings;
 use super::topology::Topology;
@@ -62,6 +63,20 @@ impl Server {
         let authority = &self.uri.authority;
         let vhost = self.uri.vhost.trim_start_matches('/');
         format!("{}:{}/{vhost}", authority.host, authority.port)
+    }
+
+    pub fn destination(&self, route: Route) -> Destination {
+        let (routing_key, queue) = match route {
+            Route::Chunks(lane) => (Topology::lane_key(lane), self.topology.chunks(lane)),
+            Route::Events => (Topology::events_key(), &self.topology.events),
+        };
+        Destination {
+            exchange: self.topology.jobs.to_string(),
+            routing_key: routing_key.to_string(),
+            queue: queue.to_string(),
+            host: self.uri.authority.host.clone(),
+            port: self.uri.authority.port,
+        }
     }
 
     fn failure(&self, source: lapin::Error) -> QueueError {

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::QueueError;
 use super::health::{PublisherHealth, QueueHealth, Subscriptions};
-use super::{Handler, Outgoing, Published, Queue, QueueDepth, Received, Settle, run_handler};
+use super::{
+    Destination, Handler, Outgoing, Published, Queue, QueueDepth, Received, Route, Settle, run_handler,
+};
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// Messages a buffer holds: well above what the dispatcher keeps in flight, and below a megabyte.
@@ -108,6 +110,10 @@ impl Queue for MemoryQueue {
 
     async fn consume_events(&self, prefetch: u16, stop: CancellationToken, handler: Handler<ChunkEvent>) {
         self.consume(&self.events, prefetch, stop, handler).await;
+    }
+
+    fn destination(&self, _route: Route) -> Option<Destination> {
+        None
     }
 
     fn health(&self) -> QueueHealth {

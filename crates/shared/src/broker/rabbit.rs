@@ -14,7 +14,7 @@ use super::error::QueueError;
 use super::health::{QueueHealth, Subscriptions};
 use super::message::Message;
 use super::publisher::Publisher;
-use super::{Handler, Outgoing, Published, Queue, QueueDepth};
+use super::{Destination, Handler, Outgoing, Published, Queue, QueueDepth, Route};
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// How to reach RabbitMQ.
@@ -125,6 +125,10 @@ impl Queue for RabbitQueue {
     async fn consume_events(&self, prefetch: u16, stop: CancellationToken, handler: Handler<ChunkEvent>) {
         let queue = &self.server.topology.events;
         self.consume(queue, prefetch, stop, handler).await;
+    }
+
+    fn destination(&self, route: Route) -> Option<Destination> {
+        Some(self.server.destination(route))
     }
 
     fn health(&self) -> QueueHealth {

@@ -69,14 +69,20 @@ statements! {
                    WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk \
                                            WHERE status = 'running' AND lease_until < now() \
                                            ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
-                   RETURNING run_id, seq, status";
+                   RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
     // waiting for a worker is normal under load, so each publication waits twice as long as the one before
     RESCUE_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
                      WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE status = 'queued' \
                          AND queued_at < now() - CASE WHEN published_at IS NULL THEN make_interval(secs => 15) \
                              ELSE make_interval(secs => $1) * power(2, least(publish_count - 1, 6)) END \
                          ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
-                     RETURNING run_id, seq, status";
+                     RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
+    BEGIN_TRACES = "UPDATE etl_chunk c SET traceparent = t.traceparent, tracestate = t.tracestate \
+                    FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[]) AS t (run_id, seq, traceparent, tracestate) \
+                    WHERE c.run_id = t.run_id AND c.seq = t.seq AND c.status = 'queued'";
+    LIST_NOTABLE_TRACES = "SELECT traceparent, tracestate FROM etl_chunk WHERE run_id = $1 \
+                           ORDER BY status = 'dead' DESC, failure_count + lost_count DESC, \
+                                    finished_at - started_at DESC NULLS LAST, seq LIMIT $2";
     COUNT_OPEN = "SELECT t.id, count(*) FILTER (WHERE c.status = 'pending'), count(*) FILTER (WHERE c.status = 'queued'), \
                          count(*) FILTER (WHERE c.status = 'running') \
                   FROM tenants t JOIN etl_chunk c ON c.tenant_id = t.id AND c.status IN ('pending', 'queued', 'running') \
@@ -108,8 +114,10 @@ pub struct DispatchedChunk {
     pub tenant_id: TenantId,
     pub lane: Lane,
     pub attempt: i32,
+    /// `None`: the chunk's trace begins with this dispatch.
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
+    pub run_traceparent: Option<String>,
 }
 
 impl DispatchedChunk {
@@ -154,7 +162,11 @@ impl ClaimedChunk {
 pub struct RescuedChunk {
     pub run_id: RunId,
     pub seq: i32,
+    pub tenant_id: TenantId,
+    pub attempt: i32,
     pub status: ChunkStatus,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
 }
 
 /// Open chunks of a tenant.
@@ -237,6 +249,53 @@ pub async fn dispatch(
         .await
         .map(Some)
         .attempt("dispatch chunks")
+}
+
+/// Notes the traces that begin with the dispatch of these chunks, in the transaction that marks them queued.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceContext)]) -> DbResult<()> {
+    if traces.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&TraceContext) -> &Option<String>| -> Vec<Option<String>> {
+        traces.iter().map(|(_, context)| of(context).clone()).collect()
+    };
+    let (runs, seqs): (Vec<_>, Vec<_>) = traces.iter().map(|(id, _)| (id.run_id, id.seq)).unzip();
+    sqlx::query(BEGIN_TRACES)
+        .bind(runs)
+        .bind(seqs)
+        .bind(column(|context| &context.traceparent))
+        .bind(column(|context| &context.tracestate))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("note the traces of chunks")
+}
+
+/// Traces of a run's chunks, those that failed first and then the slowest.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_notable_traces(
+    db: impl PgExecutor<'_>,
+    run: RunId,
+    limit: i64,
+) -> DbResult<Vec<TraceContext>> {
+    let traces: Vec<(Option<String>, Option<String>)> = sqlx::query_as(LIST_NOTABLE_TRACES)
+        .bind(run)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the traces of chunks")?;
+    Ok(traces
+        .into_iter()
+        .map(|(traceparent, tracestate)| TraceContext {
+            traceparent,
+            tracestate,
+        })
+        .collect())
 }
 
 /// In the order in which everybody locks chunks.

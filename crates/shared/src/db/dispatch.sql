@@ -58,5 +58,6 @@ WITH in_flight AS (
 UPDATE etl_chunk c
 SET status = 'queued', queued_at = now(), published_at = NULL
 FROM locked
+JOIN etl_control r ON r.id = locked.run_id
 WHERE c.run_id = locked.run_id AND c.seq = locked.seq AND c.status = 'pending'
-RETURNING c.run_id, c.seq, c.tenant_id, c.lane, c.attempt, c.traceparent, c.tracestate
+RETURNING c.run_id, c.seq, c.tenant_id, c.lane, c.attempt, c.traceparent, c.tracestate, r.traceparent AS run_traceparent

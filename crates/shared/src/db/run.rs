@@ -54,7 +54,7 @@ statements! {
     INSERT_FAILED = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, finished_at, error_message, \
                             trace_id, traceparent, etl_version) \
                      VALUES ($1, $2, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
-    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, traceparent FROM etl_control r \
+    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
                      WHERE status = 'running' AND ($2::bigint[] IS NULL OR id = ANY($2)) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND c.status IN ('pending', 'queued', 'running')) \
@@ -169,6 +169,7 @@ pub struct CompleteRun {
     pub run_type: RunType,
     pub watermark_start: Option<DateTime<Utc>>,
     pub watermark_end: Option<DateTime<Utc>>,
+    pub chunks_total: i32,
     pub traceparent: Option<String>,
 }
 

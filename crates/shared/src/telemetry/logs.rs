@@ -35,7 +35,11 @@ where
         line.insert("timestamp".to_owned(), timestamp.into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("target".to_owned(), event.metadata().target().into());
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
             if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
                 add(&mut line, fields.as_str());
             }
@@ -55,5 +59,9 @@ where
 /// Adds the fields of a JSON object.
 fn add(line: &mut Map<String, Value>, object: &str) {
     let fields: Map<String, Value> = serde_json::from_str(object).unwrap_or_default();
-    line.extend(fields.into_iter().filter(|(name, _)| !name.starts_with(EXPORTED_AS)));
+    line.extend(
+        fields
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with(EXPORTED_AS)),
+    );
 }

@@ -87,8 +87,7 @@ fn of_signal(signal: Signal, name: &str, set: &impl Fn(&str) -> Option<String>) 
         Signal::Traces => "TRACES",
         Signal::Metrics => "METRICS",
     };
-    set(&format!("OTEL_EXPORTER_OTLP_{signal}_{name}"))
-        .or_else(|| set(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    set(&format!("OTEL_EXPORTER_OTLP_{signal}_{name}")).or_else(|| set(&format!("OTEL_EXPORTER_OTLP_{name}")))
 }
 
 fn client(signal: Signal) -> Result<OnRuntime, TelemetryError> {
