@@ -36,7 +36,7 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// A run's trace is the tree that ARCHITECTURE describes; `lost` had a worker that could not tell of its attempt.
+/// A run's trace is the tree that OPERATIONS describes.
 fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     let root = one(spans, "run")?;
@@ -157,7 +157,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
         // killed, it leaves behind no half of a tree
         let silent = [&settings[..], &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]].concat();
         let doomed = stage.start_with(&["worker", "--concurrency", "2"], &silent)?;
-        // row locks on the mapping hold the chunks in hand: the kill hits them for certain
+        // row locks on the mapping hold the chunk in hand: the kill hits it for certain
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now()").await?;
         let asked = stage
@@ -165,7 +165,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
             .await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage
-            .until("SELECT count(*) = 2 FROM etl_chunk WHERE status = 'running'")
+            .until("SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'running')")
             .await?;
         doomed.kill().await?;
         lock.commit().await?;
@@ -224,7 +224,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
             sqlx::query_as("SELECT run_id, seq FROM etl_chunk WHERE failure_count > 0")
                 .fetch_all(&stage.target)
                 .await?;
-        ensure!(lost.len() == 2 && again.len() == 1, "{lost:?} {again:?}");
+        ensure!(lost.len() == 1 && again.len() == 1, "{lost:?} {again:?}");
         let about = |name: &str, (run, seq): (i64, i32)| -> Vec<&Span> {
             let mut spans = named(&all, name);
             spans.retain(|span| span.says("run.id") == run.to_string() && span.says("chunk.seq") == seq.to_string());
@@ -432,10 +432,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
         stage.sample(40, 1, 88).await?;
         let settings = [
             ("TIDEMARK_LOG_FORMAT", "json"),
-            (
-                "RUST_LOG",
-                "tidemark=info,tidemark_producer=info,tidemark_worker=info",
-            ),
+            ("RUST_LOG", "tidemark_producer=info,tidemark_worker=info"),
         ];
         let synced = stage
             .tidemark_with(
