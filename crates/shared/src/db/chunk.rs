@@ -36,7 +36,8 @@ statements! {
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
                        r.type AS run_type, t.source, t.timezone, \
-                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s";
+                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s, \
+                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS may_be_empty";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
@@ -139,6 +140,8 @@ pub struct ClaimedChunk {
     pub timezone: String,
     /// Since its dispatch.
     waited_s: Option<f64>,
+    /// Somebody has said that the source may have lost everything.
+    pub may_be_empty: bool,
 }
 
 impl ClaimedChunk {
