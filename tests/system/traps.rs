@@ -29,7 +29,8 @@ fn every_situation_has_a_test_that_says_its_number() {
             named.extend(numbers.split(", ").map(|number| number.parse::<u32>().unwrap()));
         }
     }
-    let situations = (1..=8).chain([12, 13, 16, 17]);
+    // 15, isolation under abuse, is not tested in full
+    let situations = (1..=14).chain(16..=20);
     let untested: Vec<u32> = situations.filter(|number| !named.contains(number)).collect();
     assert!(untested.is_empty(), "no test of {untested:?}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
@@ -425,7 +425,8 @@ pub async fn postpone(
         .attempt("postpone the chunk")
 }
 
-/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`.
+/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`. `false` when this attempt no longer
+/// holds the chunk.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -435,7 +436,7 @@ pub async fn fail(
     attempt: i32,
     error: &str,
     retry_after: Option<Duration>,
-) -> DbResult<()> {
+) -> DbResult<bool> {
     sqlx::query(FAIL)
         .bind(chunk.run_id)
         .bind(chunk.seq)
@@ -444,8 +445,21 @@ pub async fn fail(
         .bind(retry_after.map(secs))
         .execute(db)
         .await
-        .map(drop)
+        .map(|done| done.rows_affected() == 1)
         .attempt("fail the chunk")
+}
+
+/// Nothing of the run passes until somebody mends it: this chunk is dead, and what of the run has not begun is cancelled.
+/// An attempt that no longer holds its chunk has no say in it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn fail_run(db: &PgPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    if fail(&mut *tx, chunk, attempt, error, None).await? {
+        cancel_waiting(&mut *tx, chunk.run_id).await?;
+    }
+    tx.commit().await.attempt("fail the run")
 }
 
 /// Cancels what of a run has not begun; chunks that run go on to their end.
