@@ -148,6 +148,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
     .await;
 }
 
+/// Trap 11.
 #[tokio::test]
 async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_with_nothing_costs_only_delay()
 {
@@ -202,6 +203,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
     .await;
 }
 
+/// Trap 14.
 #[tokio::test]
 async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_again() {
     let shared = Servers::shared();

@@ -85,6 +85,7 @@ async fn bulk_chunks_leave_room_for_live_ones_in_every_limit_but_their_tenants()
     .await;
 }
 
+/// Trap 19.
 #[tokio::test]
 async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {
     on_stage(|stage| async move {

@@ -30,6 +30,7 @@ async fn all_stop(processes: impl IntoIterator<Item = Process>) -> Result<()> {
     Ok(())
 }
 
+/// Trap 9.
 #[tokio::test]
 async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
     on_stage(|stage| async move {
@@ -66,6 +67,7 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
     .await;
 }
 
+/// Trap 14.
 #[tokio::test]
 async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_locked_source() {
     on_stage(|stage| async move {
@@ -123,6 +125,7 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
     .await;
 }
 
+/// Trap 18.
 #[tokio::test]
 async fn workers_come_and_go_during_a_run_and_no_row_is_lost_or_counted_twice() {
     on_stage(|stage| async move {
@@ -155,6 +158,7 @@ async fn workers_come_and_go_during_a_run_and_no_row_is_lost_or_counted_twice() 
     .await;
 }
 
+/// Trap 11.
 #[tokio::test]
 async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_on() {
     on_stage(|stage| async move {
@@ -198,6 +202,7 @@ async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_o
     .await;
 }
 
+/// Trap 11.
 #[tokio::test]
 async fn a_producer_killed_between_planning_and_publishing_leaves_nothing_behind() {
     let shared = Servers::shared();

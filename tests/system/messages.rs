@@ -20,6 +20,7 @@ async fn json(stage: &Stage, args: &[&str]) -> Result<Value> {
     Ok(answer.json())
 }
 
+/// Trap 10.
 #[tokio::test]
 async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or_set_aside() {
     on_stage(|stage| async move {

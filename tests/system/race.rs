@@ -64,6 +64,7 @@ async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
     Ok((status, moves))
 }
 
+/// Trap 20.
 #[tokio::test]
 async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
     on_stage(|stage| async move {
@@ -89,6 +90,7 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
     .await;
 }
 
+/// Trap 20.
 #[tokio::test]
 async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_both() {
     on_stage(|stage| async move {

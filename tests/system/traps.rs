@@ -19,13 +19,18 @@ use crate::stage::{Stage, on_stage};
 fn every_situation_has_a_test_that_says_its_number() {
     let mut named = BTreeSet::new();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("system")).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
         for numbers in text.lines().filter_map(|line| line.strip_prefix("/// Trap ")) {
             let numbers = numbers.split(['.', ':']).next().unwrap_or_default();
             named.extend(numbers.split(", ").map(|number| number.parse::<u32>().unwrap()));
         }
     }
-    let situations = (1..=8).chain([12, 13, 16, 17]);
+    // 15, isolation under abuse, is not tested in full
+    let situations = (1..=14).chain(16..=20);
     let untested: Vec<u32> = situations.filter(|number| !named.contains(number)).collect();
     assert!(untested.is_empty(), "no test of {untested:?}");
 }
@@ -250,6 +255,45 @@ async fn a_right_that_is_lost_deletes_nothing() {
             )))
             .await?;
         Ok(())
+    })
+    .await;
+}
+
+/// Trap 12: between the plan and the reading.
+#[tokio::test]
+async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 137).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let producer = stage.start(&["producer"])?;
+        let asked = stage
+            .tidemark(&["sync", "--tenant", "1", "--full", "--json"])
+            .await?;
+        ensure!(asked.code == 0, "{asked:?}");
+        stage
+            .until("SELECT count(*) = 1 FROM etl_control WHERE type = 'full' AND status = 'running'")
+            .await?;
+        stage
+            .source
+            .execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations")
+            .await?;
+        let workers = stage.start(&["up"])?;
+        stage
+            .until("SELECT count(*) = 1 FROM etl_chunk WHERE failure_count > 0 AND error LIKE '%shows no conversation%'")
+            .await?;
+        stage
+            .source
+            .execute("INSERT INTO conversations SELECT * FROM kept")
+            .await?;
+        stage
+            .until("SELECT bool_and(status = 'success') FROM etl_control")
+            .await?;
+        workers.terminate().await?;
+        producer.terminate().await?;
+        stage
+            .until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics")
+            .await?;
+        stage.assert_equal(&[1]).await
     })
     .await;
 }

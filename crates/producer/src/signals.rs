@@ -187,17 +187,6 @@ impl<'a> Signals<'a> {
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
-    /// Whether the source shows a conversation, whoever's it is.
-    pub(crate) async fn any_conversation(&mut self) -> Result<bool, SourceError> {
-        let relation = self
-            .shape
-            .map_or_else(|| "conversations".to_owned(), ViewShape::relation);
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {relation})")))
-            .fetch_one(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("look for any conversation"))
-    }
-
     /// Conversations with messages created or edited since. Where the source has no index to find edits by and too many
     /// messages to look through, an edit is found when its message was created at most `window` before.
     pub(crate) async fn messages(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::Semaphore;
 
 use self::ident::RelationName;
@@ -173,6 +174,22 @@ impl Source {
             server: self.server.clone(),
             source,
         }
+    }
+
+    /// Whether it shows a conversation, whoever's it is. One that shows none has hardly lost them all: a right was lost, or
+    /// a view fell empty.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn shows_any(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
+        let relation = self
+            .view
+            .as_ref()
+            .map_or_else(|| "conversations".to_owned(), RelationName::to_string);
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {relation})")))
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("look for any conversation"))
     }
 
     /// Adds to an error of the driver what was attempted, and where.

@@ -216,13 +216,14 @@ impl Worker {
         error: &str,
     ) -> Result<(), DbError> {
         match disposition {
-            Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after)).await,
+            Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after))
+                .await
+                .map(drop),
             Disposition::Wait(after) => db::chunk::postpone(&self.db, id, attempt, error, after).await,
-            Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None).await,
-            Disposition::FailRun => {
-                db::chunk::fail(&self.db, id, attempt, error, None).await?;
-                db::chunk::cancel_waiting(&self.db, id.run_id).await.map(drop)
-            }
+            Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None)
+                .await
+                .map(drop),
+            Disposition::FailRun => db::chunk::fail_run(&self.db, id, attempt, error).await,
             Disposition::Release => db::chunk::release(&self.db, id, attempt).await,
         }
     }

@@ -29,6 +29,11 @@ pub enum ExecuteError {
     ShuttingDown,
     #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
     TimeZone(String),
+    #[error(
+        "source `{0}` shows no conversation at all, of those that the plan saw: nothing is marked deleted; look at what \
+         its login may see"
+    )]
+    Empty(String),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -98,6 +103,10 @@ impl Executor {
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
         let extracted = extracted?;
+        let nothing = extracted.found.is_empty() && chunk.key_count > 0 && !chunk.may_be_empty;
+        if nothing && !source.shows_any(tx.connection()).await? {
+            return Err(ExecuteError::Empty(chunk.source.clone()));
+        }
         tx.finish().await;
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);

@@ -72,10 +72,6 @@ pub enum Worker {
         attempt: u8,
         outlived: bool,
     },
-    /// The chunk is dead by a wrong setting; the run's waiting chunks are still to be cancelled.
-    FailingRun {
-        chunk: usize,
-    },
     /// The outcome is committed.
     Ended {
         chunk: usize,
@@ -91,7 +87,7 @@ impl Worker {
     fn work(self) -> (usize, u8) {
         match self {
             Self::Working { chunk, attempt, .. } => (chunk, attempt),
-            Self::FailingRun { chunk } | Self::Ended { chunk } | Self::Announced { chunk } => (chunk, 0),
+            Self::Ended { chunk } | Self::Announced { chunk } => (chunk, 0),
             Self::Idle => unreachable!("an idle worker is not asked"),
         }
     }
@@ -147,9 +143,6 @@ pub enum Step {
     Commit {
         worker: usize,
     },
-    CancelWaiting {
-        worker: usize,
-    },
     Announce {
         worker: usize,
     },
@@ -182,7 +175,7 @@ pub enum Fault {
         worker: usize,
         statement: Statement,
     },
-    /// A configuration error: the chunk is dead, its run's waiting chunks are to be cancelled.
+    /// A configuration error: the chunk is dead, and its run's waiting chunks are cancelled.
     RunCannotPass {
         worker: usize,
     },
@@ -321,7 +314,6 @@ impl Fleet {
             match doing {
                 Worker::Idle => {}
                 Worker::Working { .. } => steps.extend([Step::Renew { worker }, Step::Commit { worker }]),
-                Worker::FailingRun { .. } => steps.push(Step::CancelWaiting { worker }),
                 Worker::Ended { .. } => steps.push(Step::Announce { worker }),
                 Worker::Announced { .. } => steps.push(Step::Acknowledge { worker }),
             }
@@ -386,13 +378,6 @@ impl Fleet {
             Step::Commit { worker } => {
                 let (chunk, attempt) = state.workers[worker].work();
                 self.commit(state, chunk, attempt);
-                state.workers[worker] = Worker::Ended { chunk };
-            }
-            Step::CancelWaiting { worker } => {
-                let (chunk, _) = state.workers[worker].work();
-                for chunk in self.chunks_of(self.run_of(chunk)) {
-                    self.apply(state, Statement::CancelWaiting, chunk, 0);
-                }
                 state.workers[worker] = Worker::Ended { chunk };
             }
             Step::Announce { worker } => {
@@ -542,9 +527,12 @@ impl Fleet {
             }
             Fault::RunCannotPass { worker } => {
                 let (chunk, attempt) = state.workers[worker].work();
-                // the worker goes on to cancel even where the attempt is no longer its own
-                self.apply(state, Statement::Bury, chunk, attempt);
-                state.workers[worker] = Worker::FailingRun { chunk };
+                if self.apply(state, Statement::Bury, chunk, attempt) {
+                    for waiting in self.chunks_of(self.run_of(chunk)) {
+                        self.apply(state, Statement::CancelWaiting, waiting, 0);
+                    }
+                }
+                state.workers[worker] = Worker::Ended { chunk };
             }
             Fault::Duplicate { chunk } => state.chunks[chunk].messages += 1,
             Fault::Purge { chunk } => state.chunks[chunk].messages = 0,

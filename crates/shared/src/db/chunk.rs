@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
@@ -36,7 +36,8 @@ statements! {
                AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
                        r.type AS run_type, t.source, t.timezone, \
-                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s";
+                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s, \
+                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS may_be_empty";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
@@ -147,6 +148,8 @@ pub struct ClaimedChunk {
     pub timezone: String,
     /// Since its dispatch.
     waited_s: Option<f64>,
+    /// Somebody has said that the source may have lost everything.
+    pub may_be_empty: bool,
 }
 
 impl ClaimedChunk {
@@ -481,7 +484,8 @@ pub async fn postpone(
         .attempt("postpone the chunk")
 }
 
-/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`.
+/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`. `false` when this attempt no longer
+/// holds the chunk.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -491,7 +495,7 @@ pub async fn fail(
     attempt: i32,
     error: &str,
     retry_after: Option<Duration>,
-) -> DbResult<()> {
+) -> DbResult<bool> {
     sqlx::query(FAIL)
         .bind(chunk.run_id)
         .bind(chunk.seq)
@@ -500,8 +504,21 @@ pub async fn fail(
         .bind(retry_after.map(secs))
         .execute(db)
         .await
-        .map(drop)
+        .map(|done| done.rows_affected() == 1)
         .attempt("fail the chunk")
+}
+
+/// Nothing of the run passes until somebody mends it: this chunk is dead, and what of the run has not begun is cancelled.
+/// An attempt that no longer holds its chunk has no say in it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn fail_run(db: &PgPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    if fail(&mut *tx, chunk, attempt, error, None).await? {
+        cancel_waiting(&mut *tx, chunk.run_id).await?;
+    }
+    tx.commit().await.attempt("fail the run")
 }
 
 /// Cancels what of a run has not begun; chunks that run go on to their end.
