@@ -442,6 +442,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
             .await?;
         ensure!(synced.code == 0, "{synced:?}");
         let run = synced.json();
+        let id = run["run_id"].to_string();
         // what commands tell people is no log
         let lines: Vec<Value> = synced
             .stderr
@@ -458,10 +459,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
         );
         for line in &lines {
             ensure!(line["trace_id"] == run["trace_id"], "{line:#}");
-            ensure!(
-                line["run.id"] == run["run_id"].to_string() && line["tenant.id"] == "1",
-                "{line:#}"
-            );
+            ensure!(line["run.id"] == *id && line["tenant.id"] == "1", "{line:#}");
             ensure!(
                 line["timestamp"].is_string() && line["level"] == "INFO",
                 "{line:#}"

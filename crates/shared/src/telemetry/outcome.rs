@@ -1,4 +1,4 @@
-//! What spans say of their work: how it failed, and which server it was done on. Never a value, an address' user or a
+//! What spans say of their work: how it failed, and on which server it was done. Never a value, a credential or a
 //! statement.
 
 use std::error::Error;
