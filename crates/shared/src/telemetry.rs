@@ -37,6 +37,9 @@ use self::throttle::Throttle;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const OUR_SPANS: &str = "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info";
 
+/// What libraries log beside the errors that they return, which are logged where they are handled.
+const QUIET: &str = "lapin=error,async_rs=off,sqlx::query=off,sqlx::postgres::notice=off,sqlx_core::pool=off";
+
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("the OTLP exporter cannot be built from the OTEL_… variables")]
@@ -107,8 +110,8 @@ impl Telemetry {
             Verbosity::Daemon => "info",
             Verbosity::Command => "warn",
         };
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new(format!("{level},lapin=error,async_rs=off,sqlx::query=off")));
+        let filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
         let throttle = Throttle::default();
         let exporters = dynamic_filter_fn(move |event, _| throttle.lets_through(event.target()));
         let for_people = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
