@@ -480,6 +480,48 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
 }
 
 #[tokio::test]
+async fn lines_for_people_say_the_same_without_what_is_for_exporters() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 90).await?;
+        let settings = [
+            ("TIDEMARK_LOG_FORMAT", "pretty"),
+            ("RUST_LOG", "tidemark_producer=info,tidemark_worker=info"),
+        ];
+        let synced = stage
+            .tidemark_with(
+                &["sync", "--tenant", "1", "--local", "--json", "--chunk-size", "20"],
+                &settings,
+            )
+            .await?;
+        ensure!(synced.code == 0, "{synced:?}");
+        let run = synced.json();
+        let trace = format!("trace_id={}", run["trace_id"].as_str().unwrap());
+        let loaded: Vec<&str> = synced
+            .stderr
+            .lines()
+            .filter(|line| line.contains("INFO chunk loaded"))
+            .collect();
+        ensure!(loaded.len() == 2, "{}", synced.stderr);
+        let run_id = format!("run.id={}", run["run_id"]);
+        for line in loaded {
+            for known in [
+                &trace,
+                &run_id,
+                "tenant.id=1",
+                "attempt=1",
+                "chunk.seq=",
+                "extracted=20",
+            ] {
+                ensure!(line.contains(known), "{line} has no {known}");
+            }
+            ensure!(!line.contains("otel."), "{line}");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_collector_that_is_away_or_silent_costs_neither_the_run_nor_the_log() {
     on_stage(|stage| async move {
         stage.sample(100, 1, 89).await?;

@@ -22,6 +22,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tracing_subscriber::filter::{FilterExt, dynamic_filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -114,15 +115,22 @@ impl Telemetry {
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
         let throttle = Throttle::default();
         let exporters = dynamic_filter_fn(move |event, _| throttle.lets_through(event.target()));
-        let for_people = std::io::stderr().is_terminal() || verbosity == Verbosity::Command;
+        let terminal = std::io::stderr().is_terminal();
+        let for_people = terminal || verbosity == Verbosity::Command;
         let format = format.unwrap_or(if for_people {
             LogFormat::Pretty
         } else {
             LogFormat::Json
         });
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colours = terminal && variable("NO_COLOR").is_none_or(|value| value.is_empty());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(colours);
         let lines = match format {
-            LogFormat::Pretty => lines.with_target(false).compact().boxed(),
+            LogFormat::Pretty => lines
+                .fmt_fields(JsonFields::new())
+                .event_format(logs::Pretty)
+                .boxed(),
             LogFormat::Json => lines.json().event_format(logs::Flat).boxed(),
         };
         // a filter of its own: our spans only, else the exporter's own calls would be traced without end
@@ -183,7 +191,7 @@ fn resource(role: &'static str, instance: &str) -> Resource {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "OTEL_… variables belong to OpenTelemetry, not to our settings"
+    reason = "OTEL_… variables and NO_COLOR are everybody's, not settings of ours"
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -1,9 +1,10 @@
-//! Lines of the log as JSON: one flat object, in which what is known of the run stands beside what is said.
+//! Lines of the log: what is said, and beside it what the spans around it know of the run. As JSON one flat object, for
+//! people the words first.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
-use tracing::{Event, Span, Subscriber};
+use tracing::{Event, Level, Span, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
@@ -13,6 +14,8 @@ use super::context::trace_id;
 
 /// Fields that say how a span is exported, and nothing to people.
 const EXPORTED_AS: &str = "otel.";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
 
 /// `timestamp`, `level`, `target`, the event's fields, `trace_id`, and the fields of the spans around it. Of two fields of
 /// one name the innermost stays.
@@ -30,38 +33,117 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Map::new();
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        line.insert("timestamp".to_owned(), timestamp.into());
+        line.insert("timestamp".to_owned(), now()?.into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("target".to_owned(), event.metadata().target().into());
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
-            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
-                add(&mut line, fields.as_str());
-            }
-        }
-        if let Some(trace_id) = trace_id(&Span::current()) {
-            line.insert("trace_id".to_owned(), trace_id.into());
-        }
-        let mut said = String::new();
-        context
-            .field_format()
-            .format_fields(Writer::new(&mut said), event)?;
-        add(&mut line, &said);
+        line.extend(around(context));
+        line.extend(said(context, event)?);
         writeln!(writer, "{}", Value::Object(line))
     }
 }
 
-/// Adds the fields of a JSON object.
-fn add(line: &mut Map<String, Value>, object: &str) {
-    let fields: Map<String, Value> = serde_json::from_str(object).unwrap_or_default();
-    line.extend(
-        fields
-            .into_iter()
-            .filter(|(name, _)| !name.starts_with(EXPORTED_AS)),
-    );
+/// `timestamp level message`, then the event's fields, those of the spans around it, and the trace.
+#[derive(Debug)]
+pub(super) struct Pretty;
+
+impl<S> FormatEvent<S, JsonFields> for Pretty
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (dim, plain) = if writer.has_ansi_escapes() {
+            (DIM, PLAIN)
+        } else {
+            ("", "")
+        };
+        write!(writer, "{dim}{}{plain} ", now()?)?;
+        level(&mut writer, *event.metadata().level())?;
+        let mut said = said(context, event)?;
+        if let Some(message) = said.remove("message") {
+            write!(writer, " {}", text(&message))?;
+        }
+        let mut around = around(context);
+        around.retain(|name, _| !said.contains_key(name));
+        for (name, value) in said.iter().chain(&around) {
+            write!(writer, " {dim}{name}={plain}{}", quoted(value))?;
+        }
+        writeln!(writer)
+    }
+}
+
+fn now() -> Result<String, fmt::Error> {
+    let mut timestamp = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+    Ok(timestamp)
+}
+
+/// The fields of the spans around an event, and their trace.
+fn around<S>(context: &FmtContext<'_, S, JsonFields>) -> Map<String, Value>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let mut known = Map::new();
+    let spans = context.event_scope().into_iter();
+    for span in spans.flat_map(|scope| scope.from_root()) {
+        if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
+            known.extend(object(fields.as_str()));
+        }
+    }
+    known.retain(|name, _| !name.starts_with(EXPORTED_AS));
+    if let Some(trace_id) = trace_id(&Span::current()) {
+        known.insert("trace_id".to_owned(), trace_id.into());
+    }
+    known
+}
+
+fn said<S>(
+    context: &FmtContext<'_, S, JsonFields>,
+    event: &Event<'_>,
+) -> Result<Map<String, Value>, fmt::Error>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let mut fields = String::new();
+    context
+        .field_format()
+        .format_fields(Writer::new(&mut fields), event)?;
+    Ok(object(&fields))
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn level(writer: &mut Writer<'_>, level: Level) -> fmt::Result {
+    if !writer.has_ansi_escapes() {
+        return write!(writer, "{level:>5}");
+    }
+    let colour = match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        _ => DIM,
+    };
+    write!(writer, "{colour}{level:>5}{PLAIN}")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A value as it stands when it is one word, else in quotes.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::String(word)
+            if !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"') =>
+        {
+            word.clone()
+        }
+        other => other.to_string(),
+    }
 }
