@@ -89,6 +89,11 @@ async fn a_producer_without_a_broker_is_ready_and_status_says_what_its_chunks_wa
             Ok(())
         };
         held("no worker").await?;
+        let run = stage.tidemark(&["run", "show", "1", "--json"]).await?.json();
+        ensure!(
+            run["held_by"] == "no worker" && run["finished_at"].is_null(),
+            "{run:#}"
+        );
         let worker = stage.start_with(&["worker"], &[("TIDEMARK_AMQP_URL", &amqp_url)])?;
         stage
             .until("SELECT count(*) = 2 FROM etl_process WHERE doing = 'no broker'")

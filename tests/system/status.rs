@@ -68,3 +68,59 @@ async fn status_says_why_a_source_cannot_be_read() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn status_says_how_far_behind_each_tenant_is_and_which_has_no_inboxes() {
+    on_stage(async |stage| -> Result<()> {
+        stage.sample(40, 1, 7).await?;
+        let added = stage
+            .tidemark(&["tenant", "add", "--id", "2", "--name", "Without inboxes"])
+            .await?;
+        ensure!(added.code == 0, "{added:?}");
+        let tenants = async || -> Result<serde_json::Value> {
+            Ok(stage.tidemark(&["status", "--json"]).await?.json()["tenants"].take())
+        };
+        let before = tenants().await?;
+        ensure!(
+            before[0]["behind_ms"].is_null() && before[0]["held_by"] == "no producer",
+            "{before:#}"
+        );
+        ensure!(
+            before[1]["held_by"] == "no inboxes" && before[1]["inboxes"] == 0,
+            "{before:#}"
+        );
+
+        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        let producer = stage.start(&["producer"])?;
+        stage
+            .until("SELECT count(*) = 1 FROM etl_process WHERE role = 'producer'")
+            .await?;
+        let synced = tenants().await?;
+        ensure!(
+            synced[0]["held_by"].is_null() && synced[0]["late"] == false,
+            "{synced:#}"
+        );
+        ensure!(
+            synced[0]["behind_ms"]
+                .as_i64()
+                .is_some_and(|behind| behind < 300_000),
+            "{synced:#}"
+        );
+        ensure!(synced[0]["last_run"]["run_id"] == run["run_id"], "{synced:#}");
+        ensure!(synced[0]["last_run"]["finished_at"].is_string(), "{synced:#}");
+
+        // five minutes of interval: more than three of them and a minute is late
+        stage
+            .target
+            .execute(
+                "UPDATE etl_watermark SET watermark = watermark - interval '17 minutes' WHERE tenant_id = 1",
+            )
+            .await?;
+        let late = tenants().await?;
+        ensure!(late[0]["late"] == true, "{late:#}");
+        let text = stage.tidemark(&["status"]).await?.stdout;
+        ensure!(text.contains("17m") && text.contains(", late"), "{text}");
+        producer.kill().await
+    })
+    .await;
+}

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use tidemark_shared::report::report;
@@ -89,6 +89,17 @@ pub fn duration_ms(milliseconds: i64) -> String {
     }
 }
 
+/// How long something takes or is ago, to its two largest units: `42s`, `3m 5s`, `2h 10m`, `4d 3h`.
+pub fn age(age: TimeDelta) -> String {
+    let seconds = age.num_seconds().max(0);
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +112,7 @@ mod tests {
         assert_eq!(duration_ms(950), "950ms");
         assert_eq!(duration_ms(12_345), "12.3s");
         assert_eq!(duration_ms(245_000), "4m 5s");
+        let ages = [-5, 42, 185, 7_800, 356_400].map(|seconds| age(TimeDelta::seconds(seconds)));
+        assert_eq!(ages, ["0s", "42s", "3m 5s", "2h 10m", "4d 3h"]);
     }
 }

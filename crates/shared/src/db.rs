@@ -16,6 +16,7 @@ pub mod reject;
 pub mod retry;
 pub mod run;
 pub mod source_watch;
+pub mod standing;
 pub mod target;
 pub mod tenant;
 pub mod watermark;
@@ -52,6 +53,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         retry::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
+        standing::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
         watermark::STATEMENTS,

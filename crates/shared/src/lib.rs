@@ -1,7 +1,8 @@
 //! What producer and worker must agree on; knows no role.
 //!
 //! Domain (pure, synchronous): `ids tenant run selection chunk fence retry job`. Machinery: `db` (the only home of control SQL),
-//! `broker` (the only code that says lapin), `source` (sessions on Chatwoot), `config`, `telemetry`, `lifecycle`.
+//! `broker` (the only code that says lapin), `source` (sessions on Chatwoot), `overview` (how all stands), `config`, `telemetry`,
+//! `lifecycle`.
 
 pub mod broker;
 pub mod chunk;
@@ -12,6 +13,7 @@ pub mod ids;
 pub mod job;
 pub mod lifecycle;
 pub mod metrics;
+pub mod overview;
 pub mod pulse;
 pub mod report;
 pub mod retry;

@@ -144,6 +144,8 @@ pub struct RunReport {
     pub records: RecordTotals,
     /// Hits of each change signal.
     pub signals: BTreeMap<String, i64>,
+    pub requested_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
     /// From the request to the end, or to now; milliseconds.
     pub duration_ms: i64,
     pub trace_id: Option<String>,

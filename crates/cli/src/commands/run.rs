@@ -3,8 +3,10 @@
 pub(super) mod control;
 
 use serde::Serialize;
+use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::overview::Overview;
 use tidemark_shared::run::RunReport;
 
 use crate::app::App;
@@ -57,7 +59,7 @@ impl Command {
             Self::Show { run_id } => {
                 let runs = db::run::reports(&db, &[run_id]).await?;
                 exists(&runs, run_id)?;
-                print_runs(app, &runs, false)?;
+                show(app, &db, &runs[0]).await?;
                 Ok(Exit::Done)
             }
             Self::Watch { run_id } => {
@@ -92,15 +94,38 @@ struct Shown<'a> {
     run: &'a RunReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_url: Option<String>,
+    /// What is in the way of an open run; left out when nothing is, or nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(app: &App, run: &'a RunReport) -> Self {
+        Self {
+            run,
+            trace_url: run.trace_id.as_deref().and_then(|id| app.settings.trace_link(id)),
+            held_by: None,
+        }
+    }
+}
+
+/// Prints one run, with what is in its way while it is open.
+async fn show(app: &App, db: &PgPool, run: &RunReport) -> anyhow::Result<()> {
+    let mut shown = Shown::new(app, run);
+    if !run.status.is_terminal() {
+        let overview = Overview::load(db, &app.settings).await?;
+        shown.held_by = overview.held_by(run.tenant_id).map(str::to_owned);
+    }
+    if app.json {
+        output::json(&shown)
+    } else {
+        details(&shown)
+    }
 }
 
 /// Prints runs: as JSON one object, or an array when several were asked for.
 pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Result<()> {
-    let shown = runs.iter().map(|run| Shown {
-        run,
-        trace_url: run.trace_id.as_deref().and_then(|id| app.settings.trace_link(id)),
-    });
-    let shown: Vec<Shown> = shown.collect();
+    let shown: Vec<Shown> = runs.iter().map(|run| Shown::new(app, run)).collect();
     match shown.as_slice() {
         several_shown if app.json && several => output::json(&several_shown),
         [run] if app.json => output::json(run),
@@ -154,6 +179,8 @@ fn details(shown: &Shown) -> anyhow::Result<()> {
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
         ("status", run.status.as_str().to_owned()),
+        ("requested", output::time(Some(run.requested_at))),
+        ("ended", output::time(run.finished_at)),
         (
             "chunks",
             format!(
@@ -191,6 +218,9 @@ fn details(shown: &Shown) -> anyhow::Result<()> {
     }
     if let Some(url) = &shown.trace_url {
         rows.push(("", url.clone()));
+    }
+    if let Some(held_by) = &shown.held_by {
+        rows.push(("held by", held_by.clone()));
     }
     if let Some(error) = &run.error {
         rows.push(("error", error.clone()));

@@ -84,10 +84,6 @@ statements! {
     LIST_NOTABLE_TRACES = "SELECT traceparent, tracestate FROM etl_chunk WHERE run_id = $1 \
                            ORDER BY status = 'dead' DESC, failure_count + lost_count DESC, \
                                     finished_at - started_at DESC NULLS LAST, seq LIMIT $2";
-    COUNT_OPEN = "SELECT t.id, count(*) FILTER (WHERE c.status = 'pending'), count(*) FILTER (WHERE c.status = 'queued'), \
-                         count(*) FILTER (WHERE c.status = 'running') \
-                  FROM tenants t JOIN etl_chunk c ON c.tenant_id = t.id AND c.status IN ('pending', 'queued', 'running') \
-                  GROUP BY t.id ORDER BY t.id";
 }
 
 /// How much may be under way, beside each tenant's own limit.
@@ -170,27 +166,6 @@ pub struct RescuedChunk {
     pub status: ChunkStatus,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
-}
-
-/// Open chunks of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct OpenChunks {
-    pub tenant_id: TenantId,
-    pub pending: i64,
-    pub queued: i64,
-    pub running: i64,
-}
-
-impl OpenChunks {
-    #[must_use]
-    pub const fn none(tenant_id: TenantId) -> Self {
-        Self {
-            tenant_id,
-            pending: 0,
-            queued: 0,
-            running: 0,
-        }
-    }
 }
 
 /// Writes a run's chunks, numbered from 1 in their order.
@@ -556,27 +531,6 @@ pub async fn rescue_queued(db: impl PgExecutor<'_>, requeue_after: Duration) -> 
         .fetch_all(db)
         .await
         .attempt("rescue queued chunks")
-}
-
-/// Open chunks by tenant, tenants without any left out.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn count_open(db: impl PgExecutor<'_>) -> DbResult<Vec<OpenChunks>> {
-    sqlx::query_as::<_, (TenantId, i64, i64, i64)>(COUNT_OPEN)
-        .fetch_all(db)
-        .await
-        .map(|rows| {
-            rows.into_iter()
-                .map(|(tenant_id, pending, queued, running)| OpenChunks {
-                    tenant_id,
-                    pending,
-                    queued,
-                    running,
-                })
-                .collect()
-        })
-        .attempt("count the open chunks")
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ statements! {
              FROM total, fresh WHERE id = $1 AND status = 'running' RETURNING status";
     // totals of an open run are summed from its chunks, so that progress is seen before the end
     REPORT = "SELECT r.id, r.tenant_id, r.type, r.status, r.watermark_start, r.watermark_end, r.signals, r.trace_id, \
-                     r.error_message, r.chunks_total, \
+                     r.error_message, r.chunks_total, r.requested_at, r.finished_at, \
                      (extract(epoch FROM coalesce(r.finished_at, now()) - r.requested_at) * 1000)::bigint AS duration_ms, \
                      coalesce(c.done, r.chunks_done) AS chunks_done, coalesce(c.dead, r.chunks_dead) AS chunks_dead, \
                      coalesce(c.extracted, r.records_extracted) AS extracted, coalesce(c.inserted, r.records_inserted) AS inserted, \
@@ -197,6 +197,8 @@ impl FromRow<'_, PgRow> for RunReport {
                 rejected: row.try_get("rejected")?,
             },
             signals: row.try_get::<Json<BTreeMap<String, i64>>, _>("signals")?.0,
+            requested_at: row.try_get("requested_at")?,
+            finished_at: row.try_get("finished_at")?,
             duration_ms: row.try_get("duration_ms")?,
             trace_id: row.try_get("trace_id")?,
             error: row.try_get("error_message")?,

@@ -1,20 +1,19 @@
 //! What holds a tenant, in a few words, from what the ledger says.
 
 use chrono::TimeDelta;
-use tidemark_shared::db::chunk::{OpenChunks, bulk_share};
-use tidemark_shared::db::process::{NO_BROKER, Process};
-use tidemark_shared::db::source_watch::SourceWatch;
-use tidemark_shared::run::{RunReport, RunStatus};
-use tidemark_shared::tenant::Tenant;
+
+use crate::db::chunk::bulk_share;
+use crate::db::process::{NO_BROKER, Process};
+use crate::db::source_watch::SourceWatch;
+use crate::db::standing::Standing;
+use crate::run::{RunReport, RunStatus};
 
 /// A fence that follows is a sample's interval behind.
 const FENCE_HELD: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known of a tenant and its surroundings.
 pub(super) struct Known<'a> {
-    pub tenant: &'a Tenant,
-    pub open: OpenChunks,
-    pub failures: i32,
+    pub standing: &'a Standing,
     pub last_run: Option<&'a RunReport>,
     pub source: Option<&'a SourceWatch>,
     pub processes: &'a [Process],
@@ -28,7 +27,7 @@ pub(super) struct Known<'a> {
 
 /// The first thing in the way of the tenant's rows, from the plan to the watermark; `None`: nothing holds it.
 pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
-    let tenant = known.tenant;
+    let Standing { tenant, open, .. } = known.standing;
     if tenant.paused_at.is_some() {
         let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
         return Some(format!("paused{}", reason.unwrap_or_default()));
@@ -36,34 +35,42 @@ pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
     if !tenant.may_run() {
         return Some("not active".to_owned());
     }
+    if known.standing.inboxes == 0 {
+        return Some("no inboxes".to_owned());
+    }
     if !known.lives("producer") {
         return Some("no producer".to_owned());
     }
-    let OpenChunks {
-        pending,
-        queued,
-        running,
-        ..
-    } = known.open;
-    if pending + queued > 0 && !known.lives("worker") {
+    let waiting = open.pending + open.queued;
+    if waiting > 0 && !known.lives("worker") {
         return Some("no worker".to_owned());
     }
-    if pending + queued > 0 && running == 0 && known.without_broker() {
+    if waiting > 0 && open.running == 0 && known.without_broker() {
         return Some(NO_BROKER.to_owned());
     }
     let all_done = known
         .last_run
-        .is_some_and(|run| run.status == RunStatus::Running && pending + queued + running == 0);
+        .is_some_and(|run| run.status == RunStatus::Running && waiting + open.running == 0);
     if all_done && !known.lives("finalizer") {
         return Some("no finalizer".to_owned());
     }
-    if known.failures > 0 {
-        return Some(format!("failing, {} in a row", known.failures));
+    if open.backing_off > 0 {
+        let error = open.last_error.as_deref().map(|error| format!(": {error}"));
+        let chunks = if open.backing_off == 1 { "chunk" } else { "chunks" };
+        return Some(format!(
+            "retrying {} {chunks}{}",
+            open.backing_off,
+            error.unwrap_or_default()
+        ));
+    }
+    let failures = known.standing.consecutive_failures;
+    if failures > 0 {
+        return Some(format!("failing, {failures} in a row"));
     }
     known
         .source
         .and_then(held_by_source)
-        .or_else(|| (pending > 0).then(|| held_by_limit(known)).flatten())
+        .or_else(|| (open.pending > 0).then(|| held_by_limit(known)).flatten())
 }
 
 fn held_by_source(source: &SourceWatch) -> Option<String> {
@@ -83,8 +90,8 @@ fn held_by_source(source: &SourceWatch) -> Option<String> {
 
 /// Bulk chunks stop short of a shared limit: what is beyond their share is kept for live ones.
 fn held_by_limit(known: &Known<'_>) -> Option<String> {
-    let own = known.open.queued + known.open.running;
-    let own_limit = known.tenant.max_in_flight;
+    let own = known.standing.open.in_flight();
+    let own_limit = known.standing.tenant.max_in_flight;
     let limits = [
         ("tenant", own, Some((own_limit, own_limit))),
         (
@@ -132,11 +139,12 @@ mod tests {
 
     use chrono::DateTime;
     use sqlx::types::Json;
-    use tidemark_shared::fence::Holder;
-    use tidemark_shared::ids::TenantId;
-    use tidemark_shared::tenant::TenantStatus;
 
     use super::*;
+    use crate::db::standing::OpenChunks;
+    use crate::fence::Holder;
+    use crate::ids::TenantId;
+    use crate::tenant::{Tenant, TenantStatus};
 
     fn tenant() -> Tenant {
         Tenant {
@@ -192,10 +200,25 @@ mod tests {
 
     fn chunks(pending: i64, queued: i64, running: i64) -> OpenChunks {
         OpenChunks {
-            tenant_id: TenantId(1),
             pending,
             queued,
             running,
+            ..OpenChunks::default()
+        }
+    }
+
+    fn standing(tenant: &Tenant, open: OpenChunks) -> Standing {
+        Standing {
+            tenant: tenant.clone(),
+            at: DateTime::UNIX_EPOCH,
+            watermark: None,
+            checked_at: None,
+            consecutive_failures: 0,
+            next_due_at: DateTime::UNIX_EPOCH,
+            late: false,
+            inboxes: 1,
+            open,
+            last_run_id: None,
         }
     }
 
@@ -206,9 +229,7 @@ mod tests {
         source: Option<&SourceWatch>,
     ) -> String {
         let known = Known {
-            tenant,
-            open,
-            failures: 0,
+            standing: &standing(tenant, open),
             last_run: None,
             source,
             processes,
@@ -280,17 +301,17 @@ mod tests {
 
     #[test]
     fn a_fence_is_held_from_a_minute_on_and_by_one_that_is_older_than_every_sample() {
-        let idle = chunks(0, 0, 0);
+        let idle = || chunks(0, 0, 0);
         assert_eq!(
-            held(&tenant(), &fleet(), idle, Some(&source(Some(90), None))),
+            held(&tenant(), &fleet(), idle(), Some(&source(Some(90), None))),
             "fence: pid 47"
         );
         assert_eq!(
-            held(&tenant(), &fleet(), idle, Some(&source(None, None))),
+            held(&tenant(), &fleet(), idle(), Some(&source(None, None))),
             "fence: pid 47"
         );
         assert_eq!(
-            held(&tenant(), &fleet(), idle, Some(&source(None, Some("down")))),
+            held(&tenant(), &fleet(), idle(), Some(&source(None, Some("down")))),
             "source main cannot be sampled"
         );
     }
@@ -301,23 +322,33 @@ mod tests {
             held(&tenant(), &fleet(), chunks(9, 6, 2), None),
             "limit of the tenant, 8 of 8 in flight"
         );
-        let known = Known {
-            tenant: &tenant(),
-            open: chunks(9, 1, 1),
-            failures: 0,
-            last_run: None,
-            source: None,
-            processes: &fleet(),
-            source_in_flight: 28,
-            fleet_in_flight: 40,
-            source_limit: Some(32),
-            fleet_limit: 256,
+        let mut standing = standing(&tenant(), chunks(9, 1, 1));
+        let processes = fleet();
+        let held = |standing: &Standing| {
+            held_by(&Known {
+                standing,
+                last_run: None,
+                source: None,
+                processes: &processes,
+                source_in_flight: 28,
+                fleet_in_flight: 40,
+                source_limit: Some(32),
+                fleet_limit: 256,
+            })
         };
         assert_eq!(
-            held_by(&known).unwrap(),
+            held(&standing).unwrap(),
             "limit of the source, 28 of 32 in flight"
         );
-        let failing = Known { failures: 3, ..known };
-        assert_eq!(held_by(&failing).unwrap(), "failing, 3 in a row");
+        standing.consecutive_failures = 3;
+        assert_eq!(held(&standing).unwrap(), "failing, 3 in a row");
+        standing.open.backing_off = 2;
+        standing.open.last_error = Some("read conversations: timeout".into());
+        assert_eq!(
+            held(&standing).unwrap(),
+            "retrying 2 chunks: read conversations: timeout"
+        );
+        standing.inboxes = 0;
+        assert_eq!(held(&standing).unwrap(), "no inboxes");
     }
 }
