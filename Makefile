@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos model build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
+.PHONY: help demo test chaos model show-trace build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ chaos: ## ten minutes of random faults in processes, servers and wires; TIDEMARK
 
 model: ## check the model of the protocol with one fault more than `make test` does; minutes
 	TIDEMARK_MODEL_MORE_FAULTS=1 cargo test --package tidemark-tests --test system protocol::checks -- --nocapture
+
+show-trace: ## a run with a killed worker as a trace in a browser; ARGS='--screenshot FILE' takes a picture instead
+	@scripts/show-trace $(ARGS)
 
 build: ## build the program, optimised: target/release/tidemark
 	cargo build --release --locked $(ARGS)
