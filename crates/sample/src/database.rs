@@ -134,6 +134,16 @@ impl Target {
 ///
 /// # Errors
 /// When the database is not marked as a sample, or the server refuses.
+/// Whether the database named in the URL is there and is a sample, finished or not.
+///
+/// # Errors
+/// When the server cannot be reached or refuses.
+pub async fn is_sample(url: &str) -> Result<bool> {
+    let target = Target::parse(url)?;
+    let mut server = target.connect_to_server().await?;
+    Ok(matches!(target.state(&mut server).await?, State::Sample))
+}
+
 pub async fn drop_sample(url: &str) -> Result<()> {
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;

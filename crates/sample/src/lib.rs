@@ -20,7 +20,7 @@ mod traffic;
 mod words;
 
 pub use create::{CreateOptions, CreateReport, create};
-pub use database::drop_sample;
+pub use database::{drop_sample, is_sample};
 pub use describe::{SampleTenant, describe};
 pub use schema::schema;
 pub use traffic::{ChangeKind, TrafficOptions, TrafficReport, traffic};

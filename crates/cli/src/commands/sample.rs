@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, traffic};
+use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, is_sample, traffic};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -33,6 +33,9 @@ pub enum Command {
         /// Drop an earlier sample of that name first
         #[arg(long)]
         replace: bool,
+        /// Leave an earlier sample of that name as it is
+        #[arg(long, conflicts_with = "replace")]
+        keep: bool,
     },
     /// Change a sample the way Chatwoot does
     Traffic {
@@ -75,7 +78,13 @@ impl Command {
                 tenants,
                 seed,
                 replace,
+                keep,
             } => {
+                let url = url.get(app)?;
+                if keep && is_sample(url.expose_secret()).await? {
+                    output::note("an earlier sample is there and stays as it is");
+                    return Ok(Exit::Done);
+                }
                 let options = CreateOptions {
                     conversations,
                     tenants,
@@ -83,7 +92,7 @@ impl Command {
                     replace,
                     reference_time: None,
                 };
-                let report = create(url.get(app)?.expose_secret(), &options).await?;
+                let report = create(url.expose_secret(), &options).await?;
                 if app.json {
                     output::json(&report)?;
                     return Ok(Exit::Done);
