@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos model show-trace build fmt fmt-check lint doc dependencies alerts deny migrations-check ci clean
+.PHONY: help demo test chaos model show-trace build fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ dependencies: ## fail on crates that need C libraries, CMake or a second TLS
 
 alerts: ## when the alerts fire, with promtool
 	@scripts/check-alerts
+
+helm: ## the Helm chart: lint, schemas, and whether it fits the program
+	@scripts/check-helm
+
+compose-smoke: ## build the image and try docker-compose.yml with a real fleet; needs a Docker engine
+	@scripts/compose-smoke.sh
 
 deny: ## licences, bans, sources and advisories of all dependencies
 	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install cargo-deny --locked' >&2; exit 69; }

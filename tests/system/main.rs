@@ -25,6 +25,7 @@ mod moving;
 mod planning;
 mod protocol;
 mod proxy;
+mod prune;
 mod race;
 mod random;
 mod rejects;

@@ -9,6 +9,7 @@ mod health;
 mod inbox;
 mod migrate;
 mod plan;
+mod prune;
 mod rejected;
 mod resync;
 mod run;
@@ -67,6 +68,8 @@ enum Command {
     /// Look after messages that could not be read
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Remove old runs and what belongs to them from the ledger; finalizers do it by themselves
+    Prune(prune::Args),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
     /// Show tenants, runs and processes
@@ -115,6 +118,7 @@ impl Cli {
             Command::Rejected(command) => command.run(&app).await,
             Command::Watermark(command) => command.run(&app).await,
             Command::Dead(command) => command.run(&app).await,
+            Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,

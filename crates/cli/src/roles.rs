@@ -8,13 +8,14 @@ use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
 use tidemark_producer::fleet::FleetWatch;
 use tidemark_producer::plan::Planner;
+use tidemark_producer::prune::Pruner;
 use tidemark_producer::request::Requests;
 use tidemark_producer::rescue::Rescuer;
 use tidemark_producer::sample::Sampler;
 use tidemark_producer::schedule::Scheduler;
 use tidemark_producer::wake::Wakes;
 use tidemark_shared::broker::Queue;
-use tidemark_shared::config::{ProducerSettings, WorkerSettings};
+use tidemark_shared::config::{ProducerSettings, RetentionSettings, WorkerSettings};
 use tidemark_shared::db;
 use tidemark_shared::db::chunk::DispatchLimits;
 use tidemark_shared::db::guarded::cancels_sent;
@@ -139,6 +140,15 @@ impl Roles {
                 self.lifecycle.clone(),
             ),
         );
+    }
+
+    /// Forgets what the ledger has kept for long enough.
+    pub fn spawn_pruning(&self, keep: RetentionSettings) {
+        if keep.prune_every.is_zero() {
+            return;
+        }
+        let pruner = Pruner::new(self.db.clone(), keep);
+        self.lifecycle.spawn("pruner", pruner.run(self.lifecycle.clone()));
     }
 
     pub fn spawn_worker(&self, settings: WorkerSettings) {

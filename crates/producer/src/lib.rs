@@ -11,6 +11,7 @@ mod membership;
 pub mod metrics;
 mod names;
 pub mod plan;
+pub mod prune;
 pub mod redrive;
 pub mod request;
 pub mod rescue;

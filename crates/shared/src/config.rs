@@ -1,5 +1,7 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use crate::source::ident::RelationName;
+
+pub use self::retention::RetentionSettings;
 
 /// Every setting, with its default. Durations are written `30s`, `5m`, `1h`.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +39,7 @@ pub struct Settings {
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
+    pub retention: RetentionSettings,
 }
 
 /// How the log on stderr looks.
@@ -131,6 +136,7 @@ impl Default for Settings {
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
+            retention: RetentionSettings::default(),
         }
     }
 }
@@ -177,7 +183,7 @@ impl Default for ProducerSettings {
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 28] = [
+const VARIABLES: [(&str, &[&str]); 32] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
@@ -218,6 +224,10 @@ const VARIABLES: [(&str, &[&str]); 28] = [
     ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", &["producer", "max_in_flight"]),
     ("TIDEMARK_PRODUCER_REQUEUE_AFTER", &["producer", "requeue_after"]),
     ("TIDEMARK_PRODUCER_MAX_LOST", &["producer", "max_lost"]),
+    ("TIDEMARK_RETENTION_SUCCESS", &["retention", "success"]),
+    ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
+    ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
+    ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
     ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
     ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
     ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
@@ -294,6 +304,7 @@ impl Settings {
                 return Err(ConfigError::Value(format!("{name} must be at least 1")));
             }
         }
+        self.retention.validate()?;
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
             return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));
         }

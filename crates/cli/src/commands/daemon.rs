@@ -45,10 +45,12 @@ pub async fn producer(app: &App) -> anyhow::Result<Exit> {
 
 pub async fn finalizer(app: &App) -> anyhow::Result<Exit> {
     let per_tenant = app.settings.metrics_per_tenant;
+    let keep = app.settings.retention.clone();
     run(app, "finalizer", 0, |roles| {
         begin_finalizer();
         roles.spawn_finalizer();
         roles.spawn_fleet_watch(per_tenant);
+        roles.spawn_pruning(keep);
     })
     .await
 }
@@ -69,6 +71,7 @@ impl UpArgs {
         let mut settings = app.settings.worker.clone();
         settings.concurrency = self.workers.unwrap_or(settings.concurrency);
         let per_tenant = app.settings.metrics_per_tenant;
+        let keep = app.settings.retention.clone();
         run(app, "up", settings.concurrency, |roles| {
             begin_producer();
             begin_finalizer();
@@ -76,6 +79,7 @@ impl UpArgs {
             roles.spawn_schedule();
             roles.spawn_finalizer();
             roles.spawn_fleet_watch(per_tenant);
+            roles.spawn_pruning(keep);
             roles.spawn_worker(settings);
         })
         .await

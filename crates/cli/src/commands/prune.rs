@@ -1,0 +1,59 @@
+//! `tidemark prune`.
+
+use std::time::Duration;
+
+use tidemark_shared::db;
+
+use crate::app::App;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long runs that succeeded are kept [default: `retention.success`, 14days]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    keep_success: Option<Duration>,
+    /// How long other runs and resolved rejects are kept [default: `retention.failed`, 90days]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    keep_failed: Option<Duration>,
+    /// How long moves of watermarks are kept [default: `retention.audit`, 365days]
+    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    keep_audit: Option<Duration>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
+        let mut keep = app.settings.retention.clone();
+        let given = [
+            (&mut keep.success, self.keep_success),
+            (&mut keep.failed, self.keep_failed),
+            (&mut keep.audit, self.keep_audit),
+        ];
+        for (kept, given) in given {
+            *kept = given.unwrap_or(*kept);
+        }
+        keep.validate()?;
+        let db = app.database(0).await?;
+        let pruned = if self.dry_run {
+            db::prune::count(&db, &keep).await?
+        } else {
+            db::prune::prune(&db, &keep).await?
+        };
+        if app.json {
+            output::json(&pruned)?;
+        } else {
+            output::line(format!(
+                "{}{} runs with {} chunks, {} moves of watermarks, {} resolved rejects",
+                if self.dry_run { "would go: " } else { "gone: " },
+                output::count(pruned.runs),
+                output::count(pruned.chunks),
+                output::count(pruned.moves),
+                output::count(pruned.rejects)
+            ))?;
+        }
+        Ok(Exit::Done)
+    }
+}
