@@ -13,10 +13,20 @@ rabbitmq_boot() {
     bin=$(rabbitmq_bin) || return 1
     rabbitmq_configure
     # The node would start a port mapper of its own, a daemon that outlives it, if none answered.
-    running epmd || launch epmd "${AS[@]}" epmd -port "$epmd_port" -address 127.0.0.1
-    wait_for 10 port_listens "$epmd_port" && running epmd || return 1
+    if [[ ! -e cluster-of ]]; then
+        running epmd || launch epmd "${AS[@]}" epmd -port "$epmd_port" -address 127.0.0.1
+        wait_for 10 port_listens "$epmd_port" && running epmd || return 1
+    fi
     launch node "${AS[@]}" "$bin/rabbitmq-server"
-    wait_for 120 rabbitmq_decided && rabbitmq_ready
+    wait_for 120 rabbitmq_decided && rabbitmq_ready || return 1
+    [[ ! -e cluster-of || -e joined ]] || rabbitmq_join
+}
+
+# Joins the cluster of the node in the folder that DIR/cluster-of names.
+rabbitmq_join() {
+    local first
+    first=$(sed -n 's/^node=//p' "$(<cluster-of)/ports")
+    rabbitmq_ctl stop_app && rabbitmq_ctl join_cluster "$first" && rabbitmq_ctl start_app && touch joined
 }
 
 # The first frame of an AMQP connection carries the node's name (with a host of its own choice): the port answers,
@@ -47,6 +57,11 @@ rabbitmq_configure() {
         distribution_port "$(free_port)" epmd_port "$(free_port)" node "tidemark-$$-$RANDOM@localhost"
     # shellcheck source=/dev/null
     . ./ports
+    if [[ -e cluster-of ]]; then
+        # nodes of a cluster find each other by one port mapper, and trust each other by one cookie
+        epmd_port=$(sed -n 's/^epmd_port=//p' "$(<cluster-of)/ports")
+        [[ -e home/.erlang.cookie ]] || cp -p "$(<cluster-of)/home/.erlang.cookie" home/
+    fi
     printf 'amqp://guest:guest@127.0.0.1:%s/%%2f\n' "$amqp_port" >url
     printf 'http://guest:guest@127.0.0.1:%s\n' "$management_port" >management-url
     echo '[rabbitmq_management].' >enabled_plugins

@@ -5,6 +5,7 @@ mod away;
 mod backfill;
 mod chaos;
 mod clocks;
+mod cluster;
 mod collector;
 mod columns;
 mod commands;

@@ -16,24 +16,33 @@ pub struct Server {
 
 impl Server {
     pub async fn postgres() -> Result<Self> {
-        Self::new("postgres").await
+        Self::new("postgres", None).await
     }
 
     pub async fn rabbitmq() -> Result<Self> {
-        Self::new("rabbitmq").await
+        Self::new("rabbitmq", None).await
+    }
+
+    /// A further node of this RabbitMQ's cluster. It does not outlive the first one's port mapper.
+    pub async fn cluster_node(&self) -> Result<Self> {
+        Self::new("rabbitmq", Some(self)).await
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
     )]
-    async fn new(kind: &'static str) -> Result<Self> {
+    async fn new(kind: &'static str, cluster_of: Option<&Self>) -> Result<Self> {
         let parent =
             std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
         let server = Self {
             kind,
             dir: parent.join(format!("tm_{kind}_{:016x}", rand::random::<u64>())),
         };
+        if let Some(first) = cluster_of {
+            std::fs::create_dir_all(&server.dir)?;
+            std::fs::write(server.dir.join("cluster-of"), first.dir())?;
+        }
         server.start().await?;
         Ok(server)
     }
@@ -45,21 +54,21 @@ impl Server {
 
     /// Starts it, and returns when it takes connections.
     pub async fn start(&self) -> Result<()> {
-        self.service(&["start", self.kind, self.dir()]).await
+        self.service(&["start", self.kind, self.dir()]).await.map(drop)
     }
 
     /// Shuts it down in order.
     pub async fn stop(&self) -> Result<()> {
-        self.service(&["stop", self.dir()]).await
+        self.service(&["stop", self.dir()]).await.map(drop)
     }
 
     /// Ends it at once.
     pub async fn crash(&self) -> Result<()> {
-        self.service(&["crash", self.dir()]).await
+        self.service(&["crash", self.dir()]).await.map(drop)
     }
 
-    /// `rabbitmqctl`.
-    pub async fn ctl(&self, args: &[&str]) -> Result<()> {
+    /// `rabbitmqctl`, and what it prints.
+    pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
     }
 
@@ -67,7 +76,7 @@ impl Server {
         self.dir.to_str().expect("a folder's name is UTF-8")
     }
 
-    async fn service(&self, args: &[&str]) -> Result<()> {
+    async fn service(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(SERVICE)
             .args(args)
             .stdin(Stdio::null())
@@ -75,7 +84,7 @@ impl Server {
             .await
             .context("run scripts/service")?;
         ensure!(output.status.success(), "{args:?}: {output:?}");
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! an outage from publishers; whoever sees an error here drops the connection and makes a new one.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
@@ -22,9 +23,12 @@ use super::topology::Topology;
 /// connection takes longer, and the answer to that is a new one.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The broker and how to get onto it. Holds the password: no Debug.
+/// The broker and how to get onto it: by one of its nodes. Holds the password: no Debug.
 pub(super) struct Server {
-    uri: AMQPUri,
+    /// One a node of a cluster.
+    nodes: Vec<AMQPUri>,
+    /// The node that was reached last, and is tried first.
+    current: AtomicUsize,
     connection_name: String,
     connect_timeout: Duration,
     pub topology: Topology,
@@ -32,37 +36,57 @@ pub(super) struct Server {
 
 impl Server {
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
-        let mut uri = parse(settings.url.expose_secret()).ok_or(QueueError::Url)?;
-        // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
         let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
-        uri.query.heartbeat = uri.query.heartbeat.or(u16::try_from(heartbeat).ok());
+        let nodes: Option<Vec<AMQPUri>> = split(settings.url.expose_secret())
+            .into_iter()
+            .map(|url| {
+                let mut node = parse(url)?;
+                // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
+                node.query.heartbeat = node.query.heartbeat.or(u16::try_from(heartbeat).ok());
+                Some(node)
+            })
+            .collect();
         Ok(Self {
-            uri,
+            nodes: nodes.ok_or(QueueError::Url)?,
+            current: AtomicUsize::new(0),
             connection_name: settings.connection_name.clone(),
             connect_timeout: settings.connect_timeout,
             topology: Topology::new(&settings.prefix)?,
         })
     }
 
-    /// Opens a connection, named for its role in the broker's own listings, and declares the topology.
+    /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
+    /// reached are passed over; a refusal is the whole cluster's.
     pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
-        let name = format!("{} {role}", self.connection_name);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(self.uri.clone(), properties);
-        let connection = match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| self.failure(error))?,
-            Err(_) => return Err(self.failure(io::Error::from(io::ErrorKind::TimedOut).into())),
-        };
-        let address = self.address();
-        self.topology.declare(&connection, &address, ANSWER_LIMIT).await?;
-        Ok(connection)
+        let first = self.current.load(Ordering::Relaxed);
+        let mut unreachable = None;
+        for index in (first..self.nodes.len()).chain(0..first) {
+            match self.connect_to(&self.nodes[index], role).await {
+                Ok(connection) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error @ QueueError::Unreachable { .. }) => {
+                    unreachable.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(unreachable.expect("there is at least one node"))
     }
 
-    /// `host:port/vhost`, which is all that may be shown of a URL.
-    pub fn address(&self) -> String {
-        let authority = &self.uri.authority;
-        let vhost = self.uri.vhost.trim_start_matches('/');
-        format!("{}:{}/{vhost}", authority.host, authority.port)
+    async fn connect_to(&self, node: &AMQPUri, role: &str) -> Result<Connection, QueueError> {
+        let name = format!("{} {role}", self.connection_name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect_uri(node.clone(), properties);
+        let connection = match timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| failure(node, error))?,
+            Err(_) => return Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
+        };
+        self.topology
+            .declare(&connection, &address(node), ANSWER_LIMIT)
+            .await?;
+        Ok(connection)
     }
 
     pub fn destination(&self, route: Route) -> Destination {
@@ -70,22 +94,46 @@ impl Server {
             Route::Chunks(lane) => (Topology::lane_key(lane), self.topology.chunks(lane)),
             Route::Events => (Topology::events_key(), &self.topology.events),
         };
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
         Destination {
             exchange: self.topology.jobs.to_string(),
             routing_key: routing_key.to_string(),
             queue: queue.to_string(),
-            host: self.uri.authority.host.clone(),
-            port: self.uri.authority.port,
+            host: node.authority.host.clone(),
+            port: node.authority.port,
         }
     }
+}
 
-    fn failure(&self, source: lapin::Error) -> QueueError {
-        let server = self.address();
-        if is_refusal(&source) {
-            QueueError::Refused { server, source }
-        } else {
-            QueueError::Unreachable { server, source }
-        }
+/// The URLs of a list. A comma that a password has in it is not followed by another URL.
+fn split(list: &str) -> Vec<&str> {
+    let mut urls = Vec::new();
+    let mut rest = list;
+    while let Some(comma) = [",amqp://", ",amqps://"]
+        .iter()
+        .filter_map(|next| rest.find(next))
+        .min()
+    {
+        urls.push(&rest[..comma]);
+        rest = &rest[comma + 1..];
+    }
+    urls.push(rest);
+    urls
+}
+
+/// `host:port/vhost`, which is all that may be shown of a URL.
+fn address(node: &AMQPUri) -> String {
+    let authority = &node.authority;
+    let vhost = node.vhost.trim_start_matches('/');
+    format!("{}:{}/{vhost}", authority.host, authority.port)
+}
+
+fn failure(node: &AMQPUri, source: lapin::Error) -> QueueError {
+    let server = address(node);
+    if is_refusal(&source) {
+        QueueError::Refused { server, source }
+    } else {
+        QueueError::Unreachable { server, source }
     }
 }
 
@@ -137,9 +185,25 @@ pub(super) async fn answer<T>(
 mod tests {
     use super::*;
 
+    fn nodes(urls: &str) -> Vec<String> {
+        let server = Server::new(&RabbitSettings::new(urls.into())).ok().unwrap();
+        server.nodes.iter().map(super::address).collect()
+    }
+
     fn address(url: &str) -> Option<String> {
         let settings = RabbitSettings::new(url.into());
-        Server::new(&settings).ok().map(|server| server.address())
+        let server = Server::new(&settings).ok()?;
+        Some(super::address(&server.nodes[0]))
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_urls_with_commas_between() {
+        assert_eq!(
+            nodes("amqp://u:a,b@one/%2f,amqps://u:a,amqp@two/%2f,amqp://u:p@three:5673/%2f"),
+            ["one:5672/", "two:5671/", "three:5673/"]
+        );
+        assert_eq!(address("amqp://one,http://u:hunter2@two"), None);
+        assert_eq!(address("amqp://one,amqp://"), None);
     }
 
     #[test]
@@ -168,8 +232,8 @@ mod tests {
     #[test]
     fn the_urls_own_heartbeat_wins() {
         let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
-        assert_eq!(server("amqp://mq").uri.query.heartbeat, Some(10));
-        assert_eq!(server("amqp://mq?heartbeat=3").uri.query.heartbeat, Some(3));
+        assert_eq!(server("amqp://mq").nodes[0].query.heartbeat, Some(10));
+        assert_eq!(server("amqp://mq?heartbeat=3").nodes[0].query.heartbeat, Some(3));
     }
 
     #[test]

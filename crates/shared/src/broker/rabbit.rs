@@ -20,7 +20,8 @@ use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 /// How to reach RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities.
+    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities. Several, with commas between, are
+    /// the nodes of one cluster.
     pub url: SecretString,
     /// The first part of every exchange's and queue's name.
     pub prefix: String,
