@@ -50,7 +50,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
             .await?;
         let queues: Vec<Value> = serde_json::from_str(&queues)?;
         ensure!(queues.len() == 4, "{queues:#?}");
-        let leader = queues[0]["leader"].to_string();
+        let leader = &queues[0]["leader"];
         for queue in &queues {
             ensure!(
                 queue["members"]
@@ -58,7 +58,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
                     .is_some_and(|members| members.len() == 3),
                 "{queue:#}"
             );
-            ensure!(queue["leader"].to_string() == leader, "{queues:#?}");
+            ensure!(queue["leader"] == *leader, "{queues:#?}");
         }
 
         second.crash().await?;

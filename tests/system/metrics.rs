@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use sqlx::Executor;
 
 use crate::http::{address_of, get, until};
 use crate::stage::on_stage;
@@ -47,12 +48,19 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
         let finalizer = stage.start_with(&["finalizer"], &[("TIDEMARK_METRICS_PER_TENANT", "true")])?;
         let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
         ensure!(synced.code == 0, "{synced:?}");
+        // one tenant was never compared, of the other a row is gone
+        stage
+            .target
+            .execute("DELETE FROM conversations_analytics WHERE ctid = (SELECT min(ctid) FROM conversations_analytics WHERE tenant_id = 1)")
+            .await?;
+        let verified = stage.tidemark(&["verify", "--tenant", "1"]).await?;
+        ensure!(verified.code == 1, "{verified:?}");
 
         let mut expositions = Vec::new();
         for (role, metric) in [
             ("producer", "tidemark_chunks_published_total"),
             ("worker", "tidemark_rows_total"),
-            ("finalizer", "tidemark_queue_messages"),
+            ("finalizer", "tidemark_verification_faults{kind=\"missing\"} 1"),
         ] {
             let address = address_of(&stage, role).await?;
             // the finalizer's numbers come with its first look
@@ -101,6 +109,10 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
             value(planned, "tidemark_plans_total{outcome=\"work\"}")? == 2.0,
             "{planned}"
         );
+        for verdict in ["different", "never"] {
+            let tenants = format!("tidemark_tenants_verified{{verdict=\"{verdict}\"}}");
+            ensure!(value(fleet, &tenants)? == 1.0, "{verdict} in {fleet}");
+        }
         for stage in ["claim", "extract", "transform", "load", "event"] {
             let count = format!("tidemark_stage_duration_seconds_count{{stage=\"{stage}\"}}");
             ensure!(value(worked, &count)? >= 2.0, "{stage} in {worked}");

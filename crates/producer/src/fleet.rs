@@ -31,6 +31,7 @@ const FRESHNESS: [(&str, f64); 6] = [
 ];
 const CHUNK_STATES: [&str; 3] = ["pending", "queued", "running"];
 const RUN_STATES: [&str; 3] = ["requested", "planning", "running"];
+const VERDICTS: [&str; 3] = ["equal", "different", "never"];
 const ROLES: [&str; 4] = ["producer", "worker", "finalizer", "up"];
 
 /// Values with their labels.
@@ -136,6 +137,22 @@ impl FleetWatch {
             metrics::REJECTS_OPEN,
             "Rows that are set aside at the moment.",
             |fleet| vec![(fleet.rejects as f64, vec![])],
+        );
+        self.fleet_gauge(
+            metrics::TENANTS_VERIFIED,
+            "Tenants by what their last comparison with the source found.",
+            |fleet| counted("verdict", &VERDICTS, &fleet.verifications),
+        );
+        self.fleet_gauge(
+            metrics::VERIFICATION_FAULTS,
+            "Rows that the tenants' last comparisons found at fault.",
+            |fleet| {
+                let (missing, extra, different) = fleet.faults;
+                let kinds = [("missing", missing), ("extra", extra), ("different", different)];
+                kinds
+                    .map(|(kind, rows)| (rows as f64, vec![KeyValue::new("kind", kind)]))
+                    .into()
+            },
         );
         self.fleet_gauge(metrics::PROCESSES, "Processes that live, by role.", |fleet| {
             counted("role", &ROLES, &fleet.processes)

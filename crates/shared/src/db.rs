@@ -20,6 +20,7 @@ pub mod source_watch;
 pub mod standing;
 pub mod target;
 pub mod tenant;
+pub mod verification;
 pub mod watermark;
 
 use crate::sqlstate::{FailureKind, control_failure_kind};
@@ -58,6 +59,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         standing::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
+        verification::STATEMENTS,
         watermark::STATEMENTS,
     ]
     .into_iter()

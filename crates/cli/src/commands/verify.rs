@@ -1,5 +1,6 @@
 //! `tidemark verify`.
 
+use tidemark_shared::db::verification::{self, Compared};
 use tidemark_shared::ids::TenantId;
 use tidemark_worker::verify::{Verdict, Verification, Verifier};
 
@@ -31,12 +32,21 @@ impl Args {
             None => tidemark_shared::db::tenant::list(&db).await?,
         };
         let verifier = Verifier {
-            db,
+            db: db.clone(),
             sources: app.sources()?,
         };
         let mut found = Vec::with_capacity(tenants.len());
         for tenant in &tenants {
-            found.push(verifier.verify(tenant).await?);
+            let one = verifier.verify(tenant).await?;
+            let compared = Compared {
+                source_rows: one.source_rows,
+                target_rows: one.target_rows,
+                missing: one.missing,
+                extra: one.extra,
+                different: one.different,
+            };
+            verification::record(&db, tenant.id, compared).await?;
+            found.push(one);
         }
         match found.as_slice() {
             [one] if app.json && !self.all => output::json(one)?,

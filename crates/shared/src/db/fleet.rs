@@ -33,6 +33,14 @@ statements! {
                       extract(epoch FROM now() - written_at)::float8 AS seen_ago \
                FROM etl_source_watch \
                WHERE source IN (SELECT t.source FROM tenants t WHERE t.deleted_at IS NULL) ORDER BY source";
+    VERIFICATIONS = "SELECT CASE WHEN v.tenant_id IS NULL THEN 'never' \
+                                 WHEN v.missing + v.extra + v.different = 0 THEN 'equal' ELSE 'different' END AS verdict, \
+                            count(*) AS tenants \
+                     FROM tenants t LEFT JOIN etl_verification v ON v.tenant_id = t.id \
+                     WHERE t.deleted_at IS NULL GROUP BY 1";
+    FAULTS = "SELECT coalesce(sum(v.missing), 0)::bigint, coalesce(sum(v.extra), 0)::bigint, \
+                     coalesce(sum(v.different), 0)::bigint \
+              FROM etl_verification v JOIN tenants t ON t.id = v.tenant_id AND t.deleted_at IS NULL";
     PROCESSES = "SELECT role, count(*) FROM etl_process WHERE last_seen_at > now() - interval '30 seconds' GROUP BY role";
 }
 
@@ -49,6 +57,10 @@ pub struct Fleet {
     /// Rows that are set aside at the moment.
     pub rejects: i64,
     pub sources: Vec<SourceLag>,
+    /// Tenants by the verdict of their last comparison: `equal`, `different`, `never`.
+    pub verifications: Vec<(String, i64)>,
+    /// Rows that those comparisons found missing, extra and different.
+    pub faults: (i64, i64, i64),
     /// Processes that live, by role.
     pub processes: Vec<(String, i64)>,
 }
@@ -98,6 +110,8 @@ pub async fn look(db: &PgPool) -> DbResult<Fleet> {
         runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(what)?,
         rejects: sqlx::query_scalar(REJECTS).fetch_one(db).await.attempt(what)?,
         sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(what)?,
+        verifications: sqlx::query_as(VERIFICATIONS).fetch_all(db).await.attempt(what)?,
+        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(what)?,
         processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(what)?,
     })
 }
