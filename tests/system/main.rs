@@ -31,6 +31,7 @@ mod race;
 mod random;
 mod rejects;
 mod resync;
+mod rights;
 mod servers;
 mod sessions;
 mod stage;
