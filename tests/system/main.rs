@@ -20,6 +20,7 @@ mod killed;
 mod late;
 mod ledger;
 mod local;
+mod logins;
 mod messages;
 mod metrics;
 mod moving;
