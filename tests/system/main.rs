@@ -1,6 +1,7 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod abuse;
 mod away;
 mod backfill;
 mod chaos;
@@ -30,6 +31,7 @@ mod proxy;
 mod prune;
 mod race;
 mod random;
+mod refusal;
 mod rejects;
 mod resync;
 mod rights;
