@@ -35,6 +35,7 @@ mod refusal;
 mod rejects;
 mod resync;
 mod rights;
+mod secrets;
 mod servers;
 mod sessions;
 mod stage;
