@@ -149,6 +149,10 @@ fn is_refusal(error: &lapin::Error) -> bool {
 
 fn parse(text: &str) -> Option<AMQPUri> {
     let url = Url::parse(text).ok()?;
+    // lapin would take localhost: in a list that is a slip, and a fleet must not go to another broker for one
+    if url.host_str().is_none_or(str::is_empty) {
+        return None;
+    }
     // A password with a bare `/`, `?` or `#` ends the host part early, and its rest would be shown as the vhost.
     if url.path().contains('@')
         || url.query().is_some_and(|query| query.contains('@'))
