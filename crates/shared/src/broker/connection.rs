@@ -182,7 +182,10 @@ fn is_refusal(error: &lapin::Error) -> bool {
 }
 
 fn parse(text: &str) -> Result<Node, QueueError> {
-    let url = parse_url(text).ok_or(QueueError::Url)?;
+    // lapin would take localhost: in a list that is a slip, and a fleet must not go to another broker for one
+    let url = parse_url(text)
+        .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+        .ok_or(QueueError::Url)?;
     let mut uri: AMQPUri = text.parse().map_err(|_| QueueError::Url)?;
     // lapin reads a bare IPv6 host as localhost, and a trailing slash as the vhost with the empty name.
     if let Some(Host::Ipv6(host)) = url.host() {
