@@ -30,6 +30,13 @@ pub fn note(text: impl AsRef<str>) {
     eprintln!("{}", text.as_ref());
 }
 
+/// Says that a list may have been cut, when it is as long as it may be.
+pub fn note_cut(shown: usize, limit: i64, what: &str) {
+    if i64::try_from(shown).is_ok_and(|shown| shown >= limit) {
+        note(format!("the first {} {what}; more with --limit", count(limit)));
+    }
+}
+
 /// An error on stderr, with its causes.
 pub fn error(error: &anyhow::Error) {
     eprintln!("error: {}", report(error.as_ref()));
