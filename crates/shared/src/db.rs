@@ -12,6 +12,7 @@ pub mod guarded;
 pub mod hold;
 pub mod inbox;
 pub mod process;
+pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
@@ -51,6 +52,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         hold::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
+        progress::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,
