@@ -17,6 +17,17 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
+/// One JSON document on stdout, in a line of its own.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
 /// A line of data on stdout.
 ///
 /// # Errors

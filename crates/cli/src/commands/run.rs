@@ -3,6 +3,8 @@
 pub(super) mod control;
 mod list;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sqlx::PgPool;
 use tidemark_shared::db;
@@ -13,7 +15,7 @@ use tidemark_shared::run::RunReport;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
-use crate::progress;
+use crate::progress::Watch;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -21,8 +23,13 @@ pub enum Command {
     List(list::Args),
     /// Show one run
     Show { run_id: RunId },
-    /// Watch a run until it has ended; the exit code tells how
-    Watch { run_id: RunId },
+    /// Watch a run until it has ended; the exit code tells how. With --json an object a line, the last with the outcome
+    Watch {
+        run_id: RunId,
+        /// At most one line in this long, where it is lines [default: 1s with --json, else 5s]
+        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        every: Option<Duration>,
+    },
     /// End a run: what has not begun is cancelled, what workers hold is dropped
     Cancel {
         run_id: RunId,
@@ -45,10 +52,13 @@ impl Command {
                 show(app, &db, &runs[0]).await?;
                 Ok(Exit::Done)
             }
-            Self::Watch { run_id } => {
+            Self::Watch { run_id, every } => {
                 exists(&db::run::reports(&db, &[run_id]).await?, run_id)?;
-                let runs = progress::wait(&db, &[run_id]).await?;
-                print_runs(app, &runs, false)?;
+                let watch = Watch::new(app, &db).json_lines(app.json, every);
+                let runs = watch.wait(&[run_id]).await?;
+                if !app.json {
+                    print_runs(app, &runs, false)?;
+                }
                 Ok(Exit::of_runs(&runs))
             }
             Self::Cancel { run_id, reason } => control::cancel(app, &db, run_id, reason.as_deref()).await,
