@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
-pub use dead::{DeadDelivery, DeadGroup, DeadLetters, DeadMessage};
+pub use dead::{DeadDelivery, DeadFilter, DeadGroup, DeadLetters, DeadMessage};
 pub use destination::{Destination, Route};
 pub use error::QueueError;
 pub use health::{ConsumerHealth, PublisherHealth, QueueHealth};
