@@ -19,6 +19,7 @@ mod isolation;
 mod killed;
 mod late;
 mod ledger;
+mod legacy;
 mod local;
 mod messages;
 mod metrics;

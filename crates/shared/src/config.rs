@@ -36,6 +36,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where a trace can be looked at: an address with `{trace_id}` in it.
     pub trace_url: Option<String>,
+    /// The database of the Python script, for `import-legacy`.
+    pub legacy_url: Option<SecretString>,
     /// By name; tenants say which is theirs.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
@@ -137,6 +139,7 @@ impl Default for Settings {
             metrics_per_tenant: false,
             log_format: None,
             trace_url: None,
+            legacy_url: None,
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
@@ -188,7 +191,7 @@ impl Default for ProducerSettings {
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 32] = [
+const VARIABLES: [(&str, &[&str]); 34] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
@@ -233,6 +236,8 @@ const VARIABLES: [(&str, &[&str]); 32] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
+    ("TIDEMARK_LEGACY_URL_FILE", &["legacy_url"]),
     ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
     ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
     ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
@@ -419,8 +424,9 @@ fn holds_secret(table: &toml::Table) -> bool {
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 7] = [
+    const TEXTS: [&str; 8] = [
         "database_url",
+        "legacy_url",
         "amqp_url",
         "amqp_prefix",
         "http_listen",

@@ -266,6 +266,19 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
         .await
 }
 
+/// Tables that the first migrations would make and that somebody else's database has already, where tables are made.
+///
+/// # Errors
+/// When the query fails.
+pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+         AND relname IN ('tenants', 'inbox_tenant_mapping', 'etl_control', 'conversations_analytics') ORDER BY relname",
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// A server may go between its answer to the login and that to a question.
 fn unreachable_or(
     source: sqlx::Error,
