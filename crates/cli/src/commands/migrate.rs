@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use sqlx::PgConnection;
 use tidemark_shared::config::server_name;
 use tidemark_shared::db::MIGRATOR;
-use tidemark_shared::db::connect::{applied_migrations, options, probe};
+use tidemark_shared::db::connect::{applied_migrations, options, probe, tables_in_the_way};
 use tidemark_shared::db::rights;
 
 use crate::app::App;
@@ -51,6 +51,9 @@ impl Args {
                 Exit::Failed
             });
         }
+        if applied.is_empty() && self.down_to.is_none() {
+            refuse_foreign_tables(&mut connection, &server_name(url)).await?;
+        }
         if self.down_to.is_some() || !pending.is_empty() {
             may_migrate(&mut connection, url).await?;
         }
@@ -72,6 +75,28 @@ impl Args {
         }
         Ok(Exit::Done)
     }
+}
+
+/// The Python script's tables have the names of Tidemark's: they have to go elsewhere first, nobody's data is touched here.
+async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
+    let found = tables_in_the_way(connection)
+        .await
+        .context("look for tables in the way")?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let moves: Vec<String> = found
+        .iter()
+        .map(|table| format!("ALTER TABLE {table} SET SCHEMA legacy;"))
+        .collect();
+    Err(SetupError(format!(
+        "{server} has tables that are not Tidemark's and have its names: {}. Nothing was changed. Give Tidemark a database of its \
+         own, or move them out of its way and take them over afterwards with `tidemark import-legacy --schema legacy`: CREATE \
+         SCHEMA legacy; {}",
+        found.join(", "),
+        moves.join(" ")
+    ))
+    .into())
 }
 
 /// Whether the login may do what migrations do, before the first of them is tried.
