@@ -2,6 +2,7 @@
 //!
 //! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
 
+mod checkup;
 mod connection;
 mod consumer;
 mod dead;
@@ -9,6 +10,7 @@ mod depth;
 mod destination;
 mod error;
 mod health;
+mod management;
 mod memory;
 mod message;
 mod publisher;
