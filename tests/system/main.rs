@@ -38,6 +38,7 @@ mod sessions;
 mod stage;
 mod standby;
 mod status;
+mod tls;
 mod traces;
 mod traps;
 mod versions;

@@ -106,6 +106,14 @@ enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
+/// One of `all` by its name, else which there are.
+fn one_of<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        format!("it is one of {}", known.join(", "))
+    })
+}
+
 impl Cli {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let (role, verbosity) = match &self.command {

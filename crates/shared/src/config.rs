@@ -1,6 +1,7 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
 mod retention;
+mod secret_file;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,6 +45,9 @@ pub struct Settings {
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
     pub retention: RetentionSettings,
+    /// Files of secrets that others than their owner may read or change.
+    #[serde(skip)]
+    pub open_files: Vec<PathBuf>,
 }
 
 /// How the log on stderr looks.
@@ -143,6 +147,7 @@ impl Default for Settings {
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
             retention: RetentionSettings::default(),
+            open_files: Vec::new(),
         }
     }
 }
@@ -277,25 +282,32 @@ impl Settings {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut table = match file {
-            Some(path) => read_table(path)?,
-            None if Path::new("tidemark.toml").exists() => read_table(Path::new("tidemark.toml"))?,
-            None => toml::Table::new(),
-        };
+        let found = file.or_else(|| Some(Path::new("tidemark.toml")).filter(|path| path.exists()));
+        let mut table = found.map(read_table).transpose()?.unwrap_or_default();
+        let mut secret_files: Vec<PathBuf> = found
+            .filter(|_| holds_secret(&table))
+            .map(Path::to_owned)
+            .into_iter()
+            .collect();
         for (name, path) in VARIABLES {
             let Some(raw) = env(name).filter(|raw| !raw.is_empty()) else {
                 continue;
             };
             let value = if name.ends_with("_FILE") {
-                read_secret(Path::new(&raw))?
+                let path = PathBuf::from(raw);
+                let secret = secret_file::read(&path)?;
+                secret_files.push(path);
+                secret
             } else {
                 raw
             };
             set(&mut table, path, scalar(path, value));
         }
-        let settings: Self = table
+        let mut settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        secret_files.retain(|path| secret_file::is_open(path));
+        settings.open_files = secret_files;
         settings.validate()?;
         Ok(settings)
     }
@@ -367,11 +379,22 @@ impl Settings {
     }
 }
 
+/// A URL of a server; none where a bare `/`, `?` or `#` in the password has ended its host early, and what follows would be
+/// taken for a database or a virtual host, which may be shown.
+#[must_use]
+pub(crate) fn parse_url(text: &str) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok()?;
+    let is_cut = url.path().contains('@')
+        || url.query().is_some_and(|query| query.contains('@'))
+        || url.fragment().is_some();
+    (!is_cut).then_some(url)
+}
+
 /// `postgres://user:secret@host:5432/db?x` as `host:5432/db`: what may be shown of a URL.
 #[must_use]
 pub fn server_name(url: &SecretString) -> String {
-    match url::Url::parse(url.expose_secret()) {
-        Ok(url) => {
+    match parse_url(url.expose_secret()) {
+        Some(url) => {
             let host = url
                 .host_str()
                 .filter(|host| !host.is_empty())
@@ -379,7 +402,7 @@ pub fn server_name(url: &SecretString) -> String {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             format!("{host}{port}{}", url.path())
         }
-        Err(_) => "a URL that cannot be parsed".to_owned(),
+        None => "a URL that cannot be parsed".to_owned(),
     }
 }
 
@@ -396,13 +419,12 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
         })
 }
 
-fn read_secret(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })
+/// Whether a settings file has what not everybody should read.
+fn holds_secret(table: &toml::Table) -> bool {
+    table.iter().any(|(name, value)| match value {
+        toml::Value::Table(inner) => holds_secret(inner),
+        _ => ["database_url", "amqp_url", "url"].contains(&name.as_str()),
+    })
 }
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
@@ -550,9 +572,16 @@ mod tests {
     fn a_shown_url_has_no_password() {
         let url = SecretString::from("postgres://user:s3cr%40t@db.example:5433/analytics?sslmode=require");
         assert_eq!(server_name(&url), "db.example:5433/analytics");
-        assert_eq!(
-            server_name(&SecretString::from("not a url with s3cret")),
-            "a URL that cannot be parsed"
-        );
+        for unclear in [
+            "not a url with s3cret",
+            "postgres://u:12/s3cret@db/x",
+            "postgres://u:12?s3cret@db/x",
+            "postgres://u:12#s3cret@db/x",
+        ] {
+            assert_eq!(
+                server_name(&SecretString::from(unclear)),
+                "a URL that cannot be parsed"
+            );
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod inbox;
 pub mod isolation;
 pub mod process;
+pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
@@ -55,6 +56,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         inbox::STATEMENTS,
         isolation::STATEMENTS,
         process::STATEMENTS,
+        progress::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,

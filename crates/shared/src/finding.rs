@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::tls::Exposure;
+
 /// Ordered by how much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +65,18 @@ impl Finding {
     pub fn todo(mut self, command: impl Into<String>) -> Self {
         self.todo.push(command.into());
         self
+    }
+}
+
+/// What others on the way to a server could do; `todo` mends it.
+#[must_use]
+pub fn encryption(exposure: Option<Exposure>, todo: &str) -> Finding {
+    match exposure {
+        None => Finding::ok(
+            "encryption",
+            "encrypted and its certificate checked, or on this machine",
+        ),
+        Some(exposure) => Finding::warning("encryption", exposure.to_string()).todo(todo),
     }
 }
 

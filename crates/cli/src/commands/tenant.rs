@@ -199,7 +199,7 @@ pub fn slug(name: &str, id: TenantId) -> String {
 
 async fn views(db: &sqlx::PgPool) -> anyhow::Result<Vec<TenantView>> {
     let inboxes = db::inbox::list(db, None).await?;
-    let watermarks = db::watermark::list(db).await?;
+    let watermarks = db::watermark::list(db, None).await?;
     let view = |tenant: Tenant| {
         let mine = inboxes
             .iter()

@@ -12,7 +12,7 @@ use super::error::QueueError;
 use super::management::{Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
-use crate::finding::{Finding, bytes};
+use crate::finding::{Finding, bytes, encryption};
 use crate::job::Lane;
 use crate::report::report;
 
@@ -40,6 +40,11 @@ impl RabbitQueue {
         findings.push(Finding::ok(
             "connection",
             format!("{}:{} answers", node.host, node.port),
+        ));
+        let exposed = self.exposed().into_iter().next().map(|(_, exposure)| exposure);
+        findings.push(encryption(
+            exposed,
+            "amqps:// in the URL, and cacertfile=FILE for an authority of your own",
         ));
         let found = self.look_at_queues(&connection, findings).await;
         if let Err(error) = found {

@@ -8,7 +8,7 @@ use super::connect::{
 };
 use super::{Attempt, DbResult, statements};
 use crate::config::server_name;
-use crate::finding::{Finding, bytes, listed};
+use crate::finding::{Finding, bytes, encryption, listed};
 use crate::ids::{RunId, TenantId};
 use crate::report::report;
 use crate::source::ident::quote;
@@ -101,6 +101,10 @@ pub async fn check_up(url: &SecretString, examined: &mut Examined, findings: &mu
             return;
         }
     };
+    let exposure = connect::options(url, "the analytics database")
+        .ok()
+        .and_then(|options| connect::exposure(&options));
+    findings.push(encryption(exposure, connect::SSL_MODE));
     examined.clock = read_clock(&mut connection).await.ok();
     let looked = examine(&mut connection, examined, findings).await;
     if let Err(error) = looked {

@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::ident::{RelationName, quote};
 use super::view::ViewShape;
 use super::{Source, SourceError};
-use crate::db::connect::{self, ClockReading};
-use crate::finding::Finding;
+use crate::db::connect::{self, ClockReading, SSL_MODE};
+use crate::finding::{Finding, encryption};
 use crate::report::report;
 
 /// Of one statement: a check-up is no reason to make a server work.
@@ -51,6 +51,7 @@ impl Source {
                 return;
             }
         };
+        findings.push(encryption(self.exposure(), SSL_MODE));
         *clock = connect::read_clock(&mut connection).await.ok();
         if let Err(error) = self.examine(&mut connection, known, findings).await {
             findings.push(Finding::error("connection", report(&error)));
