@@ -35,7 +35,7 @@ pub struct Args {
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let (ledger, clock, pool) = ledger(app).await;
-        let mut groups = vec![ledger];
+        let mut groups = vec![settings(app), ledger];
         let (sources, broker, fleet) = tokio::join!(
             sources(app, pool.as_ref()),
             broker(app),
@@ -60,6 +60,31 @@ impl Args {
             Level::Ok | Level::NotChecked => Exit::Done,
         })
     }
+}
+
+/// What of the settings is open to others, or lets the ledger grow.
+fn settings(app: &App) -> Group {
+    let mut findings: Vec<Finding> = app
+        .settings
+        .open_files
+        .iter()
+        .map(|path| {
+            let path = path.display();
+            let found = format!("{path} holds a secret and is open to others on this machine");
+            Finding::warning("files", found).todo(format!("chmod 600 {path}"))
+        })
+        .collect();
+    if app.settings.retention.prune_every.is_zero() {
+        let found = "retention.prune_every is 0s: the ledger grows for ever";
+        findings.push(Finding::warning("retention", found).todo("tidemark prune"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "settings",
+            "understood; no file with a secret is open to others",
+        ));
+    }
+    Group::new("settings", None, findings)
 }
 
 /// The analytics database; the pool, where the ledger can be asked.

@@ -29,15 +29,6 @@ pub async fn group(app: &App, pool: Option<&PgPool>) -> Group {
             .await;
         }
     }
-    if app.settings.retention.prune_every.is_zero() {
-        findings.push(
-            Finding::warning(
-                "retention",
-                "retention.prune_every is 0s: the ledger grows for ever",
-            )
-            .todo("tidemark prune"),
-        );
-    }
     Group::new("fleet", None, findings)
 }
 
