@@ -218,6 +218,34 @@ impl Stage {
         &self.servers.amqp
     }
 
+    /// The HTTP API of the shared broker, where the tests have it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the servers of the tests are named by the environment"
+    )]
+    pub fn management_url(&self) -> Option<String> {
+        std::env::var("TIDEMARK_TEST_AMQP_MANAGEMENT_URL").ok()
+    }
+
+    /// Declares a queue of the fleet as another kind than the fleet does.
+    pub async fn declare_classic(&self, queue: &str) -> Result<()> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let queue = format!("{}.{queue}", self.name);
+        let options = lapin::options::QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .queue_declare(
+                queue.as_str().into(),
+                options,
+                lapin::types::FieldTable::default(),
+            )
+            .await?;
+        Ok(broker.close(200, "done".into()).await?)
+    }
+
     /// Deletes a queue; whoever consumes it is cancelled.
     pub async fn delete_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;

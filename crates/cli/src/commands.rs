@@ -2,9 +2,11 @@
 
 mod ask;
 mod chunk;
+mod config;
 mod daemon;
 mod dead;
 mod demo;
+mod doctor;
 mod health;
 mod import_legacy;
 mod inbox;
@@ -87,6 +89,11 @@ enum Command {
     Up(daemon::UpArgs),
     /// Ask a process whether it is well
     Health(health::Args),
+    /// Look at every server and the fleet, change nothing, and say what to do
+    Doctor(doctor::Args),
+    /// The settings
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look after the sources
     #[command(subcommand)]
     Source(source::Command),
@@ -138,6 +145,8 @@ impl Cli {
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
             Command::Health(args) => args.run(&app).await,
+            Command::Doctor(args) => args.run(&app).await,
+            Command::Config(command) => command.run(&app).await,
             Command::Source(command) => command.run(&app).await,
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,

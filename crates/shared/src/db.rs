@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod backfill;
 pub mod cancel;
+pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
@@ -47,6 +48,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         agreement::STATEMENTS,
         backfill::STATEMENTS,
         cancel::STATEMENTS,
+        checkup::STATEMENTS,
         chunk::STATEMENTS,
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
