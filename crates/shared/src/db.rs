@@ -18,6 +18,7 @@ pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
+pub mod rights;
 pub mod run;
 pub mod source_watch;
 pub mod standing;
@@ -60,6 +61,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,
+        rights::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,

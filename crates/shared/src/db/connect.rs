@@ -28,6 +28,8 @@ pub(crate) const SSL_MODE: &str =
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
+/// `invalid_parameter_value`, from SET ROLE.
+const NO_SUCH_ROLE: &str = "22023";
 
 /// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
 /// 14, or built without lz4, keep pglz.
@@ -261,16 +263,20 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
         ])
         .options(KEEPALIVE);
     let mut connection = probe(&options, &server_name(url), what).await?;
-    check_migrated(&mut connection, what, url).await?;
     sqlx::query("SET ROLE etl_service")
         .execute(&mut connection)
         .await
         .map_err(|source| {
-            unreachable_or(source, what, url, |server, source| ConnectError::Role {
-                server,
-                source,
+            unreachable_or(source, what, url, |server, source| {
+                // the first migration makes the role
+                if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
+                    ConnectError::NotMigrated { server }
+                } else {
+                    ConnectError::Role { server, source }
+                }
             })
         })?;
+    check_migrated(&mut connection, what, url).await?;
     // the probe has told all it can; a failing goodbye changes nothing
     drop(connection.close().await);
 
