@@ -78,7 +78,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
             format!("{} run, every role among them", live.len()),
         )),
         [_, _, _] => {
-            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"))
+            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"));
         }
         some => {
             for role in some {
