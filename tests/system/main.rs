@@ -43,3 +43,4 @@ mod traps;
 mod versions;
 mod view;
 mod watch;
+mod why;

@@ -22,3 +22,4 @@ pub mod share;
 mod signals;
 mod unreadable;
 pub mod wake;
+pub mod why;

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod guarded;
+pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod process;
@@ -49,6 +50,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
+        history::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
         process::STATEMENTS,
