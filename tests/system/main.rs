@@ -1,6 +1,7 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod abuse;
 mod away;
 mod backfill;
 mod chaos;
@@ -19,8 +20,10 @@ mod isolation;
 mod killed;
 mod late;
 mod ledger;
+mod legacy;
 mod lists;
 mod local;
+mod logins;
 mod messages;
 mod metrics;
 mod moving;
@@ -30,14 +33,18 @@ mod proxy;
 mod prune;
 mod race;
 mod random;
+mod refusal;
 mod rejects;
 mod resync;
 mod resync_many;
+mod rights;
+mod secrets;
 mod servers;
 mod sessions;
 mod stage;
 mod standby;
 mod status;
+mod tls;
 mod traces;
 mod traps;
 mod versions;

@@ -6,6 +6,7 @@ mod daemon;
 mod dead;
 mod demo;
 mod health;
+mod import_legacy;
 mod inbox;
 mod migrate;
 mod plan;
@@ -42,6 +43,8 @@ pub struct Cli {
 enum Command {
     /// Bring the analytics database's tables up to this version
     Migrate(migrate::Args),
+    /// Take over from the Python script: its tenants, inboxes, watermarks and rows
+    ImportLegacy(import_legacy::Args),
     /// Add, list, show, change, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -119,6 +122,7 @@ impl Cli {
         let app = App::start(self.globals, role, verbosity)?;
         let outcome = match self.command {
             Command::Migrate(args) => args.run(&app).await,
+            Command::ImportLegacy(args) => args.run(&app).await,
             Command::Tenant(command) => command.run(&app).await,
             Command::Inbox(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,

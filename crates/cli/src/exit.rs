@@ -9,6 +9,7 @@ use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::DbError;
 use tidemark_shared::db::connect::ConnectError;
 use tidemark_shared::ids::RunId;
+use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
 use tidemark_shared::telemetry::TelemetryError;
@@ -100,6 +101,14 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);
+        }
+        if let Some(error) = cause.downcast_ref::<LegacyError>() {
+            return match error {
+                LegacyError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+                LegacyError::Connect(_) => Some(Self::Configuration),
+                LegacyError::Shape { .. } | LegacyError::Own { .. } => Some(Self::Configuration),
+                LegacyError::Query { source, .. } => Self::of_driver(source),
+            };
         }
         if let Some(error) = cause.downcast_ref::<DbError>() {
             return Self::of_driver(&error.source);

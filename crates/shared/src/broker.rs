@@ -2,6 +2,7 @@
 //!
 //! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
 
+mod certificates;
 mod connection;
 mod consumer;
 mod dead;

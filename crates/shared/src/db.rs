@@ -12,11 +12,13 @@ pub mod guarded;
 pub mod history;
 pub mod hold;
 pub mod inbox;
+pub mod isolation;
 pub mod process;
 pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
+pub mod rights;
 pub mod run;
 pub mod source_watch;
 pub mod standing;
@@ -53,11 +55,13 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         history::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
+        isolation::STATEMENTS,
         process::STATEMENTS,
         progress::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,
+        rights::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,

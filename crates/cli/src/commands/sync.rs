@@ -55,7 +55,12 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database(app.settings.worker.concurrency).await?;
+        let concurrency = app.settings.worker.concurrency;
+        let db = if self.local {
+            app.isolated_database(concurrency).await?
+        } else {
+            app.database(concurrency).await?
+        };
         let tenants = self.tenants(app, &db).await?;
         if self.local {
             self.check_sources(app, &tenants).await?;
