@@ -72,9 +72,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Stdout, which must be JSON.
+    /// Stdout, which must be JSON; of several documents the last.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+        self.documents()
+            .pop()
+            .unwrap_or_else(|| panic!("no JSON in {self:?}"))
+    }
+
+    /// The JSON documents of stdout, one after the other.
+    pub fn documents(&self) -> Vec<Value> {
+        serde_json::Deserializer::from_str(&self.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
@@ -453,6 +463,24 @@ impl Stage {
         command.envs(settings.iter().copied());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.guests.count(command.spawn()?);
+        Self::answer(args, child).await
+    }
+
+    /// Runs a command to its end with this as its standard input.
+    pub async fn tidemark_fed(&self, args: &[&str], input: &str) -> Result<Answer> {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.guests.count(command.spawn()?);
+        let mut stdin = child.stdin.take().context("a pipe")?;
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await?;
+        drop(stdin);
+        Self::answer(args, child).await
+    }
+
+    async fn answer(args: &[&str], child: Child) -> Result<Answer> {
         let output: Output = tokio::time::timeout(PATIENCE, child.wait_with_output())
             .await
             .with_context(|| format!("{args:?} hangs"))??;

@@ -18,6 +18,8 @@ pub mod rescue;
 pub mod sample;
 pub mod schedule;
 mod selection;
+pub mod share;
 mod signals;
 mod unreadable;
 pub mod wake;
+pub mod why;
