@@ -38,5 +38,6 @@ mod standby;
 mod status;
 mod traces;
 mod traps;
+mod verify;
 mod versions;
 mod view;

@@ -20,4 +20,5 @@ pub mod schedule;
 mod selection;
 mod signals;
 mod unreadable;
+pub mod verify;
 pub mod wake;

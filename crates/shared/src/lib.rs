@@ -24,3 +24,4 @@ pub mod source_time;
 pub mod sqlstate;
 pub mod telemetry;
 pub mod tenant;
+pub mod verification;

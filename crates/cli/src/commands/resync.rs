@@ -63,6 +63,7 @@ impl Args {
             chunk_size: self.chunk_size,
             allow_mass_delete: self.allow_mass_delete,
             selection: self.selection(&db, &tenant).await?,
+            ..RunRequest::default()
         };
         let run = ask::request(app, &db, &tenant, RunType::Resync, self.reason, request).await?;
         let reports = if self.wait {

@@ -142,7 +142,7 @@ fn table(runs: &[RunReport]) -> anyhow::Result<()> {
                 run.run_id.to_string(),
                 run.tenant_id.to_string(),
                 run.run_type.as_str().to_owned(),
-                run.status.as_str().to_owned(),
+                outcome(run),
                 format!("{}/{}", run.chunks.done, run.chunks.total),
                 output::count(run.records.extracted),
                 output::count(run.records.inserted),
@@ -171,6 +171,16 @@ fn table(runs: &[RunReport]) -> anyhow::Result<()> {
     output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
 }
 
+/// How a run has ended, and what it found where it compared.
+fn outcome(run: &RunReport) -> String {
+    let status = run.status.as_str();
+    match run.verification.map(|compared| compared.fault_count()) {
+        None => status.to_owned(),
+        Some(0) => format!("{status}, equal"),
+        Some(faults) => format!("{status}, {} at fault", output::count(faults)),
+    }
+}
+
 fn details(shown: &Shown) -> anyhow::Result<()> {
     let run = shown.run;
     let records = &run.records;
@@ -178,7 +188,7 @@ fn details(shown: &Shown) -> anyhow::Result<()> {
         ("run", run.run_id.to_string()),
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
-        ("status", run.status.as_str().to_owned()),
+        ("status", outcome(run)),
         ("requested", output::time(Some(run.requested_at))),
         ("ended", output::time(run.finished_at)),
         (

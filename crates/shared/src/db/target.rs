@@ -27,6 +27,8 @@ statements! {
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
                        AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+    LAST_LIVE = "SELECT conversation_id FROM conversations_analytics \
+                 WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -144,6 +146,18 @@ pub async fn count_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResul
         .fetch_one(&mut **tx)
         .await
         .attempt("count the tenant's rows")
+}
+
+/// The highest id of a live conversation of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<i64>> {
+    sqlx::query_scalar(LAST_LIVE)
+        .bind(tenant)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("look for the tenant's last row")
 }
 
 /// How many of these conversations are live in one of these inboxes.
