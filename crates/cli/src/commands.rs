@@ -6,6 +6,7 @@ mod daemon;
 mod dead;
 mod demo;
 mod health;
+mod import_legacy;
 mod inbox;
 mod migrate;
 mod plan;
@@ -41,6 +42,8 @@ pub struct Cli {
 enum Command {
     /// Bring the analytics database's tables up to this version
     Migrate(migrate::Args),
+    /// Take over from the Python script: its tenants, inboxes, watermarks and rows
+    ImportLegacy(import_legacy::Args),
     /// Add, list, show, change, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -96,6 +99,14 @@ enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
+/// One of `all` by its name, else which there are.
+fn one_of<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        format!("it is one of {}", known.join(", "))
+    })
+}
+
 impl Cli {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let (role, verbosity) = match &self.command {
@@ -108,6 +119,7 @@ impl Cli {
         let app = App::start(self.globals, role, verbosity)?;
         let outcome = match self.command {
             Command::Migrate(args) => args.run(&app).await,
+            Command::ImportLegacy(args) => args.run(&app).await,
             Command::Tenant(command) => command.run(&app).await,
             Command::Inbox(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,

@@ -11,7 +11,9 @@ pub mod fleet;
 pub mod guarded;
 pub mod hold;
 pub mod inbox;
+pub mod isolation;
 pub mod process;
+pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
@@ -50,7 +52,9 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fleet::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
+        isolation::STATEMENTS,
         process::STATEMENTS,
+        progress::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,

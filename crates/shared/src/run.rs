@@ -32,6 +32,15 @@ pub enum RunType {
 }
 
 impl RunType {
+    pub const ALL: [Self; 6] = [
+        Self::Incremental,
+        Self::Full,
+        Self::Resync,
+        Self::Backfill,
+        Self::Repair,
+        Self::Verify,
+    ];
+
     #[must_use]
     pub const fn moves_watermark(self) -> bool {
         matches!(self, Self::Incremental | Self::Full)
@@ -79,6 +88,16 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Requested,
+        Self::Planning,
+        Self::Running,
+        Self::Success,
+        Self::Partial,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(

@@ -112,6 +112,7 @@ async fn run(
 ) -> anyhow::Result<Exit> {
     let listener = http::bind(app.settings.http_listen).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    app.warn_of_exposure()?;
     let lifecycle = Lifecycle::new();
     lifecycle.stop_on_signals()?;
     let Some(db) = lifecycle

@@ -1,14 +1,15 @@
 //! `tidemark migrate`.
 
 use anyhow::Context;
+use sqlx::PgConnection;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 use tidemark_shared::config::server_name;
 use tidemark_shared::db::MIGRATOR;
-use tidemark_shared::db::connect::{applied_migrations, options, probe};
+use tidemark_shared::db::connect::{applied_migrations, options, probe, tables_in_the_way};
 
 use crate::app::App;
-use crate::exit::Exit;
+use crate::exit::{Exit, SetupError};
 use crate::output;
 
 #[derive(Debug, Default, clap::Args)]
@@ -57,6 +58,9 @@ impl Args {
             ));
             return Ok(Exit::Done);
         }
+        if applied.is_empty() {
+            refuse_foreign_tables(&mut connection, &server_name(url)).await?;
+        }
         MIGRATOR.run(&mut connection).await.map_err(with_hint)?;
         match pending.len() {
             0 => output::note(format!("{} is up to date", server_name(url))),
@@ -64,6 +68,28 @@ impl Args {
         }
         Ok(Exit::Done)
     }
+}
+
+/// The Python script's tables have the names of Tidemark's: they have to go elsewhere first, nobody's data is touched here.
+async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
+    let found = tables_in_the_way(connection)
+        .await
+        .context("look for tables in the way")?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let moves: Vec<String> = found
+        .iter()
+        .map(|table| format!("ALTER TABLE {table} SET SCHEMA legacy;"))
+        .collect();
+    Err(SetupError(format!(
+        "{server} has tables that are not Tidemark's and have its names: {}. Nothing was changed. Give Tidemark a database of its \
+         own, or move them out of its way and take them over afterwards with `tidemark import-legacy --schema legacy`: CREATE \
+         SCHEMA legacy; {}",
+        found.join(", "),
+        moves.join(" ")
+    ))
+    .into())
 }
 
 /// Keeps the server's hint, which says what an administrator has to run.

@@ -16,7 +16,7 @@ use super::run::print_runs;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
 use crate::output;
-use crate::progress;
+use crate::progress::{self, Watch};
 use crate::roles::Roles;
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ impl Args {
             }
             reports
         } else if self.wait {
-            progress::wait(&db, &runs).await?
+            Watch::new(app, &db).wait(&runs).await?
         } else {
             db::run::reports(&db, &runs).await?
         };

@@ -9,7 +9,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::verification::FaultKind;
 
 use super::sums::Stretch;
-use crate::load::columns::{COLUMNS, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST};
+use crate::load::columns::{COLUMNS, Column, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST};
 use crate::load::seal::Hashing;
 
 /// What rows are judged by.
@@ -67,14 +67,15 @@ pub(super) async fn unequal(
     stretch: Stretch,
     ids: Option<&[i64]>,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let differing: Vec<String> = COLUMNS
+    let mut differing: Vec<String> = COLUMNS
         .iter()
-        .chain([&ROW_HASH])
-        .map(|column| {
-            let name = column.name;
-            format!("CASE WHEN s.{name} IS DISTINCT FROM t.{name} THEN '{name}' END")
-        })
+        .map(|Column { name, .. }| format!("CASE WHEN s.{name} IS DISTINCT FROM t.{name} THEN '{name}' END"))
         .collect();
+    // the hash of a row that was taken over from elsewhere is zero, and says nothing
+    let hash = ROW_HASH.name;
+    differing.push(format!(
+        "CASE WHEN s.{hash} <> t.{hash} AND t.{hash} <> decode(repeat('00', 16), 'hex') THEN '{hash}' END"
+    ));
     let statement = format!(
         "SELECT * FROM ( \
              SELECT conversation_id AS id, s.row_hash IS NOT NULL AS staged, \
