@@ -48,6 +48,7 @@ mod status;
 mod tls;
 mod traces;
 mod traps;
+mod verify;
 mod versions;
 mod view;
 mod watch;

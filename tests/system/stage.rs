@@ -525,13 +525,27 @@ impl Stage {
         Ok(answer.json())
     }
 
-    /// Asserts that source and target are equal for these tenants.
+    /// Asserts that source and target are equal for these tenants, column by column.
     pub async fn assert_equal(&self, tenants: &[i32]) -> Result<()> {
         for tenant in tenants {
             let answer = self
-                .tidemark(&["verify", "--tenant", &tenant.to_string(), "--json"])
+                .tidemark(&["verify", "--deep", "--tenant", &tenant.to_string(), "--json"])
                 .await?;
-            ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
+            let is_equal = answer.code == 0 && answer.json()["pending"] == 0;
+            ensure!(is_equal, "tenant {tenant} differs: {answer:?}");
+        }
+        Ok(())
+    }
+
+    /// Asserts that the digests of both sides prove the same, with nothing left open; `settings` say how the source is read.
+    pub async fn assert_proven(&self, tenants: &[i32], settings: &[(&str, &str)]) -> Result<()> {
+        for tenant in tenants {
+            let answer = self
+                .tidemark_with(&["verify", "--tenant", &tenant.to_string(), "--json"], settings)
+                .await?;
+            let is_proven =
+                answer.code == 0 && answer.json()["pending"] == 0 && answer.json()["unproven"] == 0;
+            ensure!(is_proven, "tenant {tenant} is not proven equal: {answer:?}");
         }
         Ok(())
     }

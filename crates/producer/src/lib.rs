@@ -21,5 +21,6 @@ mod selection;
 pub mod share;
 mod signals;
 mod unreadable;
+pub mod verify;
 pub mod wake;
 pub mod why;

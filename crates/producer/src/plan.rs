@@ -146,6 +146,9 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
+        if run_type == RunType::Verify {
+            return self.plan_verification(tenant, request).await;
+        }
         if let Some(selection) = &request.selection {
             return self
                 .plan_selection(tenant, run_type, request, selection, Trace::Sample)

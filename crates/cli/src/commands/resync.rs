@@ -141,11 +141,12 @@ impl Args {
         Ok(parts)
     }
 
-    const fn request(&self, selection: Option<Selection>) -> RunRequest {
+    fn request(&self, selection: Option<Selection>) -> RunRequest {
         RunRequest {
             chunk_size: self.chunk_size,
             allow_mass_delete: self.allow_mass_delete,
             selection,
+            ..RunRequest::default()
         }
     }
 

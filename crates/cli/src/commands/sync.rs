@@ -143,7 +143,7 @@ async fn backfill_here(app: &App, db: &PgPool, tenants: &[Tenant]) -> anyhow::Re
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
-async fn execute_here(app: &App, db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub(super) async fn execute_here(app: &App, db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
     // what an earlier process had in its memory is published again
     db::chunk::requeue(db, runs).await?;
     let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), app.sources()?);

@@ -32,6 +32,8 @@ statements! {
     FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
                    CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
             FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";
+    LAST_LIVE = "SELECT conversation_id FROM conversations_analytics \
+                 WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     NOT_NULL = "SELECT attname::text FROM pg_attribute \
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
@@ -205,6 +207,18 @@ pub async fn count_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResul
         .fetch_one(&mut **tx)
         .await
         .attempt("count the tenant's rows")
+}
+
+/// The highest id of a live conversation of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<i64>> {
+    sqlx::query_scalar(LAST_LIVE)
+        .bind(tenant)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("look for the tenant's last row")
 }
 
 /// How many of these conversations are live in one of these inboxes.
