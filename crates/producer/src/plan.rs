@@ -146,7 +146,7 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
-        if let Some(selection) = &request.selection {
+        if let Some(selection) = request.selection.as_ref().filter(|part| !part.is_everything()) {
             return self.plan_selection(tenant, run_type, request, selection).await;
         }
         self.plan_one(tenant, run_type, request, Trace::Sample).await

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod guarded;
 pub mod hold;
 pub mod inbox;
+pub mod privacy;
 pub mod process;
 pub mod prune;
 pub mod reject;
@@ -50,6 +51,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fleet::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
+        privacy::STATEMENTS,
         process::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,

@@ -1,6 +1,6 @@
 //! What producer and worker must agree on; knows no role.
 //!
-//! Domain (pure, synchronous): `ids tenant run selection chunk fence retry job`. Machinery: `db` (the only home of control SQL),
+//! Domain (pure, synchronous): `ids tenant privacy run selection chunk fence retry job`. Machinery: `db` (the only home of control SQL),
 //! `broker` (the only code that says lapin), `source` (sessions on Chatwoot), `overview` (how all stands), `config`, `telemetry`,
 //! `lifecycle`.
 
@@ -14,6 +14,7 @@ pub mod job;
 pub mod lifecycle;
 pub mod metrics;
 pub mod overview;
+pub mod privacy;
 pub mod pulse;
 pub mod report;
 pub mod retry;

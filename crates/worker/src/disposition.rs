@@ -70,7 +70,9 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         }
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
-        ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
+        ExecuteError::TimeZone(_) | ExecuteError::PrivacyKey(_) | ExecuteError::Config(_) => {
+            FailureKind::Configuration
+        }
         ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => error.kind(),
         ExecuteError::Empty(_) | ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
         ExecuteError::Load(LoadError::Target { source, .. }) => failure_kind(source),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkSpec;
@@ -11,12 +12,11 @@ use tidemark_shared::source::Sources;
 use tidemark_shared::tenant::Tenant;
 use tokio::sync::mpsc;
 
-use crate::execute::ExecuteError;
+use crate::execute::{ExecuteError, context};
 use crate::extract::Extractor;
 use crate::load::Staging;
 use crate::load::columns::COLUMNS;
 use crate::rejects::Rejects;
-use crate::transform::TenantContext;
 
 /// Conversations compared at once.
 const ROWS_AT_ONCE: i32 = 5_000;
@@ -69,6 +69,8 @@ pub struct Verification {
 pub struct Verifier {
     pub db: PgPool,
     pub sources: Arc<Sources>,
+    /// Tenants' keys for hashes are derived from it.
+    pub privacy_key: Option<SecretString>,
 }
 
 impl Verifier {
@@ -78,15 +80,9 @@ impl Verifier {
     /// When source or target do not answer.
     pub async fn verify(&self, tenant: &Tenant) -> Result<Verification, ExecuteError> {
         let source = self.sources.get(&tenant.source)?;
-        let timezone = tenant
-            .timezone
-            .parse()
-            .map_err(|_| ExecuteError::TimeZone(tenant.timezone.clone()))?;
-        let context = TenantContext {
-            tenant_id: tenant.id.0,
-            timezone,
-        };
-        let (_, inboxes) = db::inbox::mapping(&self.db, tenant.id).await?;
+        let mapping = db::inbox::mapping(&self.db, tenant.id).await?;
+        let context = context(tenant.id, &tenant.timezone, &mapping, self.privacy_key.as_ref())?;
+        let inboxes = &mapping.inboxes;
         let mut tx = source.begin(&format!("verify tenant {}", tenant.id)).await?;
         let mut found = Verification {
             tenant_id: tenant.id,
@@ -100,13 +96,13 @@ impl Verifier {
         let mut lo = i64::MIN;
         loop {
             let end = source
-                .range_end(tx.connection(), &inboxes, lo, ROWS_AT_ONCE)
+                .range_end(tx.connection(), inboxes, lo, ROWS_AT_ONCE)
                 .await?;
             let hi = end.unwrap_or(i64::MAX);
             let mut staging = Staging::begin(&self.db, tenant.id).await?;
             let (sink, buffers) = mpsc::channel(1);
             let rejects = Rejects::without_limit();
-            let extractor = Extractor::new(source, &mut tx, &inboxes, &context, sink, &rejects);
+            let extractor = Extractor::new(source, &mut tx, inboxes, &context, sink, &rejects);
             let spec = ChunkSpec::KeyRange { lo, hi };
             let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
             staged?;

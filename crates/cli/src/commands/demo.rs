@@ -12,6 +12,7 @@ use tidemark_shared::db;
 use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_worker::verify::{Verdict, Verification, Verifier};
 use tokio::process::{Child, Command};
@@ -172,6 +173,7 @@ async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()>
             chunk_size: None,
             max_in_flight: None,
             sync_interval: None,
+            privacy: PrivacyPolicy::default(),
         };
         db::tenant::insert(db, &new).await?;
         let inboxes: Vec<Inbox> = tenant
@@ -218,6 +220,7 @@ async fn verify(app: &App, db: &PgPool) -> anyhow::Result<Vec<Verification>> {
     let verifier = Verifier {
         db: db.clone(),
         sources: app.sources()?,
+        privacy_key: app.settings.privacy_key.clone(),
     };
     let mut found = Vec::new();
     for tenant in db::tenant::list(db).await? {

@@ -34,6 +34,7 @@ impl Args {
         let verifier = Verifier {
             db: db.clone(),
             sources: app.sources()?,
+            privacy_key: app.settings.privacy_key.clone(),
         };
         let mut found = Vec::with_capacity(tenants.len());
         for tenant in &tenants {

@@ -10,23 +10,40 @@ use crate::selection::NameOf;
 
 statements! {
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
-    BUCKETS = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                      max(conversation_id) AS last \
-               FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+    // conversations that are withheld count as rows: they are what the source has, and missing on purpose
+    BUCKETS = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                   SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                          max(conversation_id) AS last \
+                   FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL GROUP BY 1 \
+                   UNION ALL \
+                   SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                   FROM etl_withheld_conversation WHERE tenant_id = $1) b \
                GROUP BY 1 ORDER BY 1";
     // touches the wide table, so only while some inboxes are left to a backfill
-    BUCKETS_BESIDE = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                             max(conversation_id) AS last \
-                      FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
-                        AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 ORDER BY 1";
+    BUCKETS_BESIDE = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                          SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                                 max(conversation_id) AS last \
+                          FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+                            AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 \
+                          UNION ALL \
+                          SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                          FROM etl_withheld_conversation WHERE tenant_id = $1 AND NOT inbox_id = ANY($3)) b \
+                      GROUP BY 1 ORDER BY 1";
     DIGESTS_IN_BUCKETS = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                           JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                            AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                          ORDER BY a.conversation_id";
+                          UNION ALL \
+                          SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                          WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) \
+                          ORDER BY 1";
     DIGESTS_BESIDE = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                       AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+                       AND (a.inbox_id = ANY($4)) IS NOT TRUE \
+                      UNION ALL \
+                      SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                      WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
+                      ORDER BY 1";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -79,12 +96,18 @@ pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
         .attempt("begin a transaction")?;
+    enter(&mut tx, tenant).await?;
+    Ok(tx)
+}
+
+/// From here to its end the transaction sees and writes this tenant's rows only.
+pub(super) async fn enter(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
     sqlx::query(ENTER)
         .bind(tenant)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
-        .attempt("enter the tenant")?;
-    Ok(tx)
+        .map(drop)
+        .attempt("enter the tenant")
 }
 
 /// Counts and digests of the tenant's live conversations, in buckets of `width` ids, those of the inboxes `but` left out.

@@ -160,6 +160,7 @@ mod tests {
             chunk_size: 1000,
             max_in_flight: 8,
             mapping_version: 1,
+            privacy: crate::privacy::PrivacyPolicy::default(),
             paused_at: None,
             pause_reason: None,
         }
