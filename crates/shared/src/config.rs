@@ -27,6 +27,8 @@ pub struct Settings {
     pub amqp_url: Option<SecretString>,
     /// Tenants' keys are derived from it, under which personal data is hashed.
     pub privacy_key: Option<SecretString>,
+    /// RabbitMQ's HTTP API, for `doctor`.
+    pub amqp_management_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
     pub amqp_prefix: String,
     /// Where health and metrics are answered for; `None`: nobody said.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where a trace can be looked at: an address with `{trace_id}` in it.
     pub trace_url: Option<String>,
+    /// The database of the Python script, for `import-legacy`.
+    pub legacy_url: Option<SecretString>,
     /// By name; tenants say which is theirs.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
@@ -135,11 +139,13 @@ impl Default for Settings {
             database_max_connections: 12,
             amqp_url: None,
             privacy_key: None,
+            amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
             metrics_per_tenant: false,
             log_format: None,
             trace_url: None,
+            legacy_url: None,
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
@@ -194,7 +200,7 @@ const PRIVACY_KEY_MIN: usize = 32;
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 34] = [
+const VARIABLES: [(&str, &[&str]); 38] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
@@ -241,6 +247,10 @@ const VARIABLES: [(&str, &[&str]); 34] = [
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
     ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
     ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
+    ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
+    ("TIDEMARK_LEGACY_URL_FILE", &["legacy_url"]),
     ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
     ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
     ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
@@ -433,8 +443,10 @@ fn holds_secret(table: &toml::Table) -> bool {
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [&str; 10] = [
         "database_url",
+        "amqp_management_url",
+        "legacy_url",
         "amqp_url",
         "amqp_prefix",
         "privacy_key",

@@ -1,6 +1,7 @@
 //! Sessions on the source databases. The source is a guest's house: read-only, bounded in number and time.
 
 pub mod catalog;
+pub mod checkup;
 pub mod digest;
 pub mod fence;
 pub mod ident;

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::{Attempt, DbResult, statements};
 use crate::ids::TenantId;
@@ -44,6 +44,8 @@ statements! {
                       SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
                       WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
                       ORDER BY 1";
+    NOT_NULL = "SELECT attname::text FROM pg_attribute \
+                WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -100,14 +102,28 @@ pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
     Ok(tx)
 }
 
-/// From here to its end the transaction sees and writes this tenant's rows only.
-pub(super) async fn enter(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
+/// From here on row-level security lets the transaction see and write this tenant's rows only.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn enter(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
     sqlx::query(ENTER)
         .bind(tenant)
         .execute(&mut **tx)
         .await
         .map(drop)
         .attempt("enter the tenant")
+}
+
+/// Columns that take no NULL.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn not_null_columns(db: impl PgExecutor<'_>) -> DbResult<Vec<String>> {
+    sqlx::query_scalar(NOT_NULL)
+        .fetch_all(db)
+        .await
+        .attempt("look the target's columns up")
 }
 
 /// Counts and digests of the tenant's live conversations, in buckets of `width` ids, those of the inboxes `but` left out.
