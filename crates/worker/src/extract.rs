@@ -4,7 +4,7 @@
 mod bisect;
 pub mod record;
 mod tables;
-mod view;
+pub(crate) mod view;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -19,7 +19,8 @@ use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
 use self::tables::Conversation;
-use crate::load::encode::CopyEncoder;
+pub(crate) use self::tables::phones;
+use crate::load::encode::{CopyEncoder, Digests};
 use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, TransformError, transform};
@@ -146,7 +147,8 @@ impl<'a> Extractor<'a> {
     }
 
     async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
+        let rules = self.tenant.rules();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
         let again = self.merge(conversations).await?;
@@ -181,6 +183,8 @@ impl<'a> Extractor<'a> {
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
         let mut fold = MessageFold::under(&self.tenant.privacy);
+        // a sum, so that the source may add up its messages in any order
+        let mut messages_digest = 0_i64;
         let mut messages = tables::messages(self.tx.connection(), &ids);
         loop {
             let row = messages
@@ -201,6 +205,7 @@ impl<'a> Extractor<'a> {
                     break;
                 }
                 let done = std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy));
+                let messages_digest = std::mem::take(&mut messages_digest);
                 if let Some(withheld) = withheld(&conversation, self.tenant) {
                     self.extracted.withheld.push(withheld);
                     current = conversations.next();
@@ -210,6 +215,7 @@ impl<'a> Extractor<'a> {
                 let unknown = finish(
                     &conversation,
                     done,
+                    messages_digest,
                     self.tenant,
                     &self.phones,
                     &mut self.buffer,
@@ -224,6 +230,8 @@ impl<'a> Extractor<'a> {
                 current = conversations.next();
             }
             let Some(row) = row else { break };
+            let digest = row.digest().map_err(source.query_error("read messages"))?;
+            messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&row.message().map_err(source.query_error("read messages"))?);
         }
         Ok(again)
@@ -254,6 +262,7 @@ fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withh
 fn finish(
     conversation: &Conversation,
     fold: MessageFold,
+    messages_digest: i64,
     tenant: &TenantContext,
     phones: &HashMap<i64, Option<String>>,
     buffer: &mut CopyEncoder,
@@ -262,6 +271,7 @@ fn finish(
     let Conversation {
         record: conversation,
         digest,
+        related_digest,
     } = conversation;
     let phone = match fold.client_sender_id() {
         None => None,
@@ -273,7 +283,11 @@ fn finish(
     };
     match transform(tenant, conversation, fold, phone) {
         Ok(row) => {
-            buffer.push(&row, *digest);
+            let digests = Digests {
+                source: *digest,
+                related: related_digest.wrapping_add(messages_digest),
+            };
+            buffer.push(&row, digests);
         }
         Err(error) => rejects.push(reject(conversation.id, &error))?,
     }

@@ -38,6 +38,18 @@ pub struct TenantContext {
     pub privacy: Arc<Privacy>,
 }
 
+impl TenantContext {
+    /// What a row is made by beside its source. It seeds the row's digests, so that verification knows rows of before a
+    /// change for stale.
+    #[must_use]
+    pub fn rules(&self) -> String {
+        match self.privacy.fingerprint() {
+            Some(fingerprint) => format!("{} {fingerprint}", self.timezone.name()),
+            None => self.timezone.name().to_owned(),
+        }
+    }
+}
+
 /// Why a conversation cannot become a row. Carries no content of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransformError {

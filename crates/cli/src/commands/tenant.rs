@@ -88,6 +88,24 @@ pub struct AddArgs {
     /// What of personal data is stored, such as contact_email=hash,message_text=null [default: all=keep]
     #[arg(long, value_name = "COLUMN=TREATMENT,…")]
     privacy: Option<PrivacyChange>,
+    /// Pause between two comparisons with the source, such as 24h, or `off` [default: off]
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
+}
+
+/// A duration, or `off`.
+#[derive(Debug, Clone, Copy)]
+struct Off(Option<Duration>);
+
+fn verify_interval(text: &str) -> Result<Off, String> {
+    if text == "off" {
+        return Ok(Off(None));
+    }
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval.is_zero() => Err("must be longer than zero, or `off`".to_owned()),
+        Ok(interval) => Ok(Off(Some(interval))),
+        Err(error) => Err(format!("{error}: write it as 24h, or `off`")),
+    }
 }
 
 /// A tenant with how far it is.
@@ -137,6 +155,7 @@ impl AddArgs {
                 .privacy
                 .map(|change| PrivacyPolicy::default().with(&change))
                 .unwrap_or_default(),
+            verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
         };
         note_missing_key(app, &tenant.privacy);
         if db::tenant::was_removed(&db, tenant.id).await? {
@@ -306,6 +325,13 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         (
             "sync every",
             humantime::format_duration(tenant.sync_interval).to_string(),
+        ),
+        (
+            "verify every",
+            tenant.verify_interval.map_or_else(
+                || "-".to_owned(),
+                |interval| humantime::format_duration(interval).to_string(),
+            ),
         ),
         (
             "lookback",

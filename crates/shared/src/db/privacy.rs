@@ -63,7 +63,7 @@ statements! {
                         rejects AS (DELETE FROM etl_rejected_row j USING removed r \
                                     WHERE j.tenant_id = $1 AND j.conversation_id = r.conversation_id) \
                    SELECT count(*) FROM removed";
-    // where the client's phone had stood in for that of the conversation's contact it goes too
+    // Until the resync the row has no hashes to go by. Where the client's phone had stood in for that of the conversation's contact it goes too
     CLEAN_OTHERS = "WITH theirs AS (SELECT jsonb_build_object('sender', 'Contact', 'sender_id', $2::bigint) AS message) \
                     UPDATE conversations_analytics a SET \
                         message_compiled = (SELECT jsonb_agg(CASE WHEN m @> t.message THEN m || '{\"text\": null}' ELSE m END \
@@ -80,7 +80,7 @@ statements! {
                         contact_phone = CASE WHEN a.client_sender_id = $2 AND a.contact_phone = a.client_phone \
                                              THEN NULL ELSE a.contact_phone END, \
                         client_phone = CASE WHEN a.client_sender_id = $2 THEN NULL ELSE a.client_phone END, \
-                        etl_updated_at = now() \
+                        row_hash = decode(repeat('00', 16), 'hex'), row_digest = NULL, etl_updated_at = now() \
                     FROM theirs t \
                     WHERE a.tenant_id = $1 AND a.contact_id IS DISTINCT FROM $2 \
                       AND (a.client_sender_id = $2 OR a.message_compiled @> jsonb_build_array(t.message)) \

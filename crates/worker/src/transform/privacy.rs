@@ -68,6 +68,15 @@ impl Privacy {
         &self.policy
     }
 
+    /// Tells this policy from others, and its key from other keys; `None` where everything is kept.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        if self.policy.keeps_all() {
+            return None;
+        }
+        let key = self.key.as_ref().map(|key| digits(key, "fingerprint", ""));
+        Some(format!("{} {}", self.policy, key.unwrap_or_default()))
+    }
+
     /// Whether any contact stays out.
     #[must_use]
     pub fn forgets(&self) -> bool {
@@ -134,29 +143,30 @@ impl Privacy {
         if text.is_empty() {
             return Cow::Borrowed(text);
         }
-        let mut mac = self
+        let key = self
             .key
-            .clone()
+            .as_ref()
             .expect("rules that hash something are not made without a key");
         // the same number is the same in both columns of phones
         let domain = match personal {
             Personal::ContactPhone | Personal::ClientPhone => "phone",
             other => other.as_str(),
         };
-        mac.update(domain.as_bytes());
-        mac.update(&[0]);
-        mac.update(text.as_bytes());
-        let tag = mac.finalize().into_bytes();
-        let digits = tag
-            .iter()
-            .take(HASH_LENGTH / 2)
-            .flat_map(|byte| [byte >> 4, byte & 0xf]);
-        Cow::Owned(
-            digits
-                .filter_map(|digit| char::from_digit(digit.into(), 16))
-                .collect(),
-        )
+        Cow::Owned(digits(key, domain, text))
     }
+}
+
+fn digits(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
+    let mut mac = key.clone();
+    mac.update(domain.as_bytes());
+    mac.update(&[0]);
+    mac.update(text.as_bytes());
+    let tag = mac.finalize().into_bytes();
+    tag.iter()
+        .take(HASH_LENGTH / 2)
+        .flat_map(|byte| [byte >> 4, byte & 0xf])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// HMAC-SHA-256 under a key that is itself one: whoever has a tenant's key has no other's.

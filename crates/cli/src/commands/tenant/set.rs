@@ -10,7 +10,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyChange;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
-use super::{check, check_timezone, note_missing_key, show, taken};
+use super::{Off, check, check_timezone, note_missing_key, show, taken, verify_interval};
 use crate::app::App;
 use crate::commands::ask;
 use crate::exit::{Exit, UsageError};
@@ -18,7 +18,8 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "privacy"]))]
+    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval",
+           "privacy"]))]
 pub struct Args {
     /// Tenant's id
     #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
@@ -49,6 +50,9 @@ pub struct Args {
     /// What of personal data is stored, such as contact_email=hash,message_text=null; columns that are not named stay as they are
     #[arg(long, value_name = "COLUMN=TREATMENT,…")]
     privacy: Option<PrivacyChange>,
+    /// Pause between two comparisons with the source, such as 24h, or `off`
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
 }
 
 impl Args {
@@ -78,6 +82,7 @@ impl Args {
             chunk_size: self.chunk_size,
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
+            verify_interval: self.verify_interval.map(|Off(interval)| interval),
         };
         let changed = db::tenant::update(&db, tenant.id, &change)
             .await
