@@ -5,6 +5,7 @@ pub mod columns;
 pub mod encode;
 pub mod value;
 
+use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
@@ -42,17 +43,13 @@ static MERGE: LazyLock<String> = LazyLock::new(|| {
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
      WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
-const TOMBSTONE_KEYS: &str = "UPDATE conversations_analytics t \
+/// What a range may have lost; the index answers it.
+const LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
+     WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
+const TOMBSTONE: &str = "UPDATE conversations_analytics t \
      SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
          source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
      WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-     RETURNING t.conversation_id";
-const TOMBSTONE_RANGE: &str = "UPDATE conversations_analytics t \
-     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
-         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
-     WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $8 AND $9 AND t.source_deleted_at IS NULL \
-       AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) AS found (id) WHERE found.id = t.conversation_id) \
        AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
      RETURNING t.conversation_id";
 
@@ -296,23 +293,31 @@ async fn tombstone(
     extracted: &Extracted,
     version: &SourceVersion,
 ) -> Result<Vec<i64>, LoadError> {
-    let (statement, ids, range) = match spec {
-        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(Vec::new()),
-        ChunkSpec::Keys { .. } => (TOMBSTONE_KEYS, &extracted.gone, None),
-        ChunkSpec::KeyRange { lo, hi } => (TOMBSTONE_RANGE, &extracted.found, Some((*lo, *hi))),
+    let gone = match spec {
+        ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
+        ChunkSpec::KeyRange { lo, hi } => {
+            let mut live: Vec<i64> = sqlx::query_scalar(LIVE_IN_RANGE)
+                .bind(tenant)
+                .bind(lo)
+                .bind(hi)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(target("look for deleted rows"))?;
+            live.retain(|id| extracted.found.binary_search(id).is_err());
+            Cow::Owned(live)
+        }
     };
-    let mut query = sqlx::query_scalar(statement)
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(TOMBSTONE)
         .bind(tenant)
-        .bind(ids)
+        .bind(gone.as_ref())
         .bind(version.snapshot.clock)
         .bind(of.chunk.run_id)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
-        .bind(version.snapshot.in_progress);
-    if let Some((lo, hi)) = range {
-        query = query.bind(lo).bind(hi);
-    }
-    query
+        .bind(version.snapshot.in_progress)
         .fetch_all(connection)
         .await
         .map_err(target("mark deleted rows"))
