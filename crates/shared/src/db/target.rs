@@ -27,6 +27,11 @@ statements! {
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
                        AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+    DIGESTS_OF = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL";
+    DIGESTS_OF_BESIDE = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
+                           AND (inbox_id = ANY($3)) IS NOT TRUE";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -132,6 +137,27 @@ pub async fn digests_in_buckets(
             .bind(but)
     };
     query.fetch_all(&mut **tx).await.attempt("list the tenant's rows")
+}
+
+/// Those of these conversations that are live, with their digests, in no order, those of the inboxes `but` left out.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn digests_of(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    but: &[i32],
+) -> DbResult<Vec<(i64, i64)>> {
+    let query = if but.is_empty() {
+        sqlx::query_as(DIGESTS_OF).bind(tenant).bind(ids)
+    } else {
+        sqlx::query_as(DIGESTS_OF_BESIDE).bind(tenant).bind(ids).bind(but)
+    };
+    query
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("look up the tenant's rows")
 }
 
 /// How many live conversations the tenant has.
