@@ -12,6 +12,8 @@ use tidemark_shared::run::{RunReport, RunStatus};
 
 use crate::output;
 
+/// The pause between two looks grows from one to the other: short runs end soon, and long ones are not asked about often.
+const LOOK_FIRST: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// After this long without anybody to plan the run, the waiting person is told.
 const LONELY_AFTER: Duration = Duration::from_secs(3);
@@ -21,6 +23,7 @@ pub async fn wait(db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>>
     let bars = Bars::new();
     let started = tokio::time::Instant::now();
     let mut told = false;
+    let mut pause = LOOK_FIRST;
     loop {
         let reports = db::run::reports(db, runs).await?;
         bars.show(&reports);
@@ -43,7 +46,8 @@ pub async fn wait(db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>>
                 );
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_EVERY);
     }
 }
 
