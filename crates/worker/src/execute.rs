@@ -50,10 +50,20 @@ pub enum ExecuteError {
 #[derive(Debug, Clone)]
 pub struct Executor {
     pub db: PgPool,
+    /// For loads alone: their sessions keep a staging table and large prepared statements.
+    loads: PgPool,
     pub sources: Arc<Sources>,
 }
 
 impl Executor {
+    /// For so many chunks at a time.
+    #[must_use]
+    pub fn new(db: PgPool, sources: Arc<Sources>, places: u16) -> Self {
+        let loads = db.options().clone().max_connections(places.into());
+        let loads = loads.connect_lazy_with(db.connect_options().as_ref().clone());
+        Self { db, loads, sources }
+    }
+
     /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
     /// of it has happened or nothing.
     ///
@@ -89,7 +99,7 @@ impl Executor {
             mapping_version,
         };
         let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
-        let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
+        let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
         let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink, &rejects);
