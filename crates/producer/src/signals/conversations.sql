@@ -20,6 +20,7 @@ FROM (
     FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
     JOIN conversations c ON c.inbox_id = m.inbox_id
     WHERE c.id BETWEEN $6 AND $7 AND c.id <> ALL($8::bigint[])
+    OFFSET 0 -- digests are computed once, and sorted instead of the rows
 ) read
 GROUP BY 1, 2
 ORDER BY 1, 2
