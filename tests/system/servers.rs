@@ -16,33 +16,44 @@ pub struct Server {
 
 impl Server {
     pub async fn postgres() -> Result<Self> {
-        Self::new("postgres", None).await
+        Self::new("postgres", |_| Ok(())).await
     }
 
     pub async fn rabbitmq() -> Result<Self> {
-        Self::new("rabbitmq", None).await
+        Self::new("rabbitmq", |_| Ok(())).await
     }
 
     /// A further node of this RabbitMQ's cluster. It does not outlive the first one's port mapper.
     pub async fn cluster_node(&self) -> Result<Self> {
-        Self::new("rabbitmq", Some(self)).await
+        Self::new("rabbitmq", |dir| {
+            Ok(std::fs::write(dir.join("cluster-of"), self.dir())?)
+        })
+        .await
+    }
+
+    /// A server that takes encrypted connections only; `write` puts the files of scripts/service into its folder `tls`.
+    pub async fn encrypted(kind: &'static str, write: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        Self::new(kind, |dir| {
+            let tls = dir.join("tls");
+            std::fs::create_dir(&tls)?;
+            write(&tls)
+        })
+        .await
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
     )]
-    async fn new(kind: &'static str, cluster_of: Option<&Self>) -> Result<Self> {
+    async fn new(kind: &'static str, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let parent =
             std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
         let server = Self {
             kind,
             dir: parent.join(format!("tm_{kind}_{:016x}", rand::random::<u64>())),
         };
-        if let Some(first) = cluster_of {
-            std::fs::create_dir_all(&server.dir)?;
-            std::fs::write(server.dir.join("cluster-of"), first.dir())?;
-        }
+        std::fs::create_dir_all(&server.dir)?;
+        prepare(&server.dir)?;
         server.start().await?;
         Ok(server)
     }
@@ -70,6 +81,11 @@ impl Server {
     /// `rabbitmqctl`, and what it prints.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
+    }
+
+    /// A file of its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     fn dir(&self) -> &str {

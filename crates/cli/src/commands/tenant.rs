@@ -180,7 +180,7 @@ async fn check_timezone(db: &sqlx::PgPool, name: &str) -> anyhow::Result<()> {
 }
 
 /// Letters and digits of the name in lower case, words joined by `-`.
-fn slug(name: &str, id: TenantId) -> String {
+pub fn slug(name: &str, id: TenantId) -> String {
     let mut slug = String::new();
     for character in name.chars().flat_map(char::to_lowercase) {
         if character.is_ascii_alphanumeric() {
@@ -199,7 +199,7 @@ fn slug(name: &str, id: TenantId) -> String {
 
 async fn views(db: &sqlx::PgPool) -> anyhow::Result<Vec<TenantView>> {
     let inboxes = db::inbox::list(db, None).await?;
-    let watermarks = db::watermark::list(db).await?;
+    let watermarks = db::watermark::list(db, None).await?;
     let view = |tenant: Tenant| {
         let mine = inboxes
             .iter()
