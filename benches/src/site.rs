@@ -21,6 +21,7 @@ pub struct Bench {
     /// Sources by number of conversations: made once.
     sources: BTreeMap<u64, String>,
     made: Vec<String>,
+    has_login: bool,
 }
 
 /// One source and one target.
@@ -28,6 +29,7 @@ pub struct Bench {
 pub struct Site {
     program: PathBuf,
     pub source: String,
+    /// The owner's connection.
     pub target: String,
     env: Vec<(&'static str, String)>,
 }
@@ -48,6 +50,7 @@ impl Bench {
             rounds,
             sources: BTreeMap::new(),
             made: Vec::new(),
+            has_login: false,
         })
     }
 
@@ -89,7 +92,7 @@ impl Bench {
         self.made.push(database);
         eprintln!("making a sample of {conversations} conversations");
         let count = conversations.to_string();
-        let site = self.site(&url, String::new());
+        let site = self.site(&url, String::new())?;
         site.run(&[
             "sample",
             "create",
@@ -138,26 +141,51 @@ impl Bench {
         if !self.made.contains(&database) {
             self.made.push(database.clone());
         }
-        let site = self.site(source, self.url(&database)?);
-        site.run(&["migrate"]).await?;
+        let site = self.site(source, self.url(&database)?)?;
+        site.with("TIDEMARK_DATABASE_URL", &site.target)
+            .run(&["migrate"])
+            .await?;
+        if !self.has_login {
+            let login = format!(
+                "CREATE ROLE {0} LOGIN PASSWORD '{0}' IN ROLE etl_service",
+                self.name
+            );
+            self.on_server(&[&login]).await?;
+            self.has_login = true;
+        }
         Ok(site)
     }
 
-    fn site(&self, source: &str, target: String) -> Site {
+    /// The processes' login, which may do no more than they do.
+    fn as_login(&self, url: &str) -> Result<String> {
+        let mut url: url::Url = url.parse()?;
+        let named = url
+            .set_username(&self.name)
+            .and_then(|()| url.set_password(Some(&self.name)));
+        named.ok().context("the URL can have a user")?;
+        Ok(url.to_string())
+    }
+
+    fn site(&self, source: &str, target: String) -> Result<Site> {
+        let login = if target.is_empty() {
+            String::new()
+        } else {
+            self.as_login(&target)?
+        };
         let env = vec![
             ("TIDEMARK_SOURCE_URL", source.to_owned()),
-            ("TIDEMARK_DATABASE_URL", target.clone()),
+            ("TIDEMARK_DATABASE_URL", login),
             ("TIDEMARK_AMQP_URL", self.amqp_url.clone()),
             ("TIDEMARK_AMQP_PREFIX", self.name.clone()),
             ("TIDEMARK_HTTP_LISTEN", "off".to_owned()),
             ("RUST_LOG", "error".to_owned()),
         ];
-        Site {
+        Ok(Site {
             program: self.program.clone(),
             source: source.to_owned(),
             target,
             env,
-        }
+        })
     }
 
     /// Takes away what was made.
@@ -166,7 +194,8 @@ impl Bench {
             self.on_server(&[&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")])
                 .await?;
         }
-        Ok(())
+        self.on_server(&[&format!("DROP ROLE IF EXISTS {}", self.name)])
+            .await
     }
 }
 

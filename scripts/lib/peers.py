@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-SOURCE, TARGET = os.environ["TIDEMARK_SOURCE_URL"], os.environ["TIDEMARK_DATABASE_URL"]
+SOURCE, TARGET = os.environ["TIDEMARK_SOURCE_URL"], os.environ["PEERS_OWNER"]
 SCRATCH = Path(os.environ["PEERS_SCRATCH"])
 ENVS = Path(os.environ["PEERS_DIR"])
 PAGE = Path("docs/BENCHMARKS.md")
@@ -32,13 +32,16 @@ def run(command, **more):
 
 
 def plain(url, scheme="postgresql"):
+    """The URL as these tools take it; some want a password, whether or not the server does."""
     rest = url.split("://", 1)[1]
+    user, _, place = rest.rpartition("@")
+    rest = (user if ":" in user else f"{user or 'postgres'}:none") + "@" + place
     return f"{scheme}://{rest}" + ("&" if "?" in rest else "?") + "sslmode=disable"
 
 
 def database():
     """Makes the target anew and empty."""
-    server = TARGET.rsplit("/", 1)[0] + "/postgres"
+    server = os.environ["TIDEMARK_TEST_DATABASE_URL"]
     name = os.environ["PEERS_TARGET"]
     sql(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     sql(server, f"CREATE DATABASE {name}")
@@ -66,7 +69,10 @@ class Sling(Tool):
     name = "sling 1.4.11"
 
     def sync(self):
-        run([str(ENVS / "sling/bin/sling"), "run", "--src-conn", "FROM_DB", "--src-stream", f"public.{VIEW}",
+        # the package named sling fetches its program, this one holds it
+        program = next((ENVS / "sling").glob("lib/python*/site-packages/sling_linux_amd64/bin/sling-linux-amd64"))
+        program.chmod(0o755)
+        run([str(program), "run", "--src-conn", "FROM_DB", "--src-stream", f"public.{VIEW}",
              "--tgt-conn", "TO_DB", "--tgt-object", self.table, "--mode", "incremental",
              "--primary-key", KEY, "--update-key", CURSOR],
             FROM_DB=plain(SOURCE, "postgres"), TO_DB=plain(TARGET, "postgres"), SLING_DISABLE_TELEMETRY="TRUE")
@@ -76,13 +82,14 @@ class Ingestr(Tool):
     name = "ingestr 0.15.9"
 
     def sync(self):
-        since = []
+        # without `query:` it stops at the first uuid
+        query = f"query:select * from public.{VIEW}"
         if sql(TARGET, f"SELECT to_regclass('{self.table}') IS NOT NULL") == "t":
             newest = sql(TARGET, f"SELECT to_char(max({CURSOR}), 'YYYY-MM-DD\"T\"HH24:MI:SS.US') FROM {self.table}")
-            since = ["--interval-start", newest]
+            query += f" where {CURSOR} >= '{newest}'"
         run([str(ENVS / "ingestr/bin/ingestr"), "ingest", "--source-uri", plain(SOURCE), "--source-table",
-             f"public.{VIEW}", "--dest-uri", plain(TARGET), "--dest-table", self.table,
-             "--incremental-strategy", "merge", "--incremental-key", CURSOR, "--primary-key", KEY, "--yes", *since],
+             query, "--dest-uri", plain(TARGET), "--dest-table", self.table,
+             "--incremental-strategy", "merge", "--incremental-key", CURSOR, "--primary-key", KEY, "--yes"],
             DISABLE_TELEMETRY="true", INGESTR_DISABLE_TELEMETRY="true")
 
 
@@ -152,13 +159,13 @@ class Tidemark(Tool):
     def __init__(self, mode):
         self.mode, self.name = mode, f"Tidemark, `{mode}` mode"
 
-    def tidemark(self, *arguments):
+    def tidemark(self, *arguments, **more):
         run([os.path.abspath(os.environ["TIDEMARK_BIN"]), *arguments], TIDEMARK_SOURCE_MODE=self.mode,
-            TIDEMARK_SOURCE_VIEW="vw_conversations_analytics_final", TIDEMARK_HTTP_LISTEN="off", RUST_LOG="error")
+            TIDEMARK_SOURCE_VIEW="vw_conversations_analytics_final", TIDEMARK_HTTP_LISTEN="off", RUST_LOG="error", **more)
 
     def begin(self):
         super().begin()
-        self.tidemark("migrate")
+        self.tidemark("migrate", TIDEMARK_DATABASE_URL=TARGET)
         self.tidemark("tenant", "add", "--id", "1", "--name", "One", "--account-id", "1")
         self.tidemark("inbox", "discover", "--tenant", "1")
 
