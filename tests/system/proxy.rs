@@ -11,11 +11,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Bound of a wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Forwards connections to one server, for as long as it lives.
 pub struct Proxy {
     port: u16,
     wires: Arc<Mutex<Wires>>,
     weather: watch::Sender<Weather>,
+    refused: watch::Receiver<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -53,11 +57,19 @@ impl Proxy {
         let weather = watch::Sender::new(Weather::default());
         let port = listener.local_addr()?.port();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, server, Arc::clone(&wires), weather.subscribe()));
+        let (refusals, refused) = watch::channel(0);
+        tasks.spawn(accept(
+            listener,
+            server,
+            Arc::clone(&wires),
+            weather.subscribe(),
+            refusals,
+        ));
         Ok(Self {
             port,
             wires,
             weather,
+            refused,
             _tasks: tasks,
         })
     }
@@ -107,6 +119,16 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.refuses = refuses);
     }
 
+    /// Waits until so many connections were closed as soon as they were made.
+    pub async fn until_refused(&self, count: usize) -> Result<()> {
+        let mut refused = self.refused.clone();
+        let reached = refused.wait_for(|refused| *refused >= count);
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("never {count} connections refused"))??;
+        Ok(())
+    }
+
     /// Holds back by this long everything that is sent.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
@@ -118,6 +140,7 @@ async fn accept(
     server: (String, u16),
     wires: Arc<Mutex<Wires>>,
     weather: watch::Receiver<Weather>,
+    refusals: watch::Sender<usize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -126,6 +149,7 @@ async fn accept(
         };
         while connections.try_join_next().is_some() {}
         if weather.borrow().refuses {
+            refusals.send_modify(|refused| *refused += 1);
             continue;
         }
         // a server that is away is away behind its proxy too: the client's connection is closed

@@ -23,6 +23,7 @@ mod sync;
 mod tenant;
 mod verify;
 mod watermark;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_shared::telemetry::Verbosity;
@@ -77,6 +78,8 @@ enum Command {
     Prune(prune::Args),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
+    /// Say why a conversation looks in the target as it does
+    Why(why::Args),
     /// Show tenants, runs and processes
     Status(status::Args),
     /// Plan runs and dispatch chunks
@@ -139,6 +142,7 @@ impl Cli {
             Command::Dead(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
+            Command::Why(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,
             Command::Worker(args) => args.run(&app).await,

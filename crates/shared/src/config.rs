@@ -313,7 +313,7 @@ impl Settings {
         }
         let mut settings: Self = table
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
         secret_files.retain(|path| secret_file::is_open(path));
         settings.open_files = secret_files;
         settings.validate()?;
@@ -414,6 +414,19 @@ pub fn server_name(url: &SecretString) -> String {
     }
 }
 
+/// A URL in the place of something else is quoted by whoever expected that, with its password.
+fn without_url(message: &str) -> String {
+    const QUOTES: [char; 2] = ['"', '`'];
+    let (Some(start), Some(end)) = (message.find(QUOTES), message.rfind(QUOTES)) else {
+        return message.to_owned();
+    };
+    if message.contains("://") {
+        format!("{}a URL{}", &message[..start], &message[end + 1..])
+    } else {
+        message.to_owned()
+    }
+}
+
 fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -423,7 +436,7 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     text.parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
-            message: error.message().to_owned(),
+            message: without_url(error.message()),
         })
 }
 
@@ -496,6 +509,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, 
     Ok(Some(Listen::At(address)))
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod guarded;
+pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
@@ -53,6 +54,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
+        history::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,

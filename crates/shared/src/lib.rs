@@ -29,4 +29,5 @@ pub mod sqlstate;
 pub mod telemetry;
 pub mod tenant;
 pub mod tls;
+pub mod verification;
 pub mod why;

@@ -13,6 +13,7 @@ use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
+use tidemark_shared::run::RunType;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry;
 use tokio::sync::Semaphore;
@@ -132,8 +133,11 @@ impl Worker {
         let id = job.chunk();
         match self.execute(id, &claimed).await {
             Ok(counts) => {
-                log_loaded(&counts);
-                metrics::rows(&counts);
+                // a comparison moves no rows, and says itself what it found
+                if claimed.run_type != RunType::Verify {
+                    log_loaded(&counts);
+                    metrics::rows(&counts);
+                }
                 ended(Outcome::Done);
             }
             Err(error) => {
@@ -188,7 +192,7 @@ impl Worker {
             failures: claimed.failure_count,
         };
         let disposition = decide(error, tried, rand::random());
-        if disposition != Disposition::Release {
+        if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
             telemetry::failed(&Span::current(), error);
         }
         ended(disposition.outcome());
@@ -211,7 +215,9 @@ impl Worker {
             Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after))
                 .await
                 .map(drop),
-            Disposition::Wait(after) => db::chunk::postpone(&self.db, id, attempt, error, after).await,
+            Disposition::Wait(after) | Disposition::Defer(after) => {
+                db::chunk::postpone(&self.db, id, attempt, error, after).await
+            }
             Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None)
                 .await
                 .map(drop),
@@ -240,6 +246,13 @@ fn log_failed(disposition: Disposition, error: &str) {
                 error,
                 retry_after_s = after.as_secs_f64(),
                 "a server is away, the chunk waits"
+            );
+        }
+        Disposition::Defer(after) => {
+            tracing::info!(
+                reason = error,
+                again_after_s = after.as_secs_f64(),
+                "chunk put back"
             );
         }
         Disposition::Dead => tracing::error!(error, "chunk is dead"),

@@ -8,7 +8,8 @@ use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::chunk::ClaimedChunk;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::ids::ChunkId;
+use tidemark_shared::ids::{ChunkId, TenantId};
+use tidemark_shared::run::RunType;
 use tidemark_shared::source::{SourceError, Sources};
 use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
+use crate::verify::Verifier;
 
 /// Buffers between extract and load: one is filled while one is copied.
 const BUFFERS_BETWEEN: usize = 1;
@@ -34,6 +36,11 @@ pub enum ExecuteError {
          its login may see"
     )]
     Empty(String),
+    #[error("tenant {0} was removed")]
+    Removed(TenantId),
+    /// A comparison has more to do, but not yet.
+    #[error("{0} rows are not the same yet: they are looked at once more when the tenant has been synced")]
+    Unsettled(usize),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -70,6 +77,15 @@ impl Executor {
     /// # Errors
     /// When source or target do not answer or refuse, or the claim was lost.
     pub async fn execute(&self, id: ChunkId, chunk: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+        if chunk.run_type == RunType::Verify {
+            let verifier = Verifier {
+                db: self.db.clone(),
+                sources: Arc::clone(&self.sources),
+                deep: false,
+            };
+            let span = tracing::info_span!("compare", otel.kind = "client", source = chunk.source);
+            return telemetry::traced(span, verifier.execute(id, chunk)).await;
+        }
         let source = self.sources.get(&chunk.source)?;
         let timezone = chunk
             .timezone
@@ -97,6 +113,7 @@ impl Executor {
             chunk: id,
             attempt: chunk.attempt,
             mapping_version,
+            repairs: chunk.run_type == RunType::Repair,
         };
         let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
         let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;

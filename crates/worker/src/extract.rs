@@ -4,7 +4,7 @@
 mod bisect;
 pub mod record;
 mod tables;
-mod view;
+pub(crate) mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
 use self::tables::Conversation;
-use crate::load::encode::CopyEncoder;
+pub(crate) use self::tables::phones;
+use crate::load::encode::{CopyEncoder, Digests};
 use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, TransformError, transform};
@@ -166,7 +167,8 @@ impl<'a> Extractor<'a> {
                 .map_err(self.source.query_error("read phone numbers"))?;
             self.phones.extend(phones);
         }
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
+        let timezone = self.tenant.timezone.name();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, timezone)
             .await
             .map_err(self.source.query_error("read conversations"))?;
         self.merge(conversations).await
@@ -183,6 +185,8 @@ impl<'a> Extractor<'a> {
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
         let mut fold = MessageFold::new();
+        // a sum, so that the source may add up its messages in any order
+        let mut messages_digest = 0_i64;
         let mut messages = tables::messages(self.tx.connection(), &ids);
         loop {
             let row = messages
@@ -203,10 +207,12 @@ impl<'a> Extractor<'a> {
                     break;
                 }
                 let done = std::mem::replace(&mut fold, MessageFold::new());
+                let messages_digest = std::mem::take(&mut messages_digest);
                 let begun = Instant::now();
                 let unknown = finish(
                     &conversation,
                     done,
+                    messages_digest,
                     self.tenant,
                     &self.phones,
                     &mut self.buffer,
@@ -221,6 +227,8 @@ impl<'a> Extractor<'a> {
                 current = conversations.next();
             }
             let Some(row) = row else { break };
+            let digest = row.digest().map_err(source.query_error("read messages"))?;
+            messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&row.message().map_err(source.query_error("read messages"))?);
         }
         Ok(())
@@ -240,6 +248,7 @@ impl<'a> Extractor<'a> {
 fn finish(
     conversation: &Conversation,
     fold: MessageFold,
+    messages_digest: i64,
     tenant: &TenantContext,
     phones: &HashMap<i64, Option<String>>,
     buffer: &mut CopyEncoder,
@@ -248,6 +257,7 @@ fn finish(
     let Conversation {
         record: conversation,
         digest,
+        related_digest,
     } = conversation;
     let phone = match fold.client_sender_id() {
         None => None,
@@ -259,7 +269,11 @@ fn finish(
     };
     match transform(tenant, conversation, fold, phone) {
         Ok(row) => {
-            buffer.push(&row, *digest);
+            let digests = Digests {
+                source: *digest,
+                related: related_digest.wrapping_add(messages_digest),
+            };
+            buffer.push(&row, digests);
         }
         Err(error) => rejects.push(reject(conversation.id, &error))?,
     }

@@ -4,12 +4,15 @@ mod bisect;
 pub mod columns;
 pub mod encode;
 pub mod legacy;
+pub mod seal;
 pub mod value;
 
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
+use serde_json::Value;
+use sqlx::types::Json as JsonText;
 use sqlx::{PgConnection, PgPool};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::guarded::Guarded;
@@ -19,6 +22,7 @@ use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;
 
 use self::encode::CopyEncoder;
+use self::seal::Hashing;
 use crate::extract::Extracted;
 use crate::rejects::{Rejects, TooManyRejects};
 
@@ -35,11 +39,8 @@ static COPY: LazyLock<String> = LazyLock::new(|| {
         columns::staging_columns()
     )
 });
-static MERGE: LazyLock<String> = LazyLock::new(|| {
-    include_str!("load/merge.sql")
-        .replace("{columns}", &columns::staging_columns())
-        .replace("{updates}", &columns::update_list())
-});
+static STATEMENTS: LazyLock<[Statements; 2]> =
+    LazyLock::new(|| [Hashing::Records, Hashing::Texts].map(Statements::new));
 /// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
@@ -47,12 +48,52 @@ const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
 /// What a range may have lost; the index answers it.
 const LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
-const TOMBSTONE: &str = "UPDATE conversations_analytics t \
-     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
-         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
-     WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-     RETURNING t.conversation_id";
+
+/// What is written, by how the server hashes rows.
+struct Statements {
+    merge: String,
+    tombstone: String,
+}
+
+impl Statements {
+    fn new(hashing: Hashing) -> Self {
+        let written = [
+            "$1::bigint",
+            "now()",
+            "$2::timestamptz",
+            "$3::integer",
+            "$4::bigint",
+            "$5::integer",
+        ];
+        let merge = include_str!("load/merge.sql")
+            .replace("{columns}", &columns::staging_columns())
+            .replace("{updates}", &columns::update_list())
+            .replace("{digest}", &hashing.of_new("s", written))
+            .replace("{inserted_now}", &hashing.inserted("EXCLUDED.etl_inserted_at"))
+            .replace("{inserted_then}", &hashing.inserted("t.etl_inserted_at"))
+            .replace("{stored}", &hashing.of_stored("t"));
+        // $1 tenant, $2 ids, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 in progress, $8 whether this is a repair: a
+        // row that is not as a load left it has no version to go by
+        let tombstone = format!(
+            "UPDATE conversations_analytics t \
+             SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
+                 source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
+             WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
+               AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                    OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
+             RETURNING t.conversation_id",
+            hashing.of_stored("t")
+        );
+        Self { merge, tombstone }
+    }
+
+    fn of(connection: &PgConnection) -> &'static Self {
+        match Hashing::of(connection) {
+            Hashing::Records => &STATEMENTS[0],
+            Hashing::Texts => &STATEMENTS[1],
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -90,6 +131,8 @@ pub struct LoadOf {
     pub attempt: i32,
     /// Version of the mapping that the chunk was read under.
     pub mapping_version: i64,
+    /// Every row is written anew, whatever the target has: somebody else may have changed it.
+    pub repairs: bool,
 }
 
 /// Conversations whose rows a merge wrote.
@@ -158,23 +201,29 @@ impl Staging {
         Ok(count(rows))
     }
 
-    /// Runs verification's statement over staging and the tenant's rows in `lo..=hi`.
+    /// The transaction's connection, for comparing.
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        self.guarded.connection()
+    }
+
+    /// Lays the one conversation that is staged beside the tenant's row: whether there is one on either side, the values of
+    /// both, and which differ.
     ///
     /// # Errors
     /// When the target does not answer.
-    pub async fn compare(
+    pub async fn beside(
         &mut self,
         statement: &'static str,
-        lo: i64,
-        hi: i64,
-    ) -> Result<(i64, i64, i64, i64, i64), LoadError> {
-        sqlx::query_as(statement)
-            .bind(self.tenant)
-            .bind(lo)
-            .bind(hi)
-            .fetch_one(self.guarded.connection())
-            .await
-            .map_err(target("compare staging with the target"))
+        conversation: i64,
+    ) -> Result<(bool, bool, Vec<Value>, Vec<Value>, Vec<bool>), LoadError> {
+        let (staged, stored, there, here, differs): (_, _, JsonText<Vec<Value>>, JsonText<Vec<Value>>, _) =
+            sqlx::query_as(statement)
+                .bind(self.tenant)
+                .bind(conversation)
+                .fetch_one(self.guarded.connection())
+                .await
+                .map_err(target("lay the conversation beside its row"))?;
+        Ok((staged, stored, there.0, here.0, differs))
     }
 
     /// Ends the transaction and gives its connection back; staging is empty again.
@@ -238,7 +287,7 @@ impl Staging {
                 ChunkSpec::KeyRange { .. } => deleted,
             },
         };
-        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, version).await? {
+        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
             return Err(LoadError::LeaseLost);
         }
         self.end().await?;
@@ -264,17 +313,18 @@ async fn merge(
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
-    let (inserted, updated, _): (Vec<i64>, Vec<i64>, String) =
-        sqlx::query_as(sqlx::AssertSqlSafe(MERGE.as_str()))
-            .bind(of.chunk.run_id)
-            .bind(version.snapshot.clock)
-            .bind(version.epoch)
-            .bind(version.snapshot.xmax)
-            .bind(version.snapshot.in_progress)
-            .bind(conversations.start())
-            .bind(conversations.end())
-            .fetch_one(connection)
-            .await?;
+    let merge = Statements::of(connection).merge.as_str();
+    let (inserted, updated, _): (Vec<i64>, Vec<i64>, String) = sqlx::query_as(sqlx::AssertSqlSafe(merge))
+        .bind(of.chunk.run_id)
+        .bind(version.snapshot.clock)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(conversations.start())
+        .bind(conversations.end())
+        .bind(of.repairs)
+        .fetch_one(connection)
+        .await?;
     Ok(Merged { inserted, updated })
 }
 
@@ -311,7 +361,8 @@ async fn tombstone(
     if gone.is_empty() {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar(TOMBSTONE)
+    let statement = Statements::of(connection).tombstone.as_str();
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
         .bind(gone.as_ref())
         .bind(version.snapshot.clock)
@@ -319,6 +370,7 @@ async fn tombstone(
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
+        .bind(of.repairs)
         .fetch_all(connection)
         .await
         .map_err(target("mark deleted rows"))

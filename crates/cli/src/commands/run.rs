@@ -127,6 +127,16 @@ pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Resul
     }
 }
 
+/// How a run has ended, and what it found where it compared.
+fn outcome(run: &RunReport) -> String {
+    let status = run.status.as_str();
+    match run.verification.map(|compared| compared.fault_count()) {
+        None => status.to_owned(),
+        Some(0) => format!("{status}, equal"),
+        Some(faults) => format!("{status}, {} at fault", output::count(faults)),
+    }
+}
+
 fn details(shown: &Shown) -> anyhow::Result<()> {
     let run = shown.run;
     let records = &run.records;
@@ -134,7 +144,7 @@ fn details(shown: &Shown) -> anyhow::Result<()> {
         ("run", run.run_id.to_string()),
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
-        ("status", run.status.as_str().to_owned()),
+        ("status", outcome(run)),
         ("requested", output::time(Some(run.requested_at))),
         ("ended", output::time(run.finished_at)),
         (

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tidemark_shared::db::verification::LastVerification;
 use tidemark_shared::fence::Holder;
 use tidemark_shared::overview::{Overview, SourceOverview, TenantOverview};
 
@@ -58,6 +59,7 @@ fn print(status: &Overview) -> anyhow::Result<()> {
         "waiting",
         "running",
         "next sync",
+        "verified",
         "held by",
     ];
     output::table(&header, &[0, 2, 4, 5], rows)?;
@@ -106,8 +108,21 @@ fn tenant_row(tenant: &TenantOverview, now: DateTime<Utc>) -> Vec<String> {
         output::count(tenant.chunks_pending + tenant.chunks_queued),
         output::count(tenant.chunks_running),
         next,
+        tenant
+            .last_verification
+            .as_ref()
+            .map_or_else(none, |last| verified(last, now)),
         tenant.held_by.clone().unwrap_or_else(none),
     ]
+}
+
+/// Such as `equal, 3h ago`.
+fn verified(last: &LastVerification, now: DateTime<Utc>) -> String {
+    let verdict = match last.compared.fault_count() {
+        0 => last.verdict.as_str().to_owned(),
+        faults => format!("{} at fault", output::count(faults)),
+    };
+    format!("{verdict}, {} ago", output::age(now - last.verified_at))
 }
 
 fn print_sources(sources: &[SourceOverview]) -> anyhow::Result<()> {

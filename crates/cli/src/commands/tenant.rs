@@ -81,6 +81,24 @@ pub struct AddArgs {
     /// Pause between two syncs, such as 30s or 5m [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     sync_interval: Option<Duration>,
+    /// Pause between two comparisons with the source, such as 24h, or `off` [default: off]
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
+}
+
+/// A duration, or `off`.
+#[derive(Debug, Clone, Copy)]
+struct Off(Option<Duration>);
+
+fn verify_interval(text: &str) -> Result<Off, String> {
+    if text == "off" {
+        return Ok(Off(None));
+    }
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval.is_zero() => Err("must be longer than zero, or `off`".to_owned()),
+        Ok(interval) => Ok(Off(Some(interval))),
+        Err(error) => Err(format!("{error}: write it as 24h, or `off`")),
+    }
 }
 
 /// A tenant with how far it is.
@@ -125,6 +143,7 @@ impl AddArgs {
             chunk_size: self.chunk_size,
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
+            verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
         };
         if db::tenant::was_removed(&db, tenant.id).await? {
             let text = format!(
@@ -286,6 +305,13 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         (
             "sync every",
             humantime::format_duration(tenant.sync_interval).to_string(),
+        ),
+        (
+            "verify every",
+            tenant.verify_interval.map_or_else(
+                || "-".to_owned(),
+                |interval| humantime::format_duration(interval).to_string(),
+            ),
         ),
         (
             "lookback",

@@ -320,7 +320,7 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
 
 /// What tenants have, in one line: `1 (3), 4 (1)`.
 #[must_use]
-pub fn counted(counts: &[(TenantId, i64)]) -> String {
+pub fn of_tenants(counts: &[(TenantId, i64)]) -> String {
     let texts: Vec<String> = counts
         .iter()
         .map(|(tenant, count)| format!("{tenant} ({count})"))

@@ -15,11 +15,11 @@ use tidemark_shared::source_time::SourceTime;
 
 use super::record::{SourceConversation, SourceCsat};
 use super::{ExtractError, Extractor, reject, send_when_full};
-use crate::load::encode::CopyEncoder;
+use crate::load::encode::{CopyEncoder, Digests};
 use crate::transform::{TenantContext, TransformError, transform};
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.
-pub(super) async fn keys_in_range(
+pub(crate) async fn keys_in_range(
     connection: &mut PgConnection,
     view: &ViewShape,
     inboxes: &[i32],
@@ -40,11 +40,11 @@ pub(super) async fn keys_in_range(
         .await
 }
 
-/// The conversations of these keys, each once.
-/// $1 ids, $2 the tenant's inboxes
-fn conversations(view: &ViewShape) -> String {
+/// The conversations of these keys, each once, as `select` takes them from the row `r` that they are read as.
+/// $1 ids, $2 the tenant's inboxes, $3 its time zone
+pub(crate) fn conversations(view: &ViewShape, select: &str) -> String {
     format!(
-        "SELECT r.* FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
+        "SELECT {select} FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
              SELECT {}, {} AS digest FROM {} v WHERE v.conversation_id = k.id AND v.inbox_id = ANY($2) \
              ORDER BY {} LIMIT 1) r",
         view.select_list(),
@@ -78,9 +78,11 @@ impl Extractor<'_> {
     /// Reads, transforms and encodes the conversations of these keys, one by one as they come.
     pub(super) async fn view_slice(&mut self, view: &ViewShape, keys: &[i64]) -> Result<(), ExtractError> {
         let source = self.source;
-        let mut rows = sqlx::query(AssertSqlSafe(conversations(view)))
+        let statement = conversations(view, &format!("r.*, {} AS related_digest", view.related_digest()));
+        let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(keys)
             .bind(self.inboxes)
+            .bind(self.tenant.timezone.name())
             .fetch(self.tx.connection());
         while let Some(row) = rows
             .try_next()
@@ -120,7 +122,11 @@ fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Resu
         Some(_) => None,
     };
     let target = transform(tenant, &conversation, fold, phone)?;
-    buffer.push(&target, row.try_get("digest")?);
+    let digests = Digests {
+        source: row.try_get("digest")?,
+        related: row.try_get("related_digest")?,
+    };
+    buffer.push(&target, digests);
     Ok(())
 }
 

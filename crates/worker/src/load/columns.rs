@@ -206,24 +206,33 @@ pub const SOURCE_DIGEST: Column = Column {
     sql_type: "bigint",
 };
 
+/// The digest that the source had for all else that the row is made of, last in staging.
+pub const RELATED_DIGEST: Column = Column {
+    name: "related_digest",
+    sql_type: "bigint",
+};
+
 /// Every column of staging, in order.
-fn staging() -> impl Iterator<Item = Column> {
-    COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST])
+pub(super) fn staging() -> impl Iterator<Item = Column> {
+    COLUMNS
+        .iter()
+        .copied()
+        .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
 }
 
-/// `tenant_id integer, …, source_digest bigint`: the body of staging's CREATE TABLE.
+/// `tenant_id integer, …, related_digest bigint`: the body of staging's CREATE TABLE.
 #[must_use]
 pub fn staging_definition() -> String {
     joined(staging().map(|column| format!("{} {}", column.name, column.sql_type)))
 }
 
-/// `tenant_id, …, source_digest`: what COPY fills, and what the INSERT takes from staging.
+/// `tenant_id, …, related_digest`: what COPY fills, and what the INSERT takes from staging.
 #[must_use]
 pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, source_digest = EXCLUDED.source_digest`: the upsert's SET list, without the key.
+/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the key.
 #[must_use]
 pub fn update_list() -> String {
     joined(

@@ -24,6 +24,15 @@ const TEXT_OID: i32 = 25;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowHash(pub [u8; 16]);
 
+/// The digests that the source had for what a row is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Of the conversation's own row.
+    pub source: i64,
+    /// Of its messages and all else that belongs to it.
+    pub related: i64,
+}
+
 /// Collects rows for `COPY … (tenant_id, …, row_hash) FROM STDIN (FORMAT binary)`; the buffer is kept for reuse.
 #[derive(Default)]
 pub struct CopyEncoder {
@@ -41,15 +50,16 @@ impl CopyEncoder {
     }
 
     /// Appends a row with its hash.
-    pub fn push(&mut self, row: &TargetRow<'_>, source_digest: i64) -> RowHash {
-        // hash and digest follow the content
-        let field_count = i16::try_from(COLUMNS.len() + 2).expect("PostgreSQL has at most 1600 columns");
+    pub fn push(&mut self, row: &TargetRow<'_>, digests: Digests) -> RowHash {
+        // hash and digests follow the content
+        let field_count = i16::try_from(COLUMNS.len() + 3).expect("PostgreSQL has at most 1600 columns");
         field_count.write(&mut self.tuples);
         let content = self.tuples.len();
         row.write(&mut self.tuples);
         let hash = RowHash(xxh3_128(&self.tuples[content..]).to_be_bytes());
         write_field(&hash, &mut self.tuples);
-        write_field(&source_digest, &mut self.tuples);
+        write_field(&digests.source, &mut self.tuples);
+        write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
         self.ids.push(row.place.conversation_id);
         hash

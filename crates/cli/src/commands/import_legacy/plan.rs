@@ -81,6 +81,7 @@ impl Step {
 
     pub fn new_tenant(&self, source: &str) -> NewTenant {
         NewTenant {
+            verify_interval: None,
             id: self.tenant_id,
             name: self.name.clone(),
             slug: self.slug.clone(),
@@ -425,6 +426,7 @@ mod tests {
         let mut here = here();
         for (id, slug) in [(1, "one"), (2, "other")] {
             here.tenants.push(Tenant {
+                verify_interval: None,
                 id: TenantId(id),
                 name: slug.into(),
                 slug: slug.into(),

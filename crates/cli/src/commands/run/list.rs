@@ -70,7 +70,7 @@ pub(super) fn table(runs: &[RunReport]) -> anyhow::Result<()> {
                 run.run_id.to_string(),
                 run.tenant_id.to_string(),
                 run.run_type.as_str().to_owned(),
-                run.status.as_str().to_owned(),
+                super::outcome(run),
                 format!("{}/{}", run.chunks.done, run.chunks.total),
                 output::count(run.records.extracted),
                 output::count(run.records.inserted),

@@ -7,14 +7,14 @@ use tidemark_shared::db::tenant::TenantChange;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
-use super::{check, check_timezone, show, taken};
+use super::{Off, check, check_timezone, show, taken, verify_interval};
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval"]))]
+    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval"]))]
 pub struct Args {
     /// Tenant's id
     #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
@@ -42,6 +42,9 @@ pub struct Args {
     /// Pause between two syncs, such as 30s or 5m
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     sync_interval: Option<Duration>,
+    /// Pause between two comparisons with the source, such as 24h, or `off`
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
 }
 
 impl Args {
@@ -71,6 +74,7 @@ impl Args {
             chunk_size: self.chunk_size,
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
+            verify_interval: self.verify_interval.map(|Off(interval)| interval),
         };
         let changed = db::tenant::update(&db, tenant.id, &change)
             .await
