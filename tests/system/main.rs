@@ -29,6 +29,7 @@ mod messages;
 mod metrics;
 mod moving;
 mod planning;
+mod privacy;
 mod protocol;
 mod proxy;
 mod prune;

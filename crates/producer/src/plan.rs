@@ -149,7 +149,7 @@ impl Planner {
         if run_type == RunType::Verify {
             return self.plan_verification(tenant, request).await;
         }
-        if let Some(selection) = &request.selection {
+        if let Some(selection) = request.selection.as_ref().filter(|part| !part.is_everything()) {
             return self
                 .plan_selection(tenant, run_type, request, selection, Trace::Sample)
                 .await;

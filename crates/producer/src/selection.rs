@@ -120,7 +120,7 @@ impl Planner {
             Selection::Inboxes { inboxes } => {
                 db::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
             }
-            Selection::Time { .. } | Selection::Renamed { .. } => Vec::new(),
+            Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
         };
         let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
         if !request.allow_mass_delete {
@@ -172,7 +172,8 @@ impl Reader<'_> {
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
         let query = match selection {
-            Selection::Ids { .. } => return Ok(BTreeSet::new()),
+            // all of them is no part, and planned elsewhere
+            Selection::Ids { .. } | Selection::Policy { .. } => return Ok(BTreeSet::new()),
             Selection::Time { from, to, inboxes } => {
                 sqlx::query_scalar(AssertSqlSafe(self.statements.in_time.clone()))
                     .bind(self.inboxes)

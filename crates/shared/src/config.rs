@@ -25,6 +25,8 @@ pub struct Settings {
     /// Connections to the ledger and target, a process.
     pub database_max_connections: u32,
     pub amqp_url: Option<SecretString>,
+    /// Tenants' keys are derived from it, under which personal data is hashed.
+    pub privacy_key: Option<SecretString>,
     /// RabbitMQ's HTTP API, for `doctor`.
     pub amqp_management_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
@@ -136,6 +138,7 @@ impl Default for Settings {
             database_url: None,
             database_max_connections: 12,
             amqp_url: None,
+            privacy_key: None,
             amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
@@ -190,11 +193,14 @@ impl Default for ProducerSettings {
     }
 }
 
+/// Phone numbers are few: who guesses the key can try them all.
+const PRIVACY_KEY_MIN: usize = 32;
+
 /// Stands for the trace in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 36] = [
+const VARIABLES: [(&str, &[&str]); 38] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
@@ -239,6 +245,8 @@ const VARIABLES: [(&str, &[&str]); 36] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
+    ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
     ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
@@ -327,6 +335,12 @@ impl Settings {
             }
         }
         self.retention.validate()?;
+        let is_weak = |key: &SecretString| key.expose_secret().chars().count() < PRIVACY_KEY_MIN;
+        if self.privacy_key.as_ref().is_some_and(is_weak) {
+            return Err(ConfigError::Value(format!(
+                "privacy_key has fewer than {PRIVACY_KEY_MIN} characters: make one with `openssl rand -hex 32`"
+            )));
+        }
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
             return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));
         }
@@ -436,18 +450,19 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
 fn holds_secret(table: &toml::Table) -> bool {
     table.iter().any(|(name, value)| match value {
         toml::Value::Table(inner) => holds_secret(inner),
-        _ => ["database_url", "amqp_url", "url"].contains(&name.as_str()),
+        _ => ["database_url", "amqp_url", "privacy_key", "url"].contains(&name.as_str()),
     })
 }
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 10] = [
         "database_url",
         "amqp_management_url",
         "legacy_url",
         "amqp_url",
         "amqp_prefix",
+        "privacy_key",
         "http_listen",
         "url",
         "mode",
@@ -581,6 +596,20 @@ mod tests {
         assert!(per_tenant("true").unwrap());
         assert!(!per_tenant("false").unwrap());
         assert!(per_tenant("perhaps").is_err());
+    }
+
+    #[test]
+    fn a_key_of_digits_stays_a_text_and_a_short_one_is_refused() {
+        let key = "0123456789".repeat(4);
+        let settings = load(&[("TIDEMARK_PRIVACY_KEY", &key)]).unwrap();
+        assert_eq!(settings.privacy_key.unwrap().expose_secret(), key);
+        let error = load(&[("TIDEMARK_PRIVACY_KEY", "hunter2")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("privacy_key") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]

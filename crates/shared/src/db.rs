@@ -14,6 +14,7 @@ pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
+pub mod privacy;
 pub mod process;
 pub mod progress;
 pub mod prune;
@@ -58,6 +59,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         hold::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
+        privacy::STATEMENTS,
         process::STATEMENTS,
         progress::STATEMENTS,
         prune::STATEMENTS,

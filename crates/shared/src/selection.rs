@@ -24,9 +24,17 @@ pub enum Selection {
     Inboxes { inboxes: Vec<i32> },
     /// Those that carry these names.
     Renamed { names: Vec<Name> },
+    /// All of them, since what is stored of them is decided otherwise from this version of the mapping on.
+    Policy { version: i64 },
 }
 
 impl Selection {
+    /// Whether it leaves nothing out: such a run is planned as a full one is.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        matches!(self, Self::Policy { .. })
+    }
+
     /// Its name among a run's signals.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -35,6 +43,7 @@ impl Selection {
             Self::Time { .. } => "time",
             Self::Inboxes { .. } => "inboxes",
             Self::Renamed { .. } => "renamed",
+            Self::Policy { .. } => "policy",
         }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::ids::TenantId;
+use crate::privacy::PrivacyPolicy;
 
 /// Smallest and largest number of keys a chunk may hold; the ledger checks the same bounds.
 pub const CHUNK_SIZE_MIN: i32 = 1;
@@ -48,6 +49,8 @@ pub struct Tenant {
     #[serde(with = "optional_humantime_text")]
     pub verify_interval: Option<Duration>,
     pub mapping_version: i64,
+    /// What of its personal data is stored.
+    pub privacy: PrivacyPolicy,
     pub paused_at: Option<DateTime<Utc>>,
     pub pause_reason: Option<String>,
 }

@@ -118,6 +118,8 @@ pub enum Case {
     Stopped,
     /// The chunk that should have brought it is dead or cancelled.
     ChunkFailed,
+    /// Its contact is forgotten: it is kept out.
+    Forgotten,
     /// It cannot be taken.
     Rejected,
     /// Its inbox was mapped, and a backfill has not brought its history yet.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
+use secrecy::SecretString;
 use sqlx::PgPool;
 use tidemark_shared::broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_shared::chunk::ChunkCounts;
@@ -45,12 +46,14 @@ impl Worker {
         sources: Arc<Sources>,
         instance: String,
         settings: WorkerSettings,
+        privacy_key: Option<SecretString>,
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
             executor: Executor {
                 db: db.clone(),
                 sources,
+                privacy_key,
             },
             permits: Semaphore::new(usize::from(settings.concurrency)),
             db,

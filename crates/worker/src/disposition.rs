@@ -75,9 +75,10 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         ExecuteError::Unsettled(_) => {
             return Disposition::Defer(AWAY.delay(count(tried.attempts - tried.failures), draw));
         }
-        ExecuteError::TimeZone(_) | ExecuteError::Removed(_) | ExecuteError::Config(_) => {
-            FailureKind::Configuration
-        }
+        ExecuteError::TimeZone(_)
+        | ExecuteError::PrivacyKey(_)
+        | ExecuteError::Removed(_)
+        | ExecuteError::Config(_) => FailureKind::Configuration,
         ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => error.kind(),
         ExecuteError::Empty(_) | ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
         ExecuteError::Load(LoadError::Target { source, .. }) => failure_kind(source),

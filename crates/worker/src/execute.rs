@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::chunk::ClaimedChunk;
+use tidemark_shared::db::inbox::Mapping;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -18,6 +20,7 @@ use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
+use crate::transform::privacy::Privacy;
 use crate::verify::Verifier;
 
 /// Buffers between extract and load: one is filled while one is copied.
@@ -31,6 +34,11 @@ pub enum ExecuteError {
     ShuttingDown,
     #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
     TimeZone(String),
+    #[error(
+        "tenant {0} has columns hashed, and there is no key for it here: set TIDEMARK_PRIVACY_KEY, or \
+         TIDEMARK_PRIVACY_KEY_FILE, for every worker"
+    )]
+    PrivacyKey(TenantId),
     #[error(
         "source `{0}` shows no conversation at all, of those that the plan saw: nothing is marked deleted; look at what \
          its login may see"
@@ -58,6 +66,27 @@ pub enum ExecuteError {
 pub struct Executor {
     pub db: PgPool,
     pub sources: Arc<Sources>,
+    /// Tenants' keys for hashes are derived from it.
+    pub privacy_key: Option<SecretString>,
+}
+
+/// What a transform needs to know of the tenant, as the ledger has it at this moment.
+pub(crate) fn context(
+    tenant: TenantId,
+    timezone: &str,
+    mapping: &Mapping,
+    privacy_key: Option<&SecretString>,
+) -> Result<TenantContext, ExecuteError> {
+    let forgotten = mapping.forgotten.iter().copied();
+    let privacy = Privacy::new(tenant.0, mapping.privacy.clone(), forgotten, privacy_key)
+        .map_err(|_| ExecuteError::PrivacyKey(tenant))?;
+    Ok(TenantContext {
+        tenant_id: tenant.0,
+        timezone: timezone
+            .parse()
+            .map_err(|_| ExecuteError::TimeZone(timezone.to_owned()))?,
+        privacy: Arc::new(privacy),
+    })
 }
 
 impl Executor {
@@ -71,21 +100,20 @@ impl Executor {
             let verifier = Verifier {
                 db: self.db.clone(),
                 sources: Arc::clone(&self.sources),
+                privacy_key: self.privacy_key.clone(),
                 deep: false,
             };
             let span = tracing::info_span!("compare", otel.kind = "client", source = chunk.source);
             return telemetry::traced(span, verifier.execute(id, chunk)).await;
         }
         let source = self.sources.get(&chunk.source)?;
-        let timezone = chunk
-            .timezone
-            .parse()
-            .map_err(|_| ExecuteError::TimeZone(chunk.timezone.clone()))?;
-        let tenant = TenantContext {
-            tenant_id: chunk.tenant_id.0,
-            timezone,
-        };
-        let (mapping_version, inboxes) = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let mapping = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let tenant = context(
+            chunk.tenant_id,
+            &chunk.timezone,
+            &mapping,
+            self.privacy_key.as_ref(),
+        )?;
 
         // what is known is read first: whatever the source shows afterwards must not be less
         let known = db::fence::find(&self.db, source.name()).await?;
@@ -102,14 +130,14 @@ impl Executor {
         let of = LoadOf {
             chunk: id,
             attempt: chunk.attempt,
-            mapping_version,
+            mapping_version: mapping.version,
             repairs: chunk.run_type == RunType::Repair,
         };
         let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
         let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
-        let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink, &rejects);
+        let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);
         let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
         telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
         let extract = telemetry::traced(span, extractor.run(&chunk.spec));
@@ -120,7 +148,10 @@ impl Executor {
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
         let extracted = extracted?;
-        let nothing = extracted.found.is_empty() && chunk.key_count > 0 && !chunk.may_be_empty;
+        let nothing = extracted.found.is_empty()
+            && extracted.withheld.is_empty()
+            && chunk.key_count > 0
+            && !chunk.may_be_empty;
         if nothing && !source.shows_any(tx.connection()).await? {
             return Err(ExecuteError::Empty(chunk.source.clone()));
         }
@@ -128,7 +159,7 @@ impl Executor {
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
         telemetry::on_database(&span, &self.db, "INSERT conversations_analytics");
-        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version);
+        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version, &tenant.privacy);
         Ok(telemetry::traced(span, finish).await?)
     }
 }

@@ -6,11 +6,12 @@ pub mod record;
 mod tables;
 pub(crate) mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::db::privacy::Withheld;
 use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
@@ -45,8 +46,16 @@ pub enum ExtractError {
 pub struct Extracted {
     /// Conversations that exist and are the tenant's, ascending; also those that were rejected.
     pub found: Vec<i64>,
-    /// Keys of the chunk that are not among them; empty for a range.
+    /// Those of forgotten contacts, which are not among them.
+    pub withheld: Vec<Withheld>,
+    /// Keys of the chunk that are in neither; empty for a range.
     pub gone: Vec<i64>,
+}
+
+impl Extracted {
+    fn withheld_ids(&self) -> HashSet<i64> {
+        self.withheld.iter().map(|one| one.conversation_id).collect()
+    }
 }
 
 /// Reads one chunk inside one snapshot.
@@ -120,9 +129,10 @@ impl<'a> Extractor<'a> {
         self.extracted.found.sort_unstable();
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
+            let withheld = self.extracted.withheld_ids();
             self.extracted.gone = keys
                 .into_iter()
-                .filter(|key| found.binary_search(key).is_err())
+                .filter(|key| found.binary_search(key).is_err() && !withheld.contains(key))
                 .collect();
         }
         Ok(self.extracted)
@@ -137,8 +147,8 @@ impl<'a> Extractor<'a> {
     }
 
     async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let timezone = self.tenant.timezone.name();
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, timezone)
+        let rules = self.tenant.rules();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
         let again = self.merge(conversations).await?;
@@ -172,7 +182,7 @@ impl<'a> Extractor<'a> {
         let mut again = Vec::new();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
-        let mut fold = MessageFold::new();
+        let mut fold = MessageFold::under(&self.tenant.privacy);
         // a sum, so that the source may add up its messages in any order
         let mut messages_digest = 0_i64;
         let mut messages = tables::messages(self.tx.connection(), &ids);
@@ -194,8 +204,13 @@ impl<'a> Extractor<'a> {
                     current = Some(conversation);
                     break;
                 }
-                let done = std::mem::replace(&mut fold, MessageFold::new());
+                let done = std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy));
                 let messages_digest = std::mem::take(&mut messages_digest);
+                if let Some(withheld) = withheld(&conversation, self.tenant) {
+                    self.extracted.withheld.push(withheld);
+                    current = conversations.next();
+                    continue;
+                }
                 let begun = Instant::now();
                 let unknown = finish(
                     &conversation,
@@ -229,6 +244,17 @@ impl<'a> Extractor<'a> {
         let last = std::mem::take(&mut self.buffer);
         self.sink.send(last).await.map_err(|_| ExtractError::LoadEnded)
     }
+}
+
+/// A conversation that stays out, since its contact is forgotten.
+fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withheld> {
+    let record = &conversation.record;
+    Some(Withheld {
+        conversation_id: record.id,
+        contact_id: tenant.privacy.forgotten(record.contact_id)?,
+        inbox_id: record.inbox_id,
+        source_digest: conversation.digest,
+    })
 }
 
 /// Transforms and encodes one complete conversation, or rejects it; returns its client when that one's phone is not yet

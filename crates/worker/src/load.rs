@@ -24,6 +24,7 @@ use self::encode::CopyEncoder;
 use self::seal::Hashing;
 use crate::extract::Extracted;
 use crate::rejects::{Rejects, TooManyRejects};
+use crate::transform::privacy::Privacy;
 
 /// The session's staging table: made once a connection, emptied by every commit and rollback.
 static CREATE_STAGING: LazyLock<String> = LazyLock::new(|| {
@@ -118,8 +119,8 @@ pub enum LoadError {
     /// The chunk is somebody else's by now.
     #[error("the lease was lost before the chunk was done")]
     LeaseLost,
-    /// The tenant's inboxes changed since the chunk was read.
-    #[error("the tenant's inboxes were mapped anew while the chunk was read")]
+    /// The tenant's inboxes changed since the chunk was read, or what may be stored.
+    #[error("the tenant's inboxes or its rules for personal data were changed while the chunk was read")]
     Remapped,
     /// What was about to be written may be older than what another chunk found and had no reason to write.
     #[error("another chunk has read conversations of this one later, and is done")]
@@ -258,6 +259,7 @@ impl Staging {
         extracted: &Extracted,
         rejects: Rejects,
         version: &SourceVersion,
+        privacy: &Privacy,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         let merged = bisect::merge(connection, of, version, &rejects).await?;
@@ -265,14 +267,27 @@ impl Staging {
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
+        let withheld = if privacy.forgets() {
+            db::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
+        } else {
+            db::privacy::WithheldRows::default()
+        };
         let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
+        db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.into_list();
         let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
-        let written = [&merged.inserted, &merged.updated, &deleted, &resolved];
+        let written = [
+            &merged.inserted,
+            &merged.updated,
+            &deleted,
+            &resolved,
+            &withheld.removed,
+            &withheld.changed,
+        ];
         refuse_overtaken(connection, self.tenant, of, version, written).await?;
 
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
-        let deleted = count(deleted.len());
+        let deleted = count(deleted.len() + withheld.removed.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
         let loaded = found - rejected;
         let stale = if inserted + updated == loaded {
@@ -288,10 +303,12 @@ impl Staging {
             stale,
             deleted,
             rejected,
-            gone: match spec {
-                ChunkSpec::Keys { .. } => count(extracted.gone.len()),
-                ChunkSpec::KeyRange { .. } => deleted,
-            },
+            // for the target there is nothing of what is withheld
+            gone: count(extracted.withheld.len())
+                + match spec {
+                    ChunkSpec::Keys { .. } => count(extracted.gone.len()),
+                    ChunkSpec::KeyRange { .. } => deleted,
+                },
         };
         if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
             return Err(LoadError::LeaseLost);
@@ -384,7 +401,7 @@ async fn refuse_overtaken(
     tenant: TenantId,
     of: LoadOf,
     version: &SourceVersion,
-    written: [&Vec<i64>; 4],
+    written: [&Vec<i64>; 6],
 ) -> Result<(), LoadError> {
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());

@@ -11,6 +11,7 @@ mod sums;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
@@ -22,7 +23,7 @@ use tidemark_shared::verification::Verification;
 use tokio::time::Instant;
 
 use self::look::{Found, Looker};
-use crate::execute::ExecuteError;
+use crate::execute::{ExecuteError, context};
 use crate::load::LoadError;
 use crate::transform::TenantContext;
 
@@ -39,6 +40,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub struct Verifier {
     pub db: PgPool,
     pub sources: Arc<Sources>,
+    /// Tenants' keys for hashes are derived from it.
+    pub privacy_key: Option<SecretString>,
     /// Column by column, whatever the digests say.
     pub deep: bool,
 }
@@ -161,13 +164,9 @@ impl Verifier {
     async fn subject(&self, id: TenantId) -> Result<Subject<'_>, ExecuteError> {
         let tenant = db::tenant::list_to_plan(&self.db, &[id]).await?.pop();
         let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
+        let mapping = db::inbox::mapping(&self.db, id).await?;
         let timezone = &tenant.tenant.timezone;
-        let context = TenantContext {
-            tenant_id: id.0,
-            timezone: timezone
-                .parse()
-                .map_err(|_| ExecuteError::TimeZone(timezone.clone()))?,
-        };
+        let context = context(id, timezone, &mapping, self.privacy_key.as_ref())?;
         Ok(Subject {
             source: self.sources.get(&tenant.tenant.source)?,
             tenant,
@@ -197,7 +196,7 @@ impl Verifier {
             db: &self.db,
             source: subject.source,
             tenant: &subject.tenant,
-            context: subject.context,
+            context: subject.context.clone(),
             version: snapshot.version,
             trusts_newer: snapshot.trusts_newer,
             since: None,
@@ -208,8 +207,7 @@ impl Verifier {
     /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
     async fn check_mapping(&self, subject: &Subject<'_>) -> Result<(), ExecuteError> {
         let tenant = &subject.tenant.tenant;
-        let (version, _) = db::inbox::mapping(&self.db, tenant.id).await?;
-        if version == tenant.mapping_version {
+        if db::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {
             Err(LoadError::Remapped.into())

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -12,12 +13,11 @@ use tidemark_shared::source::{Source, SourceTx};
 use tidemark_shared::tenant::Tenant;
 use tokio::sync::mpsc;
 
-use crate::execute::ExecuteError;
+use crate::execute::{ExecuteError, context};
 use crate::extract::Extractor;
 use crate::load::Staging;
 use crate::load::columns::COLUMNS;
 use crate::rejects::Rejects;
-use crate::transform::TenantContext;
 
 /// What is staged and what is stored, column by column. $1 tenant, $2 conversation
 static BESIDE: LazyLock<String> = LazyLock::new(|| {
@@ -56,6 +56,8 @@ pub struct Beside {
     pub in_target: bool,
     /// Every column, in the order of the table.
     pub columns: Vec<ColumnBeside>,
+    /// Its contact is forgotten: it stays out of the target.
+    pub withheld: bool,
     /// Why a run could not take it now.
     pub reject: Option<Reject>,
 }
@@ -69,27 +71,21 @@ pub async fn beside(
     source: &Source,
     tx: &mut SourceTx,
     tenant: &Tenant,
+    privacy_key: Option<&SecretString>,
     conversation: i64,
 ) -> Result<Beside, ExecuteError> {
-    let timezone = tenant
-        .timezone
-        .parse()
-        .map_err(|_| ExecuteError::TimeZone(tenant.timezone.clone()))?;
-    let context = TenantContext {
-        tenant_id: tenant.id.0,
-        timezone,
-    };
-    let (_, inboxes) = db::inbox::mapping(db, tenant.id).await?;
+    let mapping = db::inbox::mapping(db, tenant.id).await?;
+    let context = context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);
     let rejects = Rejects::without_limit();
-    let extractor = Extractor::new(source, tx, &inboxes, &context, sink, &rejects);
+    let extractor = Extractor::new(source, tx, &mapping.inboxes, &context, sink, &rejects);
     let spec = ChunkSpec::Keys {
         ids: vec![conversation],
     };
     let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
     staged?;
-    extracted?;
+    let extracted = extracted?;
     let (in_source, in_target, there, here, differs) = staging.beside(&BESIDE, conversation).await?;
     staging.end().await?;
     let columns = COLUMNS
@@ -107,6 +103,7 @@ pub async fn beside(
         in_source,
         in_target,
         columns,
+        withheld: !extracted.withheld.is_empty(),
         reject: rejects.into_list().pop(),
     })
 }

@@ -7,6 +7,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
+use tracing::Span;
 
 use crate::app::App;
 use crate::exit::SetupError;
@@ -28,6 +29,24 @@ pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Resul
         return Err(SetupError(text).into());
     }
     Ok(tenant)
+}
+
+/// Who asks, for a run that comes with another change.
+pub fn prepared(app: &App, tenant: &Tenant, reason: Option<String>) -> NewRun {
+    let span = tracing::info_span!("run", tenant.id = %tenant.id);
+    new_run(app, tenant, reason, &span)
+}
+
+fn new_run(app: &App, tenant: &Tenant, reason: Option<String>, span: &Span) -> NewRun {
+    NewRun {
+        tenant_id: tenant.id,
+        run_type: RunType::Resync,
+        triggered_by: app.actor(),
+        reason,
+        request: RunRequest::default(),
+        trace_id: telemetry::trace_id(span),
+        traceparent: telemetry::context_of(span).traceparent,
+    }
 }
 
 /// Which tenants a command is about.
@@ -100,13 +119,9 @@ pub async fn request(
         "run", tenant.id = %tenant.id, run.id = tracing::field::Empty, run.type = run_type.as_str(),
     );
     let new = NewRun {
-        tenant_id: tenant.id,
         run_type,
-        triggered_by: app.actor(),
-        reason,
         request,
-        trace_id: telemetry::trace_id(&span),
-        traceparent: telemetry::context_of(&span).traceparent,
+        ..new_run(app, tenant, reason, &span)
     };
     let requested = db::run::request(db, &new).await?;
     span.record("run.id", tracing::field::display(requested.run_id()));

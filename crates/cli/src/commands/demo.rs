@@ -12,6 +12,7 @@ use tidemark_shared::db;
 use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::verification::{Verdict, Verification};
 use tidemark_worker::verify::Verifier;
@@ -173,6 +174,7 @@ async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()>
             chunk_size: None,
             max_in_flight: None,
             sync_interval: None,
+            privacy: PrivacyPolicy::default(),
         };
         db::tenant::insert(db, &new).await?;
         let inboxes: Vec<Inbox> = tenant
@@ -219,6 +221,7 @@ async fn verify(app: &App, db: &PgPool) -> anyhow::Result<Vec<Verification>> {
     let verifier = Verifier {
         db: db.clone(),
         sources: app.sources()?,
+        privacy_key: app.settings.privacy_key.clone(),
         deep: true,
     };
     let mut found = Vec::new();

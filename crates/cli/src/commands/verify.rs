@@ -103,6 +103,7 @@ impl Args {
         let verifier = Verifier {
             db: db.clone(),
             sources: app.sources()?,
+            privacy_key: app.settings.privacy_key.clone(),
             deep: self.deep,
         };
         let mut found = Vec::with_capacity(tenants.len());

@@ -169,7 +169,8 @@ impl Args {
             rejected,
         };
         let sight = planner.sight(&source, shape.as_ref(), &mut tx, sought).await?;
-        let beside = beside(db, &source, &mut tx, tenant, id).await?;
+        let privacy_key = app.settings.privacy_key.as_ref();
+        let beside = beside(db, &source, &mut tx, tenant, privacy_key, id).await?;
         // of a row that cannot be read its inbox may be what cannot
         let exists = match beside.reject {
             None => source.inbox_of(tx.connection(), shape.as_ref(), id).await?,
@@ -184,7 +185,7 @@ impl Args {
             Some(inbox) => db::inbox::find(db, &tenant.source, inbox).await?,
             None => None,
         };
-        let is_tenants = beside.in_source || beside.reject.is_some();
+        let is_tenants = beside.in_source || beside.withheld || beside.reject.is_some();
         let source = match exists {
             None => InSource::Absent,
             Some(_) if is_tenants => InSource::Here {
@@ -210,7 +211,13 @@ impl Args {
 
     fn answer(&self, app: &App, tenant: &Tenant, known: Known, seen: Seen, overview: &Overview) -> Answer {
         let facts = self.facts(tenant, &known, &seen, overview);
-        let (case, why) = explain(&facts);
+        let (case, why) = match seen.beside.withheld {
+            true => (
+                Case::Forgotten,
+                "its contact is forgotten: it is kept out of the target, see \"Personal data\" in docs/OPERATIONS.md".to_owned(),
+            ),
+            false => explain(&facts),
+        };
         let link = |touch: &Touch| app.settings.trace_link(touch.trace_id.as_ref()?);
         let wrote = known.stored.as_ref().map(|row| row.etl_run_id);
         Answer {

@@ -6,14 +6,17 @@ use sqlx::{FromRow, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
 use crate::ids::{RunId, TenantId};
+use crate::privacy::PrivacyPolicy;
 
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
-    MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
-                   WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) \
+    MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
+                      ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                            WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
+                      ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
                FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
@@ -78,11 +81,24 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .attempt("list the tenant's inboxes")
 }
 
-/// The tenant's active inboxes, with the version of the mapping that says so.
+/// What decides which of a source's conversations are a tenant's, and what of them is stored.
+#[derive(Debug, Clone, FromRow)]
+pub struct Mapping {
+    /// Grows with every change of the rest.
+    pub version: i64,
+    /// The tenant's active inboxes, ascending.
+    pub inboxes: Vec<i32>,
+    #[sqlx(json)]
+    pub privacy: PrivacyPolicy,
+    /// Contacts that stay out.
+    pub forgotten: Vec<i64>,
+}
+
+/// The tenant's mapping of this moment.
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
-pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64, Vec<i32>)> {
+pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
     sqlx::query_as(MAPPING)
         .bind(tenant)
         .fetch_one(db)

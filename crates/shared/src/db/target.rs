@@ -12,23 +12,40 @@ use crate::selection::NameOf;
 
 statements! {
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
-    BUCKETS = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                      max(conversation_id) AS last \
-               FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+    // conversations that are withheld count as rows: they are what the source has, and missing on purpose
+    BUCKETS = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                   SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                          max(conversation_id) AS last \
+                   FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL GROUP BY 1 \
+                   UNION ALL \
+                   SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                   FROM etl_withheld_conversation WHERE tenant_id = $1) b \
                GROUP BY 1 ORDER BY 1";
     // touches the wide table, so only while some inboxes are left to a backfill
-    BUCKETS_BESIDE = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                             max(conversation_id) AS last \
-                      FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
-                        AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 ORDER BY 1";
+    BUCKETS_BESIDE = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                          SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                                 max(conversation_id) AS last \
+                          FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+                            AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 \
+                          UNION ALL \
+                          SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                          FROM etl_withheld_conversation WHERE tenant_id = $1 AND NOT inbox_id = ANY($3)) b \
+                      GROUP BY 1 ORDER BY 1";
     DIGESTS_IN_BUCKETS = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                           JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                            AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                          ORDER BY a.conversation_id";
+                          UNION ALL \
+                          SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                          WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) \
+                          ORDER BY 1";
     DIGESTS_BESIDE = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                       AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+                       AND (a.inbox_id = ANY($4)) IS NOT TRUE \
+                      UNION ALL \
+                      SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                      WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
+                      ORDER BY 1";
     FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
                    CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
             FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";

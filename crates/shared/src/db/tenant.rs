@@ -4,30 +4,32 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::ids::TenantId;
+use crate::privacy::PrivacyPolicy;
 use crate::tenant::{Tenant, TenantStatus};
 
 statements! {
     FIND = "SELECT id, name, slug, status, source, account_id, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
-                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason, \
+                   chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
     LIST = "SELECT id, name, slug, status, source, account_id, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
-                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason, \
+                   chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
     // one statement, so that inboxes and version of the mapping belong together
     TO_PLAN = "SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
                       extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
                       extract(epoch FROM t.lookback)::float8 AS lookback, \
-                      t.chunk_size, t.max_in_flight, t.mapping_version, t.paused_at, t.pause_reason, \
+                      t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
                       extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, \
                       coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
                FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
@@ -38,9 +40,9 @@ statements! {
                                   WHERE i.tenant_id = t.id AND i.source = t.source AND i.is_active) m ON true \
                WHERE t.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.id";
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
-                                   sync_interval, verify_interval) \
+                                   sync_interval, privacy, verify_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
-                      coalesce(make_interval(secs => $9), interval '5 minutes'), make_interval(secs => $10))";
+                      coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
     // a shorter interval counts from now
     UPDATE = "WITH changed AS ( \
                   UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
@@ -70,6 +72,7 @@ pub struct NewTenant {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
+    pub privacy: PrivacyPolicy,
     /// `None`: compared only when somebody asks.
     pub verify_interval: Option<Duration>,
 }
@@ -126,6 +129,7 @@ impl FromRow<'_, PgRow> for Tenant {
             chunk_size: row.try_get("chunk_size")?,
             max_in_flight: row.try_get("max_in_flight")?,
             mapping_version: row.try_get("mapping_version")?,
+            privacy: row.try_get::<Json<_>, _>("privacy")?.0,
             paused_at: row.try_get::<Option<DateTime<Utc>>, _>("paused_at")?,
             pause_reason: row.try_get("pause_reason")?,
             verify_interval: row
@@ -179,6 +183,7 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .bind(tenant.chunk_size)
         .bind(tenant.max_in_flight)
         .bind(tenant.sync_interval.map(secs))
+        .bind(Json(&tenant.privacy))
         .bind(tenant.verify_interval.map(secs))
         .execute(db)
         .await

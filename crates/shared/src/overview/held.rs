@@ -161,6 +161,7 @@ mod tests {
             max_in_flight: 8,
             verify_interval: None,
             mapping_version: 1,
+            privacy: crate::privacy::PrivacyPolicy::default(),
             paused_at: None,
             pause_reason: None,
         }

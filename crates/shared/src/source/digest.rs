@@ -31,7 +31,7 @@ pub const CONVERSATION_DIGEST: &str = "\
 const RULES: i64 = 1;
 
 /// A `bigint` expression over what `conversations c` points to: its account `a`, inbox `i`, assignee `u`, team `t`, contact
-/// `k` and newest satisfaction answer `s`, seeded with the tenant's time zone (`$3`). With the [`MESSAGE_DIGEST`] of every
+/// `k` and newest satisfaction answer `s`, seeded with what else rows are made by (`$3`: the tenant's time zone, and its policy). With the [`MESSAGE_DIGEST`] of every
 /// message added, modulo 2⁶⁴, it is what a target's row keeps as `related_digest`. Never NULL; a text that is NULL counts
 /// as one control character.
 pub fn related_digest() -> String {
@@ -67,7 +67,7 @@ pub const MESSAGE_DIGEST: &str = "\
     hashint4extended(coalesce(m.private::integer, -1), hashtextextended(coalesce(m.sentiment::text, E'\\x01'), \
     hashtextextended(coalesce(m.source_id::text, E'\\x01'), 0))))))))))))";
 
-/// The innermost seed: the tenant's time zone, `$3`, and the rules.
+/// The innermost seed: what the tenant's rows are made by, `$3`, and the rules of this build.
 pub(super) fn rules_digest() -> String {
     format!("hashtextextended($3::text, {RULES})")
 }

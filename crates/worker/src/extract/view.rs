@@ -10,6 +10,7 @@ use std::time::Instant;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::db::privacy::Withheld;
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source_time::SourceTime;
 
@@ -82,7 +83,7 @@ impl Extractor<'_> {
         let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(keys)
             .bind(self.inboxes)
-            .bind(self.tenant.timezone.name())
+            .bind(self.tenant.rules())
             .fetch(self.tx.connection());
         while let Some(row) = rows
             .try_next()
@@ -92,6 +93,22 @@ impl Extractor<'_> {
             let id = row
                 .try_get("conversation_id")
                 .map_err(source.query_error("read conversations"))?;
+            let contact: Option<i64> = row
+                .try_get("contact_id")
+                .map_err(source.query_error("read conversations"))?;
+            if let Some(contact_id) = self.tenant.privacy.forgotten(contact) {
+                self.extracted.withheld.push(Withheld {
+                    conversation_id: id,
+                    contact_id,
+                    inbox_id: row
+                        .try_get("inbox_id")
+                        .map_err(source.query_error("read conversations"))?,
+                    source_digest: row
+                        .try_get("digest")
+                        .map_err(source.query_error("read conversations"))?,
+                });
+                continue;
+            }
             let begun = Instant::now();
             let encoded = encode(&row, self.tenant, &mut self.buffer);
             self.transforming += begun.elapsed();
@@ -111,7 +128,7 @@ impl Extractor<'_> {
 
 fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Result<(), RowError> {
     let conversation = conversation(row)?;
-    let fold = messages::fold(row.try_get("message_compiled")?)?;
+    let fold = messages::fold(row.try_get("message_compiled")?, &tenant.privacy)?;
     let shown_client: Option<i64> = row.try_get("client_sender_id")?;
     let shown_phone: Option<&str> = row.try_get("client_phone")?;
     // the messages say who the client is; the view knows the phones of its own client and of the contact only

@@ -1,5 +1,7 @@
 //! The columns of `conversations_analytics`, once: whatever names, creates or writes them is made from this list.
 
+use std::borrow::Cow;
+
 use tidemark_shared::source_time::SourceTime;
 use uuid::Uuid;
 
@@ -92,12 +94,12 @@ target_row! {
     /// The customer.
     contact: Contact<'a> {
         contact_id: Option<i64> = "bigint",
-        contact_name: Option<&'a str> = "varchar(255)",
-        contact_email: Option<&'a str> = "varchar(255)",
-        contact_identifier: Option<&'a str> = "varchar(255)",
+        contact_name: Option<Cow<'a, str>> = "varchar(255)",
+        contact_email: Option<Cow<'a, str>> = "varchar(255)",
+        contact_identifier: Option<Cow<'a, str>> = "varchar(255)",
         client_sender_id: Option<i64> = "bigint",
-        client_phone: Option<&'a str> = "varchar(50)",
-        contact_phone: Option<&'a str> = "varchar(50)",
+        client_phone: Option<Cow<'a, str>> = "varchar(50)",
+        contact_phone: Option<Cow<'a, str>> = "varchar(50)",
     }
 
     /// Times and what follows from their differences.
@@ -156,7 +158,7 @@ target_row! {
     satisfaction: Satisfaction<'a> {
         csat_response_id: Option<i64> = "bigint",
         csat_rating: Option<i32> = "integer",
-        csat_feedback: Option<&'a str> = "text",
+        csat_feedback: Option<Cow<'a, str>> = "text",
         csat_created_at: Option<SourceTime> = "timestamptz",
         csat_nps_category: Option<&'static str> = "text",
         csat_sentiment_category: Option<&'static str> = "text",

@@ -3,6 +3,7 @@
 //! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length: equal bytes
 //! mean equal rows, and the hash over the bytes is a hash over the content.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use tidemark_shared::source_time::SourceTime;
@@ -171,6 +172,12 @@ impl CopyValue for i64 {
 }
 
 impl CopyValue for &str {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl CopyValue for Cow<'_, str> {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }

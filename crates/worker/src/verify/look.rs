@@ -38,6 +38,8 @@ pub(super) struct Found {
     pub faults: Vec<Fault>,
     /// Rows that were written since the snapshot: to be looked at in a later one.
     pub overtaken: Vec<i64>,
+    /// Conversations of forgotten contacts, which are in neither side.
+    pub withheld: i64,
 }
 
 impl Found {
@@ -46,6 +48,7 @@ impl Found {
         self.faults.extend(other.faults);
         self.faults.truncate(LISTED);
         self.overtaken.extend(other.overtaken);
+        self.withheld += other.withheld;
     }
 
     /// What a sync may bring is its to bring.
@@ -110,13 +113,13 @@ impl Looker<'_> {
         self.control("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
-        let tenant = self.tenant.tenant.id;
+        let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
         let mut target = db::target::begin(self.db, tenant).await?;
         let (there, here) = tokio::join!(
             of_source(
                 self.tx.connection(),
                 view.as_ref(),
-                asked(self.tenant, &self.context),
+                asked(self.tenant, &rules),
                 stretch,
                 BUCKET_BITS
             ),
@@ -133,7 +136,7 @@ impl Looker<'_> {
             let there = of_source(
                 self.tx.connection(),
                 view.as_ref(),
-                asked(self.tenant, &self.context),
+                asked(self.tenant, &rules),
                 part,
                 SINGLE,
             )
@@ -153,6 +156,7 @@ impl Looker<'_> {
         // all of them are counted already
         judged.compared.source_rows = 0;
         judged.compared.target_rows = 0;
+        found.compared.source_rows -= judged.withheld;
         found.add(judged);
         Ok(found)
     }
@@ -261,6 +265,7 @@ impl Looker<'_> {
         let mut found = Found::default();
         found.compared.source_rows =
             i64::try_from(extracted.found.len()).expect("a chunk's length fits in 63 bits");
+        found.withheld = i64::try_from(extracted.withheld.len()).expect("a chunk's length fits in 63 bits");
         found.compared.target_rows = count_live(staging.connection(), tenant, stretch, ids)
             .await
             .attempt("count the rows that are compared")?;
@@ -296,10 +301,10 @@ impl Looker<'_> {
     }
 }
 
-fn asked<'a>(tenant: &'a TenantToPlan, context: &TenantContext) -> Asked<'a> {
+fn asked<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> Asked<'a> {
     Asked {
         inboxes: &tenant.inboxes,
-        timezone: context.timezone.name(),
+        rules,
     }
 }
 

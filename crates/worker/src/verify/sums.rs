@@ -63,7 +63,8 @@ pub(super) struct Stretch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub inboxes: &'a [i32],
-    pub timezone: &'a str,
+    /// What rows are made by.
+    pub rules: &'a str,
 }
 
 /// The sum of any number of 64-bit digests, modulo 2⁶⁴.
@@ -96,7 +97,7 @@ async fn of_tables(
     let rows = sqlx::query(AssertSqlSafe(CONVERSATIONS.as_str()))
         .bind(stretch.lo)
         .bind(asked.inboxes)
-        .bind(asked.timezone)
+        .bind(asked.rules)
         .bind(stretch.hi)
         .bind(bits)
         .fetch_all(&mut *connection)
@@ -138,7 +139,7 @@ async fn of_view(
         let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
             .bind(keys)
             .bind(asked.inboxes)
-            .bind(asked.timezone)
+            .bind(asked.rules)
             .bind(bits)
             .fetch_all(&mut *connection)
             .await?;

@@ -10,6 +10,7 @@ use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
 use crate::commands::tenant::slug;
@@ -91,6 +92,7 @@ impl Step {
             chunk_size: None,
             max_in_flight: None,
             sync_interval: None,
+            privacy: PrivacyPolicy::default(),
         }
     }
 
@@ -439,6 +441,7 @@ mod tests {
                 chunk_size: 1000,
                 max_in_flight: 8,
                 mapping_version: 1,
+                privacy: PrivacyPolicy::default(),
                 paused_at: None,
                 pause_reason: None,
             });

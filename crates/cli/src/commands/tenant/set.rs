@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::privacy::PolicyChanged;
 use tidemark_shared::db::tenant::TenantChange;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::PrivacyChange;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
-use super::{Off, check, check_timezone, show, taken, verify_interval};
+use super::{Off, check, check_timezone, note_missing_key, show, taken, verify_interval};
 use crate::app::App;
+use crate::commands::ask;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval"]))]
+    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval",
+           "privacy"]))]
 pub struct Args {
     /// Tenant's id
     #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
@@ -42,6 +47,9 @@ pub struct Args {
     /// Pause between two syncs, such as 30s or 5m
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     sync_interval: Option<Duration>,
+    /// What of personal data is stored, such as contact_email=hash,message_text=null; columns that are not named stay as they are
+    #[arg(long, value_name = "COLUMN=TREATMENT,…")]
+    privacy: Option<PrivacyChange>,
     /// Pause between two comparisons with the source, such as 24h, or `off`
     #[arg(long, value_name = "DUR", value_parser = verify_interval)]
     verify_interval: Option<Off>,
@@ -82,6 +90,9 @@ impl Args {
         if !changed {
             return Err(UsageError(format!("tenant {} was removed just now", tenant.id)).into());
         }
+        if let Some(privacy) = &self.privacy {
+            change_policy(app, &db, &tenant, privacy).await?;
+        }
         if new_timezone.is_some() {
             output::note(format!(
                 "the calendar columns of rows that are there stay as they are; next: tidemark sync --tenant {} --full",
@@ -90,6 +101,29 @@ impl Args {
         }
         show(app, tenant.id).await
     }
+}
+
+/// Rows that are there are written anew by a run of its own.
+async fn change_policy(
+    app: &App,
+    db: &PgPool,
+    tenant: &Tenant,
+    change: &PrivacyChange,
+) -> anyhow::Result<()> {
+    let policy = tenant.privacy.clone().with(change);
+    note_missing_key(app, &policy);
+    let asked = ask::prepared(
+        app,
+        tenant,
+        Some("what is stored of personal data was changed".to_owned()),
+    );
+    let changed = db::privacy::set_policy(db, tenant.id, &policy, &asked).await?;
+    if let Some(PolicyChanged { backfill: Some(run) }) = changed {
+        output::note(format!(
+            "run {run} writes the rows that are there anew; next: tidemark run watch {run}"
+        ));
+    }
+    Ok(())
 }
 
 /// Watermark, digests and inboxes are about the source that they came from.

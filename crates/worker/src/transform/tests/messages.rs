@@ -49,6 +49,7 @@ fn columns_with_status(status: i32, messages: &[SourceMessage<'_>]) -> Result<Me
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,
+        privacy: Arc::default(),
     };
     let source = SourceConversation {
         status: Some(status),
