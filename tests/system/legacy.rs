@@ -133,8 +133,13 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
     on_stage(|stage| async move {
         let end = with_script(&stage).await?;
         let before = checksum(&stage.target, "legacy", &TABLES).await?;
+        // the login of the processes has no business there
+        let denied = stage.tidemark(&IMPORT).await?;
+        ensure!(denied.code != 0 && denied.stderr.contains("as the owner of its tables"), "{denied:?}");
+        let owner = stage.owner_url("target");
+        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
 
-        let dry = stage.tidemark(&[&IMPORT[..], &["--dry-run"]].concat()).await?;
+        let dry = stage.tidemark_with(&[&IMPORT[..], &["--dry-run"]].concat(), &from).await?;
         ensure!(dry.code == 0, "{dry:?}");
         let states: Vec<&str> = dry.json()["tenants"].as_array().context("tenants")?.iter()
             .filter_map(|tenant| tenant["state"].as_str().map(|state| match state {
@@ -147,7 +152,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
         let tenants: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants").fetch_one(&stage.target).await?;
         ensure!(tenants == 0, "a dry run has added {tenants} tenants");
 
-        let imported = stage.tidemark(&IMPORT).await?;
+        let imported = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(imported.code == 0, "{imported:?}");
         let report = imported.json();
         ensure!(report["tenants"][1]["rows_left"] == 1, "{report:#}");
@@ -172,7 +177,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
 
         let here = ["tenants", "inbox_tenant_mapping", "etl_watermark", "etl_watermark_audit", "conversations_analytics"];
         let once = checksum(&stage.target, "public", &here).await?;
-        let again = stage.tidemark(&IMPORT).await?;
+        let again = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(again.code == 0 && again.json()["tenants"][1]["state"] == "exists", "{again:?}");
         ensure!(checksum(&stage.target, "public", &here).await? == once, "the second import has changed something");
 
@@ -206,7 +211,7 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
         connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
         connection.execute(FIXTURE).await?;
         connection.execute("RESET search_path").await?;
-        let url = format!("{}?options=-csearch_path%3Dtaken", stage.url("target"));
+        let url = format!("{}?options=-csearch_path%3Dtaken", stage.owner_url("target"));
         let settings = [("TIDEMARK_DATABASE_URL", url.as_str())];
         let refused = stage.tidemark_with(&["migrate"], &settings).await?;
         ensure!(

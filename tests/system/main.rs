@@ -1,6 +1,7 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod abuse;
 mod away;
 mod backfill;
 mod chaos;
@@ -10,6 +11,7 @@ mod collector;
 mod columns;
 mod commands;
 mod controls;
+mod doctor;
 mod fairness;
 mod fleet;
 mod guest;
@@ -20,7 +22,9 @@ mod killed;
 mod late;
 mod ledger;
 mod legacy;
+mod lists;
 mod local;
+mod logins;
 mod messages;
 mod metrics;
 mod moving;
@@ -30,8 +34,12 @@ mod proxy;
 mod prune;
 mod race;
 mod random;
+mod refusal;
 mod rejects;
 mod resync;
+mod resync_many;
+mod rights;
+mod secrets;
 mod servers;
 mod sessions;
 mod stage;
@@ -43,3 +51,5 @@ mod traps;
 mod verify;
 mod versions;
 mod view;
+mod watch;
+mod why;

@@ -12,12 +12,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Bound of a wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Forwards connections to one server, for as long as it lives.
 pub struct Proxy {
     port: u16,
     wires: Arc<Mutex<Wires>>,
     weather: watch::Sender<Weather>,
     carried: Arc<AtomicU64>,
+    refused: watch::Receiver<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -56,18 +60,21 @@ impl Proxy {
         let carried = Arc::new(AtomicU64::new(0));
         let port = listener.local_addr()?.port();
         let mut tasks = JoinSet::new();
+        let (refusals, refused) = watch::channel(0);
         tasks.spawn(accept(
             listener,
             server,
             Arc::clone(&wires),
             weather.subscribe(),
             Arc::clone(&carried),
+            refusals,
         ));
         Ok(Self {
             port,
             wires,
             weather,
             carried,
+            refused,
             _tasks: tasks,
         })
     }
@@ -122,6 +129,16 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.refuses = refuses);
     }
 
+    /// Waits until so many connections were closed as soon as they were made.
+    pub async fn until_refused(&self, count: usize) -> Result<()> {
+        let mut refused = self.refused.clone();
+        let reached = refused.wait_for(|refused| *refused >= count);
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("never {count} connections refused"))??;
+        Ok(())
+    }
+
     /// Holds back by this long everything that is sent.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
@@ -134,6 +151,7 @@ async fn accept(
     wires: Arc<Mutex<Wires>>,
     weather: watch::Receiver<Weather>,
     carried: Arc<AtomicU64>,
+    refusals: watch::Sender<usize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -142,6 +160,7 @@ async fn accept(
         };
         while connections.try_join_next().is_some() {}
         if weather.borrow().refuses {
+            refusals.send_modify(|refused| *refused += 1);
             continue;
         }
         // a server that is away is away behind its proxy too: the client's connection is closed

@@ -9,13 +9,14 @@ use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_shared::config::{Settings, SourceSettings, server_name};
 use tidemark_shared::db;
 use tidemark_shared::db::connect::{exposure, options, pool};
+use tidemark_shared::db::isolation;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_shared::tenant::Tenant;
 use tidemark_shared::tls::Exposure;
 
-use crate::exit::UsageError;
+use crate::exit::{SetupError, UsageError};
 
 /// Settings that a flag may give; what is not given comes from the environment, else from the file.
 #[derive(Debug, clap::Args)]
@@ -91,6 +92,21 @@ impl App {
         let needed = 2 * u32::from(concurrency) + 6;
         let connections = self.settings.database_max_connections.max(needed);
         Ok(pool(self.settings.database_url()?, self.role, connections).await?)
+    }
+
+    /// [`Self::database`] for who moves rows of tenants: it has to keep them apart.
+    ///
+    /// Findings that do not matter that much are logged.
+    pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<PgPool> {
+        let db = self.database(concurrency).await?;
+        let findings = isolation::check(&db).await?;
+        if let Some(refusal) = isolation::refusal(&findings) {
+            return Err(SetupError(refusal).into());
+        }
+        for finding in findings {
+            tracing::warn!(finding.what, finding.mend, "tenants could be kept apart better");
+        }
+        Ok(db)
     }
 
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {

@@ -2,9 +2,11 @@
 
 mod ask;
 mod chunk;
+mod config;
 mod daemon;
 mod dead;
 mod demo;
+mod doctor;
 mod health;
 mod import_legacy;
 mod inbox;
@@ -21,6 +23,7 @@ mod sync;
 mod tenant;
 mod verify;
 mod watermark;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_shared::telemetry::Verbosity;
@@ -75,6 +78,8 @@ enum Command {
     Prune(prune::Args),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
+    /// Say why a conversation looks in the target as it does
+    Why(why::Args),
     /// Show tenants, runs and processes
     Status(status::Args),
     /// Plan runs and dispatch chunks
@@ -87,6 +92,11 @@ enum Command {
     Up(daemon::UpArgs),
     /// Ask a process whether it is well
     Health(health::Args),
+    /// Look at every server and the fleet, change nothing, and say what to do
+    Doctor(doctor::Args),
+    /// The settings
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look after the sources
     #[command(subcommand)]
     Source(source::Command),
@@ -132,12 +142,15 @@ impl Cli {
             Command::Dead(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
+            Command::Why(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,
             Command::Worker(args) => args.run(&app).await,
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
             Command::Health(args) => args.run(&app).await,
+            Command::Doctor(args) => args.run(&app).await,
+            Command::Config(command) => command.run(&app).await,
             Command::Source(command) => command.run(&app).await,
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,

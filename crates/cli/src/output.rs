@@ -36,6 +36,29 @@ pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{}", text.as_ref())?)
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    Plain,
+    Green,
+    Yellow,
+    Red,
+}
+
+/// The text in a colour, where stdout is a terminal.
+pub fn coloured(text: &str, colour: Colour) -> String {
+    let code = match colour {
+        Colour::Green => 32,
+        Colour::Yellow => 33,
+        Colour::Red => 31,
+        Colour::Plain => return text.to_owned(),
+    };
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
 /// A remark on stderr.
 pub fn note(text: impl AsRef<str>) {
     eprintln!("{}", text.as_ref());

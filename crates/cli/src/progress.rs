@@ -166,6 +166,8 @@ fn give_up(error: DbError, since: Instant) -> anyhow::Result<()> {
 /// What holds the run, asked now and then.
 #[derive(Default)]
 struct Held {
+    /// What was held in another state is no longer.
+    status: Option<RunStatus>,
     asked_at: Option<Instant>,
     by: Option<String>,
     begun_at: Option<Instant>,
@@ -174,6 +176,12 @@ struct Held {
 
 impl Held {
     async fn of(&mut self, db: &PgPool, settings: &Settings, run: &RunReport) -> DbResult<Option<String>> {
+        if self.status != Some(run.status) {
+            *self = Self {
+                status: Some(run.status),
+                ..Self::default()
+            };
+        }
         // a moment is enough for what is not held at all
         let asked_at = *self.asked_at.get_or_insert_with(Instant::now);
         if asked_at.elapsed() >= HELD_EVERY {

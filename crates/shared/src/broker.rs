@@ -3,6 +3,7 @@
 //! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
 
 mod certificates;
+mod checkup;
 mod connection;
 mod consumer;
 mod dead;
@@ -10,6 +11,7 @@ mod depth;
 mod destination;
 mod error;
 mod health;
+mod management;
 mod memory;
 mod message;
 mod publisher;

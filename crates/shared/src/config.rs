@@ -25,6 +25,8 @@ pub struct Settings {
     /// Connections to the ledger and target, a process.
     pub database_max_connections: u32,
     pub amqp_url: Option<SecretString>,
+    /// RabbitMQ's HTTP API, for `doctor`.
+    pub amqp_management_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
     pub amqp_prefix: String,
     /// Where health and metrics are answered for; `None`: nobody said.
@@ -134,6 +136,7 @@ impl Default for Settings {
             database_url: None,
             database_max_connections: 12,
             amqp_url: None,
+            amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
             metrics_per_tenant: false,
@@ -191,7 +194,7 @@ impl Default for ProducerSettings {
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 34] = [
+const VARIABLES: [(&str, &[&str]); 36] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
@@ -236,6 +239,8 @@ const VARIABLES: [(&str, &[&str]); 34] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
     ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
     ("TIDEMARK_LEGACY_URL_FILE", &["legacy_url"]),
     ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
@@ -300,7 +305,7 @@ impl Settings {
         }
         let mut settings: Self = table
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
         secret_files.retain(|path| secret_file::is_open(path));
         settings.open_files = secret_files;
         settings.validate()?;
@@ -401,6 +406,19 @@ pub fn server_name(url: &SecretString) -> String {
     }
 }
 
+/// A URL in the place of something else is quoted by whoever expected that, with its password.
+fn without_url(message: &str) -> String {
+    const QUOTES: [char; 2] = ['"', '`'];
+    let (Some(start), Some(end)) = (message.find(QUOTES), message.rfind(QUOTES)) else {
+        return message.to_owned();
+    };
+    if message.contains("://") {
+        format!("{}a URL{}", &message[..start], &message[end + 1..])
+    } else {
+        message.to_owned()
+    }
+}
+
 fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -410,7 +428,7 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     text.parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
-            message: error.message().to_owned(),
+            message: without_url(error.message()),
         })
 }
 
@@ -424,8 +442,9 @@ fn holds_secret(table: &toml::Table) -> bool {
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [&str; 9] = [
         "database_url",
+        "amqp_management_url",
         "legacy_url",
         "amqp_url",
         "amqp_prefix",
@@ -482,6 +501,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, 
     Ok(Some(Listen::At(address)))
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;

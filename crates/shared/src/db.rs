@@ -3,12 +3,14 @@
 pub mod agreement;
 pub mod backfill;
 pub mod cancel;
+pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod guarded;
+pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
@@ -17,6 +19,7 @@ pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
+pub mod rights;
 pub mod run;
 pub mod source_watch;
 pub mod standing;
@@ -46,10 +49,12 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         agreement::STATEMENTS,
         backfill::STATEMENTS,
         cancel::STATEMENTS,
+        checkup::STATEMENTS,
         chunk::STATEMENTS,
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
+        history::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
@@ -58,6 +63,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,
+        rights::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,

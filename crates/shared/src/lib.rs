@@ -9,6 +9,7 @@ pub mod chunk;
 pub mod config;
 pub mod db;
 pub mod fence;
+pub mod finding;
 pub mod ids;
 pub mod job;
 pub mod legacy;

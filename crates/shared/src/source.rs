@@ -1,6 +1,8 @@
 //! Sessions on the source databases. The source is a guest's house: read-only, bounded in number and time.
 
 pub mod catalog;
+pub mod checkup;
+mod conversation;
 pub mod digest;
 pub mod fence;
 pub mod ident;

@@ -10,6 +10,8 @@ pub mod value;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
+use serde_json::Value;
+use sqlx::types::Json as JsonText;
 use sqlx::{PgConnection, PgPool};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::guarded::Guarded;
@@ -208,6 +210,26 @@ impl Staging {
     /// The transaction's connection, for comparing.
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         self.guarded.connection()
+    }
+
+    /// Lays the one conversation that is staged beside the tenant's row: whether there is one on either side, the values of
+    /// both, and which differ.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub async fn beside(
+        &mut self,
+        statement: &'static str,
+        conversation: i64,
+    ) -> Result<(bool, bool, Vec<Value>, Vec<Value>, Vec<bool>), LoadError> {
+        let (staged, stored, there, here, differs): (_, _, JsonText<Vec<Value>>, JsonText<Vec<Value>>, _) =
+            sqlx::query_as(statement)
+                .bind(self.tenant)
+                .bind(conversation)
+                .fetch_one(self.guarded.connection())
+                .await
+                .map_err(target("lay the conversation beside its row"))?;
+        Ok((staged, stored, there.0, here.0, differs))
     }
 
     /// Ends the transaction and gives its connection back; staging is empty again.

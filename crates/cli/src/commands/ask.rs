@@ -30,6 +30,63 @@ pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Resul
     Ok(tenant)
 }
 
+/// Which tenants a command is about.
+#[derive(Debug, clap::Args)]
+pub struct Tenants {
+    /// Tenants' ids, separated by commas
+    #[arg(
+        long,
+        alias = "tenant-id",
+        value_delimiter = ',',
+        value_name = "N",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    tenant: Vec<TenantId>,
+    /// Every active tenant that has inboxes
+    #[arg(long)]
+    all: bool,
+}
+
+impl Tenants {
+    /// Those tenants, ready for runs, ascending.
+    pub async fn ready(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+        if self.all {
+            return all_ready(db).await;
+        }
+        let mut ids = self.tenant.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut tenants = Vec::with_capacity(ids.len());
+        for id in ids {
+            tenants.push(ready_tenant(app, db, id).await?);
+        }
+        Ok(tenants)
+    }
+
+    /// Whether the answer is a list, also when it has one element.
+    pub const fn are_several(&self) -> bool {
+        self.all || self.tenant.len() > 1
+    }
+}
+
+/// Every tenant for which runs may be asked; at least one.
+pub async fn all_ready(db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+    let mut tenants = Vec::new();
+    for tenant in db::tenant::list(db).await? {
+        let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
+        if tenant.may_run() && !inboxes.is_empty() {
+            tenants.push(tenant);
+        }
+    }
+    if tenants.is_empty() {
+        let text =
+            "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
+        return Err(SetupError(text.to_owned()).into());
+    }
+    Ok(tenants)
+}
+
 /// Asks for a run, and says so when the same is open already.
 pub async fn request(
     app: &App,

@@ -91,7 +91,7 @@ impl UpArgs {
 async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<PgPool> {
     let mut failures = 0;
     loop {
-        let error = match app.database(concurrency).await {
+        let error = match app.isolated_database(concurrency).await {
             Err(error) if Exit::of(&error) == Exit::Unreachable => error,
             answer => return answer,
         };

@@ -14,7 +14,7 @@ use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 use super::ask;
 use super::run::print_runs;
 use crate::app::App;
-use crate::exit::{Exit, SetupError};
+use crate::exit::Exit;
 use crate::output;
 use crate::progress::{self, Watch};
 use crate::roles::Roles;
@@ -55,7 +55,12 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database(app.settings.worker.concurrency).await?;
+        let concurrency = app.settings.worker.concurrency;
+        let db = if self.local {
+            app.isolated_database(concurrency).await?
+        } else {
+            app.database(concurrency).await?
+        };
         let tenants = self.tenants(app, &db).await?;
         if self.local {
             self.check_sources(app, &tenants).await?;
@@ -86,18 +91,7 @@ impl Args {
 
     async fn tenants(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
         let Some(id) = self.tenant else {
-            let mut tenants = Vec::new();
-            for tenant in db::tenant::list(db).await? {
-                let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
-                if tenant.may_run() && !inboxes.is_empty() {
-                    tenants.push(tenant);
-                }
-            }
-            if tenants.is_empty() {
-                let text = "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
-                return Err(SetupError(text.to_owned()).into());
-            }
-            return Ok(tenants);
+            return ask::all_ready(db).await;
         };
         Ok(vec![ask::ready_tenant(app, db, id).await?])
     }

@@ -71,6 +71,16 @@ impl Server {
     /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
     /// reached are passed over; a refusal is the whole cluster's.
     pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+        let connection = self.connect_only(role).await?;
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        self.topology
+            .declare(&connection, &address(node), ANSWER_LIMIT)
+            .await?;
+        Ok(connection)
+    }
+
+    /// The same for somebody who only looks: nothing is declared.
+    pub async fn connect_only(&self, role: &str) -> Result<Connection, QueueError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut unreachable = None;
         for index in (first..self.nodes.len()).chain(0..first) {
@@ -95,14 +105,16 @@ impl Server {
         let certificates = node.certificates.read()?;
         let connecting =
             Connection::connect_uri_with_config(node.uri.clone(), properties, certificates, runtime);
-        let connection = match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| failure(node, error))?,
-            Err(_) => return Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
-        };
-        self.topology
-            .declare(&connection, &address(node), ANSWER_LIMIT)
-            .await?;
-        Ok(connection)
+        match timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| failure(node, error)),
+            Err(_) => Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
+        }
+    }
+
+    /// The node that was reached last, and whether it is spoken to over TLS.
+    pub fn node(&self) -> (&AMQPUri, bool) {
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        (&node.uri, node.uri.scheme == AMQPScheme::AMQPS)
     }
 
     /// Nodes on the way to which others could listen.

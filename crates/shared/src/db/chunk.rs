@@ -40,7 +40,8 @@ statements! {
                        coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS may_be_empty";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
-    COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
+    // now() would be when the load began, which is before the chunk was read
+    COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = clock_timestamp(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
                        rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
                        source_extracted_at = $15 \

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -20,9 +21,15 @@ pub(crate) const KEEPALIVE: [(&str, &str); 3] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// What makes a connection one that nobody reads.
+pub(crate) const SSL_MODE: &str =
+    "sslmode=verify-full in the URL, and sslrootcert=FILE for an authority of your own";
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
+/// `invalid_parameter_value`, from SET ROLE.
+const NO_SUCH_ROLE: &str = "22023";
 
 /// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
 /// 14, or built without lz4, keep pglz.
@@ -204,6 +211,41 @@ pub async fn probe(
     }
 }
 
+/// A server's clock, and when it was read by a clock that nobody sets: two of them tell how far two servers are apart.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockReading {
+    pub clock: DateTime<Utc>,
+    pub read_at: Instant,
+}
+
+impl ClockReading {
+    /// How far this clock is ahead of the other; negative when it is behind.
+    #[must_use]
+    pub fn ahead_of(&self, other: &Self) -> TimeDelta {
+        let between = if self.read_at >= other.read_at {
+            TimeDelta::from_std(self.read_at - other.read_at).unwrap_or(TimeDelta::MAX)
+        } else {
+            -TimeDelta::from_std(other.read_at - self.read_at).unwrap_or(TimeDelta::MAX)
+        };
+        self.clock - other.clock - between
+    }
+}
+
+/// Reads the server's clock; the way there and back is split evenly.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, sqlx::Error> {
+    let asked_at = Instant::now();
+    let clock = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(connection)
+        .await?;
+    Ok(ClockReading {
+        clock,
+        read_at: asked_at + asked_at.elapsed() / 2,
+    })
+}
+
 /// The pool for ledger and target of one process. Every connection acts as `etl_service`, in UTC.
 ///
 /// # Errors
@@ -221,16 +263,20 @@ pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Resul
         ])
         .options(KEEPALIVE);
     let mut connection = probe(&options, &server_name(url), what).await?;
-    check_migrated(&mut connection, what, url).await?;
     sqlx::query("SET ROLE etl_service")
         .execute(&mut connection)
         .await
         .map_err(|source| {
-            unreachable_or(source, what, url, |server, source| ConnectError::Role {
-                server,
-                source,
+            unreachable_or(source, what, url, |server, source| {
+                // the first migration makes the role
+                if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
+                    ConnectError::NotMigrated { server }
+                } else {
+                    ConnectError::Role { server, source }
+                }
             })
         })?;
+    check_migrated(&mut connection, what, url).await?;
     // the probe has told all it can; a failing goodbye changes nothing
     drop(connection.close().await);
 

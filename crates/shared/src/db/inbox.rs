@@ -23,6 +23,9 @@ statements! {
     OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
               WHERE source = $1 AND inbox_id = ANY($2) \
                 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+    FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
+            FROM inbox_tenant_mapping WHERE source = $1 AND inbox_id = $2 \
+              AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
     MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
@@ -127,6 +130,19 @@ pub async fn owners(
         .fetch_all(db)
         .await
         .attempt("look the inboxes' tenants up")
+}
+
+/// Whose an inbox is, or was before it was unmapped.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
+    sqlx::query_as(FIND)
+        .bind(source)
+        .bind(inbox)
+        .fetch_optional(db)
+        .await
+        .attempt("look the inbox up")
 }
 
 /// Gives inboxes to a tenant, also those of another; returns how many changed hands.

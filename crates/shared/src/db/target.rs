@@ -1,11 +1,13 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::{Attempt, DbResult, statements};
-use crate::ids::TenantId;
+use crate::ids::{RunId, TenantId};
 use crate::selection::NameOf;
 
 statements! {
@@ -27,6 +29,9 @@ statements! {
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
                        AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+    FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
+                   CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
+            FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";
     LAST_LIVE = "SELECT conversation_id FROM conversations_analytics \
                  WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     NOT_NULL = "SELECT attname::text FROM pg_attribute \
@@ -72,6 +77,23 @@ pub struct Bucket {
     /// Sum of the rows' digests.
     pub digest: String,
     pub last: i64,
+}
+
+/// What the target keeps of a row beside its content.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct StoredRow {
+    pub inbox_id: Option<i32>,
+    /// The run that wrote it last.
+    pub etl_run_id: RunId,
+    pub etl_inserted_at: DateTime<Utc>,
+    pub etl_updated_at: DateTime<Utc>,
+    /// The source's clock when it was read.
+    pub source_extracted_at: DateTime<Utc>,
+    /// Set while the source does not have it among the tenant's.
+    pub source_deleted_at: Option<DateTime<Utc>>,
+    pub source_digest: i64,
+    /// The contact that wrote in a conversation of another's.
+    pub other_client_id: Option<i64>,
 }
 
 /// Begins a transaction that reads one moment, and in which row-level security shows this tenant's rows only.
@@ -156,6 +178,23 @@ pub async fn digests_in_buckets(
             .bind(but)
     };
     query.fetch_all(&mut **tx).await.attempt("list the tenant's rows")
+}
+
+/// What the target keeps of a conversation, live or marked deleted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    conversation: i64,
+) -> DbResult<Option<StoredRow>> {
+    sqlx::query_as(FIND)
+        .bind(tenant)
+        .bind(conversation)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("find the conversation's row")
 }
 
 /// How many live conversations the tenant has.
