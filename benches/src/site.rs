@@ -105,9 +105,7 @@ impl Bench {
         ])
         .await?;
         let mut source = PgConnection::connect(&url).await?;
-        sqlx::raw_sql("VACUUM (ANALYZE); CHECKPOINT")
-            .execute(&mut source)
-            .await?;
+        execute(&mut source, &["VACUUM (ANALYZE)", "CHECKPOINT"]).await?;
         self.sources.insert(conversations, url.clone());
         Ok(url)
     }
@@ -295,6 +293,14 @@ pub struct Synced {
     pub command: f64,
     pub run: f64,
     pub records: Value,
+}
+
+/// Executes statements one by one: several at once are a transaction, in which some may not run.
+pub async fn execute(connection: &mut PgConnection, statements: &[&'static str]) -> Result<()> {
+    for statement in statements {
+        sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Runs psql on statements and `\\copy`s, one after the other in one session; seconds that it took.

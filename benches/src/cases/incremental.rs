@@ -1,10 +1,10 @@
 //! What little or nothing changed costs, and whether that follows the changes or the table.
 
 use anyhow::{Result, ensure};
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use tidemark_benches::figures::{Case, Goal};
 
-use crate::site::Bench;
+use crate::site::{Bench, execute};
 
 /// A thousand conversations of the tenant, spread over all of it.
 const CHANGE: &str = "UPDATE conversations SET updated_at = clock_timestamp() AT TIME ZONE 'UTC', last_activity_at = \
@@ -54,9 +54,11 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
             .with("TIDEMARK_WORKER_CONCURRENCY", "2");
         site.sync(&["--local", "--full"]).await?;
         let mut target = site.on_target().await?;
-        sqlx::raw_sql("UPDATE tenants SET lookback = '0'; VACUUM (ANALYZE)")
-            .execute(&mut target)
-            .await?;
+        execute(
+            &mut target,
+            &["UPDATE tenants SET lookback = '0'", "VACUUM (ANALYZE)"],
+        )
+        .await?;
         for _ in 0..bench.rounds + 2 {
             let synced = site.sync(&["--local"]).await?;
             idle.add(&format!("{}: run", of(size)), synced.run);
@@ -66,8 +68,8 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
         for with_indexes in [false, true] {
             let mut source = site.on_source().await?;
             if with_indexes {
-                all(&mut source, &SUGGESTED).await?;
-                all(&mut source, &["VACUUM (ANALYZE)"]).await?;
+                execute(&mut source, &SUGGESTED).await?;
+                execute(&mut source, &["VACUUM (ANALYZE)"]).await?;
             }
             for round in 0..bench.rounds + 2 {
                 let changes = sqlx::query(CHANGE)
@@ -88,7 +90,7 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
                 case.add(&of(size), synced.run);
             }
             if with_indexes {
-                all(&mut source, &AGAIN).await?;
+                execute(&mut source, &AGAIN).await?;
             }
             source.close().await?;
         }
@@ -98,13 +100,6 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
         }
     }
     Ok(vec![idle, changed, indexed])
-}
-
-async fn all(source: &mut PgConnection, statements: &[&'static str]) -> Result<()> {
-    for statement in statements {
-        sqlx::raw_sql(*statement).execute(&mut *source).await?;
-    }
-    Ok(())
 }
 
 fn of(size: u64) -> String {
