@@ -65,6 +65,8 @@ pub fn read(file: &Path) -> Result<Results> {
 /// # Errors
 /// When one of them cannot be written, or the page has no place for the tables.
 pub fn write(file: &Path, results: &Results) -> Result<()> {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).context("make the folder of results")?;
+    fs::create_dir_all(IMAGES).context("make the folder of pictures")?;
     fs::write(file, serde_json::to_string_pretty(results)? + "\n")?;
     let page = fs::read_to_string(PAGE).context("read the page of benchmarks")?;
     let (before, rest) = page
