@@ -191,6 +191,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
         let run = stage.sync_local(&["--tenant", "2"]).await?;
         ensure!(run["type"] == "full", "{run:#}");
         stage.assert_equal(&[1, 2]).await?;
+        stage.assert_proven(&[1], &[]).await?;
         let unproven: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM conversations_analytics WHERE source_epoch = 0 AND source_deleted_at IS NULL",
         )
@@ -211,9 +212,14 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
         connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
         connection.execute(FIXTURE).await?;
         connection.execute("RESET search_path").await?;
-        let url = format!("{}?options=-csearch_path%3Dtaken", stage.owner_url("target"));
-        let settings = [("TIDEMARK_DATABASE_URL", url.as_str())];
-        let refused = stage.tidemark_with(&["migrate"], &settings).await?;
+        let taken = |url: String| format!("{url}?options=-csearch_path%3Dtaken");
+        let (owner, login) = (taken(stage.owner_url("target")), taken(stage.url("target")));
+        let as_owner = [("TIDEMARK_DATABASE_URL", owner.as_str())];
+        let settings = [
+            ("TIDEMARK_DATABASE_URL", login.as_str()),
+            ("TIDEMARK_LEGACY_URL", owner.as_str()),
+        ];
+        let refused = stage.tidemark_with(&["migrate"], &as_owner).await?;
         ensure!(
             refused.code == 78 && refused.stderr.contains("ALTER TABLE tenants SET SCHEMA legacy;"),
             "{refused:?}"
@@ -230,7 +236,7 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
             let moved = format!("ALTER TABLE taken.{table} SET SCHEMA legacy");
             connection.execute(AssertSqlSafe(moved)).await?;
         }
-        let migrated = stage.tidemark_with(&["migrate"], &settings).await?;
+        let migrated = stage.tidemark_with(&["migrate"], &as_owner).await?;
         ensure!(migrated.code == 0, "{migrated:?}");
         connection.execute("GRANT USAGE ON SCHEMA taken TO etl_service").await?;
         let imported = stage.tidemark_with(&IMPORT, &settings).await?;

@@ -539,12 +539,16 @@ impl Stage {
 
     /// Asserts that the digests of both sides prove the same, with nothing left open; `settings` say how the source is read.
     pub async fn assert_proven(&self, tenants: &[i32], settings: &[(&str, &str)]) -> Result<()> {
+        let answer = self
+            .tidemark_with(&["verify", "--all", "--json"], settings)
+            .await?;
+        let found = answer.json();
         for tenant in tenants {
-            let answer = self
-                .tidemark_with(&["verify", "--tenant", &tenant.to_string(), "--json"], settings)
-                .await?;
-            let is_proven =
-                answer.code == 0 && answer.json()["pending"] == 0 && answer.json()["unproven"] == 0;
+            let one = found
+                .as_array()
+                .and_then(|all| all.iter().find(|one| one["tenant_id"] == *tenant));
+            let is_proven = one
+                .is_some_and(|one| one["verdict"] == "equal" && one["pending"] == 0 && one["unproven"] == 0);
             ensure!(is_proven, "tenant {tenant} is not proven equal: {answer:?}");
         }
         Ok(())

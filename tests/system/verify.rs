@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 
+use crate::proxy::Proxy;
 use crate::stage::{Answer, Stage, on_stage};
 use crate::view::VIEW;
 
@@ -301,6 +302,39 @@ async fn random_corruptions_are_found_named_and_mended() {
         );
         stage.assert_proven(&[1], &[]).await?;
         stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn proving_a_tenant_equal_moves_less_than_a_hundredth_of_what_a_sync_moves() {
+    on_stage(|stage| async move {
+        let rows = size().0.max(5_000);
+        stage.sample(rows, 1, 94).await?;
+        let (source, target) = (stage.url("source"), stage.url("target"));
+        let (to_source, to_target) = (Proxy::before(&source).await?, Proxy::before(&target).await?);
+        let urls = (to_source.url(&source)?, to_target.url(&target)?);
+        let settings = [
+            ("TIDEMARK_SOURCE_URL", urls.0.as_str()),
+            ("TIDEMARK_DATABASE_URL", urls.1.as_str()),
+        ];
+        let carried = || (to_source.carried(), to_target.carried());
+        let synced = stage
+            .tidemark_with(&["sync", "--all", "--local"], &settings)
+            .await?;
+        ensure!(synced.code == 0, "{synced:?}");
+        let sync = carried();
+        stage.assert_proven(&[1], &settings).await?;
+        let both = carried();
+        let verify = (both.0 - sync.0, both.1 - sync.1);
+        eprintln!(
+            "{rows} conversations: a sync moved {sync:?} bytes at source and target, a comparison {verify:?}"
+        );
+        ensure!(
+            100 * (verify.0 + verify.1) < sync.0 + sync.1,
+            "{verify:?} of {sync:?}"
+        );
+        Ok(())
     })
     .await;
 }

@@ -25,6 +25,7 @@ mod verify;
 mod watermark;
 mod why;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_shared::telemetry::Verbosity;
 
@@ -106,15 +107,22 @@ enum Command {
     /// Show the whole thing at work on a sample, on servers of your choice
     Demo(demo::Args),
     /// Print a completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Whose script
+        shell: clap_complete::Shell,
+    },
 }
 
-/// One of `all` by its name, else which there are.
-fn one_of<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
-        let known: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-        format!("it is one of {}", known.join(", "))
-    })
+/// Reads one of `all` by its name; help, completions and errors name them.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let find = move |text: String| {
+        let found = all.iter().copied().find(|one| name(*one) == text);
+        found.expect("only these names are possible")
+    };
+    PossibleValuesParser::new(all.iter().map(|one| name(*one))).map(find)
 }
 
 impl Cli {

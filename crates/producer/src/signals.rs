@@ -66,16 +66,30 @@ pub(crate) struct SourceBucket {
     pub bucket: i64,
     pub count: i64,
     pub digest: String,
+    /// Of those that changed and are counted above.
+    pub changed_count: i64,
+    pub changed_digest: String,
     pub last: i64,
     pub changed: Vec<i64>,
 }
 
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
-        self.digest
-            .parse()
-            .expect("64-bit digests of any number of rows add up to less than 127 bits")
+        sum(&self.digest)
     }
+
+    /// Number and sum of the digests of those that have not changed.
+    pub(crate) fn unchanged(&self) -> (i64, i128) {
+        let digest = self.digest_sum() - sum(&self.changed_digest);
+        (self.count - self.changed_count, digest)
+    }
+}
+
+/// A sum of digests as PostgreSQL prints it.
+pub(crate) fn sum(digests: &str) -> i128 {
+    digests
+        .parse()
+        .expect("64-bit digests of any number of rows add up to less than 127 bits")
 }
 
 /// Inboxes of a group of tenants, column by column as the statements take them.

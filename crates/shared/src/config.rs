@@ -95,7 +95,7 @@ pub enum SourceMode {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {
-    /// Chunks at a time, a process.
+    /// Chunks of a lane at a time, a process.
     pub concurrency: u16,
     /// How long a claim holds without renewal; it is renewed three times in that span.
     #[serde(deserialize_with = "duration")]
@@ -165,6 +165,14 @@ impl Default for SourceSettings {
             statement_timeout: Duration::from_secs(120),
             max_in_flight: 32,
         }
+    }
+}
+
+impl WorkerSettings {
+    /// Chunks of both lanes at a time: whatever bulk ones run, there is a place for a live one.
+    #[must_use]
+    pub const fn places(&self) -> u16 {
+        self.concurrency.saturating_add(1)
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Worker {
     executor: Executor,
     instance: String,
     settings: WorkerSettings,
-    /// One permit a chunk in execution, over both lanes.
+    /// One permit a chunk in execution, over both lanes: one more than bulk may take.
     permits: Semaphore,
     lifecycle: Lifecycle,
 }
@@ -50,12 +50,8 @@ impl Worker {
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor {
-                db: db.clone(),
-                sources,
-                privacy_key,
-            },
-            permits: Semaphore::new(usize::from(settings.concurrency)),
+            executor: Executor::new(db.clone(), sources, privacy_key, settings.places()),
+            permits: Semaphore::new(settings.places().into()),
             db,
             queue,
             instance,
@@ -69,12 +65,7 @@ impl Worker {
         let concurrency = self.settings.concurrency;
         metrics::begin(concurrency);
         let worker = Arc::new(self);
-        // bulk leaves one place free, so that a live chunk never waits behind a backfill
-        let lanes = [
-            (Lane::Live, concurrency),
-            (Lane::Bulk, concurrency.saturating_sub(1).max(1)),
-        ];
-        let consumers = lanes.map(|(lane, prefetch)| {
+        let consumers = [Lane::Live, Lane::Bulk].map(|lane| {
             let handler: Handler<Job> = {
                 let worker = Arc::clone(&worker);
                 Arc::new(move |received| {
@@ -84,7 +75,7 @@ impl Worker {
             };
             worker
                 .queue
-                .consume_jobs(lane, prefetch, worker.lifecycle.soft().clone(), handler)
+                .consume_jobs(lane, concurrency, worker.lifecycle.soft().clone(), handler)
         });
         futures::future::join_all(consumers).await;
     }

@@ -15,6 +15,7 @@ use tidemark_shared::run::RunType;
 use tidemark_shared::source::{SourceError, Sources};
 use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
@@ -65,6 +66,8 @@ pub enum ExecuteError {
 #[derive(Debug, Clone)]
 pub struct Executor {
     pub db: PgPool,
+    /// For loads alone: their sessions keep a staging table and large prepared statements.
+    loads: PgPool,
     pub sources: Arc<Sources>,
     /// Tenants' keys for hashes are derived from it.
     pub privacy_key: Option<SecretString>,
@@ -90,6 +93,19 @@ pub(crate) fn context(
 }
 
 impl Executor {
+    /// For so many chunks at a time.
+    #[must_use]
+    pub fn new(db: PgPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, places: u16) -> Self {
+        let loads = db.options().clone().max_connections(places.into());
+        let loads = loads.connect_lazy_with(db.connect_options().as_ref().clone());
+        Self {
+            db,
+            loads,
+            sources,
+            privacy_key,
+        }
+    }
+
     /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
     /// of it has happened or nothing.
     ///
@@ -104,7 +120,8 @@ impl Executor {
                 deep: false,
             };
             let span = tracing::info_span!("compare", otel.kind = "client", source = chunk.source);
-            return telemetry::traced(span, verifier.execute(id, chunk)).await;
+            // what it puts off is no failure, and the chunk's own span has those
+            return verifier.execute(id, chunk).instrument(span).await;
         }
         let source = self.sources.get(&chunk.source)?;
         let mapping = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
@@ -134,7 +151,7 @@ impl Executor {
             repairs: chunk.run_type == RunType::Repair,
         };
         let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
-        let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
+        let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
         let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);

@@ -6,7 +6,7 @@ pub mod record;
 mod tables;
 pub(crate) mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
@@ -69,6 +69,9 @@ pub struct Extractor<'a> {
     buffer: CopyEncoder,
     /// Phones of contacts who wrote in conversations of others.
     phones: HashMap<i64, Option<String>>,
+    /// The conversations that they wrote in, with their ids: read a second time at the end, since it is the messages that
+    /// name the client. There are few, and the snapshot is the same.
+    strangers: BTreeMap<i64, i64>,
     extracted: Extracted,
     /// Spent on transforming, in between the reading.
     transforming: Duration,
@@ -94,6 +97,7 @@ impl<'a> Extractor<'a> {
             rejects,
             buffer: CopyEncoder::new(),
             phones: HashMap::new(),
+            strangers: BTreeMap::new(),
             extracted: Extracted::default(),
             transforming: Duration::ZERO,
         }
@@ -124,9 +128,24 @@ impl<'a> Extractor<'a> {
         for slice in keys.chunks(SLICE) {
             self.bisect(view.as_ref(), slice).await?;
         }
+        self.extracted.found.sort_unstable();
+        let found = &self.extracted.found;
+        let unfinished = self.strangers.keys().copied();
+        let unfinished: Vec<i64> = unfinished
+            .filter(|key| found.binary_search(key).is_err())
+            .collect();
+        for slice in unfinished.chunks(SLICE) {
+            self.bisect(view.as_ref(), slice).await?;
+        }
         self.flush().await?;
         scattered_stage("transform", self.transforming);
         self.extracted.found.sort_unstable();
+        debug_assert!(
+            unfinished
+                .iter()
+                .all(|key| self.extracted.found.binary_search(key).is_ok()),
+            "every client's phone is known now"
+        );
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
             let withheld = self.extracted.withheld_ids();
@@ -147,39 +166,32 @@ impl<'a> Extractor<'a> {
     }
 
     async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+        let clients: Vec<i64> = keys
+            .iter()
+            .filter_map(|key| self.strangers.get(key))
+            .copied()
+            .collect();
+        if !clients.is_empty() {
+            let phones = tables::phones(self.tx.connection(), &clients)
+                .await
+                .map_err(self.source.query_error("read phone numbers"))?;
+            self.phones.extend(phones);
+        }
         let rules = self.tenant.rules();
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        let again = self.merge(conversations).await?;
-        if again.is_empty() {
-            return Ok(());
-        }
-        // the client's phone is known only once the messages have named the client; the snapshot is the same, so
-        // reading these few again gives the same
-        let contacts: Vec<i64> = again.iter().map(|(_, contact)| *contact).collect();
-        let phones = tables::phones(self.tx.connection(), &contacts)
-            .await
-            .map_err(self.source.query_error("read phone numbers"))?;
-        self.phones.extend(phones);
-        let conversations = again.into_iter().map(|(conversation, _)| conversation).collect();
-        let again = self.merge(conversations).await?;
-        debug_assert!(again.is_empty(), "every client's phone is known now");
-        Ok(())
+        self.merge(conversations).await
     }
 
-    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known,
-    /// with that client.
-    async fn merge(
-        &mut self,
-        conversations: Vec<Conversation>,
-    ) -> Result<Vec<(Conversation, i64)>, ExtractError> {
+    /// Merges conversations with the stream of their messages; those whose client's phone is not yet known are left for
+    /// later.
+    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<(), ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
             .iter()
             .map(|conversation| conversation.record.id)
             .collect();
-        let mut again = Vec::new();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
         let mut fold = MessageFold::under(&self.tenant.privacy);
@@ -223,7 +235,7 @@ impl<'a> Extractor<'a> {
                 )?;
                 self.transforming += begun.elapsed();
                 match unknown {
-                    Some(client) => again.push((conversation, client)),
+                    Some(client) => drop(self.strangers.insert(conversation.record.id, client)),
                     None => self.extracted.found.push(conversation.record.id),
                 }
                 send_when_full(&self.sink, &mut self.buffer).await?;
@@ -234,7 +246,7 @@ impl<'a> Extractor<'a> {
             messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&row.message().map_err(source.query_error("read messages"))?);
         }
-        Ok(again)
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), ExtractError> {

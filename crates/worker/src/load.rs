@@ -7,6 +7,7 @@ pub mod legacy;
 pub mod seal;
 pub mod value;
 
+use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
@@ -45,12 +46,14 @@ static STATEMENTS: LazyLock<[Statements; 2]> =
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
      WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
+/// What a range may have lost; the index answers it.
+const LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
+     WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
 
 /// What is written, by how the server hashes rows.
 struct Statements {
     merge: String,
-    tombstone_keys: String,
-    tombstone_range: String,
+    tombstone: String,
 }
 
 impl Statements {
@@ -72,26 +75,17 @@ impl Statements {
             .replace("{stored}", &hashing.of_stored("t"));
         // $1 tenant, $2 ids, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 in progress, $8 whether this is a repair: a
         // row that is not as a load left it has no version to go by
-        let tombstone = |which: &str| {
-            format!(
-                "UPDATE conversations_analytics t \
-                 SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
-                     source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
-                 WHERE t.tenant_id = $1 AND {which} AND t.source_deleted_at IS NULL \
-                   AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                        OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
-                 RETURNING t.conversation_id",
-                hashing.of_stored("t")
-            )
-        };
-        Self {
-            merge,
-            tombstone_keys: tombstone("t.conversation_id = ANY($2)"),
-            tombstone_range: tombstone(
-                "t.conversation_id BETWEEN $9 AND $10 \
-                 AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) AS found (id) WHERE found.id = t.conversation_id)",
-            ),
-        }
+        let tombstone = format!(
+            "UPDATE conversations_analytics t \
+             SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
+                 source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
+             WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
+               AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                    OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
+             RETURNING t.conversation_id",
+            hashing.of_stored("t")
+        );
+        Self { merge, tombstone }
     }
 
     fn of(connection: &PgConnection) -> &'static Self {
@@ -367,29 +361,33 @@ async fn tombstone(
     extracted: &Extracted,
     version: &SourceVersion,
 ) -> Result<Vec<i64>, LoadError> {
-    let statements = Statements::of(connection);
-    let (statement, ids, range) = match spec {
-        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(Vec::new()),
-        ChunkSpec::Keys { .. } => (statements.tombstone_keys.as_str(), &extracted.gone, None),
-        ChunkSpec::KeyRange { lo, hi } => (
-            statements.tombstone_range.as_str(),
-            &extracted.found,
-            Some((*lo, *hi)),
-        ),
+    let gone = match spec {
+        ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
+        ChunkSpec::KeyRange { lo, hi } => {
+            let mut live: Vec<i64> = sqlx::query_scalar(LIVE_IN_RANGE)
+                .bind(tenant)
+                .bind(lo)
+                .bind(hi)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(target("look for deleted rows"))?;
+            live.retain(|id| extracted.found.binary_search(id).is_err());
+            Cow::Owned(live)
+        }
     };
-    let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = Statements::of(connection).tombstone.as_str();
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
-        .bind(ids)
+        .bind(gone.as_ref())
         .bind(version.snapshot.clock)
         .bind(of.chunk.run_id)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
-        .bind(of.repairs);
-    if let Some((lo, hi)) = range {
-        query = query.bind(lo).bind(hi);
-    }
-    query
+        .bind(of.repairs)
         .fetch_all(connection)
         .await
         .map_err(target("mark deleted rows"))

@@ -22,9 +22,13 @@ pub enum Command {
     /// List the newest runs
     List(list::Args),
     /// Show one run
-    Show { run_id: RunId },
+    Show {
+        /// As `run list` shows it
+        run_id: RunId,
+    },
     /// Watch a run until it has ended; the exit code tells how. With --json an object a line, the last with the outcome
     Watch {
+        /// As `run list` shows it
         run_id: RunId,
         /// At most one line in this long, where it is lines [default: 1s with --json, else 5s]
         #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
@@ -32,13 +36,17 @@ pub enum Command {
     },
     /// End a run: what has not begun is cancelled, what workers hold is dropped
     Cancel {
+        /// As `run list` shows it
         run_id: RunId,
         /// Why, for whoever reads the run later
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
     /// Try the dead and cancelled chunks of a run again
-    Retry { run_id: RunId },
+    Retry {
+        /// As `run list` shows it
+        run_id: RunId,
+    },
 }
 
 impl Command {

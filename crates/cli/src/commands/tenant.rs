@@ -34,6 +34,7 @@ pub enum Command {
     Set(set::Args),
     /// Plan and dispatch nothing more for a tenant, until it is resumed
     Pause {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Why, for whoever finds it paused
@@ -42,6 +43,7 @@ pub enum Command {
     },
     /// Let a paused tenant go on where it stood
     Resume {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
@@ -49,6 +51,7 @@ pub enum Command {
     Forget(forget::Args),
     /// Take a tenant out of everything; its rows stay
     Remove {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Needed: its id cannot be used again

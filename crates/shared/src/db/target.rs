@@ -46,6 +46,17 @@ statements! {
                       SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
                       WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
                       ORDER BY 1";
+    DIGESTS_OF = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
+                  UNION ALL \
+                  SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2)";
+    DIGESTS_OF_BESIDE = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
+                           AND (inbox_id = ANY($3)) IS NOT TRUE \
+                         UNION ALL \
+                         SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+                         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND NOT inbox_id = ANY($3)";
     FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
                    CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
             FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";
@@ -195,6 +206,27 @@ pub async fn digests_in_buckets(
             .bind(but)
     };
     query.fetch_all(&mut **tx).await.attempt("list the tenant's rows")
+}
+
+/// Those of these conversations that are live, with their digests, in no order, those of the inboxes `but` left out.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn digests_of(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    but: &[i32],
+) -> DbResult<Vec<(i64, i64)>> {
+    let query = if but.is_empty() {
+        sqlx::query_as(DIGESTS_OF).bind(tenant).bind(ids)
+    } else {
+        sqlx::query_as(DIGESTS_OF_BESIDE).bind(tenant).bind(ids).bind(but)
+    };
+    query
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("look up the tenant's rows")
 }
 
 /// What the target keeps of a conversation, live or marked deleted.

@@ -177,7 +177,8 @@ impl Row {
         columns.extend(
             digests
                 .into_iter()
-                .filter_map(|(differs, name)| differs.then(|| name.to_owned())),
+                .filter(|(differs, _)| *differs)
+                .map(|(_, name)| name.to_owned()),
         );
         if columns.is_empty() {
             columns.push("row_digest".to_owned());

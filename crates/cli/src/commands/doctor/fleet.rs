@@ -201,8 +201,7 @@ async fn verified(pool: &PgPool, findings: &mut Vec<Finding>) -> Result<(), DbEr
                     listed(&differing)
                 ),
             )
-            .todo(format!("tidemark verify --tenant {first}"))
-            .todo(format!("tidemark sync --tenant {first} --full")),
+            .todo(format!("tidemark verify --tenant {first} --repair")),
         );
     }
     if let Some(first) = unproven.first() {
