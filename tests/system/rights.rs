@@ -65,7 +65,6 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_verification_fault",
             "etl_verification_part",
             "etl_watermark_audit",
-            "etl_verification_fault",
             "etl_withheld_conversation",
         ];
         for right in &service {
