@@ -24,6 +24,7 @@ mod messages;
 mod metrics;
 mod moving;
 mod planning;
+mod pooler;
 mod protocol;
 mod proxy;
 mod prune;

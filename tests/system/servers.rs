@@ -1,4 +1,4 @@
-//! A test's own PostgreSQL or RabbitMQ, which it may stop, crash and start again.
+//! A test's own PostgreSQL, RabbitMQ or PgBouncer, which it may stop, crash and start again.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,32 +16,38 @@ pub struct Server {
 
 impl Server {
     pub async fn postgres() -> Result<Self> {
-        Self::new("postgres", None).await
+        Self::new("postgres", &[]).await
     }
 
     pub async fn rabbitmq() -> Result<Self> {
-        Self::new("rabbitmq", None).await
+        Self::new("rabbitmq", &[]).await
     }
 
     /// A further node of this RabbitMQ's cluster. It does not outlive the first one's port mapper.
     pub async fn cluster_node(&self) -> Result<Self> {
-        Self::new("rabbitmq", Some(self)).await
+        Self::new("rabbitmq", &[("cluster-of", self.dir())]).await
+    }
+
+    /// A pooler in transaction mode before this PostgreSQL, with so many connections to each of its databases.
+    pub async fn pgbouncer(postgres: &str, pool_size: u16) -> Result<Self> {
+        let size = pool_size.to_string();
+        Self::new("pgbouncer", &[("pooler-of", postgres), ("pool-size", &size)]).await
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
     )]
-    async fn new(kind: &'static str, cluster_of: Option<&Self>) -> Result<Self> {
+    async fn new(kind: &'static str, told: &[(&str, &str)]) -> Result<Self> {
         let parent =
             std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
         let server = Self {
             kind,
             dir: parent.join(format!("tm_{kind}_{:016x}", rand::random::<u64>())),
         };
-        if let Some(first) = cluster_of {
+        for (file, text) in told {
             std::fs::create_dir_all(&server.dir)?;
-            std::fs::write(server.dir.join("cluster-of"), first.dir())?;
+            std::fs::write(server.dir.join(file), text)?;
         }
         server.start().await?;
         Ok(server)

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_shared::config::{Settings, SourceSettings};
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::connect::pool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
@@ -85,11 +85,12 @@ impl App {
     }
 
     /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time.
-    pub async fn database(&self, concurrency: u16) -> anyhow::Result<PgPool> {
+    pub async fn database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         // a chunk holds a connection for its load while its lease is renewed on another
         let needed = 2 * u32::from(concurrency) + 6;
         let connections = self.settings.database_max_connections.max(needed);
-        Ok(pool(self.settings.database_url()?, self.role, connections).await?)
+        let pooler = self.settings.database_pooler;
+        Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }
 
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {
@@ -123,7 +124,7 @@ impl App {
     }
 
     /// A tenant that must exist.
-    pub async fn tenant(&self, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+    pub async fn tenant(&self, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
         db::tenant::find(db, id).await?.ok_or_else(|| {
             UsageError(format!(
                 "there is no tenant {id}: `tidemark tenant list` shows those there are"

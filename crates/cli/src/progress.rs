@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::{RunReport, RunStatus};
 
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 const LONELY_AFTER: Duration = Duration::from_secs(3);
 
 /// Waits until every one of these runs has ended; returns their reports, ascending.
-pub async fn wait(db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub async fn wait(db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
     let bars = Bars::new();
     let started = tokio::time::Instant::now();
     let mut told = false;

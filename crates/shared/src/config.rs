@@ -23,6 +23,8 @@ pub struct Settings {
     pub database_url: Option<SecretString>,
     /// Connections to the ledger and target, a process.
     pub database_max_connections: u32,
+    /// Whether a pooler is between the processes and that database.
+    pub database_pooler: DatabasePooler,
     pub amqp_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
     pub amqp_prefix: String,
@@ -40,6 +42,17 @@ pub struct Settings {
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
     pub retention: RetentionSettings,
+}
+
+/// What is between the processes and the analytics database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabasePooler {
+    /// Sessions are the processes' own.
+    #[default]
+    None,
+    /// A pooler that lends sessions, for as little as a transaction.
+    Transaction,
 }
 
 /// How the log on stderr looks.
@@ -127,6 +140,7 @@ impl Default for Settings {
         Self {
             database_url: None,
             database_max_connections: 12,
+            database_pooler: DatabasePooler::None,
             amqp_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
@@ -183,9 +197,10 @@ impl Default for ProducerSettings {
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 32] = [
+const VARIABLES: [(&str, &[&str]); 33] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
+    ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
     ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
     ("TIDEMARK_HTTP_LISTEN", &["http_listen"]),

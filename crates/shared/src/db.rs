@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod guarded;
 pub mod hold;
 pub mod inbox;
+pub mod pool;
 pub mod process;
 pub mod prune;
 pub mod reject;
@@ -24,6 +25,8 @@ pub mod verification;
 pub mod watermark;
 
 use crate::sqlstate::{FailureKind, control_failure_kind};
+
+pub use self::pool::DbPool;
 
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::ConfigError;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::ClaimedChunk;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
@@ -49,7 +49,7 @@ pub enum ExecuteError {
 /// Executes claimed chunks.
 #[derive(Debug, Clone)]
 pub struct Executor {
-    pub db: PgPool,
+    pub db: DbPool,
     pub sources: Arc<Sources>,
 }
 
@@ -97,7 +97,7 @@ impl Executor {
         telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
         let extract = telemetry::traced(span, extractor.run(&chunk.spec));
         let span = tracing::info_span!("stage", otel.kind = "client");
-        telemetry::on_database(&span, &self.db, "COPY staging");
+        telemetry::on_database(&span, self.db.connections(), "COPY staging");
         let stage = telemetry::traced(span, staging.stage(buffers, &rejects));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
@@ -110,7 +110,7 @@ impl Executor {
         tx.finish().await;
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
-        telemetry::on_database(&span, &self.db, "INSERT conversations_analytics");
+        telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");
         let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version);
         Ok(telemetry::traced(span, finish).await?)
     }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
 use tidemark_shared::tenant::Tenant;
@@ -67,7 +67,7 @@ pub struct Verification {
 /// Compares tenants.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    pub db: PgPool,
+    pub db: DbPool,
     pub sources: Arc<Sources>,
 }
 

@@ -1,7 +1,7 @@
 //! Asking for a run: what `sync` and `resync` have in common.
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::{NewRun, Requested};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
@@ -13,7 +13,7 @@ use crate::exit::SetupError;
 use crate::output;
 
 /// A tenant for which runs may be asked: it exists, is active and has inboxes.
-pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+pub async fn ready_tenant(app: &App, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
     let tenant = app.tenant(db, id).await?;
     if !tenant.may_run() {
         let why = tenant
@@ -33,7 +33,7 @@ pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Resul
 /// Asks for a run, and says so when the same is open already.
 pub async fn request(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenant: &Tenant,
     run_type: RunType,
     reason: Option<String>,

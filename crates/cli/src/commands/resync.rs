@@ -1,8 +1,8 @@
 //! `tidemark resync`: takes a past part again, beside what else is under way; the watermark stays.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
@@ -79,7 +79,7 @@ impl Args {
     }
 
     /// The part that was asked for; `None` for everything.
-    async fn selection(&self, db: &PgPool, tenant: &Tenant) -> anyhow::Result<Option<Selection>> {
+    async fn selection(&self, db: &DbPool, tenant: &Tenant) -> anyhow::Result<Option<Selection>> {
         if let (Some(from), Some(to)) = (self.from, self.to) {
             if from >= to {
                 return Err(UsageError(format!("--from {from} is not before --to {to}")).into());

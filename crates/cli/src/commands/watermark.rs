@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::db::Attempt;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::watermark::{Move, Set, Watermark};
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -75,7 +75,7 @@ impl Command {
     }
 }
 
-async fn show_all(app: &App, db: &PgPool) -> anyhow::Result<Exit> {
+async fn show_all(app: &App, db: &DbPool) -> anyhow::Result<Exit> {
     let tenants = db::tenant::list(db).await?;
     let mut watermarks = db::watermark::list(db).await?;
     watermarks.retain(|at| tenants.iter().any(|tenant| tenant.id == at.tenant_id));
@@ -88,7 +88,7 @@ async fn show_all(app: &App, db: &PgPool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn show(app: &App, db: &PgPool, tenant: TenantId) -> anyhow::Result<Exit> {
+async fn show(app: &App, db: &DbPool, tenant: TenantId) -> anyhow::Result<Exit> {
     app.tenant(db, tenant).await?;
     let moves = db::watermark::list_moves(db, tenant, MOVES_SHOWN).await?;
     let view = View::new(db::watermark::load(db, tenant).await?, Some(moves.clone()));
@@ -117,7 +117,7 @@ async fn show(app: &App, db: &PgPool, tenant: TenantId) -> anyhow::Result<Exit> 
 
 async fn set(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenant: TenantId,
     to: DateTime<Utc>,
     reason: &str,

@@ -4,11 +4,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
-use super::MIGRATOR;
-use crate::config::server_name;
+use super::pool::SETTINGS;
+use super::{DbPool, MIGRATOR};
+use crate::config::{DatabasePooler, server_name};
 use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 
 /// A server notices within a minute that a client's machine is gone, and drops its transactions and locks.
@@ -21,11 +22,15 @@ pub(crate) const KEEPALIVE: [(&str, &str); 3] = [
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
+const TAKE_ROLE: &str = "SET ROLE etl_service";
 
 /// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
-/// 14, or built without lz4, keep pglz.
-const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', false) FROM pg_settings \
+/// 14, or built without lz4, keep pglz. $1: for this transaction only
+const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', $1) FROM pg_settings \
      WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
+/// One of the settings that a session of our own begins with, and what it is then.
+const LOCK_TIMEOUT: &str = "30s";
+const TOLD: &str = "SELECT current_setting('lock_timeout')";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -52,6 +57,11 @@ pub enum ConnectError {
         "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
     )]
     Role { server: String, source: sqlx::Error },
+    #[error(
+        "the settings of a session do not reach {what} at {server}, so a pooler such as PgBouncer is before it: before the \
+         analytics database set TIDEMARK_DATABASE_POOLER=transaction; a source is read without one"
+    )]
+    Pooler { what: &'static str, server: String },
 }
 
 /// Parses a URL without quoting it in the error.
@@ -81,6 +91,7 @@ pub async fn probe(
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { what, server }),
         Ok(Err(source)) => Err(match sqlstate(&source) {
             Some(sqlstate) if control_failure_kind(&source) != FailureKind::Unavailable => {
                 ConnectError::Refused {
@@ -99,50 +110,145 @@ pub async fn probe(
     }
 }
 
-/// The pool for ledger and target of one process. Every connection acts as `etl_service`, in UTC.
+/// A pooler's answer to the settings that a session begins with. It has no code of its own for that.
+fn refuses_settings(error: &sqlx::Error) -> bool {
+    sqlstate(error).as_deref() == Some("08P01") && error.to_string().contains("startup parameter")
+}
+
+/// One connection through a pooler, in a transaction that can only be dropped.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn probe_lent(
+    options: PgConnectOptions,
+    server: &str,
+    what: &'static str,
+) -> Result<PgConnection, ConnectError> {
+    let mut connection = probe(&without_cache(options), server, what).await?;
+    raw_sql("BEGIN READ ONLY; DEALLOCATE ALL")
+        .execute(&mut connection)
+        .await
+        .map_err(|source| ConnectError::Unreachable {
+            what,
+            server: server.to_owned(),
+            source,
+        })?;
+    Ok(connection)
+}
+
+/// The pool for ledger and target of one process. Whatever is done there is done as `etl_service`, in UTC.
 ///
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
-pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Result<PgPool, ConnectError> {
+pub async fn pool(
+    url: &SecretString,
+    role: &str,
+    max_connections: u32,
+    pooler: DatabasePooler,
+) -> Result<DbPool, ConnectError> {
     let what = "the analytics database";
-    let options = options(url, what)?
-        .application_name(&format!("tidemark {role}"))
-        .options([
-            ("TimeZone", "UTC"),
-            // "relation exists, skipping" is no news
-            ("client_min_messages", "warning"),
-            ("lock_timeout", "30s"),
-            ("idle_in_transaction_session_timeout", "15min"),
-        ])
-        .options(KEEPALIVE);
-    let mut connection = probe(&options, &server_name(url), what).await?;
-    check_migrated(&mut connection, what, url).await?;
-    sqlx::query("SET ROLE etl_service")
-        .execute(&mut connection)
-        .await
-        .map_err(|source| {
-            unreachable_or(source, what, url, |server, source| ConnectError::Role {
-                server,
-                source,
-            })
-        })?;
-    // the probe has told all it can; a failing goodbye changes nothing
-    drop(connection.close().await);
-
-    Ok(PgPoolOptions::new()
+    let options = options(url, what)?.application_name(&format!("tidemark {role}"));
+    let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
-        .idle_timeout(Duration::from_secs(300))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::query("SET ROLE etl_service")
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query(PREFER_LZ4).execute(connection).await?;
-                Ok(())
-            })
+        .idle_timeout(Duration::from_secs(300));
+    match pooler {
+        DatabasePooler::None => {
+            let options = options
+                .options([
+                    ("TimeZone", "UTC"),
+                    // "relation exists, skipping" is no news
+                    ("client_min_messages", "warning"),
+                    ("lock_timeout", LOCK_TIMEOUT),
+                    ("idle_in_transaction_session_timeout", "15min"),
+                ])
+                .options(KEEPALIVE);
+            check_direct(&options, what, url).await?;
+            let pool = pool.after_connect(|connection, _| {
+                Box::pin(async move {
+                    raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
+                    prefer_lz4(connection, false).await
+                })
+            });
+            Ok(DbPool::direct(pool.connect_lazy_with(options)))
+        }
+        DatabasePooler::Transaction => {
+            check_behind_pooler(options.clone(), what, url).await?;
+            Ok(DbPool::behind_pooler(
+                pool.connect_lazy_with(without_cache(options)),
+            ))
+        }
+    }
+}
+
+/// A connection of which nothing is expected to be the same in the next transaction. PgBouncer takes no other settings at
+/// the start than those that it knows.
+fn without_cache(options: PgConnectOptions) -> PgConnectOptions {
+    options.extra_float_digits(None).statement_cache_capacity(0)
+}
+
+async fn check_direct(
+    options: &PgConnectOptions,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let server = server_name(url);
+    let mut connection = probe(options, &server, what).await?;
+    let told: String = sqlx::query_scalar(TOLD)
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|source| ConnectError::Unreachable {
+            what,
+            server: server.clone(),
+            source,
+        })?;
+    if told != LOCK_TIMEOUT {
+        return Err(ConnectError::Pooler { what, server });
+    }
+    check_migrated(&mut connection, what, url).await?;
+    check_role(&mut connection, TAKE_ROLE, what, url).await?;
+    // the probe has told all it can; a failing goodbye changes nothing
+    drop(connection.close().await);
+    Ok(())
+}
+
+async fn check_behind_pooler(
+    options: PgConnectOptions,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let mut connection = probe_lent(options, &server_name(url), what).await?;
+    check_migrated(&mut connection, what, url).await?;
+    check_role(&mut connection, SETTINGS, what, url).await?;
+    drop(connection.close().await);
+    Ok(())
+}
+
+async fn check_role(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let taken = raw_sql(statement).execute(connection).await;
+    taken.map(drop).map_err(|source| {
+        unreachable_or(source, what, url, |server, source| ConnectError::Role {
+            server,
+            source,
         })
-        .connect_lazy_with(options))
+    })
+}
+
+/// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn prefer_lz4(connection: &mut PgConnection, transaction: bool) -> Result<(), sqlx::Error> {
+    sqlx::query(PREFER_LZ4)
+        .bind(transaction)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Versions that are applied, ascending; none when the table of migrations is missing.

@@ -1,10 +1,10 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
+use sqlx::FromRow;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgPool};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::TenantId;
 use crate::selection::NameOf;
 
@@ -74,7 +74,7 @@ pub struct Bucket {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
+pub async fn begin(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
     let mut tx = db
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
