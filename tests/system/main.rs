@@ -23,6 +23,7 @@ mod local;
 mod messages;
 mod metrics;
 mod moving;
+mod partitioned;
 mod planning;
 mod pooler;
 mod protocol;

@@ -288,18 +288,25 @@ async fn merge(
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
-    let (inserted, updated, _): (Vec<i64>, Vec<i64>, String) =
-        sqlx::query_as(AssertSqlSafe(MERGE.as_str()))
-            .bind(of.chunk.run_id)
-            .bind(version.snapshot.clock)
-            .bind(version.epoch)
-            .bind(version.snapshot.xmax)
-            .bind(version.snapshot.in_progress)
-            .bind(conversations.start())
-            .bind(conversations.end())
-            .fetch_one(connection)
-            .await?;
-    Ok(Merged { inserted, updated })
+    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(MERGE.as_str()))
+        .bind(of.chunk.run_id)
+        .bind(version.snapshot.clock)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(conversations.start())
+        .bind(conversations.end())
+        .fetch_all(connection)
+        .await?;
+    let mut merged = Merged::default();
+    for (id, is_new) in written {
+        if is_new {
+            merged.inserted.push(id);
+        } else {
+            merged.updated.push(id);
+        }
+    }
+    Ok(merged)
 }
 
 async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
