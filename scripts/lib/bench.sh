@@ -10,12 +10,15 @@ BASH_REMATCH_1=${BASH_REMATCH[1]} BASH_REMATCH_3=${BASH_REMATCH[3]:-}
 
 export TIDEMARK_AMQP_URL=$TIDEMARK_TEST_AMQP_URL TIDEMARK_AMQP_PREFIX=$bench
 TIDEMARK_SOURCE_URL=$(database_url source)
-TIDEMARK_DATABASE_URL=$(database_url target)
+# the processes' login may do no more than they do
+owner_url=$(database_url target)
+TIDEMARK_DATABASE_URL=${owner_url%%://*}://$bench:$bench@${owner_url#*://}
+[[ ${owner_url#*://} != *@* ]] || TIDEMARK_DATABASE_URL=${owner_url%%://*}://$bench:$bench@${owner_url#*@}
 export TIDEMARK_SOURCE_URL TIDEMARK_DATABASE_URL
 
 on_server() { psql -qXAt -v ON_ERROR_STOP=1 "$TIDEMARK_TEST_DATABASE_URL" -c "$1"; }
 on_source() { psql -qXAt -v ON_ERROR_STOP=1 "$TIDEMARK_SOURCE_URL" -c "$1"; }
-on_target() { psql -qXAt -v ON_ERROR_STOP=1 "$TIDEMARK_DATABASE_URL" -c "$1"; }
+on_target() { psql -qXAt -v ON_ERROR_STOP=1 "$owner_url" -c "$1"; }
 
 drop_database() { # SIDE
     psql -qX "$TIDEMARK_TEST_DATABASE_URL" -c "DROP DATABASE IF EXISTS ${bench}_$1 WITH (FORCE)" 2>/dev/null
@@ -24,7 +27,9 @@ drop_database() { # SIDE
 make_target() { # PROGRAM
     drop_database target || true
     on_server "CREATE DATABASE ${bench}_target"
-    "$1" migrate 2>/dev/null
+    TIDEMARK_DATABASE_URL=$owner_url "$1" migrate 2>/dev/null
+    on_server "SELECT 1 FROM pg_roles WHERE rolname = '$bench'" | grep -q 1 ||
+        on_server "CREATE ROLE $bench LOGIN PASSWORD '$bench' IN ROLE etl_service"
 }
 
 # Starts a process of the program beside this script; `stop_role` ends it.
@@ -53,6 +58,7 @@ clear_bench() {
     rm -rf "$scratch"
     drop_database source || true
     drop_database target || true
+    psql -qX "$TIDEMARK_TEST_DATABASE_URL" -c "DROP ROLE IF EXISTS $bench" 2>/dev/null || true
     local kind name
     [[ -n ${TIDEMARK_TEST_AMQP_MANAGEMENT_URL:-} ]] || return 0
     for name in queues:chunks.live queues:chunks.bulk queues:events queues:dead exchanges:jobs exchanges:dead; do

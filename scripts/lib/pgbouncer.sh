@@ -6,17 +6,17 @@ pgbouncer_bin() { command -v pgbouncer || { [[ -x /usr/sbin/pgbouncer ]] && prin
 pgbouncer_boot() {
     local bin port
     bin=$(pgbouncer_bin) || fail 69 'no pgbouncer here: scripts/install-services gets it'
-    [[ $(<pooler-of) =~ ^[a-z]+://([^:/@]+)(:([^@]*))?@([^:/]+):([0-9]+) ]] || return 1
+    [[ $(<pooler-of) =~ ^[a-z]+://([^:/@]+)(:[^@]*)?@([^:/]+):([0-9]+) ]] || return 1
     run_as postgres
     [[ -s ports ]] || printf 'port=%s\n' "$(free_port)" >ports
     # shellcheck source=/dev/null
     . ./ports
     printf 'postgres://%s@127.0.0.1:%s/postgres\n' "${BASH_REMATCH[1]}" "$port" >url
-    printf '"%s" ""\n' "${BASH_REMATCH[1]}" >users
+    printf '"%s" ""\n' "${BASH_REMATCH[1]}" $(cat pool-users 2>/dev/null) >users
     # round_robin: two transactions of one client are hardly ever served by the same process
     cat >pgbouncer.ini <<INI
 [databases]
-* = host=${BASH_REMATCH[4]} port=${BASH_REMATCH[5]} user=${BASH_REMATCH[1]} ${BASH_REMATCH[3]:+password=${BASH_REMATCH[3]}}
+* = host=${BASH_REMATCH[3]} port=${BASH_REMATCH[4]}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = $port

@@ -28,14 +28,26 @@ postgres_boot() {
     # shellcheck source=/dev/null
     . ./ports
     printf 'postgres://postgres@127.0.0.1:%s/postgres\n' "$port" >url
+    postgres_tls
     # No fsync: these servers have to survive a crash of theirs, for which the kernel keeps what was written,
     # and not one of the machine. Commits stay synchronous: crash tests count on them. No Unix socket: the
     # folder's path may be too long for one. Shared memory in files, so that it goes with the folder.
     launch postgres "${AS[@]}" "$bin/postgres" -D "$DIR/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
         -c max_connections=400 -c max_prepared_transactions=20 -c shared_buffers=128MB \
-        -c dynamic_shared_memory_type=mmap -c fsync=off -c full_page_writes=off
+        -c dynamic_shared_memory_type=mmap -c fsync=off -c full_page_writes=off "${TLS[@]}"
     wait_for 60 postgres_decided && postgres_ready
+}
+
+# Sets TLS, the arguments for encryption, and lets nobody in without it.
+postgres_tls() {
+    TLS=()
+    [[ -e tls/server.pem ]] || return 0
+    printf 'postgres://postgres@localhost:%s/postgres?sslmode=verify-full\n' "$port" >url
+    TLS=(-c ssl=on -c "ssl_cert_file=$DIR/tls/server.pem" -c "ssl_key_file=$DIR/tls/server.key")
+    local shown=
+    [[ ! -e tls/clients.pem ]] || { TLS+=(-c "ssl_ca_file=$DIR/tls/clients.pem") shown=clientcert=verify-ca; }
+    echo "hostssl all all 127.0.0.1/32 trust $shown" >data/pg_hba.conf
 }
 
 # By the server's own file, whose first line is its process id: the port may answer for someone else.

@@ -30,8 +30,9 @@ rabbitmq_join() {
 }
 
 # The first frame of an AMQP connection carries the node's name (with a host of its own choice): the port answers,
-# and it is this node's.
+# and it is this node's. Without TLS, that is; with it the node's listening has to do.
 rabbitmq_ready() {
+    [[ ! -e tls/server.pem ]] || { running node && port_listens "$amqp_port" && port_listens "$management_port"; return; }
     running node && port_listens "$amqp_port" && (
         exec 3<>"/dev/tcp/127.0.0.1/$amqp_port"
         printf 'AMQP\0\0\11\1' >&3
@@ -49,6 +50,20 @@ rabbitmq_ctl() { # ARGUMENTS…
     "${AS[@]}" "$bin/rabbitmqctl" --node "$node" "$@"
 }
 
+# Where the node listens, as its configuration says it.
+rabbitmq_listeners() {
+    if [[ ! -e tls/server.pem ]]; then
+        echo "listeners.tcp.1 = 127.0.0.1:$amqp_port"
+        return
+    fi
+    local key
+    printf '%s\n' 'listeners.tcp = none' "listeners.ssl.1 = 127.0.0.1:$amqp_port"
+    for key in cert:server.pem key:server.key cacert:clients.pem; do
+        [[ ! -e tls/${key#*:} ]] || echo "ssl_options.${key%:*}file = $DIR/tls/${key#*:}"
+    done
+    [[ ! -e tls/clients.pem ]] || printf 'ssl_options.%s\n' 'verify = verify_peer' 'fail_if_no_peer_cert = true'
+}
+
 # Sets the names in DIR/ports and AS, and writes the node's files. A node that was here before keeps its ports
 # and its name, and an advanced.config that was put here first stays.
 rabbitmq_configure() {
@@ -63,11 +78,12 @@ rabbitmq_configure() {
         [[ -e home/.erlang.cookie ]] || cp -p "$(<cluster-of)/home/.erlang.cookie" home/
     fi
     printf 'amqp://guest:guest@127.0.0.1:%s/%%2f\n' "$amqp_port" >url
+    [[ ! -e tls/server.pem ]] || printf 'amqps://guest:guest@localhost:%s/%%2f\n' "$amqp_port" >url
     printf 'http://guest:guest@127.0.0.1:%s\n' "$management_port" >management-url
     echo '[rabbitmq_management].' >enabled_plugins
     [[ -e advanced.config ]] || echo '[].' >advanced.config
     cat >rabbitmq.conf <<EOF
-listeners.tcp.1 = 127.0.0.1:$amqp_port
+$(rabbitmq_listeners)
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $management_port
 log.console = false

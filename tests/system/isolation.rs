@@ -69,8 +69,8 @@ async fn every_role_sees_the_tenant_of_the_setting_only_and_nothing_without_it()
             "admin"
         );
         ensure!(
-            count_as(&stage, "authenticated_users", Some("2"), "etl_watermark").await? == 1,
-            "own watermark"
+            count_as(&stage, "authenticated_users", Some("2"), "etl_control").await? == 1,
+            "own run"
         );
         ensure!(
             count_as(&stage, "etl_service", None, "etl_watermark").await? == 2,

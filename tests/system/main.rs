@@ -1,6 +1,7 @@
 //! The system on real servers: the `tidemark` binary, PostgreSQL and RabbitMQ. Each test has databases and a queue
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
+mod abuse;
 mod away;
 mod backfill;
 mod chaos;
@@ -10,6 +11,7 @@ mod collector;
 mod columns;
 mod commands;
 mod controls;
+mod doctor;
 mod fairness;
 mod fleet;
 mod guest;
@@ -19,7 +21,9 @@ mod isolation;
 mod killed;
 mod late;
 mod ledger;
+mod legacy;
 mod local;
+mod logins;
 mod messages;
 mod metrics;
 mod moving;
@@ -31,13 +35,17 @@ mod proxy;
 mod prune;
 mod race;
 mod random;
+mod refusal;
 mod rejects;
 mod resync;
+mod rights;
+mod secrets;
 mod servers;
 mod sessions;
 mod stage;
 mod standby;
 mod status;
+mod tls;
 mod traces;
 mod traps;
 mod versions;

@@ -21,6 +21,7 @@ const POOL_SIZE: u16 = 8;
 fn through(pooler: &Server, stage: &Stage) -> Result<String> {
     let mut url = url::Url::parse(&pooler.url()?)?;
     url.set_path(&stage.database("target"));
+    ensure!(url.set_username(stage.login()).is_ok(), "a URL takes a user");
     Ok(url.to_string())
 }
 
@@ -80,7 +81,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
     };
     on_servers(servers, async |stage| {
         stage.sample(500, 2, 47).await?;
-        let pooler = Server::pgbouncer(&postgres.url()?, POOL_SIZE).await?;
+        let pooler = Server::pgbouncer(&postgres.url()?, &[stage.login()], POOL_SIZE).await?;
         let url = through(&pooler, &stage)?;
         let settings = [
             ("TIDEMARK_DATABASE_URL", url.as_str()),
@@ -149,7 +150,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
 #[tokio::test]
 async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
     on_stage(|stage| async move {
-        let pooler = Server::pgbouncer(&Servers::shared().target, 2).await?;
+        let pooler = Server::pgbouncer(&Servers::shared().target, &[stage.login()], 2).await?;
         let url = through(&pooler, &stage)?;
         let at = ("TIDEMARK_DATABASE_URL", url.as_str());
         for command in ["status", "migrate"] {
@@ -192,7 +193,7 @@ async fn begin(db: &DbPool) -> Result<(Guarded, Served)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
     on_stage(async |stage| {
-        let pooler = Server::pgbouncer(&Servers::shared().target, 2).await?;
+        let pooler = Server::pgbouncer(&Servers::shared().target, &[stage.login()], 2).await?;
         let db = behind(&through(&pooler, &stage)?, 4).await?;
         let acting: (String, String) =
             sqlx::query_as("SELECT current_user::text, current_setting('lock_timeout')")

@@ -30,7 +30,7 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
 /// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
 /// connection lets them end together.
 async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
-    let mut lock = PgConnection::connect(&stage.url("target")).await?;
+    let mut lock = PgConnection::connect(&stage.owner_url("target")).await?;
     lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
         .await?;
     let run = full_run(stage).await?;

@@ -16,39 +16,55 @@ pub struct Server {
 
 impl Server {
     pub async fn postgres() -> Result<Self> {
-        Self::new("postgres", &[]).await
+        Self::new("postgres", |_| Ok(())).await
     }
 
     pub async fn rabbitmq() -> Result<Self> {
-        Self::new("rabbitmq", &[]).await
+        Self::new("rabbitmq", |_| Ok(())).await
     }
 
     /// A further node of this RabbitMQ's cluster. It does not outlive the first one's port mapper.
     pub async fn cluster_node(&self) -> Result<Self> {
-        Self::new("rabbitmq", &[("cluster-of", self.dir())]).await
+        Self::new("rabbitmq", |dir| {
+            Ok(std::fs::write(dir.join("cluster-of"), self.dir())?)
+        })
+        .await
     }
 
-    /// A pooler in transaction mode before this PostgreSQL, with so many connections to each of its databases.
-    pub async fn pgbouncer(postgres: &str, pool_size: u16) -> Result<Self> {
-        let size = pool_size.to_string();
-        Self::new("pgbouncer", &[("pooler-of", postgres), ("pool-size", &size)]).await
+    /// A pooler in transaction mode before this PostgreSQL, for these users, with so many connections for each of them to
+    /// each database.
+    pub async fn pgbouncer(postgres: &str, users: &[&str], pool_size: u16) -> Result<Self> {
+        Self::new("pgbouncer", |dir| {
+            std::fs::write(dir.join("pooler-of"), postgres)?;
+            std::fs::write(dir.join("pool-users"), users.join("\n"))?;
+            Ok(std::fs::write(dir.join("pool-size"), pool_size.to_string())?)
+        })
+        .await
+    }
+
+    /// A server that takes encrypted connections only; `write` puts the files of scripts/service into its folder `tls`.
+    pub async fn encrypted(kind: &'static str, write: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        Self::new(kind, |dir| {
+            let tls = dir.join("tls");
+            std::fs::create_dir(&tls)?;
+            write(&tls)
+        })
+        .await
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
     )]
-    async fn new(kind: &'static str, told: &[(&str, &str)]) -> Result<Self> {
+    async fn new(kind: &'static str, prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let parent =
             std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
         let server = Self {
             kind,
             dir: parent.join(format!("tm_{kind}_{:016x}", rand::random::<u64>())),
         };
-        for (file, text) in told {
-            std::fs::create_dir_all(&server.dir)?;
-            std::fs::write(server.dir.join(file), text)?;
-        }
+        std::fs::create_dir_all(&server.dir)?;
+        prepare(&server.dir)?;
         server.start().await?;
         Ok(server)
     }
@@ -76,6 +92,11 @@ impl Server {
     /// `rabbitmqctl`, and what it prints.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
+    }
+
+    /// A file of its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     fn dir(&self) -> &str {

@@ -143,6 +143,11 @@ impl Stage {
             guests: Guests::default(),
         };
         MIGRATOR.run(&stage.target).await?;
+        let login = format!(
+            "CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE etl_service",
+            name = stage.name
+        );
+        sqlx::query(AssertSqlSafe(login)).execute(&stage.target).await?;
         tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
         Ok(stage)
     }
@@ -155,6 +160,9 @@ impl Stage {
             let drop = format!("DROP DATABASE IF EXISTS {}_{side} WITH (FORCE)", self.name);
             sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         }
+        let mut admin = PgConnection::connect(&self.servers.target).await?;
+        let drop = format!("DROP ROLE IF EXISTS {}", self.name);
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         self.delete_queues().await
     }
 
@@ -208,6 +216,34 @@ impl Stage {
     /// The broker of this stage.
     pub fn amqp_url(&self) -> &str {
         &self.servers.amqp
+    }
+
+    /// The HTTP API of the shared broker, where the tests have it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the servers of the tests are named by the environment"
+    )]
+    pub fn management_url(&self) -> Option<String> {
+        std::env::var("TIDEMARK_TEST_AMQP_MANAGEMENT_URL").ok()
+    }
+
+    /// Declares a queue of the fleet as another kind than the fleet does.
+    pub async fn declare_classic(&self, queue: &str) -> Result<()> {
+        let broker = self.broker().await?;
+        let channel = broker.create_channel().await?;
+        let queue = format!("{}.{queue}", self.name);
+        let options = lapin::options::QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .queue_declare(
+                queue.as_str().into(),
+                options,
+                lapin::types::FieldTable::default(),
+            )
+            .await?;
+        Ok(broker.close(200, "done".into()).await?)
     }
 
     /// Deletes a queue; whoever consumes it is cancelled.
@@ -319,8 +355,25 @@ impl Stage {
         format!("{}_{side}", self.name)
     }
 
-    /// URL of one side's database.
+    /// The login of the processes on the target's server.
+    pub fn login(&self) -> &str {
+        &self.name
+    }
+
+    /// URL of one side's database: the source as its owner, the target as the processes' login, which is nobody special.
     pub fn url(&self, side: &str) -> String {
+        let mut url = url::Url::parse(&self.owner_url(side)).expect("the test server's URL is valid");
+        if side == "target" {
+            let named = url
+                .set_username(&self.name)
+                .and_then(|()| url.set_password(Some(&self.name)));
+            named.expect("a server's URL takes a user");
+        }
+        url.to_string()
+    }
+
+    /// URL of one side's database as a superuser, who owns what is in it.
+    pub fn owner_url(&self, side: &str) -> String {
         let mut url = url::Url::parse(self.servers.of(side)).expect("the test server's URL is valid");
         url.set_path(&format!("/{}_{side}", self.name));
         url.to_string()
@@ -373,13 +426,18 @@ impl Stage {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
+        let target = if args.first() == Some(&"migrate") {
+            self.owner_url("target")
+        } else {
+            self.url("target")
+        };
         command
             .args(args)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             // no tidemark.toml of whoever runs the tests
             .current_dir(std::env::temp_dir())
-            .env("TIDEMARK_DATABASE_URL", self.url("target"))
+            .env("TIDEMARK_DATABASE_URL", target)
             .env("TIDEMARK_SOURCE_URL", self.url("source"))
             .env("TIDEMARK_AMQP_URL", &self.servers.amqp)
             .env("TIDEMARK_AMQP_PREFIX", &self.name)
@@ -420,6 +478,19 @@ impl Stage {
         let mut command = self.command(args);
         command.envs(settings.iter().copied());
         Ok(Process(self.guests.count(command.stdout(Stdio::null()).spawn()?)))
+    }
+
+    /// The same, with all that it says appended to a file.
+    pub fn start_into(
+        &self,
+        log: &std::fs::File,
+        args: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Process> {
+        let mut command = self.command(args);
+        command.envs(settings.iter().copied());
+        command.stdout(log.try_clone()?).stderr(log.try_clone()?);
+        Ok(Process(self.guests.count(command.spawn()?)))
     }
 
     /// Syncs a tenant in one process and returns the run.

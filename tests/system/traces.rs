@@ -17,10 +17,13 @@ const PASSWORD: &str = "p%40ss%2Fw%3Frd%25s3cret";
 const PASSWORD_AS_TYPED: &str = "p@ss/w?rd%s3cret";
 
 /// URLs whose password must stay where it is; the test servers ask for none.
-fn with_password(stage: &Stage, side: &str) -> String {
-    stage
-        .url(side)
-        .replacen("postgres@", &format!("postgres:{PASSWORD}@"), 1)
+fn with_password(stage: &Stage, side: &str) -> Result<String> {
+    let mut url: url::Url = stage.url(side).parse()?;
+    ensure!(
+        url.set_password(Some(PASSWORD_AS_TYPED)).is_ok() && url.as_str().contains(PASSWORD),
+        "a URL takes a password"
+    );
+    Ok(url.into())
 }
 
 fn one<'a>(spans: &'a [Span], name: &str) -> Result<&'a Span> {
@@ -144,7 +147,10 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
     on_stage(|stage| async move {
         stage.sample(300, 3, 83).await?;
         let collector = Collector::grpc().await?;
-        let (target, source) = (with_password(&stage, "target"), with_password(&stage, "source"));
+        let (target, source) = (
+            with_password(&stage, "target")?,
+            with_password(&stage, "source")?,
+        );
         let settings = [
             ("TIDEMARK_DATABASE_URL", target.as_str()),
             ("TIDEMARK_SOURCE_URL", source.as_str()),

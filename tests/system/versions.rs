@@ -32,7 +32,7 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
         stage.start(&["finalizer"])?,
     ];
     // the merge takes rows in order of their ids, so it waits here before it comes to conversation 9
-    let mut holder = PgConnection::connect(&stage.url("target")).await?;
+    let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
     holder
         .execute("BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = 2 FOR UPDATE")
         .await?;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_shared::config::{Settings, SourceSettings};
+use tidemark_shared::config::{Settings, SourceSettings, server_name};
 use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::pool;
+use tidemark_shared::db::connect::{exposure, options, pool};
+use tidemark_shared::db::{DbPool, isolation};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_shared::tenant::Tenant;
+use tidemark_shared::tls::Exposure;
 
-use crate::exit::UsageError;
+use crate::exit::{SetupError, UsageError};
 
 /// Settings that a flag may give; what is not given comes from the environment, else from the file.
 #[derive(Debug, clap::Args)]
@@ -93,6 +94,21 @@ impl App {
         Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }
 
+    /// [`Self::database`] for who moves rows of tenants: it has to keep them apart.
+    ///
+    /// Findings that do not matter that much are logged.
+    pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
+        let db = self.database(concurrency).await?;
+        let findings = isolation::check(&db).await?;
+        if let Some(refusal) = isolation::refusal(&findings) {
+            return Err(SetupError(refusal).into());
+        }
+        for finding in findings {
+            tracing::warn!(finding.what, finding.mend, "tenants could be kept apart better");
+        }
+        Ok(db)
+    }
+
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {
         Ok(Arc::new(Sources::new(&self.settings, self.role)?))
     }
@@ -116,6 +132,33 @@ impl App {
             Ok(()) => {}
         }
         Ok(queue)
+    }
+
+    /// Says what of the settings is open to others: connections in plain text, files with secrets.
+    pub fn warn_of_exposure(&self) -> anyhow::Result<()> {
+        for path in &self.settings.open_files {
+            let path = path.display();
+            tracing::warn!(%path, "a file with a secret is open to others on this machine: chmod 600 it");
+        }
+        let warn = |server: &str, exposure: Exposure| {
+            tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in OPERATIONS.md");
+        };
+        if let Some(url) = &self.settings.database_url
+            && let Some(exposure) = exposure(&options(url, "the analytics database")?)
+        {
+            warn(&server_name(url), exposure);
+        }
+        for source in self.sources()?.iter() {
+            if let Some(exposure) = source.exposure() {
+                warn(source.server(), exposure);
+            }
+        }
+        if self.settings.amqp_url.is_some() {
+            for (server, exposure) in self.rabbit()?.exposed() {
+                warn(&server, exposure);
+            }
+        }
+        Ok(())
     }
 
     /// Who acts, for the ledger's records.

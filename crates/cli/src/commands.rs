@@ -2,10 +2,13 @@
 
 mod ask;
 mod chunk;
+mod config;
 mod daemon;
 mod dead;
 mod demo;
+mod doctor;
 mod health;
+mod import_legacy;
 mod inbox;
 mod migrate;
 mod plan;
@@ -41,6 +44,8 @@ pub struct Cli {
 enum Command {
     /// Bring the analytics database's tables up to this version
     Migrate(migrate::Args),
+    /// Take over from the Python script: its tenants, inboxes, watermarks and rows
+    ImportLegacy(import_legacy::Args),
     /// Add, list, show, change, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -84,6 +89,11 @@ enum Command {
     Up(daemon::UpArgs),
     /// Ask a process whether it is well
     Health(health::Args),
+    /// Look at every server and the fleet, change nothing, and say what to do
+    Doctor(doctor::Args),
+    /// The settings
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look after the sources
     #[command(subcommand)]
     Source(source::Command),
@@ -94,6 +104,14 @@ enum Command {
     Demo(demo::Args),
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
+}
+
+/// One of `all` by its name, else which there are.
+fn one_of<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        format!("it is one of {}", known.join(", "))
+    })
 }
 
 impl Cli {
@@ -108,6 +126,7 @@ impl Cli {
         let app = App::start(self.globals, role, verbosity)?;
         let outcome = match self.command {
             Command::Migrate(args) => args.run(&app).await,
+            Command::ImportLegacy(args) => args.run(&app).await,
             Command::Tenant(command) => command.run(&app).await,
             Command::Inbox(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,
@@ -126,6 +145,8 @@ impl Cli {
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
             Command::Health(args) => args.run(&app).await,
+            Command::Doctor(args) => args.run(&app).await,
+            Command::Config(command) => command.run(&app).await,
             Command::Source(command) => command.run(&app).await,
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,

@@ -1,5 +1,5 @@
 //! Exit codes, a contract with scripts: 0 done, 2 partial, 1 failed, 64 usage, 69 a server cannot be reached,
-//! 78 configuration.
+//! 78 configuration, 130 somebody no longer waits.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,8 @@ use tidemark_shared::broker::QueueError;
 use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::DbError;
 use tidemark_shared::db::connect::ConnectError;
+use tidemark_shared::ids::RunId;
+use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
 use tidemark_shared::telemetry::TelemetryError;
@@ -20,6 +22,7 @@ pub enum Exit {
     Usage,
     Unreachable,
     Configuration,
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,6 +34,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 64,
             Exit::Unreachable => 69,
             Exit::Configuration => 78,
+            Exit::Interrupted => 130,
         })
     }
 }
@@ -45,6 +49,16 @@ pub struct UsageError(pub String);
 #[error("{0}")]
 pub struct SetupError(pub String);
 
+/// Somebody no longer wants to wait; the runs go on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "interrupted, the runs go on: `tidemark run watch {}`{} shows {}",
+    .0.first().map(RunId::to_string).unwrap_or_default(),
+    if .0.len() > 1 { ", and so on," } else { "" },
+    if .0.len() > 1 { "them" } else { "it" }
+)]
+pub struct Interrupted(pub Vec<RunId>);
+
 impl Exit {
     /// The code for an error, by its innermost cause that is known here.
     pub fn of(error: &anyhow::Error) -> Self {
@@ -54,6 +68,9 @@ impl Exit {
     fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
         if cause.is::<UsageError>() {
             return Some(Self::Usage);
+        }
+        if cause.is::<Interrupted>() {
+            return Some(Self::Interrupted);
         }
         if cause.is::<SetupError>() || cause.is::<ConfigError>() || cause.is::<TelemetryError>() {
             return Some(Self::Configuration);
@@ -84,6 +101,14 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);
+        }
+        if let Some(error) = cause.downcast_ref::<LegacyError>() {
+            return match error {
+                LegacyError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+                LegacyError::Connect(_) => Some(Self::Configuration),
+                LegacyError::Shape { .. } | LegacyError::Own { .. } => Some(Self::Configuration),
+                LegacyError::Query { source, .. } => Self::of_driver(source),
+            };
         }
         if let Some(error) = cause.downcast_ref::<DbError>() {
             return Self::of_driver(&error.source);

@@ -17,6 +17,17 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
+/// One JSON document on stdout, in a line of its own.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
 /// A line of data on stdout.
 ///
 /// # Errors
@@ -25,9 +36,39 @@ pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{}", text.as_ref())?)
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    Plain,
+    Green,
+    Yellow,
+    Red,
+}
+
+/// The text in a colour, where stdout is a terminal.
+pub fn coloured(text: &str, colour: Colour) -> String {
+    let code = match colour {
+        Colour::Green => 32,
+        Colour::Yellow => 33,
+        Colour::Red => 31,
+        Colour::Plain => return text.to_owned(),
+    };
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
 /// A remark on stderr.
 pub fn note(text: impl AsRef<str>) {
     eprintln!("{}", text.as_ref());
+}
+
+/// Says that a list may have been cut, when it is as long as it may be.
+pub fn note_cut(shown: usize, limit: i64, what: &str) {
+    if i64::try_from(shown).is_ok_and(|shown| shown >= limit) {
+        note(format!("the first {} {what}; more with --limit", count(limit)));
+    }
 }
 
 /// An error on stderr, with its causes.

@@ -2,6 +2,8 @@
 //!
 //! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
 
+mod certificates;
+mod checkup;
 mod connection;
 mod consumer;
 mod dead;
@@ -9,6 +11,7 @@ mod depth;
 mod destination;
 mod error;
 mod health;
+mod management;
 mod memory;
 mod message;
 mod publisher;
@@ -27,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
 
-pub use dead::{DeadDelivery, DeadGroup, DeadLetters, DeadMessage};
+pub use dead::{DeadDelivery, DeadFilter, DeadGroup, DeadLetters, DeadMessage};
 pub use destination::{Destination, Route};
 pub use error::QueueError;
 pub use health::{ConsumerHealth, PublisherHealth, QueueHealth};

@@ -1,6 +1,7 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
 mod retention;
+mod secret_file;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub struct Settings {
     /// Whether a pooler is between the processes and that database.
     pub database_pooler: DatabasePooler,
     pub amqp_url: Option<SecretString>,
+    /// RabbitMQ's HTTP API, for `doctor`.
+    pub amqp_management_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
     pub amqp_prefix: String,
     /// Where health and metrics are answered for; `None`: nobody said.
@@ -37,11 +40,16 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where a trace can be looked at: an address with `{trace_id}` in it.
     pub trace_url: Option<String>,
+    /// The database of the Python script, for `import-legacy`.
+    pub legacy_url: Option<SecretString>,
     /// By name; tenants say which is theirs.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
     pub retention: RetentionSettings,
+    /// Files of secrets that others than their owner may read or change.
+    #[serde(skip)]
+    pub open_files: Vec<PathBuf>,
 }
 
 /// What is between the processes and the analytics database.
@@ -142,15 +150,18 @@ impl Default for Settings {
             database_max_connections: 12,
             database_pooler: DatabasePooler::None,
             amqp_url: None,
+            amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
             metrics_per_tenant: false,
             log_format: None,
             trace_url: None,
+            legacy_url: None,
             sources: BTreeMap::new(),
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
             retention: RetentionSettings::default(),
+            open_files: Vec::new(),
         }
     }
 }
@@ -197,7 +208,7 @@ impl Default for ProducerSettings {
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 33] = [
+const VARIABLES: [(&str, &[&str]); 37] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -243,6 +254,10 @@ const VARIABLES: [(&str, &[&str]); 33] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
+    ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
+    ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
+    ("TIDEMARK_LEGACY_URL_FILE", &["legacy_url"]),
     ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
     ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
     ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
@@ -282,25 +297,32 @@ impl Settings {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut table = match file {
-            Some(path) => read_table(path)?,
-            None if Path::new("tidemark.toml").exists() => read_table(Path::new("tidemark.toml"))?,
-            None => toml::Table::new(),
-        };
+        let found = file.or_else(|| Some(Path::new("tidemark.toml")).filter(|path| path.exists()));
+        let mut table = found.map(read_table).transpose()?.unwrap_or_default();
+        let mut secret_files: Vec<PathBuf> = found
+            .filter(|_| holds_secret(&table))
+            .map(Path::to_owned)
+            .into_iter()
+            .collect();
         for (name, path) in VARIABLES {
             let Some(raw) = env(name).filter(|raw| !raw.is_empty()) else {
                 continue;
             };
             let value = if name.ends_with("_FILE") {
-                read_secret(Path::new(&raw))?
+                let path = PathBuf::from(raw);
+                let secret = secret_file::read(&path)?;
+                secret_files.push(path);
+                secret
             } else {
                 raw
             };
             set(&mut table, path, scalar(path, value));
         }
-        let settings: Self = table
+        let mut settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        secret_files.retain(|path| secret_file::is_open(path));
+        settings.open_files = secret_files;
         settings.validate()?;
         Ok(settings)
     }
@@ -372,11 +394,22 @@ impl Settings {
     }
 }
 
+/// A URL of a server; none where a bare `/`, `?` or `#` in the password has ended its host early, and what follows would be
+/// taken for a database or a virtual host, which may be shown.
+#[must_use]
+pub(crate) fn parse_url(text: &str) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok()?;
+    let is_cut = url.path().contains('@')
+        || url.query().is_some_and(|query| query.contains('@'))
+        || url.fragment().is_some();
+    (!is_cut).then_some(url)
+}
+
 /// `postgres://user:secret@host:5432/db?x` as `host:5432/db`: what may be shown of a URL.
 #[must_use]
 pub fn server_name(url: &SecretString) -> String {
-    match url::Url::parse(url.expose_secret()) {
-        Ok(url) => {
+    match parse_url(url.expose_secret()) {
+        Some(url) => {
             let host = url
                 .host_str()
                 .filter(|host| !host.is_empty())
@@ -384,7 +417,7 @@ pub fn server_name(url: &SecretString) -> String {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             format!("{host}{port}{}", url.path())
         }
-        Err(_) => "a URL that cannot be parsed".to_owned(),
+        None => "a URL that cannot be parsed".to_owned(),
     }
 }
 
@@ -401,19 +434,20 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
         })
 }
 
-fn read_secret(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })
+/// Whether a settings file has what not everybody should read.
+fn holds_secret(table: &toml::Table) -> bool {
+    table.iter().any(|(name, value)| match value {
+        toml::Value::Table(inner) => holds_secret(inner),
+        _ => ["database_url", "amqp_url", "url"].contains(&name.as_str()),
+    })
 }
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 7] = [
+    const TEXTS: [&str; 9] = [
         "database_url",
+        "amqp_management_url",
+        "legacy_url",
         "amqp_url",
         "amqp_prefix",
         "http_listen",
@@ -553,9 +587,16 @@ mod tests {
     fn a_shown_url_has_no_password() {
         let url = SecretString::from("postgres://user:s3cr%40t@db.example:5433/analytics?sslmode=require");
         assert_eq!(server_name(&url), "db.example:5433/analytics");
-        assert_eq!(
-            server_name(&SecretString::from("not a url with s3cret")),
-            "a URL that cannot be parsed"
-        );
+        for unclear in [
+            "not a url with s3cret",
+            "postgres://u:12/s3cret@db/x",
+            "postgres://u:12?s3cret@db/x",
+            "postgres://u:12#s3cret@db/x",
+        ] {
+            assert_eq!(
+                server_name(&SecretString::from(unclear)),
+                "a URL that cannot be parsed"
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod backfill;
 pub mod cancel;
+pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
@@ -11,11 +12,14 @@ pub mod fleet;
 pub mod guarded;
 pub mod hold;
 pub mod inbox;
+pub mod isolation;
 pub mod pool;
 pub mod process;
+pub mod progress;
 pub mod prune;
 pub mod reject;
 pub mod retry;
+pub mod rights;
 pub mod run;
 pub mod source_watch;
 pub mod standing;
@@ -47,16 +51,20 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         agreement::STATEMENTS,
         backfill::STATEMENTS,
         cancel::STATEMENTS,
+        checkup::STATEMENTS,
         chunk::STATEMENTS,
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
+        isolation::STATEMENTS,
         process::STATEMENTS,
+        progress::STATEMENTS,
         prune::STATEMENTS,
         reject::STATEMENTS,
         retry::STATEMENTS,
+        rights::STATEMENTS,
         run::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,

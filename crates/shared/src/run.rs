@@ -29,6 +29,14 @@ pub enum RunType {
 }
 
 impl RunType {
+    pub const ALL: [Self; 5] = [
+        Self::Incremental,
+        Self::Full,
+        Self::Resync,
+        Self::Backfill,
+        Self::Repair,
+    ];
+
     #[must_use]
     pub const fn moves_watermark(self) -> bool {
         matches!(self, Self::Incremental | Self::Full)
@@ -75,6 +83,16 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Requested,
+        Self::Planning,
+        Self::Running,
+        Self::Success,
+        Self::Partial,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(

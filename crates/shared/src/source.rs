@@ -1,6 +1,7 @@
 //! Sessions on the source databases. The source is a guest's house: read-only, bounded in number and time.
 
 pub mod catalog;
+pub mod checkup;
 pub mod digest;
 pub mod fence;
 pub mod ident;
@@ -20,6 +21,7 @@ pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError, KEEPALIVE};
 use crate::sqlstate::{FailureKind, control_failure_kind, failure_kind};
+use crate::tls::Exposure;
 
 /// A source that takes longer to let somebody in is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +70,10 @@ impl SourceError {
         match self {
             Self::Unreachable { source, .. } => control_failure_kind(source),
             Self::Query { source, .. } => failure_kind(source),
-            Self::Connect(ConnectError::Unreachable { .. }) => FailureKind::Unavailable,
+            // a certificate is renewed without anybody telling us
+            Self::Connect(ConnectError::Unreachable { .. } | ConnectError::Tls { .. }) => {
+                FailureKind::Unavailable
+            }
             Self::Connect(_) => FailureKind::Transient,
             Self::Config(_) | Self::Schema { .. } | Self::WentBack { .. } => FailureKind::Configuration,
         }
@@ -168,7 +173,21 @@ impl Source {
         &self.pool
     }
 
+    /// What others on the way to it could do.
+    #[must_use]
+    pub fn exposure(&self) -> Option<Exposure> {
+        connect::exposure(&self.options)
+    }
+
     fn unreachable(&self, source: sqlx::Error) -> SourceError {
+        if let Some(fault) = connect::tls_fault(&source) {
+            return SourceError::Connect(ConnectError::Tls {
+                what: "the source",
+                server: self.server.clone(),
+                fault,
+                source,
+            });
+        }
         SourceError::Unreachable {
             name: self.name.clone(),
             server: self.server.clone(),

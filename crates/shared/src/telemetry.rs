@@ -21,6 +21,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, dynamic_filter_fn};
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
@@ -40,6 +41,19 @@ const OUR_SPANS: &str = "off,tidemark=info,tidemark_shared=info,tidemark_produce
 
 /// What libraries log beside the errors that they return, which are logged where they are handled.
 const QUIET: &str = "lapin=error,async_rs=off,sqlx::query=off,sqlx::postgres::notice=off,sqlx_core::pool=off";
+
+/// Libraries that at TRACE write out what goes over their connections, logins with it: never shown, whatever `RUST_LOG` says.
+const WIRES: [&str; 9] = [
+    "lapin",
+    "amq_protocol",
+    "async_rs",
+    "sqlx",
+    "h2",
+    "hyper",
+    "tonic",
+    "reqwest",
+    "rustls",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -114,7 +128,9 @@ impl Telemetry {
         let filter =
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
         let throttle = Throttle::default();
-        let exporters = dynamic_filter_fn(move |event, _| throttle.lets_through(event.target()));
+        let exporters = dynamic_filter_fn(move |event, _| {
+            !shows_the_wire(event) && throttle.lets_through(event.target())
+        });
         let terminal = std::io::stderr().is_terminal();
         let for_people = terminal || verbosity == Verbosity::Command;
         let format = format.unwrap_or(if for_people {
@@ -174,6 +190,10 @@ impl Telemetry {
 }
 
 /// Who exports. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say wins.
+fn shows_the_wire(event: &Metadata<'_>) -> bool {
+    *event.level() == Level::TRACE && WIRES.iter().any(|library| event.target().starts_with(library))
+}
+
 fn resource(role: &'static str, instance: &str) -> Resource {
     let resource = Resource::builder()
         .with_service_name(format!("tidemark-{role}"))

@@ -3,6 +3,7 @@
 mod bisect;
 pub mod columns;
 pub mod encode;
+pub mod legacy;
 pub mod value;
 
 use std::ops::{Range, RangeInclusive};

@@ -4,8 +4,10 @@ use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::db;
 use tidemark_shared::db::chunk_report::{ChunkFilter, ChunkReport};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::job::Lane;
 
-use super::run::control;
+use super::one_of;
+use super::run::{control, exists};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -17,11 +19,18 @@ pub enum Command {
         /// Only of this run
         #[arg(long, value_name = "RUN_ID")]
         run: Option<RunId>,
-        /// Only in this state: pending, queued, running, done, dead or cancelled
-        #[arg(long, value_name = "STATUS", value_parser = status)]
-        status: Option<ChunkStatus>,
+        /// Only in one of these states: pending, queued, running, done, dead, cancelled
+        #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = status)]
+        status: Vec<ChunkStatus>,
+        /// Only of this tenant
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: Option<TenantId>,
+        /// Only in this lane: live or bulk
+        #[arg(long, value_name = "LANE", value_parser = lane)]
+        lane: Option<Lane>,
+        /// Only those of which an attempt failed or a worker vanished
+        #[arg(long)]
+        troubled: bool,
         #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
@@ -34,13 +43,11 @@ pub enum Command {
 }
 
 fn status(text: &str) -> Result<ChunkStatus, String> {
-    ChunkStatus::ALL
-        .into_iter()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| {
-            let known = ChunkStatus::ALL.map(ChunkStatus::as_str).join(", ");
-            format!("it is one of {known}")
-        })
+    one_of(&ChunkStatus::ALL, |status| status.as_str(), text)
+}
+
+fn lane(text: &str) -> Result<Lane, String> {
+    one_of(&[Lane::Live, Lane::Bulk], |lane| lane.as_str(), text)
 }
 
 impl Command {
@@ -51,14 +58,29 @@ impl Command {
                 run,
                 status,
                 tenant,
+                lane,
+                troubled,
                 limit,
             } => {
-                let filter = ChunkFilter { run, status, tenant };
-                let chunks = db::chunk_report::list(&db, filter, limit).await?;
+                if let Some(run) = run {
+                    exists(&db::run::reports(&db, &[run]).await?, run)?;
+                }
+                if let Some(tenant) = tenant {
+                    app.tenant(&db, tenant).await?;
+                }
+                let filter = ChunkFilter {
+                    run,
+                    statuses: status,
+                    tenant,
+                    lane,
+                    troubled,
+                };
+                let chunks = db::chunk_report::list(&db, &filter, limit).await?;
                 if app.json {
                     output::json(&chunks)?;
                 } else {
                     table(&chunks)?;
+                    output::note_cut(chunks.len(), limit, "chunks");
                 }
                 Ok(Exit::Done)
             }

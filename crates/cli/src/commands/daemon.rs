@@ -91,7 +91,7 @@ impl UpArgs {
 async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
     let mut failures = 0;
     loop {
-        let error = match app.database(concurrency).await {
+        let error = match app.isolated_database(concurrency).await {
             Err(error) if Exit::of(&error) == Exit::Unreachable => error,
             answer => return answer,
         };
@@ -112,6 +112,7 @@ async fn run(
 ) -> anyhow::Result<Exit> {
     let listener = http::bind(app.settings.http_listen).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    app.warn_of_exposure()?;
     let lifecycle = Lifecycle::new();
     lifecycle.stop_on_signals()?;
     let Some(db) = lifecycle

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use tidemark_producer::redrive::redrive;
-use tidemark_shared::broker::DeadGroup;
+use tidemark_shared::broker::{DeadFilter, DeadGroup};
+use tidemark_shared::ids::TenantId;
 
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
@@ -14,6 +15,15 @@ pub enum Command {
     List {
         #[command(flatten)]
         bound: Bound,
+        /// Only those with this in their reason
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Only those that were consumed from a queue with this in its name: live, bulk, events
+        #[arg(long, value_name = "TEXT")]
+        queue: Option<String>,
+        /// Only those of this tenant, as far as they can be read
+        #[arg(long, alias = "tenant-id", value_name = "N")]
+        tenant: Option<TenantId>,
     },
     /// Send those on their way again that this build can read and whose chunk still waits
     Redrive {
@@ -50,17 +60,29 @@ struct Purged {
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
-            Self::List { bound } => list(app, bound.limit.into()).await,
+            Self::List {
+                bound,
+                reason,
+                queue,
+                tenant,
+            } => {
+                let filter = DeadFilter {
+                    reason,
+                    queue,
+                    tenant,
+                };
+                list(app, bound.limit.into(), &filter).await
+            }
             Self::Redrive { bound } => send_again(app, bound.limit.into()).await,
             Self::Purge { yes } => purge(app, yes).await,
         }
     }
 }
 
-async fn list(app: &App, limit: usize) -> anyhow::Result<Exit> {
+async fn list(app: &App, limit: usize, filter: &DeadFilter) -> anyhow::Result<Exit> {
     let dead = app.rabbit()?.dead_letters().await?;
     let total = dead.count().await?;
-    let messages = dead.list(limit).await?;
+    let messages = dead.list(limit, filter).await?;
     dead.close().await?;
     if app.json {
         output::json(&List { total, messages })?;

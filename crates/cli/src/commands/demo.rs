@@ -50,7 +50,7 @@ impl Args {
         step("migrate the analytics database");
         let migrate = super::migrate::Args::default();
         migrate.run(app).await?;
-        let db = app.database(0).await?;
+        let db = app.isolated_database(0).await?;
         ensure!(
             db::tenant::list(&db).await?.is_empty(),
             SetupError("the analytics database has tenants already: the demo wants an empty one".to_owned())

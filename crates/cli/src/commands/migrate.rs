@@ -1,11 +1,12 @@
 //! `tidemark migrate`.
 
 use anyhow::Context;
-use sqlx::migrate::MigrateError;
-use sqlx::postgres::PgDatabaseError;
+use secrecy::SecretString;
+use sqlx::PgConnection;
 use tidemark_shared::config::{DatabasePooler, server_name};
 use tidemark_shared::db::MIGRATOR;
-use tidemark_shared::db::connect::{applied_migrations, options, probe, probe_lent};
+use tidemark_shared::db::connect::{applied_migrations, options, probe, probe_lent, tables_in_the_way};
+use tidemark_shared::db::rights;
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -40,9 +41,13 @@ impl Args {
         } else {
             probe(&options, &server, what).await?
         };
-        let applied = applied_migrations(&mut connection)
-            .await
-            .context("read the applied migrations")?;
+        let applied = match applied_migrations(&mut connection).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                refuse_foreign(&mut connection, url).await?;
+                return Err(error).context("read the applied migrations");
+            }
+        };
         let pending: Vec<_> = MIGRATOR
             .iter()
             .filter(|one| one.migration_type.is_up_migration() && !applied.contains(&one.version))
@@ -60,6 +65,12 @@ impl Args {
                 Exit::Failed
             });
         }
+        if applied.is_empty() {
+            refuse_foreign_tables(&mut connection, &server_name(url)).await?;
+        }
+        if self.down_to.is_some() || !pending.is_empty() {
+            may_migrate(&mut connection, url).await?;
+        }
         if let Some(version) = self.down_to {
             MIGRATOR
                 .undo(&mut connection, version)
@@ -71,7 +82,7 @@ impl Args {
             ));
             return Ok(Exit::Done);
         }
-        MIGRATOR.run(&mut connection).await.map_err(with_hint)?;
+        MIGRATOR.run(&mut connection).await.context("migrate")?;
         match pending.len() {
             0 => output::note(format!("{} is up to date", server_name(url))),
             applied => output::note(format!("{}: {applied} migrations applied", server_name(url))),
@@ -80,18 +91,51 @@ impl Args {
     }
 }
 
-/// Keeps the server's hint, which says what an administrator has to run.
-fn with_hint(error: MigrateError) -> anyhow::Error {
-    let hint = match &error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error
-            .as_database_error()
-            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
-            .and_then(PgDatabaseError::hint)
-            .map(str::to_owned),
-        _ => None,
-    };
-    match hint {
-        Some(hint) => anyhow::Error::new(error).context(format!("migrate: {hint}")),
-        None => anyhow::Error::new(error).context("migrate"),
+/// The Python script's tables have the names of Tidemark's: they have to go elsewhere first, nobody's data is touched here.
+async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
+    let found = tables_in_the_way(connection)
+        .await
+        .context("look for tables in the way")?;
+    if found.is_empty() {
+        return Ok(());
     }
+    let moves: Vec<String> = found
+        .iter()
+        .map(|table| format!("ALTER TABLE {table} SET SCHEMA legacy;"))
+        .collect();
+    Err(SetupError(format!(
+        "{server} has tables that are not Tidemark's and have its names: {}. Nothing was changed. Give Tidemark a database of its \
+         own, or move them out of its way and take them over afterwards with `tidemark import-legacy --schema legacy`: CREATE \
+         SCHEMA legacy; {}",
+        found.join(", "),
+        moves.join(" ")
+    ))
+    .into())
+}
+
+/// Whether the login may do what migrations do, before the first of them is tried.
+async fn may_migrate(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+    refuse_foreign(connection, url).await?;
+    let lacking = rights::lacking(connection).await?;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the login at {} may not do all that migrations do; as a superuser run there, and migrate again\n  {}",
+        server_name(url),
+        lacking.join("\n  ")
+    );
+    Err(SetupError(text).into())
+}
+
+/// Only whose the tables are may change them.
+async fn refuse_foreign(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+    let Some(owner) = rights::foreign_owner(connection).await? else {
+        return Ok(());
+    };
+    let server = server_name(url);
+    let text = format!(
+        "the tables at {server} belong to {owner}: run `tidemark migrate` as {owner}; other processes need not own them"
+    );
+    Err(SetupError(text).into())
 }

@@ -1,12 +1,14 @@
 //! `tidemark rejected …`.
 
 use tidemark_shared::db;
-use tidemark_shared::db::reject::RejectedRow;
-use tidemark_shared::ids::TenantId;
+use tidemark_shared::db::reject::{RejectFilter, RejectSide, RejectedRow};
+use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::since::Since;
 
 use super::ask::{ready_tenant, request};
-use super::run::print_runs;
+use super::one_of;
+use super::run::{exists, print_runs};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -14,13 +16,7 @@ use crate::output;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the conversations that could not be taken; every run of their tenant tries them again
-    List {
-        #[arg(long, alias = "tenant-id", value_name = "N")]
-        tenant: Option<TenantId>,
-        /// Also those that have passed or vanished since
-        #[arg(long)]
-        all: bool,
-    },
+    List(List),
     /// Ask for a run now, which tries the tenant's rejects again
     Retry {
         #[arg(long, alias = "tenant-id", value_name = "N")]
@@ -28,25 +24,78 @@ pub enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Only of this tenant
+    #[arg(long, alias = "tenant-id", value_name = "N")]
+    tenant: Option<TenantId>,
+    /// Also those that have passed or vanished since
+    #[arg(long)]
+    all: bool,
+    /// Only those that failed on this side: source, transform or target
+    #[arg(long, value_name = "SIDE", value_parser = side)]
+    side: Option<RejectSide>,
+    /// Only those with this SQLSTATE, or of this class of them: 22P02, 23
+    #[arg(long, value_name = "CODE", value_parser = sqlstate)]
+    sqlstate: Option<String>,
+    /// Only those that this run saw last
+    #[arg(long, value_name = "RUN_ID")]
+    run: Option<RunId>,
+    /// Only this conversation
+    #[arg(long, value_name = "ID")]
+    conversation: Option<i64>,
+    /// Only those seen since an instant (RFC 3339), or so long ago: 2h, 7days
+    #[arg(long, value_name = "TIME|AGE")]
+    since: Option<Since>,
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    limit: i64,
+}
+
+fn side(text: &str) -> Result<RejectSide, String> {
+    one_of(&RejectSide::ALL, |side| side.as_str(), text)
+}
+
+fn sqlstate(text: &str) -> Result<String, String> {
+    let is_code = (1..=5).contains(&text.len()) && text.chars().all(|sign| sign.is_ascii_alphanumeric());
+    if !is_code {
+        return Err("it is a SQLSTATE or the beginning of one: up to five digits and letters".to_owned());
+    }
+    Ok(text.to_ascii_uppercase())
+}
+
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
-            Self::List { tenant, all } => list(app, tenant, all).await,
+            Self::List(args) => list(app, args).await,
             Self::Retry { tenant } => retry(app, tenant).await,
         }
     }
 }
 
-async fn list(app: &App, tenant: Option<TenantId>, all: bool) -> anyhow::Result<Exit> {
+async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    if let Some(tenant) = tenant {
+    if let Some(tenant) = args.tenant {
         app.tenant(&db, tenant).await?;
     }
-    let rejects = db::reject::list(&db, tenant, all).await?;
+    if let Some(run) = args.run {
+        exists(&db::run::reports(&db, &[run]).await?, run)?;
+    }
+    let filter = RejectFilter {
+        tenant: args.tenant,
+        also_resolved: args.all,
+        conversation: args.conversation,
+        run: args.run,
+        side: args.side,
+        sqlstate: args.sqlstate,
+        since: args.since,
+    };
+    let rejects = db::reject::list(&db, &filter, args.limit).await?;
     if app.json {
         output::json(&rejects)?;
     } else {
+        let count = rejects.len();
         table(rejects)?;
+        output::note_cut(count, args.limit, "rejects");
     }
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use super::ask;
 use super::run::print_runs;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
-use crate::progress;
+use crate::progress::Watch;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("part").required(true).args(["ids", "from", "inbox", "all_rows"]))]
@@ -66,7 +66,7 @@ impl Args {
         };
         let run = ask::request(app, &db, &tenant, RunType::Resync, self.reason, request).await?;
         let reports = if self.wait {
-            progress::wait(&db, &[run]).await?
+            Watch::new(app, &db).wait(&[run]).await?
         } else {
             db::run::reports(&db, &[run]).await?
         };

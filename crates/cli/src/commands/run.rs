@@ -1,32 +1,35 @@
 //! `tidemark run …`.
 
 pub(super) mod control;
+mod list;
+
+use std::time::Duration;
 
 use serde::Serialize;
 use tidemark_shared::db;
 use tidemark_shared::db::DbPool;
-use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::ids::RunId;
 use tidemark_shared::overview::Overview;
 use tidemark_shared::run::RunReport;
 
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
-use crate::progress;
+use crate::progress::Watch;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the newest runs
-    List {
-        #[arg(long, alias = "tenant-id", value_name = "N")]
-        tenant: Option<TenantId>,
-        #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
-        limit: i64,
-    },
+    List(list::Args),
     /// Show one run
     Show { run_id: RunId },
-    /// Watch a run until it has ended; the exit code tells how
-    Watch { run_id: RunId },
+    /// Watch a run until it has ended; the exit code tells how. With --json an object a line, the last with the outcome
+    Watch {
+        run_id: RunId,
+        /// At most one line in this long, where it is lines [default: 1s with --json, else 5s]
+        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        every: Option<Duration>,
+    },
     /// End a run: what has not begun is cancelled, what workers hold is dropped
     Cancel {
         run_id: RunId,
@@ -42,30 +45,20 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
         match self {
-            Self::List { tenant, limit } => {
-                if let Some(tenant) = tenant {
-                    app.tenant(&db, tenant).await?;
-                }
-                let ids = db::run::list_ids(&db, tenant, limit).await?;
-                let mut runs = db::run::reports(&db, &ids).await?;
-                runs.reverse();
-                if app.json {
-                    output::json(&runs)?;
-                } else {
-                    table(&runs)?;
-                }
-                Ok(Exit::Done)
-            }
+            Self::List(args) => args.run(app, &db).await,
             Self::Show { run_id } => {
                 let runs = db::run::reports(&db, &[run_id]).await?;
                 exists(&runs, run_id)?;
                 show(app, &db, &runs[0]).await?;
                 Ok(Exit::Done)
             }
-            Self::Watch { run_id } => {
+            Self::Watch { run_id, every } => {
                 exists(&db::run::reports(&db, &[run_id]).await?, run_id)?;
-                let runs = progress::wait(&db, &[run_id]).await?;
-                print_runs(app, &runs, false)?;
+                let watch = Watch::new(app, &db).json_lines(app.json, every);
+                let runs = watch.wait(&[run_id]).await?;
+                if !app.json {
+                    print_runs(app, &runs, false)?;
+                }
                 Ok(Exit::of_runs(&runs))
             }
             Self::Cancel { run_id, reason } => control::cancel(app, &db, run_id, reason.as_deref()).await,
@@ -74,7 +67,7 @@ impl Command {
     }
 }
 
-fn exists(runs: &[RunReport], id: RunId) -> anyhow::Result<()> {
+pub(super) fn exists(runs: &[RunReport], id: RunId) -> anyhow::Result<()> {
     if runs.is_empty() {
         return Err(unknown(id).into());
     }
@@ -130,45 +123,8 @@ pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Resul
         several_shown if app.json && several => output::json(&several_shown),
         [run] if app.json => output::json(run),
         [run] => details(run),
-        _ => table(runs),
+        _ => list::table(runs),
     }
-}
-
-fn table(runs: &[RunReport]) -> anyhow::Result<()> {
-    let rows = runs
-        .iter()
-        .map(|run| {
-            vec![
-                run.run_id.to_string(),
-                run.tenant_id.to_string(),
-                run.run_type.as_str().to_owned(),
-                run.status.as_str().to_owned(),
-                format!("{}/{}", run.chunks.done, run.chunks.total),
-                output::count(run.records.extracted),
-                output::count(run.records.inserted),
-                output::count(run.records.updated),
-                output::count(run.records.deleted),
-                output::count(run.records.rejected),
-                output::duration_ms(run.duration_ms),
-                output::time(run.watermark_end),
-            ]
-        })
-        .collect();
-    let header = [
-        "run",
-        "tenant",
-        "type",
-        "status",
-        "chunks",
-        "extracted",
-        "inserted",
-        "updated",
-        "deleted",
-        "rejected",
-        "took",
-        "watermark",
-    ];
-    output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
 }
 
 fn details(shown: &Shown) -> anyhow::Result<()> {

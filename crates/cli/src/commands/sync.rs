@@ -16,7 +16,7 @@ use super::run::print_runs;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
 use crate::output;
-use crate::progress;
+use crate::progress::{self, Watch};
 use crate::roles::Roles;
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,12 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database(app.settings.worker.concurrency).await?;
+        let concurrency = app.settings.worker.concurrency;
+        let db = if self.local {
+            app.isolated_database(concurrency).await?
+        } else {
+            app.database(concurrency).await?
+        };
         let tenants = self.tenants(app, &db).await?;
         if self.local {
             self.check_sources(app, &tenants).await?;
@@ -72,7 +77,7 @@ impl Args {
             }
             reports
         } else if self.wait {
-            progress::wait(&db, &runs).await?
+            Watch::new(app, &db).wait(&runs).await?
         } else {
             db::run::reports(&db, &runs).await?
         };

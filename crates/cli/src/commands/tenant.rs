@@ -181,7 +181,7 @@ async fn check_timezone(db: &DbPool, name: &str) -> anyhow::Result<()> {
 }
 
 /// Letters and digits of the name in lower case, words joined by `-`.
-fn slug(name: &str, id: TenantId) -> String {
+pub fn slug(name: &str, id: TenantId) -> String {
     let mut slug = String::new();
     for character in name.chars().flat_map(char::to_lowercase) {
         if character.is_ascii_alphanumeric() {
@@ -200,7 +200,7 @@ fn slug(name: &str, id: TenantId) -> String {
 
 async fn views(db: &DbPool) -> anyhow::Result<Vec<TenantView>> {
     let inboxes = db::inbox::list(db, None).await?;
-    let watermarks = db::watermark::list(db).await?;
+    let watermarks = db::watermark::list(db, None).await?;
     let view = |tenant: Tenant| {
         let mine = inboxes
             .iter()

@@ -1,5 +1,7 @@
 //! `tidemark watermark …`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_shared::db;
@@ -13,15 +15,22 @@ use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
-/// Newest moves that are shown.
+/// Newest moves that are shown when nobody says how many.
 const MOVES_SHOWN: i64 = 20;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show how far tenants are; with --tenant also who moved its watermark
     Show {
-        #[arg(long, alias = "tenant-id", value_name = "N")]
+        /// Only of this tenant, with its newest moves
+        #[arg(long, alias = "tenant-id", value_name = "N", conflicts_with = "behind")]
         tenant: Option<TenantId>,
+        /// Only those that are further behind than this, such as 15m, or were never set
+        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        behind: Option<Duration>,
+        /// Newest moves to show
+        #[arg(long, default_value_t = MOVES_SHOWN, requires = "tenant", value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
     },
     /// Put a tenant's watermark elsewhere: the next run takes what changed from there on
     Set {
@@ -68,16 +77,22 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
         match self {
-            Self::Show { tenant: None } => show_all(app, &db).await,
-            Self::Show { tenant: Some(tenant) } => show(app, &db, tenant).await,
+            Self::Show {
+                tenant: None, behind, ..
+            } => show_all(app, &db, behind).await,
+            Self::Show {
+                tenant: Some(tenant),
+                limit,
+                ..
+            } => show(app, &db, tenant, limit).await,
             Self::Set { tenant, to, reason } => set(app, &db, tenant, to, &reason).await,
         }
     }
 }
 
-async fn show_all(app: &App, db: &DbPool) -> anyhow::Result<Exit> {
+async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::Result<Exit> {
     let tenants = db::tenant::list(db).await?;
-    let mut watermarks = db::watermark::list(db).await?;
+    let mut watermarks = db::watermark::list(db, behind).await?;
     watermarks.retain(|at| tenants.iter().any(|tenant| tenant.id == at.tenant_id));
     let views: Vec<View> = watermarks.into_iter().map(|at| View::new(at, None)).collect();
     if app.json {
@@ -88,9 +103,9 @@ async fn show_all(app: &App, db: &DbPool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn show(app: &App, db: &DbPool, tenant: TenantId) -> anyhow::Result<Exit> {
+async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
     app.tenant(db, tenant).await?;
-    let moves = db::watermark::list_moves(db, tenant, MOVES_SHOWN).await?;
+    let moves = db::watermark::list_moves(db, tenant, limit).await?;
     let view = View::new(db::watermark::load(db, tenant).await?, Some(moves.clone()));
     if app.json {
         output::json(&view)?;
@@ -152,7 +167,7 @@ async fn set(
         ),
         _ => format!("tenant {}: the next run takes what changed since {to}", tenant.id),
     });
-    show(app, db, tenant.id).await
+    show(app, db, tenant.id, MOVES_SHOWN).await
 }
 
 fn table(views: &[View]) -> anyhow::Result<()> {

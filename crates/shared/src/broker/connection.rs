@@ -8,16 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::uri::AMQPUri;
+use lapin::runtime::default_runtime;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Host;
 
+use super::certificates::Certificates;
 use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::rabbit::RabbitSettings;
 use super::topology::Topology;
+use crate::config::parse_url;
+use crate::tls::{Exposure, Fault, is_local};
 
 /// How long the broker may take over one request on an open connection. Generous: only a broken or blocked
 /// connection takes longer, and the answer to that is a new one.
@@ -26,7 +30,7 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// The broker and how to get onto it: by one of its nodes. Holds the password: no Debug.
 pub(super) struct Server {
     /// One a node of a cluster.
-    nodes: Vec<AMQPUri>,
+    nodes: Vec<Node>,
     /// The node that was reached last, and is tried first.
     current: AtomicUsize,
     connection_name: String,
@@ -34,20 +38,29 @@ pub(super) struct Server {
     pub topology: Topology,
 }
 
+/// One node, and which certificates count there.
+struct Node {
+    uri: AMQPUri,
+    certificates: Certificates,
+}
+
 impl Server {
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
-        let nodes: Option<Vec<AMQPUri>> = split(settings.url.expose_secret())
+        let nodes = split(settings.url.expose_secret())
             .into_iter()
             .map(|url| {
                 let mut node = parse(url)?;
+                // a file that is not there is found out now
+                node.certificates.read()?;
                 // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
-                node.query.heartbeat = node.query.heartbeat.or(u16::try_from(heartbeat).ok());
-                Some(node)
+                let query = &mut node.uri.query;
+                query.heartbeat = query.heartbeat.or(u16::try_from(heartbeat).ok());
+                Ok(node)
             })
-            .collect();
+            .collect::<Result<Vec<_>, QueueError>>()?;
         Ok(Self {
-            nodes: nodes.ok_or(QueueError::Url)?,
+            nodes,
             current: AtomicUsize::new(0),
             connection_name: settings.connection_name.clone(),
             connect_timeout: settings.connect_timeout,
@@ -58,6 +71,16 @@ impl Server {
     /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
     /// reached are passed over; a refusal is the whole cluster's.
     pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+        let connection = self.connect_only(role).await?;
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        self.topology
+            .declare(&connection, &address(node), ANSWER_LIMIT)
+            .await?;
+        Ok(connection)
+    }
+
+    /// The same for somebody who only looks: nothing is declared.
+    pub async fn connect_only(&self, role: &str) -> Result<Connection, QueueError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut unreachable = None;
         for index in (first..self.nodes.len()).chain(0..first) {
@@ -75,18 +98,31 @@ impl Server {
         Err(unreachable.expect("there is at least one node"))
     }
 
-    async fn connect_to(&self, node: &AMQPUri, role: &str) -> Result<Connection, QueueError> {
+    async fn connect_to(&self, node: &Node, role: &str) -> Result<Connection, QueueError> {
         let name = format!("{} {role}", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(node.clone(), properties);
-        let connection = match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| failure(node, error))?,
-            Err(_) => return Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
-        };
-        self.topology
-            .declare(&connection, &address(node), ANSWER_LIMIT)
-            .await?;
-        Ok(connection)
+        let runtime = default_runtime().map_err(|error| failure(node, error))?;
+        let certificates = node.certificates.read()?;
+        let connecting =
+            Connection::connect_uri_with_config(node.uri.clone(), properties, certificates, runtime);
+        match timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| failure(node, error)),
+            Err(_) => Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
+        }
+    }
+
+    /// The node that was reached last, and whether it is spoken to over TLS.
+    pub fn node(&self) -> (&AMQPUri, bool) {
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        (&node.uri, node.uri.scheme == AMQPScheme::AMQPS)
+    }
+
+    /// Nodes on the way to which others could listen.
+    pub fn exposed(&self) -> Vec<(String, Exposure)> {
+        let is_exposed =
+            |node: &&Node| node.uri.scheme == AMQPScheme::AMQP && !is_local(&node.uri.authority.host);
+        let exposed = self.nodes.iter().filter(is_exposed);
+        exposed.map(|node| (address(node), Exposure::Plain)).collect()
     }
 
     pub fn destination(&self, route: Route) -> Destination {
@@ -94,7 +130,7 @@ impl Server {
             Route::Chunks(lane) => (Topology::lane_key(lane), self.topology.chunks(lane)),
             Route::Events => (Topology::events_key(), &self.topology.events),
         };
-        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)].uri;
         Destination {
             exchange: self.topology.jobs.to_string(),
             routing_key: routing_key.to_string(),
@@ -122,15 +158,25 @@ fn split(list: &str) -> Vec<&str> {
 }
 
 /// `host:port/vhost`, which is all that may be shown of a URL.
-fn address(node: &AMQPUri) -> String {
-    let authority = &node.authority;
-    let vhost = node.vhost.trim_start_matches('/');
+fn address(node: &Node) -> String {
+    let authority = &node.uri.authority;
+    let vhost = node.uri.vhost.trim_start_matches('/');
     format!("{}:{}/{vhost}", authority.host, authority.port)
 }
 
-fn failure(node: &AMQPUri, source: lapin::Error) -> QueueError {
+fn failure(node: &Node, source: lapin::Error) -> QueueError {
     let server = address(node);
-    if is_refusal(&source) {
+    let fault = match source.kind() {
+        ErrorKind::IOError(error) => Fault::of(error.as_ref()),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        QueueError::Tls {
+            server,
+            fault,
+            source,
+        }
+    } else if is_refusal(&source) {
         QueueError::Refused { server, source }
     } else {
         QueueError::Unreachable { server, source }
@@ -147,16 +193,12 @@ fn is_refusal(error: &lapin::Error) -> bool {
     )
 }
 
-fn parse(text: &str) -> Option<AMQPUri> {
-    let url = Url::parse(text).ok()?;
-    // A password with a bare `/`, `?` or `#` ends the host part early, and its rest would be shown as the vhost.
-    if url.path().contains('@')
-        || url.query().is_some_and(|query| query.contains('@'))
-        || url.fragment().is_some()
-    {
-        return None;
-    }
-    let mut uri: AMQPUri = text.parse().ok()?;
+fn parse(text: &str) -> Result<Node, QueueError> {
+    // lapin would take localhost: in a list that is a slip, and a fleet must not go to another broker for one
+    let url = parse_url(text)
+        .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+        .ok_or(QueueError::Url)?;
+    let mut uri: AMQPUri = text.parse().map_err(|_| QueueError::Url)?;
     // lapin reads a bare IPv6 host as localhost, and a trailing slash as the vhost with the empty name.
     if let Some(Host::Ipv6(host)) = url.host() {
         uri.authority.host = host.to_string();
@@ -164,7 +206,10 @@ fn parse(text: &str) -> Option<AMQPUri> {
     if uri.vhost.is_empty() {
         uri.vhost = "/".to_owned();
     }
-    Some(uri)
+    Ok(Node {
+        uri,
+        certificates: Certificates::of(&url)?,
+    })
 }
 
 /// Waits for an answer of the broker, but not for ever.
@@ -232,8 +277,24 @@ mod tests {
     #[test]
     fn the_urls_own_heartbeat_wins() {
         let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
-        assert_eq!(server("amqp://mq").nodes[0].query.heartbeat, Some(10));
-        assert_eq!(server("amqp://mq?heartbeat=3").nodes[0].query.heartbeat, Some(3));
+        assert_eq!(server("amqp://mq").nodes[0].uri.query.heartbeat, Some(10));
+        assert_eq!(
+            server("amqp://mq?heartbeat=3").nodes[0].uri.query.heartbeat,
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_is_exposed() {
+        let exposed = |urls: &str| {
+            let server = Server::new(&RabbitSettings::new(urls.into())).ok().unwrap();
+            server.exposed()
+        };
+        assert_eq!(
+            exposed("amqp://u:p@one/%2f,amqps://u:p@two/%2f"),
+            [("one:5672/".to_owned(), Exposure::Plain)]
+        );
+        assert_eq!(exposed("amqp://localhost,amqp://[::1],amqp://127.0.0.1:9/x"), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::RabbitQueue;
 use super::connection::answer;
 use super::error::QueueError;
 use super::message::{Dead, read_dead};
+use crate::ids::TenantId;
 use crate::job::Job;
 
 /// A message that was given up on, without its body: that may hold anything.
@@ -43,6 +44,30 @@ pub struct DeadGroup {
     #[serde(flatten)]
     pub message: DeadMessage,
     pub newest_at: Option<DateTime<Utc>>,
+}
+
+/// Which dead messages to list; nothing set: all.
+#[derive(Debug, Clone, Default)]
+pub struct DeadFilter {
+    /// With this in their reason.
+    pub reason: Option<String>,
+    /// With this in the name of the queue that they were consumed from.
+    pub queue: Option<String>,
+    /// Of this tenant, as far as they can be read.
+    pub tenant: Option<TenantId>,
+}
+
+impl DeadFilter {
+    fn takes(&self, message: &DeadMessage) -> bool {
+        let has = |text: Option<&str>, part: &Option<String>| {
+            part.as_ref()
+                .is_none_or(|part| text.is_some_and(|text| text.contains(part.as_str())))
+        };
+        let is_theirs = |tenant| message.job.is_some_and(|job| job.tenant_id == tenant);
+        has(Some(&message.reason), &self.reason)
+            && has(message.queue.as_deref(), &self.queue)
+            && self.tenant.is_none_or(is_theirs)
+    }
 }
 
 /// A message in hand.
@@ -90,15 +115,17 @@ impl DeadLetters {
         Ok(answer("count dead messages", asking).await?.message_count())
     }
 
-    /// The oldest messages, at most `limit` of them, alike ones counted together.
+    /// Looks at the oldest `limit` messages and lists those that are asked for, alike ones counted together.
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn list(&self, limit: usize) -> Result<Vec<DeadGroup>, QueueError> {
+    pub async fn list(&self, limit: usize, filter: &DeadFilter) -> Result<Vec<DeadGroup>, QueueError> {
         let mut groups: Vec<DeadGroup> = Vec::new();
         for _ in 0..limit {
             let Some(dead) = self.next().await? else { break };
-            count_alike(&mut groups, dead.message);
+            if filter.takes(&dead.message) {
+                count_alike(&mut groups, dead.message);
+            }
         }
         Ok(groups)
     }

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Published;
+use crate::tls::{Fault, Wire};
 
 /// What can go wrong with the queue. Servers are named `host:port/vhost`; no text holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,20 @@ pub enum QueueError {
          characters in user, password and vhost"
     )]
     Url,
+
+    #[error("read the RabbitMQ URL: {0}")]
+    UrlParameter(&'static str),
+
+    #[error("read {}, which the RabbitMQ URL names", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+
+    #[error("no encrypted connection to RabbitMQ at {server}: {}", fault.advice(Wire::Rabbitmq))]
+    Tls {
+        server: String,
+        fault: Fault,
+        #[source]
+        source: lapin::Error,
+    },
 
     #[error("name queues: the prefix has {length} bytes, choose one of 1 to {longest}")]
     Prefix { length: usize, longest: usize },
@@ -70,7 +86,13 @@ impl QueueError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Url | Self::Prefix { .. } | Self::Refused { .. } | Self::Topology { .. }
+            Self::Url
+                | Self::UrlParameter(_)
+                | Self::File { .. }
+                | Self::Tls { .. }
+                | Self::Prefix { .. }
+                | Self::Refused { .. }
+                | Self::Topology { .. }
         )
     }
 }

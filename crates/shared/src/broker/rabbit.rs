@@ -16,12 +16,13 @@ use super::message::Message;
 use super::publisher::Publisher;
 use super::{Destination, Handler, Outgoing, Published, Queue, QueueDepth, Route};
 use crate::job::{ChunkEvent, Job, Lane, TraceContext};
+use crate::tls::Exposure;
 
 /// How to reach RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities. Several, with commas between, are
-    /// the nodes of one cluster.
+    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities and those of `cacertfile`. Several,
+    /// with commas between, are the nodes of one cluster.
     pub url: SecretString,
     /// The first part of every exchange's and queue's name.
     pub prefix: String,
@@ -74,6 +75,12 @@ impl RabbitQueue {
             publisher,
             subscriptions: Subscriptions::default(),
         })
+    }
+
+    /// Nodes on the way to which others could listen.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<(String, Exposure)> {
+        self.server.exposed()
     }
 
     async fn consume<T: DeserializeOwned + Send + 'static>(

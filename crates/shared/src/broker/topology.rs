@@ -128,14 +128,25 @@ async fn declare_queue(
         durable: true,
         ..Default::default()
     };
+    channel
+        .queue_declare(name.clone(), options, arguments(dead))
+        .await?;
+    Ok(())
+}
+
+fn arguments(dead: Option<&ShortString>) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     if let Some(dead) = dead {
         let dead = AMQPValue::LongString(dead.as_str().into());
         arguments.insert("x-dead-letter-exchange".into(), dead);
     }
-    channel.queue_declare(name.clone(), options, arguments).await?;
-    Ok(())
+    arguments
+}
+
+/// The arguments that a queue is declared with.
+pub(super) fn queue_arguments(topology: &Topology, queue: &ShortString) -> FieldTable {
+    arguments((queue != &topology.dead).then_some(&topology.dead))
 }
 
 async fn bind(

@@ -14,9 +14,11 @@ statements! {
                    lease_until, CASE WHEN status = 'pending' THEN next_attempt_at END AS due_at, queued_at, started_at, \
                    finished_at, extracted, rejected, error \
             FROM etl_chunk \
-            WHERE ($1::bigint IS NULL OR run_id = $1) AND ($2::etl_chunk_status IS NULL OR status = $2) \
-              AND ($3::integer IS NULL OR tenant_id = $3) \
-            ORDER BY run_id DESC, seq LIMIT $4";
+            WHERE ($1::bigint IS NULL OR run_id = $1) \
+              AND (cardinality($2::etl_chunk_status[]) = 0 OR status = ANY($2)) \
+              AND ($3::integer IS NULL OR tenant_id = $3) AND ($4::etl_lane IS NULL OR lane = $4) \
+              AND (NOT $5 OR failure_count > 0 OR lost_count > 0 OR status = 'dead') \
+            ORDER BY run_id DESC, seq LIMIT $6";
     FIND_WAITING = "SELECT c.lane, c.attempt, c.traceparent, c.tracestate \
                     FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id AND r.status = 'running' \
                     WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 AND c.status IN ('pending', 'queued')";
@@ -59,23 +61,29 @@ impl ChunkReport {
     }
 }
 
-/// Which chunks to list; `None`: all.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which chunks to list; nothing set: all.
+#[derive(Debug, Clone, Default)]
 pub struct ChunkFilter {
     pub run: Option<RunId>,
-    pub status: Option<ChunkStatus>,
+    /// Any of these; empty: all.
+    pub statuses: Vec<ChunkStatus>,
     pub tenant: Option<TenantId>,
+    pub lane: Option<Lane>,
+    /// Only those of which an attempt failed or a worker vanished.
+    pub troubled: bool,
 }
 
 /// Chunks of the newest runs first, at most `limit`.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list(db: impl PgExecutor<'_>, filter: ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
+pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
     sqlx::query_as(LIST)
         .bind(filter.run)
-        .bind(filter.status)
+        .bind(&filter.statuses)
         .bind(filter.tenant)
+        .bind(filter.lane)
+        .bind(filter.troubled)
         .bind(limit)
         .fetch_all(db)
         .await

@@ -9,6 +9,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 use super::{Attempt, DbResult, statements};
 use crate::chunk::ChunkSpec;
 use crate::ids::{ChunkId, RunId, TenantId};
+use crate::since::Since;
 
 /// More rejects than both of these fail a chunk, and a run: not single rows are wrong, but something else. Rejects that
 /// an earlier run has had and could advance the watermark with do not count: every run tries them again.
@@ -37,7 +38,11 @@ statements! {
                    last_seen_at, resolved_at \
             FROM etl_rejected_row \
             WHERE ($1::integer IS NULL OR tenant_id = $1) AND ($2 OR resolved_at IS NULL) \
-            ORDER BY tenant_id, conversation_id";
+              AND ($3::bigint IS NULL OR conversation_id = $3) AND ($4::bigint IS NULL OR run_id = $4) \
+              AND ($5::text IS NULL OR side = $5) AND ($6::text IS NULL OR sqlstate LIKE $6 || '%') \
+              AND ($7::timestamptz IS NULL OR last_seen_at >= $7) \
+              AND ($8::float8 IS NULL OR last_seen_at >= now() - make_interval(secs => $8)) \
+            ORDER BY tenant_id, conversation_id LIMIT $9";
 }
 
 /// Where a row failed.
@@ -52,6 +57,8 @@ pub enum RejectSide {
 }
 
 impl RejectSide {
+    pub const ALL: [Self; 3] = [Self::Source, Self::Transform, Self::Target];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -98,18 +105,38 @@ fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
     }
 }
 
-/// Rejects, open or all, of one tenant or of every one.
+/// Which rejects to list; nothing set: all that are open.
+#[derive(Debug, Clone, Default)]
+pub struct RejectFilter {
+    pub tenant: Option<TenantId>,
+    /// Also those that have passed or vanished since.
+    pub also_resolved: bool,
+    pub conversation: Option<i64>,
+    /// Seen last by this run.
+    pub run: Option<RunId>,
+    pub side: Option<RejectSide>,
+    /// A SQLSTATE, or its class: its first characters.
+    pub sqlstate: Option<String>,
+    /// Seen last since.
+    pub since: Option<Since>,
+}
+
+/// Rejects by tenant and conversation, at most `limit`.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list(
-    db: impl PgExecutor<'_>,
-    tenant: Option<TenantId>,
-    also_resolved: bool,
-) -> DbResult<Vec<RejectedRow>> {
+pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) -> DbResult<Vec<RejectedRow>> {
+    let (since, ago) = Since::split(filter.since);
     sqlx::query_as(LIST)
-        .bind(tenant)
-        .bind(also_resolved)
+        .bind(filter.tenant)
+        .bind(filter.also_resolved)
+        .bind(filter.conversation)
+        .bind(filter.run)
+        .bind(filter.side.map(RejectSide::as_str))
+        .bind(&filter.sqlstate)
+        .bind(since)
+        .bind(ago)
+        .bind(limit)
         .fetch_all(db)
         .await
         .attempt("list the rejected rows")

@@ -12,6 +12,7 @@ use super::reject::{MAX_REJECT_PERCENT, MAX_REJECTS};
 use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
+use crate::since::Since;
 
 statements! {
     // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
@@ -106,7 +107,12 @@ statements! {
                                    sum(rejected)::bigint AS rejected \
                             FROM etl_chunk WHERE run_id = r.id) c ON r.finished_at IS NULL \
               WHERE r.id = ANY($1) ORDER BY r.id";
-    LIST_IDS = "SELECT id FROM etl_control WHERE $1::integer IS NULL OR tenant_id = $1 ORDER BY id DESC LIMIT $2";
+    LIST_IDS = "SELECT id FROM etl_control \
+                WHERE ($1::integer IS NULL OR tenant_id = $1) AND (cardinality($2::etl_run_type[]) = 0 OR type = ANY($2)) \
+                  AND (cardinality($3::etl_run_status[]) = 0 OR status = ANY($3)) \
+                  AND ($4::timestamptz IS NULL OR requested_at >= $4) \
+                  AND ($5::float8 IS NULL OR requested_at >= now() - make_interval(secs => $5)) \
+                ORDER BY id DESC LIMIT $6";
 }
 
 /// Who asks for a run, and why.
@@ -454,13 +460,30 @@ pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<Run
         .attempt("report the runs")
 }
 
-/// The newest runs, of one tenant or of all.
+/// Which runs to list; nothing set: all.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    pub tenant: Option<TenantId>,
+    /// Any of these; empty: all.
+    pub types: Vec<RunType>,
+    /// Any of these; empty: all.
+    pub statuses: Vec<RunStatus>,
+    /// Asked for since.
+    pub since: Option<Since>,
+}
+
+/// The newest of these runs, newest first.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list_ids(db: impl PgExecutor<'_>, tenant: Option<TenantId>, limit: i64) -> DbResult<Vec<RunId>> {
+pub async fn list_ids(db: impl PgExecutor<'_>, filter: &RunFilter, limit: i64) -> DbResult<Vec<RunId>> {
+    let (since, ago) = Since::split(filter.since);
     sqlx::query_scalar(LIST_IDS)
-        .bind(tenant)
+        .bind(filter.tenant)
+        .bind(&filter.types)
+        .bind(&filter.statuses)
+        .bind(since)
+        .bind(ago)
         .bind(limit)
         .fetch_all(db)
         .await

@@ -1,6 +1,7 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
 use sqlx::FromRow;
+use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 
@@ -27,6 +28,8 @@ statements! {
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
                        AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+    NOT_NULL = "SELECT attname::text FROM pg_attribute \
+                WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -79,12 +82,32 @@ pub async fn begin(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
         .attempt("begin a transaction")?;
+    enter(&mut tx, tenant).await?;
+    Ok(tx)
+}
+
+/// From here on row-level security lets the transaction see and write this tenant's rows only.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn enter(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
     sqlx::query(ENTER)
         .bind(tenant)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
-        .attempt("enter the tenant")?;
-    Ok(tx)
+        .map(drop)
+        .attempt("enter the tenant")
+}
+
+/// Columns that take no NULL.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn not_null_columns(db: impl PgExecutor<'_>) -> DbResult<Vec<String>> {
+    sqlx::query_scalar(NOT_NULL)
+        .fetch_all(db)
+        .await
+        .attempt("look the target's columns up")
 }
 
 /// Counts and digests of the tenant's live conversations, in buckets of `width` ids, those of the inboxes `but` left out.

@@ -47,6 +47,8 @@ statements! {
                   WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
               UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval) \
               FROM changed c WHERE w.tenant_id = c.id";
+    SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
+    LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
     WAS_REMOVED = "SELECT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)";
     TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
 }
@@ -190,6 +192,29 @@ pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange
         .await
         .map(|done| done.rows_affected() == 1)
         .attempt("change the tenant")
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantStatus) -> DbResult<()> {
+    sqlx::query(SET_STATUS)
+        .bind(id)
+        .bind(status)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("set the tenant's status")
+}
+
+/// Ids of the tenants that were removed, ascending: they stay taken.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
+    sqlx::query_scalar(LIST_REMOVED)
+        .fetch_all(db)
+        .await
+        .attempt("list the removed tenants")
 }
 
 /// Whether an id belongs to a tenant that was removed.

@@ -1,20 +1,23 @@
 //! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, run, statements};
+use super::{Attempt, DbResult, run, secs, statements};
 use crate::ids::{RunId, TenantId};
 
 statements! {
     LOAD = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
             FROM etl_watermark WHERE tenant_id = $1";
     LIST = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
-            FROM etl_watermark ORDER BY tenant_id";
+            FROM etl_watermark \
+            WHERE $1::float8 IS NULL OR watermark IS NULL OR watermark < now() - make_interval(secs => $1) \
+            ORDER BY tenant_id";
     // whoever else holds one of them is busy with its tenant, and waiting for two in different orders would be a deadlock
     LOCK_IDLE = "SELECT w.tenant_id FROM etl_watermark w \
                  WHERE w.tenant_id = ANY($1) \
@@ -113,10 +116,13 @@ pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Waterma
         .attempt("load the watermark")
 }
 
+/// Every tenant's watermark, or only those that are further behind the ledger's clock, or were never set.
+///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Watermark>> {
+pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult<Vec<Watermark>> {
     sqlx::query_as(LIST)
+        .bind(behind.map(secs))
         .fetch_all(db)
         .await
         .attempt("list the watermarks")

@@ -14,7 +14,7 @@ pub struct Observation {
     pub replay: Option<Replay>,
 }
 
-const HOLDER: &str = r#"SELECT pid, usename::text AS "user", application_name AS application, state, xact_start AS since,
+pub(super) const HOLDER: &str = r#"SELECT pid, usename::text AS "user", application_name AS application, state, xact_start AS since,
             NULL::text AS prepared, age(backend_xid) AS age
      FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND datname = current_database()
      UNION ALL

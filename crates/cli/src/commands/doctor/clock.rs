@@ -1,0 +1,62 @@
+//! How far the clocks are apart. Nothing is lost by it; people and metrics are misled.
+
+use std::time::{Instant, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tidemark_shared::db::connect::ClockReading;
+use tidemark_shared::finding::Finding;
+
+use super::show::Group;
+
+const APART: TimeDelta = TimeDelta::seconds(30);
+
+/// Compares every clock with the first one.
+pub fn group(clocks: &[(String, ClockReading)]) -> Group {
+    let mut findings = Vec::new();
+    let Some(((first, reference), others)) = clocks.split_first() else {
+        let finding = Finding::not_checked("clock", "no server's clock could be read");
+        return Group::new("clocks", None, vec![finding]);
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this machine's clock is looked at, and decides nothing"
+    )]
+    let here = ClockReading {
+        clock: DateTime::<Utc>::from(SystemTime::now()),
+        read_at: Instant::now(),
+    };
+    let here = ("this machine".to_owned(), here);
+    for (name, clock) in others.iter().chain([&here]) {
+        let ahead = clock.ahead_of(reference);
+        if ahead.abs() <= APART {
+            continue;
+        }
+        let (seconds, side) = (
+            ahead.num_seconds().abs(),
+            if ahead > TimeDelta::zero() {
+                "ahead of"
+            } else {
+                "behind"
+            },
+        );
+        let effect = if name == "this machine" {
+            "logs and traces of this machine do not fit the others'"
+        } else {
+            "nothing is lost by it, but `behind`, `late` and the lag of watermarks are wrong by as much"
+        };
+        findings.push(
+            Finding::warning(
+                "clock",
+                format!("the clock of {name} is {seconds} s {side} that of {first}: {effect}"),
+            )
+            .todo("timedatectl status   # on both: is either kept by NTP?"),
+        );
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "clock",
+            format!("all within {} s of each other", APART.num_seconds()),
+        ));
+    }
+    Group::new("clocks", None, findings)
+}

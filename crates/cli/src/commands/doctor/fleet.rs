@@ -1,0 +1,224 @@
+//! What the ledger says of processes and tenants.
+
+use std::time::Duration;
+
+use tidemark_shared::db::DbPool;
+use tidemark_shared::db::checkup::counted;
+use tidemark_shared::db::process::{NO_BROKER, Process};
+use tidemark_shared::db::{self, DbError};
+use tidemark_shared::finding::{Finding, listed, within};
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::overview::Overview;
+use tidemark_shared::report::report;
+
+use super::show::Group;
+use crate::app::App;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
+    let mut findings = Vec::new();
+    match pool {
+        None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
+        Some(pool) => {
+            within(LIMIT, &mut findings, async |findings| {
+                if let Err(error) = look(app, pool, findings).await {
+                    findings.push(Finding::not_checked("fleet", report(&error)));
+                }
+            })
+            .await;
+        }
+    }
+    Group::new("fleet", None, findings)
+}
+
+async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+    let overview = Overview::load(pool, &app.settings).await?;
+    processes(&overview.processes, findings);
+    tenants(app, pool, &overview, findings).await?;
+    for dead in db::checkup::dead_chunks(pool).await? {
+        findings.push(
+            Finding::warning(
+                "dead",
+                format!(
+                    "run {} of tenant {} has {} dead chunks",
+                    dead.run_id, dead.tenant_id, dead.count
+                ),
+            )
+            .todo(format!("tidemark chunk list --run {} --status dead", dead.run_id))
+            .todo(format!("tidemark run retry {}", dead.run_id)),
+        );
+    }
+    let rejects = db::checkup::open_rejects(pool).await?;
+    if !rejects.is_empty() {
+        findings.push(
+            Finding::warning(
+                "rejects",
+                format!("rows that could not be taken: tenant {}", counted(&rejects)),
+            )
+            .todo("tidemark rejected list"),
+        );
+    }
+    verified(pool, findings).await
+}
+
+fn processes(live: &[Process], findings: &mut Vec<Finding>) {
+    let of_role = |role: &str| {
+        let role = role.to_owned();
+        live.iter()
+            .filter(move |process| process.role == role || process.role == "up")
+    };
+    let missing: Vec<&str> = ["producer", "worker", "finalizer"]
+        .into_iter()
+        .filter(|role| of_role(role).next().is_none())
+        .collect();
+    match missing.as_slice() {
+        [] => findings.push(Finding::ok(
+            "processes",
+            format!("{} run, every role among them", live.len()),
+        )),
+        [_, _, _] => {
+            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"))
+        }
+        some => {
+            for role in some {
+                findings.push(
+                    Finding::warning("processes", format!("no {role} runs")).todo(format!("tidemark {role}")),
+                );
+            }
+        }
+    }
+    let mine = env!("CARGO_PKG_VERSION");
+    let others: Vec<String> = live
+        .iter()
+        .filter(|process| process.version != mine)
+        .map(|process| format!("{} ({})", process.instance, process.version))
+        .collect();
+    if !others.is_empty() {
+        findings.push(Finding::warning(
+            "versions",
+            format!(
+                "this is {mine}, others run another version: {}; finish the upgrade",
+                listed(&others)
+            ),
+        ));
+    }
+    let cut_off: Vec<&str> = live
+        .iter()
+        .filter(|process| process.doing.as_deref() == Some(NO_BROKER))
+        .map(|process| process.instance.as_str())
+        .collect();
+    if !cut_off.is_empty() {
+        findings.push(Finding::warning(
+            "processes",
+            format!(
+                "these cannot publish or are not subscribed: {}; see the broker above",
+                listed(&cut_off)
+            ),
+        ));
+    }
+}
+
+async fn tenants(
+    app: &App,
+    pool: &DbPool,
+    overview: &Overview,
+    findings: &mut Vec<Finding>,
+) -> Result<(), DbError> {
+    let all = db::tenant::list(pool).await?;
+    if all.is_empty() {
+        findings
+            .push(Finding::ok("tenants", "there are none yet").todo("tidemark tenant add --id 1 --name '…'"));
+        return Ok(());
+    }
+    let of_unknown: Vec<String> = all
+        .iter()
+        .filter(|tenant| app.settings.source(&tenant.source).is_err())
+        .map(|tenant| format!("{} (source `{}`)", tenant.id, tenant.source))
+        .collect();
+    if !of_unknown.is_empty() {
+        findings.push(Finding::error(
+            "tenants",
+            format!(
+                "the sources of these tenants are not configured here: {}",
+                listed(&of_unknown)
+            ),
+        ));
+    }
+    let without: Vec<TenantId> = overview
+        .tenants
+        .iter()
+        .filter(|tenant| tenant.inboxes == 0)
+        .map(|tenant| tenant.tenant_id)
+        .collect();
+    if let Some(first) = without.first() {
+        findings.push(
+            Finding::warning(
+                "tenants",
+                format!("nothing is planned without an inbox: tenant {}", listed(&without)),
+            )
+            .todo(format!("tidemark inbox map --tenant {first} --inbox …")),
+        );
+    }
+    for tenant in &overview.tenants {
+        if tenant.inboxes == 0 || !(tenant.late || tenant.consecutive_failures > 0) {
+            continue;
+        }
+        let held = tenant.held_by.as_deref().map(|held| format!(", held by: {held}"));
+        findings.push(
+            Finding::warning(
+                "tenants",
+                format!(
+                    "tenant {} is behind{}",
+                    tenant.tenant_id,
+                    held.unwrap_or_default()
+                ),
+            )
+            .todo(format!("tidemark run list --tenant {}", tenant.tenant_id)),
+        );
+    }
+    findings.push(Finding::ok("tenants", format!("{} tenants", all.len())));
+    Ok(())
+}
+
+async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+    let verified = db::checkup::verified(pool).await?;
+    let of = |which: fn(&db::checkup::Verified) -> bool| -> Vec<TenantId> {
+        verified
+            .iter()
+            .filter(|one| which(one))
+            .map(|one| one.tenant_id)
+            .collect()
+    };
+    let differing = of(|one| one.differs);
+    let unproven = of(|one| one.never || (one.long_ago && !one.differs));
+    if let Some(first) = differing.first() {
+        findings.push(
+            Finding::warning(
+                "verified",
+                format!(
+                    "the last comparison found differences: tenant {}",
+                    listed(&differing)
+                ),
+            )
+            .todo(format!("tidemark verify --tenant {first}"))
+            .todo(format!("tidemark sync --tenant {first} --full")),
+        );
+    }
+    if let Some(first) = unproven.first() {
+        findings.push(
+            Finding::warning(
+                "verified",
+                format!(
+                    "never compared with the source, or not within 30 days: tenant {}",
+                    listed(&unproven)
+                ),
+            )
+            .todo(match unproven.len() {
+                1 => format!("tidemark verify --tenant {first}"),
+                _ => "tidemark verify --all".to_owned(),
+            }),
+        );
+    }
+    Ok(())
+}

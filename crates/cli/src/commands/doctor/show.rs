@@ -1,0 +1,152 @@
+//! A check-up for people and for programs.
+
+use serde::Serialize;
+use tidemark_shared::finding::{Finding, Level};
+
+use crate::output::{self, Colour};
+
+const WIDTH: usize = 80;
+const INDENT: usize = 13;
+
+/// The field names are a contract with scripts.
+#[derive(Debug, Serialize)]
+pub struct Checkup {
+    /// The worst of all findings.
+    pub level: Level,
+    pub groups: Vec<Group>,
+}
+
+/// What belongs to one server, or to the fleet.
+#[derive(Debug, Serialize)]
+pub struct Group {
+    pub group: String,
+    /// Host, port and database.
+    pub server: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+impl Group {
+    pub fn new(group: impl Into<String>, server: Option<String>, mut findings: Vec<Finding>) -> Self {
+        // what matters most stands first, the rest as it was found
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        Self {
+            group: group.into(),
+            server,
+            findings,
+        }
+    }
+}
+
+impl Checkup {
+    pub fn new(groups: Vec<Group>) -> Self {
+        let levels = groups
+            .iter()
+            .flat_map(|group| group.findings.iter().map(|finding| finding.level));
+        Self {
+            level: levels.max().unwrap_or(Level::Ok),
+            groups,
+        }
+    }
+
+    fn levels(&self) -> impl Iterator<Item = Level> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.findings.iter().map(|finding| finding.level))
+    }
+
+    pub fn print(&self, json: bool, quiet: bool) -> anyhow::Result<()> {
+        if json {
+            return output::json(self);
+        }
+        for group in &self.groups {
+            let shown: Vec<&Finding> = group
+                .findings
+                .iter()
+                .filter(|finding| !quiet || finding.level > Level::NotChecked)
+                .collect();
+            if shown.is_empty() {
+                continue;
+            }
+            output::line(match &group.server {
+                Some(server) => format!("{}  {server}", group.group),
+                None => group.group.clone(),
+            })?;
+            for finding in shown {
+                print(finding)?;
+            }
+            output::line("")?;
+        }
+        let count = |level| self.levels().filter(|other| *other == level).count();
+        output::line(format!(
+            "{} errors, {} warnings, {} not looked at, {} well",
+            count(Level::Error),
+            count(Level::Warning),
+            count(Level::NotChecked),
+            count(Level::Ok)
+        ))
+    }
+}
+
+fn print(finding: &Finding) -> anyhow::Result<()> {
+    let (word, colour) = match finding.level {
+        Level::Ok => ("ok", Colour::Green),
+        Level::NotChecked => ("not looked", Colour::Plain),
+        Level::Warning => ("warning", Colour::Yellow),
+        Level::Error => ("error", Colour::Red),
+    };
+    let text = format!("{}: {}", finding.check, finding.found);
+    for (index, line) in wrapped(&text, WIDTH - INDENT).into_iter().enumerate() {
+        let head = match index {
+            0 => output::coloured(&format!("  {word:<width$}", width = INDENT - 2), colour),
+            _ => " ".repeat(INDENT),
+        };
+        output::line(format!("{head}{line}"))?;
+    }
+    for command in &finding.todo {
+        // never broken: it is there to be copied
+        output::line(format!("{}$ {command}", " ".repeat(INDENT)))?;
+    }
+    Ok(())
+}
+
+/// Lines of whole words; a word that is longer stands alone.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_of_whole_words_and_not_longer_than_asked() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a extraordinarily b", 5), ["a", "extraordinarily", "b"]);
+        assert!(wrapped("", 5).is_empty());
+    }
+
+    #[test]
+    fn what_matters_most_stands_first() {
+        let findings = vec![
+            Finding::ok("a", ""),
+            Finding::warning("b", ""),
+            Finding::error("c", ""),
+            Finding::not_checked("d", ""),
+            Finding::warning("e", ""),
+        ];
+        let group = Group::new("g", None, findings);
+        let order: Vec<&str> = group.findings.iter().map(|finding| finding.check).collect();
+        assert_eq!(order, ["c", "b", "e", "d", "a"]);
+        assert_eq!(Checkup::new(vec![group]).level, Level::Error);
+    }
+}

@@ -1,0 +1,449 @@
+//! What becomes of each tenant of the script: decided before anything is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+use tidemark_shared::db::inbox::Inbox;
+use tidemark_shared::db::tenant::NewTenant;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use tidemark_shared::tenant::{Tenant, TenantStatus};
+
+use crate::commands::tenant::slug;
+use crate::exit::UsageError;
+
+/// What the script has.
+pub struct There {
+    pub tenants: Vec<LegacyTenant>,
+    pub inboxes: Vec<LegacyInbox>,
+    pub watermarks: Vec<LegacyWatermark>,
+}
+
+/// What is here already.
+pub struct Here {
+    pub tenants: Vec<Tenant>,
+    pub removed: Vec<TenantId>,
+    /// Whose the script's inboxes are.
+    pub owners: Vec<(i32, TenantId)>,
+    /// The source's clock.
+    pub clock: DateTime<Utc>,
+}
+
+/// How it was asked for.
+pub struct Wanted {
+    pub ids: BTreeMap<i32, TenantId>,
+    pub timezone: Tz,
+    pub tenant_timezone: Option<Tz>,
+    pub overlap: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    New,
+    Imported,
+    /// It is here already and stays as it is.
+    Exists,
+    /// Nothing to take over.
+    Skipped,
+    Clash,
+}
+
+/// One tenant; the field names are a contract with scripts.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    pub old_id: i32,
+    pub tenant_id: TenantId,
+    pub name: String,
+    pub slug: String,
+    pub status: TenantStatus,
+    pub timezone: String,
+    pub account_id: Option<i32>,
+    pub inboxes: Vec<Inbox>,
+    /// As the script wrote it, by its last successful run.
+    pub watermark_end: Option<String>,
+    /// What the first sync starts from; `None`: it takes everything.
+    pub watermark: Option<DateTime<Utc>>,
+    pub rows: i64,
+    /// Rows of inboxes that are not the tenant's.
+    pub rows_left: i64,
+    pub state: State,
+    pub notes: Vec<String>,
+}
+
+impl Step {
+    pub fn inbox_ids(&self) -> Vec<i32> {
+        self.inboxes.iter().map(|inbox| inbox.id).collect()
+    }
+
+    pub fn new_tenant(&self, source: &str) -> NewTenant {
+        NewTenant {
+            id: self.tenant_id,
+            name: self.name.clone(),
+            slug: self.slug.clone(),
+            source: source.to_owned(),
+            account_id: self.account_id,
+            timezone: self.timezone.clone(),
+            chunk_size: None,
+            max_in_flight: None,
+            sync_interval: None,
+        }
+    }
+
+    fn clash(&mut self, why: String) {
+        self.state = State::Clash;
+        self.notes.push(why);
+    }
+}
+
+/// Decides on every tenant, in the order of the script's ids.
+///
+/// # Errors
+/// When an id was named that the script does not have.
+pub fn plan(there: There, here: &Here, wanted: &Wanted) -> Result<Vec<Step>, UsageError> {
+    let known: Vec<i32> = there.tenants.iter().map(|tenant| tenant.id).collect();
+    if let Some(unknown) = wanted.ids.keys().find(|id| !known.contains(id)) {
+        return Err(UsageError(format!(
+            "--tenant-map {unknown}=…: the old database has no tenant {unknown}"
+        )));
+    }
+    let mut steps: Vec<Step> = Vec::with_capacity(there.tenants.len());
+    for tenant in &there.tenants {
+        let mut step = step(tenant, &there, wanted);
+        if tenant.is_deleted {
+            step.state = State::Skipped;
+            step.notes.push("deleted there".to_owned());
+        } else if step.tenant_id.0 < 1 && step.inboxes.is_empty() {
+            step.state = State::Skipped;
+            step.notes
+                .push("no inboxes, and no id that a tenant can have".to_owned());
+        } else {
+            settle(&mut step, &steps, &there, here);
+        }
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// The tenant as it would come over.
+fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
+    let mut notes = Vec::new();
+    let tenant_id = wanted.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
+    let name = match tenant.name.trim() {
+        "" => format!("Tenant {tenant_id}"),
+        name => name.to_owned(),
+    };
+    let mine = || there.inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id);
+    let inactive = mine().filter(|inbox| !inbox.is_active).count();
+    if inactive > 0 {
+        notes.push(format!(
+            "{inactive} inboxes are not active there and stay unmapped"
+        ));
+    }
+    let mut inboxes: Vec<Inbox> = mine()
+        .filter(|inbox| inbox.is_active)
+        .map(|inbox| Inbox {
+            id: inbox.inbox_id,
+            name: inbox.inbox_name.clone(),
+            channel_type: inbox.channel_type.clone(),
+        })
+        .collect();
+    inboxes.dedup_by_key(|inbox| inbox.id);
+    let status = status(tenant.status.as_deref(), &mut notes);
+    let timezone = wanted.tenant_timezone.or_else(|| {
+        let named = tenant.timezone.as_deref()?;
+        let parsed = named.parse().ok();
+        if parsed.is_none() {
+            notes.push(format!("`{named}` is no IANA time zone: UTC instead"));
+        }
+        parsed
+    });
+    let of = |id: Option<i32>| there.watermarks.iter().find(|found| found.tenant_id == id);
+    let last = of(Some(tenant.id)).or_else(|| of(None));
+    let watermark = last.map(|last| {
+        let overlap = TimeDelta::from_std(wanted.overlap).unwrap_or(TimeDelta::MAX);
+        let end = earliest(last.watermark_end, wanted.timezone);
+        end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
+    });
+    Step {
+        old_id: tenant.id,
+        tenant_id,
+        slug: tenant.slug.clone().unwrap_or_else(|| slug(&name, tenant_id)),
+        name,
+        status,
+        timezone: timezone.unwrap_or(Tz::UTC).name().to_owned(),
+        account_id: tenant.account_id,
+        inboxes,
+        watermark_end: last.map(|last| written(last.watermark_end)),
+        watermark,
+        rows: 0,
+        rows_left: 0,
+        state: State::New,
+        notes,
+    }
+}
+
+/// Whether it can come over beside what is here and what comes over with it.
+fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
+    let id = step.tenant_id;
+    let old = step.old_id;
+    if id.0 < 1 {
+        step.clash(format!("{id} can be no tenant's id: --tenant-map {old}=N"));
+        return;
+    }
+    if let Some(tenant) = here.tenants.iter().find(|tenant| tenant.id == id) {
+        if tenant.slug == step.slug {
+            step.state = State::Exists;
+        } else {
+            step.clash(format!(
+                "tenant {id} is another one here ({}): --tenant-map {old}=N",
+                tenant.name
+            ));
+        }
+        return;
+    }
+    if here.removed.contains(&id) {
+        step.clash(format!(
+            "id {id} was that of a tenant that is removed: --tenant-map {old}=N"
+        ));
+    }
+    let taken = before.iter().filter(|other| other.state == State::New);
+    let mut slugs = here
+        .tenants
+        .iter()
+        .map(|tenant| (&tenant.slug, tenant.id))
+        .chain(taken.map(|other| (&other.slug, other.tenant_id)));
+    if let Some((_, owner)) = slugs.find(|(slug, _)| **slug == step.slug) {
+        step.clash(format!(
+            "slug `{}` is tenant {owner}'s: rename one of them (tidemark tenant set --tenant {owner} --slug …)",
+            step.slug
+        ));
+    }
+    if before
+        .iter()
+        .any(|other| other.tenant_id == id && other.state != State::Skipped)
+    {
+        step.clash(format!("tenant {id} comes over twice: --tenant-map {old}=N"));
+    }
+    for inbox in step.inbox_ids() {
+        if let Some((_, owner)) = here.owners.iter().find(|(other, _)| *other == inbox) {
+            step.clash(format!(
+                "inbox {inbox} is tenant {owner}'s: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
+            ));
+        }
+        let claims = there
+            .inboxes
+            .iter()
+            .filter(|other| other.inbox_id == inbox && other.is_active);
+        if claims.map(|other| other.tenant_id).any(|other| other != old) {
+            step.clash(format!("inbox {inbox} has two tenants there"));
+        }
+    }
+    if step.watermark.is_some_and(|watermark| watermark > here.clock) {
+        step.clash(format!(
+            "its last run would have ended after the source's clock ({}): is --timezone right?",
+            here.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
+        ));
+    }
+}
+
+fn status(text: Option<&str>, notes: &mut Vec<String>) -> TenantStatus {
+    match text.map(str::to_lowercase).as_deref() {
+        None | Some("active") => TenantStatus::Active,
+        Some("trial") => TenantStatus::Trial,
+        Some("suspended") => TenantStatus::Suspended,
+        Some("cancelled" | "canceled") => TenantStatus::Cancelled,
+        Some(other) => {
+            notes.push(format!("status `{other}` is not known here: suspended instead"));
+            TenantStatus::Suspended
+        }
+    }
+}
+
+/// The first instant that it can mean: an hour that a clock shows twice is taken for the first time, one that it skips for the
+/// hour before.
+fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
+    let naive = match written {
+        Written::Instant(at) => return at,
+        Written::Naive(naive) => naive,
+    };
+    let local = |naive: NaiveDateTime| timezone.from_local_datetime(&naive).earliest();
+    local(naive)
+        .or_else(|| local(naive - TimeDelta::hours(1)))
+        .map_or_else(|| naive.and_utc(), |at| at.to_utc())
+}
+
+fn written(written: Written) -> String {
+    match written {
+        Written::Naive(naive) => naive.to_string(),
+        Written::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naive(text: &str) -> Written {
+        Written::Naive(text.parse().unwrap())
+    }
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn old(id: i32, slug: &str) -> LegacyTenant {
+        LegacyTenant {
+            id,
+            name: format!("Old {id}"),
+            slug: Some(slug.into()),
+            status: Some("active".into()),
+            timezone: None,
+            account_id: None,
+            is_deleted: false,
+        }
+    }
+
+    fn inbox(inbox_id: i32, tenant_id: i32) -> LegacyInbox {
+        LegacyInbox {
+            inbox_id,
+            tenant_id,
+            inbox_name: None,
+            channel_type: None,
+            is_active: true,
+        }
+    }
+
+    fn there() -> There {
+        There {
+            tenants: vec![old(0, "admin"), old(1, "one"), old(2, "two")],
+            inboxes: vec![inbox(10, 1), inbox(20, 2)],
+            watermarks: vec![LegacyWatermark {
+                tenant_id: Some(1),
+                watermark_end: naive("2026-11-20T09:00:00"),
+            }],
+        }
+    }
+
+    fn here() -> Here {
+        Here {
+            tenants: Vec::new(),
+            removed: Vec::new(),
+            owners: Vec::new(),
+            clock: utc("2026-11-25T00:00:00Z"),
+        }
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            ids: BTreeMap::new(),
+            timezone: chrono_tz::America::Sao_Paulo,
+            tenant_timezone: None,
+            overlap: Duration::from_secs(3600),
+        }
+    }
+
+    fn states(there: There, here: &Here, wanted: &Wanted) -> Vec<State> {
+        let steps = plan(there, here, wanted).unwrap();
+        steps.iter().map(|step| step.state).collect()
+    }
+
+    #[test]
+    fn a_watermark_is_read_in_its_time_zone_and_starts_earlier_by_the_overlap() {
+        let steps = plan(there(), &here(), &wanted()).unwrap();
+        assert_eq!(steps[1].watermark, Some(utc("2026-11-20T11:00:00Z")));
+        assert_eq!(steps[2].watermark, None, "no run of it ever succeeded");
+        assert_eq!(
+            steps.iter().map(|step| step.state).collect::<Vec<_>>(),
+            [State::Skipped, State::New, State::New]
+        );
+    }
+
+    #[test]
+    fn of_an_hour_that_is_there_twice_or_not_at_all_the_earlier_instant_counts() {
+        let zone = chrono_tz::America::New_York;
+        assert_eq!(
+            earliest(naive("2026-11-01T01:30:00"), zone),
+            utc("2026-11-01T05:30:00Z")
+        );
+        assert_eq!(
+            earliest(naive("2026-03-08T02:30:00"), zone),
+            utc("2026-03-08T06:30:00Z")
+        );
+    }
+
+    #[test]
+    fn a_watermark_of_all_is_that_of_each_that_has_none() {
+        let mut there = there();
+        there.watermarks[0].tenant_id = None;
+        let steps = plan(there, &here(), &wanted()).unwrap();
+        assert_eq!(steps[1].watermark, steps[2].watermark);
+        assert!(steps[2].watermark.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_both_clashes_and_says_what_to_do() {
+        let mut wanted = wanted();
+        wanted.ids.insert(2, TenantId(1));
+        let steps = plan(there(), &here(), &wanted).unwrap();
+        assert_eq!(steps[2].state, State::Clash);
+        assert!(
+            steps[2].notes[0].contains("--tenant-map 2=N"),
+            "{:?}",
+            steps[2].notes
+        );
+
+        let mut two = there();
+        two.inboxes.push(inbox(10, 2));
+        assert_eq!(states(two, &here(), &self::wanted())[2], State::Clash);
+
+        let mut zero = there();
+        zero.inboxes.push(inbox(30, 0));
+        assert_eq!(states(zero, &here(), &self::wanted())[0], State::Clash);
+
+        let mut owned = here();
+        owned.owners.push((20, TenantId(7)));
+        assert_eq!(states(there(), &owned, &self::wanted())[2], State::Clash);
+
+        let mut early = here();
+        early.clock = utc("2026-11-20T10:00:00Z");
+        assert_eq!(states(there(), &early, &self::wanted())[1], State::Clash);
+    }
+
+    #[test]
+    fn an_id_that_the_script_does_not_have_is_a_mistake() {
+        let mut wanted = wanted();
+        wanted.ids.insert(9, TenantId(90));
+        assert!(plan(there(), &here(), &wanted).is_err());
+    }
+
+    #[test]
+    fn what_is_here_already_stays_as_it_is_and_another_one_clashes() {
+        let mut here = here();
+        for (id, slug) in [(1, "one"), (2, "other")] {
+            here.tenants.push(Tenant {
+                id: TenantId(id),
+                name: slug.into(),
+                slug: slug.into(),
+                status: TenantStatus::Active,
+                source: "main".into(),
+                account_id: None,
+                timezone: "UTC".into(),
+                sync_interval: Duration::from_secs(300),
+                lookback: Duration::from_secs(120),
+                chunk_size: 1000,
+                max_in_flight: 8,
+                mapping_version: 1,
+                paused_at: None,
+                pause_reason: None,
+            });
+        }
+        assert_eq!(
+            states(there(), &here, &wanted()),
+            [State::Skipped, State::Exists, State::Clash]
+        );
+    }
+}

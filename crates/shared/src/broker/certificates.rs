@@ -1,0 +1,117 @@
+//! What the broker's URL says of certificates, in the words of RabbitMQ's own clients: `cacertfile` (authorities beside the
+//! system's), `certfile` with `keyfile` (this side's own), `verify`.
+
+use std::path::{Path, PathBuf};
+
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use url::Url;
+
+use super::error::QueueError;
+
+/// Files in PEM. They are read for every connection, so that a renewed certificate needs no restart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Certificates {
+    authority: Option<PathBuf>,
+    own: Option<(PathBuf, PathBuf)>,
+}
+
+impl Certificates {
+    /// # Errors
+    /// When the parameters cannot be what is meant.
+    pub fn of(url: &Url) -> Result<Self, QueueError> {
+        let (mut authority, mut certificate, mut key) = (None, None, None);
+        for (name, value) in url.query_pairs() {
+            let slot = match &*name {
+                "cacertfile" => &mut authority,
+                "certfile" => &mut certificate,
+                "keyfile" => &mut key,
+                "verify" if value == "verify_peer" => continue,
+                "verify" => {
+                    return Err(QueueError::UrlParameter(
+                        "the broker's certificate is always checked: leave `verify` out, and name an authority of your own \
+                         with cacertfile",
+                    ));
+                }
+                _ => continue,
+            };
+            *slot = Some(PathBuf::from(&*value));
+        }
+        let own = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(QueueError::UrlParameter("certfile and keyfile belong together")),
+        };
+        let certificates = Self { authority, own };
+        if url.scheme() != "amqps" && certificates != Self::default() {
+            return Err(QueueError::UrlParameter(
+                "cacertfile, certfile and keyfile are for amqps://",
+            ));
+        }
+        Ok(certificates)
+    }
+
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(&self) -> Result<OwnedTLSConfig, QueueError> {
+        let authority = self.authority.as_deref().map(read).transpose()?;
+        let cert_chain = match (authority, &self.authority) {
+            (Some(pem), Some(path)) => Some(String::from_utf8(pem).map_err(|_| QueueError::File {
+                path: path.clone(),
+                source: std::io::Error::from(std::io::ErrorKind::InvalidData),
+            })?),
+            _ => None,
+        };
+        let identity = match &self.own {
+            Some((certificate, key)) => Some(OwnedIdentity::PKCS8 {
+                pem: read(certificate)?,
+                key: read(key)?,
+            }),
+            None => None,
+        };
+        Ok(OwnedTLSConfig { identity, cert_chain })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, QueueError> {
+    std::fs::read(path).map_err(|source| QueueError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str) -> Result<Certificates, QueueError> {
+        Certificates::of(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn parameters_are_those_of_rabbitmqs_own_clients() {
+        let certificates =
+            of("amqps://mq/%2f?cacertfile=/ca.pem&certfile=/me.pem&keyfile=/me.key&verify=verify_peer&heartbeat=3")
+                .unwrap();
+        assert_eq!(certificates.authority, Some("/ca.pem".into()));
+        assert_eq!(certificates.own, Some(("/me.pem".into(), "/me.key".into())));
+        assert_eq!(of("amqp://mq/%2f?heartbeat=3").unwrap(), Certificates::default());
+    }
+
+    #[test]
+    fn what_would_be_passed_over_is_refused() {
+        for url in [
+            "amqps://mq?verify=verify_none",
+            "amqps://mq?certfile=/me.pem",
+            "amqps://mq?keyfile=/me.key",
+            "amqp://mq?cacertfile=/ca.pem",
+        ] {
+            assert!(matches!(of(url), Err(QueueError::UrlParameter(_))), "{url}");
+        }
+        let missing = of("amqps://mq?cacertfile=/nowhere/ca.pem")
+            .unwrap()
+            .read()
+            .err()
+            .unwrap();
+        assert!(missing.is_configuration() && missing.to_string().contains("/nowhere/ca.pem"));
+    }
+}

@@ -1,0 +1,232 @@
+//! RabbitMQ's HTTP API, for what AMQP does not tell. Nothing depends on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper_rustls::HttpsConnectorBuilder;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::connection::Server;
+
+/// A client of the API. Holds the password: no Debug.
+pub(super) struct Management {
+    client: Arc<dyn HttpClient>,
+    /// Without user and password.
+    base: Url,
+    vhost: String,
+    authorization: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ApiOverview {
+    pub rabbitmq_version: String,
+}
+
+impl ApiOverview {
+    pub fn version(&self) -> (u32, u32) {
+        let mut parts = self
+            .rabbitmq_version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Node {
+    pub name: String,
+    #[serde(default)]
+    pub mem_alarm: bool,
+    #[serde(default)]
+    pub disk_free_alarm: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct QueueInfo {
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Of policy and operator's policy together; an empty list when there is none.
+    #[serde(default)]
+    effective_policy_definition: Value,
+    #[serde(default)]
+    arguments: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub members: Vec<String>,
+    #[serde(default)]
+    pub online: Vec<String>,
+    #[serde(default)]
+    pub message_bytes: i64,
+}
+
+impl QueueInfo {
+    pub fn effective(&self, name: &str) -> Option<&Value> {
+        self.effective_policy_definition.get(name)
+    }
+
+    pub fn delivery_limit(&self) -> Option<u64> {
+        let argument = self.arguments.get("x-delivery-limit");
+        self.effective("delivery-limit").or(argument)?.as_u64()
+    }
+}
+
+impl Management {
+    /// At `address`, else where it usually is beside the broker; user and password are the broker's unless the address has some.
+    ///
+    /// # Errors
+    /// Why it cannot be asked; nothing secret is in it.
+    pub fn new(server: &Server, address: Option<&SecretString>, limit: Duration) -> Result<Self, String> {
+        let (node, is_tls) = server.node();
+        let mut base = match address {
+            Some(address) => Url::parse(address.expose_secret())
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                .ok_or("TIDEMARK_AMQP_MANAGEMENT_URL is no URL such as http://user:password@host:15672")?,
+            None => {
+                let host = match node.authority.host.contains(':') {
+                    true => format!("[{}]", node.authority.host),
+                    false => node.authority.host.clone(),
+                };
+                let (scheme, port) = if is_tls { ("https", 15671) } else { ("http", 15672) };
+                Url::parse(&format!("{scheme}://{host}:{port}"))
+                    .map_err(|_| "no address can be made from the broker's".to_owned())?
+            }
+        };
+        let of_broker = &node.authority.userinfo;
+        let (user, password) = if base.username().is_empty() {
+            (of_broker.username.clone(), of_broker.password.clone())
+        } else {
+            let decoded = |text: &str| {
+                let pair = format!("v={}", text.replace('+', "%2B"));
+                url::form_urlencoded::parse(pair.as_bytes())
+                    .next()
+                    .map_or_else(String::new, |(_, value)| value.into_owned())
+            };
+            (
+                decoded(base.username()),
+                decoded(base.password().unwrap_or_default()),
+            )
+        };
+        let cleared = base.set_username("").and_then(|()| base.set_password(None));
+        if cleared.is_err() {
+            return Err("the address of the HTTP API cannot hold a user".to_owned());
+        }
+        // the system's authorities are read only where they are needed
+        let client: Arc<dyn HttpClient> = if base.scheme() == "https" {
+            let connector = HttpsConnectorBuilder::new()
+                .with_native_roots()
+                .map_err(|error| format!("the system's authorities cannot be read: {error}"))?
+                .https_only()
+                .enable_http1()
+                .build();
+            Arc::new(HyperClient::new(connector, limit, None))
+        } else {
+            Arc::new(HyperClient::with_default_connector(limit, None))
+        };
+        Ok(Self {
+            client,
+            base,
+            vhost: node.vhost.clone(),
+            authorization: format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
+        })
+    }
+
+    pub async fn overview(&self) -> Result<ApiOverview, String> {
+        self.get(&["overview"]).await?.ok_or_else(|| self.no_api())
+    }
+
+    pub async fn nodes(&self) -> Result<Vec<Node>, String> {
+        self.get(&["nodes"]).await?.ok_or_else(|| self.no_api())
+    }
+
+    /// `None`: there is no such queue.
+    pub async fn queue(&self, name: &str) -> Result<Option<QueueInfo>, String> {
+        self.get(&["queues", &self.vhost, name]).await
+    }
+
+    fn no_api(&self) -> String {
+        format!("{} is not RabbitMQ's HTTP API", self.base)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, String> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| self.no_api())?
+            .pop_if_empty()
+            .push("api")
+            .extend(path);
+        let request = Request::get(url.as_str())
+            .header("authorization", &self.authorization)
+            .body(Bytes::new())
+            .map_err(|_| "the question cannot be written".to_owned())?;
+        let answer = self
+            .client
+            .send_bytes(request)
+            .await
+            .map_err(|_| format!("{} does not answer", self.base))?;
+        match answer.status().as_u16() {
+            200 => serde_json::from_slice(answer.body())
+                .map(Some)
+                .map_err(|_| self.no_api()),
+            404 => Ok(None),
+            401 | 403 => Err(format!(
+                "{} lets this user not in: it needs the tag `monitoring`",
+                self.base
+            )),
+            status => Err(format!("{} answers with {status}", self.base)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rabbit::RabbitSettings;
+    use super::*;
+
+    fn management(amqp: &str, address: Option<&str>) -> Management {
+        let server = Server::new(&RabbitSettings::new(amqp.into())).ok().unwrap();
+        let address = address.map(|address| SecretString::from(address.to_owned()));
+        Management::new(&server, address.as_ref(), Duration::from_secs(1))
+            .ok()
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_address_is_beside_the_broker_and_shows_no_password() {
+        let derived = management("amqp://me:se%40cret@mq/etl", None);
+        assert_eq!(derived.base.as_str(), "http://mq:15672/");
+        assert_eq!(
+            derived.authorization,
+            format!("Basic {}", STANDARD.encode("me:se@cret"))
+        );
+        let given = management("amqp://me:x@mq/%2f", Some("http://you:a%2Bb%25@other:8080/sub"));
+        assert_eq!(given.base.as_str(), "http://other:8080/sub");
+        assert_eq!(
+            given.authorization,
+            format!("Basic {}", STANDARD.encode("you:a+b%"))
+        );
+        assert_eq!(
+            management("amqp://me:x@[::1]", None).base.as_str(),
+            "http://[::1]:15672/"
+        );
+    }
+
+    #[test]
+    fn a_policy_that_is_none_is_an_empty_list() {
+        let info: QueueInfo =
+            serde_json::from_str(r#"{"effective_policy_definition": [], "members": ["a"]}"#).unwrap();
+        assert_eq!(info.delivery_limit(), None);
+        let info: QueueInfo =
+            serde_json::from_str(r#"{"effective_policy_definition": {"delivery-limit": 5}, "policy": "p"}"#)
+                .unwrap();
+        assert_eq!(info.delivery_limit(), Some(5));
+    }
+}

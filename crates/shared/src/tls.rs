@@ -1,0 +1,193 @@
+//! Encrypted connections: which hosts need one, what may be exposed without, and what an error of TLS asks for.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use rustls::{AlertDescription, CertificateError};
+
+/// Whether a host is this machine itself, or a socket in its file system: no wire leads there.
+#[must_use]
+pub fn is_local(host: &str) -> bool {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    name.starts_with('/')
+        || name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// What others on the way to a server could do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// Read everything.
+    Plain,
+    /// The same, where the server does not offer encryption or somebody takes its offer away.
+    Perhaps,
+    /// Answer in the server's place: nobody asks for its certificate.
+    Unchecked,
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain text: data and password can be read on the way",
+            Self::Perhaps => "encrypted only where the server offers it, and its certificate is not checked",
+            Self::Unchecked => "encrypted, but the certificate is not checked: somebody else may answer",
+        })
+    }
+}
+
+/// Whose connection: the parameters of their URLs have different names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Postgres,
+    Rabbitmq,
+}
+
+/// Why no encrypted connection comes about, as far as somebody can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The server's certificate is from nobody who is trusted here.
+    UnknownAuthority,
+    /// It is for other host names.
+    WrongName,
+    Expired,
+    NotYetValid,
+    /// Anything else that is wrong with it.
+    Invalid,
+    /// The server refuses the certificate of this side, or misses one.
+    OurCertificate,
+    /// What answers does not speak TLS.
+    NoTls,
+}
+
+impl Fault {
+    /// Looks for an error of TLS among an error's causes.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut link = Some(error);
+        while let Some(error) = link {
+            if let Some(error) = error.downcast_ref::<rustls::Error>() {
+                return Self::of_tls(error);
+            }
+            link = match error.downcast_ref::<io::Error>() {
+                // its `source` would pass over the error that it wraps
+                Some(error) => error.get_ref().map(|error| error as &(dyn Error + 'static)),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    fn of_tls(error: &rustls::Error) -> Option<Self> {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Some(match error {
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownAuthority,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Self::WrongName
+                }
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Self::NotYetValid
+                }
+                _ => Self::Invalid,
+            }),
+            rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+                | AlertDescription::HandshakeFailure,
+            ) => Some(Self::OurCertificate),
+            rustls::Error::InvalidMessage(_) => Some(Self::NoTls),
+            _ => None,
+        }
+    }
+
+    /// What may be done about it.
+    #[must_use]
+    pub const fn advice(self, wire: Wire) -> &'static str {
+        match (self, wire) {
+            (Self::UnknownAuthority, Wire::Postgres) => {
+                "no authority that is trusted here has signed its certificate: name the authority's file with \
+                 sslrootcert=FILE in the URL"
+            }
+            (Self::UnknownAuthority, Wire::Rabbitmq) => {
+                "no authority that is trusted here has signed its certificate: name the authority's file with \
+                 cacertfile=FILE in the URL"
+            }
+            (Self::WrongName, Wire::Postgres) => {
+                "its certificate is for other host names: use one of those in the URL, or sslmode=verify-ca, which \
+                 leaves the name unchecked"
+            }
+            (Self::WrongName, Wire::Rabbitmq) => {
+                "its certificate is for other host names: use one of those in the URL"
+            }
+            (Self::Expired, _) => "its certificate has expired: renew it on the server",
+            (Self::NotYetValid, _) => {
+                "its certificate is not valid yet: compare the clocks of this machine and of who issued it"
+            }
+            (Self::Invalid, _) => "its certificate cannot be accepted: issue another one",
+            (Self::OurCertificate, Wire::Postgres) => {
+                "it wants a certificate of this side that it trusts: name one with sslcert=FILE and sslkey=FILE in \
+                 the URL"
+            }
+            (Self::OurCertificate, Wire::Rabbitmq) => {
+                "it wants a certificate of this side that it trusts: name one with certfile=FILE and keyfile=FILE \
+                 in the URL"
+            }
+            (Self::NoTls, Wire::Postgres) => {
+                "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the way \
+                 to it is safe"
+            }
+            (Self::NoTls, Wire::Rabbitmq) => {
+                "what answers speaks no TLS: RabbitMQ's port for it is usually 5671, and amqp:// is for the other"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_sockets_are_local_and_names_are_not() {
+        for host in [
+            "localhost",
+            "LocalHost",
+            "127.0.0.1",
+            "127.8.0.1",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "/run/postgresql",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["analytics", "localhost.example", "10.0.0.1", "0.0.0.0", "::2", ""] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_tls_is_found_below_those_of_io() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::InvalidData, tls));
+        assert_eq!(Fault::of(&error), Some(Fault::UnknownAuthority));
+        let error = io::Error::other(io::Error::other(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired,
+        )));
+        assert_eq!(Fault::of(&error), Some(Fault::OurCertificate));
+        assert_eq!(
+            Fault::of(&io::Error::from(io::ErrorKind::ConnectionRefused)),
+            None
+        );
+    }
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+# For the analytics container's first start: the login of the fleet, which owns nothing.
+set -eu
+psql -qX -U "$POSTGRES_USER" -d postgres -v database="$POSTGRES_DB" -v password="$TIDEMARK_PASSWORD" -f /tidemark/analytics.sql

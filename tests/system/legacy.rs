@@ -1,0 +1,250 @@
+//! Coming from the Python script: its tenants, inboxes, watermarks and rows.
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+
+use crate::stage::{Stage, on_stage};
+
+const FIXTURE: &str = include_str!("../fixtures/legacy.sql");
+const TABLES: [&str; 4] = [
+    "tenants",
+    "inbox_tenant_mapping",
+    "etl_control",
+    "conversations_analytics",
+];
+
+/// The script's tables in schema `legacy` of the target's database.
+async fn make_legacy(target: &PgPool) -> Result<()> {
+    let mut connection = target.acquire().await?;
+    connection.execute("CREATE SCHEMA legacy").await?;
+    connection.execute("SET search_path = legacy").await?;
+    connection.execute(FIXTURE).await?;
+    connection.execute("RESET search_path").await?;
+    Ok(())
+}
+
+/// What stands in the script's tables, as one text.
+async fn checksum(target: &PgPool, schema: &str, tables: &[&str]) -> Result<Vec<Option<String>>> {
+    let mut sums = Vec::new();
+    for table in tables {
+        let statement =
+            format!("SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {schema}.{table} t");
+        sums.push(
+            sqlx::query_scalar(AssertSqlSafe(statement))
+                .fetch_one(target)
+                .await?,
+        );
+    }
+    Ok(sums)
+}
+
+/// A sample whose tenants only the script knows, and its rows: old, some of them wrong. Returns when its last successful run
+/// of the first tenant ended.
+async fn with_script(stage: &Stage) -> Result<DateTime<Utc>> {
+    stage.sample(600, 2, 77).await?;
+    stage.target.execute("TRUNCATE tenants CASCADE").await?;
+    make_legacy(&stage.target).await?;
+    let inboxes: Vec<(i32, i32, String)> =
+        sqlx::query_as("SELECT id, account_id, name FROM inboxes ORDER BY id")
+            .fetch_all(&stage.source)
+            .await?;
+    for (id, tenant, name) in inboxes {
+        sqlx::query(
+            "INSERT INTO legacy.inbox_tenant_mapping (inbox_id, tenant_id, inbox_name) VALUES ($1, $2, $3)",
+        )
+        .bind(id)
+        .bind(tenant)
+        .bind(name)
+        .execute(&stage.target)
+        .await?;
+    }
+    let rows: Vec<(i32, i32, i32, i32, NaiveDateTime)> = sqlx::query_as(
+        "SELECT id, account_id, inbox_id, status, created_at FROM conversations ORDER BY id OFFSET 1",
+    )
+    .fetch_all(&stage.source)
+    .await?;
+    for (id, tenant, inbox, status, created_at) in rows {
+        sqlx::query(
+            "INSERT INTO legacy.conversations_analytics (tenant_id, conversation_id, inbox_id, status, contact_name, \
+                 conversation_created_at, message_compiled, t_messages, user_message_ratio, conversation_uuid, etl_updated_at) \
+             VALUES ($1, $2, $3, $4, repeat('x', 300), $5, '[{\"text\": \"old\"}]', NULL, 'NaN', 'no uuid', '2026-01-01')",
+        )
+        .bind(tenant)
+        .bind(id)
+        .bind(inbox)
+        .bind(f64::from(status))
+        .bind(created_at)
+        .execute(&stage.target)
+        .await?;
+    }
+    // a second row of one conversation, one that the source has deleted, one of an inbox that is nobody's
+    stage
+        .target
+        .execute(
+            "INSERT INTO legacy.conversations_analytics (tenant_id, conversation_id, inbox_id, account_name, etl_updated_at) \
+             SELECT tenant_id, conversation_id, inbox_id, 'the newer row', '2026-01-02' \
+             FROM legacy.conversations_analytics WHERE tenant_id = 1 ORDER BY id LIMIT 1; \
+             INSERT INTO legacy.conversations_analytics (tenant_id, conversation_id, inbox_id) \
+             SELECT 1, 999999, min(inbox_id) FROM legacy.inbox_tenant_mapping WHERE tenant_id = 1; \
+             INSERT INTO legacy.conversations_analytics (tenant_id, conversation_id, inbox_id) VALUES (1, 999998, 99999);",
+        )
+        .await?;
+    // São Paulo is three hours behind UTC; a run that failed later says nothing, and neither does a younger end of an older run
+    let end: DateTime<Utc> = sqlx::query_scalar("SELECT date_trunc('second', now()) - interval '2 hours'")
+        .fetch_one(&stage.target)
+        .await?;
+    let local = end.naive_utc() - TimeDelta::hours(3);
+    sqlx::query(
+        "INSERT INTO legacy.etl_control (tenant_id, started_at, finished_at, status, watermark_end) VALUES \
+         (1, $1 - interval '1 day', $1, 'success', $1 + interval '20 minutes'), (1, $1, $1, 'success', $1), \
+         (1, $1, $1, 'success', NULL), (1, $1, $1, 'failed', $1 + interval '1 hour'), (2, $1, $1, 'failed', $1)",
+    )
+    .bind(local)
+    .execute(&stage.target)
+    .await?;
+    Ok(end)
+}
+
+/// A message that touches nothing on its conversation, written so long before an instant.
+async fn late_message(stage: &Stage, tenant: i32, at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at) \
+         SELECT 'late', account_id, inbox_id, id, 0, $2, $2 FROM conversations WHERE account_id = $1 ORDER BY id LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(at.naive_utc())
+    .execute(&stage.source)
+    .await?;
+    Ok(())
+}
+
+const IMPORT: [&str; 6] = [
+    "import-legacy",
+    "--schema",
+    "legacy",
+    "--timezone",
+    "America/Sao_Paulo",
+    "--json",
+];
+
+#[tokio::test]
+async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
+    on_stage(|stage| async move {
+        let end = with_script(&stage).await?;
+        let before = checksum(&stage.target, "legacy", &TABLES).await?;
+
+        let dry = stage.tidemark(&[&IMPORT[..], &["--dry-run"]].concat()).await?;
+        ensure!(dry.code == 0, "{dry:?}");
+        let states: Vec<&str> = dry.json()["tenants"].as_array().context("tenants")?.iter()
+            .filter_map(|tenant| tenant["state"].as_str().map(|state| match state {
+                "new" => "new",
+                "skipped" => "skipped",
+                _ => "another",
+            }))
+            .collect();
+        ensure!(states == ["skipped", "new", "new", "skipped"], "{dry:?}");
+        let tenants: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants").fetch_one(&stage.target).await?;
+        ensure!(tenants == 0, "a dry run has added {tenants} tenants");
+
+        let imported = stage.tidemark(&IMPORT).await?;
+        ensure!(imported.code == 0, "{imported:?}");
+        let report = imported.json();
+        ensure!(report["tenants"][1]["rows_left"] == 1, "{report:#}");
+        ensure!(
+            report["ignored"].as_array().context("ignored")?.iter().any(|column| column["column"] == "is_lead"),
+            "{report:#}"
+        );
+        let watermarks: Vec<Option<DateTime<Utc>>> =
+            sqlx::query_scalar("SELECT watermark FROM etl_watermark ORDER BY tenant_id").fetch_all(&stage.target).await?;
+        ensure!(watermarks == [Some(end - TimeDelta::hours(1)), None], "{watermarks:?}");
+        let (rows, unproven, newest, cut, apart): (i64, i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE source_epoch = 0 AND row_hash = decode(repeat('00', 16), 'hex')), \
+                    count(*) FILTER (WHERE account_name = 'the newer row'), \
+                    count(*) FILTER (WHERE length(contact_name) = 255 AND user_message_ratio = 0 AND t_messages = 0), \
+                    count(*) FILTER (WHERE NOT EXISTS (SELECT FROM inbox_tenant_mapping m \
+                                     WHERE m.inbox_id = a.inbox_id AND m.tenant_id = a.tenant_id)) \
+             FROM conversations_analytics a",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!((rows, unproven, newest, cut, apart) == (600, 600, 1, 598, 0), "{rows} {unproven} {newest} {cut} {apart}");
+
+        let here = ["tenants", "inbox_tenant_mapping", "etl_watermark", "etl_watermark_audit", "conversations_analytics"];
+        let once = checksum(&stage.target, "public", &here).await?;
+        let again = stage.tidemark(&IMPORT).await?;
+        ensure!(again.code == 0 && again.json()["tenants"][1]["state"] == "exists", "{again:?}");
+        ensure!(checksum(&stage.target, "public", &here).await? == once, "the second import has changed something");
+
+        // one commits late within the overlap, one long before it
+        late_message(&stage, 1, end - TimeDelta::minutes(30)).await?;
+        late_message(&stage, 1, end - TimeDelta::days(3)).await?;
+        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(run["type"] == "incremental" && run["signals"]["messages"].as_i64() >= Some(1), "{run:#}");
+        let first: Option<DateTime<Utc>> = run["watermark_start"].as_str().map(str::parse).transpose()?;
+        ensure!(first == Some(end - TimeDelta::hours(1)), "{run:#}");
+        let run = stage.sync_local(&["--tenant", "2"]).await?;
+        ensure!(run["type"] == "full", "{run:#}");
+        stage.assert_equal(&[1, 2]).await?;
+        let unproven: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM conversations_analytics WHERE source_epoch = 0 AND source_deleted_at IS NULL",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(unproven == 0, "{unproven} rows were never read from the source");
+        ensure!(checksum(&stage.target, "legacy", &TABLES).await? == before, "the old tables have changed");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
+    on_stage(|stage| async move {
+        // a database in which tables are made where the script has its own
+        let mut connection = stage.target.acquire().await?;
+        connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
+        connection.execute(FIXTURE).await?;
+        connection.execute("RESET search_path").await?;
+        let url = format!("{}?options=-csearch_path%3Dtaken", stage.url("target"));
+        let settings = [("TIDEMARK_DATABASE_URL", url.as_str())];
+        let refused = stage.tidemark_with(&["migrate"], &settings).await?;
+        ensure!(
+            refused.code == 78 && refused.stderr.contains("ALTER TABLE tenants SET SCHEMA legacy;"),
+            "{refused:?}"
+        );
+        let there: Vec<String> = sqlx::query_scalar(
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'taken'::regnamespace AND relkind = 'r' ORDER BY 1",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        ensure!(there.len() == TABLES.len(), "{there:?}");
+
+        connection.execute("CREATE SCHEMA legacy").await?;
+        for table in TABLES {
+            let moved = format!("ALTER TABLE taken.{table} SET SCHEMA legacy");
+            connection.execute(AssertSqlSafe(moved)).await?;
+        }
+        let migrated = stage.tidemark_with(&["migrate"], &settings).await?;
+        ensure!(migrated.code == 0, "{migrated:?}");
+        connection.execute("GRANT USAGE ON SCHEMA taken TO etl_service").await?;
+        let imported = stage.tidemark_with(&IMPORT, &settings).await?;
+        ensure!(imported.code == 0, "{imported:?}");
+        let slugs: Vec<String> =
+            sqlx::query_scalar("SELECT slug FROM taken.tenants ORDER BY id").fetch_all(&stage.target).await?;
+        ensure!(slugs == ["first", "second"], "{slugs:?}");
+
+        for (schema, told) in [("nowhere", "table tenants"), ("taken", "Tidemark's own")] {
+            let refused = stage
+                .tidemark_with(&["import-legacy", "--schema", schema], &settings)
+                .await?;
+            ensure!(refused.code == 78 && refused.stderr.contains(told), "{refused:?}");
+        }
+        // an id that is another tenant's here
+        connection.execute("UPDATE taken.tenants SET slug = 'renamed' WHERE id = 2").await?;
+        let clash = stage.tidemark_with(&IMPORT, &settings).await?;
+        ensure!(clash.code == 1 && clash.json()["tenants"][2]["state"] == "clash", "{clash:?}");
+        Ok(())
+    })
+    .await;
+}

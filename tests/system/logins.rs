@@ -1,0 +1,120 @@
+//! Migrations and a first sync by logins that are no superusers.
+
+use anyhow::{Context, Result, ensure};
+use secrecy::SecretString;
+use sqlx::{Connection, Executor, PgConnection};
+use tidemark_shared::config::DatabasePooler;
+use tidemark_shared::db::connect::pool;
+use tidemark_shared::db::isolation::{check, refusal};
+
+use crate::servers::Server;
+use crate::stage::{Stage, on_stage};
+
+/// URL of a database of this server, for a login of it.
+fn url_of(server: &Server, login: &str, database: &str) -> Result<String> {
+    let mut url: url::Url = server.url()?.parse()?;
+    url.set_path(database);
+    ensure!(url.set_username(login).is_ok(), "a URL takes a user");
+    Ok(url.into())
+}
+
+/// A first sync with ledger and target there.
+async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
+    let there = [("TIDEMARK_DATABASE_URL", database)];
+    for command in [
+        "tenant add --id 1 --name One --account-id 1",
+        "inbox discover --tenant 1",
+        "sync --local --tenant 1",
+        "verify --tenant 1",
+    ] {
+        let args: Vec<&str> = command.split(' ').collect();
+        let answer = stage.tidemark_with(&args, &there).await?;
+        ensure!(answer.code == 0, "{command}: {answer:?}");
+    }
+    let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
+    let found = check(&db).await?;
+    ensure!(refusal(&found).is_none(), "{found:#?}");
+    db.connections().close().await;
+    Ok(())
+}
+
+/// The statements that an answer tells an administrator to run.
+fn told(stderr: &str) -> Vec<&str> {
+    stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| line.ends_with(';'))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_administrator_runs() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 3).await?;
+        // roles belong to the server: only on one of its own are they missing
+        let server = Server::postgres().await?;
+        let mut admin = PgConnection::connect(&server.url()?).await?;
+        admin.execute("CREATE ROLE maker LOGIN CREATEROLE").await?;
+        admin.execute("CREATE ROLE plain LOGIN").await?;
+        admin.execute("CREATE DATABASE made OWNER maker").await?;
+        admin.execute("CREATE DATABASE others").await?;
+
+        let plain = url_of(&server, "plain", "others")?;
+        let there = [("TIDEMARK_DATABASE_URL", plain.as_str())];
+        let refused = stage.tidemark_with(&["migrate"], &there).await?;
+        let statements = told(&refused.stderr);
+        ensure!(
+            refused.code == 78
+                && statements
+                    == [
+                        "CREATE ROLE etl_service NOLOGIN;",
+                        "CREATE ROLE authenticated_users NOLOGIN;",
+                        "CREATE ROLE admin_users NOLOGIN;",
+                        "GRANT etl_service TO plain;",
+                        "GRANT CREATE ON SCHEMA public TO plain;",
+                    ],
+            "{refused:?}"
+        );
+
+        let made = url_of(&server, "maker", "made")?;
+        let migrated = stage
+            .tidemark_with(&["migrate"], &[("TIDEMARK_DATABASE_URL", &made)])
+            .await?;
+        ensure!(migrated.code == 0, "{migrated:?}");
+        assert_syncs(&stage, &made).await?;
+
+        let refused = stage.tidemark_with(&["migrate"], &there).await?;
+        let statements = told(&refused.stderr);
+        ensure!(statements.len() == 2, "the roles are there by now: {refused:?}");
+        let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
+        for statement in statements {
+            administrator
+                .execute(sqlx::AssertSqlSafe(statement))
+                .await
+                .with_context(|| statement.to_owned())?;
+        }
+        let migrated = stage.tidemark_with(&["migrate"], &there).await?;
+        ensure!(migrated.code == 0, "{migrated:?}");
+        assert_syncs(&stage, &plain).await?;
+
+        // and one that does nothing but run the processes: it inherits nothing and owns nothing
+        admin
+            .execute("CREATE ROLE runner LOGIN NOINHERIT IN ROLE etl_service")
+            .await?;
+        let runner = url_of(&server, "runner", "others")?;
+        let as_runner = [("TIDEMARK_DATABASE_URL", runner.as_str())];
+        let synced = stage
+            .tidemark_with(&["sync", "--local", "--tenant", "1", "--full"], &as_runner)
+            .await?;
+        ensure!(synced.code == 0, "{synced:?}");
+        let refused = stage
+            .tidemark_with(&["migrate", "--down-to", "0"], &as_runner)
+            .await?;
+        ensure!(
+            refused.code == 78 && refused.stderr.contains("belong to plain"),
+            "{refused:?}"
+        );
+        Ok(())
+    })
+    .await;
+}

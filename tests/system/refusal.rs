@@ -1,0 +1,178 @@
+//! Processes look at how tenants are kept apart before they start, and refuse to run where they are not.
+
+use anyhow::{Context, Result, ensure};
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, Executor};
+use tidemark_shared::config::DatabasePooler;
+use tidemark_shared::db::DbPool;
+use tidemark_shared::db::connect::pool;
+use tidemark_shared::db::isolation::{Finding, check};
+
+use crate::stage::{Stage, on_stage};
+
+/// The database as processes see it.
+async fn as_processes(stage: &Stage) -> Result<DbPool> {
+    Ok(pool(
+        &SecretString::from(stage.url("target")),
+        "worker",
+        2,
+        DatabasePooler::None,
+    )
+    .await?)
+}
+
+async fn findings(stage: &Stage) -> Result<Vec<Finding>> {
+    let db = as_processes(stage).await?;
+    let found = check(&db).await?;
+    db.connections().close().await;
+    Ok(found)
+}
+
+#[tokio::test]
+async fn no_process_runs_on_a_login_that_row_level_security_does_not_bind() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 5).await?;
+        let owner = stage.owner_url("target");
+        let superuser = [("TIDEMARK_DATABASE_URL", owner.as_str())];
+        for process in [
+            &["worker"][..],
+            &["producer"],
+            &["finalizer"],
+            &["up"],
+            &["sync", "--local", "--all"],
+        ] {
+            let refused = stage.tidemark_with(process, &superuser).await?;
+            ensure!(refused.code == 78, "{process:?}: {refused:?}");
+            for said in ["is a superuser", "GRANT etl_service TO tidemark"] {
+                ensure!(refused.stderr.contains(said), "{process:?}: {refused:?}");
+            }
+        }
+        let nothing: bool = sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM etl_control)")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(nothing, "something was begun");
+
+        let login = stage.login();
+        let bypass = format!("ALTER ROLE {login} BYPASSRLS");
+        stage.target.execute(AssertSqlSafe(bypass)).await?;
+        let refused = stage.tidemark(&["worker"]).await?;
+        let mend = format!("ALTER ROLE {login} NOBYPASSRLS;");
+        ensure!(
+            refused.code == 78 && refused.stderr.contains(&mend),
+            "{refused:?}"
+        );
+        stage.target.execute(AssertSqlSafe(mend)).await?;
+        stage.sync_local(&["--all"]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+/// What somebody may have done to the database, and a part of what is said of it.
+const DAMAGE: [(&str, &str); 10] = [
+    (
+        "ALTER TABLE etl_chunk NO FORCE ROW LEVEL SECURITY",
+        "not forced on etl_chunk",
+    ),
+    (
+        "ALTER TABLE conversations_analytics DISABLE ROW LEVEL SECURITY",
+        "off on conversations_analytics",
+    ),
+    ("ALTER TABLE tenants DISABLE ROW LEVEL SECURITY", "off on tenants"),
+    (
+        "CREATE TABLE \"Late; table\" (tenant_id integer, note text); GRANT SELECT ON \"Late; table\" TO authenticated_users",
+        "off on \"Late; table\"",
+    ),
+    (
+        "CREATE POLICY \"odd one\" ON conversations_analytics USING (true)",
+        "the policy \"odd one\"",
+    ),
+    (
+        "ALTER POLICY service ON conversations_analytics TO PUBLIC",
+        "the policy service",
+    ),
+    (
+        "ALTER POLICY service ON conversations_analytics USING (true)",
+        "rows of other tenants are seen",
+    ),
+    (
+        "ALTER POLICY service ON conversations_analytics WITH CHECK (true)",
+        "a row can be written for another tenant",
+    ),
+    (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.current_tenant_id = 1', current_database()); END $$",
+        "before anybody sets it",
+    ),
+    (
+        "GRANT INSERT ON etl_rejected_row TO authenticated_users",
+        "authenticated_users may write etl_rejected_row",
+    ),
+];
+
+#[tokio::test]
+async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement_that_is_told() {
+    on_stage(|stage| async move {
+        stage.sample(50, 2, 5).await?;
+        stage.sync_local(&["--all"]).await?;
+        ensure!(findings(&stage).await?.is_empty(), "{:#?}", findings(&stage).await?);
+        let rows = "SELECT md5(string_agg(a::text, ' ' ORDER BY tenant_id, conversation_id)) FROM conversations_analytics a";
+        let before: String = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
+        for (damage, said) in DAMAGE {
+            stage.target.execute(damage).await?;
+            let found = findings(&stage).await?;
+            ensure!(
+                found.iter().any(|finding| finding.what.contains(said)),
+                "{damage}: {found:#?}"
+            );
+            ensure!(
+                found.iter().all(|finding| finding.refuses) || said.contains("may write"),
+                "{damage}: {found:#?}"
+            );
+            for finding in found {
+                stage
+                    .target
+                    .execute(AssertSqlSafe(finding.mend.clone()))
+                    .await
+                    .with_context(|| format!("{damage}: {finding:?}"))?;
+            }
+            let left = findings(&stage).await?;
+            ensure!(left.is_empty(), "{damage}: {left:#?}");
+        }
+        let after: String = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
+        ensure!(before == after, "looking has changed something");
+        Ok(())
+    })
+    .await;
+}
+
+/// Somebody's own constraint keeps the probe's row out, and takes nothing from what it says.
+#[tokio::test]
+async fn a_probe_that_may_not_leave_a_row_still_tells_whether_others_are_reached() {
+    on_stage(|stage| async move {
+        stage
+            .target
+            .execute("ALTER TABLE conversations_analytics ADD CHECK (conversation_id > 0)")
+            .await?;
+        ensure!(
+            findings(&stage).await?.is_empty(),
+            "{:#?}",
+            findings(&stage).await?
+        );
+        stage
+            .target
+            .execute("ALTER POLICY service ON conversations_analytics WITH CHECK (true)")
+            .await?;
+        let found = findings(&stage).await?;
+        ensure!(
+            found.len() == 1 && found[0].what.contains("written for another tenant"),
+            "{found:#?}"
+        );
+        let refused = stage.tidemark(&["finalizer"]).await?;
+        ensure!(
+            refused.code == 78 && refused.stderr.contains("CREATE POLICY service"),
+            "{refused:?}"
+        );
+        Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,204 @@
+//! What each role may do, counted from the catalog, so that a table which a migration forgets shows.
+
+use anyhow::{Result, ensure};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::stage::{Stage, on_stage};
+
+/// All that a role may do with relations outside the system's own: `table privileges`, or `table (columns) privileges`.
+const RIGHTS: &str = "SELECT c.relname || ' ' || string_agg(right_, ',' ORDER BY right_) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, \
+          unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS right_ \
+     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_t' \
+       AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND has_table_privilege($1, c.oid, right_) GROUP BY c.relname \
+     UNION ALL \
+     SELECT format('%s (%s) %s', c.relname, string_agg(a.attname, ',' ORDER BY a.attname), right_) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped, \
+          unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS right_ \
+     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_t' \
+       AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT has_table_privilege($1, c.oid, right_) \
+       AND has_column_privilege($1, c.oid, a.attnum, right_) GROUP BY c.relname, right_ \
+     ORDER BY 1";
+
+async fn rights(stage: &Stage, role: &str) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(RIGHTS)
+        .bind(role)
+        .fetch_all(&stage.target)
+        .await?)
+}
+
+async fn list(stage: &Stage, query: &'static str) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(query).fetch_all(&stage.target).await?)
+}
+
+#[tokio::test]
+async fn roles_have_the_rights_that_they_need_and_no_other() {
+    on_stage(|stage| async move {
+        let dashboards = rights(&stage, "authenticated_users").await?;
+        let runs = "etl_control (chunks_dead,chunks_done,chunks_total,finished_at,id,records_deleted,records_extracted,\
+                    records_inserted,records_rejected,records_stale,records_unchanged,records_updated,requested_at,\
+                    started_at,status,tenant_id,type,watermark_end,watermark_start) SELECT";
+        ensure!(
+            dashboards
+                == [
+                    "conversations_analytics SELECT",
+                    "conversations_analytics_live SELECT",
+                    runs,
+                    "tenants (id,timezone) SELECT"
+                ],
+            "{dashboards:#?}"
+        );
+        let admins = rights(&stage, "admin_users").await?;
+        ensure!(
+            admins.len() > 10 && admins.iter().all(|right| right.ends_with(" SELECT")),
+            "{admins:#?}"
+        );
+        let service = rights(&stage, "etl_service").await?;
+        let forgetting = [
+            "conversations_analytics",
+            "etl_chunk",
+            "etl_control",
+            "etl_fence",
+            "etl_process",
+            "etl_rejected_row",
+            "etl_watermark_audit",
+        ];
+        for right in &service {
+            let (table, what) = right.split_once(' ').unwrap_or_default();
+            ensure!(
+                !["TRUNCATE", "REFERENCES", "TRIGGER", "("].iter().any(|one| what.contains(one)),
+                "{right}"
+            );
+            ensure!(
+                !what.contains("DELETE") || forgetting.contains(&table),
+                "whoever deletes from {table} says so here"
+            );
+        }
+
+        let open = list(
+            &stage,
+            "SELECT DISTINCT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+             WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace \
+               AND (a.attname = 'tenant_id' OR c.relname = 'tenants') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        )
+        .await?;
+        ensure!(open.is_empty(), "row-level security is not forced on {open:?}");
+        let powers = list(
+            &stage,
+            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'authenticated_users', 'admin_users') \
+               AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication)",
+        )
+        .await?;
+        ensure!(powers.is_empty(), "{powers:?} can do more than they should");
+        let definers = list(
+            &stage,
+            "SELECT proname::text FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace",
+        )
+        .await?;
+        ensure!(definers.is_empty(), "{definers:?} act as their owner");
+        Ok(())
+    })
+    .await;
+}
+
+/// The answer to a question, or the SQLSTATE of its refusal.
+async fn ask(connection: &mut PgConnection, question: &str) -> Result<String> {
+    let answer = sqlx::query_scalar::<_, String>(AssertSqlSafe(question))
+        .fetch_one(connection)
+        .await;
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(sqlx::Error::Database(error)) => Ok(error.code().unwrap_or_default().into_owned()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a tenant's dashboard asks, of logins that are no superusers.
+async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
+    let as_login = |name: &str| -> Result<String> {
+        let mut url: url::Url = stage.owner_url("target").parse()?;
+        let named = url.set_username(name).and_then(|()| url.set_password(Some(name)));
+        ensure!(named.is_ok(), "a URL takes a user");
+        Ok(url.into())
+    };
+    let questions = [
+        "SELECT count(*)::text FROM conversations_analytics",
+        "SELECT count(*)::text FROM conversations_analytics_live",
+        "SELECT count(*)::text FROM conversations_analytics WHERE conversation_date >= CURRENT_DATE - 30",
+        "SELECT coalesce(round(avg(csat_rating), 2)::text, '-') FROM conversations_analytics_live \
+         WHERE conversation_date >= CURRENT_DATE - 30 AND has_csat",
+        "SELECT count(*)::text FROM etl_control WHERE status = 'success' AND records_extracted > 0",
+    ];
+    // as a superuser, whom nothing is hidden from
+    let of_tenant = |question: &str, tenant: i32| {
+        let and = if question.contains("WHERE") {
+            "AND"
+        } else {
+            "WHERE"
+        };
+        format!("{question} {and} tenant_id = {tenant}")
+    };
+    let mut owner = stage.target.acquire().await?;
+    let mut reader = PgConnection::connect(&as_login(login)?).await?;
+    reader.execute("SET ROLE authenticated_users").await?;
+    for tenant in [1, 2, 1] {
+        sqlx::query(AssertSqlSafe(format!("SET app.current_tenant_id = {tenant}")))
+            .execute(&mut reader)
+            .await?;
+        for question in questions {
+            let (seen, there) = (
+                ask(&mut reader, question).await?,
+                ask(&mut owner, &of_tenant(question, tenant)).await?,
+            );
+            ensure!(seen == there, "{question} of {tenant}: {seen}, not {there}");
+        }
+    }
+    for internal in [
+        "SELECT error_details::text FROM etl_control",
+        "SELECT request::text FROM etl_control",
+        "SELECT trace_id FROM etl_control",
+        "SELECT name FROM tenants",
+        "SELECT worker_id FROM etl_chunk",
+        "SELECT watermark::text FROM etl_watermark",
+        "SELECT error FROM etl_rejected_row",
+        "SELECT inbox_name FROM inbox_tenant_mapping",
+        "SELECT host FROM etl_process",
+        "SELECT version::text FROM _sqlx_migrations",
+        "UPDATE conversations_analytics SET status = 0 RETURNING status::text",
+        "DELETE FROM conversations_analytics RETURNING status::text",
+        "SET ROLE etl_service",
+        "SET ROLE admin_users",
+    ] {
+        let answer = ask(&mut reader, internal).await?;
+        ensure!(answer == "42501", "{internal}: {answer}");
+    }
+    let mut all = PgConnection::connect(&as_login(admin)?).await?;
+    all.execute("SET ROLE admin_users").await?;
+    for question in questions {
+        let (seen, there) = (ask(&mut all, question).await?, ask(&mut owner, question).await?);
+        ensure!(seen == there, "{question} of all: {seen}, not {there}");
+    }
+    reader.close().await?;
+    all.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dashboard_sees_its_tenants_rows_and_runs_and_admins_see_all() {
+    on_stage(|stage| async move {
+        stage.sample(300, 2, 19).await?;
+        stage.sync_local(&["--all"]).await?;
+        let (login, admin) = (stage.database("reader"), stage.database("admin"));
+        let create = format!(
+            "CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE authenticated_users; \
+             CREATE ROLE {admin} LOGIN PASSWORD '{admin}' IN ROLE admin_users"
+        );
+        stage.target.execute(AssertSqlSafe(create)).await?;
+        let outcome = dashboards(&stage, &login, &admin).await;
+        let drop = format!("DROP ROLE {login}; DROP ROLE {admin}");
+        stage.target.execute(AssertSqlSafe(drop)).await?;
+        outcome
+    })
+    .await;
+}
