@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos model show-trace build fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
+.PHONY: help demo test chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,18 @@ show-trace: ## a run with a killed worker as a trace in a browser; ARGS='--scree
 
 build: ## build the program, optimised: target/release/tidemark
 	cargo build --release --locked $(ARGS)
+
+bench: ## measure, and write docs/BENCHMARKS.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
+	@scripts/bench/all $(ARGS)
+
+bench-check: ## compare what matters most with the committed figures; for a quiet machine
+	@scripts/bench/all --check --sizes 20000 --cases full,view,incremental $(ARGS)
+
+bench-peers: ## other tools beside Tidemark, in a virtual environment of their own; needs pip
+	@scripts/bench/peers $(ARGS)
+
+instructions: ## instructions of transform and encode, with callgrind, against the committed ones
+	@scripts/bench/instructions --check
 
 fmt: ## format the code
 	cargo fmt --all

@@ -28,6 +28,9 @@ postgres_boot() {
     # shellcheck source=/dev/null
     . ./ports
     printf 'postgres://postgres@127.0.0.1:%s/postgres\n' "$port" >url
+    # What a benchmark wants otherwise: TIDEMARK_SERVICES_POSTGRES="shared_buffers=2GB fsync=on", the last word wins.
+    local setting settings=()
+    for setting in ${TIDEMARK_SERVICES_POSTGRES:-}; do settings+=(-c "$setting"); done
     postgres_tls
     # No fsync: these servers have to survive a crash of theirs, for which the kernel keeps what was written,
     # and not one of the machine. Commits stay synchronous: crash tests count on them. No Unix socket: the
@@ -35,7 +38,7 @@ postgres_boot() {
     launch postgres "${AS[@]}" "$bin/postgres" -D "$DIR/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
         -c max_connections=400 -c max_prepared_transactions=20 -c shared_buffers=128MB \
-        -c dynamic_shared_memory_type=mmap -c fsync=off -c full_page_writes=off "${TLS[@]}"
+        -c dynamic_shared_memory_type=mmap -c fsync=off -c full_page_writes=off "${TLS[@]}" "${settings[@]}"
     wait_for 60 postgres_decided && postgres_ready
 }
 

@@ -341,6 +341,7 @@ async fn queues_of_another_kind_and_policies_that_drop_are_found() {
             says(&answer, ("broker", "queues", "ok"), "not there yet"),
             "{answer:?}"
         );
+        ensure!(answer.stderr.is_empty(), "{answer:?}");
         ensure!(
             stage.consumers("events").await? == 0,
             "a check-up has declared a queue"

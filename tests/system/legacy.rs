@@ -133,8 +133,13 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
     on_stage(|stage| async move {
         let end = with_script(&stage).await?;
         let before = checksum(&stage.target, "legacy", &TABLES).await?;
+        // the login of the processes has no business there
+        let denied = stage.tidemark(&IMPORT).await?;
+        ensure!(denied.code != 0 && denied.stderr.contains("as the owner of its tables"), "{denied:?}");
+        let owner = stage.owner_url("target");
+        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
 
-        let dry = stage.tidemark(&[&IMPORT[..], &["--dry-run"]].concat()).await?;
+        let dry = stage.tidemark_with(&[&IMPORT[..], &["--dry-run"]].concat(), &from).await?;
         ensure!(dry.code == 0, "{dry:?}");
         let states: Vec<&str> = dry.json()["tenants"].as_array().context("tenants")?.iter()
             .filter_map(|tenant| tenant["state"].as_str().map(|state| match state {
@@ -147,7 +152,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
         let tenants: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants").fetch_one(&stage.target).await?;
         ensure!(tenants == 0, "a dry run has added {tenants} tenants");
 
-        let imported = stage.tidemark(&IMPORT).await?;
+        let imported = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(imported.code == 0, "{imported:?}");
         let report = imported.json();
         ensure!(report["tenants"][1]["rows_left"] == 1, "{report:#}");
@@ -172,7 +177,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
 
         let here = ["tenants", "inbox_tenant_mapping", "etl_watermark", "etl_watermark_audit", "conversations_analytics"];
         let once = checksum(&stage.target, "public", &here).await?;
-        let again = stage.tidemark(&IMPORT).await?;
+        let again = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(again.code == 0 && again.json()["tenants"][1]["state"] == "exists", "{again:?}");
         ensure!(checksum(&stage.target, "public", &here).await? == once, "the second import has changed something");
 
@@ -186,6 +191,7 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
         let run = stage.sync_local(&["--tenant", "2"]).await?;
         ensure!(run["type"] == "full", "{run:#}");
         stage.assert_equal(&[1, 2]).await?;
+        stage.assert_proven(&[1], &[]).await?;
         let unproven: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM conversations_analytics WHERE source_epoch = 0 AND source_deleted_at IS NULL",
         )
@@ -206,9 +212,14 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
         connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
         connection.execute(FIXTURE).await?;
         connection.execute("RESET search_path").await?;
-        let url = format!("{}?options=-csearch_path%3Dtaken", stage.url("target"));
-        let settings = [("TIDEMARK_DATABASE_URL", url.as_str())];
-        let refused = stage.tidemark_with(&["migrate"], &settings).await?;
+        let taken = |url: String| format!("{url}?options=-csearch_path%3Dtaken");
+        let (owner, login) = (taken(stage.owner_url("target")), taken(stage.url("target")));
+        let as_owner = [("TIDEMARK_DATABASE_URL", owner.as_str())];
+        let settings = [
+            ("TIDEMARK_DATABASE_URL", login.as_str()),
+            ("TIDEMARK_LEGACY_URL", owner.as_str()),
+        ];
+        let refused = stage.tidemark_with(&["migrate"], &as_owner).await?;
         ensure!(
             refused.code == 78 && refused.stderr.contains("ALTER TABLE tenants SET SCHEMA legacy;"),
             "{refused:?}"
@@ -225,7 +236,7 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
             let moved = format!("ALTER TABLE taken.{table} SET SCHEMA legacy");
             connection.execute(AssertSqlSafe(moved)).await?;
         }
-        let migrated = stage.tidemark_with(&["migrate"], &settings).await?;
+        let migrated = stage.tidemark_with(&["migrate"], &as_owner).await?;
         ensure!(migrated.code == 0, "{migrated:?}");
         connection.execute("GRANT USAGE ON SCHEMA taken TO etl_service").await?;
         let imported = stage.tidemark_with(&IMPORT, &settings).await?;

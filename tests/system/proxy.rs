@@ -1,5 +1,6 @@
 //! A TCP proxy that misbehaves on request: the network between a fleet and one of its servers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +12,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Bound of a wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Forwards connections to one server, for as long as it lives.
 pub struct Proxy {
     port: u16,
     wires: Arc<Mutex<Wires>>,
     weather: watch::Sender<Weather>,
+    carried: Arc<AtomicU64>,
+    refused: watch::Receiver<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -51,13 +57,24 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let wires = Arc::new(Mutex::new(Wires::default()));
         let weather = watch::Sender::new(Weather::default());
+        let carried = Arc::new(AtomicU64::new(0));
         let port = listener.local_addr()?.port();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, server, Arc::clone(&wires), weather.subscribe()));
+        let (refusals, refused) = watch::channel(0);
+        tasks.spawn(accept(
+            listener,
+            server,
+            Arc::clone(&wires),
+            weather.subscribe(),
+            Arc::clone(&carried),
+            refusals,
+        ));
         Ok(Self {
             port,
             wires,
             weather,
+            carried,
+            refused,
             _tasks: tasks,
         })
     }
@@ -70,6 +87,11 @@ impl Proxy {
             .ok()
             .context("the URL can have a port")?;
         Ok(url.to_string())
+    }
+
+    /// Bytes carried until now, both ways together.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     fn wires(&self) -> std::sync::MutexGuard<'_, Wires> {
@@ -107,6 +129,16 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.refuses = refuses);
     }
 
+    /// Waits until so many connections were closed as soon as they were made.
+    pub async fn until_refused(&self, count: usize) -> Result<()> {
+        let mut refused = self.refused.clone();
+        let reached = refused.wait_for(|refused| *refused >= count);
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .with_context(|| format!("never {count} connections refused"))??;
+        Ok(())
+    }
+
     /// Holds back by this long everything that is sent.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
@@ -118,6 +150,8 @@ async fn accept(
     server: (String, u16),
     wires: Arc<Mutex<Wires>>,
     weather: watch::Receiver<Weather>,
+    carried: Arc<AtomicU64>,
+    refusals: watch::Sender<usize>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -126,6 +160,7 @@ async fn accept(
         };
         while connections.try_join_next().is_some() {}
         if weather.borrow().refuses {
+            refusals.send_modify(|refused| *refused += 1);
             continue;
         }
         // a server that is away is away behind its proxy too: the client's connection is closed
@@ -137,21 +172,27 @@ async fn accept(
             .unwrap_or_else(PoisonError::into_inner)
             .newest
             .clone();
-        connections.spawn(carry(client, server, wire, weather.clone()));
+        connections.spawn(carry(client, server, wire, weather.clone(), Arc::clone(&carried)));
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, wire: Wire, weather: watch::Receiver<Weather>) {
+async fn carry(
+    client: TcpStream,
+    server: TcpStream,
+    wire: Wire,
+    weather: watch::Receiver<Weather>,
+    carried: Arc<AtomicU64>,
+) {
     // small messages wait for nothing but the proxy's own delay
     for socket in [&client, &server] {
         drop(socket.set_nodelay(true));
     }
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let there = pump(&mut from_client, &mut to_server, &weather);
+    let there = pump(&mut from_client, &mut to_server, &weather, &carried);
     let back = async {
         tokio::select! {
-            () = pump(&mut from_server, &mut to_client, &weather) => {}
+            () = pump(&mut from_server, &mut to_client, &weather, &carried) => {}
             () = wire.half_close.cancelled() => drop(to_client.shutdown().await),
         }
     };
@@ -168,9 +209,15 @@ async fn carry(client: TcpStream, server: TcpStream, wire: Wire, weather: watch:
 }
 
 /// Carries one direction until either end goes.
-async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, weather: &watch::Receiver<Weather>) {
+async fn pump(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    weather: &watch::Receiver<Weather>,
+    carried: &AtomicU64,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        carried.fetch_add(read as u64, Ordering::Relaxed);
         let delay = weather.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;

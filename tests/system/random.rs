@@ -318,7 +318,11 @@ async fn check(stage: &Stage, statements: String, zones: [&str; 2]) -> Result<()
         let expected = reference(stage, tenant, zone, inboxes).await?;
         assert_same(&expected, &target(stage, tenant).await?)?;
     }
-    assert_same_through(stage, VIEW).await
+    let tenants = TENANTS.map(|(tenant, _)| tenant);
+    stage.assert_proven(&tenants, &[]).await?;
+    assert_same_through(stage, VIEW).await?;
+    let settings = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)];
+    stage.assert_proven(&tenants, &settings).await
 }
 
 #[expect(

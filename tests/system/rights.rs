@@ -62,7 +62,10 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_fence",
             "etl_process",
             "etl_rejected_row",
+            "etl_verification_fault",
+            "etl_verification_part",
             "etl_watermark_audit",
+            "etl_withheld_conversation",
         ];
         for right in &service {
             let (table, what) = right.split_once(' ').unwrap_or_default();

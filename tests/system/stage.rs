@@ -72,9 +72,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Stdout, which must be JSON.
+    /// Stdout, which must be JSON; of several documents the last.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+        self.documents()
+            .pop()
+            .unwrap_or_else(|| panic!("no JSON in {self:?}"))
+    }
+
+    /// The JSON documents of stdout, one after the other.
+    pub fn documents(&self) -> Vec<Value> {
+        serde_json::Deserializer::from_str(&self.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
@@ -458,6 +468,24 @@ impl Stage {
         command.envs(settings.iter().copied());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.guests.count(command.spawn()?);
+        Self::answer(args, child).await
+    }
+
+    /// Runs a command to its end with this as its standard input.
+    pub async fn tidemark_fed(&self, args: &[&str], input: &str) -> Result<Answer> {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.guests.count(command.spawn()?);
+        let mut stdin = child.stdin.take().context("a pipe")?;
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await?;
+        drop(stdin);
+        Self::answer(args, child).await
+    }
+
+    async fn answer(args: &[&str], child: Child) -> Result<Answer> {
         let output: Output = tokio::time::timeout(PATIENCE, child.wait_with_output())
             .await
             .with_context(|| format!("{args:?} hangs"))??;
@@ -502,13 +530,31 @@ impl Stage {
         Ok(answer.json())
     }
 
-    /// Asserts that source and target are equal for these tenants.
+    /// Asserts that source and target are equal for these tenants, column by column.
     pub async fn assert_equal(&self, tenants: &[i32]) -> Result<()> {
         for tenant in tenants {
             let answer = self
-                .tidemark(&["verify", "--tenant", &tenant.to_string(), "--json"])
+                .tidemark(&["verify", "--deep", "--tenant", &tenant.to_string(), "--json"])
                 .await?;
-            ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
+            let is_equal = answer.code == 0 && answer.json()["pending"] == 0;
+            ensure!(is_equal, "tenant {tenant} differs: {answer:?}");
+        }
+        Ok(())
+    }
+
+    /// Asserts that the digests of both sides prove the same, with nothing left open; `settings` say how the source is read.
+    pub async fn assert_proven(&self, tenants: &[i32], settings: &[(&str, &str)]) -> Result<()> {
+        let answer = self
+            .tidemark_with(&["verify", "--all", "--json"], settings)
+            .await?;
+        let found = answer.json();
+        for tenant in tenants {
+            let one = found
+                .as_array()
+                .and_then(|all| all.iter().find(|one| one["tenant_id"] == *tenant));
+            let is_proven = one
+                .is_some_and(|one| one["verdict"] == "equal" && one["pending"] == 0 && one["unproven"] == 0);
+            ensure!(is_proven, "tenant {tenant} is not proven equal: {answer:?}");
         }
         Ok(())
     }

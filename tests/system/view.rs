@@ -32,13 +32,14 @@ async fn assert_verified(stage: &Stage, view: &str, tenants: &[i32]) -> Result<(
     for tenant in tenants {
         let answer = stage
             .tidemark_with(
-                &["verify", "--tenant", &tenant.to_string(), "--json"],
+                &["verify", "--deep", "--tenant", &tenant.to_string(), "--json"],
                 &[("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", view)],
             )
             .await?;
         ensure!(answer.code == 0, "tenant {tenant} differs: {answer:?}");
     }
-    Ok(())
+    let settings = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", view)];
+    stage.assert_proven(tenants, &settings).await
 }
 
 /// Sets the rows that are there aside and brings them again through a view: they must be the same.

@@ -85,11 +85,17 @@ impl App {
         self.telemetry.shutdown().await;
     }
 
-    /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time.
+    /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time,
+    /// less those that their loads have for themselves.
     pub async fn database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         // a chunk holds a connection for its load while its lease is renewed on another
         let needed = 2 * u32::from(concurrency) + 6;
-        let connections = self.settings.database_max_connections.max(needed);
+        let loads = if concurrency > 0 {
+            u32::from(concurrency) + 1
+        } else {
+            0
+        };
+        let connections = self.settings.database_max_connections.max(needed) - loads;
         let pooler = self.settings.database_pooler;
         Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }

@@ -23,7 +23,9 @@ mod sync;
 mod tenant;
 mod verify;
 mod watermark;
+mod why;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_shared::telemetry::Verbosity;
 
@@ -77,6 +79,8 @@ enum Command {
     Prune(prune::Args),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
+    /// Say why a conversation looks in the target as it does
+    Why(why::Args),
     /// Show tenants, runs and processes
     Status(status::Args),
     /// Plan runs and dispatch chunks
@@ -103,15 +107,22 @@ enum Command {
     /// Show the whole thing at work on a sample, on servers of your choice
     Demo(demo::Args),
     /// Print a completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Whose script
+        shell: clap_complete::Shell,
+    },
 }
 
-/// One of `all` by its name, else which there are.
-fn one_of<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
-        let known: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-        format!("it is one of {}", known.join(", "))
-    })
+/// Reads one of `all` by its name; help, completions and errors name them.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let find = move |text: String| {
+        let found = all.iter().copied().find(|one| name(*one) == text);
+        found.expect("only these names are possible")
+    };
+    PossibleValuesParser::new(all.iter().map(|one| name(*one))).map(find)
 }
 
 impl Cli {
@@ -139,6 +150,7 @@ impl Cli {
             Command::Dead(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
+            Command::Why(args) => args.run(&app).await,
             Command::Status(args) => args.run(&app).await,
             Command::Producer => daemon::producer(&app).await,
             Command::Worker(args) => args.run(&app).await,

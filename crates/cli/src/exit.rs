@@ -13,6 +13,7 @@ use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
 use tidemark_shared::telemetry::TelemetryError;
+use tidemark_worker::execute::ExecuteError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -98,6 +99,9 @@ impl Exit {
                 | PlanError::Removed(_) => Some(Self::Failed),
                 PlanError::Ledger(error) => Self::of_driver(&error.source),
             };
+        }
+        if let Some(ExecuteError::TimeZone(_) | ExecuteError::PrivacyKey(_)) = cause.downcast_ref() {
+            return Some(Self::Configuration);
         }
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);

@@ -26,6 +26,8 @@ use crate::output;
 
 /// Between two looks: quick runs end quickly, and a look at a large one must not become the ledger's work.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// The first ones come sooner, each after twice the pause before it.
+const LOOK_FIRST: Duration = Duration::from_millis(10);
 const LOOK_SELDOM: Duration = Duration::from_secs(5);
 /// A look takes at most this part of the time.
 const LOOKS_SHARE: u32 = 20;
@@ -100,6 +102,7 @@ impl<'a> Watch<'a> {
         let view = View::new(self.json, self.every);
         let mut held = Held::default();
         let mut away: Option<Instant> = None;
+        let mut pause = LOOK_FIRST;
         loop {
             let begun = Instant::now();
             match self.look(runs, &mut held).await {
@@ -125,7 +128,8 @@ impl<'a> Watch<'a> {
                     tokio::time::sleep(AWAY_LOOK_EVERY).await;
                 }
             }
-            tokio::time::sleep((begun.elapsed() * LOOKS_SHARE).clamp(LOOK_EVERY, LOOK_SELDOM)).await;
+            tokio::time::sleep((begun.elapsed() * LOOKS_SHARE).clamp(pause, LOOK_SELDOM)).await;
+            pause = (pause * 2).min(LOOK_EVERY);
         }
     }
 
@@ -166,6 +170,8 @@ fn give_up(error: DbError, since: Instant) -> anyhow::Result<()> {
 /// What holds the run, asked now and then.
 #[derive(Default)]
 struct Held {
+    /// What was held in another state is no longer.
+    status: Option<RunStatus>,
     asked_at: Option<Instant>,
     by: Option<String>,
     begun_at: Option<Instant>,
@@ -174,6 +180,12 @@ struct Held {
 
 impl Held {
     async fn of(&mut self, db: &DbPool, settings: &Settings, run: &RunReport) -> DbResult<Option<String>> {
+        if self.status != Some(run.status) {
+            *self = Self {
+                status: Some(run.status),
+                ..Self::default()
+            };
+        }
         // a moment is enough for what is not held at all
         let asked_at = *self.asked_at.get_or_insert_with(Instant::now);
         if asked_at.elapsed() >= HELD_EVERY {

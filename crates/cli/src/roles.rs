@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
 use tidemark_producer::fleet::FleetWatch;
@@ -44,6 +45,7 @@ pub struct Roles {
     pub instance: String,
     pub host: String,
     pub producer: ProducerSettings,
+    pub privacy_key: Option<SecretString>,
     /// How long a worker's claim holds without renewal.
     pub lease: Duration,
     /// Only these runs (`--local`); `None`: all.
@@ -61,6 +63,7 @@ impl Roles {
             instance: app.instance.clone(),
             host: app.host.clone(),
             producer: app.settings.producer.clone(),
+            privacy_key: app.settings.privacy_key.clone(),
             lease: app.settings.worker.lease,
             only: None,
         }
@@ -158,6 +161,7 @@ impl Roles {
             Arc::clone(&self.sources),
             self.instance.clone(),
             settings,
+            self.privacy_key.clone(),
             self.lifecycle.clone(),
         );
         self.lifecycle.spawn("worker", worker.run());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::postgres::PgTransaction;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::agreement::Agreement;
@@ -13,7 +14,7 @@ use tidemark_shared::source::view::ViewShape;
 
 use crate::group::{Member, Seen};
 use crate::guard::refuse_mass_delete;
-use crate::membership::{Difference, difference, differing_buckets};
+use crate::membership::{Difference, difference, differing_buckets, unexplained_buckets};
 use crate::names::{self, Names};
 use crate::plan::{Plan, PlanError, as_size};
 use crate::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
@@ -96,16 +97,19 @@ async fn compare(
                 compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
             }
         } else if !is_first {
-            let there = signals.digests_in_buckets(member, &differing).await?;
-            let here = db::target::digests_in_buckets(
-                &mut target,
-                tenant.id,
-                &differing,
-                BUCKET_WIDTH,
-                &member.unfetched,
-            )
-            .await?;
-            compared.difference = difference(&there, &here);
+            let differing = unexplained(&mut target, member, seen, differing, &compared.buckets).await?;
+            if !differing.is_empty() {
+                let there = signals.digests_in_buckets(member, &differing).await?;
+                let here = db::target::digests_in_buckets(
+                    &mut target,
+                    tenant.id,
+                    &differing,
+                    BUCKET_WIDTH,
+                    &member.unfetched,
+                )
+                .await?;
+                compared.difference = difference(&there, &here);
+            }
             // the target may still have them from before
             compared
                 .difference
@@ -140,6 +144,33 @@ async fn compare(
     }
     target.rollback().await.attempt("end the transaction")?;
     Ok(compared)
+}
+
+/// Those of the differing buckets whose conversations have to be compared one by one. What has changed by its timestamps is
+/// taken anyway: where nothing else differs, neither side is read a second time.
+async fn unexplained(
+    target: &mut PgTransaction<'_>,
+    member: &Member,
+    seen: &Seen,
+    differing: Vec<i64>,
+    buckets: &[Bucket],
+) -> Result<Vec<i64>, PlanError> {
+    let changed = seen
+        .buckets
+        .iter()
+        .flat_map(|bucket| bucket.changed.iter().copied());
+    let changed: Vec<i64> = changed.collect();
+    if changed.is_empty() {
+        return Ok(differing);
+    }
+    let known = db::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
+    Ok(unexplained_buckets(
+        differing,
+        &seen.buckets,
+        buckets,
+        &known,
+        BUCKET_WIDTH,
+    ))
 }
 
 /// What every signal names. Messages, answers and contacts of a view are in what it shows of a conversation.

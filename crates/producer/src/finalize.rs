@@ -97,6 +97,9 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
         db::inbox::mark_backfilled(&mut **tx, run.id).await?;
     }
+    if ended_well && run.run_type == RunType::Verify {
+        db::verification::conclude(&mut **tx, run.id).await?;
+    }
     if !run.run_type.moves_watermark() {
         return Ok(status);
     }

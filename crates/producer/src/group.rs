@@ -131,10 +131,13 @@ pub(crate) async fn look(
     if let Some(span) = inboxes.span() {
         // a view shows what these find with the conversation itself
         if signals.shape.is_none() {
-            for (tenant, id) in signals.messages(&inboxes, span.0, message_edit_window).await? {
+            for (tenant, id) in signals
+                .messages(&inboxes, span.0, message_edit_window, None)
+                .await?
+            {
                 seen.of(tenant).messages.push(id);
             }
-            for (tenant, id) in signals.csat(&inboxes, span.0).await? {
+            for (tenant, id) in signals.csat(&inboxes, span.0, None).await? {
                 seen.of(tenant).csat.push(id);
             }
             for (tenant, contacts) in signals.contacts(&inboxes, span).await? {

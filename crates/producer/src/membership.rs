@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_shared::db::target::Bucket;
 
-use crate::signals::SourceBucket;
+use crate::signals::{SourceBucket, sum};
 
 /// Buckets in which source and target hold different conversations.
 pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> Vec<i64> {
@@ -22,6 +22,35 @@ pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> V
     all.into_iter()
         .filter(|bucket| source.get(bucket) != target.get(bucket))
         .collect()
+}
+
+/// Those of the differing buckets in which more differs than conversations that have changed by their timestamps, which
+/// are read again anyway. `known` is what the target has of these, with their digests.
+pub(crate) fn unexplained_buckets(
+    differing: Vec<i64>,
+    source: &[SourceBucket],
+    target: &[Bucket],
+    known: &[(i64, i64)],
+    width: i64,
+) -> Vec<i64> {
+    let there: BTreeMap<i64, (i64, i128)> = source
+        .iter()
+        .map(|bucket| (bucket.bucket, bucket.unchanged()))
+        .collect();
+    let mut here: BTreeMap<i64, (i64, i128)> = target
+        .iter()
+        .map(|bucket| (bucket.bucket, (bucket.count, sum(&bucket.digest))))
+        .collect();
+    for (id, digest) in known {
+        let (count, sum) = here.entry(id.div_euclid(width)).or_default();
+        *count -= 1;
+        *sum -= i128::from(*digest);
+    }
+    let nothing = (0, 0);
+    let mut unexplained = differing;
+    unexplained
+        .retain(|bucket| there.get(bucket).unwrap_or(&nothing) != here.get(bucket).unwrap_or(&nothing));
+    unexplained
 }
 
 /// Conversations that are not the same on both sides.
@@ -65,6 +94,8 @@ mod tests {
             bucket,
             count,
             digest: digest.into(),
+            changed_count: 0,
+            changed_digest: "0".into(),
             last: 0,
             changed: Vec::new(),
         }
@@ -84,6 +115,26 @@ mod tests {
         let source = [source(0, 3, "10"), source(1, 2, "7"), source(2, 1, "4")];
         let target = [target(0, 3, "10"), target(1, 2, "8"), target(3, 1, "9")];
         assert_eq!(differing_buckets(&source, &target), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_bucket_is_explained_when_only_what_has_changed_differs_in_it() {
+        let changed = |bucket, count, digest, changed_count, changed_digest: &str| SourceBucket {
+            changed_count,
+            changed_digest: changed_digest.into(),
+            ..source(bucket, count, digest)
+        };
+        // one changed and one new; one changed and one gone; one of two new; all changed
+        let source = [
+            changed(0, 3, "111", 2, "101"),
+            changed(1, 1, "5", 1, "5"),
+            changed(2, 2, "9", 1, "4"),
+            changed(3, 1, "7", 1, "7"),
+        ];
+        let target = [target(0, 2, "40"), target(1, 2, "11"), target(3, 1, "6")];
+        let known = [(1, 30), (11, 4), (30, 6)];
+        let found = unexplained_buckets(vec![0, 1, 2, 3], &source, &target, &known, 10);
+        assert_eq!(found, [1, 2]);
     }
 
     #[test]

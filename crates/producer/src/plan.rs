@@ -113,7 +113,7 @@ impl Plan {
 
 /// What a plan leaves behind in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trace {
+pub(crate) enum Trace {
     /// Its fence sample, for later plans.
     Sample,
     Nothing,
@@ -146,8 +146,13 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
-        if let Some(selection) = &request.selection {
-            return self.plan_selection(tenant, run_type, request, selection).await;
+        if run_type == RunType::Verify {
+            return self.plan_verification(tenant, request).await;
+        }
+        if let Some(selection) = request.selection.as_ref().filter(|part| !part.is_everything()) {
+            return self
+                .plan_selection(tenant, run_type, request, selection, Trace::Sample)
+                .await;
         }
         self.plan_one(tenant, run_type, request, Trace::Sample).await
     }
@@ -156,9 +161,18 @@ impl Planner {
     ///
     /// # Errors
     /// As [`Self::plan`].
-    pub async fn preview(&self, tenant: &Tenant, run_type: RunType) -> Result<Plan, PlanError> {
-        self.plan_one(tenant, run_type, &RunRequest::default(), Trace::Nothing)
-            .await
+    pub async fn preview(
+        &self,
+        tenant: &Tenant,
+        run_type: RunType,
+        request: &RunRequest,
+    ) -> Result<Plan, PlanError> {
+        if let Some(selection) = &request.selection {
+            return self
+                .plan_selection(tenant, run_type, request, selection, Trace::Nothing)
+                .await;
+        }
+        self.plan_one(tenant, run_type, request, Trace::Nothing).await
     }
 
     async fn plan_one(

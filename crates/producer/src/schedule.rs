@@ -1,4 +1,4 @@
-//! Starts runs of tenants that are due, and backfills. A tenant for which nothing changed gets no run: its watermark just
+//! Starts runs of tenants that are due, backfills, and comparisons. A tenant for which nothing changed gets no run: its watermark just
 //! advances.
 
 use std::collections::{BTreeMap, HashSet};
@@ -65,7 +65,8 @@ impl Scheduler {
     /// Plans the tenants that are due; returns how many there were.
     async fn tick(&self) -> Result<usize, DbError> {
         let backfills = ask_for_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
-        if !backfills.is_empty() {
+        let comparisons = crate::verify::ask_for_due(&self.planner.db).await?;
+        if !backfills.is_empty() || !comparisons.is_empty() {
             self.wakes.request.notify_one();
         }
         let due = db::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;

@@ -14,13 +14,13 @@ use tidemark_shared::tenant::Tenant;
 
 use crate::guard::refuse_mass_delete;
 use crate::names::Names;
-use crate::plan::{Plan, PlanError, Planner, as_size};
+use crate::plan::{Plan, PlanError, Planner, Trace, as_size};
 
 /// What is asked for a selection, of tables or of a view.
 struct Statements {
     /// $1 the tenant's inboxes, $2 ids
     existing: String,
-    /// $1 the tenant's inboxes, $2 from, $3 to
+    /// $1 the tenant's inboxes, $2 from, $3 to, $4 only these inboxes, or none for all
     in_time: String,
     /// $1 the tenant's inboxes, $2 inboxes
     in_inboxes: String,
@@ -36,7 +36,8 @@ impl Statements {
             in_time: format!(
                 "{select} AND EXISTS (SELECT FROM unnest(ARRAY[c.created_at, c.updated_at, c.last_activity_at, \
                      c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at, c.agent_last_seen_at, \
-                     c.assignee_last_seen_at]) AS t (at) WHERE t.at BETWEEN $2 AND $3)"
+                     c.assignee_last_seen_at]) AS t (at) WHERE t.at BETWEEN $2 AND $3) \
+                     AND (cardinality($4::integer[]) = 0 OR inbox_id = ANY($4))"
             ),
             in_inboxes: format!("{select} AND inbox_id = ANY($2)"),
             carrying: format!(
@@ -55,7 +56,7 @@ impl Statements {
             existing: format!("{select} AND v.conversation_id = ANY($2)"),
             in_time: format!(
                 "{select} AND EXISTS (SELECT FROM unnest(ARRAY[v.conversation_created_at::timestamp, {}]) AS t (at) \
-                     WHERE t.at BETWEEN $2 AND $3)",
+                     WHERE t.at BETWEEN $2 AND $3) AND (cardinality($4::integer[]) = 0 OR v.inbox_id = ANY($4))",
                 view.change_times()
             ),
             in_inboxes: format!("{select} AND v.inbox_id = ANY($2)"),
@@ -89,6 +90,7 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
         selection: &Selection,
+        trace: Trace,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
         let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
@@ -96,7 +98,10 @@ impl Planner {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
         }
         // the watermark does not need the sample, but a source that went back in time is noticed by it
-        crate::sample::sample(&self.db, source).await?;
+        match trace {
+            Trace::Sample => crate::sample::sample(&self.db, source).await.map(drop)?,
+            Trace::Nothing => crate::sample::look(&self.db, source).await.map(drop)?,
+        }
         let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
         let shape = source.check_catalog(tx.connection()).await?;
         let mut reader = Reader {
@@ -115,7 +120,7 @@ impl Planner {
             Selection::Inboxes { inboxes } => {
                 db::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
             }
-            Selection::Time { .. } | Selection::Renamed { .. } => Vec::new(),
+            Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
         };
         let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
         if !request.allow_mass_delete {
@@ -167,12 +172,14 @@ impl Reader<'_> {
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
         let query = match selection {
-            Selection::Ids { .. } => return Ok(BTreeSet::new()),
-            Selection::Time { from, to } => {
+            // all of them is no part, and planned elsewhere
+            Selection::Ids { .. } | Selection::Policy { .. } => return Ok(BTreeSet::new()),
+            Selection::Time { from, to, inboxes } => {
                 sqlx::query_scalar(AssertSqlSafe(self.statements.in_time.clone()))
                     .bind(self.inboxes)
                     .bind(from.naive_utc())
                     .bind(to.naive_utc())
+                    .bind(inboxes)
             }
             Selection::Inboxes { inboxes } => {
                 sqlx::query_scalar(AssertSqlSafe(self.statements.in_inboxes.clone()))

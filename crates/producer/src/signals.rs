@@ -35,22 +35,23 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
 });
 // The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
 // $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 no message older than this, or NULL: the
-// index on created_at bounds both, and an edit of an older message is found by verification
+// index on created_at bounds both, and an edit of an older message is found by verification; $6 this conversation, or NULL for all
 const MESSAGES: &str = "SELECT DISTINCT m.tenant_id, s.conversation_id::bigint \
      FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
      JOIN messages s ON s.inbox_id = m.inbox_id \
      WHERE ($5::timestamp IS NULL OR s.created_at >= $5) AND (s.created_at >= $4 OR s.updated_at >= $4) \
-       AND (s.created_at >= m.since OR s.updated_at >= m.since)";
+       AND (s.created_at >= m.since OR s.updated_at >= m.since) AND ($6::bigint IS NULL OR s.conversation_id = $6)";
 // an index that begins with updated_at, or a table of at most so many bytes
 const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
-// $1 to $4 as above
+// $1 to $4 as above, $5 this conversation, or NULL for all
 const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
      JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
        ON m.inbox_id = c.inbox_id \
-     WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since)";
+     WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since) \
+       AND ($5::bigint IS NULL OR r.conversation_id = $5)";
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
          FROM conversations WHERE inbox_id = ANY($1)) c \
@@ -65,16 +66,30 @@ pub(crate) struct SourceBucket {
     pub bucket: i64,
     pub count: i64,
     pub digest: String,
+    /// Of those that changed and are counted above.
+    pub changed_count: i64,
+    pub changed_digest: String,
     pub last: i64,
     pub changed: Vec<i64>,
 }
 
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
-        self.digest
-            .parse()
-            .expect("64-bit digests of any number of rows add up to less than 127 bits")
+        sum(&self.digest)
     }
+
+    /// Number and sum of the digests of those that have not changed.
+    pub(crate) fn unchanged(&self) -> (i64, i128) {
+        let digest = self.digest_sum() - sum(&self.changed_digest);
+        (self.count - self.changed_count, digest)
+    }
+}
+
+/// A sum of digests as PostgreSQL prints it.
+pub(crate) fn sum(digests: &str) -> i128 {
+    digests
+        .parse()
+        .expect("64-bit digests of any number of rows add up to less than 127 bits")
 }
 
 /// Inboxes of a group of tenants, column by column as the statements take them.
@@ -194,6 +209,7 @@ impl<'a> Signals<'a> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
         window: Duration,
+        only: Option<i64>,
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
         let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
             .bind(CHEAP_BYTES)
@@ -206,6 +222,7 @@ impl<'a> Signals<'a> {
             .bind(&inboxes.since)
             .bind(earliest)
             .bind((!cheap).then(|| earliest - window))
+            .bind(only)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for new and edited messages"))
@@ -216,12 +233,14 @@ impl<'a> Signals<'a> {
         &mut self,
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
+        only: Option<i64>,
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
         sqlx::query_as(CSAT)
             .bind(&inboxes.ids)
             .bind(&inboxes.tenants)
             .bind(&inboxes.since)
             .bind(earliest)
+            .bind(only)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for satisfaction answers"))

@@ -96,11 +96,11 @@ impl Signals<'_> {
     }
 
     /// Nothing is written here that going back to it could undo.
-    async fn savepoint(&mut self) -> Result<(), SourceError> {
+    pub(crate) async fn savepoint(&mut self) -> Result<(), SourceError> {
         self.control("SAVEPOINT signals").await
     }
 
-    async fn back_to_savepoint(&mut self) -> Result<(), SourceError> {
+    pub(crate) async fn back_to_savepoint(&mut self) -> Result<(), SourceError> {
         self.control("ROLLBACK TO SAVEPOINT signals").await
     }
 

@@ -27,6 +27,8 @@ pub struct Settings {
     /// Whether a pooler is between the processes and that database.
     pub database_pooler: DatabasePooler,
     pub amqp_url: Option<SecretString>,
+    /// Tenants' keys are derived from it, under which personal data is hashed.
+    pub privacy_key: Option<SecretString>,
     /// RabbitMQ's HTTP API, for `doctor`.
     pub amqp_management_url: Option<SecretString>,
     /// First part of the names of queues and exchanges: two installations may share a broker.
@@ -106,7 +108,7 @@ pub enum SourceMode {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {
-    /// Chunks at a time, a process.
+    /// Chunks of a lane at a time, a process.
     pub concurrency: u16,
     /// How long a claim holds without renewal; it is renewed three times in that span.
     #[serde(deserialize_with = "duration")]
@@ -150,6 +152,7 @@ impl Default for Settings {
             database_max_connections: 12,
             database_pooler: DatabasePooler::None,
             amqp_url: None,
+            privacy_key: None,
             amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
@@ -179,6 +182,14 @@ impl Default for SourceSettings {
     }
 }
 
+impl WorkerSettings {
+    /// Chunks of both lanes at a time: whatever bulk ones run, there is a place for a live one.
+    #[must_use]
+    pub const fn places(&self) -> u16 {
+        self.concurrency.saturating_add(1)
+    }
+}
+
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
@@ -204,11 +215,14 @@ impl Default for ProducerSettings {
     }
 }
 
+/// Phone numbers are few: who guesses the key can try them all.
+const PRIVACY_KEY_MIN: usize = 32;
+
 /// Stands for the trace in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 37] = [
+const VARIABLES: [(&str, &[&str]); 39] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -254,6 +268,8 @@ const VARIABLES: [(&str, &[&str]); 37] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
+    ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
     ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
@@ -320,7 +336,7 @@ impl Settings {
         }
         let mut settings: Self = table
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
         secret_files.retain(|path| secret_file::is_open(path));
         settings.open_files = secret_files;
         settings.validate()?;
@@ -342,6 +358,12 @@ impl Settings {
             }
         }
         self.retention.validate()?;
+        let is_weak = |key: &SecretString| key.expose_secret().chars().count() < PRIVACY_KEY_MIN;
+        if self.privacy_key.as_ref().is_some_and(is_weak) {
+            return Err(ConfigError::Value(format!(
+                "privacy_key has fewer than {PRIVACY_KEY_MIN} characters: make one with `openssl rand -hex 32`"
+            )));
+        }
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
             return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));
         }
@@ -421,6 +443,19 @@ pub fn server_name(url: &SecretString) -> String {
     }
 }
 
+/// A URL in the place of something else is quoted by whoever expected that, with its password.
+fn without_url(message: &str) -> String {
+    const QUOTES: [char; 2] = ['"', '`'];
+    let (Some(start), Some(end)) = (message.find(QUOTES), message.rfind(QUOTES)) else {
+        return message.to_owned();
+    };
+    if message.contains("://") {
+        format!("{}a URL{}", &message[..start], &message[end + 1..])
+    } else {
+        message.to_owned()
+    }
+}
+
 fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -430,7 +465,7 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     text.parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
-            message: error.message().to_owned(),
+            message: without_url(error.message()),
         })
 }
 
@@ -438,18 +473,19 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
 fn holds_secret(table: &toml::Table) -> bool {
     table.iter().any(|(name, value)| match value {
         toml::Value::Table(inner) => holds_secret(inner),
-        _ => ["database_url", "amqp_url", "url"].contains(&name.as_str()),
+        _ => ["database_url", "amqp_url", "privacy_key", "url"].contains(&name.as_str()),
     })
 }
 
 /// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
 fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 10] = [
         "database_url",
         "amqp_management_url",
         "legacy_url",
         "amqp_url",
         "amqp_prefix",
+        "privacy_key",
         "http_listen",
         "url",
         "mode",
@@ -503,6 +539,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, 
     Ok(Some(Listen::At(address)))
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -581,6 +619,20 @@ mod tests {
         assert!(per_tenant("true").unwrap());
         assert!(!per_tenant("false").unwrap());
         assert!(per_tenant("perhaps").is_err());
+    }
+
+    #[test]
+    fn a_key_of_digits_stays_a_text_and_a_short_one_is_refused() {
+        let key = "0123456789".repeat(4);
+        let settings = load(&[("TIDEMARK_PRIVACY_KEY", &key)]).unwrap();
+        assert_eq!(settings.privacy_key.unwrap().expose_secret(), key);
+        let error = load(&[("TIDEMARK_PRIVACY_KEY", "hunter2")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("privacy_key") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]

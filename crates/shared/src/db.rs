@@ -10,10 +10,12 @@ pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod guarded;
+pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
 pub mod pool;
+pub mod privacy;
 pub mod process;
 pub mod progress;
 pub mod prune;
@@ -56,9 +58,11 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
+        history::STATEMENTS,
         hold::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
+        privacy::STATEMENTS,
         process::STATEMENTS,
         progress::STATEMENTS,
         prune::STATEMENTS,

@@ -74,7 +74,7 @@ pub fn encryption(exposure: Option<Exposure>, todo: &str) -> Finding {
     match exposure {
         None => Finding::ok(
             "encryption",
-            "encrypted and its certificate checked, or on this machine",
+            "nobody on the way can listen or answer in its place",
         ),
         Some(exposure) => Finding::warning("encryption", exposure.to_string()).todo(todo),
     }
@@ -110,6 +110,15 @@ pub fn bytes(count: i64) -> String {
     match unit {
         0 => format!("{} B", tenths / 10),
         _ => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+    }
+}
+
+/// `1 tenant`, `2 tenants`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 

@@ -132,6 +132,14 @@ pub struct LegacyWatermark {
     pub watermark_end: Written,
 }
 
+/// One of both, by the column's type.
+#[derive(Debug, sqlx::FromRow)]
+struct End {
+    tenant_id: Option<i32>,
+    naive: Option<NaiveDateTime>,
+    instant: Option<DateTime<Utc>>,
+}
+
 /// A column that is there and not taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ignored {
@@ -318,21 +326,18 @@ impl Legacy {
             self.relation(table),
             newest.join(", "),
         );
-        let rows: Vec<(Option<i32>, Option<NaiveDateTime>, Option<DateTime<Utc>>)> =
-            sqlx::query_as(AssertSqlSafe(statement))
-                .fetch_all(&mut self.connection)
-                .await
-                .map_err(query(&self.server, "read where the last runs ended"))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(tenant_id, naive, instant)| {
-                let watermark_end = naive.map(Written::Naive).or(instant.map(Written::Instant))?;
-                Some(LegacyWatermark {
-                    tenant_id,
-                    watermark_end,
-                })
+        let ends: Vec<End> = sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(query(&self.server, "read where the last runs ended"))?;
+        let watermark = |end: End| {
+            let written = end.naive.map(Written::Naive);
+            Some(LegacyWatermark {
+                tenant_id: end.tenant_id,
+                watermark_end: written.or(end.instant.map(Written::Instant))?,
             })
-            .collect())
+        };
+        Ok(ends.into_iter().filter_map(watermark).collect())
     }
 
     /// Whether a run of the script is under way.

@@ -1,6 +1,6 @@
 //! What producer and worker must agree on; knows no role.
 //!
-//! Domain (pure, synchronous): `ids tenant run selection chunk fence retry job since progress why`. Machinery: `db` (the
+//! Domain (pure, synchronous): `ids tenant privacy run selection chunk fence retry job since progress why`. Machinery: `db` (the
 //! only home of control SQL), `broker` (the only code that says lapin), `source` (sessions on Chatwoot), `legacy` (the
 //! database of the Python script), `overview` (how all stands), `config`, `telemetry`, `lifecycle`.
 
@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod lifecycle;
 pub mod metrics;
 pub mod overview;
+pub mod privacy;
 pub mod progress;
 pub mod pulse;
 pub mod report;
@@ -29,4 +30,5 @@ pub mod sqlstate;
 pub mod telemetry;
 pub mod tenant;
 pub mod tls;
+pub mod verification;
 pub mod why;

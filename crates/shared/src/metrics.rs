@@ -24,13 +24,14 @@ pub const PROCESS_FDS: &str = "process_open_fds";
 pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 
 /// Spans whose duration is that of a stage: [`STAGE_DURATION`] has them by name.
-pub const SPAN_STAGES: [&str; 10] = [
+pub const SPAN_STAGES: [&str; 11] = [
     "plan",
     "plan tenants",
     "dispatch",
     "chunk",
     "claim",
     "extract",
+    "compare",
     "stage",
     "load",
     "event",

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::db::process::Process;
 use crate::db::source_watch::SourceWatch;
 use crate::db::standing::Standing;
+use crate::db::verification::LastVerification;
 use crate::db::{self, DbResult};
 use crate::ids::TenantId;
 use crate::run::RunReport;
@@ -47,6 +48,8 @@ pub struct TenantOverview {
     pub chunks_queued: i64,
     pub chunks_running: i64,
     pub last_run: Option<RunReport>,
+    /// Its last comparison with the source.
+    pub last_verification: Option<LastVerification>,
     /// What is in the way of its rows; `None`: nothing.
     pub held_by: Option<String>,
 }
@@ -61,7 +64,7 @@ pub struct SourceOverview {
 }
 
 impl Overview {
-    /// Looks at the ledger: four statements, however many tenants there are.
+    /// Looks at the ledger: five statements, however many tenants there are.
     ///
     /// # Errors
     /// When the ledger does not answer.
@@ -74,7 +77,17 @@ impl Overview {
         let runs = db::run::reports(db, &newest).await?;
         let sources = db::source_watch::list(db).await?;
         let processes = db::process::list_live(db).await?;
-        Ok(Self::of(standings, runs, sources, processes, settings))
+        let mut overview = Self::of(standings, runs, sources, processes, settings);
+        for verified in db::verification::list(db).await? {
+            let tenant = overview
+                .tenants
+                .iter_mut()
+                .find(|tenant| tenant.tenant_id == verified.tenant_id);
+            if let Some(tenant) = tenant {
+                tenant.last_verification = Some(verified);
+            }
+        }
+        Ok(overview)
     }
 
     fn of(
@@ -147,6 +160,7 @@ impl TenantOverview {
             chunks_queued: standing.open.queued,
             chunks_running: standing.open.running,
             last_run,
+            last_verification: None,
             held_by,
         }
     }

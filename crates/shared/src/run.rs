@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{RunId, TenantId};
 use crate::job::Lane;
 use crate::selection::Selection;
+use crate::verification::Compared;
 
 /// Chunks of a larger run have traces of their own: viewers show a few thousand spans, and a chunk has about eight.
 pub const CHUNKS_IN_ONE_TRACE: usize = 200;
@@ -24,17 +25,20 @@ pub enum RunType {
     Resync,
     /// History of newly mapped inboxes; the watermark stays.
     Backfill,
-    /// What verification found; the watermark stays.
+    /// What verification found, every row of it written anew; the watermark stays.
     Repair,
+    /// Compares source and target, and writes nothing.
+    Verify,
 }
 
 impl RunType {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Incremental,
         Self::Full,
         Self::Resync,
         Self::Backfill,
         Self::Repair,
+        Self::Verify,
     ];
 
     #[must_use]
@@ -46,7 +50,7 @@ impl RunType {
     pub const fn lane(self) -> Lane {
         match self {
             Self::Incremental => Lane::Live,
-            Self::Full | Self::Resync | Self::Backfill | Self::Repair => Lane::Bulk,
+            Self::Full | Self::Resync | Self::Backfill | Self::Repair | Self::Verify => Lane::Bulk,
         }
     }
 
@@ -58,6 +62,7 @@ impl RunType {
             Self::Resync => "resync",
             Self::Backfill => "backfill",
             Self::Repair => "repair",
+            Self::Verify => "verify",
         }
     }
 }
@@ -128,6 +133,9 @@ pub struct RunRequest {
     /// The part to take, where the run's type leaves it open; `None`: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// Compares column by column, whatever the digests say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deep: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -167,5 +175,8 @@ pub struct RunReport {
     /// From the request to the end, or to now; milliseconds.
     pub duration_ms: i64,
     pub trace_id: Option<String>,
+    /// What a run that compares has found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Compared>,
     pub error: Option<String>,
 }

@@ -3,6 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+/// Ids in one selection: it is one value of the ledger, and more are cut into several runs.
+pub const IDS_A_RUN: usize = 100_000;
+
 /// A part of a tenant's conversations. Equal selections are equal requests, so lists are ascending and distinct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -10,14 +13,28 @@ pub enum Selection {
     /// These, also those that the source no longer has.
     Ids { ids: Vec<i64> },
     /// Those created or changed in `from..=to`, as the conversation's own timestamps tell.
-    Time { from: DateTime<Utc>, to: DateTime<Utc> },
+    Time {
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        /// Only those of these inboxes at the source; empty: of all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        inboxes: Vec<i32>,
+    },
     /// Those of these inboxes, at the source or in the target.
     Inboxes { inboxes: Vec<i32> },
     /// Those that carry these names.
     Renamed { names: Vec<Name> },
+    /// All of them, since what is stored of them is decided otherwise from this version of the mapping on.
+    Policy { version: i64 },
 }
 
 impl Selection {
+    /// Whether it leaves nothing out: such a run is planned as a full one is.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        matches!(self, Self::Policy { .. })
+    }
+
     /// Its name among a run's signals.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -26,6 +43,7 @@ impl Selection {
             Self::Time { .. } => "time",
             Self::Inboxes { .. } => "inboxes",
             Self::Renamed { .. } => "renamed",
+            Self::Policy { .. } => "policy",
         }
     }
 }

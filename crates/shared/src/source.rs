@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod checkup;
+mod conversation;
 pub mod digest;
 pub mod fence;
 pub mod ident;

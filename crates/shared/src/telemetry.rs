@@ -121,12 +121,12 @@ impl Telemetry {
             process::observe(&metrics::meter());
         }
 
-        let level = match verbosity {
-            Verbosity::Daemon => "info",
-            Verbosity::Command => "warn",
+        let shown = match verbosity {
+            Verbosity::Daemon => format!("info,{QUIET}"),
+            // what a command meets on the broker it tells itself, and a queue that is not there may be what it asks
+            Verbosity::Command => format!("warn,{QUIET},lapin=off"),
         };
-        let filter =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(shown));
         let throttle = Throttle::default();
         let exporters = dynamic_filter_fn(move |event, _| {
             !shows_the_wire(event) && throttle.lets_through(event.target())

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::ids::TenantId;
+use crate::privacy::PrivacyPolicy;
 
 /// Smallest and largest number of keys a chunk may hold; the ledger checks the same bounds.
 pub const CHUNK_SIZE_MIN: i32 = 1;
@@ -44,7 +45,12 @@ pub struct Tenant {
     pub chunk_size: i32,
     /// Chunks of this tenant that may be queued or running at once.
     pub max_in_flight: i32,
+    /// Pause between two comparisons with the source; `None`: only when somebody asks.
+    #[serde(with = "optional_humantime_text")]
+    pub verify_interval: Option<Duration>,
     pub mapping_version: i64,
+    /// What of its personal data is stored.
+    pub privacy: PrivacyPolicy,
     pub paused_at: Option<DateTime<Utc>>,
     pub pause_reason: Option<String>,
 }
@@ -54,6 +60,20 @@ impl Tenant {
     #[must_use]
     pub const fn may_run(&self) -> bool {
         self.paused_at.is_none() && matches!(self.status, TenantStatus::Active | TenantStatus::Trial)
+    }
+}
+
+mod optional_humantime_text {
+    use std::time::Duration;
+
+    pub fn serialize<S: serde::Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::humantime_text::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
     }
 }
 

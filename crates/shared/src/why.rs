@@ -1,10 +1,23 @@
 //! Why one conversation looks in the target as it does: the sentence, from what source, target and ledger say of it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::chunk::ChunkStatus;
 use crate::ids::{ChunkId, RunId, TenantId};
 use crate::run::{RunStatus, RunType};
+
+/// Columns that hold names of others: see [`crate::selection::NameOf`].
+const NAMES: [&str; 7] = [
+    "inbox_name",
+    "inbox_channel_type",
+    "inbox_timezone",
+    "account_name",
+    "assignee_name",
+    "assignee_email",
+    "team_name",
+];
 
 /// Where the source has the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +118,8 @@ pub enum Case {
     Stopped,
     /// The chunk that should have brought it is dead or cancelled.
     ChunkFailed,
+    /// Its contact is forgotten: it is kept out.
+    Forgotten,
     /// It cannot be taken.
     Rejected,
     /// Its inbox was mapped, and a backfill has not brought its history yet.
@@ -117,6 +132,8 @@ pub enum Case {
     NotTheTenants,
     /// It has left the tenant's inboxes, and is not yet marked.
     MovedAway,
+    /// Only names differ that rows carry of others: a backfill brings them.
+    Renamed,
     /// They differ, and nothing that a plan looks at tells.
     Silent,
     /// Neither side has it.
@@ -229,7 +246,8 @@ fn here(facts: &Facts, inbox: i32, fetched: bool, target: &InTarget) -> (Case, S
         InTarget::Deleted { .. } => "the source has it, and its row is marked deleted".to_owned(),
         InTarget::Absent => "the source has it, and the target has no row".to_owned(),
     };
-    if !fetched && facts.signals.is_empty() && facts.stopped.is_none() && !is_open(facts) {
+    let waits = !fetched && !facts.never_synced && facts.signals.is_empty();
+    if waits && facts.stopped.is_none() && !is_open(facts) {
         let backfill = match facts.planning {
             Some((run, RunType::Backfill, status)) => format!("run {run} ({}) brings it", status.as_str()),
             _ => "a producer asks for one by itself".to_owned(),
@@ -316,6 +334,11 @@ fn coming(facts: &Facts) -> (Case, String) {
         );
         return (Case::ChunkFailed, held(facts, when));
     }
+    if facts.signals.is_empty() && only_names(&facts.differing) {
+        let when = "these are names that the row carries of others: the plan that sees them changed asks for a backfill, and \
+                    what no plan sees is found by `tidemark verify`";
+        return (Case::Renamed, held(facts, when.to_owned()));
+    }
     if facts.signals.is_empty() {
         let when = format!(
             "nothing that a plan looks at tells, so no sync finds it; `tidemark verify --tenant {0}` does, and `tidemark \
@@ -331,11 +354,17 @@ fn coming(facts: &Facts) -> (Case, String) {
     (Case::NextSync, held(facts, when))
 }
 
+fn only_names(differing: &[String]) -> bool {
+    !differing.is_empty() && differing.iter().all(|column| NAMES.contains(&column.as_str()))
+}
+
 fn due(facts: &Facts) -> String {
-    if facts.next_due_in <= TimeDelta::zero() {
+    let wait = facts.next_due_in.to_std().unwrap_or_default();
+    if wait.is_zero() {
         return " (due now)".to_owned();
     }
-    format!(" (due in {}s)", facts.next_due_in.num_seconds())
+    let wait = Duration::from_secs(wait.as_secs().max(1));
+    format!(" (due in {})", humantime::format_duration(wait))
 }
 
 fn held(facts: &Facts, when: String) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
+use secrecy::SecretString;
 use tidemark_shared::broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::WorkerSettings;
@@ -13,6 +14,7 @@ use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::report::report;
+use tidemark_shared::run::RunType;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry;
 use tokio::sync::Semaphore;
@@ -31,7 +33,7 @@ pub struct Worker {
     executor: Executor,
     instance: String,
     settings: WorkerSettings,
-    /// One permit a chunk in execution, over both lanes.
+    /// One permit a chunk in execution, over both lanes: one more than bulk may take.
     permits: Semaphore,
     lifecycle: Lifecycle,
 }
@@ -44,14 +46,12 @@ impl Worker {
         sources: Arc<Sources>,
         instance: String,
         settings: WorkerSettings,
+        privacy_key: Option<SecretString>,
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor {
-                db: db.clone(),
-                sources,
-            },
-            permits: Semaphore::new(usize::from(settings.concurrency)),
+            executor: Executor::new(db.clone(), sources, privacy_key, settings.places()),
+            permits: Semaphore::new(settings.places().into()),
             db,
             queue,
             instance,
@@ -65,12 +65,7 @@ impl Worker {
         let concurrency = self.settings.concurrency;
         metrics::begin(concurrency);
         let worker = Arc::new(self);
-        // bulk leaves one place free, so that a live chunk never waits behind a backfill
-        let lanes = [
-            (Lane::Live, concurrency),
-            (Lane::Bulk, concurrency.saturating_sub(1).max(1)),
-        ];
-        let consumers = lanes.map(|(lane, prefetch)| {
+        let consumers = [Lane::Live, Lane::Bulk].map(|lane| {
             let handler: Handler<Job> = {
                 let worker = Arc::clone(&worker);
                 Arc::new(move |received| {
@@ -80,7 +75,7 @@ impl Worker {
             };
             worker
                 .queue
-                .consume_jobs(lane, prefetch, worker.lifecycle.soft().clone(), handler)
+                .consume_jobs(lane, concurrency, worker.lifecycle.soft().clone(), handler)
         });
         futures::future::join_all(consumers).await;
     }
@@ -140,8 +135,11 @@ impl Worker {
         let id = job.chunk();
         match self.execute(id, &claimed).await {
             Ok(counts) => {
-                log_loaded(&counts);
-                metrics::rows(&counts);
+                // a comparison moves no rows, and says itself what it found
+                if claimed.run_type != RunType::Verify {
+                    log_loaded(&counts);
+                    metrics::rows(&counts);
+                }
                 ended(Outcome::Done);
             }
             Err(error) => {
@@ -196,7 +194,7 @@ impl Worker {
             failures: claimed.failure_count,
         };
         let disposition = decide(error, tried, rand::random());
-        if disposition != Disposition::Release {
+        if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
             telemetry::failed(&Span::current(), error);
         }
         ended(disposition.outcome());
@@ -219,7 +217,9 @@ impl Worker {
             Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after))
                 .await
                 .map(drop),
-            Disposition::Wait(after) => db::chunk::postpone(&self.db, id, attempt, error, after).await,
+            Disposition::Wait(after) | Disposition::Defer(after) => {
+                db::chunk::postpone(&self.db, id, attempt, error, after).await
+            }
             Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None)
                 .await
                 .map(drop),
@@ -248,6 +248,13 @@ fn log_failed(disposition: Disposition, error: &str) {
                 error,
                 retry_after_s = after.as_secs_f64(),
                 "a server is away, the chunk waits"
+            );
+        }
+        Disposition::Defer(after) => {
+            tracing::info!(
+                reason = error,
+                again_after_s = after.as_secs_f64(),
+                "chunk put back"
             );
         }
         Disposition::Dead => tracing::error!(error, "chunk is dead"),

@@ -30,6 +30,8 @@ pub enum Disposition {
     Retry(Duration),
     /// Due again after this long; no failure of the chunk, since a server is away.
     Wait(Duration),
+    /// Due again after this long, since what it waits for has not come yet.
+    Defer(Duration),
     /// Given up on; an operator may retry it.
     Dead,
     /// Nothing passes until somebody mends it: this chunk is dead and the run's waiting chunks are cancelled.
@@ -45,7 +47,7 @@ impl Disposition {
             Self::Retry(_) => Outcome::Retry,
             Self::Dead | Self::FailRun => Outcome::Dead,
             Self::Release => Outcome::Released,
-            Self::Wait(_) => Outcome::Postponed,
+            Self::Wait(_) | Self::Defer(_) => Outcome::Postponed,
         }
     }
 }
@@ -70,7 +72,13 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         }
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
-        ExecuteError::TimeZone(_) | ExecuteError::Config(_) => FailureKind::Configuration,
+        ExecuteError::Unsettled(_) => {
+            return Disposition::Defer(AWAY.delay(count(tried.attempts - tried.failures), draw));
+        }
+        ExecuteError::TimeZone(_)
+        | ExecuteError::PrivacyKey(_)
+        | ExecuteError::Removed(_)
+        | ExecuteError::Config(_) => FailureKind::Configuration,
         ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => error.kind(),
         ExecuteError::Empty(_) | ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
         ExecuteError::Load(LoadError::Target { source, .. }) => failure_kind(source),

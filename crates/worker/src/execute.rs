@@ -2,21 +2,27 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::ClaimedChunk;
+use tidemark_shared::db::inbox::Mapping;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::ids::ChunkId;
+use tidemark_shared::ids::{ChunkId, TenantId};
+use tidemark_shared::run::RunType;
 use tidemark_shared::source::{SourceError, Sources};
 use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
+use crate::transform::privacy::Privacy;
+use crate::verify::Verifier;
 
 /// Buffers between extract and load: one is filled while one is copied.
 const BUFFERS_BETWEEN: usize = 1;
@@ -30,10 +36,20 @@ pub enum ExecuteError {
     #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
     TimeZone(String),
     #[error(
+        "tenant {0} has columns hashed, and there is no key for it here: set TIDEMARK_PRIVACY_KEY, or \
+         TIDEMARK_PRIVACY_KEY_FILE, for every worker"
+    )]
+    PrivacyKey(TenantId),
+    #[error(
         "source `{0}` shows no conversation at all, of those that the plan saw: nothing is marked deleted; look at what \
          its login may see"
     )]
     Empty(String),
+    #[error("tenant {0} was removed")]
+    Removed(TenantId),
+    /// A comparison has more to do, but not yet.
+    #[error("{0} rows are not the same yet: they are looked at once more when the tenant has been synced")]
+    Unsettled(usize),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -50,26 +66,70 @@ pub enum ExecuteError {
 #[derive(Debug, Clone)]
 pub struct Executor {
     pub db: DbPool,
+    /// For loads alone: their sessions keep a staging table and large prepared statements.
+    loads: DbPool,
     pub sources: Arc<Sources>,
+    /// Tenants' keys for hashes are derived from it.
+    pub privacy_key: Option<SecretString>,
+}
+
+/// What a transform needs to know of the tenant, as the ledger has it at this moment.
+pub(crate) fn context(
+    tenant: TenantId,
+    timezone: &str,
+    mapping: &Mapping,
+    privacy_key: Option<&SecretString>,
+) -> Result<TenantContext, ExecuteError> {
+    let forgotten = mapping.forgotten.iter().copied();
+    let privacy = Privacy::new(tenant.0, mapping.privacy.clone(), forgotten, privacy_key)
+        .map_err(|_| ExecuteError::PrivacyKey(tenant))?;
+    Ok(TenantContext {
+        tenant_id: tenant.0,
+        timezone: timezone
+            .parse()
+            .map_err(|_| ExecuteError::TimeZone(timezone.to_owned()))?,
+        privacy: Arc::new(privacy),
+    })
 }
 
 impl Executor {
+    /// For so many chunks at a time.
+    #[must_use]
+    pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, places: u16) -> Self {
+        let loads = db.apart(places.into());
+        Self {
+            db,
+            loads,
+            sources,
+            privacy_key,
+        }
+    }
+
     /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
     /// of it has happened or nothing.
     ///
     /// # Errors
     /// When source or target do not answer or refuse, or the claim was lost.
     pub async fn execute(&self, id: ChunkId, chunk: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+        if chunk.run_type == RunType::Verify {
+            let verifier = Verifier {
+                db: self.db.clone(),
+                sources: Arc::clone(&self.sources),
+                privacy_key: self.privacy_key.clone(),
+                deep: false,
+            };
+            let span = tracing::info_span!("compare", otel.kind = "client", source = chunk.source);
+            // what it puts off is no failure, and the chunk's own span has those
+            return verifier.execute(id, chunk).instrument(span).await;
+        }
         let source = self.sources.get(&chunk.source)?;
-        let timezone = chunk
-            .timezone
-            .parse()
-            .map_err(|_| ExecuteError::TimeZone(chunk.timezone.clone()))?;
-        let tenant = TenantContext {
-            tenant_id: chunk.tenant_id.0,
-            timezone,
-        };
-        let (mapping_version, inboxes) = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let mapping = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let tenant = context(
+            chunk.tenant_id,
+            &chunk.timezone,
+            &mapping,
+            self.privacy_key.as_ref(),
+        )?;
 
         // what is known is read first: whatever the source shows afterwards must not be less
         let known = db::fence::find(&self.db, source.name()).await?;
@@ -86,13 +146,14 @@ impl Executor {
         let of = LoadOf {
             chunk: id,
             attempt: chunk.attempt,
-            mapping_version,
+            mapping_version: mapping.version,
+            repairs: chunk.run_type == RunType::Repair,
         };
         let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
-        let mut staging = Staging::begin(&self.db, chunk.tenant_id).await?;
+        let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
-        let extractor = Extractor::new(source, &mut tx, &inboxes, &tenant, sink, &rejects);
+        let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);
         let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
         telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
         let extract = telemetry::traced(span, extractor.run(&chunk.spec));
@@ -103,7 +164,10 @@ impl Executor {
         let (extracted, staged) = tokio::join!(extract, stage);
         let staged = staged?;
         let extracted = extracted?;
-        let nothing = extracted.found.is_empty() && chunk.key_count > 0 && !chunk.may_be_empty;
+        let nothing = extracted.found.is_empty()
+            && extracted.withheld.is_empty()
+            && chunk.key_count > 0
+            && !chunk.may_be_empty;
         if nothing && !source.shows_any(tx.connection()).await? {
             return Err(ExecuteError::Empty(chunk.source.clone()));
         }
@@ -111,7 +175,7 @@ impl Executor {
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
         telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");
-        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version);
+        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version, &tenant.privacy);
         Ok(telemetry::traced(span, finish).await?)
     }
 }

@@ -4,13 +4,14 @@
 mod bisect;
 pub mod record;
 mod tables;
-mod view;
+pub(crate) mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::db::privacy::Withheld;
 use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
@@ -18,7 +19,8 @@ use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
 use self::tables::Conversation;
-use crate::load::encode::CopyEncoder;
+pub(crate) use self::tables::phones;
+use crate::load::encode::{CopyEncoder, Digests};
 use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, TransformError, transform};
@@ -44,8 +46,16 @@ pub enum ExtractError {
 pub struct Extracted {
     /// Conversations that exist and are the tenant's, ascending; also those that were rejected.
     pub found: Vec<i64>,
-    /// Keys of the chunk that are not among them; empty for a range.
+    /// Those of forgotten contacts, which are not among them.
+    pub withheld: Vec<Withheld>,
+    /// Keys of the chunk that are in neither; empty for a range.
     pub gone: Vec<i64>,
+}
+
+impl Extracted {
+    fn withheld_ids(&self) -> HashSet<i64> {
+        self.withheld.iter().map(|one| one.conversation_id).collect()
+    }
 }
 
 /// Reads one chunk inside one snapshot.
@@ -59,6 +69,9 @@ pub struct Extractor<'a> {
     buffer: CopyEncoder,
     /// Phones of contacts who wrote in conversations of others.
     phones: HashMap<i64, Option<String>>,
+    /// The conversations that they wrote in, with their ids: read a second time at the end, since it is the messages that
+    /// name the client. There are few, and the snapshot is the same.
+    strangers: BTreeMap<i64, i64>,
     extracted: Extracted,
     /// Spent on transforming, in between the reading.
     transforming: Duration,
@@ -84,6 +97,7 @@ impl<'a> Extractor<'a> {
             rejects,
             buffer: CopyEncoder::new(),
             phones: HashMap::new(),
+            strangers: BTreeMap::new(),
             extracted: Extracted::default(),
             transforming: Duration::ZERO,
         }
@@ -114,14 +128,30 @@ impl<'a> Extractor<'a> {
         for slice in keys.chunks(SLICE) {
             self.bisect(view.as_ref(), slice).await?;
         }
+        self.extracted.found.sort_unstable();
+        let found = &self.extracted.found;
+        let unfinished = self.strangers.keys().copied();
+        let unfinished: Vec<i64> = unfinished
+            .filter(|key| found.binary_search(key).is_err())
+            .collect();
+        for slice in unfinished.chunks(SLICE) {
+            self.bisect(view.as_ref(), slice).await?;
+        }
         self.flush().await?;
         scattered_stage("transform", self.transforming);
         self.extracted.found.sort_unstable();
+        debug_assert!(
+            unfinished
+                .iter()
+                .all(|key| self.extracted.found.binary_search(key).is_ok()),
+            "every client's phone is known now"
+        );
         if matches!(spec, ChunkSpec::Keys { .. }) {
             let found = &self.extracted.found;
+            let withheld = self.extracted.withheld_ids();
             self.extracted.gone = keys
                 .into_iter()
-                .filter(|key| found.binary_search(key).is_err())
+                .filter(|key| found.binary_search(key).is_err() && !withheld.contains(key))
                 .collect();
         }
         Ok(self.extracted)
@@ -136,41 +166,37 @@ impl<'a> Extractor<'a> {
     }
 
     async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys)
+        let clients: Vec<i64> = keys
+            .iter()
+            .filter_map(|key| self.strangers.get(key))
+            .copied()
+            .collect();
+        if !clients.is_empty() {
+            let phones = tables::phones(self.tx.connection(), &clients)
+                .await
+                .map_err(self.source.query_error("read phone numbers"))?;
+            self.phones.extend(phones);
+        }
+        let rules = self.tenant.rules();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        let again = self.merge(conversations).await?;
-        if again.is_empty() {
-            return Ok(());
-        }
-        // the client's phone is known only once the messages have named the client; the snapshot is the same, so
-        // reading these few again gives the same
-        let contacts: Vec<i64> = again.iter().map(|(_, contact)| *contact).collect();
-        let phones = tables::phones(self.tx.connection(), &contacts)
-            .await
-            .map_err(self.source.query_error("read phone numbers"))?;
-        self.phones.extend(phones);
-        let conversations = again.into_iter().map(|(conversation, _)| conversation).collect();
-        let again = self.merge(conversations).await?;
-        debug_assert!(again.is_empty(), "every client's phone is known now");
-        Ok(())
+        self.merge(conversations).await
     }
 
-    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known,
-    /// with that client.
-    async fn merge(
-        &mut self,
-        conversations: Vec<Conversation>,
-    ) -> Result<Vec<(Conversation, i64)>, ExtractError> {
+    /// Merges conversations with the stream of their messages; those whose client's phone is not yet known are left for
+    /// later.
+    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<(), ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
             .iter()
             .map(|conversation| conversation.record.id)
             .collect();
-        let mut again = Vec::new();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
-        let mut fold = MessageFold::new();
+        let mut fold = MessageFold::under(&self.tenant.privacy);
+        // a sum, so that the source may add up its messages in any order
+        let mut messages_digest = 0_i64;
         let mut messages = tables::messages(self.tx.connection(), &ids);
         loop {
             let row = messages
@@ -190,11 +216,18 @@ impl<'a> Extractor<'a> {
                     current = Some(conversation);
                     break;
                 }
-                let done = std::mem::replace(&mut fold, MessageFold::new());
+                let done = std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy));
+                let messages_digest = std::mem::take(&mut messages_digest);
+                if let Some(withheld) = withheld(&conversation, self.tenant) {
+                    self.extracted.withheld.push(withheld);
+                    current = conversations.next();
+                    continue;
+                }
                 let begun = Instant::now();
                 let unknown = finish(
                     &conversation,
                     done,
+                    messages_digest,
                     self.tenant,
                     &self.phones,
                     &mut self.buffer,
@@ -202,16 +235,18 @@ impl<'a> Extractor<'a> {
                 )?;
                 self.transforming += begun.elapsed();
                 match unknown {
-                    Some(client) => again.push((conversation, client)),
+                    Some(client) => drop(self.strangers.insert(conversation.record.id, client)),
                     None => self.extracted.found.push(conversation.record.id),
                 }
                 send_when_full(&self.sink, &mut self.buffer).await?;
                 current = conversations.next();
             }
             let Some(row) = row else { break };
+            let digest = row.digest().map_err(source.query_error("read messages"))?;
+            messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&row.message().map_err(source.query_error("read messages"))?);
         }
-        Ok(again)
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), ExtractError> {
@@ -223,11 +258,23 @@ impl<'a> Extractor<'a> {
     }
 }
 
+/// A conversation that stays out, since its contact is forgotten.
+fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withheld> {
+    let record = &conversation.record;
+    Some(Withheld {
+        conversation_id: record.id,
+        contact_id: tenant.privacy.forgotten(record.contact_id)?,
+        inbox_id: record.inbox_id,
+        source_digest: conversation.digest,
+    })
+}
+
 /// Transforms and encodes one complete conversation, or rejects it; returns its client when that one's phone is not yet
 /// known, and then does nothing.
 fn finish(
     conversation: &Conversation,
     fold: MessageFold,
+    messages_digest: i64,
     tenant: &TenantContext,
     phones: &HashMap<i64, Option<String>>,
     buffer: &mut CopyEncoder,
@@ -236,6 +283,7 @@ fn finish(
     let Conversation {
         record: conversation,
         digest,
+        related_digest,
     } = conversation;
     let phone = match fold.client_sender_id() {
         None => None,
@@ -247,7 +295,11 @@ fn finish(
     };
     match transform(tenant, conversation, fold, phone) {
         Ok(row) => {
-            buffer.push(&row, *digest);
+            let digests = Digests {
+                source: *digest,
+                related: related_digest.wrapping_add(messages_digest),
+            };
+            buffer.push(&row, digests);
         }
         Err(error) => rejects.push(reject(conversation.id, &error))?,
     }

@@ -11,6 +11,7 @@ mod patience;
 pub mod rejects;
 pub mod transform;
 pub mod verify;
+pub mod why;
 
 #[cfg(test)]
 mod test_server;

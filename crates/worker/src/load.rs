@@ -4,12 +4,16 @@ mod bisect;
 pub mod columns;
 pub mod encode;
 pub mod legacy;
+pub mod seal;
 pub mod value;
 
+use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json as JsonText;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::DbPool;
@@ -21,8 +25,10 @@ use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;
 
 use self::encode::CopyEncoder;
+use self::seal::Hashing;
 use crate::extract::Extracted;
 use crate::rejects::{Rejects, TooManyRejects};
+use crate::transform::privacy::Privacy;
 
 /// The session's staging table: made once a connection, emptied by every commit and rollback.
 static KEEP_STAGING: LazyLock<String> = LazyLock::new(|| {
@@ -45,28 +51,61 @@ static COPY: LazyLock<String> = LazyLock::new(|| {
         columns::staging_columns()
     )
 });
-static MERGE: LazyLock<String> = LazyLock::new(|| {
-    include_str!("load/merge.sql")
-        .replace("{columns}", &columns::staging_columns())
-        .replace("{updates}", &columns::update_list())
-});
+static STATEMENTS: LazyLock<[Statements; 2]> =
+    LazyLock::new(|| [Hashing::Records, Hashing::Texts].map(Statements::new));
 /// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
      WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
-const TOMBSTONE_KEYS: &str = "UPDATE conversations_analytics t \
-     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
-         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
-     WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-     RETURNING t.conversation_id";
-const TOMBSTONE_RANGE: &str = "UPDATE conversations_analytics t \
-     SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
-         source_epoch = $5, source_xmax = $6, source_in_progress = $7 \
-     WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $8 AND $9 AND t.source_deleted_at IS NULL \
-       AND NOT EXISTS (SELECT FROM unnest($2::bigint[]) AS found (id) WHERE found.id = t.conversation_id) \
-       AND ($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-     RETURNING t.conversation_id";
+/// What a range may have lost; the index answers it.
+const LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
+     WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
+
+/// What is written, by how the server hashes rows.
+struct Statements {
+    merge: String,
+    tombstone: String,
+}
+
+impl Statements {
+    fn new(hashing: Hashing) -> Self {
+        let written = [
+            "$1::bigint",
+            "now()",
+            "$2::timestamptz",
+            "$3::integer",
+            "$4::bigint",
+            "$5::integer",
+        ];
+        let merge = include_str!("load/merge.sql")
+            .replace("{columns}", &columns::staging_columns())
+            .replace("{updates}", &columns::update_list())
+            .replace("{digest}", &hashing.of_new("s", written))
+            .replace("{inserted_now}", &hashing.inserted("EXCLUDED.etl_inserted_at"))
+            .replace("{inserted_then}", &hashing.inserted("t.etl_inserted_at"))
+            .replace("{stored}", &hashing.of_stored("t"));
+        // $1 tenant, $2 ids, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 in progress, $8 whether this is a repair: a
+        // row that is not as a load left it has no version to go by
+        let tombstone = format!(
+            "UPDATE conversations_analytics t \
+             SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3, \
+                 source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
+             WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
+               AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                    OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
+             RETURNING t.conversation_id",
+            hashing.of_stored("t")
+        );
+        Self { merge, tombstone }
+    }
+
+    fn of(connection: &PgConnection) -> &'static Self {
+        match Hashing::of(connection) {
+            Hashing::Records => &STATEMENTS[0],
+            Hashing::Texts => &STATEMENTS[1],
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -85,8 +124,8 @@ pub enum LoadError {
     /// The chunk is somebody else's by now.
     #[error("the lease was lost before the chunk was done")]
     LeaseLost,
-    /// The tenant's inboxes changed since the chunk was read.
-    #[error("the tenant's inboxes were mapped anew while the chunk was read")]
+    /// The tenant's inboxes changed since the chunk was read, or what may be stored.
+    #[error("the tenant's inboxes or its rules for personal data were changed while the chunk was read")]
     Remapped,
     /// What was about to be written may be older than what another chunk found and had no reason to write.
     #[error("another chunk has read conversations of this one later, and is done")]
@@ -104,6 +143,8 @@ pub struct LoadOf {
     pub attempt: i32,
     /// Version of the mapping that the chunk was read under.
     pub mapping_version: i64,
+    /// Every row is written anew, whatever the target has: somebody else may have changed it.
+    pub repairs: bool,
 }
 
 /// Conversations whose rows a merge wrote.
@@ -183,23 +224,29 @@ impl Staging {
         Ok(count(rows))
     }
 
-    /// Runs verification's statement over staging and the tenant's rows in `lo..=hi`.
+    /// The transaction's connection, for comparing.
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        self.guarded.connection()
+    }
+
+    /// Lays the one conversation that is staged beside the tenant's row: whether there is one on either side, the values of
+    /// both, and which differ.
     ///
     /// # Errors
     /// When the target does not answer.
-    pub async fn compare(
+    pub async fn beside(
         &mut self,
         statement: &'static str,
-        lo: i64,
-        hi: i64,
-    ) -> Result<(i64, i64, i64, i64, i64), LoadError> {
-        sqlx::query_as(statement)
-            .bind(self.tenant)
-            .bind(lo)
-            .bind(hi)
-            .fetch_one(self.guarded.connection())
-            .await
-            .map_err(target("compare staging with the target"))
+        conversation: i64,
+    ) -> Result<(bool, bool, Vec<Value>, Vec<Value>, Vec<bool>), LoadError> {
+        let (staged, stored, there, here, differs): (_, _, JsonText<Vec<Value>>, JsonText<Vec<Value>>, _) =
+            sqlx::query_as(statement)
+                .bind(self.tenant)
+                .bind(conversation)
+                .fetch_one(self.guarded.connection())
+                .await
+                .map_err(target("lay the conversation beside its row"))?;
+        Ok((staged, stored, there.0, here.0, differs))
     }
 
     /// Ends the transaction and gives its connection back; staging is empty again.
@@ -228,6 +275,7 @@ impl Staging {
         extracted: &Extracted,
         rejects: Rejects,
         version: &SourceVersion,
+        privacy: &Privacy,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         let merged = bisect::merge(connection, of, version, &rejects).await?;
@@ -235,14 +283,27 @@ impl Staging {
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
+        let withheld = if privacy.forgets() {
+            db::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
+        } else {
+            db::privacy::WithheldRows::default()
+        };
         let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
+        db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.into_list();
         let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
-        let written = [&merged.inserted, &merged.updated, &deleted, &resolved];
+        let written = [
+            &merged.inserted,
+            &merged.updated,
+            &deleted,
+            &resolved,
+            &withheld.removed,
+            &withheld.changed,
+        ];
         refuse_overtaken(connection, self.tenant, of, version, written).await?;
 
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
-        let deleted = count(deleted.len());
+        let deleted = count(deleted.len() + withheld.removed.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
         let loaded = found - rejected;
         let stale = if inserted + updated == loaded {
@@ -258,12 +319,14 @@ impl Staging {
             stale,
             deleted,
             rejected,
-            gone: match spec {
-                ChunkSpec::Keys { .. } => count(extracted.gone.len()),
-                ChunkSpec::KeyRange { .. } => deleted,
-            },
+            // for the target there is nothing of what is withheld
+            gone: count(extracted.withheld.len())
+                + match spec {
+                    ChunkSpec::Keys { .. } => count(extracted.gone.len()),
+                    ChunkSpec::KeyRange { .. } => deleted,
+                },
         };
-        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, version).await? {
+        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
             return Err(LoadError::LeaseLost);
         }
         self.end().await?;
@@ -289,7 +352,8 @@ async fn merge(
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
-    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(MERGE.as_str()))
+    let merge = Statements::of(connection).merge.as_str();
+    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
         .bind(of.chunk.run_id)
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -297,6 +361,7 @@ async fn merge(
         .bind(version.snapshot.in_progress)
         .bind(conversations.start())
         .bind(conversations.end())
+        .bind(of.repairs)
         .fetch_all(connection)
         .await?;
     let mut merged = Merged::default();
@@ -326,23 +391,33 @@ async fn tombstone(
     extracted: &Extracted,
     version: &SourceVersion,
 ) -> Result<Vec<i64>, LoadError> {
-    let (statement, ids, range) = match spec {
-        ChunkSpec::Keys { .. } if extracted.gone.is_empty() => return Ok(Vec::new()),
-        ChunkSpec::Keys { .. } => (TOMBSTONE_KEYS, &extracted.gone, None),
-        ChunkSpec::KeyRange { lo, hi } => (TOMBSTONE_RANGE, &extracted.found, Some((*lo, *hi))),
+    let gone = match spec {
+        ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
+        ChunkSpec::KeyRange { lo, hi } => {
+            let mut live: Vec<i64> = sqlx::query_scalar(LIVE_IN_RANGE)
+                .bind(tenant)
+                .bind(lo)
+                .bind(hi)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(target("look for deleted rows"))?;
+            live.retain(|id| extracted.found.binary_search(id).is_err());
+            Cow::Owned(live)
+        }
     };
-    let mut query = sqlx::query_scalar(statement)
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = Statements::of(connection).tombstone.as_str();
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(tenant)
-        .bind(ids)
+        .bind(gone.as_ref())
         .bind(version.snapshot.clock)
         .bind(of.chunk.run_id)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
-        .bind(version.snapshot.in_progress);
-    if let Some((lo, hi)) = range {
-        query = query.bind(lo).bind(hi);
-    }
-    query
+        .bind(version.snapshot.in_progress)
+        .bind(of.repairs)
         .fetch_all(connection)
         .await
         .map_err(target("mark deleted rows"))
@@ -354,7 +429,7 @@ async fn refuse_overtaken(
     tenant: TenantId,
     of: LoadOf,
     version: &SourceVersion,
-    written: [&Vec<i64>; 4],
+    written: [&Vec<i64>; 6],
 ) -> Result<(), LoadError> {
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());

@@ -4,6 +4,8 @@
 //! cannot hold, makes the columns that follow from it NULL. A row is refused, and then alone, for what
 //! PostgreSQL would refuse too, or for messages that its reader gave in the wrong order.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 
 use crate::extract::record::SourceConversation;
@@ -13,6 +15,7 @@ mod calendar;
 mod contact;
 pub mod fold;
 mod place;
+pub mod privacy;
 mod round;
 mod satisfaction;
 mod status;
@@ -23,13 +26,28 @@ mod times;
 pub(crate) mod tests;
 
 use fold::MessageFold;
+use privacy::Privacy;
 
 /// What a transform needs to know of the tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TenantContext {
     pub tenant_id: i32,
     /// Decides the calendar columns.
     pub timezone: Tz,
+    /// Decides what of a person is stored.
+    pub privacy: Arc<Privacy>,
+}
+
+impl TenantContext {
+    /// What a row is made by beside its source. It seeds the row's digests, so that verification knows rows of before a
+    /// change for stale.
+    #[must_use]
+    pub fn rules(&self) -> String {
+        match self.privacy.fingerprint() {
+            Some(fingerprint) => format!("{} {fingerprint}", self.timezone.name()),
+            None => self.timezone.name().to_owned(),
+        }
+    }
 }
 
 /// Why a conversation cannot become a row. Carries no content of the row.
@@ -73,7 +91,8 @@ impl TransformError {
 
 /// Makes the row of a conversation from its record and its messages.
 ///
-/// `client_phone` is the phone number of the contact with the id [`MessageFold::client_sender_id`].
+/// `client_phone` is the phone number of the contact with the id [`MessageFold::client_sender_id`]. The messages are folded
+/// under the same [`Privacy`].
 ///
 /// # Errors
 /// When the record or a message holds what no target row can: see [`TransformError`].
@@ -86,10 +105,15 @@ pub fn transform<'a>(
     let status = status::status(conversation)?;
     Ok(TargetRow {
         place: place::place(tenant.tenant_id, conversation)?,
-        contact: contact::contact(conversation, messages.client_sender_id(), client_phone)?,
+        contact: contact::contact(
+            &tenant.privacy,
+            conversation,
+            messages.client_sender_id(),
+            client_phone,
+        )?,
         times: times::times(conversation, status.is_resolved),
         messages: messages.finish(status.is_resolved)?,
-        satisfaction: satisfaction::satisfaction(conversation.csat.as_ref())?,
+        satisfaction: satisfaction::satisfaction(&tenant.privacy, conversation.csat.as_ref())?,
         calendar: calendar::calendar(conversation.created_at, tenant.timezone),
         status,
     })

@@ -259,7 +259,8 @@ async fn execute(
                 },
             };
             for id in all {
-                let done = chunk::complete(&mut *tx, id, mine, &ChunkCounts::default(), &version).await?;
+                let done =
+                    chunk::complete(&mut *tx, id, mine, &ChunkCounts::default(), Some(&version)).await?;
                 hit.extend(done.then_some(id));
             }
         }

@@ -19,18 +19,19 @@ pub enum Command {
         /// Only of this run
         #[arg(long, value_name = "RUN_ID")]
         run: Option<RunId>,
-        /// Only in one of these states: pending, queued, running, done, dead, cancelled
-        #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = status)]
+        /// Only in one of these states, separated by commas
+        #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = one_of(&ChunkStatus::ALL, ChunkStatus::as_str))]
         status: Vec<ChunkStatus>,
         /// Only of this tenant
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: Option<TenantId>,
-        /// Only in this lane: live or bulk
-        #[arg(long, value_name = "LANE", value_parser = lane)]
+        /// Only in this lane
+        #[arg(long, value_name = "LANE", value_parser = one_of(&[Lane::Live, Lane::Bulk], Lane::as_str))]
         lane: Option<Lane>,
         /// Only those of which an attempt failed or a worker vanished
         #[arg(long)]
         troubled: bool,
+        /// At most so many
         #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
@@ -40,14 +41,6 @@ pub enum Command {
         #[arg(value_name = "RUN_ID/SEQ")]
         chunk: ChunkId,
     },
-}
-
-fn status(text: &str) -> Result<ChunkStatus, String> {
-    one_of(&ChunkStatus::ALL, |status| status.as_str(), text)
-}
-
-fn lane(text: &str) -> Result<Lane, String> {
-    one_of(&[Lane::Live, Lane::Bulk], |lane| lane.as_str(), text)
 }
 
 impl Command {

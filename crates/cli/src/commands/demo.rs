@@ -12,13 +12,14 @@ use tidemark_shared::db::DbPool;
 use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
-use tidemark_worker::verify::{Verdict, Verification, Verifier};
+use tidemark_shared::verification::{Verdict, Verification};
+use tidemark_worker::verify::Verifier;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::ask;
-use super::verify::verdict;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
 use crate::output;
@@ -163,6 +164,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
     for tenant in sample {
         let id = TenantId(tenant.account_id);
         let new = NewTenant {
+            verify_interval: None,
             id,
             name: tenant.name.clone(),
             slug: tenant.slug.clone(),
@@ -172,6 +174,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
             chunk_size: None,
             max_in_flight: None,
             sync_interval: None,
+            privacy: PrivacyPolicy::default(),
         };
         db::tenant::insert(db, &new).await?;
         let inboxes: Vec<Inbox> = tenant
@@ -218,10 +221,12 @@ async fn verify(app: &App, db: &DbPool) -> anyhow::Result<Vec<Verification>> {
     let verifier = Verifier {
         db: db.clone(),
         sources: app.sources()?,
+        privacy_key: app.settings.privacy_key.clone(),
+        deep: true,
     };
     let mut found = Vec::new();
     for tenant in db::tenant::list(db).await? {
-        found.push(verifier.verify(&tenant).await?);
+        found.push(verifier.verify(tenant.id).await?);
     }
     Ok(found)
 }
@@ -235,7 +240,10 @@ fn summary(sync: &str, runs: &[RunReport], verified: &[Verification]) -> Vec<Vec
                 sync.to_owned(),
                 run.tenant_id.to_string(),
                 run.run_type.as_str().to_owned(),
-                found.map_or_else(|| "-".to_owned(), |found| output::count(found.target_rows)),
+                found.map_or_else(
+                    || "-".to_owned(),
+                    |found| output::count(found.compared.target_rows),
+                ),
                 output::count(run.records.inserted),
                 output::count(run.records.updated),
                 output::count(run.records.unchanged),
@@ -244,7 +252,7 @@ fn summary(sync: &str, runs: &[RunReport], verified: &[Verification]) -> Vec<Vec
                 output::count(per_second),
                 output::time(run.watermark_end),
                 match (run.status, found) {
-                    (RunStatus::Success, Some(found)) => verdict(found.verdict).to_owned(),
+                    (RunStatus::Success, Some(found)) => found.verdict.as_str().to_owned(),
                     (status, _) => status.as_str().to_owned(),
                 },
             ]

@@ -219,6 +219,12 @@ async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Know
 
 async fn broker(app: &App) -> Group {
     let mut findings = Vec::new();
+    if app.settings.amqp_url.is_none() {
+        let found = "no broker is set: only `sync --local` does without";
+        let finding = Finding::warning("connection", found)
+            .todo("TIDEMARK_AMQP_URL=amqp://user:password@host:5672/%2f");
+        return Group::new("broker", None, vec![finding]);
+    }
     match app.rabbit() {
         Ok(rabbit) => {
             within(LIMIT, &mut findings, async |findings| {

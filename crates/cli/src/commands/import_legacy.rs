@@ -78,7 +78,7 @@ impl FromStr for Renumbered {
 
 impl Args {
     pub async fn run(mut self, app: &App) -> anyhow::Result<Exit> {
-        let db = app.database(0).await?;
+        let db = app.isolated_database(0).await?;
         let from = self.from.take().or_else(|| app.settings.legacy_url.clone());
         let from = match from {
             Some(url) => url,

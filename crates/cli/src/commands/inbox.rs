@@ -15,6 +15,7 @@ use crate::output;
 pub enum Command {
     /// Give inboxes to a tenant, also those of another tenant
     Map {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Inbox ids, separated by commas
@@ -23,6 +24,7 @@ pub enum Command {
     },
     /// Take inboxes away from a tenant; its next run marks their rows deleted
     Unmap {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Inbox ids, separated by commas
@@ -31,11 +33,13 @@ pub enum Command {
     },
     /// List which inboxes are whose
     List {
+        /// Only of this tenant
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: Option<TenantId>,
     },
     /// Find the inboxes of the tenant's Chatwoot account, and map those that are nobody's
     Discover {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Only show them

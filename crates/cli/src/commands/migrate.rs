@@ -65,7 +65,7 @@ impl Args {
                 Exit::Failed
             });
         }
-        if applied.is_empty() {
+        if applied.is_empty() && self.down_to.is_none() {
             refuse_foreign_tables(&mut connection, &server_name(url)).await?;
         }
         if self.down_to.is_some() || !pending.is_empty() {

@@ -19,6 +19,7 @@ pub enum Command {
     List(List),
     /// Ask for a run now, which tries the tenant's rejects again
     Retry {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
@@ -32,8 +33,8 @@ pub struct List {
     /// Also those that have passed or vanished since
     #[arg(long)]
     all: bool,
-    /// Only those that failed on this side: source, transform or target
-    #[arg(long, value_name = "SIDE", value_parser = side)]
+    /// Only those that failed on this side
+    #[arg(long, value_name = "SIDE", value_parser = one_of(&RejectSide::ALL, RejectSide::as_str))]
     side: Option<RejectSide>,
     /// Only those with this SQLSTATE, or of this class of them: 22P02, 23
     #[arg(long, value_name = "CODE", value_parser = sqlstate)]
@@ -47,12 +48,9 @@ pub struct List {
     /// Only those seen since an instant (RFC 3339), or so long ago: 2h, 7days
     #[arg(long, value_name = "TIME|AGE")]
     since: Option<Since>,
+    /// At most so many
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     limit: i64,
-}
-
-fn side(text: &str) -> Result<RejectSide, String> {
-    one_of(&RejectSide::ALL, |side| side.as_str(), text)
 }
 
 fn sqlstate(text: &str) -> Result<String, String> {

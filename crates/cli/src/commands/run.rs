@@ -22,9 +22,13 @@ pub enum Command {
     /// List the newest runs
     List(list::Args),
     /// Show one run
-    Show { run_id: RunId },
+    Show {
+        /// As `run list` shows it
+        run_id: RunId,
+    },
     /// Watch a run until it has ended; the exit code tells how. With --json an object a line, the last with the outcome
     Watch {
+        /// As `run list` shows it
         run_id: RunId,
         /// At most one line in this long, where it is lines [default: 1s with --json, else 5s]
         #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
@@ -32,13 +36,17 @@ pub enum Command {
     },
     /// End a run: what has not begun is cancelled, what workers hold is dropped
     Cancel {
+        /// As `run list` shows it
         run_id: RunId,
         /// Why, for whoever reads the run later
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
     /// Try the dead and cancelled chunks of a run again
-    Retry { run_id: RunId },
+    Retry {
+        /// As `run list` shows it
+        run_id: RunId,
+    },
 }
 
 impl Command {
@@ -127,6 +135,16 @@ pub fn print_runs(app: &App, runs: &[RunReport], several: bool) -> anyhow::Resul
     }
 }
 
+/// How a run has ended, and what it found where it compared.
+fn outcome(run: &RunReport) -> String {
+    let status = run.status.as_str();
+    match run.verification.map(|compared| compared.fault_count()) {
+        None => status.to_owned(),
+        Some(0) => format!("{status}, equal"),
+        Some(faults) => format!("{status}, {} at fault", output::count(faults)),
+    }
+}
+
 fn details(shown: &Shown) -> anyhow::Result<()> {
     let run = shown.run;
     let records = &run.records;
@@ -134,7 +152,7 @@ fn details(shown: &Shown) -> anyhow::Result<()> {
         ("run", run.run_id.to_string()),
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
-        ("status", run.status.as_str().to_owned()),
+        ("status", outcome(run)),
         ("requested", output::time(Some(run.requested_at))),
         ("ended", output::time(run.finished_at)),
         (

@@ -1,10 +1,13 @@
 //! `tidemark status`.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tidemark_shared::db::verification::LastVerification;
 use tidemark_shared::fence::Holder;
 use tidemark_shared::overview::{Overview, SourceOverview, TenantOverview};
+use tidemark_shared::report::report;
 
 use crate::app::App;
 use crate::exit::Exit;
@@ -14,7 +17,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show it again every two seconds
+    /// Show it again every two seconds; with --json an object a line
     #[arg(long)]
     watch: bool,
 }
@@ -23,15 +26,12 @@ impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
         loop {
-            let status = Overview::load(&db, &app.settings).await?;
-            if app.json {
-                output::json(&status)?;
-            } else {
-                if self.watch {
-                    // clears the screen and goes to its corner
-                    output::line("\x1b[2J\x1b[H")?;
+            match Overview::load(&db, &app.settings).await {
+                Ok(status) => self.show(app, &status)?,
+                Err(error) if self.watch && error.may_pass() => {
+                    output::note(format!("the ledger is away, waiting for it: {}", report(&error)));
                 }
-                print(&status)?;
+                Err(error) => return Err(error.into()),
             }
             if !self.watch {
                 return Ok(Exit::Done);
@@ -39,6 +39,21 @@ impl Args {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
                 () = tokio::time::sleep(WATCH_EVERY) => {}
+            }
+        }
+    }
+
+    fn show(&self, app: &App, status: &Overview) -> anyhow::Result<()> {
+        match (app.json, self.watch) {
+            (true, true) => output::json_line(status),
+            (true, false) => output::json(status),
+            (false, false) => print(status),
+            (false, true) => {
+                if std::io::stdout().is_terminal() {
+                    // clears the screen and goes to its corner
+                    output::line("\x1b[2J\x1b[H")?;
+                }
+                print(status)
             }
         }
     }
@@ -58,6 +73,7 @@ fn print(status: &Overview) -> anyhow::Result<()> {
         "waiting",
         "running",
         "next sync",
+        "verified",
         "held by",
     ];
     output::table(&header, &[0, 2, 4, 5], rows)?;
@@ -106,8 +122,21 @@ fn tenant_row(tenant: &TenantOverview, now: DateTime<Utc>) -> Vec<String> {
         output::count(tenant.chunks_pending + tenant.chunks_queued),
         output::count(tenant.chunks_running),
         next,
+        tenant
+            .last_verification
+            .as_ref()
+            .map_or_else(none, |last| verified(last, now)),
         tenant.held_by.clone().unwrap_or_else(none),
     ]
+}
+
+/// Such as `equal, 3h ago`.
+fn verified(last: &LastVerification, now: DateTime<Utc>) -> String {
+    let verdict = match last.compared.fault_count() {
+        0 => last.verdict.as_str().to_owned(),
+        faults => format!("{} at fault", output::count(faults)),
+    };
+    format!("{verdict}, {} ago", output::age(now - last.verified_at))
 }
 
 fn print_sources(sources: &[SourceOverview]) -> anyhow::Result<()> {

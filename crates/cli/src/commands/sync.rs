@@ -14,7 +14,7 @@ use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 use super::ask;
 use super::run::print_runs;
 use crate::app::App;
-use crate::exit::{Exit, SetupError};
+use crate::exit::Exit;
 use crate::output;
 use crate::progress::{self, Watch};
 use crate::roles::Roles;
@@ -91,18 +91,7 @@ impl Args {
 
     async fn tenants(&self, app: &App, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
         let Some(id) = self.tenant else {
-            let mut tenants = Vec::new();
-            for tenant in db::tenant::list(db).await? {
-                let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
-                if tenant.may_run() && !inboxes.is_empty() {
-                    tenants.push(tenant);
-                }
-            }
-            if tenants.is_empty() {
-                let text = "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
-                return Err(SetupError(text.to_owned()).into());
-            }
-            return Ok(tenants);
+            return ask::all_ready(db).await;
         };
         Ok(vec![ask::ready_tenant(app, db, id).await?])
     }
@@ -154,7 +143,7 @@ async fn backfill_here(app: &App, db: &DbPool, tenants: &[Tenant]) -> anyhow::Re
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
-async fn execute_here(app: &App, db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub(super) async fn execute_here(app: &App, db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
     // what an earlier process had in its memory is published again
     db::chunk::requeue(db, runs).await?;
     let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), app.sources()?);

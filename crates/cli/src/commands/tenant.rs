@@ -1,5 +1,6 @@
 //! `tidemark tenant …`.
 
+mod forget;
 mod hold;
 mod set;
 
@@ -11,6 +12,7 @@ use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::db::watermark::Watermark;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
 use crate::app::App;
@@ -33,6 +35,7 @@ pub enum Command {
     Set(set::Args),
     /// Plan and dispatch nothing more for a tenant, until it is resumed
     Pause {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Why, for whoever finds it paused
@@ -41,11 +44,15 @@ pub enum Command {
     },
     /// Let a paused tenant go on where it stood
     Resume {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
+    /// Remove a person's conversations and texts, and keep them out
+    Forget(forget::Args),
     /// Take a tenant out of everything; its rows stay
     Remove {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// Needed: its id cannot be used again
@@ -82,6 +89,27 @@ pub struct AddArgs {
     /// Pause between two syncs, such as 30s or 5m [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     sync_interval: Option<Duration>,
+    /// What of personal data is stored, such as contact_email=hash,message_text=null [default: all=keep]
+    #[arg(long, value_name = "COLUMN=TREATMENT,…")]
+    privacy: Option<PrivacyChange>,
+    /// Pause between two comparisons with the source, such as 24h, or `off` [default: off]
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
+}
+
+/// A duration, or `off`.
+#[derive(Debug, Clone, Copy)]
+struct Off(Option<Duration>);
+
+fn verify_interval(text: &str) -> Result<Off, String> {
+    if text == "off" {
+        return Ok(Off(None));
+    }
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval.is_zero() => Err("must be longer than zero, or `off`".to_owned()),
+        Ok(interval) => Ok(Off(Some(interval))),
+        Err(error) => Err(format!("{error}: write it as 24h, or `off`")),
+    }
 }
 
 /// A tenant with how far it is.
@@ -101,6 +129,7 @@ impl Command {
             Self::List => list(app).await,
             Self::Show { tenant } => show(app, tenant).await,
             Self::Set(args) => args.run(app).await,
+            Self::Forget(args) => args.run(app).await,
             Self::Pause { tenant, reason } => hold::pause(app, tenant, &reason).await,
             Self::Resume { tenant } => hold::resume(app, tenant).await,
             Self::Remove { tenant, yes } => hold::remove(app, tenant, yes).await,
@@ -126,7 +155,13 @@ impl AddArgs {
             chunk_size: self.chunk_size,
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
+            privacy: self
+                .privacy
+                .map(|change| PrivacyPolicy::default().with(&change))
+                .unwrap_or_default(),
+            verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
         };
+        note_missing_key(app, &tenant.privacy);
         if db::tenant::was_removed(&db, tenant.id).await? {
             let text = format!(
                 "id {} was that of a tenant that is removed, whose rows are still there: choose another",
@@ -156,6 +191,13 @@ fn taken(error: &DbError, id: TenantId, slug: &str) -> Option<anyhow::Error> {
         _ => return None,
     };
     Some(UsageError(text).into())
+}
+
+/// Workers have the key, and this process need not: but none is an early sign of a run that fails.
+fn note_missing_key(app: &App, policy: &PrivacyPolicy) {
+    if policy.needs_key() && app.settings.privacy_key.is_none() {
+        output::note("hashing needs TIDEMARK_PRIVACY_KEY for every worker, and it is not set here");
+    }
 }
 
 /// Refuses what no tenant can have.
@@ -289,6 +331,13 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
             humantime::format_duration(tenant.sync_interval).to_string(),
         ),
         (
+            "verify every",
+            tenant.verify_interval.map_or_else(
+                || "-".to_owned(),
+                |interval| humantime::format_duration(interval).to_string(),
+            ),
+        ),
+        (
             "lookback",
             humantime::format_duration(tenant.lookback).to_string(),
         ),
@@ -296,6 +345,7 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         ("in flight", format!("at most {}", tenant.max_in_flight)),
         ("watermark", output::time(view.watermark)),
         ("next sync", output::time(Some(view.next_due_at))),
+        ("personal data", tenant.privacy.to_string()),
         ("paused", paused(tenant)),
     ];
     let rows = rows

@@ -34,6 +34,7 @@ pub enum Command {
     },
     /// Put a tenant's watermark elsewhere: the next run takes what changed from there on
     Set {
+        /// Tenant's id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
         /// An instant of the source's clock (RFC 3339), not in its future

@@ -70,7 +70,13 @@ impl Bars {
             .iter()
             .find(|progress| progress.run_id == run.run_id);
         bar.set_prefix(text::name(run));
-        bar.set_length(u64::try_from(run.chunks.total).unwrap_or_default());
+        // a bar of nothing is drawn full
+        let is_planned = run.chunks.total > 0 || run.status.is_terminal();
+        bar.set_length(
+            u64::try_from(run.chunks.total)
+                .unwrap_or_default()
+                .max(u64::from(!is_planned)),
+        );
         bar.set_position(u64::try_from(run.chunks.done + run.chunks.dead).unwrap_or_default());
         bar.set_message(text::headline(run, progress));
         if run.status.is_terminal() {

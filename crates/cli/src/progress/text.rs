@@ -170,6 +170,7 @@ mod tests {
 
     fn run(status: RunStatus) -> RunReport {
         RunReport {
+            verification: None,
             run_id: RunId(18),
             tenant_id: TenantId(1),
             run_type: RunType::Full,

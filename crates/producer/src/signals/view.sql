@@ -4,6 +4,8 @@ SELECT tenant_id,
        id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,
        coalesce(sum(digest) FILTER (WHERE fetched), 0)::text AS digest,
+       count(*) FILTER (WHERE fetched AND changed_at >= since) AS changed_count,
+       coalesce(sum(digest) FILTER (WHERE fetched AND changed_at >= since), 0)::text AS changed_digest,
        max(id) AS last,
        coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= since), '{}') AS changed
 FROM (

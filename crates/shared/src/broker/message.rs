@@ -249,5 +249,58 @@ mod tests {
                 prop_assert!(!reason.to_string().is_empty());
             }
         }
+
+        #[test]
+        fn what_looks_like_a_job_is_one_or_says_nothing_of_what_it_holds(
+            fields in prop::collection::btree_map("(v|run_id|seq|tenant_id|attempt|colour)", value(), 0..7),
+            version in prop_oneof![Just(1_u64), any::<u64>()],
+        ) {
+            let mut body = serde_json::Map::from_iter(fields);
+            body.insert("v".to_owned(), version.into());
+            let body = serde_json::to_vec(&body).unwrap();
+            match decode_body::<Job>(&body) {
+                Ok(job) => prop_assert_eq!(decode_body::<Job>(&serde_json::to_vec(&job).unwrap()), Ok(job)),
+                Err(reason) => {
+                    let said = format!("{reason} {reason:?}");
+                    prop_assert!(!said.contains(CELL), "{}", said);
+                }
+            }
+        }
+
+        #[test]
+        fn headers_of_any_kind_are_read_or_passed_over(name in "(traceparent|tracestate|reason|queue|x-death)", of in header_value()) {
+            let mut table = FieldTable::default();
+            table.insert(name.into(), of);
+            let properties = BasicProperties::default().with_headers(table);
+            let read = [TRACEPARENT, TRACESTATE, REASON, QUEUE].map(|known| header(&properties, known));
+            prop_assert!(read.iter().flatten().count() <= 1);
+            let _ = death(&properties);
+        }
+    }
+
+    const CELL: &str = "hunter2";
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Into::into),
+            (0..100_i32).prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            Just(serde_json::Value::Null),
+            Just(serde_json::json!({ "a": [CELL] })),
+            "\\PC{0,9}".prop_map(|text| format!("{text}{CELL}").into()),
+        ]
+    }
+
+    fn header_value() -> impl Strategy<Value = AMQPValue> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+            any::<i64>().prop_map(AMQPValue::LongLongInt),
+            any::<bool>().prop_map(AMQPValue::Boolean),
+            Just(AMQPValue::FieldTable(FieldTable::default())),
+            Just(AMQPValue::FieldArray(vec![AMQPValue::Void].into())),
+            Just(AMQPValue::FieldArray(
+                vec![AMQPValue::FieldTable(FieldTable::default())].into()
+            )),
+        ]
     }
 }

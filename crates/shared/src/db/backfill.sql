@@ -1,4 +1,4 @@
--- Backfills to ask for: inboxes whose history was never fetched, and renames whose backfill has failed. A tenant without
+-- Backfills to ask for: inboxes whose history was never fetched, and renames and policies whose backfill has failed. A tenant without
 -- a watermark gets everything anyway. What has failed or was cancelled is left alone for $2 seconds.
 -- $1 only these tenants (NULL: all), $2 pause
 WITH ready AS (
@@ -28,7 +28,7 @@ UNION ALL
 SELECT f.tenant_id, f.request -> 'selection'
 FROM etl_control f
 JOIN ready r ON r.id = f.tenant_id
-WHERE f.type = 'backfill' AND f.status = 'failed' AND f.request #>> '{selection,kind}' = 'renamed'
+WHERE f.type = 'backfill' AND f.status = 'failed' AND f.request #>> '{selection,kind}' IN ('renamed', 'policy')
   AND f.finished_at BETWEEN now() - interval '7 days' AND now() - make_interval(secs => $2)
   AND NOT EXISTS (
     SELECT FROM etl_control l

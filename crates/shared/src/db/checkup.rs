@@ -25,7 +25,7 @@ statements! {
     // of those that have anything to be proven
     VERIFIED = "SELECT t.id AS tenant_id, v.verified_at IS NULL AS never, \
                        coalesce(v.verified_at < now() - interval '30 days', false) AS long_ago, \
-                       coalesce(v.missing + v.extra + v.different > 0, false) AS differs \
+                       coalesce(v.missing + v.extra + v.stale + v.different > 0, false) AS differs \
                 FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id AND w.watermark IS NOT NULL \
                 LEFT JOIN etl_verification v ON v.tenant_id = t.id WHERE t.deleted_at IS NULL ORDER BY t.id";
 }
@@ -328,7 +328,7 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
 
 /// What tenants have, in one line: `1 (3), 4 (1)`.
 #[must_use]
-pub fn counted(counts: &[(TenantId, i64)]) -> String {
+pub fn of_tenants(counts: &[(TenantId, i64)]) -> String {
     let texts: Vec<String> = counts
         .iter()
         .map(|(tenant, count)| format!("{tenant} ({count})"))

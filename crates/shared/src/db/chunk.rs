@@ -40,11 +40,13 @@ statements! {
                        coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS may_be_empty";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
-    COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = now(), error = NULL, \
+    // now() would be when the load began, which is before the chunk was read
+    COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = clock_timestamp(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
                        rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
                        source_extracted_at = $15 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' FOR UPDATE";
     // chunks of one run do not overlap
     READ_LATER = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
                     AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
@@ -387,8 +389,23 @@ pub async fn read_later(
     Ok(specs.into_iter().map(|Json(spec)| spec).collect())
 }
 
+/// Whether this attempt holds the chunk, which it then does until the transaction ends.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn lock_mine(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
+    sqlx::query_scalar(LOCK_MINE)
+        .bind(chunk.run_id)
+        .bind(chunk.seq)
+        .bind(attempt)
+        .fetch_optional(db)
+        .await
+        .map(|mine: Option<bool>| mine.is_some())
+        .attempt("look whether the chunk is still held")
+}
+
 /// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
-/// then the caller must roll back.
+/// then the caller must roll back. `None` for a version: it has written none that an older read could undo.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -397,7 +414,7 @@ pub async fn complete(
     chunk: ChunkId,
     attempt: i32,
     counts: &ChunkCounts,
-    version: &SourceVersion,
+    version: Option<&SourceVersion>,
 ) -> DbResult<bool> {
     sqlx::query(COMPLETE)
         .bind(chunk.run_id)
@@ -411,10 +428,10 @@ pub async fn complete(
         .bind(counts.deleted)
         .bind(counts.rejected)
         .bind(counts.gone)
-        .bind(version.epoch)
-        .bind(version.snapshot.xmax)
-        .bind(version.snapshot.in_progress)
-        .bind(version.snapshot.clock)
+        .bind(version.map(|version| version.epoch))
+        .bind(version.map(|version| version.snapshot.xmax))
+        .bind(version.map(|version| version.snapshot.in_progress))
+        .bind(version.map(|version| version.snapshot.clock))
         .execute(tx)
         .await
         .map(|done| done.rows_affected() == 1)

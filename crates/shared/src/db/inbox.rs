@@ -6,14 +6,17 @@ use sqlx::{FromRow, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
 use crate::ids::{RunId, TenantId};
+use crate::privacy::PrivacyPolicy;
 
 statements! {
     ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
-    MAPPING = "SELECT t.mapping_version, ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
-                   WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) \
+    MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
+                      ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                            WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
+                      ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
                FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
@@ -23,6 +26,9 @@ statements! {
     OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
               WHERE source = $1 AND inbox_id = ANY($2) \
                 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+    FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
+            FROM inbox_tenant_mapping WHERE source = $1 AND inbox_id = $2 \
+              AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
     MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
@@ -75,11 +81,24 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .attempt("list the tenant's inboxes")
 }
 
-/// The tenant's active inboxes, with the version of the mapping that says so.
+/// What decides which of a source's conversations are a tenant's, and what of them is stored.
+#[derive(Debug, Clone, FromRow)]
+pub struct Mapping {
+    /// Grows with every change of the rest.
+    pub version: i64,
+    /// The tenant's active inboxes, ascending.
+    pub inboxes: Vec<i32>,
+    #[sqlx(json)]
+    pub privacy: PrivacyPolicy,
+    /// Contacts that stay out.
+    pub forgotten: Vec<i64>,
+}
+
+/// The tenant's mapping of this moment.
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
-pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<(i64, Vec<i32>)> {
+pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
     sqlx::query_as(MAPPING)
         .bind(tenant)
         .fetch_one(db)
@@ -127,6 +146,19 @@ pub async fn owners(
         .fetch_all(db)
         .await
         .attempt("look the inboxes' tenants up")
+}
+
+/// Whose an inbox is, or was before it was unmapped.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
+    sqlx::query_as(FIND)
+        .bind(source)
+        .bind(inbox)
+        .fetch_optional(db)
+        .await
+        .attempt("look the inbox up")
 }
 
 /// Gives inboxes to a tenant, also those of another; returns how many changed hands.

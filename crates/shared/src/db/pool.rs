@@ -42,6 +42,16 @@ impl DbPool {
         }
     }
 
+    /// Another pool to the same database, of so many connections.
+    #[must_use]
+    pub fn apart(&self, max_connections: u32) -> Self {
+        let options = self.pool.options().clone().max_connections(max_connections);
+        Self {
+            pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
+            behind_pooler: self.behind_pooler,
+        }
+    }
+
     /// Whether what a session is told holds only until the transaction ends.
     #[must_use]
     pub const fn is_behind_pooler(&self) -> bool {

@@ -33,20 +33,19 @@ impl FromRow<'_, PgRow> for Progress {
             rows: row.try_get("rows_recent")?,
         };
         let at = row.try_get("at")?;
+        let began_at = row.try_get("began_at")?;
         Ok(Self {
             run_id: row.try_get("run_id")?,
             at,
             chunks,
             keys_total,
             keys_ended,
-            pace: pace(
-                at,
-                row.try_get("began_at")?,
-                keys_total - keys_ended,
-                chunks.running,
-                all,
-                recent,
-            ),
+            pace: (chunks.ended() < chunks.total())
+                .then(|| {
+                    let left = keys_total - keys_ended;
+                    pace(at, began_at, left, chunks.running, all, recent)
+                })
+                .flatten(),
             slowest_running: slow(
                 row,
                 ["running_seq", "running_attempt", "running_worker", "running_ms"],

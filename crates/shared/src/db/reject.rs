@@ -98,7 +98,7 @@ pub struct RejectedRow {
 }
 
 /// A chunk's keys as the statements take them: ids, or a range.
-fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
+pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
     match spec {
         ChunkSpec::Keys { ids } => (ids, None, None),
         ChunkSpec::KeyRange { lo, hi } => (&[], Some(*lo), Some(*hi)),

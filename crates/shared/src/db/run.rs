@@ -97,8 +97,13 @@ statements! {
                      coalesce(c.extracted, r.records_extracted) AS extracted, coalesce(c.inserted, r.records_inserted) AS inserted, \
                      coalesce(c.updated, r.records_updated) AS updated, coalesce(c.unchanged, r.records_unchanged) AS unchanged, \
                      coalesce(c.stale, r.records_stale) AS stale, coalesce(c.deleted, r.records_deleted) AS deleted, \
-                     coalesce(c.rejected, r.records_rejected) AS rejected \
+                     coalesce(c.rejected, r.records_rejected) AS rejected, to_jsonb(v) AS verification \
               FROM etl_control r \
+              LEFT JOIN LATERAL (SELECT sum(source_rows) AS source_rows, sum(target_rows) AS target_rows, \
+                                        sum(missing) AS missing, sum(extra) AS extra, sum(stale) AS stale, \
+                                        sum(different) AS different, sum(pending) AS pending, sum(unproven) AS unproven \
+                                 FROM etl_verification_part WHERE run_id = r.id HAVING count(*) > 0) v \
+                     ON r.type = 'verify' \
               LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE status = 'done')::integer AS done, \
                                    count(*) FILTER (WHERE status = 'dead')::integer AS dead, \
                                    sum(extracted)::bigint AS extracted, sum(inserted)::bigint AS inserted, \
@@ -207,6 +212,9 @@ impl FromRow<'_, PgRow> for RunReport {
             finished_at: row.try_get("finished_at")?,
             duration_ms: row.try_get("duration_ms")?,
             trace_id: row.try_get("trace_id")?,
+            verification: row
+                .try_get::<Option<Json<_>>, _>("verification")?
+                .map(|Json(compared)| compared),
             error: row.try_get("error_message")?,
         })
     }

@@ -12,7 +12,8 @@ statements! {
     LIST = "SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
                    extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM t.lookback)::float8 AS lookback, \
-                   t.chunk_size, t.max_in_flight, t.mapping_version, t.paused_at, t.pause_reason, \
+                   t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
+                   extract(epoch FROM t.verify_interval)::float8 AS verify_interval, \
                    w.watermark, w.checked_at, w.consecutive_failures, w.next_due_at, \
                    now() - coalesce(w.watermark, t.created_at) > interval '1 minute' + 3 * t.sync_interval AS late, \
                    (SELECT count(*) FROM inbox_tenant_mapping m \

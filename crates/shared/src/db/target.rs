@@ -1,33 +1,67 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
-use sqlx::FromRow;
-use sqlx::PgExecutor;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor};
 
 use super::{Attempt, DbPool, DbResult, statements};
-use crate::ids::TenantId;
+use crate::ids::{RunId, TenantId};
 use crate::selection::NameOf;
 
 statements! {
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
-    BUCKETS = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                      max(conversation_id) AS last \
-               FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+    // conversations that are withheld count as rows: they are what the source has, and missing on purpose
+    BUCKETS = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                   SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                          max(conversation_id) AS last \
+                   FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL GROUP BY 1 \
+                   UNION ALL \
+                   SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                   FROM etl_withheld_conversation WHERE tenant_id = $1) b \
                GROUP BY 1 ORDER BY 1";
     // touches the wide table, so only while some inboxes are left to a backfill
-    BUCKETS_BESIDE = "SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest)::text AS digest, \
-                             max(conversation_id) AS last \
-                      FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
-                        AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 ORDER BY 1";
+    BUCKETS_BESIDE = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
+                          SELECT conversation_id / $2 AS bucket, count(*) AS count, sum(source_digest) AS digest, \
+                                 max(conversation_id) AS last \
+                          FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL \
+                            AND (inbox_id = ANY($3)) IS NOT TRUE GROUP BY 1 \
+                          UNION ALL \
+                          SELECT conversation_id / $2, 1, source_digest, conversation_id \
+                          FROM etl_withheld_conversation WHERE tenant_id = $1 AND NOT inbox_id = ANY($3)) b \
+                      GROUP BY 1 ORDER BY 1";
     DIGESTS_IN_BUCKETS = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                           JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                            AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                          ORDER BY a.conversation_id";
+                          UNION ALL \
+                          SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                          WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) \
+                          ORDER BY 1";
     DIGESTS_BESIDE = "SELECT a.conversation_id, a.source_digest FROM unnest($2::bigint[]) AS b (bucket) \
                       JOIN conversations_analytics a ON a.tenant_id = $1 AND a.source_deleted_at IS NULL \
                        AND a.conversation_id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 \
-                       AND (a.inbox_id = ANY($4)) IS NOT TRUE ORDER BY a.conversation_id";
+                       AND (a.inbox_id = ANY($4)) IS NOT TRUE \
+                      UNION ALL \
+                      SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
+                      WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
+                      ORDER BY 1";
+    DIGESTS_OF = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
+                  UNION ALL \
+                  SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+                  WHERE tenant_id = $1 AND conversation_id = ANY($2)";
+    DIGESTS_OF_BESIDE = "SELECT conversation_id, source_digest FROM conversations_analytics \
+                         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
+                           AND (inbox_id = ANY($3)) IS NOT TRUE \
+                         UNION ALL \
+                         SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+                         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND NOT inbox_id = ANY($3)";
+    FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
+                   CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
+            FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";
+    LAST_LIVE = "SELECT conversation_id FROM conversations_analytics \
+                 WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     NOT_NULL = "SELECT attname::text FROM pg_attribute \
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
@@ -71,6 +105,23 @@ pub struct Bucket {
     /// Sum of the rows' digests.
     pub digest: String,
     pub last: i64,
+}
+
+/// What the target keeps of a row beside its content.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct StoredRow {
+    pub inbox_id: Option<i32>,
+    /// The run that wrote it last.
+    pub etl_run_id: RunId,
+    pub etl_inserted_at: DateTime<Utc>,
+    pub etl_updated_at: DateTime<Utc>,
+    /// The source's clock when it was read.
+    pub source_extracted_at: DateTime<Utc>,
+    /// Set while the source does not have it among the tenant's.
+    pub source_deleted_at: Option<DateTime<Utc>>,
+    pub source_digest: i64,
+    /// The contact that wrote in a conversation of another's.
+    pub other_client_id: Option<i64>,
 }
 
 /// Begins a transaction that reads one moment, and in which row-level security shows this tenant's rows only.
@@ -157,6 +208,44 @@ pub async fn digests_in_buckets(
     query.fetch_all(&mut **tx).await.attempt("list the tenant's rows")
 }
 
+/// Those of these conversations that are live, with their digests, in no order, those of the inboxes `but` left out.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn digests_of(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    but: &[i32],
+) -> DbResult<Vec<(i64, i64)>> {
+    let query = if but.is_empty() {
+        sqlx::query_as(DIGESTS_OF).bind(tenant).bind(ids)
+    } else {
+        sqlx::query_as(DIGESTS_OF_BESIDE).bind(tenant).bind(ids).bind(but)
+    };
+    query
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("look up the tenant's rows")
+}
+
+/// What the target keeps of a conversation, live or marked deleted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    conversation: i64,
+) -> DbResult<Option<StoredRow>> {
+    sqlx::query_as(FIND)
+        .bind(tenant)
+        .bind(conversation)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("find the conversation's row")
+}
+
 /// How many live conversations the tenant has.
 ///
 /// # Errors
@@ -167,6 +256,18 @@ pub async fn count_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResul
         .fetch_one(&mut **tx)
         .await
         .attempt("count the tenant's rows")
+}
+
+/// The highest id of a live conversation of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn last_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<i64>> {
+    sqlx::query_scalar(LAST_LIVE)
+        .bind(tenant)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("look for the tenant's last row")
 }
 
 /// How many of these conversations are live in one of these inboxes.

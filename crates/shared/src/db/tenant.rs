@@ -4,28 +4,33 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
 use super::{Attempt, DbResult, secs, statements};
 use crate::ids::TenantId;
+use crate::privacy::PrivacyPolicy;
 use crate::tenant::{Tenant, TenantStatus};
 
 statements! {
     FIND = "SELECT id, name, slug, status, source, account_id, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
-                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason \
+                   chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
+                   extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
     LIST = "SELECT id, name, slug, status, source, account_id, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
-                   chunk_size, max_in_flight, mapping_version, paused_at, pause_reason \
+                   chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
+                   extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
     // one statement, so that inboxes and version of the mapping belong together
     TO_PLAN = "SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
                       extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
                       extract(epoch FROM t.lookback)::float8 AS lookback, \
-                      t.chunk_size, t.max_in_flight, t.mapping_version, t.paused_at, t.pause_reason, w.watermark, \
+                      t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
+                      extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, \
                       coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
                FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
                LEFT JOIN LATERAL (SELECT array_agg(i.inbox_id ORDER BY i.inbox_id) AS inboxes, \
@@ -35,15 +40,17 @@ statements! {
                                   WHERE i.tenant_id = t.id AND i.source = t.source AND i.is_active) m ON true \
                WHERE t.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.id";
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
-                                   sync_interval) \
+                                   sync_interval, privacy, verify_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
-                      coalesce(make_interval(secs => $9), interval '5 minutes'))";
+                      coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
     // a shorter interval counts from now
     UPDATE = "WITH changed AS ( \
                   UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
                          account_id = coalesce($5, account_id), timezone = coalesce($6, timezone), \
                          chunk_size = coalesce($7, chunk_size), max_in_flight = coalesce($8, max_in_flight), \
-                         sync_interval = coalesce(make_interval(secs => $9), sync_interval), updated_at = now() \
+                         sync_interval = coalesce(make_interval(secs => $9), sync_interval), \
+                         verify_interval = CASE WHEN $10 THEN make_interval(secs => $11) ELSE verify_interval END, \
+                         updated_at = now() \
                   WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
               UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval) \
               FROM changed c WHERE w.tenant_id = c.id";
@@ -65,6 +72,9 @@ pub struct NewTenant {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
+    pub privacy: PrivacyPolicy,
+    /// `None`: compared only when somebody asks.
+    pub verify_interval: Option<Duration>,
 }
 
 /// A tenant with all that the ledger says for a plan of it, of one moment.
@@ -100,6 +110,8 @@ pub struct TenantChange {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
+    /// `Some(None)`: compared only when somebody asks.
+    pub verify_interval: Option<Option<Duration>>,
 }
 
 impl FromRow<'_, PgRow> for Tenant {
@@ -117,8 +129,12 @@ impl FromRow<'_, PgRow> for Tenant {
             chunk_size: row.try_get("chunk_size")?,
             max_in_flight: row.try_get("max_in_flight")?,
             mapping_version: row.try_get("mapping_version")?,
+            privacy: row.try_get::<Json<_>, _>("privacy")?.0,
             paused_at: row.try_get::<Option<DateTime<Utc>>, _>("paused_at")?,
             pause_reason: row.try_get("pause_reason")?,
+            verify_interval: row
+                .try_get::<Option<f64>, _>("verify_interval")?
+                .map(Duration::from_secs_f64),
         })
     }
 }
@@ -167,6 +183,8 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .bind(tenant.chunk_size)
         .bind(tenant.max_in_flight)
         .bind(tenant.sync_interval.map(secs))
+        .bind(Json(&tenant.privacy))
+        .bind(tenant.verify_interval.map(secs))
         .execute(db)
         .await
         .map(drop)
@@ -188,6 +206,8 @@ pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange
         .bind(change.chunk_size)
         .bind(change.max_in_flight)
         .bind(change.sync_interval.map(secs))
+        .bind(change.verify_interval.is_some())
+        .bind(change.verify_interval.flatten().map(secs))
         .execute(db)
         .await
         .map(|done| done.rows_affected() == 1)

@@ -159,7 +159,9 @@ mod tests {
             lookback: Duration::from_secs(120),
             chunk_size: 1000,
             max_in_flight: 8,
+            verify_interval: None,
             mapping_version: 1,
+            privacy: crate::privacy::PrivacyPolicy::default(),
             paused_at: None,
             pause_reason: None,
         }

@@ -118,6 +118,10 @@ fn take_quoted(mut text: &str) -> Result<(String, Option<&str>), NameError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use sqlx::{AssertSqlSafe, Column, Connection, PgConnection, Row};
+
     use super::*;
 
     fn sql(text: &str) -> Result<String, NameError> {
@@ -170,5 +174,71 @@ mod tests {
             assert_eq!(sql(text).unwrap_err(), error, "{text:?}");
         }
         assert!(sql(&long[2..]).is_ok());
+    }
+
+    /// Letters, what SQL and the setting give a meaning to, and anything else.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![r#"["'\\\\;.$ a-cA-C/*-]{0,20}"#, r"\PC{0,30}", any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn any_setting_is_a_name_or_refused_and_its_sql_text_means_the_same_name(setting in text()) {
+            if let Ok(name) = setting.parse::<RelationName>() {
+                prop_assert_eq!(name.to_string().parse::<RelationName>().unwrap(), name);
+            }
+        }
+
+        #[test]
+        fn whatever_is_quoted_comes_back_and_ends_where_it_should(schema in text(), name in text()) {
+            let fits = |part: &str| !part.is_empty() && part.len() <= MAX_BYTES && !part.contains('\0');
+            prop_assume!(fits(&schema) && fits(&name));
+            let qualified: RelationName = format!("{}.{}", quote(&schema), quote(&name)).parse().unwrap();
+            prop_assert_eq!(qualified, RelationName { schema: Some(schema), name });
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server of the tests is named by the environment"
+    )]
+    fn server() -> String {
+        std::env::var("TIDEMARK_TEST_DATABASE_URL").expect("a test server: run `make test`")
+    }
+
+    /// PostgreSQL has the last word: what it reads is the name that was quoted.
+    #[tokio::test]
+    async fn postgresql_reads_the_names_that_were_quoted() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let names: Vec<String> = std::iter::repeat_with(|| text().new_tree(&mut runner).unwrap().current())
+            .filter(|name| !name.is_empty() && name.len() <= MAX_BYTES && !name.contains('\0'))
+            .take(400)
+            .collect();
+        let list: Vec<String> = names.iter().map(|name| format!("1 AS {}", quote(name))).collect();
+        let mut connection = PgConnection::connect(&server()).await.unwrap();
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {}", list.join(", "))))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        for (name, column) in names.iter().zip(row.columns()) {
+            assert_eq!(column.name(), name);
+        }
+        let quoted: Vec<String> = names
+            .iter()
+            .map(|name| format!("{}.{}", quote(name), quote(name)))
+            .collect();
+        let parsed: Vec<Vec<String>> =
+            sqlx::query_scalar("SELECT to_jsonb(parse_ident(q, true)) FROM unnest($1::text[]) AS q")
+                .bind(&quoted)
+                .fetch_all(&mut connection)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|sqlx::types::Json(parts)| parts)
+                .collect();
+        for (name, parts) in names.iter().zip(&parsed) {
+            assert_eq!(parts.as_slice(), [name.clone(), name.clone()]);
+        }
+        connection.close().await.unwrap();
     }
 }

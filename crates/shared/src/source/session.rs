@@ -51,16 +51,14 @@ async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Er
     sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(guarded.connection())
         .await?;
-    sqlx::query("SELECT set_config('application_name', left(concat('tidemark ', $1::text), 63), true)")
-        .bind(purpose)
-        .execute(guarded.connection())
-        .await?;
     let row = sqlx::query(
         "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
                 (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
-                pg_last_xact_replay_timestamp() \
+                pg_last_xact_replay_timestamp(), \
+                set_config('application_name', left(concat('tidemark ', $1::text), 63), true) \
          FROM pg_current_snapshot() s",
     )
+    .bind(purpose)
     .fetch_one(guarded.connection())
     .await?;
     guarded.serve_by(Served {

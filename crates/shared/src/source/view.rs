@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::digest::{rules_digest, text_digest};
 use super::ident::RelationName;
 use super::{Source, SourceError};
 use crate::selection::NameOf;
@@ -214,6 +215,20 @@ impl ViewShape {
             .fold("0".to_owned(), |seed, column| {
                 column.kind.hash(&format!("v.{}", column.name), &seed)
             })
+    }
+
+    /// A `bigint` over what the digest leaves out, as [`Self::select_list`] reads it: the names, and the messages. Its
+    /// columns are those of `r`, a sub-select of that list, so that the view works each of them out once. `$3` is the tenant's
+    /// time zone.
+    #[must_use]
+    pub fn related_digest(&self) -> String {
+        let related = self
+            .present()
+            .filter(|column| column.part != Part::Conversation)
+            .fold(rules_digest(), |seed, column| {
+                text_digest(&format!("r.{}", column.name), &seed)
+            });
+        format!("hashint8extended(r.conversation_id, {related})")
     }
 
     /// Whose names can be seen: with the column of their id, and an array of their texts; a text that the view lacks is

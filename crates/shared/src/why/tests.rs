@@ -21,7 +21,7 @@ fn equal() -> Facts {
         never_synced: false,
         stopped: None,
         held_by: None,
-        next_due_in: TimeDelta::seconds(42),
+        next_due_in: TimeDelta::milliseconds(42_700),
     }
 }
 
@@ -263,11 +263,33 @@ fn history_of_a_mapped_inbox_waits_for_its_backfill_and_what_changes_in_it_does_
 #[test]
 fn a_tenant_that_was_never_synced_gets_everything_with_its_first_sync() {
     let facts = Facts {
+        source: InSource::Here {
+            inbox: 7,
+            fetched: false,
+        },
         target: InTarget::Absent,
         never_synced: true,
         ..equal()
     };
     says(&facts, Case::NextSync, &["first sync takes it (due in 42s)"]);
+}
+
+#[test]
+fn names_of_others_are_brought_by_a_backfill() {
+    let renamed = Facts {
+        differing: vec!["inbox_name".into(), "team_name".into()],
+        ..equal()
+    };
+    says(
+        &renamed,
+        Case::Renamed,
+        &["inbox_name, team_name differ", "backfill"],
+    );
+    let more = Facts {
+        differing: vec!["inbox_name".into(), "status".into()],
+        ..equal()
+    };
+    says(&more, Case::Silent, &[]);
 }
 
 #[test]

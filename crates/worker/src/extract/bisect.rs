@@ -21,14 +21,19 @@ impl Extractor<'_> {
     ) -> Result<(), ExtractError> {
         let mut waiting = vec![keys.to_vec()];
         while let Some(keys) = waiting.pop() {
-            let handed_on = self.extracted.found.len();
+            let (handed_on, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
             let error = match self.slice(view, &keys).await {
                 Ok(()) => continue,
                 Err(ExtractError::Source(error)) if error.is_data() => error,
                 Err(error) => return Err(error),
             };
             self.back_to_savepoint().await?;
-            let handed_on: HashSet<i64> = self.extracted.found[handed_on..].iter().copied().collect();
+            let withheld = self.extracted.withheld[withheld..].iter();
+            let handed_on: HashSet<i64> = self.extracted.found[handed_on..]
+                .iter()
+                .copied()
+                .chain(withheld.map(|one| one.conversation_id))
+                .collect();
             let rest: Vec<i64> = keys.into_iter().filter(|key| !handed_on.contains(key)).collect();
             match rest[..] {
                 [] => {}

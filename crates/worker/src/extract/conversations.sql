@@ -1,6 +1,6 @@
--- Conversations by key with what they point to; of several satisfaction answers the newest. {digest} comes from
--- shared/source/digest.rs.
--- $1 ids, $2 the tenant's inboxes
+-- Conversations by key with what they point to; of several satisfaction answers the newest. {digest} and
+-- {related} come from shared/source/digest.rs.
+-- $1 ids, $2 the tenant's inboxes, $3 its time zone
 SELECT c.id::bigint, c.display_id, c.uuid, c.account_id, a.name::text, c.inbox_id, i.name::text, i.channel_type::text,
        i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text, c.custom_attributes::text, c.status, c.priority,
        c.snoozed_until::timestamp, c.assignee_id, u.name::text, u.email::text, c.team_id::bigint, t.name::text,
@@ -8,7 +8,7 @@ SELECT c.id::bigint, c.display_id, c.uuid, c.account_id, a.name::text, c.inbox_i
        c.created_at::timestamp, c.updated_at::timestamp, c.last_activity_at::timestamp,
        c.first_reply_created_at::timestamp, c.waiting_since::timestamp, c.contact_last_seen_at::timestamp,
        c.agent_last_seen_at::timestamp, s.id, s.rating, s.feedback_message, s.created_at,
-       {digest}
+       {digest}, {related}
 FROM conversations c
 LEFT JOIN accounts a ON a.id = c.account_id
 LEFT JOIN inboxes i ON i.id = c.inbox_id

@@ -7,15 +7,19 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
-use tidemark_shared::source::digest::CONVERSATION_DIGEST;
+use tidemark_shared::source::digest::{CONVERSATION_DIGEST, MESSAGE_DIGEST, related_digest};
 
 use super::record::{SourceConversation, SourceCsat, SourceMessage};
 
 const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
-static CONVERSATIONS: LazyLock<String> =
-    LazyLock::new(|| include_str!("conversations.sql").replace("{digest}", CONVERSATION_DIGEST));
-const MESSAGES: &str = include_str!("messages.sql");
+static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
+    include_str!("conversations.sql")
+        .replace("{digest}", CONVERSATION_DIGEST)
+        .replace("{related}", &related_digest())
+});
+static MESSAGES: LazyLock<String> =
+    LazyLock::new(|| include_str!("messages.sql").replace("{digest}", MESSAGE_DIGEST));
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.
@@ -38,10 +42,12 @@ pub(super) async fn conversations(
     connection: &mut PgConnection,
     inboxes: &[i32],
     ids: &[i64],
+    timezone: &str,
 ) -> Result<Vec<Conversation>, sqlx::Error> {
     sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
         .bind(ids)
         .bind(inboxes)
+        .bind(timezone)
         .fetch_all(connection)
         .await
 }
@@ -52,7 +58,7 @@ pub(super) fn messages<'a>(
     ids: &'a [i64],
 ) -> BoxStream<'a, Result<MessageRow, sqlx::Error>> {
     Box::pin(
-        sqlx::query(MESSAGES)
+        sqlx::query(AssertSqlSafe(MESSAGES.as_str()))
             .bind(ids)
             .fetch(connection)
             .map_ok(MessageRow),
@@ -60,7 +66,7 @@ pub(super) fn messages<'a>(
 }
 
 /// Phone numbers of contacts; a contact that does not exist has none.
-pub(super) async fn phones(
+pub(crate) async fn phones(
     connection: &mut PgConnection,
     contacts: &[i64],
 ) -> Result<HashMap<i64, Option<String>>, sqlx::Error> {
@@ -73,10 +79,11 @@ pub(super) async fn phones(
     Ok(phones)
 }
 
-/// A conversation, and the digest that the source has for its row.
+/// A conversation, and the digests that the source has for its row and for what that points to.
 pub(super) struct Conversation {
     pub record: SourceConversation,
     pub digest: i64,
+    pub related_digest: i64,
 }
 
 impl FromRow<'_, PgRow> for Conversation {
@@ -84,6 +91,7 @@ impl FromRow<'_, PgRow> for Conversation {
         Ok(Self {
             record: SourceConversation::from_row(row)?,
             digest: row.try_get(36)?,
+            related_digest: row.try_get(37)?,
         })
     }
 }
@@ -111,6 +119,11 @@ impl MessageRow {
             sentiment: row.try_get(10)?,
             source_id: row.try_get(11)?,
         })
+    }
+
+    /// The digest that the source has for the message.
+    pub(super) fn digest(&self) -> Result<i64, sqlx::Error> {
+        self.0.try_get(12)
     }
 }
 

@@ -10,16 +10,17 @@ use std::time::Instant;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::db::privacy::Withheld;
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source_time::SourceTime;
 
 use super::record::{SourceConversation, SourceCsat};
 use super::{ExtractError, Extractor, reject, send_when_full};
-use crate::load::encode::CopyEncoder;
+use crate::load::encode::{CopyEncoder, Digests};
 use crate::transform::{TenantContext, TransformError, transform};
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.
-pub(super) async fn keys_in_range(
+pub(crate) async fn keys_in_range(
     connection: &mut PgConnection,
     view: &ViewShape,
     inboxes: &[i32],
@@ -40,11 +41,11 @@ pub(super) async fn keys_in_range(
         .await
 }
 
-/// The conversations of these keys, each once.
-/// $1 ids, $2 the tenant's inboxes
-fn conversations(view: &ViewShape) -> String {
+/// The conversations of these keys, each once, as `select` takes them from the row `r` that they are read as.
+/// $1 ids, $2 the tenant's inboxes, $3 its time zone
+pub(crate) fn conversations(view: &ViewShape, select: &str) -> String {
     format!(
-        "SELECT r.* FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
+        "SELECT {select} FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
              SELECT {}, {} AS digest FROM {} v WHERE v.conversation_id = k.id AND v.inbox_id = ANY($2) \
              ORDER BY {} LIMIT 1) r",
         view.select_list(),
@@ -78,9 +79,11 @@ impl Extractor<'_> {
     /// Reads, transforms and encodes the conversations of these keys, one by one as they come.
     pub(super) async fn view_slice(&mut self, view: &ViewShape, keys: &[i64]) -> Result<(), ExtractError> {
         let source = self.source;
-        let mut rows = sqlx::query(AssertSqlSafe(conversations(view)))
+        let statement = conversations(view, &format!("r.*, {} AS related_digest", view.related_digest()));
+        let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(keys)
             .bind(self.inboxes)
+            .bind(self.tenant.rules())
             .fetch(self.tx.connection());
         while let Some(row) = rows
             .try_next()
@@ -90,6 +93,22 @@ impl Extractor<'_> {
             let id = row
                 .try_get("conversation_id")
                 .map_err(source.query_error("read conversations"))?;
+            let contact: Option<i64> = row
+                .try_get("contact_id")
+                .map_err(source.query_error("read conversations"))?;
+            if let Some(contact_id) = self.tenant.privacy.forgotten(contact) {
+                self.extracted.withheld.push(Withheld {
+                    conversation_id: id,
+                    contact_id,
+                    inbox_id: row
+                        .try_get("inbox_id")
+                        .map_err(source.query_error("read conversations"))?,
+                    source_digest: row
+                        .try_get("digest")
+                        .map_err(source.query_error("read conversations"))?,
+                });
+                continue;
+            }
             let begun = Instant::now();
             let encoded = encode(&row, self.tenant, &mut self.buffer);
             self.transforming += begun.elapsed();
@@ -109,7 +128,7 @@ impl Extractor<'_> {
 
 fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Result<(), RowError> {
     let conversation = conversation(row)?;
-    let fold = messages::fold(row.try_get("message_compiled")?)?;
+    let fold = messages::fold(row.try_get("message_compiled")?, &tenant.privacy)?;
     let shown_client: Option<i64> = row.try_get("client_sender_id")?;
     let shown_phone: Option<&str> = row.try_get("client_phone")?;
     // the messages say who the client is; the view knows the phones of its own client and of the contact only
@@ -120,7 +139,11 @@ fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Resu
         Some(_) => None,
     };
     let target = transform(tenant, &conversation, fold, phone)?;
-    buffer.push(&target, row.try_get("digest")?);
+    let digests = Digests {
+        source: row.try_get("digest")?,
+        related: row.try_get("related_digest")?,
+    };
+    buffer.push(&target, digests);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The columns of `conversations_analytics`, once: whatever names, creates or writes them is made from this list.
 
+use std::borrow::Cow;
+
 use tidemark_shared::source_time::SourceTime;
 use uuid::Uuid;
 
@@ -92,12 +94,12 @@ target_row! {
     /// The customer.
     contact: Contact<'a> {
         contact_id: Option<i64> = "bigint",
-        contact_name: Option<&'a str> = "varchar(255)",
-        contact_email: Option<&'a str> = "varchar(255)",
-        contact_identifier: Option<&'a str> = "varchar(255)",
+        contact_name: Option<Cow<'a, str>> = "varchar(255)",
+        contact_email: Option<Cow<'a, str>> = "varchar(255)",
+        contact_identifier: Option<Cow<'a, str>> = "varchar(255)",
         client_sender_id: Option<i64> = "bigint",
-        client_phone: Option<&'a str> = "varchar(50)",
-        contact_phone: Option<&'a str> = "varchar(50)",
+        client_phone: Option<Cow<'a, str>> = "varchar(50)",
+        contact_phone: Option<Cow<'a, str>> = "varchar(50)",
     }
 
     /// Times and what follows from their differences.
@@ -156,7 +158,7 @@ target_row! {
     satisfaction: Satisfaction<'a> {
         csat_response_id: Option<i64> = "bigint",
         csat_rating: Option<i32> = "integer",
-        csat_feedback: Option<&'a str> = "text",
+        csat_feedback: Option<Cow<'a, str>> = "text",
         csat_created_at: Option<SourceTime> = "timestamptz",
         csat_nps_category: Option<&'static str> = "text",
         csat_sentiment_category: Option<&'static str> = "text",
@@ -206,24 +208,33 @@ pub const SOURCE_DIGEST: Column = Column {
     sql_type: "bigint",
 };
 
+/// The digest that the source had for all else that the row is made of, last in staging.
+pub const RELATED_DIGEST: Column = Column {
+    name: "related_digest",
+    sql_type: "bigint",
+};
+
 /// Every column of staging, in order.
-fn staging() -> impl Iterator<Item = Column> {
-    COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST])
+pub(super) fn staging() -> impl Iterator<Item = Column> {
+    COLUMNS
+        .iter()
+        .copied()
+        .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
 }
 
-/// `tenant_id integer, …, source_digest bigint`: the body of staging's CREATE TABLE.
+/// `tenant_id integer, …, related_digest bigint`: the body of staging's CREATE TABLE.
 #[must_use]
 pub fn staging_definition() -> String {
     joined(staging().map(|column| format!("{} {}", column.name, column.sql_type)))
 }
 
-/// `tenant_id, …, source_digest`: what COPY fills, and what the INSERT takes from staging.
+/// `tenant_id, …, related_digest`: what COPY fills, and what the INSERT takes from staging.
 #[must_use]
 pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, source_digest = EXCLUDED.source_digest`: the upsert's SET list, without the key.
+/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the key.
 #[must_use]
 pub fn update_list() -> String {
     joined(

@@ -3,6 +3,7 @@
 //! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length: equal bytes
 //! mean equal rows, and the hash over the bytes is a hash over the content.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use tidemark_shared::source_time::SourceTime;
@@ -24,6 +25,15 @@ const TEXT_OID: i32 = 25;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowHash(pub [u8; 16]);
 
+/// The digests that the source had for what a row is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Of the conversation's own row.
+    pub source: i64,
+    /// Of its messages and all else that belongs to it.
+    pub related: i64,
+}
+
 /// Collects rows for `COPY … (tenant_id, …, row_hash) FROM STDIN (FORMAT binary)`; the buffer is kept for reuse.
 #[derive(Default)]
 pub struct CopyEncoder {
@@ -41,15 +51,16 @@ impl CopyEncoder {
     }
 
     /// Appends a row with its hash.
-    pub fn push(&mut self, row: &TargetRow<'_>, source_digest: i64) -> RowHash {
-        // hash and digest follow the content
-        let field_count = i16::try_from(COLUMNS.len() + 2).expect("PostgreSQL has at most 1600 columns");
+    pub fn push(&mut self, row: &TargetRow<'_>, digests: Digests) -> RowHash {
+        // hash and digests follow the content
+        let field_count = i16::try_from(COLUMNS.len() + 3).expect("PostgreSQL has at most 1600 columns");
         field_count.write(&mut self.tuples);
         let content = self.tuples.len();
         row.write(&mut self.tuples);
         let hash = RowHash(xxh3_128(&self.tuples[content..]).to_be_bytes());
         write_field(&hash, &mut self.tuples);
-        write_field(&source_digest, &mut self.tuples);
+        write_field(&digests.source, &mut self.tuples);
+        write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
         self.ids.push(row.place.conversation_id);
         hash
@@ -161,6 +172,12 @@ impl CopyValue for i64 {
 }
 
 impl CopyValue for &str {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl CopyValue for Cow<'_, str> {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.as_bytes());
     }

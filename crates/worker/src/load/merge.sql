@@ -1,21 +1,25 @@
 -- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
--- A row that had been marked deleted comes back. {columns} and {updates} come from load/columns.rs.
--- What was updated is younger than its insertion, always: that tells the two apart, also in a partitioned table, which has
--- no xmax to show.
--- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations
+-- A row that had been marked deleted comes back. A repair writes every row anew, and a row that is not as a load left it
+-- has no version to go by. {columns} and {updates} come from load/columns.rs, the other expressions from load/seal.rs.
+-- A row is new when it was inserted in this very transaction: a partitioned table has no xmax to tell it by.
+-- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations, $8 whether
+-- this is a repair
 INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
-                                          source_in_progress)
-SELECT {columns}, $1, $2, $3, $4, $5
-FROM pg_temp.tidemark_staging
+                                          source_in_progress, row_digest)
+SELECT {columns}, $1, $2, $3, $4, $5, {digest}
+FROM pg_temp.tidemark_staging s
 WHERE conversation_id BETWEEN $6 AND $7
 ORDER BY conversation_id
 ON CONFLICT (tenant_id, conversation_id) DO UPDATE
 SET {updates},
-    etl_run_id = EXCLUDED.etl_run_id, source_deleted_at = NULL,
-    etl_updated_at = greatest(now(), t.etl_inserted_at + interval '1 microsecond'),
+    etl_run_id = EXCLUDED.etl_run_id, etl_updated_at = now(), source_deleted_at = NULL,
     source_extracted_at = EXCLUDED.source_extracted_at, source_epoch = EXCLUDED.source_epoch,
-    source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress
-WHERE (t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest OR t.source_deleted_at IS NOT NULL)
-  AND (EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
-      >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
-RETURNING t.conversation_id, t.etl_updated_at = t.etl_inserted_at
+    source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress,
+    row_digest = EXCLUDED.row_digest # {inserted_now} # {inserted_then}
+WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest
+       OR t.related_digest IS DISTINCT FROM EXCLUDED.related_digest OR t.row_digest IS NULL
+       OR t.source_deleted_at IS NOT NULL)
+  AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
+       >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
+       OR ($8 AND t.row_digest IS DISTINCT FROM {stored}))
+RETURNING t.conversation_id, t.etl_inserted_at = now()

@@ -1,22 +1,33 @@
 //! The customer.
 
+use tidemark_shared::privacy::Personal;
+
+use super::privacy::Privacy;
 use super::{TransformError, text};
 use crate::extract::record::SourceConversation;
 use crate::load::columns::Contact;
 
 pub(super) fn contact<'a>(
+    privacy: &Privacy,
     source: &'a SourceConversation,
     client_sender_id: Option<i64>,
     client_phone: Option<&'a str>,
 ) -> Result<Contact<'a>, TransformError> {
-    let contact_phone = source.contact_phone.as_deref().or(client_phone);
+    let client_phone = client_phone.filter(|_| privacy.forgotten(client_sender_id).is_none());
+    let named = |personal: Personal, text: Option<&'a str>| {
+        privacy.text(personal, text, |text| text::name(personal.as_str(), text, 255))
+    };
     Ok(Contact {
         contact_id: source.contact_id,
-        contact_name: text::name("contact_name", source.contact_name.as_deref(), 255)?,
-        contact_email: text::name("contact_email", source.contact_email.as_deref(), 255)?,
-        contact_identifier: text::name("contact_identifier", source.contact_identifier.as_deref(), 255)?,
+        contact_name: named(Personal::ContactName, source.contact_name.as_deref())?,
+        contact_email: named(Personal::ContactEmail, source.contact_email.as_deref())?,
+        contact_identifier: named(Personal::ContactIdentifier, source.contact_identifier.as_deref())?,
         client_sender_id,
-        client_phone: text::limited("client_phone", client_phone, 50)?,
-        contact_phone: text::name("contact_phone", contact_phone, 50)?,
+        client_phone: privacy.text(Personal::ClientPhone, client_phone, |text| {
+            text::limited("client_phone", text, 50)
+        })?,
+        contact_phone: privacy.contact_phone(source.contact_phone.as_deref(), client_phone, |text| {
+            text::name("contact_phone", text, 50)
+        })?,
     })
 }

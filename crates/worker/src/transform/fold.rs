@@ -1,9 +1,13 @@
 //! The messages of one conversation, folded into the columns that they add up to.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidemark_shared::source_time::SourceTime;
 
+use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
 use super::{TransformError, text};
 use crate::extract::record::SourceMessage;
@@ -18,6 +22,7 @@ const COLUMN: &str = "message_compiled";
 /// [`transform`](super::transform), and the messages after it are ignored.
 #[derive(Debug, Default)]
 pub struct MessageFold {
+    privacy: Arc<Privacy>,
     error: Option<TransformError>,
     /// `message_compiled` without its closing bracket.
     compiled: Vec<u8>,
@@ -39,21 +44,32 @@ pub struct MessageFold {
 }
 
 impl MessageFold {
+    /// Of messages of which everything is kept.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Of messages whose texts these rules decide on.
+    #[must_use]
+    pub fn under(privacy: &Arc<Privacy>) -> Self {
+        Self {
+            privacy: Arc::clone(privacy),
+            ..Self::default()
+        }
+    }
+
     /// Adds the next message in ascending order of `(created_at, id)`.
     pub fn push(&mut self, message: &SourceMessage<'_>) {
+        let text = self.privacy.message_text(message);
         if self.error.is_none()
-            && let Err(error) = self.compile(message)
+            && let Err(error) = self.compile(message, text.as_deref())
         {
             self.error = Some(error);
             self.compiled = Vec::new();
         }
         if self.error.is_none() {
-            self.count(message);
+            self.count(message, text);
         }
     }
 
@@ -63,7 +79,7 @@ impl MessageFold {
         self.client_sender_id
     }
 
-    fn compile(&mut self, message: &SourceMessage<'_>) -> Result<(), TransformError> {
+    fn compile(&mut self, message: &SourceMessage<'_>, text: Option<&str>) -> Result<(), TransformError> {
         if self
             .last
             .is_some_and(|last| last >= (message.created_at, message.id))
@@ -71,17 +87,17 @@ impl MessageFold {
             return Err(TransformError::MessageOrder);
         }
         let compiled = CompiledMessage {
-            message_id: message.id,
-            text: text::whole(COLUMN, message.content)?,
+            text: text::whole(COLUMN, text)?,
             sender: text::whole(COLUMN, message.sender_type)?,
-            sender_id: message.sender_id,
-            sent_at: message.created_at,
-            message_type: message.message_type,
-            content_type: message.content_type,
             status: message.status,
             private: message.private,
+            sent_at: message.created_at,
+            sender_id: message.sender_id,
             sentiment: text::json(COLUMN, message.sentiment)?,
             source_id: text::whole(COLUMN, message.source_id)?,
+            message_id: message.id,
+            content_type: message.content_type,
+            message_type: message.message_type,
         };
         self.compiled
             .push(if self.compiled.is_empty() { b'[' } else { b',' });
@@ -93,7 +109,7 @@ impl MessageFold {
     }
 
     /// No counter overflows: each message has taken some bytes of a text of bounded length.
-    fn count(&mut self, message: &SourceMessage<'_>) {
+    fn count(&mut self, message: &SourceMessage<'_>, text: Option<Cow<'_, str>>) {
         self.first_at.get_or_insert(message.created_at);
         self.last = Some((message.created_at, message.id));
 
@@ -119,9 +135,9 @@ impl MessageFold {
             self.character_max = self.character_max.max(characters);
         }
         match &mut self.last_public {
-            Some(last) => last.replace(message),
+            Some(last) => last.replace(message, text.as_deref()),
             None => {
-                let public = PublicMessage::new(message);
+                let public = PublicMessage::new(message, text);
                 self.last_public = Some(public.clone());
                 self.first_public = Some(public);
             }
@@ -185,21 +201,22 @@ impl MessageFold {
     }
 }
 
-/// One element of `message_compiled`.
+/// One element of `message_compiled`. Its keys are in the order in which `jsonb` keeps them, by length and then by their
+/// bytes: the server parses it a sixth faster than in another order.
 #[derive(Serialize)]
 struct CompiledMessage<'a> {
-    message_id: i64,
     text: Option<&'a str>,
     sender: Option<&'a str>,
-    sender_id: Option<i64>,
-    #[serde(serialize_with = "as_text")]
-    sent_at: SourceTime,
-    message_type: Option<i32>,
-    content_type: Option<i32>,
     status: Option<i32>,
     private: bool,
+    #[serde(serialize_with = "as_text")]
+    sent_at: SourceTime,
+    sender_id: Option<i64>,
     sentiment: Option<&'a RawValue>,
     source_id: Option<&'a str>,
+    message_id: i64,
+    content_type: Option<i32>,
+    message_type: Option<i32>,
 }
 
 fn as_text<S: Serializer>(time: &SourceTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -215,18 +232,18 @@ struct PublicMessage {
 }
 
 impl PublicMessage {
-    fn new(message: &SourceMessage<'_>) -> Self {
+    fn new(message: &SourceMessage<'_>, text: Option<Cow<'_, str>>) -> Self {
         Self {
             created_at: message.created_at,
-            text: message.content.map(str::to_owned),
+            text: text.map(Cow::into_owned),
             sender_type: sender_type(message).map(str::to_owned),
         }
     }
 
     /// Takes the place of an earlier message, in its memory.
-    fn replace(&mut self, message: &SourceMessage<'_>) {
+    fn replace(&mut self, message: &SourceMessage<'_>, text: Option<&str>) {
         self.created_at = message.created_at;
-        assign(&mut self.text, message.content);
+        assign(&mut self.text, text);
         assign(&mut self.sender_type, sender_type(message));
     }
 

@@ -1,16 +1,24 @@
 //! The answer to the satisfaction survey.
 
+use tidemark_shared::privacy::Personal;
+
+use super::privacy::Privacy;
 use super::{TransformError, text};
 use crate::extract::record::SourceCsat;
 use crate::load::columns::Satisfaction;
 
-pub(super) fn satisfaction(csat: Option<&SourceCsat>) -> Result<Satisfaction<'_>, TransformError> {
+pub(super) fn satisfaction<'a>(
+    privacy: &Privacy,
+    csat: Option<&'a SourceCsat>,
+) -> Result<Satisfaction<'a>, TransformError> {
     let rating = csat.and_then(|csat| csat.rating);
     let feedback = csat.and_then(|csat| csat.feedback.as_deref());
     Ok(Satisfaction {
         csat_response_id: csat.and_then(|csat| csat.id),
         csat_rating: rating,
-        csat_feedback: text::whole("csat_feedback", feedback)?,
+        csat_feedback: privacy.text(Personal::CsatFeedback, feedback, |text| {
+            text::whole("csat_feedback", text)
+        })?,
         csat_created_at: csat.and_then(|csat| csat.created_at),
         csat_nps_category: match rating {
             Some(5) => Some("Promotor"),

@@ -10,6 +10,7 @@ use crate::extract::record::{SourceCsat, SourceMessage};
 pub(crate) mod any;
 mod calendar;
 mod messages;
+mod privacy;
 mod properties;
 mod record;
 
@@ -64,6 +65,7 @@ fn transformed_in(timezone: Tz, conversation: &SourceConversation) -> TargetRow<
     let tenant = TenantContext {
         tenant_id: 7,
         timezone,
+        privacy: Arc::default(),
     };
     transform(&tenant, conversation, MessageFold::new(), None).unwrap()
 }

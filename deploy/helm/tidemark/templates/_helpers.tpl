@@ -43,12 +43,22 @@ capabilities: {drop: [ALL]}
     items: [{key: {{ .secret.key }}, path: {{ .file }}}]
 {{- end }}
 
+{{- /* The authority's file, where there is one. */ -}}
+{{- define "tidemark.authority" -}}
+{{- if .Values.secrets.authority.name }}
+{{ include "tidemark.secretFile" (dict "secret" .Values.secrets.authority "file" "ca.pem") }}
+{{- end }}
+{{- end }}
+
 {{- define "tidemark.environment" -}}
 - {name: TIDEMARK_HTTP_LISTEN, value: "0.0.0.0:9464"}
 - {name: TIDEMARK_LOG_FORMAT, value: json}
 - {name: TIDEMARK_AMQP_URL_FILE, value: /etc/tidemark/amqp-url}
 {{- if .Values.secrets.sourceUrl.name }}
 - {name: TIDEMARK_SOURCE_URL_FILE, value: /etc/tidemark/source-url}
+{{- end }}
+{{- if .Values.secrets.privacyKey.name }}
+- {name: TIDEMARK_PRIVACY_KEY_FILE, value: /etc/tidemark/privacy-key}
 {{- end }}
 {{- if .Values.secrets.config.name }}
 - {name: TIDEMARK_CONFIG, value: /etc/tidemark/tidemark.toml}

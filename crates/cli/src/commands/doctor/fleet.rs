@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tidemark_shared::db::DbPool;
-use tidemark_shared::db::checkup::counted;
+use tidemark_shared::db::checkup::of_tenants;
 use tidemark_shared::db::process::{NO_BROKER, Process};
 use tidemark_shared::db::{self, DbError};
-use tidemark_shared::finding::{Finding, listed, within};
+use tidemark_shared::finding::{Finding, counted, listed, within};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::overview::Overview;
 use tidemark_shared::report::report;
@@ -54,7 +54,7 @@ async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(
         findings.push(
             Finding::warning(
                 "rejects",
-                format!("rows that could not be taken: tenant {}", counted(&rejects)),
+                format!("rows that could not be taken: tenant {}", of_tenants(&rejects)),
             )
             .todo("tidemark rejected list"),
         );
@@ -78,7 +78,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
             format!("{} run, every role among them", live.len()),
         )),
         [_, _, _] => {
-            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"))
+            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"));
         }
         some => {
             for role in some {
@@ -177,7 +177,7 @@ async fn tenants(
             .todo(format!("tidemark run list --tenant {}", tenant.tenant_id)),
         );
     }
-    findings.push(Finding::ok("tenants", format!("{} tenants", all.len())));
+    findings.push(Finding::ok("tenants", counted(all.len(), "tenant")));
     Ok(())
 }
 
@@ -201,8 +201,7 @@ async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbEr
                     listed(&differing)
                 ),
             )
-            .todo(format!("tidemark verify --tenant {first}"))
-            .todo(format!("tidemark sync --tenant {first} --full")),
+            .todo(format!("tidemark verify --tenant {first} --repair")),
         );
     }
     if let Some(first) = unproven.first() {

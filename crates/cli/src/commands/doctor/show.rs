@@ -1,7 +1,7 @@
 //! A check-up for people and for programs.
 
 use serde::Serialize;
-use tidemark_shared::finding::{Finding, Level};
+use tidemark_shared::finding::{Finding, Level, counted};
 
 use crate::output::{self, Colour};
 
@@ -78,9 +78,9 @@ impl Checkup {
         }
         let count = |level| self.levels().filter(|other| *other == level).count();
         output::line(format!(
-            "{} errors, {} warnings, {} not looked at, {} well",
-            count(Level::Error),
-            count(Level::Warning),
+            "{}, {}, {} not looked at, {} well",
+            counted(count(Level::Error), "error"),
+            counted(count(Level::Warning), "warning"),
             count(Level::NotChecked),
             count(Level::Ok)
         ))

@@ -10,6 +10,7 @@ use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
 use crate::commands::tenant::slug;
@@ -81,6 +82,7 @@ impl Step {
 
     pub fn new_tenant(&self, source: &str) -> NewTenant {
         NewTenant {
+            verify_interval: None,
             id: self.tenant_id,
             name: self.name.clone(),
             slug: self.slug.clone(),
@@ -90,6 +92,7 @@ impl Step {
             chunk_size: None,
             max_in_flight: None,
             sync_interval: None,
+            privacy: PrivacyPolicy::default(),
         }
     }
 
@@ -425,6 +428,7 @@ mod tests {
         let mut here = here();
         for (id, slug) in [(1, "one"), (2, "other")] {
             here.tenants.push(Tenant {
+                verify_interval: None,
                 id: TenantId(id),
                 name: slug.into(),
                 slug: slug.into(),
@@ -437,6 +441,7 @@ mod tests {
                 chunk_size: 1000,
                 max_in_flight: 8,
                 mapping_version: 1,
+                privacy: PrivacyPolicy::default(),
                 paused_at: None,
                 pause_reason: None,
             });

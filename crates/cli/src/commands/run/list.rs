@@ -17,25 +17,18 @@ pub struct Args {
     /// Only of this tenant
     #[arg(long, alias = "tenant-id", value_name = "N")]
     tenant: Option<TenantId>,
-    /// Only in one of these states: requested, planning, running, success, partial, failed, cancelled
-    #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = status)]
+    /// Only in one of these states, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = one_of(&RunStatus::ALL, RunStatus::as_str))]
     status: Vec<RunStatus>,
-    /// Only of one of these types: incremental, full, resync, backfill, repair
-    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE", value_parser = run_type)]
+    /// Only of one of these types, separated by commas
+    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE", value_parser = one_of(&RunType::ALL, RunType::as_str))]
     types: Vec<RunType>,
     /// Only those asked for since an instant (RFC 3339), or so long ago: 2h, 7days
     #[arg(long, value_name = "TIME|AGE")]
     since: Option<Since>,
+    /// At most so many
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
-}
-
-fn status(text: &str) -> Result<RunStatus, String> {
-    one_of(&RunStatus::ALL, |status| status.as_str(), text)
-}
-
-fn run_type(text: &str) -> Result<RunType, String> {
-    one_of(&RunType::ALL, |run_type| run_type.as_str(), text)
 }
 
 impl Args {
@@ -70,7 +63,7 @@ pub(super) fn table(runs: &[RunReport]) -> anyhow::Result<()> {
                 run.run_id.to_string(),
                 run.tenant_id.to_string(),
                 run.run_type.as_str().to_owned(),
-                run.status.as_str().to_owned(),
+                super::outcome(run),
                 format!("{}/{}", run.chunks.done, run.chunks.total),
                 output::count(run.records.extracted),
                 output::count(run.records.inserted),

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
+use tidemark_shared::db::privacy::PolicyChanged;
 use tidemark_shared::db::tenant::TenantChange;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::privacy::PrivacyChange;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
-use super::{check, check_timezone, show, taken};
+use super::{Off, check, check_timezone, note_missing_key, show, taken, verify_interval};
 use crate::app::App;
+use crate::commands::ask;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval"]))]
+    .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval",
+           "privacy"]))]
 pub struct Args {
     /// Tenant's id
     #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
@@ -42,6 +47,12 @@ pub struct Args {
     /// Pause between two syncs, such as 30s or 5m
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     sync_interval: Option<Duration>,
+    /// What of personal data is stored, such as contact_email=hash,message_text=null; columns that are not named stay as they are
+    #[arg(long, value_name = "COLUMN=TREATMENT,…")]
+    privacy: Option<PrivacyChange>,
+    /// Pause between two comparisons with the source, such as 24h, or `off`
+    #[arg(long, value_name = "DUR", value_parser = verify_interval)]
+    verify_interval: Option<Off>,
 }
 
 impl Args {
@@ -71,12 +82,16 @@ impl Args {
             chunk_size: self.chunk_size,
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
+            verify_interval: self.verify_interval.map(|Off(interval)| interval),
         };
         let changed = db::tenant::update(&db, tenant.id, &change)
             .await
             .map_err(|error| taken(&error, tenant.id, &slug).unwrap_or(error.into()))?;
         if !changed {
             return Err(UsageError(format!("tenant {} was removed just now", tenant.id)).into());
+        }
+        if let Some(privacy) = &self.privacy {
+            change_policy(app, &db, &tenant, privacy).await?;
         }
         if new_timezone.is_some() {
             output::note(format!(
@@ -86,6 +101,29 @@ impl Args {
         }
         show(app, tenant.id).await
     }
+}
+
+/// Rows that are there are written anew by a run of its own.
+async fn change_policy(
+    app: &App,
+    db: &DbPool,
+    tenant: &Tenant,
+    change: &PrivacyChange,
+) -> anyhow::Result<()> {
+    let policy = tenant.privacy.clone().with(change);
+    note_missing_key(app, &policy);
+    let asked = ask::prepared(
+        app,
+        tenant,
+        Some("what is stored of personal data was changed".to_owned()),
+    );
+    let changed = db::privacy::set_policy(db, tenant.id, &policy, &asked).await?;
+    if let Some(PolicyChanged { backfill: Some(run) }) = changed {
+        output::note(format!(
+            "run {run} writes the rows that are there anew; next: tidemark run watch {run}"
+        ));
+    }
+    Ok(())
 }
 
 /// Watermark, digests and inboxes are about the source that they came from.

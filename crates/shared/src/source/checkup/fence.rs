@@ -127,7 +127,7 @@ impl Source {
                 findings.push(held_by(&holder));
             }
             _ if forgotten.is_empty() => {
-                findings.push(Finding::ok("fence", "no transaction has been writing for long"))
+                findings.push(Finding::ok("fence", "no transaction has been writing for long"));
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The messages of a conversation as a view compiles them: one JSON array.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ use tidemark_shared::source_time::SourceTime;
 use crate::extract::record::SourceMessage;
 use crate::transform::TransformError;
 use crate::transform::fold::MessageFold;
+use crate::transform::privacy::Privacy;
 
 /// An element of `message_compiled`. Other keys are left aside.
 #[derive(Deserialize)]
@@ -57,7 +59,7 @@ impl Element<'_> {
 ///
 /// # Errors
 /// When the text is no array of messages.
-pub(super) fn fold(compiled: Option<&str>) -> Result<MessageFold, TransformError> {
+pub(super) fn fold(compiled: Option<&str>, privacy: &Arc<Privacy>) -> Result<MessageFold, TransformError> {
     let elements: Option<Vec<Option<Element<'_>>>> = match compiled {
         None => None,
         Some(json) => serde_json::from_str(json).map_err(|_| TransformError::UnreadableMessage)?,
@@ -74,7 +76,7 @@ pub(super) fn fold(compiled: Option<&str>) -> Result<MessageFold, TransformError
         .collect::<Result<Vec<_>, _>>()?;
     messages.sort_by_key(|message| (message.created_at, message.id));
 
-    let mut fold = MessageFold::new();
+    let mut fold = MessageFold::under(privacy);
     let mut seen = HashSet::with_capacity(messages.len());
     for message in &messages {
         if seen.insert(message.id) {
@@ -91,7 +93,7 @@ mod tests {
     use crate::load::value::Json;
 
     fn folded(compiled: &str) -> Result<Messages, TransformError> {
-        fold(Some(compiled))?.finish(false)
+        fold(Some(compiled), &Arc::default())?.finish(false)
     }
 
     fn ids(messages: &Messages) -> Vec<i64> {
@@ -139,7 +141,7 @@ mod tests {
         let nothing =
             r#"[{"message_id": null, "sent_at": null, "private": null, "text": null, "sentiment": null}]"#;
         for compiled in [None, Some("null"), Some("[]"), Some("[null]"), Some(nothing)] {
-            let messages = fold(compiled).unwrap().finish(false).unwrap();
+            let messages = fold(compiled, &Arc::default()).unwrap().finish(false).unwrap();
             assert_eq!((messages.message_compiled, messages.t_messages), (None, 0));
         }
     }

@@ -8,10 +8,15 @@ use sqlx::{PgConnection, Row};
 
 use super::*;
 use crate::load::columns::{
-    Column, KEY, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
+    Column, KEY, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
 };
 use crate::test_server::test_server;
 use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
+
+const DIGESTS: Digests = Digests {
+    source: 7,
+    related: 8,
+};
 
 fn sample<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
     let mut runner = TestRunner::default();
@@ -23,7 +28,7 @@ fn sample<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
 fn encoded(sources: &[AnySource]) -> CopyEncoder {
     let mut encoder = CopyEncoder::new();
     for source in sources {
-        encoder.push(&source.transform().unwrap(), 7);
+        encoder.push(&source.transform().unwrap(), DIGESTS);
     }
     encoder
 }
@@ -108,7 +113,11 @@ async fn postgresql_holds_every_column_of_any_row() {
     let sent = parts.concat();
     let mut sent = fields(&sent);
     sent.sort_by_key(|row| row[COLUMNS.len()]);
-    let columns: Vec<_> = COLUMNS.iter().copied().chain([ROW_HASH, SOURCE_DIGEST]).collect();
+    let columns: Vec<_> = COLUMNS
+        .iter()
+        .copied()
+        .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
+        .collect();
     for (sent, read) in sent.into_iter().zip(fields(&read)) {
         assert_eq!((sent.len(), read.len()), (columns.len(), columns.len()));
         for ((column, sent), read) in columns.iter().zip(sent).zip(read) {
@@ -280,10 +289,10 @@ async fn any_range_of_rows_is_a_copy_of_its_own() {
 #[test]
 fn a_hash_is_of_the_content() {
     for source in sample(&any_source(), 20) {
-        let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), 7);
+        let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), DIGESTS);
         let mut encoder = encoded(&sample(&any_source(), 3));
         let row = source.transform().unwrap();
-        assert_eq!(encoder.push(&row, 7), hash(&source.clone()));
+        assert_eq!(encoder.push(&row, DIGESTS), hash(&source.clone()));
 
         let mut other = source.clone();
         other.conversation.waiting_since = match other.conversation.waiting_since {
@@ -300,7 +309,7 @@ fn null_and_empty_have_different_hashes() {
     empty.clone_from(&null);
     null.conversation.inbox_timezone = None;
     empty.conversation.inbox_timezone = Some(String::new());
-    let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), 7);
+    let hash = |source: &AnySource| CopyEncoder::new().push(&source.transform().unwrap(), DIGESTS);
     assert_ne!(hash(&null), hash(&empty));
 }
 
@@ -315,6 +324,6 @@ fn a_cleared_encoder_starts_again() {
     );
     encoder.clear();
     assert_eq!((encoder.row_count(), encoder.byte_count()), (0, 0));
-    encoder.push(&sources[0].transform().unwrap(), 7);
+    encoder.push(&sources[0].transform().unwrap(), DIGESTS);
     assert_eq!(encoder.copy(0..1).concat(), copy);
 }

@@ -33,7 +33,7 @@ pub(crate) struct AnyMessage {
 
 impl AnySource {
     pub(crate) fn transform(&self) -> Result<TargetRow<'_>, TransformError> {
-        let mut fold = MessageFold::new();
+        let mut fold = MessageFold::under(&self.tenant.privacy);
         for message in &self.messages {
             fold.push(&message.borrow());
         }
@@ -49,6 +49,10 @@ impl AnySource {
 impl AnyMessage {
     pub(crate) fn position(&self) -> (SourceTime, i64) {
         (self.created_at, self.id)
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        self.content = Some(text.to_owned());
     }
 
     fn borrow(&self) -> SourceMessage<'_> {
@@ -243,7 +247,11 @@ pub(crate) fn any_source() -> impl Strategy<Value = AnySource> {
     )
         .prop_map(
             |(tenant_id, timezone, conversation, messages, client_phone)| AnySource {
-                tenant: TenantContext { tenant_id, timezone },
+                tenant: TenantContext {
+                    tenant_id,
+                    timezone,
+                    privacy: Arc::default(),
+                },
                 conversation,
                 messages,
                 client_phone,

@@ -49,6 +49,7 @@ fn columns_with_status(status: i32, messages: &[SourceMessage<'_>]) -> Result<Me
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,
+        privacy: Arc::default(),
     };
     let source = SourceConversation {
         status: Some(status),
@@ -80,12 +81,11 @@ fn messages_are_compiled_with_their_keys_in_order() {
         },
     ]);
     let expected = concat!(
-        r#"[{"message_id":1,"text":"a \"b\" \\ \n\u0001é🙂","sender":"User","sender_id":5,"#,
-        r#""sent_at":"2024-03-15T12:00:00.12","message_type":1,"content_type":0,"status":0,"private":false,"#,
-        r#""sentiment":{"label": "pos", "score": 0.10},"source_id":"wamid.1"},"#,
-        r#"{"message_id":2,"text":null,"sender":null,"sender_id":null,"sent_at":"infinity","#,
-        r#""message_type":null,"content_type":null,"status":null,"private":true,"#,
-        r#""sentiment":null,"source_id":null}]"#,
+        r#"[{"text":"a \"b\" \\ \n\u0001é🙂","sender":"User","status":0,"private":false,"#,
+        r#""sent_at":"2024-03-15T12:00:00.12","sender_id":5,"sentiment":{"label": "pos", "score": 0.10},"#,
+        r#""source_id":"wamid.1","message_id":1,"content_type":0,"message_type":1},"#,
+        r#"{"text":null,"sender":null,"status":null,"private":true,"sent_at":"infinity","sender_id":null,"#,
+        r#""sentiment":null,"source_id":null,"message_id":2,"content_type":null,"message_type":null}]"#,
     );
     assert_eq!(row.message_compiled.unwrap().0, expected);
 }

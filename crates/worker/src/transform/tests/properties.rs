@@ -33,8 +33,9 @@ proptest! {
         source.conversation.contact_name = Some(name);
         source.conversation.custom_attributes = Some(json);
         if let Ok(row) = source.transform() {
-            prop_assert!(!row.contact.contact_name.unwrap_or_default().contains('\0'));
-            prop_assert!(row.contact.contact_name.unwrap_or_default().chars().count() <= 255);
+            let name = row.contact.contact_name.unwrap_or_default();
+            prop_assert!(!name.contains('\0'));
+            prop_assert!(name.chars().count() <= 255);
         }
     }
 }

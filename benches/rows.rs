@@ -1,0 +1,52 @@
+//! Transform and encode, without a server: time and allocations a row. `cargo bench -p tidemark-benches`.
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use tidemark_benches::rows::{samples, tenant};
+use tidemark_worker::load::encode::CopyEncoder;
+use tidemark_worker::transform::transform;
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const ROWS: usize = 1000;
+
+fn main() {
+    divan::main();
+}
+
+/// The messages of a conversation folded into `message_compiled` and what they add up to.
+#[divan::bench]
+fn fold(bencher: Bencher) {
+    let samples = samples(ROWS);
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        for sample in &samples {
+            black_box(sample.fold());
+        }
+    });
+}
+
+/// The whole transform.
+#[divan::bench]
+fn transformed(bencher: Bencher) {
+    let (samples, tenant) = (samples(ROWS), tenant());
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        for sample in &samples {
+            black_box(transform(&tenant, &sample.conversation, sample.fold(), None).is_ok());
+        }
+    });
+}
+
+/// The transform, and the row in binary COPY format with its hash, into a buffer that is kept.
+#[divan::bench]
+fn transformed_and_encoded(bencher: Bencher) {
+    let (samples, tenant) = (samples(ROWS), tenant());
+    let mut encoder = CopyEncoder::new();
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        encoder.clear();
+        for sample in &samples {
+            sample.encode(&tenant, &mut encoder);
+        }
+        black_box(encoder.byte_count());
+    });
+}

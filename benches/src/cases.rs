@@ -1,0 +1,67 @@
+//! What is measured, case by case.
+
+mod far;
+mod fleet;
+mod full;
+mod incremental;
+mod load_path;
+mod memory;
+mod planning;
+mod psql;
+
+use anyhow::{Result, ensure};
+use tidemark_benches::figures::Results;
+
+use crate::site::Bench;
+
+const NAMES: [&str; 8] = [
+    "full",
+    "view",
+    "incremental",
+    "load",
+    "fleet",
+    "planning",
+    "memory",
+    "far",
+];
+
+/// Measures these cases, all when none is named.
+pub async fn run(bench: &mut Bench, sizes: &[u64], only: &[String], results: &mut Results) -> Result<()> {
+    for name in only {
+        ensure!(
+            NAMES.contains(&name.as_str()),
+            "there is no case `{name}`, but {}",
+            NAMES.join(", ")
+        );
+    }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let least = sizes.iter().copied().min().unwrap_or(20_000);
+    for &size in sizes {
+        if wanted("full") {
+            results.cases.push(full::tables(bench, size).await?);
+        }
+        if wanted("view") {
+            results.cases.push(full::view(bench, size).await?);
+        }
+        if wanted("load") {
+            results.cases.extend(load_path::measure(bench, size).await?);
+        }
+    }
+    if wanted("incremental") {
+        results.cases.extend(incremental::measure(bench, sizes).await?);
+    }
+    if wanted("fleet") {
+        results.cases.push(fleet::chunks(bench, least).await?);
+    }
+    if wanted("planning") {
+        results.cases.push(planning::tenants(bench, least).await?);
+        results.cases.push(planning::dispatch(bench, least).await?);
+    }
+    if wanted("memory") {
+        results.cases.push(memory::peaks(bench, least).await?);
+    }
+    if wanted("far") {
+        results.cases.push(far::workers(bench, least).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Whether more workers help where the source is far away.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tidemark_benches::figures::{Case, Goal};
+
+use super::full::fleet;
+use crate::proxy::Delay;
+use crate::site::Bench;
+
+/// Both ways together.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+pub async fn workers(bench: &mut Bench, size: u64) -> Result<Case> {
+    let mut case = Case::new(
+        "far",
+        &format!("A source 20 ms away, {size} conversations"),
+        "Full sync of the largest tenant in chunks of 50 through RabbitMQ, worker processes with one chunk at a time, every \
+         byte to and from the source 10 ms late. Rows a second.",
+        "rows/s",
+    )
+    .against("1 worker");
+    let source = bench.source(size).await?;
+    let delay = Delay::before(&source, ROUND_TRIP / 2).await?;
+    for _ in 0..bench.rounds.min(3) {
+        for workers in [1, 2, 4, 8] {
+            let site = bench.fresh(&source).await?;
+            let mut target = site.on_target().await?;
+            sqlx::raw_sql("UPDATE tenants SET chunk_size = 50, max_in_flight = 32")
+                .execute(&mut target)
+                .await?;
+            let synced = fleet(&site.with("TIDEMARK_SOURCE_URL", &delay.url(&source)?), workers).await?;
+            let rows = synced.records["extracted"].as_f64().unwrap_or_default();
+            case.add(
+                &format!("{workers} worker{}", if workers == 1 { "" } else { "s" }),
+                rows / synced.run,
+            );
+        }
+    }
+    case.goal("8 workers", Goal::RatioAtLeast(6.0));
+    Ok(case)
+}

@@ -1,0 +1,112 @@
+//! What little or nothing changed costs, and whether that follows the changes or the table.
+
+use anyhow::{Result, ensure};
+use sqlx::{Connection, PgConnection};
+use tidemark_benches::figures::{Case, Goal};
+
+use crate::site::Bench;
+
+/// A thousand conversations of the tenant, spread over all of it.
+const CHANGE: &str = "UPDATE conversations SET updated_at = clock_timestamp() AT TIME ZONE 'UTC', last_activity_at = \
+     clock_timestamp() AT TIME ZONE 'UTC', priority = (coalesce(priority, 0) + 1) % 4 \
+     WHERE id IN (SELECT id FROM conversations WHERE account_id = 1 ORDER BY md5(id::text || $1::text) LIMIT 1000)";
+/// What lets a plan find changes without reading whole tables.
+const SUGGESTED: [&str; 4] = [
+    "CREATE INDEX bench_messages_updated ON messages (updated_at)",
+    "CREATE INDEX bench_contacts_updated ON contacts (updated_at)",
+    "CREATE INDEX bench_csat_created ON csat_survey_responses (created_at)",
+    "CREATE INDEX bench_csat_updated ON csat_survey_responses (updated_at)",
+];
+const AGAIN: [&str; 2] = [
+    "DROP INDEX bench_messages_updated, bench_contacts_updated, bench_csat_created, bench_csat_updated",
+    "VACUUM (ANALYZE)",
+];
+
+pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
+    let mut idle = Case::new(
+        "incremental-none",
+        "Incremental, nothing changed",
+        "`tidemark sync --local` on a tenant in step: the run's own time and that of the whole command.",
+        "s",
+    );
+    let plain = "1,000 conversations of the tenant changed, spread over all of it; `tidemark sync --local`, 2 workers, the \
+         tenant's lookback set to 0 so that earlier rounds are not read again. The run's own time.";
+    let mut changed = Case::new(
+        "incremental-1000",
+        "Incremental, 1,000 rows changed, Chatwoot's own indexes",
+        plain,
+        "s",
+    );
+    let mut indexed = Case::new(
+        "incremental-1000-indexed",
+        "Incremental, 1,000 rows changed, with the suggested indexes",
+        plain,
+        "s",
+    );
+    let least = sizes.iter().copied().min().unwrap_or_default();
+    changed = changed.against(&of(least));
+    indexed = indexed.against(&of(least));
+    for &size in sizes {
+        let source_url = bench.source(size).await?;
+        let site = bench
+            .fresh(&source_url)
+            .await?
+            .with("TIDEMARK_WORKER_CONCURRENCY", "2");
+        site.sync(&["--local", "--full"]).await?;
+        let mut target = site.on_target().await?;
+        sqlx::raw_sql("UPDATE tenants SET lookback = '0'; VACUUM (ANALYZE)")
+            .execute(&mut target)
+            .await?;
+        for _ in 0..bench.rounds + 2 {
+            let synced = site.sync(&["--local"]).await?;
+            idle.add(&format!("{}: run", of(size)), synced.run);
+            idle.add(&format!("{}: command", of(size)), synced.command);
+        }
+        idle.goal(&format!("{}: run", of(size)), Goal::AtMost(0.15));
+        for with_indexes in [false, true] {
+            let mut source = site.on_source().await?;
+            if with_indexes {
+                all(&mut source, &SUGGESTED).await?;
+                all(&mut source, &["VACUUM (ANALYZE)"]).await?;
+            }
+            for round in 0..bench.rounds + 2 {
+                let changes = sqlx::query(CHANGE)
+                    .bind(format!("{with_indexes} {round}"))
+                    .execute(&mut source)
+                    .await?;
+                ensure!(
+                    changes.rows_affected() == 1000,
+                    "the tenant has a thousand conversations"
+                );
+                let synced = site.sync(&["--local"]).await?;
+                ensure!(
+                    synced.records["updated"] == 1000,
+                    "not the changed rows came: {}",
+                    synced.records
+                );
+                let case = if with_indexes { &mut indexed } else { &mut changed };
+                case.add(&of(size), synced.run);
+            }
+            if with_indexes {
+                all(&mut source, &AGAIN).await?;
+            }
+            source.close().await?;
+        }
+        changed.goal(&of(size), Goal::AtMost(0.6));
+        if size > least {
+            indexed.goal(&of(size), Goal::RatioAtMost(1.3));
+        }
+    }
+    Ok(vec![idle, changed, indexed])
+}
+
+async fn all(source: &mut PgConnection, statements: &[&'static str]) -> Result<()> {
+    for statement in statements {
+        sqlx::raw_sql(*statement).execute(&mut *source).await?;
+    }
+    Ok(())
+}
+
+fn of(size: u64) -> String {
+    format!("{size} conversations")
+}

@@ -1,0 +1,86 @@
+//! `make bench`: drives the optimised program and psql on servers that `scripts/with-services` provides, in turns, and writes
+//! what they took. Ratios are what counts: both sides of one were measured in one run, on the same data.
+
+mod cases;
+mod proxy;
+mod site;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use secrecy::SecretString;
+use tidemark_benches::figures::Results;
+use tidemark_benches::{check, machine, report};
+
+use crate::site::Bench;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// The optimised program
+    #[arg(long, env = "TIDEMARK_BIN", value_name = "FILE")]
+    program: PathBuf,
+    /// A superuser's connection
+    #[arg(
+        long,
+        env = "TIDEMARK_TEST_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    database_url: SecretString,
+    #[arg(
+        long,
+        env = "TIDEMARK_TEST_AMQP_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    amqp_url: SecretString,
+    /// Conversations of the samples
+    #[arg(
+        long,
+        env = "TIDEMARK_BENCH_SIZES",
+        value_delimiter = ',',
+        default_value = "20000,200000",
+        value_name = "N,N"
+    )]
+    sizes: Vec<u64>,
+    /// Only these cases, such as `full` or `memory`
+    #[arg(
+        long,
+        env = "TIDEMARK_BENCH_CASES",
+        value_delimiter = ',',
+        value_name = "CASE,CASE"
+    )]
+    cases: Vec<String>,
+    /// Times that each measurement is repeated, where it is not said otherwise
+    #[arg(long, env = "TIDEMARK_BENCH_ROUNDS", default_value_t = 3, value_name = "N")]
+    rounds: usize,
+    /// Where results go, and where `--check` finds those to compare with
+    #[arg(long, default_value = "benches/results/results.json", value_name = "FILE")]
+    results: PathBuf,
+    /// Compare with the results that are there instead of writing them
+    #[arg(long)]
+    check: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut bench = Bench::new(&args.program, &args.database_url, &args.amqp_url, args.rounds).await?;
+    let mut results = Results {
+        command: "make bench".to_owned(),
+        machine: machine::facts(bench.server_facts().await?)?,
+        cases: Vec::new(),
+    };
+    let outcome = cases::run(&mut bench, &args.sizes, &args.cases, &mut results).await;
+    bench.clear().await?;
+    outcome?;
+    if args.check {
+        return check::compare(&report::read(&args.results)?, &results);
+    }
+    // what was not measured this time stays as it was
+    let kept = report::read(&args.results).unwrap_or_default();
+    results.keep(kept);
+    report::write(&args.results, &results).context("write the results")?;
+    Ok(())
+}

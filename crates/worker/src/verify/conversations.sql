@@ -1,0 +1,20 @@
+-- Conversations of a stretch of ids in buckets of $5: how many there are, and the sums of their digests. {digest} and
+-- {related} come from shared/source/digest.rs; of several satisfaction answers the newest counts, as in the extraction.
+-- $1 to $4 which conversations, $2 the tenant's inboxes, $3 its time zone, $5 how many of the last bits of an id are left out
+SELECT c.id::bigint >> $5 AS bucket, count(*) AS count, sum({digest})::text AS source, sum({related})::text AS related
+FROM conversations c
+LEFT JOIN accounts a ON a.id = c.account_id
+LEFT JOIN inboxes i ON i.id = c.inbox_id
+LEFT JOIN users u ON u.id = c.assignee_id
+LEFT JOIN teams t ON t.id = c.team_id
+LEFT JOIN contacts k ON k.id = c.contact_id
+LEFT JOIN (
+    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating,
+           r.feedback_message::text AS feedback_message, r.created_at::timestamp AS created_at
+    FROM csat_survey_responses r
+    WHERE r.conversation_id BETWEEN $1 AND $4
+    ORDER BY r.conversation_id, r.created_at DESC, r.id DESC
+) s ON s.conversation_id = c.id
+WHERE c.id BETWEEN $1 AND $4 AND c.inbox_id = ANY($2)
+GROUP BY 1
+ORDER BY 1

@@ -1,0 +1,2 @@
+DROP TABLE etl_withheld_conversation;
+DROP TABLE etl_forgotten_contact;

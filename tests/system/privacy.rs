@@ -1,0 +1,282 @@
+//! Personal data: columns that are hashed or left out, and contacts that are forgotten.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::stage::{Stage, on_stage};
+use crate::view::VIEW;
+
+const KEY: (&str, &str) = ("TIDEMARK_PRIVACY_KEY", "0123456789abcdef0123456789abcdef");
+const POLICY: &str = "contact_name=hash,contact_email=hash,client_phone=hash,contact_phone=null,\
+                      contact_identifier=null,message_text=null,csat_feedback=hash";
+
+async fn sync_with(stage: &Stage, args: &[&str], settings: &[(&str, &str)]) -> Result<Value> {
+    let answer = stage
+        .tidemark_with(
+            &[&["sync", "--local", "--tenant", "1", "--json"], args].concat(),
+            settings,
+        )
+        .await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    Ok(answer.json())
+}
+
+async fn hashes(stage: &Stage) -> Result<Vec<(i64, Vec<u8>)>> {
+    Ok(sqlx::query_as(
+        "SELECT conversation_id, row_hash FROM conversations_analytics \
+         WHERE tenant_id = 1 AND source_deleted_at IS NULL ORDER BY 1",
+    )
+    .fetch_all(&stage.target)
+    .await?)
+}
+
+async fn count(stage: &Stage, condition: &str) -> Result<i64> {
+    let query = format!("SELECT count(*) FROM conversations_analytics WHERE {condition}");
+    Ok(sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_one(&stage.target)
+        .await?)
+}
+
+#[tokio::test]
+async fn a_policy_rewrites_the_rows_that_are_there_and_is_the_same_in_both_modes() {
+    on_stage(|stage| async move {
+        stage.sample(200, 2, 61).await?;
+        // one row that the source no longer has when the policy changes
+        stage.sync_local(&["--all"]).await?;
+        stage
+            .source
+            .execute("DELETE FROM conversations WHERE id = (SELECT min(id) FROM conversations WHERE account_id = 1)")
+            .await?;
+        stage.sync_local(&["--all"]).await?;
+        ensure!(count(&stage, "tenant_id = 1 AND source_deleted_at IS NOT NULL AND message_compiled IS NOT NULL").await? == 1, "a tombstone");
+        let kept: Vec<(i64, i32, i32)> = sqlx::query_as(
+            "SELECT conversation_id, t_messages, max_message_length FROM conversations_analytics \
+             WHERE tenant_id = 1 AND source_deleted_at IS NULL AND max_message_length IS NOT NULL ORDER BY 1",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        let others = "SELECT md5(string_agg(a::text, ',' ORDER BY conversation_id)) FROM conversations_analytics a WHERE tenant_id = 2";
+        let others_before: String = sqlx::query_scalar(others).fetch_one(&stage.target).await?;
+
+        let set = stage.tidemark(&["tenant", "set", "--tenant", "1", "--privacy", POLICY, "--json"]).await?;
+        ensure!(set.code == 0 && set.stderr.contains("TIDEMARK_PRIVACY_KEY"), "{set:?}");
+        ensure!(set.json()["privacy"]["contact_phone"] == "null", "{set:?}");
+        ensure!(
+            count(&stage, "tenant_id = 1 AND source_deleted_at IS NOT NULL AND (contact_name IS NOT NULL \
+                           OR first_message_text IS NOT NULL OR message_compiled::text LIKE '%\"text\": \"%')").await? == 0,
+            "a tombstone kept what the policy does not"
+        );
+        // without the key nothing is written, in the clear least of all
+        let before = hashes(&stage).await?;
+        let refused = stage.tidemark(&["sync", "--local", "--tenant", "1", "--full", "--json"]).await?;
+        ensure!(refused.code == 1 && refused.stdout.contains("TIDEMARK_PRIVACY_KEY"), "{refused:?}");
+        ensure!(hashes(&stage).await? == before, "rows were written without a key");
+        let verified = stage.tidemark(&["verify", "--tenant", "1"]).await?;
+        ensure!(verified.code == 78, "{verified:?}");
+
+        // no row of the source has changed: the backfill that the change asked for takes them all
+        stage.target.execute("UPDATE etl_control SET finished_at = now() - interval '1 hour' WHERE status = 'failed'").await?;
+        sync_with(&stage, &[], &[KEY]).await?;
+        stage.until("SELECT bool_and(status = 'success') FROM etl_control WHERE request #>> '{selection,kind}' = 'policy' \
+                     AND id = (SELECT max(id) FROM etl_control WHERE request #>> '{selection,kind}' = 'policy')").await?;
+        for kept in [
+            "contact_name !~ '^[0-9a-f]{32}$'",
+            "contact_email !~ '^[0-9a-f]{32}$'",
+            "client_phone !~ '^([0-9a-f]{32})?$'",
+            "csat_feedback !~ '^([0-9a-f]{32})?$'",
+            "contact_phone IS NOT NULL",
+            "contact_identifier IS NOT NULL",
+            "coalesce(first_message_text, last_message_text) IS NOT NULL",
+            "jsonb_path_exists(message_compiled, '$[*].text ? (@ != null)')",
+        ] {
+            let rows = count(&stage, &format!("tenant_id = 1 AND source_deleted_at IS NULL AND {kept}")).await?;
+            ensure!(rows == 0, "{rows} rows have {kept}");
+        }
+        let (contacts, names): (i64, i64) = sqlx::query_as(
+            "SELECT count(DISTINCT contact_id), count(DISTINCT (contact_id, contact_email)) FROM conversations_analytics \
+             WHERE tenant_id = 1 AND source_deleted_at IS NULL AND contact_email IS NOT NULL",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(contacts > 10 && contacts == names, "{contacts} contacts, {names} hashes");
+        let still: Vec<(i64, i32, i32)> = sqlx::query_as(
+            "SELECT conversation_id, t_messages, max_message_length FROM conversations_analytics \
+             WHERE tenant_id = 1 AND source_deleted_at IS NULL AND max_message_length IS NOT NULL ORDER BY 1",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        ensure!(kept == still, "counts and lengths changed");
+        let others_after: String = sqlx::query_scalar(others).fetch_one(&stage.target).await?;
+        ensure!(others_before == others_after, "another tenant's rows changed");
+        let verified = stage.tidemark_with(&["verify", "--tenant", "1"], &[KEY]).await?;
+        ensure!(verified.code == 0, "{verified:?}");
+
+        // a second sync with the same key has nothing to write, and a view gives the same hashes
+        let again = sync_with(&stage, &["--full"], &[KEY]).await?;
+        ensure!(again["records"]["updated"] == 0 && again["records"]["inserted"] == 0, "{again:#}");
+        let from_tables = hashes(&stage).await?;
+        let view = [KEY, ("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)];
+        sync_with(&stage, &["--full"], &view).await?;
+        ensure!(hashes(&stage).await? == from_tables, "a view gives other rows");
+        let unknown = "UPDATE tenants SET privacy = '{\"status\": \"null\"}'";
+        ensure!(stage.target.execute(unknown).await.is_err(), "an unknown column was taken");
+        Ok(())
+    })
+    .await;
+}
+
+/// A contact whose conversations are not the tenant's first, a conversation of somebody else that comes before them, and how
+/// many are the contact's.
+async fn cast(stage: &Stage) -> Result<(i64, i64, i64)> {
+    Ok(sqlx::query_as(
+        "WITH first AS (SELECT min(id)::bigint AS id FROM conversations WHERE account_id = 1), \
+              person AS (SELECT contact_id, count(*) AS count FROM conversations WHERE account_id = 1 \
+                         AND contact_id <> (SELECT contact_id FROM conversations WHERE id = (SELECT id FROM first)) \
+                         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1) \
+         SELECT person.contact_id, first.id, person.count FROM first, person",
+    )
+    .fetch_one(&stage.source)
+    .await?)
+}
+
+const SAY: &str = "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at, \
+                                         sender_type, sender_id) \
+                   SELECT $3, account_id, inbox_id, id, 0, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', 'Contact', $2 \
+                   FROM conversations WHERE id = $1";
+
+async fn say(stage: &Stage, conversation: i64, contact: i64, text: &str) -> Result<()> {
+    sqlx::query(SAY)
+        .bind(conversation)
+        .bind(contact)
+        .bind(text)
+        .execute(&stage.source)
+        .await?;
+    Ok(())
+}
+
+/// How many conversations the next plan finds not to be the same on both sides.
+async fn differences(stage: &Stage) -> Result<i64> {
+    let plan = stage.tidemark(&["plan", "--tenant", "1", "--json"]).await?;
+    ensure!(plan.code == 0, "{plan:?}");
+    let plan = plan.json();
+    let hits = |signal: &str| {
+        plan["signals"][signal]
+            .as_i64()
+            .with_context(|| format!("{signal} in {plan:#}"))
+    };
+    Ok(hits("membership")? + hits("digest")?)
+}
+
+#[tokio::test]
+async fn a_forgotten_contact_is_removed_everywhere_and_stays_out() {
+    on_stage(|stage| async move {
+        stage.sample(200, 2, 67).await?;
+        let (person, other, conversations) = cast(&stage).await?;
+        say(&stage, other, person, "o segredo do grupo").await?;
+        stage.sync_local(&["--all"]).await?;
+        let theirs = format!("contact_id = {person}");
+        ensure!(count(&stage, &theirs).await? == conversations, "all of them are there");
+        ensure!(count(&stage, "last_message_text = 'o segredo do grupo'").await? == 1, "the word in the group");
+
+        let id = person.to_string();
+        let forget = ["tenant", "forget", "--tenant", "1", "--contact", &id, "--reason", "ticket 7", "--json"];
+        let asked = stage.tidemark(&forget).await?;
+        ensure!(
+            asked.code == 64 && asked.stderr.contains(&format!("removes {conversations} conversations")),
+            "{asked:?}"
+        );
+        ensure!(count(&stage, &theirs).await? == conversations, "removed without --yes");
+        let forgotten = stage.tidemark(&[&forget[..], &["--yes"]].concat()).await?;
+        ensure!(forgotten.code == 0, "{forgotten:?}");
+        let forgotten = forgotten.json();
+        ensure!(forgotten["removed"] == conversations && forgotten["cleaned"] == 1, "{forgotten:#}");
+        let gone = format!("{theirs} OR strpos(a::text, 'o segredo do grupo') > 0").replace("a::text", "conversations_analytics::text");
+        ensure!(count(&stage, &gone).await? == 0, "something is left");
+        stage
+            .until("SELECT count(*) = 1 FROM etl_forgotten_contact WHERE tenant_id = 1 AND reason = 'ticket 7' AND forgotten_by LIKE 'cli:%'")
+            .await?;
+
+        // the plan does not miss them, and neither a full run nor news of theirs brings them back
+        ensure!(differences(&stage).await? == 0, "the plan wants them back");
+        let up = stage.start(&["up"])?;
+        stage.until("SELECT bool_and(finished_at IS NOT NULL) FROM etl_control").await?;
+        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        let full = stage.sync_local(&["--tenant", "1", "--full"]).await?;
+        ensure!(full["records"]["inserted"] == 0 && full["records"]["updated"] == 0, "{full:#}");
+        ensure!(count(&stage, &gone).await? == 0, "a full run brought something back");
+        let newest: i64 = sqlx::query_scalar("SELECT max(id)::bigint FROM conversations WHERE contact_id = $1")
+            .bind(person)
+            .fetch_one(&stage.source)
+            .await?;
+        say(&stage, newest, person, "ainda aqui").await?;
+        say(&stage, other, person, "o segredo do grupo, outra vez").await?;
+        sqlx::query("UPDATE conversations SET updated_at = now() AT TIME ZONE 'UTC', priority = 3 WHERE contact_id = $1")
+            .bind(person)
+            .execute(&stage.source)
+            .await?;
+        let synced = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(synced["records"]["inserted"] == 0 && synced["records"]["extracted"] == 1, "{synced:#}");
+        ensure!(count(&stage, &gone).await? == 0, "news brought something back");
+        ensure!(differences(&stage).await? == 0, "the plan goes on wanting them");
+        stage.assert_equal(&[1]).await?;
+
+        // somebody else's from now on, or nobody's any more
+        sqlx::query("UPDATE conversations SET contact_id = (SELECT contact_id FROM conversations WHERE id = $2) WHERE id = $1")
+            .bind(newest)
+            .bind(other)
+            .execute(&stage.source)
+            .await?;
+        sqlx::query("DELETE FROM conversations WHERE contact_id = $1").bind(person).execute(&stage.source).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(count(&stage, &format!("conversation_id = {newest}")).await? == 1, "a conversation that changed hands");
+        ensure!(count(&stage, "strpos(message_compiled::text, 'ainda aqui') > 0").await? == 0, "its words in it");
+        stage.until("SELECT count(*) = 0 FROM etl_withheld_conversation").await?;
+        stage.assert_equal(&[1]).await?;
+        let rewritten = "SET ROLE etl_service; UPDATE etl_forgotten_contact SET reason = NULL";
+        let mut connection = stage.target.acquire().await?;
+        ensure!(connection.execute(rewritten).await.is_err(), "the record can be changed");
+        connection.execute("RESET ROLE").await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_has_read_a_contact_before_it_was_forgotten_does_not_bring_it_back() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 71).await?;
+        let (person, other, _) = cast(&stage).await?;
+        stage.sync_local(&["--all"]).await?;
+        // the merge waits at the first row, with the others read
+        let mut held = stage.target.begin().await?;
+        sqlx::query("SELECT FROM conversations_analytics WHERE tenant_id = 1 AND conversation_id = $1 FOR UPDATE")
+            .bind(other)
+            .execute(&mut *held)
+            .await?;
+        let up = stage.start(&["up"])?;
+        let asked = stage.tidemark(&["resync", "--tenant", "1", "--all-rows", "--json"]).await?;
+        ensure!(asked.code == 0, "{asked:?}");
+        stage
+            .until(
+                "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND query LIKE '-- Staging into the target%'",
+            )
+            .await?;
+        let forgotten = stage
+            .tidemark(&["tenant", "forget", "--tenant", "1", "--contact", &person.to_string(), "--yes"])
+            .await?;
+        ensure!(forgotten.code == 0, "{forgotten:?}");
+        held.commit().await?;
+        let ended = stage.tidemark(&["run", "watch", &asked.json()["run_id"].to_string(), "--json"]).await?;
+        ensure!(ended.code == 0, "{ended:?}");
+        ensure!(count(&stage, &format!("contact_id = {person}")).await? == 0, "it is back");
+        stage
+            .until("SELECT count(*) > 0 FROM etl_chunk WHERE attempt > 1 AND failure_count = 0 AND status = 'done'")
+            .await?;
+        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        ensure!(differences(&stage).await? == 0, "the plan wants it back");
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
