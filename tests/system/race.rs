@@ -24,7 +24,7 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
         trace_id: None,
         traceparent: None,
     };
-    Ok(request(&stage.target, &new).await?.run_id())
+    Ok(request(&stage.db(), &new).await?.run_id())
 }
 
 /// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
@@ -112,7 +112,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             if round == ROUNDS - 1 {
                 ended(&stage, run).await?;
             }
-            let answer = cancel(&stage.target, run, "test", None).await?;
+            let answer = cancel(&stage.db(), run, "test", None).await?;
             if round == 0 {
                 lock.execute("COMMIT").await?;
             }

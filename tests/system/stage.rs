@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tidemark_sample::{CreateOptions, create};
-use tidemark_shared::db::MIGRATOR;
+use tidemark_shared::db::{DbPool, MIGRATOR};
 use tokio::process::{Child, Command};
 
 use crate::sessions::Guests;
@@ -353,6 +353,11 @@ impl Stage {
         PgConnection::connect(&self.servers.source)
             .await
             .context("connect to the test server")
+    }
+
+    /// Ledger and target as the program's own functions take them.
+    pub fn db(&self) -> DbPool {
+        DbPool::direct(self.target.clone())
     }
 
     /// Name of one side's database.
