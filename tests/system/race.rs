@@ -76,6 +76,7 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
             stage.start(&["finalizer"])?,
             stage.start(&["finalizer"])?,
         ];
+        stage.until_started(processes.len()).await?;
         for _ in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
             lock.execute("COMMIT").await?;
@@ -97,6 +98,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
         stage.sample(20, 1, 92).await?;
         let up = stage.start(&["up", "--workers", "3"])?;
         let finalizer = stage.start(&["finalizer"])?;
+        stage.until_started(2).await?;
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;

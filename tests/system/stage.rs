@@ -564,6 +564,12 @@ impl Stage {
         Self::until_on(&self.target, statement).await
     }
 
+    /// Waits until so many processes have looked at how tenants are kept apart: until then a lock on their rows stops them.
+    pub async fn until_started(&self, count: usize) -> Result<()> {
+        self.until(&format!("SELECT count(*) = {count} FROM etl_process"))
+            .await
+    }
+
     /// Waits until a statement on the source returns true.
     pub async fn until_source(&self, statement: &str) -> Result<()> {
         Self::until_on(&self.source, statement).await
