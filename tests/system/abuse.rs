@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
+use tidemark_shared::config::DatabasePooler;
 use tidemark_shared::db::connect::pool;
 
 use crate::stage::{Stage, on_stage};
@@ -89,7 +90,15 @@ async fn a_pooled_connection_remembers_no_tenant() {
     on_stage(|stage| async move {
         let tenants = stage.sample(120, 2, 3).await?;
         stage.sync_local(&["--all"]).await?;
-        let db = pool(&SecretString::from(stage.url("target")), "worker", 1).await?;
+        let db = pool(
+            &SecretString::from(stage.url("target")),
+            "worker",
+            1,
+            DatabasePooler::None,
+        )
+        .await?
+        .connections()
+        .clone();
         for round in 0..6 {
             for tenant in &tenants {
                 let own = count(&stage, &format!("tenant_id = {tenant}")).await?;

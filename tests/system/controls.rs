@@ -38,6 +38,7 @@ async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_i
     on_stage(|stage| async move {
         stage.sample(300, 1, 71).await?;
         let up = stage.start(&["up", "--workers", "2"])?;
+        stage.until_started(1).await?;
         // loads wait for this lock, so that chunks are in hand for certain
         let mut lock = stage.target.begin().await?;
         lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor};
-use tidemark_shared::config::Settings;
+use tidemark_shared::config::{DatabasePooler, Settings};
 use tidemark_shared::db::connect::pool;
-use tidemark_shared::db::guarded::Guarded;
+use tidemark_shared::db::guarded::{Guarded, Served};
 use tidemark_shared::source::{Source, Sources};
 
 use crate::stage::{Stage, on_stage};
@@ -98,19 +98,26 @@ async fn dropped_work_cancels_its_statement_on_either_server() {
         let outcome = async {
             let mut url = url::Url::parse(&stage.url("target"))?;
             ensure!(url.set_username(&login).is_ok(), "a URL takes a user");
-            let target = pool(&SecretString::from(url.to_string()), "worker", 2).await?;
+            let target = pool(
+                &SecretString::from(url.to_string()),
+                "worker",
+                2,
+                DatabasePooler::None,
+            )
+            .await?;
             let mut guarded = Guarded::acquire(&target).await?;
-            let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+            target.begin_on(guarded.connection()).await?;
+            let (pid, since) = sqlx::query_as("SELECT pg_backend_pid(), now()")
                 .fetch_one(guarded.connection())
                 .await?;
-            guarded.serve_by(pid);
+            guarded.serve_by(Served { pid, since });
             let work = async move { guarded.connection().execute("SELECT pg_sleep(600)").await };
             tokio::select! {
                 done = work => bail!("it did not sleep: {done:?}"),
                 asleep = stage.until(ASLEEP) => asleep?,
             }
             stage.until(AWAKE).await?;
-            target.close().await;
+            target.connections().close().await;
             Ok(())
         }
         .await;

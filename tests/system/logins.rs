@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
+use tidemark_shared::config::DatabasePooler;
 use tidemark_shared::db::connect::pool;
 use tidemark_shared::db::isolation::{check, refusal};
 
@@ -30,10 +31,10 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
         let answer = stage.tidemark_with(&args, &there).await?;
         ensure!(answer.code == 0, "{command}: {answer:?}");
     }
-    let db = pool(&SecretString::from(database), "worker", 1).await?;
+    let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
     let found = check(&db).await?;
     ensure!(refusal(&found).is_none(), "{found:#?}");
-    db.close().await;
+    db.connections().close().await;
     Ok(())
 }
 

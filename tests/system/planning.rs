@@ -25,7 +25,7 @@ fn planner(stage: &Stage, view: Option<&str>) -> Result<Planner> {
         _ => None,
     })?;
     Ok(Planner {
-        db: stage.target.clone(),
+        db: stage.db(),
         sources: Arc::new(Sources::new(&settings, "test")?),
         settings: settings.producer,
     })

@@ -24,7 +24,7 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
         trace_id: None,
         traceparent: None,
     };
-    Ok(request(&stage.target, &new).await?.run_id())
+    Ok(request(&stage.db(), &new).await?.run_id())
 }
 
 /// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
@@ -76,6 +76,7 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
             stage.start(&["finalizer"])?,
             stage.start(&["finalizer"])?,
         ];
+        stage.until_started(processes.len()).await?;
         for _ in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
             lock.execute("COMMIT").await?;
@@ -97,6 +98,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
         stage.sample(20, 1, 92).await?;
         let up = stage.start(&["up", "--workers", "3"])?;
         let finalizer = stage.start(&["finalizer"])?;
+        stage.until_started(2).await?;
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
@@ -110,7 +112,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             if round == ROUNDS - 1 {
                 ended(&stage, run).await?;
             }
-            let answer = cancel(&stage.target, run, "test", None).await?;
+            let answer = cancel(&stage.db(), run, "test", None).await?;
             if round == 0 {
                 lock.execute("COMMIT").await?;
             }

@@ -2,21 +2,29 @@
 
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
-use sqlx::{AssertSqlSafe, Executor, PgPool};
+use sqlx::{AssertSqlSafe, Executor};
+use tidemark_shared::config::DatabasePooler;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::connect::pool;
 use tidemark_shared::db::isolation::{Finding, check};
 
 use crate::stage::{Stage, on_stage};
 
 /// The database as processes see it.
-async fn as_processes(stage: &Stage) -> Result<PgPool> {
-    Ok(pool(&SecretString::from(stage.url("target")), "worker", 2).await?)
+async fn as_processes(stage: &Stage) -> Result<DbPool> {
+    Ok(pool(
+        &SecretString::from(stage.url("target")),
+        "worker",
+        2,
+        DatabasePooler::None,
+    )
+    .await?)
 }
 
 async fn findings(stage: &Stage) -> Result<Vec<Finding>> {
     let db = as_processes(stage).await?;
     let found = check(&db).await?;
-    db.close().await;
+    db.connections().close().await;
     Ok(found)
 }
 

@@ -1,4 +1,4 @@
-//! A test's own PostgreSQL or RabbitMQ, which it may stop, crash and start again.
+//! A test's own PostgreSQL, RabbitMQ or PgBouncer, which it may stop, crash and start again.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,6 +27,17 @@ impl Server {
     pub async fn cluster_node(&self) -> Result<Self> {
         Self::new("rabbitmq", |dir| {
             Ok(std::fs::write(dir.join("cluster-of"), self.dir())?)
+        })
+        .await
+    }
+
+    /// A pooler in transaction mode before this PostgreSQL, for these users, with so many connections for each of them to
+    /// each database.
+    pub async fn pgbouncer(postgres: &str, users: &[&str], pool_size: u16) -> Result<Self> {
+        Self::new("pgbouncer", |dir| {
+            std::fs::write(dir.join("pooler-of"), postgres)?;
+            std::fs::write(dir.join("pool-users"), users.join("\n"))?;
+            Ok(std::fs::write(dir.join("pool-size"), pool_size.to_string())?)
         })
         .await
     }

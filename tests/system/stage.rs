@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tidemark_sample::{CreateOptions, create};
-use tidemark_shared::db::MIGRATOR;
+use tidemark_shared::db::{DbPool, MIGRATOR};
 use tokio::process::{Child, Command};
 
 use crate::sessions::Guests;
@@ -355,6 +355,11 @@ impl Stage {
             .context("connect to the test server")
     }
 
+    /// Ledger and target as the program's own functions take them.
+    pub fn db(&self) -> DbPool {
+        DbPool::direct(self.target.clone())
+    }
+
     /// Name of one side's database.
     pub fn database(&self, side: &str) -> String {
         format!("{}_{side}", self.name)
@@ -557,6 +562,12 @@ impl Stage {
     /// Waits until a statement on the target returns true.
     pub async fn until(&self, statement: &str) -> Result<()> {
         Self::until_on(&self.target, statement).await
+    }
+
+    /// Waits until so many processes have looked at how tenants are kept apart: until then a lock on their rows stops them.
+    pub async fn until_started(&self, count: usize) -> Result<()> {
+        self.until(&format!("SELECT count(*) = {count} FROM etl_process"))
+            .await
     }
 
     /// Waits until a statement on the source returns true.

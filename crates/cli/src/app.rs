@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_shared::config::{Settings, SourceSettings, server_name};
 use tidemark_shared::db;
 use tidemark_shared::db::connect::{exposure, options, pool};
-use tidemark_shared::db::isolation;
+use tidemark_shared::db::{DbPool, isolation};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry::{Scrape, Telemetry, Verbosity};
@@ -88,7 +87,7 @@ impl App {
 
     /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time,
     /// less those that their loads have for themselves.
-    pub async fn database(&self, concurrency: u16) -> anyhow::Result<PgPool> {
+    pub async fn database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         // a chunk holds a connection for its load while its lease is renewed on another
         let needed = 2 * u32::from(concurrency) + 6;
         let loads = if concurrency > 0 {
@@ -97,13 +96,14 @@ impl App {
             0
         };
         let connections = self.settings.database_max_connections.max(needed) - loads;
-        Ok(pool(self.settings.database_url()?, self.role, connections).await?)
+        let pooler = self.settings.database_pooler;
+        Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }
 
     /// [`Self::database`] for who moves rows of tenants: it has to keep them apart.
     ///
     /// Findings that do not matter that much are logged.
-    pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<PgPool> {
+    pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         let db = self.database(concurrency).await?;
         let findings = isolation::check(&db).await?;
         if let Some(refusal) = isolation::refusal(&findings) {
@@ -173,7 +173,7 @@ impl App {
     }
 
     /// A tenant that must exist.
-    pub async fn tenant(&self, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+    pub async fn tenant(&self, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
         db::tenant::find(db, id).await?.ok_or_else(|| {
             UsageError(format!(
                 "there is no tenant {id}: `tidemark tenant list` shows those there are"

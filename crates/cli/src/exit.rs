@@ -12,6 +12,7 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
+use tidemark_shared::sqlstate::sqlstate;
 use tidemark_shared::telemetry::TelemetryError;
 use tidemark_worker::execute::ExecuteError;
 
@@ -134,7 +135,11 @@ impl Exit {
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
-        matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut).then_some(Self::Unreachable)
+        // somebody holds a lock on what was asked about: as a server that is away, it passes
+        const LOCK_TIMEOUT: &str = "55P03";
+        let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+            || sqlstate(error).is_some_and(|state| state == LOCK_TIMEOUT);
+        away.then_some(Self::Unreachable)
     }
 
     /// The code for runs that somebody waited for: the worst of them.

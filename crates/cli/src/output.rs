@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 use tidemark_shared::report::report;
 
@@ -76,25 +76,78 @@ pub fn error(error: &anyhow::Error) {
     eprintln!("error: {}", report(error.as_ref()));
 }
 
-/// A table on stdout. Columns named in `numbers` are aligned to the right.
+/// A table on stdout. Columns named in `numbers` are aligned to the right. A terminal that is too narrow for it without
+/// tearing words apart gets a paragraph a row instead.
 ///
 /// # Errors
 /// When stdout is closed.
 pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_BORDERS_ONLY)
-        .set_header(header)
-        .add_rows(rows);
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header);
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
+        let widths = word_widths(header, &rows);
+        if table
+            .width()
+            .is_some_and(|width| total_width(&widths) > usize::from(width))
+            && !rows.is_empty()
+        {
+            return line(paragraphs(header, &rows));
+        }
+        table.set_constraints(widths.into_iter().map(|width| {
+            let width = u16::try_from(width).unwrap_or(u16::MAX);
+            // with what is between two columns
+            ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(2)))
+        }));
     }
+    table.add_rows(rows);
     for index in numbers {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     line(table.trim_fmt())
+}
+
+/// How wide each column has to be for its words to stay whole; those longer than a time may be torn.
+fn word_widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    const LONG: usize = 20;
+    let longest = |text: &str| {
+        let words = text.split_whitespace().map(|word| word.chars().count());
+        words.max().unwrap_or_default().min(LONG)
+    };
+    let mut widths: Vec<usize> = header.iter().map(|name| longest(name)).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(longest(cell));
+        }
+    }
+    widths
+}
+
+/// With a blank on both sides of a column, a line between two, and the borders.
+fn total_width(columns: &[usize]) -> usize {
+    columns.iter().map(|width| width + 3).sum::<usize>() + 1
+}
+
+/// Each row as lines of a name and a value, empty ones left out.
+fn paragraphs(header: &[&str], rows: &[Vec<String>]) -> String {
+    let widest = header
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or_default();
+    let paragraph = |row: &Vec<String>| {
+        let cells = header
+            .iter()
+            .zip(row)
+            .filter(|(_, value)| !value.is_empty() && *value != "-");
+        let lines: Vec<String> = cells
+            .map(|(name, value)| format!("{name:widest$}   {value}"))
+            .collect();
+        lines.join("\n")
+    };
+    rows.iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
 /// `1234567` as `1,234,567`.
@@ -155,5 +208,22 @@ mod tests {
         assert_eq!(duration_ms(245_000), "4m 5s");
         let ages = [-5, 42, 185, 7_800, 356_400].map(|seconds| age(TimeDelta::seconds(seconds)));
         assert_eq!(ages, ["0s", "42s", "3m 5s", "2h 10m", "4d 3h"]);
+    }
+
+    #[test]
+    fn words_stay_whole_where_there_is_room_and_rows_become_paragraphs_where_there_is_none() {
+        let header = ["run", "error"];
+        let row = |run: &str, error: &str| vec![run.to_owned(), error.to_owned()];
+        let rows = [
+            row("1847", "a constraint of conversations_analytics"),
+            row("3", "-"),
+        ];
+        let widths = word_widths(&header, &rows);
+        assert_eq!(widths, [4, 20]);
+        assert_eq!(total_width(&widths), 31);
+        assert_eq!(
+            paragraphs(&header, &rows),
+            "run     1847\nerror   a constraint of conversations_analytics\n\nrun     3"
+        );
     }
 }

@@ -9,8 +9,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::config::Settings;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::{self, DbError, DbResult};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::overview::Overview;
@@ -43,7 +43,7 @@ const AWAY_AT_MOST: Duration = Duration::from_secs(15 * 60);
 const AWAY_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Waits until every one of these runs has ended; returns their reports, ascending.
-pub async fn wait(db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub async fn wait(db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
     Watch {
         db,
         settings: None,
@@ -65,14 +65,14 @@ pub(super) struct Look {
 
 /// How somebody watches runs.
 pub struct Watch<'a> {
-    db: &'a PgPool,
+    db: &'a DbPool,
     settings: Option<&'a Settings>,
     json: bool,
     every: Option<Duration>,
 }
 
 impl<'a> Watch<'a> {
-    pub const fn new(app: &'a App, db: &'a PgPool) -> Self {
+    pub const fn new(app: &'a App, db: &'a DbPool) -> Self {
         Self {
             db,
             settings: Some(&app.settings),
@@ -179,7 +179,7 @@ struct Held {
 }
 
 impl Held {
-    async fn of(&mut self, db: &PgPool, settings: &Settings, run: &RunReport) -> DbResult<Option<String>> {
+    async fn of(&mut self, db: &DbPool, settings: &Settings, run: &RunReport) -> DbResult<Option<String>> {
         if self.status != Some(run.status) {
             *self = Self {
                 status: Some(run.status),
@@ -197,7 +197,7 @@ impl Held {
     }
 
     /// What somebody is told once who waits for several runs, or is shown nothing else.
-    async fn lonely(&mut self, is_plain: bool, look: &Look, db: &PgPool) -> Option<&'static str> {
+    async fn lonely(&mut self, is_plain: bool, look: &Look, db: &DbPool) -> Option<&'static str> {
         let begun_at = *self.begun_at.get_or_insert_with(Instant::now);
         let is_asked = look.runs.iter().any(|run| run.status == RunStatus::Requested);
         if self.told || !is_asked || (look.runs.len() == 1 && !is_plain) || begun_at.elapsed() < HELD_EVERY {

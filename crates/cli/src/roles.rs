@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
 use tidemark_producer::fleet::FleetWatch;
@@ -18,6 +17,7 @@ use tidemark_producer::wake::Wakes;
 use tidemark_shared::broker::Queue;
 use tidemark_shared::config::{ProducerSettings, RetentionSettings, WorkerSettings};
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::DispatchLimits;
 use tidemark_shared::db::guarded::cancels_sent;
 use tidemark_shared::ids::RunId;
@@ -37,7 +37,7 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the roles of one process share.
 pub struct Roles {
-    pub db: PgPool,
+    pub db: DbPool,
     pub queue: Arc<dyn Queue>,
     pub sources: Arc<Sources>,
     pub lifecycle: Lifecycle,
@@ -53,7 +53,7 @@ pub struct Roles {
 }
 
 impl Roles {
-    pub fn new(app: &App, db: PgPool, queue: Arc<dyn Queue>, sources: Arc<Sources>) -> Self {
+    pub fn new(app: &App, db: DbPool, queue: Arc<dyn Queue>, sources: Arc<Sources>) -> Self {
         Self {
             db,
             queue,

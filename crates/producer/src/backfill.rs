@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::db;
 use tidemark_shared::db::DbError;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::{NewRun, Requested};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
@@ -23,7 +23,7 @@ pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
 /// # Errors
 /// When the ledger does not answer.
 pub async fn ask_for_due(
-    db: &PgPool,
+    db: &DbPool,
     only: Option<&[TenantId]>,
     pause_after_failure: Duration,
 ) -> Result<Vec<RunId>, DbError> {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::broker::{Outgoing, Published, Queue, QueueError, Route};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::{DispatchLimits, DispatchedChunk};
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{ChunkId, RunId};
@@ -34,7 +34,7 @@ pub enum DispatchError {
 
 /// The dispatch loop.
 pub struct Dispatcher {
-    db: PgPool,
+    db: DbPool,
     queue: Arc<dyn Queue>,
     limits: DispatchLimits,
     tick: Duration,
@@ -46,7 +46,7 @@ impl Dispatcher {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
     pub fn new(
-        db: PgPool,
+        db: DbPool,
         queue: Arc<dyn Queue>,
         limits: DispatchLimits,
         tick: Duration,

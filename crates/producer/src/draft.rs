@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::agreement::Agreement;
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::target::Bucket;
@@ -35,7 +35,7 @@ struct Compared {
 /// # Errors
 /// When source or target do not answer, or too much is gone from the source.
 pub(crate) async fn draft(
-    db: &PgPool,
+    db: &DbPool,
     signals: &mut Signals<'_>,
     reach: Reach,
     member: &Member,
@@ -78,7 +78,7 @@ pub(crate) async fn draft(
 
 /// Asks the target, in one snapshot of it.
 async fn compare(
-    db: &PgPool,
+    db: &DbPool,
     signals: &mut Signals<'_>,
     member: &Member,
     seen: &Seen,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::broker::{Handler, Queue, Settle};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::CompleteRun;
 use tidemark_shared::db::watermark::{Advance, Mover};
 use tidemark_shared::db::{self, Attempt, DbError};
@@ -31,7 +31,7 @@ const EVENT_PREFETCH: u16 = 100;
 /// The finalizing loop.
 #[derive(Debug)]
 pub struct Finalizer {
-    db: PgPool,
+    db: DbPool,
     tick: Duration,
     wakes: Wakes,
     only: Option<Vec<RunId>>,
@@ -40,7 +40,7 @@ pub struct Finalizer {
 impl Finalizer {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
-    pub const fn new(db: PgPool, tick: Duration, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
+    pub const fn new(db: DbPool, tick: Duration, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
         Self {
             db,
             tick,

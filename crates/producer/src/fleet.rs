@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use sqlx::PgPool;
 use tidemark_shared::broker::{Queue, QueueDepth};
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::fleet::Fleet;
 use tidemark_shared::job::Lane;
 use tidemark_shared::lifecycle::Lifecycle;
@@ -46,7 +46,7 @@ struct Seen {
 
 /// The loop that looks.
 pub struct FleetWatch {
-    db: PgPool,
+    db: DbPool,
     queue: Arc<dyn Queue>,
     seen: Arc<RwLock<Seen>>,
 }
@@ -54,7 +54,7 @@ pub struct FleetWatch {
 impl FleetWatch {
     /// Shows the fleet in this process's metrics. `per_tenant`: with series for each tenant, however many there are.
     #[must_use]
-    pub fn new(db: PgPool, queue: Arc<dyn Queue>, per_tenant: bool) -> Self {
+    pub fn new(db: DbPool, queue: Arc<dyn Queue>, per_tenant: bool) -> Self {
         let watch = Self {
             db,
             queue,

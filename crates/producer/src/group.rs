@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::agreement::Totals;
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::ids::TenantId;
@@ -108,7 +108,7 @@ impl Seen {
 /// # Errors
 /// When source or ledger do not answer.
 pub(crate) async fn look(
-    db: &PgPool,
+    db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
     message_edit_window: Duration,

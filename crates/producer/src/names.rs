@@ -10,9 +10,10 @@ use std::sync::Arc;
 use chrono::NaiveDateTime;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow, PgPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, Row};
 use tidemark_shared::db;
 use tidemark_shared::db::DbError;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::target::NameTexts;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::{Name, NameOf};
@@ -148,7 +149,7 @@ impl Signals<'_> {
 }
 
 /// Compares what was touched with the ledger, for each tenant that it concerns.
-pub(crate) async fn doubts(db: &PgPool, touched: Vec<Touched>) -> Result<Vec<(TenantId, Doubt)>, DbError> {
+pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(TenantId, Doubt)>, DbError> {
     if touched.is_empty() {
         return Ok(Vec::new());
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::chunk::PlannedChunk;
 use tidemark_shared::config::{ConfigError, ProducerSettings};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::agreement::Agreement;
 use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::run::PlanRecord;
@@ -122,7 +122,7 @@ pub(crate) enum Trace {
 /// Plans runs of tenants.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    pub db: PgPool,
+    pub db: DbPool,
     pub sources: Arc<Sources>,
     pub settings: ProducerSettings,
 }

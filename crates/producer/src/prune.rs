@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::config::RetentionSettings;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::prune::Pruned;
 use tidemark_shared::lifecycle::Lifecycle;
 use tokio::sync::Notify;
@@ -19,13 +19,13 @@ const TICK: Duration = Duration::from_secs(60);
 /// The loop that prunes.
 #[derive(Debug)]
 pub struct Pruner {
-    db: PgPool,
+    db: DbPool,
     keep: RetentionSettings,
 }
 
 impl Pruner {
     #[must_use]
-    pub const fn new(db: PgPool, keep: RetentionSettings) -> Self {
+    pub const fn new(db: DbPool, keep: RetentionSettings) -> Self {
         Self { db, keep }
     }
 

@@ -1,8 +1,8 @@
 //! Sends dead messages on their way again, as an operator asks.
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::broker::{DeadLetters, Outgoing, Published, Queue, QueueError};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::{self, DbError};
 
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub struct Redriven {
 /// # Errors
 /// When ledger or broker do not answer; what was not taken out is still in the queue.
 pub async fn redrive(
-    db: &PgPool,
+    db: &DbPool,
     queue: &dyn Queue,
     dead: &DeadLetters,
     limit: usize,

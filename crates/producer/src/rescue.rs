@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::config::ProducerSettings;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::RescuedChunk;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::job::TraceContext;
@@ -19,7 +19,7 @@ use crate::wake::{Failures, Wakes, pause};
 /// The rescue loop.
 #[derive(Debug)]
 pub struct Rescuer {
-    db: PgPool,
+    db: DbPool,
     tick: Duration,
     requeue_after: Duration,
     max_lost: i32,
@@ -62,7 +62,7 @@ impl Contact {
 
 impl Rescuer {
     #[must_use]
-    pub fn new(db: PgPool, settings: &ProducerSettings, lease: Duration, wakes: Wakes) -> Self {
+    pub fn new(db: DbPool, settings: &ProducerSettings, lease: Duration, wakes: Wakes) -> Self {
         Self {
             db,
             tick: settings.tick,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use sqlx::PgPool;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::fence::FenceSample;
 use tidemark_shared::lifecycle::Lifecycle;
@@ -22,7 +22,7 @@ const FIRST_EPOCH: i32 = 1;
 ///
 /// # Errors
 /// As [`sample`].
-pub(crate) async fn look(db: &PgPool, source: &Source) -> Result<(i32, Observation), PlanError> {
+pub(crate) async fn look(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     // what is known is read first: whatever the source shows afterwards must not be less
     let known = db::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
@@ -34,12 +34,12 @@ pub(crate) async fn look(db: &PgPool, source: &Source) -> Result<(i32, Observati
 ///
 /// # Errors
 /// When ledger or source do not answer, or the source went back in time.
-pub async fn sample(db: &PgPool, source: &Source) -> Result<(i32, FenceSample), PlanError> {
+pub async fn sample(db: &DbPool, source: &Source) -> Result<(i32, FenceSample), PlanError> {
     let (epoch, observation) = observe(db, source).await?;
     Ok((epoch, observation.sample))
 }
 
-async fn observe(db: &PgPool, source: &Source) -> Result<(i32, Observation), PlanError> {
+async fn observe(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     let (_, observation) = look(db, source).await?;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let state = db::fence::note(&mut *tx, source.name(), observation.xmax).await?;
@@ -51,7 +51,7 @@ async fn observe(db: &PgPool, source: &Source) -> Result<(i32, Observation), Pla
 }
 
 /// Samples a source and notes where its fence stands, and who holds it.
-async fn watch(db: &PgPool, source: &Source) -> Result<(), PlanError> {
+async fn watch(db: &DbPool, source: &Source) -> Result<(), PlanError> {
     let (epoch, observation) = observe(db, source).await?;
     let looked_at = observation.sample.sampled_at;
     let holder = source.holder().await?;
@@ -70,14 +70,14 @@ async fn watch(db: &PgPool, source: &Source) -> Result<(), PlanError> {
 /// The sampling loop.
 #[derive(Debug)]
 pub struct Sampler {
-    db: PgPool,
+    db: DbPool,
     sources: Arc<Sources>,
     interval: Duration,
 }
 
 impl Sampler {
     #[must_use]
-    pub const fn new(db: PgPool, sources: Arc<Sources>, interval: Duration) -> Self {
+    pub const fn new(db: DbPool, sources: Arc<Sources>, interval: Duration) -> Self {
         Self {
             db,
             sources,

@@ -7,7 +7,8 @@
 //!
 //! This is for a tenant alone: a group that cannot be read is planned by halves, down to such a tenant.
 
-use sqlx::{AssertSqlSafe, PgPool, raw_sql};
+use sqlx::{AssertSqlSafe, raw_sql};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::ids::TenantId;
@@ -20,7 +21,7 @@ impl Signals<'_> {
     /// A tenant's conversations by bucket, those that cannot be read set aside.
     pub(crate) async fn readable_conversations(
         &mut self,
-        db: &PgPool,
+        db: &DbPool,
         tenant: TenantId,
         inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {

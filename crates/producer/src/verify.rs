@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
 use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::{NewRun, PlanRecord, Requested};
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::db::{self, Attempt, DbError};
@@ -84,7 +84,7 @@ fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn ask_for_due(db: &PgPool) -> Result<Vec<RunId>, DbError> {
+pub async fn ask_for_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
     let mut asked = Vec::new();
     for tenant in db::verification::list_due(db).await? {
         if let Requested::Created(id) = ask(db, tenant).await? {
@@ -95,7 +95,7 @@ pub async fn ask_for_due(db: &PgPool) -> Result<Vec<RunId>, DbError> {
     Ok(asked)
 }
 
-async fn ask(db: &PgPool, tenant: TenantId) -> Result<Requested, DbError> {
+async fn ask(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
     let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
     let run = NewRun {
         tenant_id: tenant,

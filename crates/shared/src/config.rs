@@ -24,6 +24,8 @@ pub struct Settings {
     pub database_url: Option<SecretString>,
     /// Connections to the ledger and target, a process.
     pub database_max_connections: u32,
+    /// Whether a pooler is between the processes and that database.
+    pub database_pooler: DatabasePooler,
     pub amqp_url: Option<SecretString>,
     /// Tenants' keys are derived from it, under which personal data is hashed.
     pub privacy_key: Option<SecretString>,
@@ -50,6 +52,17 @@ pub struct Settings {
     /// Files of secrets that others than their owner may read or change.
     #[serde(skip)]
     pub open_files: Vec<PathBuf>,
+}
+
+/// What is between the processes and the analytics database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabasePooler {
+    /// Sessions are the processes' own.
+    #[default]
+    None,
+    /// A pooler that lends sessions, for as little as a transaction.
+    Transaction,
 }
 
 /// How the log on stderr looks.
@@ -137,6 +150,7 @@ impl Default for Settings {
         Self {
             database_url: None,
             database_max_connections: 12,
+            database_pooler: DatabasePooler::None,
             amqp_url: None,
             privacy_key: None,
             amqp_management_url: None,
@@ -208,9 +222,10 @@ const PRIVACY_KEY_MIN: usize = 32;
 const TRACE_ID: &str = "{trace_id}";
 
 /// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 38] = [
+const VARIABLES: [(&str, &[&str]); 39] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
+    ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
     ("TIDEMARK_AMQP_URL", &["amqp_url"]),
     ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
     ("TIDEMARK_HTTP_LISTEN", &["http_listen"]),

@@ -14,6 +14,7 @@ pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
+pub mod pool;
 pub mod privacy;
 pub mod process;
 pub mod progress;
@@ -30,6 +31,8 @@ pub mod verification;
 pub mod watermark;
 
 use crate::sqlstate::{FailureKind, control_failure_kind};
+
+pub use self::pool::DbPool;
 
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");

@@ -4,9 +4,9 @@ mod held;
 
 use std::collections::BTreeMap;
 
+use crate::db::DbPool;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::config::Settings;
 use crate::db::process::Process;
@@ -68,7 +68,7 @@ impl Overview {
     ///
     /// # Errors
     /// When the ledger does not answer.
-    pub async fn load(db: &PgPool, settings: &Settings) -> DbResult<Self> {
+    pub async fn load(db: &DbPool, settings: &Settings) -> DbResult<Self> {
         let standings = db::standing::list(db).await?;
         let newest: Vec<_> = standings
             .iter()

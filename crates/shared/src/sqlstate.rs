@@ -62,11 +62,13 @@ pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
 }
 
 /// Classifies an error of what no row can break, connecting and control statements: a connection that breaks there is
-/// the server's doing, and so is an answer that is none.
+/// the server's doing, and so is an answer that is none. A protocol violation is what PgBouncer calls a server that it
+/// cannot reach.
 #[must_use]
 pub fn control_failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => FailureKind::Unavailable,
+        error if sqlstate(error).as_deref() == Some("08P01") => FailureKind::Unavailable,
         error => failure_kind(error),
     }
 }

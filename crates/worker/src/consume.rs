@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_shared::broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::WorkerSettings;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::ClaimedChunk;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::ids::ChunkId;
@@ -28,7 +28,7 @@ use crate::patience::until_answered;
 
 /// A worker process's work.
 pub struct Worker {
-    db: PgPool,
+    db: DbPool,
     queue: Arc<dyn Queue>,
     executor: Executor,
     instance: String,
@@ -41,7 +41,7 @@ pub struct Worker {
 impl Worker {
     #[must_use]
     pub fn new(
-        db: PgPool,
+        db: DbPool,
         queue: Arc<dyn Queue>,
         sources: Arc<Sources>,
         instance: String,
@@ -112,7 +112,7 @@ impl Worker {
             )
         });
         let claim = tracing::info_span!("claim", otel.kind = "client");
-        telemetry::on_database(&claim, &self.db, "UPDATE etl_chunk");
+        telemetry::on_database(&claim, self.db.connections(), "UPDATE etl_chunk");
         let claimed = match telemetry::traced(claim, claiming).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {

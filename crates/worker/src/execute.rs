@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::ConfigError;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::ClaimedChunk;
 use tidemark_shared::db::inbox::Mapping;
 use tidemark_shared::db::{self, DbError};
@@ -65,9 +65,9 @@ pub enum ExecuteError {
 /// Executes claimed chunks.
 #[derive(Debug, Clone)]
 pub struct Executor {
-    pub db: PgPool,
+    pub db: DbPool,
     /// For loads alone: their sessions keep a staging table and large prepared statements.
-    loads: PgPool,
+    loads: DbPool,
     pub sources: Arc<Sources>,
     /// Tenants' keys for hashes are derived from it.
     pub privacy_key: Option<SecretString>,
@@ -95,9 +95,8 @@ pub(crate) fn context(
 impl Executor {
     /// For so many chunks at a time.
     #[must_use]
-    pub fn new(db: PgPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, places: u16) -> Self {
-        let loads = db.options().clone().max_connections(places.into());
-        let loads = loads.connect_lazy_with(db.connect_options().as_ref().clone());
+    pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, places: u16) -> Self {
+        let loads = db.apart(places.into());
         Self {
             db,
             loads,
@@ -159,7 +158,7 @@ impl Executor {
         telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
         let extract = telemetry::traced(span, extractor.run(&chunk.spec));
         let span = tracing::info_span!("stage", otel.kind = "client");
-        telemetry::on_database(&span, &self.db, "COPY staging");
+        telemetry::on_database(&span, self.db.connections(), "COPY staging");
         let stage = telemetry::traced(span, staging.stage(buffers, &rejects));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
@@ -175,7 +174,7 @@ impl Executor {
         tx.finish().await;
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
-        telemetry::on_database(&span, &self.db, "INSERT conversations_analytics");
+        telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");
         let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version, &tenant.privacy);
         Ok(telemetry::traced(span, finish).await?)
     }

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::report::report;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 /// A claim to renew.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    pub db: PgPool,
+    pub db: DbPool,
     pub chunk: ChunkId,
     pub attempt: i32,
     pub length: Duration,

@@ -11,11 +11,14 @@ use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json as JsonText;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
-use tidemark_shared::db::guarded::Guarded;
+use tidemark_shared::db::DbPool;
+use tidemark_shared::db::connect::prefer_lz4;
+use tidemark_shared::db::guarded::{Guarded, Served};
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -28,9 +31,17 @@ use crate::rejects::{Rejects, TooManyRejects};
 use crate::transform::privacy::Privacy;
 
 /// The session's staging table: made once a connection, emptied by every commit and rollback.
-static CREATE_STAGING: LazyLock<String> = LazyLock::new(|| {
+static KEEP_STAGING: LazyLock<String> = LazyLock::new(|| {
     format!(
         "CREATE TEMPORARY TABLE IF NOT EXISTS tidemark_staging ({}) ON COMMIT DELETE ROWS",
+        columns::staging_definition()
+    )
+});
+/// The transaction's staging table, where a pooler lends the session: another build may be the next to have it, or may
+/// have left its own there.
+static MAKE_STAGING: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "DROP TABLE IF EXISTS pg_temp.tidemark_staging; CREATE TEMPORARY TABLE tidemark_staging ({}) ON COMMIT DROP",
         columns::staging_definition()
     )
 });
@@ -162,27 +173,38 @@ impl Staging {
     ///
     /// # Errors
     /// When the target does not answer.
-    pub async fn begin(pool: &PgPool, tenant: TenantId) -> Result<Self, LoadError> {
+    pub async fn begin(pool: &DbPool, tenant: TenantId) -> Result<Self, LoadError> {
         let mut guarded = Guarded::acquire(pool).await.map_err(LoadError::Unreachable)?;
-        let pid = Self::enter(guarded.connection(), tenant)
+        let connection = guarded.connection();
+        pool.begin_on(connection).await.map_err(LoadError::Unreachable)?;
+        let served = Self::enter(pool, connection, tenant)
             .await
             .map_err(target("begin the load"))?;
-        guarded.serve_by(pid);
+        guarded.serve_by(served);
         Ok(Self { guarded, tenant })
     }
 
-    async fn enter(connection: &mut PgConnection, tenant: TenantId) -> Result<i32, sqlx::Error> {
-        sqlx::query("BEGIN").execute(&mut *connection).await?;
-        let (pid, _): (i32, String) = sqlx::query_as(
-            "SELECT pg_backend_pid(), set_config('app.current_tenant_id', $1::integer::text, true)",
+    async fn enter(
+        pool: &DbPool,
+        connection: &mut PgConnection,
+        tenant: TenantId,
+    ) -> Result<Served, sqlx::Error> {
+        let (pid, since, _): (i32, DateTime<Utc>, String) = sqlx::query_as(
+            "SELECT pg_backend_pid(), now(), set_config('app.current_tenant_id', $1::integer::text, true)",
         )
         .bind(tenant)
         .fetch_one(&mut *connection)
         .await?;
-        sqlx::query(sqlx::AssertSqlSafe(CREATE_STAGING.as_str()))
+        let staging = if pool.is_behind_pooler() {
+            prefer_lz4(connection, true).await?;
+            &MAKE_STAGING
+        } else {
+            &KEEP_STAGING
+        };
+        raw_sql(AssertSqlSafe(staging.as_str()))
             .execute(connection)
             .await?;
-        Ok(pid)
+        Ok(Served { pid, since })
     }
 
     /// Copies buffers into staging until the extraction ends; rows that staging refuses are rejected. Returns how many
@@ -331,7 +353,7 @@ async fn merge(
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
-    let (inserted, updated, _): (Vec<i64>, Vec<i64>, String) = sqlx::query_as(sqlx::AssertSqlSafe(merge))
+    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
         .bind(of.chunk.run_id)
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -340,9 +362,17 @@ async fn merge(
         .bind(conversations.start())
         .bind(conversations.end())
         .bind(of.repairs)
-        .fetch_one(connection)
+        .fetch_all(connection)
         .await?;
-    Ok(Merged { inserted, updated })
+    let mut merged = Merged::default();
+    for (id, is_new) in written {
+        if is_new {
+            merged.inserted.push(id);
+        } else {
+            merged.updated.push(id);
+        }
+    }
+    Ok(merged)
 }
 
 async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
@@ -38,7 +38,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Compares tenants.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    pub db: PgPool,
+    pub db: DbPool,
     pub sources: Arc<Sources>,
     /// Tenants' keys for hashes are derived from it.
     pub privacy_key: Option<SecretString>,

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::reject::Reject;
 use tidemark_shared::source::{Source, SourceTx};
 use tidemark_shared::tenant::Tenant;
@@ -67,7 +67,7 @@ pub struct Beside {
 /// # Errors
 /// When source or target do not answer.
 pub async fn beside(
-    db: &PgPool,
+    db: &DbPool,
     source: &Source,
     tx: &mut SourceTx,
     tenant: &Tenant,

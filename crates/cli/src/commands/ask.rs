@@ -1,7 +1,7 @@
 //! Asking for a run: what `sync` and `resync` have in common.
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::{NewRun, Requested};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
@@ -14,7 +14,7 @@ use crate::exit::SetupError;
 use crate::output;
 
 /// A tenant for which runs may be asked: it exists, is active and has inboxes.
-pub async fn ready_tenant(app: &App, db: &PgPool, id: TenantId) -> anyhow::Result<Tenant> {
+pub async fn ready_tenant(app: &App, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
     let tenant = app.tenant(db, id).await?;
     if !tenant.may_run() {
         let why = tenant
@@ -69,7 +69,7 @@ pub struct Tenants {
 
 impl Tenants {
     /// Those tenants, ready for runs, ascending.
-    pub async fn ready(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+    pub async fn ready(&self, app: &App, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
         if self.all {
             return all_ready(db).await;
         }
@@ -90,7 +90,7 @@ impl Tenants {
 }
 
 /// Every tenant for which runs may be asked; at least one.
-pub async fn all_ready(db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+pub async fn all_ready(db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
     let mut tenants = Vec::new();
     for tenant in db::tenant::list(db).await? {
         let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
@@ -109,7 +109,7 @@ pub async fn all_ready(db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
 /// Asks for a run, and says so when the same is open already.
 pub async fn request(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenant: &Tenant,
     run_type: RunType,
     reason: Option<String>,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_producer::metrics::{begin_finalizer, begin_producer};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::metrics::{observe_pools, observe_queue};
 use tidemark_shared::retry::Backoff;
@@ -88,7 +88,7 @@ impl UpArgs {
 
 /// The ledger, waited for when it is away: a fleet that is started beside its database, or during an outage, comes up by
 /// itself.
-async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<PgPool> {
+async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
     let mut failures = 0;
     loop {
         let error = match app.isolated_database(concurrency).await {
@@ -153,7 +153,7 @@ async fn run(
 }
 
 fn observe(roles: &Roles) {
-    let ledger = ("ledger".to_owned(), roles.db.clone());
+    let ledger = ("ledger".to_owned(), roles.db.connections().clone());
     let sources = roles
         .sources
         .iter()

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
 use tidemark_sample::{CreateOptions, SampleTenant, TrafficOptions, create, traffic};
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::inbox::Inbox;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
@@ -87,7 +87,7 @@ impl Args {
     async fn tour(
         &self,
         app: &App,
-        db: &PgPool,
+        db: &DbPool,
         source_url: &SecretString,
         fleet: &mut Fleet,
     ) -> anyhow::Result<Exit> {
@@ -160,7 +160,7 @@ fn step(text: &str) {
     output::note(format!("• {text}"));
 }
 
-async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()> {
+async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()> {
     for tenant in sample {
         let id = TenantId(tenant.account_id);
         let new = NewTenant {
@@ -198,7 +198,7 @@ async fn add_tenants(db: &PgPool, sample: &[SampleTenant]) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn sync(app: &App, db: &PgPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
+async fn sync(app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
     let mut runs = Vec::new();
     for tenant in db::tenant::list(db).await? {
         let request = RunRequest::default();
@@ -217,7 +217,7 @@ async fn sync(app: &App, db: &PgPool, reason: &str) -> anyhow::Result<Vec<RunRep
     progress::wait(db, &runs).await
 }
 
-async fn verify(app: &App, db: &PgPool) -> anyhow::Result<Vec<Verification>> {
+async fn verify(app: &App, db: &DbPool) -> anyhow::Result<Vec<Verification>> {
     let verifier = Verifier {
         db: db.clone(),
         sources: app.sources()?,
@@ -295,7 +295,7 @@ impl Fleet {
     }
 
     /// Waits until every child has shown a sign of life in the ledger.
-    async fn ready(&mut self, db: &PgPool) -> anyhow::Result<()> {
+    async fn ready(&mut self, db: &DbPool) -> anyhow::Result<()> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
         let alive = async {
             loop {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use sqlx::PgPool;
 use tidemark_shared::config::server_name;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::checkup::Examined;
 use tidemark_shared::db::connect::{ClockReading, pool};
 use tidemark_shared::db::{self, isolation};
@@ -88,7 +88,7 @@ fn settings(app: &App) -> Group {
 }
 
 /// The analytics database; the pool, where the ledger can be asked.
-async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<PgPool>) {
+async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
     let url = match app.settings.database_url() {
         Ok(url) => url,
         Err(error) => {
@@ -99,12 +99,12 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<PgPool>) {
     let mut findings = Vec::new();
     let mut examined = Examined::default();
     within(LIMIT, &mut findings, async |findings| {
-        db::checkup::check_up(url, &mut examined, findings).await;
+        db::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
     })
     .await;
     let mut usable = None;
     if examined.is_usable {
-        match pool(url, "doctor", 2).await {
+        match pool(url, "doctor", 2, app.settings.database_pooler).await {
             Ok(pool) => usable = Some(pool),
             Err(error) => findings.push(Finding::error("connection", report(&error))),
         }
@@ -122,7 +122,7 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<PgPool>) {
     )
 }
 
-async fn isolated(pool: &PgPool) -> Vec<Finding> {
+async fn isolated(pool: &DbPool) -> Vec<Finding> {
     let found = match isolation::check(pool).await {
         Ok(found) => found,
         Err(error) => return vec![Finding::not_checked("isolation", report(&error))],
@@ -147,7 +147,7 @@ async fn isolated(pool: &PgPool) -> Vec<Finding> {
 }
 
 /// Every source side by side, so that one that is away hides no other.
-async fn sources(app: &App, pool: Option<&PgPool>) -> Vec<(Group, String, Option<ClockReading>)> {
+async fn sources(app: &App, pool: Option<&DbPool>) -> Vec<(Group, String, Option<ClockReading>)> {
     let mut groups = Vec::new();
     let sources = match Sources::new(&app.settings, "doctor") {
         Ok(sources) => sources,
@@ -181,7 +181,7 @@ async fn sources(app: &App, pool: Option<&PgPool>) -> Vec<(Group, String, Option
     groups
 }
 
-async fn one_source(source: Arc<Source>, pool: Option<&PgPool>) -> (Group, String, Option<ClockReading>) {
+async fn one_source(source: Arc<Source>, pool: Option<&DbPool>) -> (Group, String, Option<ClockReading>) {
     let mut findings = Vec::new();
     let mut clock = None;
     within(LIMIT, &mut findings, async |findings| {
@@ -200,7 +200,7 @@ async fn one_source(source: Arc<Source>, pool: Option<&PgPool>) -> (Group, Strin
     (group, source.name().to_owned(), clock)
 }
 
-async fn known(pool: &PgPool, source: &str, findings: &mut Vec<Finding>) -> Known {
+async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Known {
     let asked = async {
         let state = db::fence::find(pool, source).await?;
         let watches = db::source_watch::list(pool).await?;

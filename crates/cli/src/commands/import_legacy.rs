@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use secrecy::SecretString;
-use sqlx::PgPool;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::legacy::Legacy;
@@ -129,7 +129,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    async fn plan(&self, db: &PgPool, source: &Source, legacy: &mut Legacy) -> anyhow::Result<Vec<Step>> {
+    async fn plan(&self, db: &DbPool, source: &Source, legacy: &mut Legacy) -> anyhow::Result<Vec<Step>> {
         let there = There {
             tenants: legacy.tenants().await?,
             inboxes: legacy.inboxes().await?,
@@ -155,7 +155,7 @@ impl Args {
     async fn import(
         &self,
         app: &App,
-        db: &PgPool,
+        db: &DbPool,
         legacy: &mut Legacy,
         step: &mut Step,
     ) -> anyhow::Result<()> {

@@ -3,9 +3,9 @@
 use anyhow::Context;
 use secrecy::SecretString;
 use sqlx::PgConnection;
-use tidemark_shared::config::server_name;
+use tidemark_shared::config::{DatabasePooler, server_name};
 use tidemark_shared::db::MIGRATOR;
-use tidemark_shared::db::connect::{applied_migrations, options, probe, tables_in_the_way};
+use tidemark_shared::db::connect::{applied_migrations, options, probe, probe_lent, tables_in_the_way};
 use tidemark_shared::db::rights;
 
 use crate::app::App;
@@ -26,7 +26,21 @@ impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let url = app.settings.database_url()?;
         let what = "the analytics database";
-        let mut connection = probe(&options(url, what)?, &server_name(url), what).await?;
+        let behind_pooler = app.settings.database_pooler != DatabasePooler::None;
+        if behind_pooler && !self.check {
+            return Err(SetupError(
+                "migrations lock the database for a session, which a pooler takes away: set TIDEMARK_DATABASE_POOLER=none \
+                 and the database's own TIDEMARK_DATABASE_URL"
+                    .into(),
+            )
+            .into());
+        }
+        let (options, server) = (options(url, what)?, server_name(url));
+        let mut connection = if behind_pooler {
+            probe_lent(options, &server, what).await?
+        } else {
+            probe(&options, &server, what).await?
+        };
         let applied = match applied_migrations(&mut connection).await {
             Ok(applied) => applied,
             Err(error) => {

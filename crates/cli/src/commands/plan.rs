@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_producer::plan::{Plan, PlanError, Planner};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
@@ -99,7 +99,7 @@ impl Args {
 /// Plans these runs and shows what they would do. Of several, what refuses to be planned is told and the others go on.
 pub(super) async fn dry_run(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     run_type: RunType,
     parts: Vec<(Tenant, RunRequest)>,
     several: bool,
@@ -137,7 +137,7 @@ pub(super) async fn dry_run(
 }
 
 /// Plans as a producer would.
-pub(super) fn planner(app: &App, db: &PgPool) -> anyhow::Result<Planner> {
+pub(super) fn planner(app: &App, db: &DbPool) -> anyhow::Result<Planner> {
     Ok(Planner {
         db: db.clone(),
         sources: app.sources()?,

@@ -5,8 +5,8 @@ mod ids;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{IDS_A_RUN, Selection};
@@ -118,7 +118,7 @@ impl Args {
     async fn parts(
         &self,
         app: &App,
-        db: &PgPool,
+        db: &DbPool,
         tenants: Vec<Tenant>,
         listed: Option<Vec<i64>>,
     ) -> anyhow::Result<Vec<(Tenant, RunRequest)>> {
@@ -154,7 +154,7 @@ impl Args {
     /// inboxes has no part.
     async fn selections(
         &self,
-        db: &PgPool,
+        db: &DbPool,
         tenants: Vec<Tenant>,
     ) -> anyhow::Result<Vec<(Tenant, Option<Selection>)>> {
         let time = self.from.zip(self.to);
@@ -205,7 +205,7 @@ impl Args {
 /// One tenant takes all ids, so that what its source no longer has is marked deleted; of several each takes its own.
 async fn share_out(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenants: Vec<Tenant>,
     ids: Vec<i64>,
 ) -> anyhow::Result<Vec<(Tenant, Vec<i64>)>> {

@@ -6,8 +6,8 @@ mod list;
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::overview::Overview;
 use tidemark_shared::run::RunReport;
@@ -111,7 +111,7 @@ impl<'a> Shown<'a> {
 }
 
 /// Prints one run, with what is in its way while it is open.
-async fn show(app: &App, db: &PgPool, run: &RunReport) -> anyhow::Result<()> {
+async fn show(app: &App, db: &DbPool, run: &RunReport) -> anyhow::Result<()> {
     let mut shown = Shown::new(app, run);
     if !run.status.is_terminal() {
         let overview = Overview::load(db, &app.settings).await?;

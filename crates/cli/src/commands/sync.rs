@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_producer::backfill::ask_for_due;
 use tidemark_shared::broker::MemoryQueue;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
@@ -89,7 +89,7 @@ impl Args {
         })
     }
 
-    async fn tenants(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+    async fn tenants(&self, app: &App, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
         let Some(id) = self.tenant else {
             return ask::all_ready(db).await;
         };
@@ -105,7 +105,7 @@ impl Args {
         Ok(())
     }
 
-    async fn request(&self, app: &App, db: &PgPool, tenant: &Tenant) -> anyhow::Result<RunId> {
+    async fn request(&self, app: &App, db: &DbPool, tenant: &Tenant) -> anyhow::Result<RunId> {
         let run_type = if self.full {
             RunType::Full
         } else {
@@ -122,7 +122,7 @@ impl Args {
 
 /// The backfills of these tenants, which otherwise wait for a producer that may never run: newly mapped inboxes and
 /// changed names are part of what a sync promises.
-async fn backfill_here(app: &App, db: &PgPool, tenants: &[Tenant]) -> anyhow::Result<Vec<RunReport>> {
+async fn backfill_here(app: &App, db: &DbPool, tenants: &[Tenant]) -> anyhow::Result<Vec<RunReport>> {
     let tenants: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
     ask_for_due(db, Some(&tenants), Duration::ZERO).await?;
     let open = db::backfill::list_open(db, &tenants).await?;
@@ -143,7 +143,7 @@ async fn backfill_here(app: &App, db: &PgPool, tenants: &[Tenant]) -> anyhow::Re
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
-pub(super) async fn execute_here(app: &App, db: &PgPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub(super) async fn execute_here(app: &App, db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
     // what an earlier process had in its memory is published again
     db::chunk::requeue(db, runs).await?;
     let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), app.sources()?);

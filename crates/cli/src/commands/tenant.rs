@@ -7,6 +7,7 @@ mod set;
 use std::time::Duration;
 
 use serde::Serialize;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::db::watermark::Watermark;
 use tidemark_shared::db::{self, DbError};
@@ -213,7 +214,7 @@ fn check(name: Option<&str>, sync_interval: Option<Duration>) -> Result<(), Usag
 }
 
 /// The transform and the live view must both know it.
-async fn check_timezone(db: &sqlx::PgPool, name: &str) -> anyhow::Result<()> {
+async fn check_timezone(db: &DbPool, name: &str) -> anyhow::Result<()> {
     if name.parse::<chrono_tz::Tz>().is_err() || !db::tenant::timezone_exists(db, name).await? {
         let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
         return Err(UsageError(text).into());
@@ -239,7 +240,7 @@ pub fn slug(name: &str, id: TenantId) -> String {
     }
 }
 
-async fn views(db: &sqlx::PgPool) -> anyhow::Result<Vec<TenantView>> {
+async fn views(db: &DbPool) -> anyhow::Result<Vec<TenantView>> {
     let inboxes = db::inbox::list(db, None).await?;
     let watermarks = db::watermark::list(db, None).await?;
     let view = |tenant: Tenant| {

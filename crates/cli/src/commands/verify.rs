@@ -1,7 +1,7 @@
 //! `tidemark verify`: compares here, or with `--wait` lets the fleet compare, and repairs what it found.
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::selection::Selection;
@@ -74,7 +74,7 @@ impl Args {
         Ok(exit(&found, &repairs))
     }
 
-    async fn tenants(&self, app: &App, db: &PgPool) -> anyhow::Result<Vec<Tenant>> {
+    async fn tenants(&self, app: &App, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
         if let Some(id) = self.tenant {
             return Ok(vec![match self.wait {
                 true => ask::ready_tenant(app, db, id).await?,
@@ -96,7 +96,7 @@ impl Args {
         Ok(tenants)
     }
 
-    async fn compare(&self, app: &App, db: &PgPool, tenants: &[Tenant]) -> anyhow::Result<Vec<Verification>> {
+    async fn compare(&self, app: &App, db: &DbPool, tenants: &[Tenant]) -> anyhow::Result<Vec<Verification>> {
         if self.wait {
             return self.compare_in_fleet(app, db, tenants).await;
         }
@@ -118,7 +118,7 @@ impl Args {
     async fn compare_in_fleet(
         &self,
         app: &App,
-        db: &PgPool,
+        db: &DbPool,
         tenants: &[Tenant],
     ) -> anyhow::Result<Vec<Verification>> {
         let mut runs = Vec::with_capacity(tenants.len());
@@ -150,7 +150,7 @@ impl Args {
     async fn repair(
         &self,
         app: &App,
-        db: &PgPool,
+        db: &DbPool,
         tenants: &[Tenant],
         found: &[Verification],
     ) -> anyhow::Result<Vec<RunReport>> {

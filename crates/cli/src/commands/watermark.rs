@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::db;
 use tidemark_shared::db::Attempt;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::watermark::{Move, Set, Watermark};
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -91,7 +91,7 @@ impl Command {
     }
 }
 
-async fn show_all(app: &App, db: &PgPool, behind: Option<Duration>) -> anyhow::Result<Exit> {
+async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::Result<Exit> {
     let tenants = db::tenant::list(db).await?;
     let mut watermarks = db::watermark::list(db, behind).await?;
     watermarks.retain(|at| tenants.iter().any(|tenant| tenant.id == at.tenant_id));
@@ -104,7 +104,7 @@ async fn show_all(app: &App, db: &PgPool, behind: Option<Duration>) -> anyhow::R
     Ok(Exit::Done)
 }
 
-async fn show(app: &App, db: &PgPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
+async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
     app.tenant(db, tenant).await?;
     let moves = db::watermark::list_moves(db, tenant, limit).await?;
     let view = View::new(db::watermark::load(db, tenant).await?, Some(moves.clone()));
@@ -133,7 +133,7 @@ async fn show(app: &App, db: &PgPool, tenant: TenantId, limit: i64) -> anyhow::R
 
 async fn set(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenant: TenantId,
     to: DateTime<Utc>,
     reason: &str,

@@ -5,9 +5,9 @@ mod print;
 use std::sync::Arc;
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_producer::why::{Sight, Sought};
 use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::history::Touch;
 use tidemark_shared::db::inbox::InboxMapping;
 use tidemark_shared::db::reject::{RejectFilter, RejectedRow};
@@ -130,7 +130,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    async fn known(&self, db: &PgPool, tenant: &Tenant) -> anyhow::Result<Known> {
+    async fn known(&self, db: &DbPool, tenant: &Tenant) -> anyhow::Result<Known> {
         let mut target = db::target::begin(db, tenant.id).await?;
         let stored = db::target::find(&mut target, tenant.id, self.conversation).await?;
         target.rollback().await.attempt("end the transaction")?;
@@ -150,7 +150,7 @@ impl Args {
     }
 
     /// Reads the conversation in one snapshot of the source.
-    async fn seen(&self, app: &App, db: &PgPool, tenant: &Tenant, known: &Known) -> anyhow::Result<Seen> {
+    async fn seen(&self, app: &App, db: &DbPool, tenant: &Tenant, known: &Known) -> anyhow::Result<Seen> {
         let planner = plan::planner(app, db)?;
         let source: Arc<Source> = Arc::clone(planner.sources.get(&tenant.source)?);
         let id = self.conversation;

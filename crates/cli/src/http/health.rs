@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::PgPool;
 use tidemark_shared::broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::connect::{Schema, applied_migrations, schema};
 use tidemark_shared::job::Lane;
 use tidemark_shared::lifecycle::Lifecycle;
@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub struct Health {
     pub role: &'static str,
     pub instance: String,
-    pub db: PgPool,
+    pub db: DbPool,
     pub queue: Arc<dyn Queue>,
     pub lifecycle: Lifecycle,
     /// Whether the process executes chunks, for which it must be subscribed.
@@ -101,7 +101,7 @@ impl Health {
     }
 
     async fn database(&self) -> Check {
-        let asking = async { applied_migrations(&mut *self.db.acquire().await?).await };
+        let asking = async { applied_migrations(&mut *self.db.begin().await?).await };
         let (ok, detail) = match tokio::time::timeout(ANSWER_WITHIN, asking).await {
             Ok(Ok(applied)) => match schema(&applied) {
                 Schema::Current => (true, "reachable and migrated"),

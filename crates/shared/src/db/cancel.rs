@@ -1,10 +1,9 @@
 //! Cancelling a run. It ends here and at once, with all its chunks, in one transaction; a worker that holds one of them
 //! learns it when it renews its lease or completes, whichever comes first.
 
-use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{RunStatus, RunType};
 
@@ -52,7 +51,7 @@ pub enum Cancelled {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn run(db: &PgPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
+pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let cancelled = run_in(&mut tx, id, actor, reason).await?;
     tx.commit().await.attempt("cancel the run")?;

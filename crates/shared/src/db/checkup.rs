@@ -7,7 +7,7 @@ use super::connect::{
     self, ClockReading, ConnectError, KEEPALIVE, Schema, applied_migrations, read_clock, schema,
 };
 use super::{Attempt, DbResult, statements};
-use crate::config::server_name;
+use crate::config::{DatabasePooler, server_name};
 use crate::finding::{Finding, bytes, encryption, listed};
 use crate::ids::{RunId, TenantId};
 use crate::report::report;
@@ -93,8 +93,13 @@ pub struct Examined {
 }
 
 /// Looks at the server and the login, and says what it finds.
-pub async fn check_up(url: &SecretString, examined: &mut Examined, findings: &mut Vec<Finding>) {
-    let mut connection = match open(url).await {
+pub async fn check_up(
+    url: &SecretString,
+    pooler: DatabasePooler,
+    examined: &mut Examined,
+    findings: &mut Vec<Finding>,
+) {
+    let mut connection = match open(url, pooler).await {
         Ok(connection) => connection,
         Err(error) => {
             findings.push(Finding::error("connection", report(&error)));
@@ -113,10 +118,13 @@ pub async fn check_up(url: &SecretString, examined: &mut Examined, findings: &mu
     drop(connection.close().await);
 }
 
-async fn open(url: &SecretString) -> Result<PgConnection, ConnectError> {
+async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
     let what = "the analytics database";
-    let options = connect::options(url, what)?
-        .application_name("tidemark doctor")
+    let options = connect::options(url, what)?.application_name("tidemark doctor");
+    if pooler == DatabasePooler::Transaction {
+        return connect::probe_lent(options, &server_name(url), what).await;
+    }
+    let options = options
         .options([
             ("TimeZone", "UTC"),
             ("default_transaction_read_only", "on"),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
-use super::{Attempt, DbResult, secs, statements};
+use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::chunk::{ChunkCounts, ChunkSpec, ChunkStatus, PlannedChunk};
 use crate::fence::SourceVersion;
 use crate::ids::{ChunkId, RunId, TenantId};
@@ -505,7 +505,7 @@ pub async fn fail(
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn fail_run(db: &PgPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
+pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     if fail(&mut *tx, chunk, attempt, error, None).await? {
         cancel_waiting(&mut *tx, chunk.run_id).await?;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
-use super::MIGRATOR;
-use crate::config::{parse_url, server_name};
+use super::pool::SETTINGS;
+use super::{DbPool, MIGRATOR};
+use crate::config::{DatabasePooler, parse_url, server_name};
 use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 use crate::tls::{Exposure, Fault, Wire, is_local};
 
@@ -28,13 +29,17 @@ pub(crate) const SSL_MODE: &str =
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
+const TAKE_ROLE: &str = "SET ROLE etl_service";
 /// `invalid_parameter_value`, from SET ROLE.
 const NO_SUCH_ROLE: &str = "22023";
 
 /// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
-/// 14, or built without lz4, keep pglz.
-const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', false) FROM pg_settings \
+/// 14, or built without lz4, keep pglz. $1: for this transaction only
+const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', $1) FROM pg_settings \
      WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
+/// One of the settings that a session of our own begins with, and what it is then.
+const LOCK_TIMEOUT: &str = "30s";
+const TOLD: &str = "SELECT current_setting('lock_timeout')";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -87,6 +92,11 @@ pub enum ConnectError {
         "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
     )]
     Role { server: String, source: sqlx::Error },
+    #[error(
+        "the settings of a session do not reach {what} at {server}, so a pooler such as PgBouncer is before it: before the \
+         analytics database set TIDEMARK_DATABASE_POOLER=transaction; a source is read without one"
+    )]
+    Pooler { what: &'static str, server: String },
 }
 
 /// Parses a URL without quoting it in the error. Where it says nothing of encryption, a server that is not this machine is
@@ -203,12 +213,39 @@ pub async fn probe(
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { what, server }),
         Ok(Err(source)) => Err(not_connected(options, what, server, source)),
         Err(_) => {
             let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
             Err(ConnectError::Unreachable { what, server, source })
         }
     }
+}
+
+/// A pooler's answer to the settings that a session begins with. It has no code of its own for that.
+fn refuses_settings(error: &sqlx::Error) -> bool {
+    sqlstate(error).as_deref() == Some("08P01") && error.to_string().contains("startup parameter")
+}
+
+/// One connection through a pooler, in a transaction that can only be dropped.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn probe_lent(
+    options: PgConnectOptions,
+    server: &str,
+    what: &'static str,
+) -> Result<PgConnection, ConnectError> {
+    let mut connection = probe(&without_cache(options), server, what).await?;
+    raw_sql("BEGIN READ ONLY; DEALLOCATE ALL")
+        .execute(&mut connection)
+        .await
+        .map_err(|source| ConnectError::Unreachable {
+            what,
+            server: server.to_owned(),
+            source,
+        })?;
+    Ok(connection)
 }
 
 /// A server's clock, and when it was read by a clock that nobody sets: two of them tell how far two servers are apart.
@@ -246,54 +283,123 @@ pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, s
     })
 }
 
-/// The pool for ledger and target of one process. Every connection acts as `etl_service`, in UTC.
+/// The pool for ledger and target of one process. Whatever is done there is done as `etl_service`, in UTC.
 ///
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
-pub async fn pool(url: &SecretString, role: &str, max_connections: u32) -> Result<PgPool, ConnectError> {
+pub async fn pool(
+    url: &SecretString,
+    role: &str,
+    max_connections: u32,
+    pooler: DatabasePooler,
+) -> Result<DbPool, ConnectError> {
     let what = "the analytics database";
-    let options = options(url, what)?
-        .application_name(&format!("tidemark {role}"))
-        .options([
-            ("TimeZone", "UTC"),
-            // "relation exists, skipping" is no news
-            ("client_min_messages", "warning"),
-            ("lock_timeout", "30s"),
-            ("idle_in_transaction_session_timeout", "15min"),
-        ])
-        .options(KEEPALIVE);
-    let mut connection = probe(&options, &server_name(url), what).await?;
-    sqlx::query("SET ROLE etl_service")
-        .execute(&mut connection)
+    let options = options(url, what)?.application_name(&format!("tidemark {role}"));
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(Duration::from_secs(300));
+    match pooler {
+        DatabasePooler::None => {
+            let options = options
+                .options([
+                    ("TimeZone", "UTC"),
+                    // "relation exists, skipping" is no news
+                    ("client_min_messages", "warning"),
+                    ("lock_timeout", LOCK_TIMEOUT),
+                    ("idle_in_transaction_session_timeout", "15min"),
+                ])
+                .options(KEEPALIVE);
+            check_direct(&options, what, url).await?;
+            let pool = pool.after_connect(|connection, _| {
+                Box::pin(async move {
+                    raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
+                    prefer_lz4(connection, false).await
+                })
+            });
+            Ok(DbPool::direct(pool.connect_lazy_with(options)))
+        }
+        DatabasePooler::Transaction => {
+            check_behind_pooler(options.clone(), what, url).await?;
+            Ok(DbPool::behind_pooler(
+                pool.connect_lazy_with(without_cache(options)),
+            ))
+        }
+    }
+}
+
+/// A connection of which nothing is expected to be the same in the next transaction. PgBouncer takes no other settings at
+/// the start than those that it knows.
+fn without_cache(options: PgConnectOptions) -> PgConnectOptions {
+    options.extra_float_digits(None).statement_cache_capacity(0)
+}
+
+async fn check_direct(
+    options: &PgConnectOptions,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let server = server_name(url);
+    let mut connection = probe(options, &server, what).await?;
+    let told: String = sqlx::query_scalar(TOLD)
+        .fetch_one(&mut connection)
         .await
-        .map_err(|source| {
-            unreachable_or(source, what, url, |server, source| {
-                // the first migration makes the role
-                if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
-                    ConnectError::NotMigrated { server }
-                } else {
-                    ConnectError::Role { server, source }
-                }
-            })
+        .map_err(|source| ConnectError::Unreachable {
+            what,
+            server: server.clone(),
+            source,
         })?;
+    if told != LOCK_TIMEOUT {
+        return Err(ConnectError::Pooler { what, server });
+    }
+    check_role(&mut connection, TAKE_ROLE, what, url).await?;
     check_migrated(&mut connection, what, url).await?;
     // the probe has told all it can; a failing goodbye changes nothing
     drop(connection.close().await);
+    Ok(())
+}
 
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(Duration::from_secs(10))
-        .idle_timeout(Duration::from_secs(300))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::query("SET ROLE etl_service")
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query(PREFER_LZ4).execute(connection).await?;
-                Ok(())
-            })
+async fn check_behind_pooler(
+    options: PgConnectOptions,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let mut connection = probe_lent(options, &server_name(url), what).await?;
+    check_role(&mut connection, SETTINGS, what, url).await?;
+    check_migrated(&mut connection, what, url).await?;
+    drop(connection.close().await);
+    Ok(())
+}
+
+async fn check_role(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    what: &'static str,
+    url: &SecretString,
+) -> Result<(), ConnectError> {
+    let taken = raw_sql(statement).execute(connection).await;
+    taken.map(drop).map_err(|source| {
+        unreachable_or(source, what, url, |server, source| {
+            // the first migration makes the role
+            if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
+                ConnectError::NotMigrated { server }
+            } else {
+                ConnectError::Role { server, source }
+            }
         })
-        .connect_lazy_with(options))
+    })
+}
+
+/// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn prefer_lz4(connection: &mut PgConnection, transaction: bool) -> Result<(), sqlx::Error> {
+    sqlx::query(PREFER_LZ4)
+        .bind(transaction)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Versions that are applied, ascending; none when the table of migrations is missing.

@@ -1,8 +1,8 @@
 //! The whole fleet in a few numbers, for metrics: one look costs a handful of index scans and a row a tenant.
 
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::TenantId;
 use crate::job::Lane;
 
@@ -101,7 +101,7 @@ pub struct SourceLag {
 
 /// # Errors
 /// When the ledger does not answer.
-pub async fn look(db: &PgPool) -> DbResult<Fleet> {
+pub async fn look(db: &DbPool) -> DbResult<Fleet> {
     let what = "look at the fleet";
     Ok(Fleet {
         tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,

@@ -3,16 +3,23 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
+
+use super::DbPool;
 
 /// Cancels on their way to a server: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// Only the login may cancel what it runs, not the role that a connection to the ledger or target acts as.
-const CANCEL: &str = "SELECT pg_cancel_backend($1) FROM set_config('role', 'none', true)";
+/// Only the login may cancel what it runs and see since when, not the role that a connection to the ledger or target acts
+/// as. A server's process that is in another transaction by now has been lent to somebody else.
+const CANCEL: &str = "SELECT pg_cancel_backend(served.pid) \
+     FROM set_config('role', 'none', true) AS acting (role), \
+          LATERAL pg_stat_get_activity(CASE WHEN acting.role = 'none' THEN $1::integer ELSE 0 END) AS served \
+     WHERE served.xact_start = $2";
 
 /// Waits until the statements of dropped connections are cancelled, for at most `bound`.
 pub async fn cancels_sent(bound: Duration) {
@@ -22,26 +29,34 @@ pub async fn cancels_sent(bound: Duration) {
     }
 }
 
+/// The server's process that serves a transaction, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    pub pid: i32,
+    /// `now()` of the transaction.
+    pub since: DateTime<Utc>,
+}
+
 /// A connection that goes back to its pool by [`Self::release`] only. When it is dropped instead (an error, a lost
 /// lease, a shutdown), its statement is cancelled on the server and the connection closed: a half-read result or a
 /// half-sent COPY would otherwise be the next user's.
 #[derive(Debug)]
 pub struct Guarded {
     connection: Option<PoolConnection<Postgres>>,
-    pool: PgPool,
-    pid: Option<i32>,
+    pool: DbPool,
+    served: Option<Served>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Guarded {
     /// # Errors
     /// When no connection can be had.
-    pub async fn acquire(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let connection = pool.acquire().await?;
+    pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
+        let connection = pool.connections().acquire().await?;
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),
-            pid: None,
+            served: None,
             permit: None,
         })
     }
@@ -53,9 +68,9 @@ impl Guarded {
         self
     }
 
-    /// The server's process that serves this connection: without it a dropped connection's statement goes on.
-    pub const fn serve_by(&mut self, pid: i32) {
-        self.pid = Some(pid);
+    /// Who serves this connection's transaction: without it a dropped connection's statement goes on.
+    pub const fn serve_by(&mut self, served: Served) {
+        self.served = Some(served);
     }
 
     /// # Panics
@@ -78,11 +93,13 @@ impl Drop for Guarded {
             return;
         };
         drop(connection.detach());
-        let Some(pid) = self.pid else { return };
+        let Some(Served { pid, since }) = self.served else {
+            return;
+        };
         let pool = self.pool.clone();
         let permit = self.permit.take();
         let cancel = async move {
-            let cancelled = sqlx::query(CANCEL).bind(pid).execute(&pool).await;
+            let cancelled = sqlx::query(CANCEL).bind(pid).bind(since).execute(&pool).await;
             if let Err(error) = cancelled {
                 tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
             }

@@ -1,9 +1,8 @@
 //! Pausing, resuming and removing a tenant, and what becomes of its work.
 
-use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbResult, cancel, statements};
+use super::{Attempt, DbPool, DbResult, cancel, statements};
 use crate::ids::{RunId, TenantId};
 
 statements! {
@@ -25,7 +24,7 @@ statements! {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn pause(db: &PgPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
+pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let paused = sqlx::query(PAUSE)
         .bind(tenant)
@@ -42,7 +41,7 @@ pub async fn pause(db: &PgPool, tenant: TenantId, reason: &str) -> DbResult<bool
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn resume(db: &PgPool, tenant: TenantId) -> DbResult<bool> {
+pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let resumed = sqlx::query(RESUME)
         .bind(tenant)
@@ -72,7 +71,7 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn remove(db: &PgPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
+pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     sqlx::query(LOCK)
         .bind(tenant)

@@ -4,9 +4,9 @@
 //! finding [`Finding::refuses`]; `doctor` shows all of them.
 
 use sqlx::postgres::PgTransaction;
-use sqlx::{Connection, FromRow, PgPool};
+use sqlx::{Connection, FromRow};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::TenantId;
 use crate::sqlstate::{FailureKind, failure_kind, sqlstate};
 
@@ -67,7 +67,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// When the database does not answer. A probe that is refused is no error.
-pub async fn check(db: &PgPool) -> DbResult<Vec<Finding>> {
+pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     let mut tx = db
         .begin()
         .await

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
 
 use super::run::NewRun;
-use super::{Attempt, DbError, DbResult, reject, run, statements, target, watermark};
+use super::{Attempt, DbError, DbPool, DbResult, reject, run, statements, target, watermark};
 use crate::chunk::ChunkSpec;
 use crate::fence::SourceVersion;
 use crate::ids::{RunId, TenantId};
@@ -141,7 +141,7 @@ pub struct PolicyChanged {
 /// # Errors
 /// When the database does not answer.
 pub async fn set_policy(
-    db: &PgPool,
+    db: &DbPool,
     tenant: TenantId,
     policy: &PrivacyPolicy,
     asked: &NewRun,
@@ -205,7 +205,7 @@ pub async fn strip(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn count_of(db: &PgPool, tenant: TenantId, contact: i64) -> DbResult<RowsOf> {
+pub async fn count_of(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<RowsOf> {
     let mut tx = enter(db, tenant).await?;
     let rows = sqlx::query_as(COUNT_OF)
         .bind(tenant)
@@ -223,7 +223,7 @@ pub async fn count_of(db: &PgPool, tenant: TenantId, contact: i64) -> DbResult<R
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn forget(db: &PgPool, tenant: TenantId, contact: i64, asked: &NewRun) -> DbResult<RowsOf> {
+pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun) -> DbResult<RowsOf> {
     let removed = again(async || {
         let mut tx = enter(db, tenant).await?;
         execute(
@@ -325,7 +325,7 @@ pub struct WithheldRows {
     pub changed: Vec<i64>,
 }
 
-async fn enter(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
+async fn enter(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     target::enter(&mut tx, tenant).await?;
     Ok(tx)

@@ -4,9 +4,9 @@
 use std::ops::AddAssign;
 
 use serde::Serialize;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
-use super::{Attempt, DbResult, secs, statements};
+use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::config::RetentionSettings;
 
 /// A tenant's newest runs stay however old they are: `run list` should not be empty, and the newest one and the last that
@@ -83,7 +83,7 @@ impl AddAssign for Pruned {
 ///
 /// # Errors
 /// When the ledger does not answer; what was removed until then is gone.
-pub async fn prune(db: &PgPool, keep: &RetentionSettings) -> DbResult<Pruned> {
+pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned = Pruned::default();
     loop {
         let part: Pruned = sqlx::query_as(RUNS)
@@ -120,7 +120,7 @@ pub async fn prune(db: &PgPool, keep: &RetentionSettings) -> DbResult<Pruned> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn count(db: &PgPool, keep: &RetentionSettings) -> DbResult<Pruned> {
+pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned: Pruned = sqlx::query_as(COUNT_RUNS)
         .bind(secs(keep.success))
         .bind(secs(keep.failed))
@@ -138,7 +138,7 @@ pub async fn count(db: &PgPool, keep: &RetentionSettings) -> DbResult<Pruned> {
 }
 
 /// Goes through the audit from its oldest rows on, until no old ones come any more.
-async fn moves(db: &PgPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
+async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
     let (mut after, mut all) = (0, 0);
     loop {
         let (last, old, gone): (Option<i64>, i64, i64) = sqlx::query_as(MOVES)

@@ -5,10 +5,9 @@
 //! by compare-and-set from where the plan found it, so it moves once at most, and not at all when a later run has moved
 //! it meanwhile.
 
-use sqlx::PgPool;
 use sqlx::types::Json;
 
-use super::{Attempt, DbError, DbResult, statements};
+use super::{Attempt, DbError, DbPool, DbResult, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{RunRequest, RunStatus, RunType};
 
@@ -50,7 +49,7 @@ pub enum Retried {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn retry(db: &PgPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let found: Option<(TenantId, RunType, RunStatus, Json<RunRequest>, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(id)

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
 use super::reject::{MAX_REJECT_PERCENT, MAX_REJECTS};
-use super::{Attempt, DbResult, secs, statements};
+use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
 use crate::since::Since;
@@ -225,7 +225,7 @@ impl FromRow<'_, PgRow> for RunReport {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn request(db: &sqlx::PgPool, run: &NewRun) -> DbResult<Requested> {
+pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
     // the open run may end between the two statements: then the insert has its turn again
     const TRIES: usize = 10;
     for _ in 0..TRIES {

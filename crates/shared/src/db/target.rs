@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgExecutor, PgPool};
+use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::{RunId, TenantId};
 use crate::selection::NameOf;
 
@@ -128,7 +128,7 @@ pub struct StoredRow {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn begin(db: &PgPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
+pub async fn begin(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'static>> {
     let mut tx = db
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::{FromRow, PgExecutor, Row};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, statements};
 use crate::fence::{SourceSnapshot, SourceVersion};
 use crate::ids::{ChunkId, RunId, TenantId};
 use crate::verification::{Compared, Fault, Verdict};
@@ -237,7 +237,7 @@ pub async fn load_ask(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Ask> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn find_unsettled(db: &sqlx::PgPool, chunk: ChunkId, ask: Ask) -> DbResult<Option<Unsettled>> {
+pub async fn find_unsettled(db: &DbPool, chunk: ChunkId, ask: Ask) -> DbResult<Option<Unsettled>> {
     let what = "look up what the chunk found";
     let row = sqlx::query(FIND_UNSETTLED)
         .bind(chunk.run_id)

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 
 use super::{Source, SourceError};
-use crate::db::guarded::Guarded;
+use crate::db::DbPool;
+use crate::db::guarded::{Guarded, Served};
 use crate::fence::SourceSnapshot;
 
 /// How far a hot standby is.
@@ -36,7 +37,7 @@ impl Source {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let guarded = Guarded::acquire(self.pool())
+        let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
             .await
             .map_err(|source| self.unreachable(source))?
             .holding(permit);
@@ -60,7 +61,10 @@ async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Er
     .bind(purpose)
     .fetch_one(guarded.connection())
     .await?;
-    guarded.serve_by(row.try_get(0)?);
+    guarded.serve_by(Served {
+        pid: row.try_get(0)?,
+        since: row.try_get(1)?,
+    });
     let in_recovery: bool = row.try_get(5)?;
     Ok(SourceTx {
         guarded,

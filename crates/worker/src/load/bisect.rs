@@ -16,6 +16,9 @@ use crate::rejects::Rejects;
 const STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
 const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";
 const COPYING: &str = "copy rows into staging";
+/// From the merge on the transaction holds rows that other loads want, so it may not stand still for long: a frozen
+/// worker's is ended by the server.
+const HURRY: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
 const MERGING: &str = "merge rows into the target";
 
 /// Copies a buffer into staging; returns how many of its rows staging took.
@@ -47,6 +50,7 @@ pub(super) async fn merge(
     version: &SourceVersion,
     rejects: &Rejects,
 ) -> Result<Merged, LoadError> {
+    control(connection, HURRY).await?;
     begin(connection).await?;
     let outcome = super::merge(connection, of, version, i64::MIN..=i64::MAX).await;
     let error = match end(connection, outcome, MERGING).await? {

@@ -1,32 +1,25 @@
 -- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
 -- A row that had been marked deleted comes back. A repair writes every row anew, and a row that is not as a load left it
 -- has no version to go by. {columns} and {updates} come from load/columns.rs, the other expressions from load/seal.rs.
--- From here on the transaction holds rows that other loads want, so it may not stand still for long: a frozen worker's is
--- ended by the server.
+-- A row is new when it was inserted in this very transaction: a partitioned table has no xmax to tell it by.
 -- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations, $8 whether
 -- this is a repair
-WITH merged AS (
-    INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
-                                              source_in_progress, row_digest)
-    SELECT {columns}, $1, $2, $3, $4, $5, {digest}
-    FROM pg_temp.tidemark_staging s
-    WHERE conversation_id BETWEEN $6 AND $7
-    ORDER BY conversation_id
-    ON CONFLICT (tenant_id, conversation_id) DO UPDATE
-    SET {updates},
-        etl_run_id = EXCLUDED.etl_run_id, etl_updated_at = now(), source_deleted_at = NULL,
-        source_extracted_at = EXCLUDED.source_extracted_at, source_epoch = EXCLUDED.source_epoch,
-        source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress,
-        row_digest = EXCLUDED.row_digest # {inserted_now} # {inserted_then}
-    WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest
-           OR t.related_digest IS DISTINCT FROM EXCLUDED.related_digest OR t.row_digest IS NULL
-           OR t.source_deleted_at IS NOT NULL)
-      AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
-           >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
-           OR ($8 AND t.row_digest IS DISTINCT FROM {stored}))
-    RETURNING t.conversation_id, xmax = 0 AS is_new
-)
-SELECT coalesce(array_agg(conversation_id) FILTER (WHERE is_new), '{}'),
-       coalesce(array_agg(conversation_id) FILTER (WHERE NOT is_new), '{}'),
-       set_config('idle_in_transaction_session_timeout', '30s', true)
-FROM merged
+INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
+                                          source_in_progress, row_digest)
+SELECT {columns}, $1, $2, $3, $4, $5, {digest}
+FROM pg_temp.tidemark_staging s
+WHERE conversation_id BETWEEN $6 AND $7
+ORDER BY conversation_id
+ON CONFLICT (tenant_id, conversation_id) DO UPDATE
+SET {updates},
+    etl_run_id = EXCLUDED.etl_run_id, etl_updated_at = now(), source_deleted_at = NULL,
+    source_extracted_at = EXCLUDED.source_extracted_at, source_epoch = EXCLUDED.source_epoch,
+    source_xmax = EXCLUDED.source_xmax, source_in_progress = EXCLUDED.source_in_progress,
+    row_digest = EXCLUDED.row_digest # {inserted_now} # {inserted_then}
+WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest
+       OR t.related_digest IS DISTINCT FROM EXCLUDED.related_digest OR t.row_digest IS NULL
+       OR t.source_deleted_at IS NOT NULL)
+  AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
+       >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
+       OR ($8 AND t.row_digest IS DISTINCT FROM {stored}))
+RETURNING t.conversation_id, t.etl_inserted_at = now()

@@ -6,10 +6,11 @@
 use std::collections::{BTreeSet, HashSet};
 
 use sqlx::postgres::PgTransaction;
-use sqlx::{PgPool, raw_sql};
+use sqlx::raw_sql;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
 use tidemark_shared::db::Attempt;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::source::{Source, SourceTx};
@@ -75,7 +76,7 @@ impl Found {
 
 /// Looks at one tenant through one snapshot.
 pub(super) struct Looker<'a> {
-    pub db: &'a PgPool,
+    pub db: &'a DbPool,
     pub source: &'a Source,
     pub tenant: &'a TenantToPlan,
     pub context: TenantContext,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::checkup::of_tenants;
 use tidemark_shared::db::process::{NO_BROKER, Process};
 use tidemark_shared::db::{self, DbError};
@@ -16,7 +16,7 @@ use crate::app::App;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub async fn group(app: &App, pool: Option<&PgPool>) -> Group {
+pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
     let mut findings = Vec::new();
     match pool {
         None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
@@ -32,7 +32,7 @@ pub async fn group(app: &App, pool: Option<&PgPool>) -> Group {
     Group::new("fleet", None, findings)
 }
 
-async fn look(app: &App, pool: &PgPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
     let overview = Overview::load(pool, &app.settings).await?;
     processes(&overview.processes, findings);
     tenants(app, pool, &overview, findings).await?;
@@ -121,7 +121,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
 
 async fn tenants(
     app: &App,
-    pool: &PgPool,
+    pool: &DbPool,
     overview: &Overview,
     findings: &mut Vec<Finding>,
 ) -> Result<(), DbError> {
@@ -181,7 +181,7 @@ async fn tenants(
     Ok(())
 }
 
-async fn verified(pool: &PgPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
     let verified = db::checkup::verified(pool).await?;
     let of = |which: fn(&db::checkup::Verified) -> bool| -> Vec<TenantId> {
         verified

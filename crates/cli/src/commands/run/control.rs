@@ -1,7 +1,7 @@
 //! `tidemark run cancel|retry`, and `chunk retry`.
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::cancel::Cancelled;
 use tidemark_shared::db::retry::Retried;
 use tidemark_shared::ids::RunId;
@@ -12,7 +12,7 @@ use crate::commands::ask;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
-pub async fn cancel(app: &App, db: &PgPool, id: RunId, reason: Option<&str>) -> anyhow::Result<Exit> {
+pub async fn cancel(app: &App, db: &DbPool, id: RunId, reason: Option<&str>) -> anyhow::Result<Exit> {
     match db::cancel::run(db, id, &app.actor(), reason).await? {
         Cancelled::Now { waiting, running } => {
             output::note(format!(
@@ -31,7 +31,7 @@ pub async fn cancel(app: &App, db: &PgPool, id: RunId, reason: Option<&str>) -> 
 }
 
 /// Tries all dead and cancelled chunks of a run again, or only chunk `seq`.
-pub async fn retry(app: &App, db: &PgPool, id: RunId, seq: Option<i32>) -> anyhow::Result<Exit> {
+pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyhow::Result<Exit> {
     let run = match db::retry::retry(db, id, seq, &app.actor()).await? {
         Retried::Again { chunks, left } => {
             output::note(format!("{chunks} chunks of run {id} are due again"));

@@ -1,7 +1,7 @@
 //! `tidemark run list`.
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::run::RunFilter;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunStatus, RunType};
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub async fn run(self, app: &App, db: &PgPool) -> anyhow::Result<Exit> {
+    pub async fn run(self, app: &App, db: &DbPool) -> anyhow::Result<Exit> {
         if let Some(tenant) = self.tenant {
             app.tenant(db, tenant).await?;
         }

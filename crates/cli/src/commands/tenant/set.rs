@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tidemark_shared::db;
+use tidemark_shared::db::DbPool;
 use tidemark_shared::db::privacy::PolicyChanged;
 use tidemark_shared::db::tenant::TenantChange;
 use tidemark_shared::ids::TenantId;
@@ -106,7 +106,7 @@ impl Args {
 /// Rows that are there are written anew by a run of its own.
 async fn change_policy(
     app: &App,
-    db: &PgPool,
+    db: &DbPool,
     tenant: &Tenant,
     change: &PrivacyChange,
 ) -> anyhow::Result<()> {

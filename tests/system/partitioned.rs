@@ -1,0 +1,209 @@
+//! The target in partitions by tenant, made by the text that docs/OPERATIONS.md gives, and what it takes for that: every
+//! key and every statement has the tenant in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
+
+use crate::stage::{Stage, on_stage};
+
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+/// Indexes, policies, rights and checks of the target, in words that do not depend on how it is stored.
+const SHAPE: &str = "
+    SELECT jsonb_build_object(
+        'indexes', (SELECT jsonb_agg(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') ORDER BY indexrelid::regclass::text)
+                    FROM pg_index WHERE indrelid = 'conversations_analytics'::regclass),
+        'policies', (SELECT jsonb_agg(to_jsonb(p) ORDER BY policyname) FROM pg_policies p
+                     WHERE tablename = 'conversations_analytics'),
+        'security', (SELECT jsonb_build_array(relrowsecurity, relforcerowsecurity, relowner::regrole) FROM pg_class
+                     WHERE oid = 'conversations_analytics'::regclass),
+        'rights', (SELECT jsonb_agg(r ORDER BY r) FROM (
+                       SELECT concat_ws(' ', grantee::regrole, privilege_type) AS r
+                       FROM pg_class, aclexplode(relacl) WHERE oid = 'conversations_analytics'::regclass) AS rights),
+        'checks', (SELECT jsonb_agg(pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint
+                   WHERE conrelid = 'conversations_analytics'::regclass),
+        'columns', (SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attnotnull,
+                                                       attcompression, pg_get_expr(adbin, adrelid)) ORDER BY attnum)
+                    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+                    WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0),
+        'view', (SELECT jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) FROM pg_class
+                 WHERE oid = 'conversations_analytics_live'::regclass))::text";
+
+/// The block of SQL after this heading.
+fn documented(heading: &str) -> Result<&'static str> {
+    let (_, after) = OPERATIONS.split_once(heading).context("the heading is there")?;
+    let (_, block) = after.split_once("```sql\n").context("a block begins")?;
+    Ok(block.split_once("```").context("the block ends")?.0)
+}
+
+async fn shape(stage: &Stage) -> Result<String> {
+    Ok(sqlx::query_scalar(SHAPE).fetch_one(&stage.target).await?)
+}
+
+/// Partitions that anything was read from or written to, but for that of the stand-in with which processes probe at their
+/// start whether tenants are kept apart.
+async fn touched(stage: &Stage) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "SELECT relname::text FROM pg_stat_user_tables WHERE relname ~ '^conversations_analytics_[0-9]+$' \
+           AND seq_scan + coalesce(idx_scan, 0) + n_tup_ins > 0 \
+           AND NOT satisfies_hash_partition('conversations_analytics'::regclass, 16, \
+                                            substring(relname FROM '[0-9]+$')::integer, 2147483647) ORDER BY 1",
+    )
+    .fetch_all(&stage.target)
+    .await?)
+}
+
+#[tokio::test]
+async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
+    on_stage(|stage| async move {
+        stage.sample(150, 2, 53).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let before = shape(&stage).await?;
+        let (change, vacuum) = documented("**Partitions by tenant.**")?
+            .split_once("VACUUM")
+            .context("it ends with a vacuum")?;
+        let mut operator = PgConnection::connect(&stage.owner_url("target")).await?;
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut operator).await?;
+        raw_sql(change).execute(&mut operator).await?;
+        raw_sql(AssertSqlSafe(format!("VACUUM{vacuum}"))).execute(&mut operator).await?;
+        operator.close().await?;
+        // with it goes what it has still to say of the partitions it touched
+        stage
+            .until(&format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"))
+            .await?;
+        let after = shape(&stage).await?;
+        ensure!(before == after, "the text is not that of the migrations any more:\n{before}\n{after}");
+        sqlx::query("SELECT pg_stat_reset()").execute(&stage.target).await?;
+
+        stage.sync_local(&["--tenant", "2"]).await?;
+        let first = stage.sync_local(&["--tenant", "1", "--full"]).await?;
+        ensure!(first["records"]["inserted"] == 0 && first["records"]["updated"] == 0, "{first:#}");
+        stage
+            .source
+            .execute("UPDATE conversations SET priority = 3, updated_at = now() AT TIME ZONE 'UTC' WHERE id % 3 = 0")
+            .await?;
+        stage.source.execute("DELETE FROM conversations WHERE id % 10 = 1").await?;
+        for tenant in ["1", "2"] {
+            let run = stage.sync_local(&["--tenant", tenant]).await?;
+            let records = &run["records"];
+            ensure!(
+                records["inserted"] == 0 && records["updated"].as_i64() > Some(0) && records["deleted"].as_i64() > Some(0),
+                "{run:#}"
+            );
+        }
+        let fleet = [stage.start(&["up"])?];
+        let again = stage
+            .tidemark(&["resync", "--tenant", "1", "--all-rows", "--wait", "--json"])
+            .await?;
+        ensure!(again.code == 0 && again.json()["records"]["updated"] == 0, "{again:?}");
+        for process in fleet {
+            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
+        }
+        stage.assert_equal(&[1, 2]).await?;
+
+        // before the next question, which looks everywhere
+        let touched = touched(&stage).await?;
+        let theirs: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT tableoid::regclass::text FROM conversations_analytics ORDER BY 1")
+                .fetch_all(&stage.target)
+                .await?;
+        let others: Vec<_> = touched.into_iter().filter(|name| !theirs.contains(name)).collect();
+        ensure!(others.is_empty(), "partitions of nobody are touched: {others:?}, not only {theirs:?}");
+
+        // whoever acts as the service reaches rows by the table and its policies alone
+        let mut tx = stage.target.begin().await?;
+        tx.execute("SET LOCAL ROLE etl_service").await?;
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations_analytics").fetch_one(&mut *tx).await?;
+        ensure!(seen == 0, "{seen} rows are seen by no tenant");
+        let around = format!("SELECT count(*) FROM {}", theirs[0]);
+        ensure!(tx.execute(AssertSqlSafe(around)).await.is_err(), "a partition can be read directly");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_key_of_the_target_has_the_tenant_and_nothing_refers_to_it() {
+    on_stage(|stage| async move {
+        let without: Vec<String> = sqlx::query_scalar(
+            "SELECT indexrelid::regclass::text FROM pg_index i \
+             WHERE indrelid = 'conversations_analytics'::regclass AND NOT EXISTS ( \
+                 SELECT FROM pg_attribute WHERE attrelid = indrelid AND attname = 'tenant_id' AND attnum = i.indkey[0]) \
+             UNION ALL SELECT conname::text FROM pg_constraint \
+             WHERE contype = 'f' AND 'conversations_analytics'::regclass IN (conrelid, confrelid)",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        ensure!(without.is_empty(), "{without:?}");
+        Ok(())
+    })
+    .await;
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|end| end == "rs" || end == "sql") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The statements of a file that read or change rows of the target, each from its name to the end. One that inserts has the
+/// tenant in each row: the column is NOT NULL.
+fn on_target(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//") && !line.trim_start().starts_with("--"))
+        .collect();
+    let code = code.join(" ");
+    let mut statements = Vec::new();
+    for verb in ["FROM", "JOIN", "UPDATE"] {
+        for (at, _) in code.match_indices(&format!("{verb} conversations_analytics")) {
+            let rest = &code[at + verb.len() + " conversations_analytics".len()..];
+            if !rest.starts_with('_') {
+                statements.push(rest.split(';').next().unwrap_or(rest).to_owned());
+            }
+        }
+    }
+    statements
+}
+
+#[test]
+fn every_statement_on_the_target_names_its_tenant() {
+    let named = [
+        "tenant_id = $",
+        "(tenant_id, conversation_id)",
+        "tenant_id = s.tenant_id",
+    ];
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates"),
+        &mut files,
+    )
+    .expect("the crates can be read");
+    let mut count = 0;
+    // whose very question is whether rows of other tenants are reached
+    files.retain(|file| !file.ends_with("shared/src/db/isolation.rs"));
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a file can be read");
+        for statement in on_target(&text) {
+            count += 1;
+            assert!(
+                named.iter().any(|tenant| statement.contains(tenant)),
+                "{}: …{statement}",
+                file.display()
+            );
+        }
+    }
+    assert!(count > 10, "only {count} statements are found");
+    assert_eq!(
+        on_target("const A: &str = \"SELECT 1 FROM conversations_analytics WHERE inbox_id = 1\";").len(),
+        1
+    );
+}
