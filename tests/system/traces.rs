@@ -20,7 +20,7 @@ const PASSWORD_AS_TYPED: &str = "p@ss/w?rd%s3cret";
 fn with_password(stage: &Stage, side: &str) -> Result<String> {
     let mut url: url::Url = stage.url(side).parse()?;
     ensure!(
-        url.set_password(Some(PASSWORD_AS_TYPED)).is_ok() && url.as_str().contains(PASSWORD),
+        url.set_password(Some(PASSWORD)).is_ok() && url.as_str().contains(PASSWORD),
         "a URL takes a password"
     );
     Ok(url.into())
