@@ -82,11 +82,17 @@ impl Args {
             ));
             return Ok(Exit::Done);
         }
-        MIGRATOR.run(&mut connection).await.context("migrate")?;
-        match pending.len() {
-            0 => output::note(format!("{} is up to date", server_name(url))),
-            applied => output::note(format!("{}: {applied} migrations applied", server_name(url))),
+        if pending.is_empty() {
+            // whoever may not migrate may be told so all the same
+            output::note(format!("{} is up to date", server_name(url)));
+            return Ok(Exit::Done);
         }
+        MIGRATOR.run(&mut connection).await.context("migrate")?;
+        output::note(format!(
+            "{}: {} migrations applied",
+            server_name(url),
+            pending.len()
+        ));
         Ok(Exit::Done)
     }
 }
