@@ -180,7 +180,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
             .execute(
                 "CREATE SEQUENCE luck; \
                  CREATE FUNCTION try_luck() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
-                     IF current_setting('app.current_tenant_id') < '4' AND nextval('public.luck') = 1 THEN RAISE EXCEPTION 'no luck' USING ERRCODE = 'XX000'; END IF; \
+                     IF current_setting('app.current_tenant_id')::int < 100 AND nextval('public.luck') = 1 THEN RAISE EXCEPTION 'no luck' USING ERRCODE = 'XX000'; END IF; \
                      RETURN NULL; END $$; \
                  CREATE TRIGGER luck AFTER INSERT ON conversations_analytics FOR EACH STATEMENT EXECUTE FUNCTION try_luck()",
             )
