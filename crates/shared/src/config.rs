@@ -1,5 +1,6 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
+mod read;
 mod retention;
 mod secret_file;
 
@@ -14,6 +15,7 @@ use serde::de::Deserializer;
 
 use crate::source::ident::RelationName;
 
+use self::read::{VARIABLES, holds_secret, read_table, scalar, set, without_url};
 pub use self::retention::RetentionSettings;
 
 /// Every setting, with its default. Durations are written `30s`, `5m`, `1h`.
@@ -221,64 +223,6 @@ const PRIVACY_KEY_MIN: usize = 32;
 /// Stands for the trace in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
 
-/// Environment name and the setting's path. Names in `SECRETS` can also be given as `…_FILE`.
-const VARIABLES: [(&str, &[&str]); 39] = [
-    ("TIDEMARK_DATABASE_URL", &["database_url"]),
-    ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
-    ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
-    ("TIDEMARK_AMQP_URL", &["amqp_url"]),
-    ("TIDEMARK_AMQP_PREFIX", &["amqp_prefix"]),
-    ("TIDEMARK_HTTP_LISTEN", &["http_listen"]),
-    ("TIDEMARK_METRICS_PER_TENANT", &["metrics_per_tenant"]),
-    ("TIDEMARK_LOG_FORMAT", &["log_format"]),
-    ("TIDEMARK_TRACE_URL", &["trace_url"]),
-    ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
-    ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
-    ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
-    (
-        "TIDEMARK_SOURCE_MAX_CONNECTIONS",
-        &["sources", "main", "max_connections"],
-    ),
-    (
-        "TIDEMARK_SOURCE_STATEMENT_TIMEOUT",
-        &["sources", "main", "statement_timeout"],
-    ),
-    (
-        "TIDEMARK_SOURCE_MAX_IN_FLIGHT",
-        &["sources", "main", "max_in_flight"],
-    ),
-    ("TIDEMARK_WORKER_CONCURRENCY", &["worker", "concurrency"]),
-    ("TIDEMARK_WORKER_LEASE", &["worker", "lease"]),
-    ("TIDEMARK_WORKER_SHUTDOWN_GRACE", &["worker", "shutdown_grace"]),
-    ("TIDEMARK_PRODUCER_TICK", &["producer", "tick"]),
-    (
-        "TIDEMARK_PRODUCER_FENCE_INTERVAL",
-        &["producer", "fence_interval"],
-    ),
-    ("TIDEMARK_PRODUCER_FENCE_WAIT", &["producer", "fence_wait"]),
-    ("TIDEMARK_PRODUCER_SAFETY_LAG", &["producer", "safety_lag"]),
-    (
-        "TIDEMARK_PRODUCER_MESSAGE_EDIT_WINDOW",
-        &["producer", "message_edit_window"],
-    ),
-    ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", &["producer", "max_in_flight"]),
-    ("TIDEMARK_PRODUCER_REQUEUE_AFTER", &["producer", "requeue_after"]),
-    ("TIDEMARK_PRODUCER_MAX_LOST", &["producer", "max_lost"]),
-    ("TIDEMARK_RETENTION_SUCCESS", &["retention", "success"]),
-    ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
-    ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
-    ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
-    ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
-    ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
-    ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
-    ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
-    ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
-    ("TIDEMARK_LEGACY_URL_FILE", &["legacy_url"]),
-    ("TIDEMARK_DATABASE_URL_FILE", &["database_url"]),
-    ("TIDEMARK_AMQP_URL_FILE", &["amqp_url"]),
-    ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
-];
-
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("read {}", path.display())]
@@ -440,81 +384,6 @@ pub fn server_name(url: &SecretString) -> String {
             format!("{host}{port}{}", url.path())
         }
         None => "a URL that cannot be parsed".to_owned(),
-    }
-}
-
-/// A URL in the place of something else is quoted by whoever expected that, with its password.
-fn without_url(message: &str) -> String {
-    const QUOTES: [char; 2] = ['"', '`'];
-    let (Some(start), Some(end)) = (message.find(QUOTES), message.rfind(QUOTES)) else {
-        return message.to_owned();
-    };
-    if message.contains("://") {
-        format!("{}a URL{}", &message[..start], &message[end + 1..])
-    } else {
-        message.to_owned()
-    }
-}
-
-fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    // only the message: the error's display quotes the line, which may hold a secret
-    text.parse()
-        .map_err(|error: toml::de::Error| ConfigError::Syntax {
-            path: path.to_owned(),
-            message: without_url(error.message()),
-        })
-}
-
-/// Whether a settings file has what not everybody should read.
-fn holds_secret(table: &toml::Table) -> bool {
-    table.iter().any(|(name, value)| match value {
-        toml::Value::Table(inner) => holds_secret(inner),
-        _ => ["database_url", "amqp_url", "privacy_key", "url"].contains(&name.as_str()),
-    })
-}
-
-/// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
-fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 10] = [
-        "database_url",
-        "amqp_management_url",
-        "legacy_url",
-        "amqp_url",
-        "amqp_prefix",
-        "privacy_key",
-        "http_listen",
-        "url",
-        "mode",
-        "view",
-    ];
-    if path.last().is_some_and(|key| TEXTS.contains(key)) {
-        return toml::Value::String(raw);
-    }
-    match (raw.parse(), raw.parse()) {
-        (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(truth)) => toml::Value::Boolean(truth),
-        _ => toml::Value::String(raw),
-    }
-}
-
-fn set(table: &mut toml::Table, path: &[&str], value: toml::Value) {
-    match path {
-        [] => {}
-        [key] => {
-            table.insert((*key).to_owned(), value);
-        }
-        [key, rest @ ..] => {
-            let entry = table
-                .entry((*key).to_owned())
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            if let toml::Value::Table(inner) = entry {
-                set(inner, rest, value);
-            }
-        }
     }
 }
 
