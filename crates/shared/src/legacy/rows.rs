@@ -30,7 +30,7 @@ pub struct RowSelect<'a> {
     /// Only rows of these.
     pub inboxes: &'a [i32],
     /// IANA name: of the script's own points in time. Those of conversations are Chatwoot's, which are UTC.
-    pub timezone: &'a str,
+    pub timezone: &'static str,
 }
 
 impl Legacy {
@@ -128,7 +128,8 @@ impl Legacy {
 }
 
 /// The old column as a value of the target's type; one that does not fit is NULL. `None`: the types have nothing in common.
-fn read_as(name: &str, found: &str, sql_type: &str, timezone: &str) -> Option<String> {
+/// The time zone is static: a name of a list, and nobody's text, since COPY takes no parameters.
+fn read_as(name: &str, found: &str, sql_type: &str, timezone: &'static str) -> Option<String> {
     const NUMBERS: [&str; 6] = [
         "smallint",
         "integer",
@@ -145,10 +146,9 @@ fn read_as(name: &str, found: &str, sql_type: &str, timezone: &str) -> Option<St
         format!("CASE WHEN {column} BETWEEN -{bound} AND {bound} THEN {column}::{sql_type} END")
     };
     match sql_type {
-        "timestamptz" if found == "timestamp without time zone" => Some(format!(
-            "{column} AT TIME ZONE '{}'",
-            timezone.replace('\'', "''")
-        )),
+        "timestamptz" if found == "timestamp without time zone" => {
+            Some(format!("{column} AT TIME ZONE '{timezone}'"))
+        }
         "timestamptz" => (found == "timestamp with time zone").then_some(column),
         "integer" if is_number => Some(within("2147483647")),
         "bigint" if is_number => Some(within("9007199254740992")),

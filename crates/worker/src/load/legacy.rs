@@ -86,7 +86,7 @@ pub async fn take_over(
     legacy: &mut Legacy,
     (old_tenant, tenant): (i32, TenantId),
     inboxes: &[i32],
-    timezone: &str,
+    timezone: &'static str,
 ) -> Result<u64, TakeOverError> {
     db::target::enter(tx, tenant).await?;
     let not_null = db::target::not_null_columns(&mut **tx).await?;
