@@ -9,23 +9,6 @@ use crate::proxy::Proxy;
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
 
-/// Asks for a full sync in small chunks; returns the run.
-async fn ask(stage: &Stage, chunk_size: &str) -> Result<String> {
-    let asked = stage
-        .tidemark(&[
-            "sync",
-            "--tenant",
-            "1",
-            "--full",
-            "--json",
-            "--chunk-size",
-            chunk_size,
-        ])
-        .await?;
-    ensure!(asked.code == 0, "{asked:?}");
-    Ok(asked.json()["run_id"].to_string())
-}
-
 /// Waits for a run's end, which must be a good one.
 async fn ends_well(stage: &Stage, run: &str) -> Result<()> {
     let ended = stage.tidemark(&["run", "watch", run, "--json"]).await?;
@@ -42,7 +25,7 @@ async fn a_source_that_is_away_for_longer_than_any_number_of_attempts_kills_no_c
         let url = wire.url(&stage.url("source"))?;
         let through = [("TIDEMARK_SOURCE_URL", url.as_str())];
         let up = stage.start_with(&["up"], &through)?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'done') >= 3 FROM etl_chunk")
             .await?;
@@ -72,7 +55,7 @@ async fn a_run_that_is_asked_for_while_the_source_is_away_is_planned_when_it_is_
             .target
             .execute("UPDATE tenants SET sync_interval = interval '300 milliseconds'")
             .await?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         stage
             .until("SELECT bool_or(error_message LIKE '%source `main`%') FROM etl_control")
             .await?;
@@ -126,7 +109,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
         let mut lock = stage.source.begin().await?;
         lock.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
             .await?;
-        let run = ask(&stage, "20").await?;
+        let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 FROM etl_chunk")
             .await?;
@@ -166,7 +149,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
             .iter()
             .map(|role| stage.start_with(&[role], &quick))
             .collect::<Result<Vec<_>>>()?;
-        let run = ask(&stage, "20").await?;
+        let run = stage.ask_full("20").await?;
         // planned, and waiting for a broker
         stage.until("SELECT count(*) > 0 FROM etl_chunk").await?;
         broker.ctl(&["start_app"]).await?;
@@ -176,7 +159,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         // messages in the queues, and nobody to take them
         let mut lock = stage.source.begin().await?;
         lock.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await?;
-        let run = ask(&stage, "20").await?;
+        let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 AND count(*) FILTER (WHERE published_at IS NOT NULL) > 4 \
                     FROM etl_chunk WHERE run_id = (SELECT max(id) FROM etl_control)")
@@ -192,7 +175,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
 
         // and closed by the broker itself, as an administrator would
         broker.ctl(&["close_all_connections", "maintenance"]).await?;
-        let run = ask(&stage, "20").await?;
+        let run = stage.ask_full("20").await?;
         ends_well(&stage, &run).await?;
         stage.until_consumed("chunks.bulk", 2).await?;
         for process in fleet {
@@ -221,7 +204,7 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
             .map(|role| stage.start_with(&[role], &settings))
             .collect::<Result<Vec<_>>>()?;
         stage.until_consumed("chunks.bulk", 2).await?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'done') >= 3 FROM etl_chunk")
             .await?;
@@ -233,7 +216,7 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
         // consumers are cancelled by the deletion of their queue, which nobody but them makes again
         stage.delete_queue("chunks.bulk").await?;
         stage.until_consumed("chunks.bulk", 2).await?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         ends_well(&stage, &run).await?;
         for process in fleet {
             ensure!(process.terminate().await? == 0, "a process does not stop cleanly");

@@ -1,37 +1,20 @@
 //! Watching a run, live and for programs.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use serde_json::Value;
 
 use crate::proxy::Proxy;
-use crate::stage::{Signal, Stage, on_stage};
+use crate::stage::{Signal, on_stage};
 
 /// Somebody has looked how far a run is.
 const WATCHED: &str = "SELECT count(*) > 0 FROM pg_stat_activity \
     WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- Where runs are%'";
 
-/// Asks for a full sync in small chunks; returns the run.
-async fn ask(stage: &Stage, chunk_size: &str) -> Result<String> {
-    let asked = stage
-        .tidemark(&[
-            "sync",
-            "--tenant",
-            "1",
-            "--full",
-            "--json",
-            "--chunk-size",
-            chunk_size,
-        ])
-        .await?;
-    ensure!(asked.code == 0, "{asked:?}");
-    Ok(asked.json()["run_id"].to_string())
-}
-
 #[tokio::test]
 async fn watching_tells_in_lines_of_json_how_far_a_run_is_and_ends_as_it_does() {
     on_stage(|stage| async move {
         stage.sample(400, 1, 81).await?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         let args = ["run", "watch", &run, "--json", "--every", "50ms"];
         let traced = [("TIDEMARK_TRACE_URL", "http://jaeger/{trace_id}")];
         let watching = stage.tidemark_with(&args, &traced);
@@ -107,7 +90,7 @@ async fn watching_tells_in_lines_of_json_how_far_a_run_is_and_ends_as_it_does() 
 async fn a_ledger_that_is_away_for_a_while_is_waited_for() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 82).await?;
-        let run = ask(&stage, "20").await?;
+        let run = stage.ask_full("20").await?;
         let wire = Proxy::before(&stage.url("target")).await?;
         let url = wire.url(&stage.url("target"))?;
         let args = ["run", "watch", &run, "--json", "--every", "20ms"];
@@ -140,7 +123,7 @@ async fn a_ledger_that_is_away_for_a_while_is_waited_for() {
 async fn who_no_longer_waits_leaves_the_run_alone() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 83).await?;
-        let run = ask(&stage, "10").await?;
+        let run = stage.ask_full("10").await?;
         for args in [["run", "watch", &run].as_slice(), &["sync", "--tenant", "1", "--wait"]] {
             let watching = stage.start(args)?;
             stage.until(WATCHED).await?;
