@@ -31,6 +31,7 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
         stage.start(&["worker", "--concurrency", "2"])?,
         stage.start(&["finalizer"])?,
     ];
+    stage.until_started(processes.len()).await?;
     // the merge takes rows in order of their ids, so it waits here before it comes to conversation 9
     let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
     holder
