@@ -39,6 +39,7 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
         stage.source.execute("UPDATE conversations SET priority = 1, updated_at = now() AT TIME ZONE 'UTC'").await?;
         let planning = [stage.start(&["producer"])?, stage.start(&["finalizer"])?];
         let zombie = stage.start(&["worker"])?;
+        stage.until_started(3).await?;
         // a row lock on the mapping holds the zombie between its extraction and its merge
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1").await?;
