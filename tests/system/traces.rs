@@ -162,7 +162,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
         let finalizer = stage.start_with(&["finalizer"], &settings)?;
         // killed, it leaves behind no half of a tree
         let silent = [&settings[..], &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]].concat();
-        let doomed = stage.start_with(&["worker", "--concurrency", "2"], &silent)?;
+        let doomed = stage.start_with(&["worker", "--concurrency", "1"], &silent)?;
         // row locks on the mapping hold the chunk in hand: the kill hits it for certain
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now()").await?;
