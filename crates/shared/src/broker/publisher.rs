@@ -80,9 +80,9 @@ impl Publisher {
                 source,
             })?);
         }
-        // A message without a queue means that the topology has gone: leave the slot empty, the next connection
-        // declares it anew.
-        if !outcomes.contains(&Published::Unroutable) {
+        // A message without a queue means that the topology has gone: leave the slot empty, the next connection declares it
+        // anew. A channel that was opened while a queue had no leader is refused for ever, also when there is one.
+        if outcomes.iter().all(|outcome| *outcome == Published::Confirmed) {
             *slot = Some(link);
         }
         Ok(outcomes)
