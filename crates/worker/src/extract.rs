@@ -2,6 +2,7 @@
 //! chunk. From tables they are two ordered streams, merged here; from a view they come together.
 
 mod bisect;
+mod messages;
 pub mod record;
 mod tables;
 pub(crate) mod view;
@@ -9,7 +10,6 @@ pub(crate) mod view;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db::privacy::Withheld;
 use tidemark_shared::db::reject::{Reject, RejectSide};
@@ -18,6 +18,7 @@ use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
+use self::messages::{Message, MessageCopy, MessageRow};
 use self::tables::Conversation;
 pub(crate) use self::tables::phones;
 use crate::load::encode::{CopyEncoder, Digests};
@@ -27,8 +28,10 @@ use crate::transform::{TenantContext, TransformError, transform};
 
 /// Conversations read at once with what they point to; their messages are then streamed.
 const SLICE: usize = 500;
-/// Encoded rows are handed to the load when they have grown to this many bytes, or are as many as a slice.
-const BUFFER_BYTES: usize = 4 << 20;
+/// Encoded rows are handed to the load when they have grown to this many bytes, or are this many: soon, so that source,
+/// transform and target are at work at the same time.
+const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_ROWS: usize = 100;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -197,19 +200,15 @@ impl<'a> Extractor<'a> {
         let mut fold = MessageFold::under(&self.tenant.privacy);
         // a sum, so that the source may add up its messages in any order
         let mut messages_digest = 0_i64;
-        let mut messages = tables::messages(self.tx.connection(), &ids);
+        let failed = || source.query_error("read messages");
+        let mut messages = MessageCopy::of(self.tx.connection(), &ids)
+            .await
+            .map_err(failed())?;
         loop {
-            let row = messages
-                .try_next()
-                .await
-                .map_err(source.query_error("read messages"))?;
-            let belongs_to = match &row {
-                Some(row) => Some(
-                    row.conversation_id()
-                        .map_err(source.query_error("read messages"))?,
-                ),
-                None => None,
-            };
+            let row = messages.try_next().await.map_err(failed())?;
+            let message = row.as_ref().map(MessageRow::decode);
+            let message = message.transpose().map_err(failed())?;
+            let belongs_to = message.as_ref().map(|message| message.conversation_id);
             // conversations before the message's are complete; without a message all that are left are
             while let Some(conversation) = current.take() {
                 if Some(conversation.record.id) == belongs_to {
@@ -241,10 +240,11 @@ impl<'a> Extractor<'a> {
                 send_when_full(&self.sink, &mut self.buffer).await?;
                 current = conversations.next();
             }
-            let Some(row) = row else { break };
-            let digest = row.digest().map_err(source.query_error("read messages"))?;
+            let Some(Message { digest, message, .. }) = message else {
+                break;
+            };
             messages_digest = messages_digest.wrapping_add(digest);
-            fold.push(&row.message().map_err(source.query_error("read messages"))?);
+            fold.push(&message);
         }
         Ok(())
     }
@@ -310,7 +310,7 @@ async fn send_when_full(
     sink: &mpsc::Sender<CopyEncoder>,
     buffer: &mut CopyEncoder,
 ) -> Result<(), ExtractError> {
-    if buffer.byte_count() < BUFFER_BYTES && buffer.row_count() < SLICE {
+    if buffer.byte_count() < BUFFER_BYTES && buffer.row_count() < BUFFER_ROWS {
         return Ok(());
     }
     let full = std::mem::take(buffer);

@@ -1,8 +1,8 @@
 -- Messages of these conversations, each conversation's in order. {digest} comes from shared/source/digest.rs.
--- $1 ids of conversations
+-- A COPY takes no parameters: which conversations is a setting of the transaction.
 SELECT m.conversation_id::bigint, m.id::bigint, m.content::text, m.sender_type::text, m.sender_id::bigint,
-       m.created_at::timestamp, m.message_type, m.content_type, m.status, m.private, m.sentiment::text, m.source_id::text,
-       {digest}
+       m.created_at::timestamp, m.message_type::integer, m.content_type::integer, m.status::integer,
+       m.private::boolean, m.sentiment::text, m.source_id::text, {digest}
 FROM messages m
-WHERE m.conversation_id = ANY($1)
+WHERE m.conversation_id = ANY(current_setting('tidemark.conversations')::bigint[])
 ORDER BY m.conversation_id, m.created_at, m.id

@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use futures::TryStreamExt;
-use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
-use tidemark_shared::source::digest::{CONVERSATION_DIGEST, MESSAGE_DIGEST, related_digest};
+use tidemark_shared::source::digest::{CONVERSATION_DIGEST, related_digest};
 
-use super::record::{SourceConversation, SourceCsat, SourceMessage};
+use super::record::{SourceConversation, SourceCsat};
 
 const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
@@ -18,8 +16,6 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
         .replace("{digest}", CONVERSATION_DIGEST)
         .replace("{related}", &related_digest())
 });
-static MESSAGES: LazyLock<String> =
-    LazyLock::new(|| include_str!("messages.sql").replace("{digest}", MESSAGE_DIGEST));
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.
@@ -52,19 +48,6 @@ pub(super) async fn conversations(
         .await
 }
 
-/// Their messages, ascending by conversation, each conversation's by `(created_at, id)`.
-pub(super) fn messages<'a>(
-    connection: &'a mut PgConnection,
-    ids: &'a [i64],
-) -> BoxStream<'a, Result<MessageRow, sqlx::Error>> {
-    Box::pin(
-        sqlx::query(AssertSqlSafe(MESSAGES.as_str()))
-            .bind(ids)
-            .fetch(connection)
-            .map_ok(MessageRow),
-    )
-}
-
 /// Phone numbers of contacts; a contact that does not exist has none.
 pub(crate) async fn phones(
     connection: &mut PgConnection,
@@ -93,37 +76,6 @@ impl FromRow<'_, PgRow> for Conversation {
             digest: row.try_get(36)?,
             related_digest: row.try_get(37)?,
         })
-    }
-}
-
-/// A row of `messages.sql`, decoded where it lies.
-pub(super) struct MessageRow(PgRow);
-
-impl MessageRow {
-    pub(super) fn conversation_id(&self) -> Result<i64, sqlx::Error> {
-        self.0.try_get(0)
-    }
-
-    pub(super) fn message(&self) -> Result<SourceMessage<'_>, sqlx::Error> {
-        let row = &self.0;
-        Ok(SourceMessage {
-            id: row.try_get(1)?,
-            content: row.try_get(2)?,
-            sender_type: row.try_get(3)?,
-            sender_id: row.try_get(4)?,
-            created_at: row.try_get(5)?,
-            message_type: row.try_get(6)?,
-            content_type: row.try_get(7)?,
-            status: row.try_get(8)?,
-            private: row.try_get(9)?,
-            sentiment: row.try_get(10)?,
-            source_id: row.try_get(11)?,
-        })
-    }
-
-    /// The digest that the source has for the message.
-    pub(super) fn digest(&self) -> Result<i64, sqlx::Error> {
-        self.0.try_get(12)
     }
 }
 

@@ -1,0 +1,156 @@
+//! Messages of Chatwoot's own table, as a COPY in PostgreSQL's binary form: every row is decoded where it was read, which
+//! costs half of what rows of a query do.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use sqlx::PgConnection;
+use tidemark_shared::source::digest::MESSAGE_DIGEST;
+use tidemark_shared::source_time::SourceTime;
+
+use super::record::SourceMessage;
+
+#[cfg(test)]
+mod tests;
+
+/// A COPY takes no parameters: the ids go by a setting of the transaction, and the statement is always the same.
+const CHOOSE: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
+static COPY: LazyLock<String> = LazyLock::new(|| {
+    let select = include_str!("messages.sql").replace("{digest}", MESSAGE_DIGEST);
+    format!("COPY ({select}) TO STDOUT (FORMAT binary)")
+});
+/// Signature, flags and header extension, where there is none.
+const HEADER: usize = 11 + 4 + 4;
+const FIELDS: i16 = 13;
+/// In the place of a number of fields.
+const END: i16 = -1;
+
+/// The messages of some conversations, ascending by conversation, each conversation's by `(created_at, id)`.
+pub(super) struct MessageCopy<'c> {
+    rows: BoxStream<'c, Result<Bytes, sqlx::Error>>,
+    has_begun: bool,
+}
+
+impl<'c> MessageCopy<'c> {
+    pub async fn of(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
+        sqlx::query(CHOOSE)
+            .bind(conversations)
+            .execute(&mut *connection)
+            .await?;
+        Ok(Self {
+            rows: connection.copy_out_raw(COPY.as_str()).await?,
+            has_begun: false,
+        })
+    }
+
+    /// The next message; the server sends each for itself.
+    pub async fn try_next(&mut self) -> Result<Option<MessageRow>, sqlx::Error> {
+        while let Some(mut row) = self.rows.try_next().await? {
+            if !self.has_begun {
+                self.has_begun = true;
+                if row.len() < HEADER {
+                    return Err(malformed());
+                }
+                drop(row.split_to(HEADER));
+            }
+            if !row.starts_with(&END.to_be_bytes()) {
+                return Ok(Some(MessageRow(row)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A row of `messages.sql`.
+pub(super) struct MessageRow(Bytes);
+
+/// One message, with what belongs to it here.
+pub(super) struct Message<'a> {
+    pub conversation_id: i64,
+    /// That the source has for it.
+    pub digest: i64,
+    pub message: SourceMessage<'a>,
+}
+
+impl MessageRow {
+    pub fn decode(&self) -> Result<Message<'_>, sqlx::Error> {
+        let mut fields = Fields(&self.0);
+        if fields.take().map(i16::from_be_bytes) != Some(FIELDS) {
+            return Err(malformed());
+        }
+        let conversation_id = fields.number()?.map(i64::from_be_bytes);
+        let message = SourceMessage {
+            id: required("id", fields.number()?.map(i64::from_be_bytes))?,
+            content: fields.text()?,
+            sender_type: fields.text()?,
+            sender_id: fields.number()?.map(i64::from_be_bytes),
+            created_at: {
+                let micros = required("created_at", fields.number()?.map(i64::from_be_bytes))?;
+                SourceTime::from_micros(micros).ok_or_else(|| undecodable("created_at is out of range"))?
+            },
+            message_type: fields.number()?.map(i32::from_be_bytes),
+            content_type: fields.number()?.map(i32::from_be_bytes),
+            status: fields.number()?.map(i32::from_be_bytes),
+            private: required("private", fields.number()?)? != [0],
+            sentiment: fields.text()?,
+            source_id: fields.text()?,
+        };
+        Ok(Message {
+            conversation_id: required("conversation_id", conversation_id)?,
+            digest: required("digest", fields.number()?.map(i64::from_be_bytes))?,
+            message,
+        })
+    }
+}
+
+/// What is left of a row.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    /// `None` for a NULL, which has no length.
+    fn next(&mut self) -> Result<Option<&'a [u8]>, sqlx::Error> {
+        let length = i32::from_be_bytes(self.take().ok_or_else(malformed)?);
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(None);
+        };
+        let (value, rest) = self.0.split_at_checked(length).ok_or_else(malformed)?;
+        self.0 = rest;
+        Ok(Some(value))
+    }
+
+    fn number<const LENGTH: usize>(&mut self) -> Result<Option<[u8; LENGTH]>, sqlx::Error> {
+        let value = self.next()?;
+        value
+            .map(|value| value.try_into().map_err(|_| malformed()))
+            .transpose()
+    }
+
+    fn text(&mut self) -> Result<Option<&'a str>, sqlx::Error> {
+        let value = self.next()?;
+        value
+            .map(|value| std::str::from_utf8(value).map_err(|_| undecodable("a text is not in UTF-8")))
+            .transpose()
+    }
+}
+
+fn required<T>(name: &'static str, value: Option<T>) -> Result<T, sqlx::Error> {
+    value.ok_or_else(|| undecodable(&format!("{name} is NULL")))
+}
+
+/// The message is at fault.
+fn undecodable(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("a message cannot be read: {what}").into())
+}
+
+/// The server is.
+fn malformed() -> sqlx::Error {
+    sqlx::Error::Protocol("a COPY in binary form is not as PostgreSQL writes it".to_owned())
+}
