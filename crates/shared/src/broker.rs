@@ -45,7 +45,7 @@ pub struct Outgoing {
     pub context: TraceContext,
 }
 
-/// What the broker said of one published job.
+/// What the broker said of one published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     /// Stored: the broker took responsibility.
@@ -93,8 +93,11 @@ pub trait Queue: Send + Sync + 'static {
     /// On an error nothing is known of any of them; publishing again is harmless.
     async fn publish_jobs(&self, jobs: &[Outgoing]) -> Result<Vec<Published>, QueueError>;
 
-    /// Publishes one event and waits for its confirmation. An event that no queue took is an error.
-    async fn publish_event(&self, event: ChunkEvent, context: &TraceContext) -> Result<(), QueueError>;
+    /// The same for events.
+    async fn publish_events(
+        &self,
+        events: &[(ChunkEvent, TraceContext)],
+    ) -> Result<Vec<Published>, QueueError>;
 
     /// Hands jobs of one lane to `handler`, at most `prefetch` at a time, until `stop` is cancelled; reconnects
     /// for as long as it takes. After `stop`: takes no more, gives back what was prefetched and not handed out,

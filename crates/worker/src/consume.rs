@@ -20,6 +20,7 @@ use tidemark_shared::telemetry;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
+use crate::announce::{Announcer, announcer};
 use crate::disposition::{Disposition, Tried, decide};
 use crate::execute::{ExecuteError, Executor};
 use crate::lease::{Lease, Lost};
@@ -64,23 +65,26 @@ impl Worker {
     pub async fn run(self) {
         let concurrency = self.settings.concurrency;
         metrics::begin(concurrency);
+        let (announcer, announcements) = announcer(&self.queue);
         let worker = Arc::new(self);
         let consumers = [Lane::Live, Lane::Bulk].map(|lane| {
             let handler: Handler<Job> = {
-                let worker = Arc::clone(&worker);
+                let (worker, announcer) = (Arc::clone(&worker), announcer.clone());
                 Arc::new(move |received| {
-                    let worker = Arc::clone(&worker);
-                    async move { worker.handle(lane, received).await }.boxed()
+                    let (worker, announcer) = (Arc::clone(&worker), announcer.clone());
+                    async move { worker.handle(lane, received, &announcer).await }.boxed()
                 })
             };
             worker
                 .queue
                 .consume_jobs(lane, concurrency, worker.lifecycle.soft().clone(), handler)
         });
-        futures::future::join_all(consumers).await;
+        // the announcements end when the last handler is gone
+        drop(announcer);
+        tokio::join!(futures::future::join_all(consumers), announcements.run());
     }
 
-    async fn handle(&self, lane: Lane, received: Received<Job>) -> Settle {
+    async fn handle(&self, lane: Lane, received: Received<Job>, announcer: &Announcer) -> Settle {
         metrics::delivered(received.redelivered);
         let permit = tokio::select! {
             biased;
@@ -96,12 +100,12 @@ impl Worker {
         if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
             destination.processed_in(&span);
         }
-        let settle = self.process(&job).instrument(span).await;
+        let settle = self.process(&job, announcer).instrument(span).await;
         drop(permit);
         settle
     }
 
-    async fn process(&self, job: &Job) -> Settle {
+    async fn process(&self, job: &Job, announcer: &Announcer) -> Settle {
         let claiming = until_answered(&self.lifecycle, || {
             db::chunk::claim(
                 &self.db,
@@ -149,20 +153,8 @@ impl Worker {
                 }
             }
         }
-        self.tell(ChunkEvent::new(id, claimed.tenant_id)).await;
+        announcer.tell(ChunkEvent::new(id, claimed.tenant_id));
         Settle::Ack
-    }
-
-    async fn tell(&self, event: ChunkEvent) {
-        let span = tracing::info_span!("event", otel.kind = "producer");
-        if let Some(destination) = self.queue.destination(Route::Events) {
-            destination.sent_in(&span);
-        }
-        let context = telemetry::context_of(&span);
-        let published = telemetry::traced(span, self.queue.publish_event(event, &context));
-        if let Err(error) = published.await {
-            tracing::debug!(error = %report(&error), "event not published, the finalizer looks by itself");
-        }
     }
 
     /// Executes beside its lease; a hard stop drops the work.

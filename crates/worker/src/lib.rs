@@ -1,5 +1,6 @@
 //! Does work: claims chunks, extracts, transforms, loads. Never plans, never moves a watermark.
 
+mod announce;
 pub mod consume;
 pub mod disposition;
 pub mod execute;

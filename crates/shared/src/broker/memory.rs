@@ -97,11 +97,14 @@ impl Queue for MemoryQueue {
         Ok(published.collect())
     }
 
-    async fn publish_event(&self, event: ChunkEvent, context: &TraceContext) -> Result<(), QueueError> {
-        match self.events.offer(event, context) {
-            Published::Confirmed => Ok(()),
-            outcome => Err(QueueError::NotStored { outcome }),
-        }
+    async fn publish_events(
+        &self,
+        events: &[(ChunkEvent, TraceContext)],
+    ) -> Result<Vec<Published>, QueueError> {
+        let published = events
+            .iter()
+            .map(|(event, context)| self.events.offer(*event, context));
+        Ok(published.collect())
     }
 
     async fn consume_jobs(&self, lane: Lane, prefetch: u16, stop: CancellationToken, handler: Handler<Job>) {

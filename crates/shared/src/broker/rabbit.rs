@@ -112,17 +112,17 @@ impl Queue for RabbitQueue {
             .await
     }
 
-    async fn publish_event(&self, event: ChunkEvent, context: &TraceContext) -> Result<(), QueueError> {
-        let message = Message::event(&event, context);
-        let published = self
-            .publisher
-            .publish(&self.server.topology.jobs, &[message])
-            .await?;
-        match published.as_slice() {
-            [Published::Confirmed] => Ok(()),
-            [outcome] => Err(QueueError::NotStored { outcome: *outcome }),
-            _ => unreachable!("one message has one outcome"),
-        }
+    async fn publish_events(
+        &self,
+        events: &[(ChunkEvent, TraceContext)],
+    ) -> Result<Vec<Published>, QueueError> {
+        let messages: Vec<_> = events
+            .iter()
+            .map(|(event, context)| Message::event(event, context))
+            .collect();
+        self.publisher
+            .publish(&self.server.topology.jobs, &messages)
+            .await
     }
 
     async fn consume_jobs(&self, lane: Lane, prefetch: u16, stop: CancellationToken, handler: Handler<Job>) {

@@ -36,6 +36,12 @@ fn event(seq: i32) -> ChunkEvent {
     ChunkEvent::new(chunk(seq), TenantId(2))
 }
 
+async fn publish_event(queue: &impl Queue, seq: i32) -> Result<(), QueueError> {
+    let published = queue.publish_events(&[(event(seq), context(seq))]).await?;
+    assert_eq!(published, [Published::Confirmed]);
+    Ok(())
+}
+
 fn context(seq: i32) -> TraceContext {
     TraceContext {
         traceparent: Some(format!("00-{seq:032x}-00f067aa0ba902b7-01")),

@@ -63,7 +63,7 @@ async fn an_event_arrives_with_its_trace_context(queue: &impl Queue) {
     let (handler, mut arrived) = collector();
     let stop = CancellationToken::new();
     let test = async {
-        queue.publish_event(event(1), &context(1)).await.unwrap();
+        publish_event(queue, 1).await.unwrap();
         let received = next(&mut arrived).await;
         assert_eq!((received.body, received.context), (event(1), context(1)));
         stop.cancel();
