@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgRow, PgTransaction};
+use sqlx::postgres::{PgListener, PgRow, PgTransaction};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
@@ -13,6 +13,9 @@ use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
 use crate::since::Since;
+
+/// The channel that says so when a run is requested.
+const REQUESTS: &str = "tidemark_requests";
 
 statements! {
     // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
@@ -23,7 +26,7 @@ statements! {
                       $3, $4, $5, $6, $7, $8 \
                FROM etl_watermark w JOIN tenants t ON t.id = w.tenant_id AND t.deleted_at IS NULL \
                WHERE w.tenant_id = $1 FOR KEY SHARE OF t \
-               ON CONFLICT DO NOTHING RETURNING id";
+               ON CONFLICT DO NOTHING RETURNING id, pg_notify('tidemark_requests', '')";
     FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                  AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
                           ELSE type = $2 AND md5(coalesce((request -> 'selection')::text, '')) \
@@ -263,6 +266,26 @@ pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult
         .fetch_optional(db)
         .await
         .attempt("request a run")
+}
+
+/// Calls `heard` whenever somebody has asked for a run, on a connection of its own. Where that cannot be listened to it has
+/// nothing to do, and whoever waits for requests looks by himself.
+///
+/// # Errors
+/// When the ledger does not answer, or no longer.
+pub async fn hear_requests(db: &DbPool, heard: impl Fn() + Send) -> DbResult<()> {
+    if db.is_behind_pooler() {
+        return Ok(());
+    }
+    let mut listener = PgListener::connect_with(db.apart(1).connections())
+        .await
+        .attempt("connect to listen for requests")?;
+    listener.listen(REQUESTS).await.attempt("listen for requests")?;
+    loop {
+        // at first for what came before
+        heard();
+        listener.recv().await.attempt("listen for requests")?;
+    }
 }
 
 /// The tenant's open incremental or full run.
