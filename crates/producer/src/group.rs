@@ -117,6 +117,8 @@ pub(crate) async fn look(
     // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
     let mut seen = ByTenant::default();
     let buckets = match members {
+        // there is nothing to compare with, and everything is taken
+        [member] if member.since.is_none() && db::target::is_empty(db, member.tenant.id).await? => Vec::new(),
         [member] => {
             let tenant = member.tenant.id;
             let buckets = signals.readable_conversations(db, tenant, &inboxes).await?;

@@ -64,6 +64,8 @@ statements! {
                  WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     NOT_NULL = "SELECT attname::text FROM pg_attribute \
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
+    IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1) \
+                AND NOT EXISTS (SELECT FROM etl_withheld_conversation WHERE tenant_id = $1)";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
@@ -244,6 +246,21 @@ pub async fn find(
         .fetch_optional(&mut **tx)
         .await
         .attempt("find the conversation's row")
+}
+
+/// Whether nothing of the tenant was ever loaded.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_empty(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+    let mut tx = begin(db, tenant).await?;
+    let is_empty = sqlx::query_scalar(IS_EMPTY)
+        .bind(tenant)
+        .fetch_one(&mut *tx)
+        .await
+        .attempt("look for rows of the tenant")?;
+    tx.rollback().await.attempt("end the transaction")?;
+    Ok(is_empty)
 }
 
 /// How many live conversations the tenant has.
