@@ -155,6 +155,8 @@ impl Telemetry {
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
+            // nothing asks for OpenTelemetry's own current context: parents are those of `tracing`
+            .with_context_activation(false)
             .with_filter(EnvFilter::new(OUR_SPANS));
         let stages = meter
             .is_some()
