@@ -1,5 +1,6 @@
 //! One claimed chunk: extract, transform, load, done.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -15,6 +16,7 @@ use tidemark_shared::run::RunType;
 use tidemark_shared::source::{SourceError, Sources};
 use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
@@ -149,7 +151,8 @@ impl Executor {
             mapping_version: mapping.version,
             repairs: chunk.run_type == RunType::Repair,
         };
-        let rejects = Rejects::new(db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?);
+        let tolerated = db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
+        let rejects = Arc::new(Rejects::new(tolerated));
         let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
@@ -159,10 +162,18 @@ impl Executor {
         let extract = telemetry::traced(span, extractor.run(&chunk.spec));
         let span = tracing::info_span!("stage", otel.kind = "client");
         telemetry::on_database(&span, self.db.connections(), "COPY staging");
-        let stage = telemetry::traced(span, staging.stage(buffers, &rejects));
+        let stage = telemetry::traced(span, {
+            let rejects = Arc::clone(&rejects);
+            async move {
+                let rows = staging.stage(buffers, &rejects).await?;
+                Ok::<_, LoadError>((staging, rows))
+            }
+        });
+        // a task of its own, so that one processor encodes while another sends
+        let stage = AbortOnDropHandle::new(tokio::spawn(stage));
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
         let (extracted, staged) = tokio::join!(extract, stage);
-        let staged = staged?;
+        let (staging, staged) = staged.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))?;
         let extracted = extracted?;
         let nothing = extracted.found.is_empty()
             && extracted.withheld.is_empty()
@@ -175,7 +186,7 @@ impl Executor {
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
         telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");
-        let finish = staging.finish(of, &chunk.spec, &extracted, rejects, &version, &tenant.privacy);
+        let finish = staging.finish(of, &chunk.spec, &extracted, &rejects, &version, &tenant.privacy);
         Ok(telemetry::traced(span, finish).await?)
     }
 }

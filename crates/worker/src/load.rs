@@ -10,6 +10,7 @@ pub mod value;
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -23,6 +24,7 @@ use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use self::encode::CopyEncoder;
 use self::seal::Hashing;
@@ -53,6 +55,10 @@ static COPY: LazyLock<String> = LazyLock::new(|| {
 });
 static STATEMENTS: LazyLock<[Statements; 2]> =
     LazyLock::new(|| [Hashing::Records, Hashing::Texts].map(Statements::new));
+/// What one COPY takes at most, kept until the target has taken it: a refused one is tried again in halves.
+const KEPT_BYTES: usize = 4 << 20;
+/// How long a COPY stays open for the next buffer of a slow source.
+const KEEP_COPYING: Duration = Duration::from_millis(200);
 /// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
@@ -207,8 +213,8 @@ impl Staging {
         Ok(Served { pid, since })
     }
 
-    /// Copies buffers into staging until the extraction ends; rows that staging refuses are rejected. Returns how many
-    /// rows it took.
+    /// Copies buffers into staging, as they come, until the extraction ends; rows that staging refuses are rejected.
+    /// Returns how many rows it took.
     ///
     /// # Errors
     /// When the target does not answer, or refuses too many rows.
@@ -218,8 +224,8 @@ impl Staging {
         rejects: &Rejects,
     ) -> Result<i64, LoadError> {
         let mut rows = 0;
-        while let Some(buffer) = buffers.recv().await {
-            rows += bisect::copy(self.guarded.connection(), &buffer, rejects).await?;
+        while let Some(first) = buffers.recv().await {
+            rows += bisect::copy_on(self.guarded.connection(), first, &mut buffers, rejects).await?;
         }
         Ok(count(rows))
     }
@@ -273,12 +279,12 @@ impl Staging {
         of: LoadOf,
         spec: &ChunkSpec,
         extracted: &Extracted,
-        rejects: Rejects,
+        rejects: &Rejects,
         version: &SourceVersion,
         privacy: &Privacy,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
-        let merged = bisect::merge(connection, of, version, &rejects).await?;
+        let merged = bisect::merge(connection, of, version, rejects).await?;
         // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
@@ -290,7 +296,7 @@ impl Staging {
         };
         let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
-        let rejects = rejects.into_list();
+        let rejects = rejects.take();
         let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
         let written = [
             &merged.inserted,
@@ -340,9 +346,34 @@ async fn copy(
     rows: Range<usize>,
 ) -> Result<(), sqlx::Error> {
     let mut copy = connection.copy_in_raw(COPY.as_str()).await?;
-    for part in buffer.copy(rows) {
+    for part in [encode::HEADER, buffer.rows(rows), encode::TRAILER] {
         copy.send(part).await?;
     }
+    copy.finish().await.map(drop)
+}
+
+/// One COPY of the buffer `kept` and of those that follow it soon, until together they have `KEPT_BYTES`; they join the
+/// first one in `kept`. The target works on each as it comes.
+async fn copy_on(
+    connection: &mut PgConnection,
+    kept: &mut Vec<CopyEncoder>,
+    buffers: &mut mpsc::Receiver<CopyEncoder>,
+) -> Result<(), sqlx::Error> {
+    let mut copy = connection.copy_in_raw(COPY.as_str()).await?;
+    copy.send(encode::HEADER).await?;
+    let mut bytes = 0;
+    for buffer in &*kept {
+        copy.send(buffer.rows(0..buffer.row_count())).await?;
+        bytes += buffer.byte_count();
+    }
+    while bytes < KEPT_BYTES
+        && let Ok(Some(buffer)) = timeout(KEEP_COPYING, buffers.recv()).await
+    {
+        copy.send(buffer.rows(0..buffer.row_count())).await?;
+        bytes += buffer.byte_count();
+        kept.push(buffer);
+    }
+    copy.send(encode::TRAILER).await?;
     copy.finish().await.map(drop)
 }
 

@@ -104,6 +104,6 @@ pub async fn beside(
         in_target,
         columns,
         withheld: !extracted.withheld.is_empty(),
-        reject: rejects.into_list().pop(),
+        reject: rejects.take().pop(),
     })
 }

@@ -8,6 +8,7 @@ use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::report::report;
 use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
+use tokio::sync::mpsc;
 
 use super::encode::CopyEncoder;
 use super::{LoadError, LoadOf, Merged, target};
@@ -21,8 +22,27 @@ const COPYING: &str = "copy rows into staging";
 const HURRY: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
 const MERGING: &str = "merge rows into the target";
 
-/// Copies a buffer into staging; returns how many of its rows staging took.
-pub(super) async fn copy(
+/// Copies a buffer into staging, with those that follow soon; returns how many of their rows staging took.
+pub(super) async fn copy_on(
+    connection: &mut PgConnection,
+    first: CopyEncoder,
+    buffers: &mut mpsc::Receiver<CopyEncoder>,
+    rejects: &Rejects,
+) -> Result<usize, LoadError> {
+    let mut kept = vec![first];
+    begin(connection).await?;
+    let outcome = super::copy_on(connection, &mut kept, buffers).await;
+    if end(connection, outcome, COPYING).await?.is_ok() {
+        return Ok(kept.iter().map(CopyEncoder::row_count).sum());
+    }
+    let mut taken = 0;
+    for buffer in &kept {
+        taken += copy(connection, buffer, rejects).await?;
+    }
+    Ok(taken)
+}
+
+async fn copy(
     connection: &mut PgConnection,
     buffer: &CopyEncoder,
     rejects: &Rejects,

@@ -17,8 +17,8 @@ use super::value::{Date, Json, Numeric};
 mod tests;
 
 /// Signature, no flags, no header extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 const TEXT_OID: i32 = 25;
 
 /// XXH3-128 of a row's content, as `row_hash` holds it.
@@ -86,19 +86,15 @@ impl CopyEncoder {
         self.tuples.len()
     }
 
-    /// A complete COPY of the rows of that range, to be sent in this order: so a refused load can be bisected
+    /// The rows of that range, to go between the header and the trailer of a COPY: so a refused load can be bisected
     /// without encoding anything again.
     ///
     /// # Panics
     /// When the range is not within `0..row_count()`.
     #[must_use]
-    pub fn copy(&self, rows: Range<usize>) -> [&[u8]; 3] {
+    pub fn rows(&self, rows: Range<usize>) -> &[u8] {
         let start_of = |row: usize| if row == 0 { 0 } else { self.ends[row - 1] };
-        [
-            HEADER,
-            &self.tuples[start_of(rows.start)..start_of(rows.end)],
-            TRAILER,
-        ]
+        &self.tuples[start_of(rows.start)..start_of(rows.end)]
     }
 
     /// Forgets the rows and keeps the memory.

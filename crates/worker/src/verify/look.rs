@@ -251,7 +251,7 @@ impl Looker<'_> {
         staged?;
         let extracted = extracted?;
         let rejected: HashSet<i64> = rejects
-            .into_list()
+            .take()
             .iter()
             .map(|reject| reject.conversation_id)
             .collect();
