@@ -32,7 +32,7 @@ pub struct Row {
 }
 
 /// What a row should reach.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// Its value is at most this.
@@ -41,6 +41,11 @@ pub enum Goal {
     /// Its ratio to the base is at most this.
     RatioAtMost(f64),
     RatioAtLeast(f64),
+    /// It is at least so many times another row.
+    Times {
+        of: String,
+        at_least: f64,
+    },
 }
 
 impl Case {
@@ -81,26 +86,29 @@ impl Case {
         }
     }
 
-    fn base_median(&self) -> Option<f64> {
-        let base = self.base.as_ref()?;
-        self.rows.iter().find(|row| row.name == *base).map(Row::median)
-    }
-
     /// A row's median over that of the base; `None` for a case without one.
     #[must_use]
     pub fn ratio(&self, row: &Row) -> Option<f64> {
-        Some(row.median() / self.base_median()?)
+        self.times(row, self.base.as_ref()?)
     }
 
     /// Whether a row reaches its goal; `None` when it has none.
     #[must_use]
     pub fn reaches(&self, row: &Row) -> Option<bool> {
-        Some(match row.goal? {
-            Goal::AtMost(limit) => row.median() <= limit,
-            Goal::AtLeast(limit) => row.median() >= limit,
-            Goal::RatioAtMost(limit) => self.ratio(row)? <= limit,
-            Goal::RatioAtLeast(limit) => self.ratio(row)? >= limit,
+        Some(match row.goal.as_ref()? {
+            Goal::AtMost(limit) => row.median() <= *limit,
+            Goal::AtLeast(limit) => row.median() >= *limit,
+            Goal::RatioAtMost(limit) => self.ratio(row)? <= *limit,
+            Goal::RatioAtLeast(limit) => self.ratio(row)? >= *limit,
+            Goal::Times { of, at_least } => self.times(row, of)? >= *at_least,
         })
+    }
+
+    /// A row's median over that of another; `None` when that was not measured.
+    #[must_use]
+    pub fn times(&self, row: &Row, of: &str) -> Option<f64> {
+        let other = self.rows.iter().find(|other| other.name == of)?;
+        Some(row.median() / other.median())
     }
 }
 

@@ -119,12 +119,18 @@ fn line(case: &Case, row: &Row) -> String {
     let ratio = case
         .ratio(row)
         .map_or(String::new(), |ratio| format!("{ratio:.2}"));
-    let goal = match row.goal {
+    let goal = match &row.goal {
         None => String::new(),
         Some(Goal::AtMost(limit)) => format!("≤ {limit} {}", case.unit),
         Some(Goal::AtLeast(limit)) => format!("≥ {limit} {}", case.unit),
         Some(Goal::RatioAtMost(limit)) => format!("≤ {limit} of it"),
         Some(Goal::RatioAtLeast(limit)) => format!("≥ {limit} of it"),
+        Some(Goal::Times { of, at_least }) => {
+            let is = case
+                .times(row, of)
+                .map_or(String::new(), |times| format!(" (is {times:.1})"));
+            format!("≥ {at_least} × “{of}”{is}")
+        }
     };
     let reached = match case.reaches(row) {
         None => "",

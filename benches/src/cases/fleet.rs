@@ -8,6 +8,7 @@ use tidemark_benches::figures::{Case, Goal};
 
 use crate::site::{Bench, Site, stop};
 
+const TENANTS: u32 = 8;
 const CHUNKS: u32 = 2000;
 
 /// Chunks without a conversation in them, far beyond the highest id, through RabbitMQ.
@@ -15,7 +16,7 @@ pub async fn chunks(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         "fleet",
         "Empty chunks through RabbitMQ",
-        "2,000 key ranges without a conversation: dispatched, published with confirms, claimed, read at the source, completed \
+        "2,000 key ranges without a conversation, of eight tenants: dispatched, published with confirms, claimed, read at the source, completed \
          in the target, told and acknowledged, until the finalizer has closed their run. Chunks a second.",
         "chunks/s",
     );
@@ -34,9 +35,13 @@ pub async fn chunks(bench: &mut Bench, size: u64) -> Result<Case> {
 
 async fn empty_chunks(site: &Site, workers: u16, concurrency: u16) -> Result<f64> {
     let mut target = site.on_target().await?;
-    sqlx::raw_sql("UPDATE tenants SET max_in_flight = 1000")
-        .execute(&mut target)
-        .await?;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "INSERT INTO tenants (id, name, slug, sync_interval) \
+             SELECT n, 'Tenant ' || n, 'tenant-' || n, '24 h' FROM generate_series(2, {TENANTS}) n; \
+         UPDATE tenants SET max_in_flight = 1000"
+    )))
+    .execute(&mut target)
+    .await?;
     let site = site
         .with("TIDEMARK_SOURCE_MAX_IN_FLIGHT", "1000")
         .with("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", "1000");
@@ -51,11 +56,11 @@ async fn empty_chunks(site: &Site, workers: u16, concurrency: u16) -> Result<f64
     let begun = Instant::now();
     sqlx::raw_sql(AssertSqlSafe(format!(
         "WITH run AS (INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, chunks_total) \
-         VALUES (1, 'resync', 'running', 'bench', now(), {CHUNKS}) RETURNING id) \
+         SELECT id, 'resync', 'running', 'bench', now(), {CHUNKS} / {TENANTS} FROM tenants RETURNING id, tenant_id) \
          INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count) \
-         SELECT run.id, n, 1, 'bulk', jsonb_build_object('kind', 'key_range', 'lo', 1000000000 + n * 10, \
+         SELECT run.id, n, run.tenant_id, 'bulk', jsonb_build_object('kind', 'key_range', 'lo', 1000000000 + n * 10, \
              'hi', 1000000009 + n * 10), 0 \
-         FROM run, generate_series(1, {CHUNKS}) n"
+         FROM run, generate_series(1, {CHUNKS} / {TENANTS}) n"
     )))
     .execute(&mut target)
     .await?;

@@ -16,6 +16,7 @@ use tidemark_shared::job::{ChunkEvent, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
 use tidemark_shared::telemetry;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::metrics;
@@ -23,6 +24,8 @@ use crate::wake::{Failures, Wakes, pause};
 
 /// Runs closed in one transaction.
 const RUNS_AT_ONCE: i64 = 20;
+/// From one look to the next at least.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Chunk traces that a large run's end links to; exporters cut off at 128.
 const LINKS: i64 = 100;
 /// Events wake the finalizer and carry nothing: many may be taken at once.
@@ -57,9 +60,12 @@ impl Finalizer {
                 Ok(_) => continue,
                 Err(error) => failures.another(&error),
             }
+            let looked_at = Instant::now();
             if !pause(&self.wakes.finalize, failures.pause(self.tick), &lifecycle).await {
                 return;
             }
+            // a fleet tells of hundreds of chunks a second
+            tokio::time::sleep_until(looked_at + BETWEEN_LOOKS).await;
         }
     }
 

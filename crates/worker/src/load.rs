@@ -172,10 +172,13 @@ impl Merged {
 pub struct Staging {
     guarded: Guarded,
     tenant: TenantId,
+    is_behind_pooler: bool,
+    /// Whether this transaction has its staging table.
+    has_table: bool,
 }
 
 impl Staging {
-    /// Begins the transaction, for this tenant's rows only, with an empty staging table.
+    /// Begins the transaction, for this tenant's rows only, with an empty staging table as soon as one is needed.
     ///
     /// # Errors
     /// When the target does not answer.
@@ -183,34 +186,43 @@ impl Staging {
         let mut guarded = Guarded::acquire(pool).await.map_err(LoadError::Unreachable)?;
         let connection = guarded.connection();
         pool.begin_on(connection).await.map_err(LoadError::Unreachable)?;
-        let served = Self::enter(pool, connection, tenant)
-            .await
-            .map_err(target("begin the load"))?;
-        guarded.serve_by(served);
-        Ok(Self { guarded, tenant })
-    }
-
-    async fn enter(
-        pool: &DbPool,
-        connection: &mut PgConnection,
-        tenant: TenantId,
-    ) -> Result<Served, sqlx::Error> {
         let (pid, since, _): (i32, DateTime<Utc>, String) = sqlx::query_as(
             "SELECT pg_backend_pid(), now(), set_config('app.current_tenant_id', $1::integer::text, true)",
         )
         .bind(tenant)
-        .fetch_one(&mut *connection)
-        .await?;
-        let staging = if pool.is_behind_pooler() {
-            prefer_lz4(connection, true).await?;
-            &MAKE_STAGING
-        } else {
-            &KEEP_STAGING
-        };
-        raw_sql(AssertSqlSafe(staging.as_str()))
-            .execute(connection)
-            .await?;
-        Ok(Served { pid, since })
+        .fetch_one(connection)
+        .await
+        .map_err(target("begin the load"))?;
+        guarded.serve_by(Served { pid, since });
+        Ok(Self {
+            guarded,
+            tenant,
+            is_behind_pooler: pool.is_behind_pooler(),
+            has_table: false,
+        })
+    }
+
+    /// The transaction's connection, with a staging table: an empty chunk needs none, and emptying it costs every commit.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub async fn connection(&mut self) -> Result<&mut PgConnection, LoadError> {
+        let connection = self.guarded.connection();
+        if !self.has_table {
+            let attempted = "make the staging table";
+            let staging = if self.is_behind_pooler {
+                prefer_lz4(connection, true).await.map_err(target(attempted))?;
+                &MAKE_STAGING
+            } else {
+                &KEEP_STAGING
+            };
+            raw_sql(AssertSqlSafe(staging.as_str()))
+                .execute(&mut *connection)
+                .await
+                .map_err(target(attempted))?;
+            self.has_table = true;
+        }
+        Ok(connection)
     }
 
     /// Copies buffers into staging, as they come, until the extraction ends; rows that staging refuses are rejected.
@@ -225,14 +237,9 @@ impl Staging {
     ) -> Result<i64, LoadError> {
         let mut rows = 0;
         while let Some(first) = buffers.recv().await {
-            rows += bisect::copy_on(self.guarded.connection(), first, &mut buffers, rejects).await?;
+            rows += bisect::copy_on(self.connection().await?, first, &mut buffers, rejects).await?;
         }
         Ok(count(rows))
-    }
-
-    /// The transaction's connection, for comparing.
-    pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        self.guarded.connection()
     }
 
     /// Lays the one conversation that is staged beside the tenant's row: whether there is one on either side, the values of
@@ -249,7 +256,7 @@ impl Staging {
             sqlx::query_as(statement)
                 .bind(self.tenant)
                 .bind(conversation)
-                .fetch_one(self.guarded.connection())
+                .fetch_one(self.connection().await?)
                 .await
                 .map_err(target("lay the conversation beside its row"))?;
         Ok((staged, stored, there.0, here.0, differs))
@@ -284,7 +291,12 @@ impl Staging {
         privacy: &Privacy,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
-        let merged = bisect::merge(connection, of, version, rejects).await?;
+        bisect::hurry(connection).await?;
+        let merged = if self.has_table {
+            bisect::merge(connection, of, version, rejects).await?
+        } else {
+            Merged::default()
+        };
         // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);

@@ -63,6 +63,11 @@ async fn copy(
     Ok(taken)
 }
 
+/// Lets the server end the transaction should it stand still.
+pub(super) async fn hurry(connection: &mut PgConnection) -> Result<(), LoadError> {
+    control(connection, HURRY).await
+}
+
 /// Merges staging into the target. What the target refuses is no longer staged.
 pub(super) async fn merge(
     connection: &mut PgConnection,
@@ -70,7 +75,6 @@ pub(super) async fn merge(
     version: &SourceVersion,
     rejects: &Rejects,
 ) -> Result<Merged, LoadError> {
-    control(connection, HURRY).await?;
     begin(connection).await?;
     let outcome = super::merge(connection, of, version, i64::MIN..=i64::MAX).await;
     let error = match end(connection, outcome, MERGING).await? {
@@ -164,7 +168,7 @@ async fn control(connection: &mut PgConnection, statement: &'static str) -> Resu
         .execute(connection)
         .await
         .map(drop)
-        .map_err(target("set a savepoint"))
+        .map_err(target("steer the load"))
 }
 
 #[cfg(test)]

@@ -267,10 +267,10 @@ impl Looker<'_> {
         found.compared.source_rows =
             i64::try_from(extracted.found.len()).expect("a chunk's length fits in 63 bits");
         found.withheld = i64::try_from(extracted.withheld.len()).expect("a chunk's length fits in 63 bits");
-        found.compared.target_rows = count_live(staging.connection(), tenant, stretch, ids)
+        found.compared.target_rows = count_live(staging.connection().await?, tenant, stretch, ids)
             .await
             .attempt("count the rows that are compared")?;
-        let rows = unequal(staging.connection(), &rules, stretch, ids)
+        let rows = unequal(staging.connection().await?, &rules, stretch, ids)
             .await
             .attempt("compare staging with the target")?;
         staging.end().await?;
