@@ -103,6 +103,8 @@ impl<'a> Watch<'a> {
         let mut held = Held::default();
         let mut away: Option<Instant> = None;
         let mut pause = LOOK_FIRST;
+        // the first look also opens a connection and prepares its statements, which tells nothing of the next ones
+        let mut share = 0;
         loop {
             let begun = Instant::now();
             match self.look(runs, &mut held).await {
@@ -128,7 +130,8 @@ impl<'a> Watch<'a> {
                     tokio::time::sleep(AWAY_LOOK_EVERY).await;
                 }
             }
-            tokio::time::sleep((begun.elapsed() * LOOKS_SHARE).clamp(pause, LOOK_SELDOM)).await;
+            tokio::time::sleep((begun.elapsed() * share).clamp(pause, LOOK_SELDOM)).await;
+            share = LOOKS_SHARE;
             pause = (pause * 2).min(LOOK_EVERY);
         }
     }
