@@ -16,7 +16,7 @@ use tidemark_shared::run::RunType;
 use tidemark_shared::source::{SourceError, Sources};
 use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
@@ -169,10 +169,12 @@ impl Executor {
                 Ok::<_, LoadError>((staging, rows))
             }
         });
-        // a task of its own, so that one processor encodes while another sends
-        let stage = AbortOnDropHandle::new(tokio::spawn(stage));
+        // a task of its own, so that one processor encodes while another sends; it ends with this future
+        let mut beside = JoinSet::new();
+        beside.spawn(stage);
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
-        let (extracted, staged) = tokio::join!(extract, stage);
+        let (extracted, staged) = tokio::join!(extract, beside.join_next());
+        let staged = staged.expect("one task was spawned");
         let (staging, staged) = staged.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))?;
         let extracted = extracted?;
         let nothing = extracted.found.is_empty()

@@ -36,9 +36,9 @@ fn event(seq: i32) -> ChunkEvent {
     ChunkEvent::new(chunk(seq), TenantId(2))
 }
 
-async fn publish_event(queue: &impl Queue, seq: i32) -> Result<(), QueueError> {
+async fn publish_event(queue: &impl super::Queue, seq: i32) -> Result<(), super::QueueError> {
     let published = queue.publish_events(&[(event(seq), context(seq))]).await?;
-    assert_eq!(published, [Published::Confirmed]);
+    assert_eq!(published, [super::Published::Confirmed]);
     Ok(())
 }
 
