@@ -106,7 +106,7 @@ async fn rubbish_leaves_the_queue_even_when_it_cannot_be_published() {
         let test = async {
             rabbit.subscribed().await;
             // Both connections exist by now, so that nobody declares the exchange again.
-            publish_event(&rabbit.queue, 1).await.unwrap();
+            publish_event(rabbit.queue.as_ref(), 1).await.unwrap();
             rabbit
                 .channel()
                 .await
@@ -228,13 +228,13 @@ async fn a_stopped_consumer_gives_back_what_waits_for_a_handler() {
 #[tokio::test]
 async fn a_publisher_comes_back_after_a_cut() {
     with_rabbit(async |rabbit| {
-        publish_event(&rabbit.queue, 1).await.unwrap();
+        publish_event(rabbit.queue.as_ref(), 1).await.unwrap();
         assert_eq!(rabbit.queue.health().publisher, PublisherHealth::Connected);
         rabbit.cut_connections();
         // The first attempt may still meet the dead connection; none after it does.
-        if publish_event(&rabbit.queue, 2).await.is_err() {
+        if publish_event(rabbit.queue.as_ref(), 2).await.is_err() {
             assert_eq!(rabbit.queue.health().publisher, PublisherHealth::Failing);
-            publish_event(&rabbit.queue, 2).await.unwrap();
+            publish_event(rabbit.queue.as_ref(), 2).await.unwrap();
         }
         assert_eq!(rabbit.queue.health().publisher, PublisherHealth::Connected);
         assert_eq!(rabbit.depth("events").await, 2);
@@ -266,7 +266,7 @@ async fn a_broker_that_lost_everything_is_whole_again_after_a_check() {
             rabbit.delete_queue(name).await;
         }
         rabbit.queue.check().await.unwrap();
-        publish_event(&rabbit.queue, 1).await.unwrap();
+        publish_event(rabbit.queue.as_ref(), 1).await.unwrap();
         assert_eq!(rabbit.depth("events").await, 1);
     })
     .await;
