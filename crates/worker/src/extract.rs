@@ -206,8 +206,13 @@ impl<'a> Extractor<'a> {
             .map_err(failed())?;
         loop {
             let row = messages.try_next().await.map_err(failed())?;
-            let message = row.as_ref().map(MessageRow::decode);
-            let message = message.transpose().map_err(failed())?;
+            let message = match row.as_ref().map(MessageRow::decode).transpose() {
+                Ok(message) => message,
+                Err(error) => {
+                    messages.pass_over().await.map_err(failed())?;
+                    return Err(failed()(error).into());
+                }
+            };
             let belongs_to = message.as_ref().map(|message| message.conversation_id);
             // conversations before the message's are complete; without a message all that are left are
             while let Some(conversation) = current.take() {

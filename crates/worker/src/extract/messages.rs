@@ -61,6 +61,12 @@ impl<'c> MessageCopy<'c> {
         }
         Ok(None)
     }
+
+    /// Reads what is left and makes nothing of it: only then has the connection an ear for another statement.
+    pub async fn pass_over(mut self) -> Result<(), sqlx::Error> {
+        while self.rows.try_next().await?.is_some() {}
+        Ok(())
+    }
 }
 
 /// A row of `messages.sql`.

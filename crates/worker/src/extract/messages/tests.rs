@@ -122,9 +122,9 @@ async fn nothing_is_a_copy_too() {
 }
 
 #[tokio::test]
-async fn a_message_without_what_it_must_have_is_a_fault_of_the_data() {
+async fn a_message_without_what_it_must_have_is_a_fault_of_the_data_and_the_others_are_passed_over() {
     let mut server = with_messages(
-        "INSERT INTO messages VALUES (1, 11, 'a', 'User', 3, NULL, 0, 0, 0, false, '{}', NULL)",
+        "INSERT INTO messages SELECT 1, 11, 'a', 'User', 3, NULL, 0, 0, 0, false, '{}', NULL FROM generate_series(1, 5000)",
     )
     .await;
     let mut copy = MessageCopy::of(&mut server, &[1]).await.unwrap();
@@ -134,6 +134,8 @@ async fn a_message_without_what_it_must_have_is_a_fault_of_the_data() {
     };
     assert!(matches!(error, sqlx::Error::Decode(_)), "{error}");
     assert!(error.to_string().contains("created_at is NULL"), "{error}");
+    copy.pass_over().await.unwrap();
+    raw_sql("SELECT").execute(&mut server).await.unwrap();
 }
 
 #[tokio::test]
