@@ -239,6 +239,26 @@ async fn missing_indexes_dear_views_and_an_old_writer_at_the_source_are_found() 
             let answer = doctor(&stage, &of_view).await?;
             ensure!(says(&answer, ("source main", "view cost", "ok"), ""), "{answer:?}");
 
+            // where digests are not compared each time, an index finds what has changed
+            let now_and_then = [&settings[..], &[("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h")]].concat();
+            run(
+                &stage.source,
+                "INSERT INTO conversations (account_id, inbox_id, status, display_id, custom_attributes, created_at, updated_at) \
+                 SELECT account_id, inbox_id, 1, -n, jsonb_build_object('x', repeat(md5(n::text), 40)), created_at, created_at \
+                 FROM (SELECT * FROM conversations LIMIT 1) c, generate_series(1, 25000) AS n; ANALYZE conversations"
+                    .to_owned(),
+            )
+            .await?;
+            let answer = doctor(&stage, &settings).await?;
+            ensure!(says(&answer, ("source main", "index", "ok"), ""), "{answer:?}");
+            let create = "CREATE INDEX CONCURRENTLY ON conversations (greatest(";
+            let answer = doctor(&stage, &now_and_then).await?;
+            ensure!(says(&answer, ("source main", "index", "warning"), create), "{answer:?}");
+            let todo = said(&answer, "source main", "index").remove(0).todo;
+            run(&stage.source, todo.replace("CONCURRENTLY ", "")).await?;
+            let answer = doctor(&stage, &now_and_then).await?;
+            ensure!(says(&answer, ("source main", "index", "ok"), ""), "{answer:?}");
+
             let begin_with_it: Vec<String> = sqlx::query_scalar(
                 "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND attnum = indkey[0] \
                  WHERE indrelid = 'messages'::regclass AND attname = 'conversation_id'",

@@ -2,6 +2,7 @@
 //! asked only when it can have something to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Executor};
@@ -57,7 +58,7 @@ fn describe<E: std::fmt::Display>(plan: Result<&Plan, E>) -> String {
 
 #[tokio::test]
 async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
-    for view in [None, Some(VIEW)] {
+    for (view, digest_interval) in [(None, 0), (Some(VIEW), 0), (None, 3600)] {
         on_stage(|stage| async move {
             let mut tenants = stage.sample(600, 5, 61).await?;
             // tenant 6 shares the account of the first, 7 has nothing mapped
@@ -115,7 +116,16 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 stage.source.execute(change).await?;
             }
 
-            let planner = planner(&stage, view)?;
+            // some compare digests once more, some go by times
+            stage
+                .target
+                .execute(
+                    "UPDATE etl_watermark SET digests_compared_at = digests_compared_at - interval '1 hour' \
+                     WHERE tenant_id % 2 = 0",
+                )
+                .await?;
+            let mut planner = planner(&stage, view)?;
+            planner.settings.digest_interval = Duration::from_secs(digest_interval);
             let together = plan_together(&stage, &planner, &tenants).await?;
             ensure!(together.len() == tenants.len(), "{} plans", together.len());
             let mut keys = 0;
@@ -125,6 +135,8 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 ensure!(together == alone, "tenant {}\n{together}\n{alone}", tenant.id);
                 if let Ok(plan) = plan {
                     keys += plan.chunks.len();
+                    let compares = digest_interval == 0 || tenant.id.0 % 2 == 0 || plan.run_type == RunType::Full;
+                    ensure!(plan.record.compares_digests == compares, "tenant {}", tenant.id);
                     ensure!((plan.run_type == RunType::Full) == (tenant.id.0 == 5), "{together}");
                 }
             }

@@ -41,12 +41,13 @@ pub(crate) async fn draft(
     member: &Member,
     seen: Seen,
 ) -> Result<Plan, PlanError> {
-    let is_known = seen.agreed && seen.contacts.ids.is_empty() && seen.doubts.is_empty();
+    let is_known = seen.target_is_known && seen.contacts.ids.is_empty() && seen.doubts.is_empty();
     let mut compared = if is_known {
         Compared::default()
     } else {
         compare(db, signals, member, &seen).await?
     };
+    let compares_digests = seen.compared;
     let agreement = compared.agreement;
     let names = std::mem::take(&mut compared.names);
     let (chunks, counts) = if member.since.is_some() {
@@ -68,6 +69,7 @@ pub(crate) async fn draft(
             signals: counts,
             warnings: signals.shape.map(ViewShape::warnings).unwrap_or_default(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+            compares_digests,
         },
         chunks,
         reach: moves.then_some(reach),
@@ -86,50 +88,9 @@ async fn compare(
     let tenant = &member.tenant;
     let mut compared = Compared::default();
     let mut target = db::target::begin(db, tenant.id).await?;
-    if !seen.agreed {
-        compared.buckets =
-            db::target::buckets(&mut target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
-        let differing = differing_buckets(&seen.buckets, &compared.buckets);
-        let is_first = member.since.is_none() && compared.buckets.is_empty();
-        if differing.is_empty() {
-            if let Some(totals) = seen.totals(member) {
-                let quiet = db::agreement::find_quiet(&mut target, &totals).await?;
-                compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
-            }
-        } else if !is_first {
-            let differing = unexplained(&mut target, member, seen, differing, &compared.buckets).await?;
-            if !differing.is_empty() {
-                let there = signals.digests_in_buckets(member, &differing).await?;
-                let here = db::target::digests_in_buckets(
-                    &mut target,
-                    tenant.id,
-                    &differing,
-                    BUCKET_WIDTH,
-                    &member.unfetched,
-                )
-                .await?;
-                compared.difference = difference(&there, &here);
-            }
-            // the target may still have them from before
-            compared
-                .difference
-                .gone
-                .retain(|id| seen.unreadable.binary_search(id).is_err());
-        }
-        if !member.allow_mass_delete {
-            let live = compared.buckets.iter().map(|bucket| bucket.count).sum();
-            if seen.buckets.is_empty()
-                && live > 0
-                && !signals.source.shows_any(signals.tx.connection()).await?
-            {
-                return Err(PlanError::Empty {
-                    tenant: tenant.id,
-                    name: signals.source.name().to_owned(),
-                    live,
-                });
-            }
-            let gone = &compared.difference.gone;
-            refuse_mass_delete(&mut target, tenant, member.run_type, &member.inboxes, gone, live).await?;
+    if !seen.target_is_known {
+        if seen.compared {
+            compare_digests(&mut target, signals, member, seen, &mut compared).await?;
         }
         if member.since.is_some() {
             compared.rejects = db::target::open_rejects(&mut target, tenant.id).await?;
@@ -144,6 +105,58 @@ async fn compare(
     }
     target.rollback().await.attempt("end the transaction")?;
     Ok(compared)
+}
+
+/// What differs by digest, of all that either side has.
+async fn compare_digests(
+    target: &mut PgTransaction<'_>,
+    signals: &mut Signals<'_>,
+    member: &Member,
+    seen: &Seen,
+    compared: &mut Compared,
+) -> Result<(), PlanError> {
+    let tenant = &member.tenant;
+    compared.buckets = db::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
+    let differing = differing_buckets(&seen.buckets, &compared.buckets);
+    let is_first = member.since.is_none() && compared.buckets.is_empty();
+    if differing.is_empty() {
+        if let Some(totals) = seen.totals(member) {
+            let quiet = db::agreement::find_quiet(target, &totals).await?;
+            compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
+        }
+    } else if !is_first {
+        let differing = unexplained(target, member, seen, differing, &compared.buckets).await?;
+        if !differing.is_empty() {
+            let there = signals.digests_in_buckets(member, &differing).await?;
+            let here = db::target::digests_in_buckets(
+                target,
+                tenant.id,
+                &differing,
+                BUCKET_WIDTH,
+                &member.unfetched,
+            )
+            .await?;
+            compared.difference = difference(&there, &here);
+        }
+        // the target may still have them from before
+        compared
+            .difference
+            .gone
+            .retain(|id| seen.unreadable.binary_search(id).is_err());
+    }
+    if !member.allow_mass_delete {
+        let live = compared.buckets.iter().map(|bucket| bucket.count).sum();
+        if seen.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
+            return Err(PlanError::Empty {
+                tenant: tenant.id,
+                name: signals.source.name().to_owned(),
+                live,
+            });
+        }
+        let gone = &compared.difference.gone;
+        refuse_mass_delete(target, tenant, member.run_type, &member.inboxes, gone, live).await?;
+    }
+    Ok(())
 }
 
 /// Those of the differing buckets whose conversations have to be compared one by one. What has changed by its timestamps is
@@ -178,7 +191,10 @@ fn hits(seen: Seen, compared: Compared, of_tables: bool) -> Hits {
     let mut hits = Hits::default();
     hits.add(
         "conversations",
-        seen.buckets.into_iter().flat_map(|bucket| bucket.changed),
+        seen.buckets
+            .into_iter()
+            .flat_map(|bucket| bucket.changed)
+            .chain(seen.changed),
     );
     if of_tables {
         hits.add("messages", seen.messages);

@@ -126,6 +126,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
             tracing::warn!("watermark not advanced: it was moved while the run was under way");
         }
     }
+    db::watermark::run_compared(&mut **tx, run.id).await?;
     db::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
     Ok(status)
 }

@@ -24,6 +24,8 @@ pub(crate) struct Member {
     pub watermark: Option<DateTime<Utc>>,
     /// From when on changes are looked for; `None`: everything is taken.
     pub since: Option<NaiveDateTime>,
+    /// Whether digests are compared, or what change signals name will do.
+    pub compares: bool,
     pub inboxes: Vec<i32>,
     /// Those whose history is left to a backfill, in the bulk lane: only what changes in them is taken.
     pub unfetched: Vec<i32>,
@@ -34,16 +36,20 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// `digest_interval` is how long a comparison of digests holds.
+    ///
     /// # Errors
     /// When the tenant has no inboxes.
     pub(crate) fn new(
         ready: TenantToPlan,
         run_type: RunType,
         request: &RunRequest,
+        digest_interval: Duration,
     ) -> Result<Self, PlanError> {
         let TenantToPlan {
             tenant,
             watermark,
+            digests_age,
             inboxes,
             unfetched,
         } = ready;
@@ -62,6 +68,7 @@ impl Member {
             run_type,
             watermark,
             since,
+            compares: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
             inboxes,
             unfetched: if since.is_some() { unfetched } else { Vec::new() },
             chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
@@ -75,22 +82,31 @@ impl Member {
 /// What the source says of one tenant.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// Whether its digests were read, so that buckets are all there is; otherwise there is none.
+    pub compared: bool,
     pub buckets: Vec<SourceBucket>,
+    /// What its times name, where digests were not read.
+    pub changed: Vec<i64>,
     pub messages: Vec<i64>,
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
     pub doubts: Vec<Doubt>,
     /// Conversations whose own row cannot be read.
     pub unreadable: Vec<i64>,
-    /// An agreement stands for the target: nothing differs by digest, and no reject is open.
-    pub agreed: bool,
+    /// Nothing has to be asked of the target: no reject is open, and either an agreement stands for its digests or they are
+    /// not compared.
+    pub target_is_known: bool,
 }
 
 impl Seen {
     /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
     /// cannot be read, is not in its sums.
     pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
-        if member.since.is_none() || !member.unfetched.is_empty() || !self.unreadable.is_empty() {
+        if !self.compared
+            || member.since.is_none()
+            || !member.unfetched.is_empty()
+            || !self.unreadable.is_empty()
+        {
             return None;
         }
         Some(Totals {
@@ -114,22 +130,8 @@ pub(crate) async fn look(
     message_edit_window: Duration,
 ) -> Result<Vec<Seen>, PlanError> {
     let inboxes = Inboxes::of(members);
-    // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
     let mut seen = ByTenant::default();
-    let buckets = match members {
-        // there is nothing to compare with, and everything is taken
-        [member] if member.since.is_none() && db::target::is_empty(db, member.tenant.id).await? => Vec::new(),
-        [member] => {
-            let tenant = member.tenant.id;
-            let buckets = signals.readable_conversations(db, tenant, &inboxes).await?;
-            seen.of(tenant).unreadable.clone_from(&signals.unreadable);
-            buckets
-        }
-        _ => signals.conversations(&inboxes, ALL_IDS).await?,
-    };
-    for bucket in buckets {
-        seen.of(bucket.tenant_id).buckets.push(bucket);
-    }
+    read_conversations(db, signals, members, &mut seen).await?;
     if let Some(span) = inboxes.span() {
         // a view shows what these find with the conversation itself
         if signals.shape.is_none() {
@@ -156,16 +158,21 @@ pub(crate) async fn look(
     let totals: Vec<Totals> = comparable
         .filter_map(|member| seen.of(member.tenant.id).totals(member))
         .collect();
-    for tenant in db::agreement::list_upheld(db, &totals).await? {
-        seen.of(tenant).agreed = true;
+    let mut known = db::agreement::list_upheld(db, &totals).await?;
+    let uncompared = members.iter().map(|member| member.tenant.id);
+    let uncompared: Vec<TenantId> = uncompared.filter(|tenant| !seen.of(*tenant).compared).collect();
+    known.extend(db::reject::list_without_open(db, &uncompared).await?);
+    for tenant in known {
+        seen.of(tenant).target_is_known = true;
     }
     if members.len() > 1 {
         let others = Inboxes::of(members.iter().filter(|member| {
             let seen = seen.of(member.tenant.id);
-            if !seen.agreed {
+            let is_to_compare = seen.compared && !seen.target_is_known;
+            if is_to_compare {
                 seen.buckets.clear();
             }
-            !seen.agreed
+            is_to_compare
         }));
         if !others.ids.is_empty() {
             for bucket in signals.conversations(&others, BUCKET_WIDTH).await? {
@@ -177,6 +184,54 @@ pub(crate) async fn look(
         .iter()
         .map(|member| std::mem::take(seen.of(member.tenant.id)))
         .collect())
+}
+
+/// The members' conversations: with their digests where these are compared, of the others those that have changed.
+async fn read_conversations(
+    db: &DbPool,
+    signals: &mut Signals<'_>,
+    members: &[Member],
+    seen: &mut ByTenant,
+) -> Result<(), PlanError> {
+    let (mut comparing, others): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| member.compares);
+    if !others.is_empty() {
+        signals.savepoint().await?;
+        match signals.changed(&Inboxes::of(others)).await {
+            // which conversation cannot be read, only reading them all finds out
+            Err(error) if error.is_data() && members.len() == 1 => {
+                signals.back_to_savepoint().await?;
+                comparing = members.iter().collect();
+            }
+            changed => {
+                for (tenant, id) in changed? {
+                    seen.of(tenant).changed.push(id);
+                }
+            }
+        }
+    }
+    for member in &comparing {
+        seen.of(member.tenant.id).compared = true;
+    }
+    let buckets = match members {
+        _ if comparing.is_empty() => Vec::new(),
+        // there is nothing to compare with, and everything is taken
+        [member] if member.since.is_none() && db::target::is_empty(db, member.tenant.id).await? => Vec::new(),
+        [member] => {
+            let tenant = member.tenant.id;
+            let buckets = signals
+                .readable_conversations(db, tenant, &Inboxes::of(comparing))
+                .await?;
+            seen.of(tenant).unreadable.clone_from(&signals.unreadable);
+            buckets
+        }
+        // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
+        _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
+    };
+    for bucket in buckets {
+        seen.of(bucket.tenant_id).buckets.push(bucket);
+    }
+    Ok(())
 }
 
 #[derive(Debug, Default)]

@@ -185,7 +185,7 @@ impl Planner {
         let source = self.sources.get(&tenant.source)?;
         let mut ready = db::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
-        let mut member = Member::new(ready, run_type, request)?;
+        let mut member = Member::new(ready, run_type, request, self.settings.digest_interval)?;
         member.always_compare = trace == Trace::Nothing;
         let mut view = self
             .open(source, &format!("plan tenant {}", tenant.id), trace)
@@ -203,7 +203,13 @@ impl Planner {
         let mut members = Vec::with_capacity(tenants.len());
         for ready in tenants {
             let tenant = ready.tenant.clone();
-            match Member::new(ready, RunType::Incremental, &RunRequest::default()) {
+            let digest_interval = self.settings.digest_interval;
+            match Member::new(
+                ready,
+                RunType::Incremental,
+                &RunRequest::default(),
+                digest_interval,
+            ) {
                 Ok(member) => members.push(member),
                 Err(error) => planned.push((tenant, Err(Arc::new(error)))),
             }

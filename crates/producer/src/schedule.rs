@@ -172,6 +172,11 @@ impl Scheduler {
         db::watermark::succeeded(&mut *tx, &locked).await?;
         let agreements: Vec<Agreement> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
         db::agreement::record(&mut *tx, &agreements).await?;
+        let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
+        let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
+            .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
+            .unzip();
+        db::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
         metrics::planned(Planned::Nothing, idle.len());
         Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::digest::CONVERSATION_DIGEST;
+use tidemark_shared::source::digest::{CHANGED_AT, CONVERSATION_DIGEST};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 
@@ -24,8 +24,11 @@ pub(crate) const ALL_IDS: i64 = i64::MAX;
 
 // A prepared statement is soon planned for arrays of ten, whatever it is given. Here they hold from one inbox to thousands.
 const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
-static CONVERSATIONS: LazyLock<String> =
-    LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", CONVERSATION_DIGEST));
+static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
+    include_str!("signals/conversations.sql")
+        .replace("{digest}", CONVERSATION_DIGEST)
+        .replace("{changed_at}", CHANGED_AT)
+});
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
@@ -34,7 +37,15 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 // The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
-// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 no message older than this, or NULL: the
+// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
+static CHANGED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT m.tenant_id, c.id::bigint \
+         FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+         JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {CHANGED_AT} >= $4 AND {CHANGED_AT} >= m.since"
+    )
+});
+// $1 to $4 as above; $5 no message older than this, or NULL: the
 // index on created_at bounds both, and an edit of an older message is found by verification; $6 this conversation, or NULL for all
 const MESSAGES: &str = "SELECT DISTINCT m.tenant_id, s.conversation_id::bigint \
      FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
@@ -197,6 +208,20 @@ impl<'a> Signals<'a> {
             .bind(lo)
             .bind(hi)
             .bind(&self.unreadable)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for changed conversations"))
+    }
+
+    /// Conversations whose own times say that they changed since. None of the group may be taking everything.
+    pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<(TenantId, i64)>, SourceError> {
+        let statement = self.shape.map(view::changed);
+        let earliest = inboxes.span().map(|(earliest, _)| earliest);
+        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| CHANGED.clone())))
+            .bind(&inboxes.ids)
+            .bind(&inboxes.tenants)
+            .bind(&inboxes.since)
+            .bind(earliest)
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))

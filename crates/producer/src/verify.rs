@@ -55,6 +55,7 @@ impl Planner {
                 signals: BTreeMap::new(),
                 warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+                compares_digests: false,
             },
             chunks,
             reach: None,

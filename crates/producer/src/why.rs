@@ -34,6 +34,8 @@ pub struct Sight {
     pub signals: Vec<&'static str>,
     /// The tenant has no watermark: its next sync takes everything.
     pub never_synced: bool,
+    /// Digests alone tell, and the next plan does not compare any.
+    pub waits_for_digests: bool,
 }
 
 impl Planner {
@@ -59,11 +61,17 @@ impl Planner {
         if ready.inboxes.is_empty() {
             return Ok(Sight::default());
         }
-        let member = Member::new(ready, RunType::Incremental, &RunRequest::default())?;
+        let digest_interval = self.settings.digest_interval;
+        let member = Member::new(
+            ready,
+            RunType::Incremental,
+            &RunRequest::default(),
+            digest_interval,
+        )?;
         let Some(since) = member.since else {
             return Ok(Sight {
-                signals: Vec::new(),
                 never_synced: true,
+                ..Sight::default()
             });
         };
         let inboxes = Inboxes::of([&member]);
@@ -124,6 +132,9 @@ impl Planner {
         add(differs, "digest");
         add(unreadable, "unreadable");
         add(rejected, "rejects");
+        let by_digests = |signal: &&str| ["membership", "digest"].contains(signal);
+        let told = !sight.signals.is_empty();
+        sight.waits_for_digests = told && !member.compares && sight.signals.iter().all(by_digests);
         Ok(sight)
     }
 }

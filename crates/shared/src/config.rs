@@ -138,6 +138,10 @@ pub struct ProducerSettings {
     /// Messages created this long before the watermark are looked at for later edits.
     #[serde(deserialize_with = "duration")]
     pub message_edit_window: Duration,
+    /// Within this time after a tenant's digests were compared, its incremental runs take what change signals name, and
+    /// compare nothing.
+    #[serde(deserialize_with = "duration")]
+    pub digest_interval: Duration,
     /// Chunks that may be queued or running at once, over the whole fleet.
     pub max_in_flight: i32,
     /// How long a published chunk may wait for a worker before it is published again.
@@ -210,6 +214,7 @@ impl Default for ProducerSettings {
             fence_wait: Duration::from_secs(2),
             safety_lag: Duration::ZERO,
             message_edit_window: Duration::from_secs(7 * 24 * 3600),
+            digest_interval: Duration::ZERO,
             max_in_flight: 256,
             requeue_after: Duration::from_secs(120),
             max_lost: 5,

@@ -84,6 +84,8 @@ pub struct Facts {
     pub differing: Vec<String>,
     /// The change signals that name it now.
     pub signals: Vec<String>,
+    /// Digests alone tell, and the next sync does not compare any.
+    pub waits_for_digests: bool,
     pub refusal: Option<Refusal>,
     pub newest_chunk: Option<Covering>,
     /// A run of the tenant that is asked for or planned just now, and may take it.
@@ -346,6 +348,13 @@ fn coming(facts: &Facts) -> (Case, String) {
             facts.tenant, facts.conversation
         );
         return (Case::Silent, when);
+    }
+    if facts.waits_for_digests {
+        let when = format!(
+            "no time tells, and digests are compared once producer.digest_interval is over: the first sync after that takes \
+             it{found}"
+        );
+        return (Case::NextSync, held(facts, when));
     }
     let when = format!(
         "it came after the last plan, and the next sync takes it{}{found}",

@@ -103,6 +103,10 @@ fn settings(settings: &Settings) -> Vec<Setting> {
             "producer.message_edit_window".to_owned(),
             duration(producer.message_edit_window),
         ),
+        (
+            "producer.digest_interval".to_owned(),
+            duration(producer.digest_interval),
+        ),
         ("producer.max_in_flight".to_owned(), text(&producer.max_in_flight)),
         (
             "producer.requeue_after".to_owned(),

@@ -176,18 +176,29 @@ async fn sources(app: &App, pool: Option<&DbPool>) -> Vec<(Group, String, Option
         );
         groups.push((Group::new("sources", None, vec![finding]), String::new(), None));
     }
-    let looking = sources.iter().map(|source| one_source(Arc::clone(source), pool));
+    let compares_always = app.settings.producer.digest_interval.is_zero();
+    let looking = sources
+        .iter()
+        .map(|source| one_source(Arc::clone(source), pool, compares_always));
     groups.extend(join_all(looking).await);
     groups
 }
 
-async fn one_source(source: Arc<Source>, pool: Option<&DbPool>) -> (Group, String, Option<ClockReading>) {
+async fn one_source(
+    source: Arc<Source>,
+    pool: Option<&DbPool>,
+    compares_always: bool,
+) -> (Group, String, Option<ClockReading>) {
     let mut findings = Vec::new();
     let mut clock = None;
     within(LIMIT, &mut findings, async |findings| {
         let known = match pool {
             Some(pool) => known(pool, source.name(), findings).await,
             None => Known::default(),
+        };
+        let known = Known {
+            compares_always,
+            ..known
         };
         source.check_up(known, &mut clock, findings).await;
     })
@@ -209,6 +220,7 @@ async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Know
             highest_xmax: state.map(|state| state.highest_xmax),
             fence_at: watch.as_ref().and_then(|watch| watch.fence_at),
             looked_at: watch.as_ref().and_then(|watch| watch.looked_at),
+            ..Known::default()
         })
     };
     asked.await.unwrap_or_else(|error| {

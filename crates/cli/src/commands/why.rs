@@ -279,6 +279,7 @@ impl Args {
             written_by: known.stored.as_ref().map(|row| row.etl_run_id),
             differing: columns.map(|column| column.column.to_owned()).collect(),
             signals: seen.sight.signals.iter().map(ToString::to_string).collect(),
+            waits_for_digests: seen.sight.waits_for_digests,
             refusal: refusal(known, &seen.beside, &target),
             target,
             newest_chunk: covering(&known.touches),

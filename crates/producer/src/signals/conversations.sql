@@ -1,6 +1,6 @@
 -- One pass over the conversations of a group of tenants, in buckets of $5 ids: which changed since their tenant's $4, and
 -- how many there are with the sum of their digests, of all and of those that changed. What is not yet fetched is neither counted nor summed: a backfill
--- brings it. greatest() skips what is NULL. {digest} comes from shared/source/digest.rs.
+-- brings it. {digest} and {changed_at} come from shared/source/digest.rs.
 -- $1 inboxes, and for each: $2 its tenant, $3 whether it is fetched, $4 since (UTC; NULL names none as changed); $5 width of
 -- a bucket, $6 to $7 which conversations, $8 but not these
 SELECT tenant_id,
@@ -15,8 +15,7 @@ FROM (
     SELECT m.tenant_id, m.fetched, m.since,
            c.id::bigint AS id,
            {digest} AS digest,
-           greatest(c.updated_at, c.last_activity_at, c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at,
-                    c.agent_last_seen_at, c.assignee_last_seen_at) AS changed_at
+           {changed_at} AS changed_at
     FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
     JOIN conversations c ON c.inbox_id = m.inbox_id
     WHERE c.id BETWEEN $6 AND $7 AND c.id <> ALL($8::bigint[])

@@ -12,6 +12,18 @@ pub(super) fn conversations(shape: &ViewShape) -> String {
         .replace("{view}", &shape.relation())
 }
 
+/// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these. Of a conversation that is shown twice any
+/// of the rows may have changed.
+pub(super) fn changed(shape: &ViewShape) -> String {
+    let changed_at = shape.changed_at();
+    format!(
+        "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint \
+         FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+         JOIN {} v ON v.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since",
+        shape.relation()
+    )
+}
+
 /// $1 inboxes, $2 buckets, $3 width of a bucket, $4 inboxes not yet fetched, $5 conversations set aside
 pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::ConfigError;
 
 /// Environment name and the setting's path. A name that ends with `_FILE` has the file that holds the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 39] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 40] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -43,6 +43,10 @@ pub(super) const VARIABLES: [(&str, &[&str]); 39] = [
     (
         "TIDEMARK_PRODUCER_MESSAGE_EDIT_WINDOW",
         &["producer", "message_edit_window"],
+    ),
+    (
+        "TIDEMARK_PRODUCER_DIGEST_INTERVAL",
+        &["producer", "digest_interval"],
     ),
     ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", &["producer", "max_in_flight"]),
     ("TIDEMARK_PRODUCER_REQUEUE_AFTER", &["producer", "requeue_after"]),

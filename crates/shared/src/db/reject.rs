@@ -34,6 +34,9 @@ statements! {
     TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
                  WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
                    AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
+    WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
+                    WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
+                                      WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
     LIST = "SELECT tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq, attempts, first_seen_at, \
                    last_seen_at, resolved_at \
             FROM etl_rejected_row \
@@ -140,6 +143,21 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) ->
         .fetch_all(db)
         .await
         .attempt("list the rejected rows")
+}
+
+/// Those of the tenants that have no open reject.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(WITHOUT_OPEN)
+        .bind(tenants)
+        .fetch_all(db)
+        .await
+        .attempt("look for open rejects")
 }
 
 /// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.

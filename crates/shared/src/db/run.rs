@@ -45,11 +45,13 @@ statements! {
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
     NOTE_PLANNING = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
     START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, error_message = NULL, mapping_version = $3, \
-                            watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8 \
+                            watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8, \
+                            compares_digests = $9 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
-                             watermark_start, watermark_end, signals, warnings, chunks_total, trace_id, traceparent, etl_version) \
-                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11 \
+                             watermark_start, watermark_end, signals, warnings, chunks_total, compares_digests, \
+                             trace_id, traceparent, etl_version) \
+                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
                       FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL FOR KEY SHARE OF t \
                       ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
                       RETURNING id";
@@ -172,6 +174,8 @@ pub struct PlanRecord {
     pub signals: BTreeMap<String, i64>,
     pub warnings: Vec<String>,
     pub chunks_total: i32,
+    /// Whether the run takes whatever differs by digest.
+    pub compares_digests: bool,
 }
 
 /// A run all of whose chunks are terminal, locked for closing.
@@ -358,6 +362,7 @@ pub async fn start_planned(
         .bind(Json(&plan.signals))
         .bind(Json(&plan.warnings))
         .bind(plan.chunks_total)
+        .bind(plan.compares_digests)
         .execute(&mut **tx)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -385,6 +390,7 @@ pub async fn insert_running(
         .bind(Json(&plan.signals))
         .bind(Json(&plan.warnings))
         .bind(plan.chunks_total)
+        .bind(plan.compares_digests)
         .bind(trace_id)
         .bind(traceparent)
         .bind(env!("CARGO_PKG_VERSION"))

@@ -31,6 +31,10 @@ statements! {
                       extract(epoch FROM t.lookback)::float8 AS lookback, \
                       t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
                       extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, \
+                      CASE WHEN w.digests_version = t.mapping_version \
+                            AND NOT EXISTS (SELECT FROM etl_source_audit s \
+                                            WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at) \
+                           THEN extract(epoch FROM now() - w.digests_compared_at)::float8 END AS digests_age, \
                       coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
                FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
                LEFT JOIN LATERAL (SELECT array_agg(i.inbox_id ORDER BY i.inbox_id) AS inboxes, \
@@ -43,7 +47,7 @@ statements! {
                                    sync_interval, privacy, verify_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
                       coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
-    // a shorter interval counts from now
+    // a shorter interval counts from now; what another source shows was never compared
     UPDATE = "WITH changed AS ( \
                   UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
                          account_id = coalesce($5, account_id), timezone = coalesce($6, timezone), \
@@ -52,7 +56,8 @@ statements! {
                          verify_interval = CASE WHEN $10 THEN make_interval(secs => $11) ELSE verify_interval END, \
                          updated_at = now() \
                   WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
-              UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval) \
+              UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval), \
+                     digests_compared_at = CASE WHEN $4 IS NULL THEN w.digests_compared_at END \
               FROM changed c WHERE w.tenant_id = c.id";
     SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
@@ -82,6 +87,8 @@ pub struct NewTenant {
 pub struct TenantToPlan {
     pub tenant: Tenant,
     pub watermark: Option<DateTime<Utc>>,
+    /// How long ago its digests were last compared under this mapping; `None`: they have to be.
+    pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
     pub inboxes: Vec<i32>,
     /// Those of them whose history still has to be fetched.
@@ -93,6 +100,9 @@ impl FromRow<'_, PgRow> for TenantToPlan {
         Ok(Self {
             tenant: Tenant::from_row(row)?,
             watermark: row.try_get("watermark")?,
+            digests_age: row
+                .try_get::<Option<f64>, _>("digests_age")?
+                .map(|age| Duration::from_secs_f64(age.max(0.0))),
             inboxes: row.try_get("inboxes")?,
             unfetched: row.try_get("unfetched")?,
         })

@@ -30,7 +30,8 @@ statements! {
                  AND (m.old IS NULL OR m.new > m.old) \
                RETURNING w.tenant_id";
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
-    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now() WHERE tenant_id = $1";
+    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
+                   WHERE tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
@@ -45,6 +46,13 @@ statements! {
     SUCCEEDED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
                         next_due_at = now() + t.sync_interval \
                  FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
+    DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
+                        FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
+                        WHERE w.tenant_id = n.tenant_id";
+    // as of the run's plan, or before
+    RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
+                    FROM etl_control r \
+                    WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
     FAILED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
                      next_due_at = now() + greatest(t.sync_interval, \
@@ -280,6 +288,37 @@ pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResul
         .await
         .map(drop)
         .attempt("schedule the tenants")
+}
+
+/// Notes that nothing of these tenants differed by digest, each under this version of its mapping.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn digests_compared(
+    db: impl PgExecutor<'_>,
+    tenants: &[TenantId],
+    versions: &[i64],
+) -> DbResult<()> {
+    sqlx::query(DIGESTS_COMPARED)
+        .bind(tenants)
+        .bind(versions)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note that digests were compared")
+}
+
+/// Notes that this run has taken what differed by digest when it was planned, if its plan compared.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(RUN_COMPARED)
+        .bind(run)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note that the run's digests were compared")
 }
 
 /// Notes a failure: due again after an interval that grows with every failure in a row.

@@ -21,7 +21,7 @@ const LARGE: i64 = 32 << 20;
 /// PostgreSQL 13: `pg_current_snapshot()`, and the hash functions that digests are made of.
 const OLDEST_VERSION: i32 = 130_000;
 
-/// What the ledger knows of the source.
+/// What ledger and settings know of the source.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
     /// The highest `xmax` that was seen.
@@ -29,6 +29,8 @@ pub struct Known {
     /// How far watermarks could go when a producer last looked, and when that was.
     pub fence_at: Option<DateTime<Utc>>,
     pub looked_at: Option<DateTime<Utc>>,
+    /// Whether each plan compares digests.
+    pub compares_always: bool,
 }
 
 impl Source {
@@ -91,7 +93,7 @@ impl Source {
             );
         }
         self.check_rows(connection, findings).await;
-        self.check_indexes(connection, findings).await;
+        self.check_indexes(connection, known, findings).await;
         self.check_statistics(connection, is_standby, findings).await;
         if let Some(shape) = &shape {
             self.check_view_cost(connection, shape, findings).await;

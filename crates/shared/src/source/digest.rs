@@ -26,6 +26,11 @@ pub const CONVERSATION_DIGEST: &str = "\
     timestamp_hash_extended(coalesce(c.agent_last_seen_at, '-infinity'), \
     uuid_hash_extended(c.uuid, 0)))))))))))))))))))))";
 
+/// When a conversation was last changed, as far as its own row tells; NULL times are skipped. One expression, so that one
+/// index serves it.
+pub const CHANGED_AT: &str = "greatest(updated_at, last_activity_at, waiting_since, first_reply_created_at, \
+    contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at)";
+
 /// What tells the digests of one way to make rows from those of another: grows when rows of the same source come out
 /// otherwise, so that verification takes those of before for stale.
 const RULES: i64 = 1;

@@ -14,6 +14,7 @@ fn equal() -> Facts {
         written_by: Some(RunId(18)),
         differing: Vec::new(),
         signals: Vec::new(),
+        waits_for_digests: false,
         refusal: None,
         newest_chunk: None,
         planning: None,
@@ -258,6 +259,20 @@ fn history_of_a_mapped_inbox_waits_for_its_backfill_and_what_changes_in_it_does_
         ..mapped
     };
     says(&changed, Case::NextSync, &["no row"]);
+}
+
+#[test]
+fn what_only_digests_tell_waits_until_they_are_compared() {
+    let waiting = Facts {
+        signals: signals(&["digest"]),
+        waits_for_digests: true,
+        ..different()
+    };
+    says(
+        &waiting,
+        Case::NextSync,
+        &["producer.digest_interval", "found by digest"],
+    );
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use super::{LARGE, Source, relation};
+use super::{Known, LARGE, Source, relation};
 use crate::finding::{Finding, bytes};
 use crate::report::report;
+use crate::source::digest::CHANGED_AT;
 
-/// A column that is looked things up by, and what for.
+/// A column, or an expression, that things are looked up by, and what for.
 struct Wanted {
     table: &'static str,
     columns: &'static [&'static str],
@@ -63,6 +64,14 @@ const WANTED: [Wanted; 7] = [
     },
 ];
 
+/// Helps plans that compare no digests; any other reads all of a tenant's conversations anyhow.
+const BETWEEN_COMPARISONS: Wanted = Wanted {
+    table: "conversations",
+    columns: &[CHANGED_AT],
+    why: "each plan goes through all conversations, also when it compares no digests (producer.digest_interval)",
+    from: LARGE,
+};
+
 /// An index that begins with the column, usable or not.
 #[derive(Debug, FromRow)]
 struct Index {
@@ -81,9 +90,16 @@ struct Freshness {
 }
 
 impl Source {
-    pub(super) async fn check_indexes(&self, connection: &mut PgConnection, findings: &mut Vec<Finding>) {
+    pub(super) async fn check_indexes(
+        &self,
+        connection: &mut PgConnection,
+        known: Known,
+        findings: &mut Vec<Finding>,
+    ) {
         let mut missing = 0;
-        for wanted in &WANTED {
+        let of_tables = self.view().is_none();
+        let between = (of_tables && !known.compares_always).then_some(&BETWEEN_COMPARISONS);
+        for wanted in WANTED.iter().chain(between) {
             match self.check_index(connection, wanted).await {
                 Ok(None) => {}
                 Ok(Some(finding)) => {
@@ -115,12 +131,12 @@ impl Source {
         if size < wanted.from {
             return Ok(None);
         }
-        // whole, of the column itself and no expression; only such a one serves every question
+        // whole, and with just this first; only such a one serves every question
         let found: Vec<Index> = sqlx::query_as(
             "SELECT i.indexrelid::regclass::text AS name, i.indisvalid AND i.indisready AND i.indislive AS is_usable \
              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam \
-             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
-             WHERE i.indrelid = to_regclass(quote_ident($1)) AND a.attname = $2 AND m.amname = 'btree' \
+             WHERE i.indrelid = to_regclass(quote_ident($1)) AND m.amname = 'btree' \
+               AND lower(pg_get_indexdef(i.indexrelid, 1, true)) = $2 \
                AND i.indpred IS NULL ORDER BY 1",
         )
         .bind(wanted.table)

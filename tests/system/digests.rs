@@ -1,0 +1,206 @@
+//! Plans that compare digests now and then only: what times tell comes with every sync, the rest with the first one after
+//! `producer.digest_interval`, and at once when what was compared is no longer what there is.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::stage::{Stage, on_stage};
+use crate::view::VIEW;
+
+const HOURLY: (&str, &str) = ("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h");
+/// An hour after the last comparison.
+const LATER: &str = "UPDATE etl_watermark SET digests_compared_at = digests_compared_at - interval '1 hour'";
+/// Ids of a tenant's conversations, ascending.
+const IDS: &str = "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = 1 ORDER BY 1";
+
+async fn sync(stage: &Stage, settings: &[(&str, &str)]) -> Result<Value> {
+    let answer = stage
+        .tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], settings)
+        .await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    Ok(answer.json())
+}
+
+/// Updated and deleted rows of one more sync, and what named them.
+async fn taken(stage: &Stage, settings: &[(&str, &str)]) -> Result<(i64, i64, Value)> {
+    let run = sync(stage, settings).await?;
+    let count = |what: &str| run["records"][what].as_i64().context("a count");
+    Ok((count("updated")?, count("deleted")?, run["signals"].clone()))
+}
+
+/// Of the conversations, one is changed with its time and one without, and one is gone.
+async fn change(stage: &Stage, [timed, silent, gone]: [i64; 3]) -> Result<()> {
+    for (statement, id) in [
+        (
+            "UPDATE conversations SET status = 1 - status, updated_at = clock_timestamp() AT TIME ZONE 'UTC' WHERE id = $1",
+            timed,
+        ),
+        (
+            "UPDATE conversations SET status = 1 - status WHERE id = $1",
+            silent,
+        ),
+        ("DELETE FROM conversations WHERE id = $1", gone),
+    ] {
+        let done = sqlx::query(statement).bind(id).execute(&stage.source).await?;
+        ensure!(done.rows_affected() == 1, "{statement}: {id} is not there");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn between_comparisons_times_tell_and_then_digests_find_the_rest() {
+    for view in [false, true] {
+        on_stage(|stage| async move {
+            let tenants = stage.sample(200, 2, 83).await?;
+            let mut settings = vec![HOURLY];
+            if view {
+                settings.extend([("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)]);
+            }
+            stage.target.execute("UPDATE tenants SET lookback = '0'").await?;
+            for tenant in ["1", "2"] {
+                let first = stage
+                    .tidemark_with(&["sync", "--local", "--tenant", tenant], &settings)
+                    .await?;
+                ensure!(first.code == 0, "{first:?}");
+            }
+            let ids: Vec<i64> = sqlx::query_scalar(IDS).fetch_all(&stage.target).await?;
+
+            change(&stage, [ids[0], ids[1], ids[2]]).await?;
+            let (updated, deleted, signals) = taken(&stage, &settings).await?;
+            ensure!((updated, deleted) == (1, 0), "{updated} and {deleted}, {signals}");
+            ensure!(
+                signals["conversations"] == 1 && signals["digest"] == 0,
+                "{signals}"
+            );
+            let why = stage
+                .tidemark_with(&["why", "--tenant", "1", &ids[1].to_string()], &settings)
+                .await?;
+            ensure!(why.stdout.contains("producer.digest_interval"), "{why:?}");
+
+            stage.target.execute(LATER).await?;
+            let (updated, deleted, signals) = taken(&stage, &settings).await?;
+            ensure!((updated, deleted) == (1, 1), "{updated} and {deleted}, {signals}");
+            ensure!(signals["digest"] == 1 && signals["membership"] == 1, "{signals}");
+            ensure!(
+                taken(&stage, &settings).await?.0 == 0,
+                "something was taken twice"
+            );
+            // who sets no interval is told at once
+            change(&stage, [ids[3], ids[4], ids[5]]).await?;
+            let (updated, deleted, signals) = taken(&stage, &settings[1..]).await?;
+            ensure!((updated, deleted) == (2, 1), "{updated} and {deleted}, {signals}");
+            let mode = &settings[1..];
+            stage.assert_proven(&tenants, mode).await
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn digests_are_compared_at_once_when_an_earlier_comparison_says_nothing_any_more() {
+    on_stage(|stage| async move {
+        stage.sample(200, 2, 84).await?;
+        sync(&stage, &[HOURLY]).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(IDS).fetch_all(&stage.target).await?;
+        let watermark: String = sqlx::query_scalar(
+            "SELECT to_char(watermark AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM etl_watermark WHERE tenant_id = 1",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        let set = ["watermark", "set", "--tenant", "1", "--to", &watermark, "--reason", "a test"];
+        let accept = ["source", "accept-restore", "--reason", "a test"];
+        let move_source = ["tenant", "set", "--tenant", "1", "--source", "main"];
+        for (at, (statement, command)) in [
+            ("UPDATE tenants SET mapping_version = mapping_version + 1", None),
+            ("SELECT", Some(set.as_slice())),
+            ("UPDATE etl_source SET highest_xmax = highest_xmax + 1000000", Some(&accept)),
+            ("SELECT", Some(&move_source)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            sqlx::query("UPDATE conversations SET status = 1 - status WHERE id = $1")
+                .bind(ids[at])
+                .execute(&stage.source)
+                .await?;
+            let (updated, ..) = taken(&stage, &[HOURLY]).await?;
+            ensure!(updated == 0, "{at}: digests are compared too often");
+            stage.target.execute(statement).await?;
+            if let Some(command) = command {
+                let answer = stage.tidemark(command).await?;
+                ensure!(answer.code == 0, "{command:?}: {answer:?}");
+            }
+            let (updated, _, signals) = taken(&stage, &[HOURLY]).await?;
+            ensure!(updated == 1, "{updated} after {statement} and {command:?}: {signals}");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_comparison_counts_only_when_what_it_found_has_arrived() {
+    on_stage(|stage| async move {
+        stage.sample(600, 1, 85).await?;
+        sync(&stage, &[HOURLY]).await?;
+        stage.target.execute(LATER).await?;
+        // more than are rejected one by one
+        stage.source.execute("UPDATE conversations SET priority = 3 WHERE priority IS DISTINCT FROM 3").await?;
+        let refuse = "ALTER TABLE conversations_analytics ADD CONSTRAINT refuse CHECK (etl_run_id = 1) NOT VALID";
+        stage.target.execute(refuse).await?;
+        let failed = stage
+            .tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], &[HOURLY])
+            .await?;
+        ensure!(failed.json()["status"] == "failed", "{failed:?}");
+        stage.target.execute("ALTER TABLE conversations_analytics DROP CONSTRAINT refuse").await?;
+        let (updated, _, signals) = taken(&stage, &[HOURLY]).await?;
+        ensure!(updated > 300 && signals["digest"].as_i64() > Some(300), "{updated}, {signals}");
+
+        // a scheduler that finds nothing notes that it has compared
+        stage.target.execute(LATER).await?;
+        let producer = stage.start_with(&["producer"], &[HOURLY])?;
+        stage
+            .target
+            .execute("UPDATE etl_watermark SET checked_at = NULL, next_due_at = now()")
+            .await?;
+        stage
+            .until("SELECT checked_at IS NOT NULL AND digests_compared_at > now() - interval '10 minutes' FROM etl_watermark")
+            .await?;
+        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_read_is_found_between_comparisons_too() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 86).await?;
+        sync(&stage, &[HOURLY]).await?;
+        let ids: Vec<i64> = sqlx::query_scalar(IDS).fetch_all(&stage.target).await?;
+        let others: String = sqlx::query_scalar(
+            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute \
+             WHERE attrelid = 'conversations'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'waiting_since'",
+        )
+        .fetch_one(&stage.source)
+        .await?;
+        let poison = format!(
+            "ALTER TABLE conversations RENAME TO conversations_table; \
+             CREATE VIEW conversations AS SELECT {others}, waiting_since \
+                 + CASE WHEN id = {} THEN make_interval(secs => 1 / (id - id)) ELSE interval '0' END AS waiting_since \
+             FROM conversations_table; \
+             UPDATE conversations_table SET waiting_since = created_at, updated_at = now() AT TIME ZONE 'UTC' WHERE id IN ({}, {})",
+            ids[3], ids[3], ids[4]
+        );
+        stage.source.execute(AssertSqlSafe(poison)).await?;
+        let synced = stage
+            .tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], &[HOURLY])
+            .await?;
+        let run = synced.json();
+        ensure!(synced.code == 2 && run["signals"]["unreadable"] == 1, "{run:#}");
+        ensure!(run["records"]["rejected"] == 1 && run["records"]["updated"] == 1, "{run:#}");
+        Ok(())
+    })
+    .await;
+}
