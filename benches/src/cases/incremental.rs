@@ -65,14 +65,13 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
             &["UPDATE tenants SET lookback = '0'", "VACUUM (ANALYZE)"],
         )
         .await?;
-        let hourly = site.clone().with(HOURLY.0, HOURLY.1);
+        let hourly = site.with(HOURLY.0, HOURLY.1);
         for with_indexes in [false, true] {
             let site = if with_indexes { &hourly } else { &site };
             let mut source = site.on_source().await?;
             if with_indexes {
                 execute(&mut source, &SUGGESTED).await?;
                 execute(&mut source, &["VACUUM (ANALYZE)"]).await?;
-                site.sync(&["--local"]).await?;
             }
             let how = if with_indexes {
                 ", digests compared hourly"
