@@ -185,3 +185,33 @@ async fn a_second_request_finds_the_open_run() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(300, 1, 41).await?;
+        let set = ["tenant", "set", "--tenant", "1", "--max-in-flight", "2"];
+        ensure!(stage.tidemark(&set).await?.code == 0, "the tenant has no limit");
+        let never = [("TIDEMARK_PRODUCER_TICK", "1day")];
+        let mut processes = Vec::new();
+        for role in ["producer", "finalizer", "worker"] {
+            processes.push(stage.start_with(&[role], &never)?);
+        }
+        stage.until_started(3).await?;
+        // more chunks than have room at once
+        let synced = stage
+            .tidemark(&["sync", "--tenant", "1", "--wait", "--json", "--chunk-size", "30"])
+            .await?;
+        let run = synced.json();
+        ensure!(
+            synced.code == 0 && run["chunks"]["total"].as_i64() >= Some(10),
+            "{synced:?}"
+        );
+        stage.assert_equal(&tenants).await?;
+        for process in processes {
+            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
+        }
+        Ok(())
+    })
+    .await;
+}

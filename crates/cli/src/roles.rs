@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
 use tidemark_producer::fleet::FleetWatch;
+use tidemark_producer::hear::hear;
 use tidemark_producer::plan::Planner;
 use tidemark_producer::prune::Pruner;
 use tidemark_producer::request::Requests;
@@ -85,6 +86,11 @@ impl Roles {
 
     /// Plans what was asked for, and dispatches.
     pub fn spawn_planning(&self) {
+        if self.only.is_none() {
+            let (db, wakes) = (self.db.clone(), self.wakes.clone());
+            let hearing = hear(db, wakes, self.producer.tick, self.lifecycle.clone());
+            self.lifecycle.spawn("notices", hearing);
+        }
         let requests = Requests::new(
             self.planner(),
             self.instance.clone(),
@@ -135,11 +141,14 @@ impl Roles {
         let rescuer = Rescuer::new(self.db.clone(), &self.producer, self.lease, self.wakes.clone());
         self.lifecycle
             .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
+        // whose dispatcher is in this process has heard already
+        let others = self.only.is_none().then(|| self.db.clone());
         self.lifecycle.spawn(
             "events",
             listen(
                 Arc::clone(&self.queue),
                 self.wakes.clone(),
+                others,
                 self.lifecycle.clone(),
             ),
         );

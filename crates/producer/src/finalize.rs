@@ -16,6 +16,7 @@ use tidemark_shared::job::{ChunkEvent, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
 use tidemark_shared::telemetry;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -131,14 +132,42 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     Ok(status)
 }
 
-/// Wakes finalizer and dispatcher whenever a chunk has ended somewhere in the fleet.
-pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, lifecycle: Lifecycle) {
-    let handler: Handler<ChunkEvent> = Arc::new(move |_| {
-        wakes.finalize.notify_one();
-        wakes.dispatch.notify_one();
-        async { Settle::Ack }.boxed()
-    });
-    queue
-        .consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler)
-        .await;
+/// Wakes finalizer and dispatcher whenever a chunk has ended somewhere in the fleet, and through `others` the dispatchers of
+/// other processes.
+pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, others: Option<DbPool>, lifecycle: Lifecycle) {
+    let ended = Arc::new(Notify::new());
+    let handler: Handler<ChunkEvent> = {
+        let ended = Arc::clone(&ended);
+        Arc::new(move |_| {
+            wakes.finalize.notify_one();
+            wakes.dispatch.notify_one();
+            ended.notify_one();
+            async { Settle::Ack }.boxed()
+        })
+    };
+    let telling = async {
+        if let Some(db) = others {
+            tell_of_room(&db, &ended, &lifecycle).await;
+        }
+    };
+    tokio::join!(
+        queue.consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler),
+        telling
+    );
+}
+
+/// Passes on that chunks have ended. Whoever does not hear of it looks at the next tick.
+async fn tell_of_room(db: &DbPool, ended: &Notify, lifecycle: &Lifecycle) {
+    let mut failures = Failures::of("notices of room");
+    loop {
+        tokio::select! {
+            () = lifecycle.soft().cancelled() => return,
+            () = ended.notified() => {}
+        }
+        match db::notice::tell_of_room(db).await {
+            Ok(()) => failures.over(),
+            Err(error) => failures.another(&error),
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
 }

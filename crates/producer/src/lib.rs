@@ -7,6 +7,7 @@ pub mod finalize;
 pub mod fleet;
 mod group;
 mod guard;
+pub mod hear;
 mod membership;
 pub mod metrics;
 mod names;

@@ -11,7 +11,6 @@ use tidemark_shared::report::report;
 use tidemark_shared::run::CHUNKS_IN_ONE_TRACE;
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
-use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
 use crate::backfill::write_names;
@@ -47,34 +46,7 @@ impl Requests {
 
     pub async fn run(self, lifecycle: Lifecycle) {
         let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(PLANS_AT_ONCE);
-        let hearing = async {
-            // runs of its own it knows of
-            if self.only.is_none() {
-                self.hear(&lifecycle).await;
-            }
-        };
-        tokio::join!(futures::future::join_all(planners), hearing);
-    }
-
-    /// Looks as soon as somebody asks for a run, and not only at the next tick.
-    async fn hear(&self, lifecycle: &Lifecycle) {
-        let mut failures = Failures::of("requests heard");
-        let never = Notify::new();
-        loop {
-            let heard = || {
-                self.wakes.request.notify_one();
-            };
-            tokio::select! {
-                () = lifecycle.soft().cancelled() => return,
-                outcome = db::run::hear_requests(&self.planner.db, heard) => match outcome {
-                    Ok(()) => return,
-                    Err(error) => failures.another(&error),
-                }
-            }
-            if !pause(&never, failures.pause(self.planner.settings.tick), lifecycle).await {
-                return;
-            }
-        }
+        futures::future::join_all(planners).await;
     }
 
     async fn take_turns(&self, lifecycle: &Lifecycle) {

@@ -14,6 +14,7 @@ pub mod history;
 pub mod hold;
 pub mod inbox;
 pub mod isolation;
+pub mod notice;
 pub mod pool;
 pub mod privacy;
 pub mod process;
@@ -62,6 +63,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         hold::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
+        notice::STATEMENTS,
         privacy::STATEMENTS,
         process::STATEMENTS,
         progress::STATEMENTS,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgListener, PgRow, PgTransaction};
+use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
@@ -13,9 +13,6 @@ use super::{Attempt, DbPool, DbResult, secs, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
 use crate::since::Since;
-
-/// The channel that says so when a run is requested.
-const REQUESTS: &str = "tidemark_requests";
 
 statements! {
     // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
@@ -270,26 +267,6 @@ pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult
         .fetch_optional(db)
         .await
         .attempt("request a run")
-}
-
-/// Calls `heard` whenever somebody has asked for a run, on a connection of its own. Where that cannot be listened to it has
-/// nothing to do, and whoever waits for requests looks by himself.
-///
-/// # Errors
-/// When the ledger does not answer, or no longer.
-pub async fn hear_requests(db: &DbPool, heard: impl Fn() + Send) -> DbResult<()> {
-    if db.is_behind_pooler() {
-        return Ok(());
-    }
-    let mut listener = PgListener::connect_with(db.apart(1).connections())
-        .await
-        .attempt("connect to listen for requests")?;
-    listener.listen(REQUESTS).await.attempt("listen for requests")?;
-    loop {
-        // at first for what came before
-        heard();
-        listener.recv().await.attempt("listen for requests")?;
-    }
 }
 
 /// The tenant's open incremental or full run.
