@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_shared::config::{Settings, SourceSettings, server_name};
+use tidemark_shared::config::{Settings, SourceSettings, WorkerSettings, server_name};
 use tidemark_shared::db;
 use tidemark_shared::db::connect::{exposure, options, pool};
 use tidemark_shared::db::{DbPool, isolation};
@@ -89,9 +89,13 @@ impl App {
     /// less those that their loads have for themselves.
     pub async fn database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         // a chunk holds a connection for its load while its lease is renewed on another
-        let needed = 2 * u32::from(concurrency) + 6;
+        let needed = 2 * u32::from(concurrency) + 8;
         let loads = if concurrency > 0 {
-            u32::from(concurrency) + 1
+            let worker = WorkerSettings {
+                concurrency,
+                ..WorkerSettings::default()
+            };
+            u32::from(worker.loads())
         } else {
             0
         };

@@ -189,10 +189,16 @@ impl Default for SourceSettings {
 }
 
 impl WorkerSettings {
-    /// Chunks of both lanes at a time: whatever bulk ones run, there is a place for a live one.
+    /// Chunks of both lanes that are read at a time: whatever bulk ones are, there is a place for a live one.
     #[must_use]
     pub const fn places(&self) -> u16 {
         self.concurrency.saturating_add(1)
+    }
+
+    /// Chunks of both lanes that are loaded at a time: those that are read, and one of each lane that has been.
+    #[must_use]
+    pub const fn loads(&self) -> u16 {
+        self.places().saturating_add(2)
     }
 }
 

@@ -17,7 +17,6 @@ use tidemark_shared::report::report;
 use tidemark_shared::run::RunType;
 use tidemark_shared::source::Sources;
 use tidemark_shared::telemetry;
-use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
 use crate::announce::{Announcer, announcer};
@@ -26,6 +25,7 @@ use crate::execute::{ExecuteError, Executor};
 use crate::lease::{Lease, Lost};
 use crate::metrics::{self, InFlight, Outcome};
 use crate::patience::until_answered;
+use crate::places::{Place, Places};
 
 /// A worker process's work.
 pub struct Worker {
@@ -34,8 +34,7 @@ pub struct Worker {
     executor: Executor,
     instance: String,
     settings: WorkerSettings,
-    /// One permit a chunk in execution, over both lanes: one more than bulk may take.
-    permits: Semaphore,
+    places: Places,
     lifecycle: Lifecycle,
 }
 
@@ -51,8 +50,8 @@ impl Worker {
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor::new(db.clone(), sources, privacy_key, settings.places()),
-            permits: Semaphore::new(settings.places().into()),
+            executor: Executor::new(db.clone(), sources, privacy_key, settings.loads()),
+            places: Places::new(&settings),
             db,
             queue,
             instance,
@@ -77,7 +76,7 @@ impl Worker {
             };
             worker
                 .queue
-                .consume_jobs(lane, concurrency, worker.lifecycle.soft().clone(), handler)
+                .consume_jobs(lane, concurrency + 1, worker.lifecycle.soft().clone(), handler)
         });
         // the announcements end when the last handler is gone
         drop(announcer);
@@ -86,10 +85,10 @@ impl Worker {
 
     async fn handle(&self, lane: Lane, received: Received<Job>, announcer: &Announcer) -> Settle {
         metrics::delivered(received.redelivered);
-        let permit = tokio::select! {
+        let place = tokio::select! {
             biased;
             () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
-            permit = self.permits.acquire() => permit.expect("the semaphore is never closed"),
+            place = self.places.take(lane) => place,
         };
         let job = received.body;
         let span = tracing::info_span!(
@@ -100,12 +99,10 @@ impl Worker {
         if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
             destination.processed_in(&span);
         }
-        let settle = self.process(&job, announcer).instrument(span).await;
-        drop(permit);
-        settle
+        self.process(&job, announcer, place).instrument(span).await
     }
 
-    async fn process(&self, job: &Job, announcer: &Announcer) -> Settle {
+    async fn process(&self, job: &Job, announcer: &Announcer, place: Place) -> Settle {
         let claiming = until_answered(&self.lifecycle, || {
             db::chunk::claim(
                 &self.db,
@@ -137,7 +134,7 @@ impl Worker {
         Span::current().record("attempt", claimed.attempt);
         let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
         let id = job.chunk();
-        match self.execute(id, &claimed).await {
+        match self.execute(id, &claimed, place).await {
             Ok(counts) => {
                 // a comparison moves no rows, and says itself what it found
                 if claimed.run_type != RunType::Verify {
@@ -158,7 +155,12 @@ impl Worker {
     }
 
     /// Executes beside its lease; a hard stop drops the work.
-    async fn execute(&self, id: ChunkId, claimed: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+    async fn execute(
+        &self,
+        id: ChunkId,
+        claimed: &ClaimedChunk,
+        place: Place,
+    ) -> Result<ChunkCounts, ExecuteError> {
         let lease = Lease {
             db: self.db.clone(),
             chunk: id,
@@ -166,7 +168,7 @@ impl Worker {
             length: self.settings.lease,
         };
         tokio::select! {
-            outcome = lease.guard(Box::pin(self.executor.execute(id, claimed))) => match outcome {
+            outcome = lease.guard(Box::pin(self.executor.execute(id, claimed, place))) => match outcome {
                 Ok(outcome) => outcome,
                 Err(Lost) => Err(ExecuteError::LeaseLost),
             },

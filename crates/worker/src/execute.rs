@@ -21,6 +21,7 @@ use tracing::Instrument;
 
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
+use crate::places::Place;
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 use crate::transform::privacy::Privacy;
@@ -95,10 +96,10 @@ pub(crate) fn context(
 }
 
 impl Executor {
-    /// For so many chunks at a time.
+    /// For so many loads at a time.
     #[must_use]
-    pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, places: u16) -> Self {
-        let loads = db.apart(places.into());
+    pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, loads: u16) -> Self {
+        let loads = db.apart(loads.into());
         Self {
             db,
             loads,
@@ -108,11 +109,16 @@ impl Executor {
     }
 
     /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
-    /// of it has happened or nothing.
+    /// of it has happened or nothing. The place is free for another chunk when all has been read and only the load is left.
     ///
     /// # Errors
     /// When source or target do not answer or refuse, or the claim was lost.
-    pub async fn execute(&self, id: ChunkId, chunk: &ClaimedChunk) -> Result<ChunkCounts, ExecuteError> {
+    pub async fn execute(
+        &self,
+        id: ChunkId,
+        chunk: &ClaimedChunk,
+        place: Place,
+    ) -> Result<ChunkCounts, ExecuteError> {
         if chunk.run_type == RunType::Verify {
             let verifier = Verifier {
                 db: self.db.clone(),
@@ -156,10 +162,20 @@ impl Executor {
         let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 
         let (sink, buffers) = mpsc::channel(BUFFERS_BETWEEN);
-        let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);
-        let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
-        telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
-        let extract = telemetry::traced(span, extractor.run(&chunk.spec));
+        let read = async {
+            let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);
+            let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
+            telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
+            let extracted = telemetry::traced(span, extractor.run(&chunk.spec)).await?;
+            let nothing = extracted.found.is_empty() && extracted.withheld.is_empty();
+            let is_expected = chunk.key_count == 0 || chunk.may_be_empty;
+            if nothing && !is_expected && !source.shows_any(tx.connection()).await? {
+                return Err(ExecuteError::Empty(chunk.source.clone()));
+            }
+            tx.finish().await;
+            drop(place);
+            Ok(extracted)
+        };
         let span = tracing::info_span!("stage", otel.kind = "client");
         telemetry::on_database(&span, self.db.connections(), "COPY staging");
         let stage = telemetry::traced(span, {
@@ -173,18 +189,10 @@ impl Executor {
         let mut beside = JoinSet::new();
         beside.spawn(stage);
         // when the load ends early the extraction notices a closed channel: the load's error is the cause
-        let (extracted, staged) = tokio::join!(extract, beside.join_next());
+        let (extracted, staged) = tokio::join!(read, beside.join_next());
         let staged = staged.expect("one task was spawned");
         let (staging, staged) = staged.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))?;
         let extracted = extracted?;
-        let nothing = extracted.found.is_empty()
-            && extracted.withheld.is_empty()
-            && chunk.key_count > 0
-            && !chunk.may_be_empty;
-        if nothing && !source.shows_any(tx.connection()).await? {
-            return Err(ExecuteError::Empty(chunk.source.clone()));
-        }
-        tx.finish().await;
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
         telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");

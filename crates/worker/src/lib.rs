@@ -9,6 +9,7 @@ mod lease;
 pub mod load;
 pub mod metrics;
 mod patience;
+mod places;
 pub mod rejects;
 pub mod transform;
 pub mod verify;

@@ -27,6 +27,10 @@ use crate::tls::{Exposure, Fault, is_local};
 /// connection takes longer, and the answer to that is a new one.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// Bytes of a frame at most: lapin keeps 64 of them in memory for each connection, and would take the server's 128 KiB. RabbitMQ
+/// wants 8 KiB at least. Larger messages are split.
+const FRAME_MAX: u32 = 16 << 10;
+
 /// The broker and how to get onto it: by one of its nodes. Holds the password: no Debug.
 pub(super) struct Server {
     /// One a node of a cluster.
@@ -56,6 +60,7 @@ impl Server {
                 // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
                 let query = &mut node.uri.query;
                 query.heartbeat = query.heartbeat.or(u16::try_from(heartbeat).ok());
+                query.frame_max = query.frame_max.or(Some(FRAME_MAX));
                 Ok(node)
             })
             .collect::<Result<Vec<_>, QueueError>>()?;
@@ -275,12 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn the_urls_own_heartbeat_wins() {
+    fn the_urls_own_heartbeat_and_frame_size_win() {
         let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
         assert_eq!(server("amqp://mq").nodes[0].uri.query.heartbeat, Some(10));
         assert_eq!(
             server("amqp://mq?heartbeat=3").nodes[0].uri.query.heartbeat,
             Some(3)
+        );
+        assert_eq!(
+            server("amqp://mq?frame_max=131072").nodes[0].uri.query.frame_max,
+            Some(131_072)
         );
     }
 

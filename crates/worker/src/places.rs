@@ -1,0 +1,49 @@
+//! How many chunks a worker reads at a time. A chunk that has been read gives its place to the next one, and ends while that
+//! is read: source, processor and target are then all at work.
+
+use std::sync::Arc;
+
+use tidemark_shared::config::WorkerSettings;
+use tidemark_shared::job::Lane;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The places of both lanes: one more than bulk chunks may have.
+#[derive(Debug)]
+pub(crate) struct Places {
+    all: Arc<Semaphore>,
+    bulk: Arc<Semaphore>,
+}
+
+/// One chunk's, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_bulk: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub fn new(settings: &WorkerSettings) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(settings.places().into())),
+            bulk: Arc::new(Semaphore::new(settings.concurrency.into())),
+        }
+    }
+
+    /// Waits for a place in this lane.
+    pub async fn take(&self, lane: Lane) -> Place {
+        // first, so that a bulk chunk that has to wait keeps no live one waiting
+        let of_bulk = match lane {
+            Lane::Live => None,
+            Lane::Bulk => Some(permit(&self.bulk).await),
+        };
+        Place {
+            _of_all: permit(&self.all).await,
+            _of_bulk: of_bulk,
+        }
+    }
+}
+
+async fn permit(of: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let permit = Arc::clone(of).acquire_owned().await;
+    permit.expect("the semaphore is never closed")
+}
