@@ -110,7 +110,7 @@ pub enum SourceMode {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {
-    /// Chunks of a lane at a time, a process.
+    /// Chunks of a lane that are read at a time, a process.
     pub concurrency: u16,
     /// How long a claim holds without renewal; it is renewed three times in that span.
     #[serde(deserialize_with = "duration")]

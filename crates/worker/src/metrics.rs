@@ -82,7 +82,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .build(),
         concurrency: meter
             .u64_gauge(CONCURRENCY)
-            .with_description("Chunks that may be executed at once.")
+            .with_description("Chunks of a lane that may be read at once.")
             .build(),
         wait: meter
             .f64_histogram(CHUNK_WAIT)

@@ -22,14 +22,14 @@ const START_BACKOFF: Backoff = Backoff {
 
 #[derive(Debug, clap::Args)]
 pub struct WorkerArgs {
-    /// Chunks at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
+    /// Chunks read at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct UpArgs {
-    /// Chunks at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
+    /// Chunks read at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
 }
