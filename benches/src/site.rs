@@ -77,7 +77,7 @@ impl Bench {
             "SELECT 'PostgreSQL', split_part(current_setting('server_version'), ' ', 1) UNION ALL \
              SELECT 'its settings', string_agg(name || ' = ' || current_setting(name), ', ' ORDER BY name) \
              FROM pg_settings WHERE name IN ('shared_buffers', 'work_mem', 'fsync', 'full_page_writes', \
-                 'synchronous_commit', 'max_wal_size', 'checkpoint_timeout')",
+                 'synchronous_commit', 'max_wal_size', 'checkpoint_timeout', 'autovacuum')",
         );
         Ok(facts.fetch_all(&mut server).await?)
     }

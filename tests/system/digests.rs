@@ -204,3 +204,36 @@ async fn a_time_that_cannot_be_read_is_found_between_comparisons_too() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_first_plan_reads_no_digests() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 87).await?;
+        // only a digest needs the attributes: whoever reads them here fails
+        let others: String = sqlx::query_scalar(
+            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute \
+             WHERE attrelid = 'conversations'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'custom_attributes'",
+        )
+        .fetch_one(&stage.source)
+        .await?;
+        let poison = format!(
+            "ALTER TABLE conversations RENAME TO conversations_table; \
+             CREATE VIEW conversations AS SELECT {others}, (1 / (id - id))::text::jsonb AS custom_attributes FROM conversations_table"
+        );
+        stage.source.execute(AssertSqlSafe(poison.as_str())).await?;
+        let plan = ["plan", "--tenant", "1", "--full", "--json"];
+        let first = stage.tidemark(&plan).await?;
+        ensure!(first.code == 0 && first.json()["chunks"].as_i64() > Some(0), "{first:?}");
+
+        stage
+            .source
+            .execute("DROP VIEW conversations; ALTER TABLE conversations_table RENAME TO conversations")
+            .await?;
+        sync(&stage, &[]).await?;
+        stage.source.execute(AssertSqlSafe(poison)).await?;
+        let second = stage.tidemark(&plan).await?;
+        ensure!(second.code == 1 && second.stderr.contains("more than 100"), "{second:?}");
+        Ok(())
+    })
+    .await;
+}

@@ -86,7 +86,7 @@ impl Roles {
 
     /// Plans what was asked for, and dispatches.
     pub fn spawn_planning(&self) {
-        if self.only.is_none() {
+        if self.only.is_none() && !self.db.is_behind_pooler() {
             let (db, wakes) = (self.db.clone(), self.wakes.clone());
             let hearing = hear(db, wakes, self.producer.tick, self.lifecycle.clone());
             self.lifecycle.spawn("notices", hearing);

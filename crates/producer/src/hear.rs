@@ -20,9 +20,9 @@ pub async fn hear(db: DbPool, wakes: Wakes, tick: Duration, lifecycle: Lifecycle
     loop {
         tokio::select! {
             () = lifecycle.soft().cancelled() => return,
-            outcome = notice::hear(&db, heard) => match outcome {
-                Ok(()) => return,
-                Err(error) => failures.another(&error),
+            outcome = notice::hear(&db, heard) => {
+                let Err(error) = outcome;
+                failures.another(&error);
             }
         }
         if !pause(&never, failures.pause(tick), &lifecycle).await {

@@ -45,7 +45,12 @@ impl Requests {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(PLANS_AT_ONCE);
+        // each begins on a connection of its own
+        let count = self
+            .only
+            .as_ref()
+            .map_or(PLANS_AT_ONCE, |only| PLANS_AT_ONCE.min(only.len()));
+        let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(count);
         futures::future::join_all(planners).await;
     }
 

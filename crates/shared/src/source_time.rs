@@ -104,22 +104,36 @@ impl fmt::Display for SourceTime {
             _ => {}
         }
         let (year, month, day) = civil(self.0.div_euclid(DAY));
-        let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
         let time = self.0.rem_euclid(DAY);
-        let (hour, minute, second) = (time / SECOND / 3600, time / SECOND / 60 % 60, time / SECOND % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
-        let (mut fraction, mut width) = (time % SECOND, 6);
-        if fraction > 0 {
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                width -= 1;
-            }
-            write!(f, ".{fraction:0width$}")?;
+        let seconds = time / SECOND;
+        // every message has one, and formatting number by number is slow
+        let mut text = *b"0000-00-00T00:00:00.000000";
+        put(&mut text[..4], year);
+        put(&mut text[5..7], month);
+        put(&mut text[8..10], day);
+        put(&mut text[11..13], seconds / 3600);
+        put(&mut text[14..16], seconds / 60 % 60);
+        put(&mut text[17..19], seconds % 60);
+        put(&mut text[20..], time % SECOND);
+        let mut length = text.len();
+        while text[length - 1] == b'0' && length > 20 {
+            length -= 1;
         }
-        f.write_str(era)
+        let text = std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?;
+        let text = text.strip_suffix('.').unwrap_or(text);
+        match year {
+            1..=9999 => f.write_str(text),
+            10_000.. => write!(f, "{year}{}", &text[4..]),
+            _ => write!(f, "{:04}{} BC", 1 - year, &text[4..]),
+        }
+    }
+}
+
+/// A number in as many digits as there is place for; more are cut off.
+fn put(place: &mut [u8], mut number: i64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number.rem_euclid(10)).unwrap_or_default();
+        number /= 10;
     }
 }
 

@@ -9,6 +9,7 @@ use tidemark_shared::db;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
+use tidemark_shared::source::Sources;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
 use super::ask;
@@ -62,18 +63,19 @@ impl Args {
             app.database(concurrency).await?
         };
         let tenants = self.tenants(app, &db).await?;
-        if self.local {
-            self.check_sources(app, &tenants).await?;
+        let sources = self.local.then(|| app.sources()).transpose()?;
+        if let Some(sources) = &sources {
+            check(sources, &tenants).await?;
         }
         let mut runs = Vec::with_capacity(tenants.len());
         for tenant in &tenants {
             runs.push(self.request(app, &db, tenant).await?);
         }
         let mut backfills = Vec::new();
-        let reports = if self.local {
-            let reports = execute_here(app, &db, &runs).await?;
+        let reports = if let Some(sources) = &sources {
+            let reports = execute_here(app, &db, sources, &runs).await?;
             if reports.iter().all(|run| run.status.is_terminal()) {
-                backfills = backfill_here(app, &db, &tenants).await?;
+                backfills = backfill_here(app, &db, sources, &tenants).await?;
             }
             reports
         } else if self.wait {
@@ -96,15 +98,6 @@ impl Args {
         Ok(vec![ask::ready_tenant(app, db, id).await?])
     }
 
-    /// A source that cannot be read is told before anything is written.
-    async fn check_sources(&self, app: &App, tenants: &[Tenant]) -> anyhow::Result<()> {
-        let sources = app.sources()?;
-        for tenant in tenants {
-            sources.get(&tenant.source)?.check().await?;
-        }
-        Ok(())
-    }
-
     async fn request(&self, app: &App, db: &DbPool, tenant: &Tenant) -> anyhow::Result<RunId> {
         let run_type = if self.full {
             RunType::Full
@@ -120,16 +113,29 @@ impl Args {
     }
 }
 
+/// A source that cannot be read is told before anything is written.
+async fn check(sources: &Sources, tenants: &[Tenant]) -> anyhow::Result<()> {
+    for tenant in tenants {
+        sources.get(&tenant.source)?.check().await?;
+    }
+    Ok(())
+}
+
 /// The backfills of these tenants, which otherwise wait for a producer that may never run: newly mapped inboxes and
 /// changed names are part of what a sync promises.
-async fn backfill_here(app: &App, db: &DbPool, tenants: &[Tenant]) -> anyhow::Result<Vec<RunReport>> {
+async fn backfill_here(
+    app: &App,
+    db: &DbPool,
+    sources: &Arc<Sources>,
+    tenants: &[Tenant],
+) -> anyhow::Result<Vec<RunReport>> {
     let tenants: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
     ask_for_due(db, Some(&tenants), Duration::ZERO).await?;
     let open = db::backfill::list_open(db, &tenants).await?;
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let reports = execute_here(app, db, &open).await?;
+    let reports = execute_here(app, db, sources, &open).await?;
     for run in &reports {
         output::note(format!(
             "tenant {}: backfill run {} took {} rows: {}",
@@ -143,10 +149,15 @@ async fn backfill_here(app: &App, db: &DbPool, tenants: &[Tenant]) -> anyhow::Re
 }
 
 /// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
-pub(super) async fn execute_here(app: &App, db: &DbPool, runs: &[RunId]) -> anyhow::Result<Vec<RunReport>> {
+pub(super) async fn execute_here(
+    app: &App,
+    db: &DbPool,
+    sources: &Arc<Sources>,
+    runs: &[RunId],
+) -> anyhow::Result<Vec<RunReport>> {
     // what an earlier process had in its memory is published again
     db::chunk::requeue(db, runs).await?;
-    let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), app.sources()?);
+    let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), Arc::clone(sources));
     roles.only = Some(runs.to_vec());
     roles.lifecycle.stop_on_signals()?;
     roles.spawn_planning();

@@ -175,7 +175,7 @@ impl Args {
         }
         let reports = match self.wait {
             true => progress::wait(db, &runs).await?,
-            false => execute_here(app, db, &runs).await?,
+            false => execute_here(app, db, &app.sources()?, &runs).await?,
         };
         for run in &reports {
             let text = format!(

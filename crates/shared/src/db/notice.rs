@@ -1,6 +1,8 @@
 //! What processes tell each other through the ledger's database, so that a loop looks before its next tick. A notice that is
 //! lost costs a tick.
 
+use std::convert::Infallible;
+
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
 
@@ -25,14 +27,11 @@ pub enum Notice {
 }
 
 /// Calls `heard` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
-/// nothing can be heard: there it has nothing to do, and loops look by themselves.
+/// nothing can be heard: sessions there are lent.
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
-pub async fn hear(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<()> {
-    if db.is_behind_pooler() {
-        return Ok(());
-    }
+pub async fn hear(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
     let mut listener = PgListener::connect_with(db.apart(1).connections())
         .await
         .attempt("connect to listen for notices")?;
