@@ -196,11 +196,10 @@ async fn read_conversations(
     let (mut comparing, others): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.compares);
     if !others.is_empty() {
-        signals.savepoint().await?;
         match signals.changed(&Inboxes::of(others)).await {
             // which conversation cannot be read, only reading them all finds out
             Err(error) if error.is_data() && members.len() == 1 => {
-                signals.back_to_savepoint().await?;
+                signals.go_back().await?;
                 comparing = members.iter().collect();
             }
             changed => {

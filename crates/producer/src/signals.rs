@@ -167,16 +167,31 @@ impl<'a> Signals<'a> {
         shape: Option<&'a ViewShape>,
         tx: &'a mut SourceTx,
     ) -> Result<Self, SourceError> {
-        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
-            .execute(tx.connection())
-            .await
-            .map_err(source.query_error("prepare the plan"))?;
-        Ok(Self {
+        let mut signals = Self {
             source,
             shape,
             tx,
             unreadable: Vec::new(),
-        })
+        };
+        signals.prepare().await?;
+        Ok(signals)
+    }
+
+    async fn prepare(&mut self) -> Result<(), SourceError> {
+        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
+            .execute(self.tx.connection())
+            .await
+            .map(drop)
+            .map_err(self.source.query_error("prepare the plan"))
+    }
+
+    /// Goes on after a statement that has failed. Nothing is written here that this could undo.
+    pub(crate) async fn go_back(&mut self) -> Result<(), SourceError> {
+        self.tx
+            .go_back()
+            .await
+            .map_err(self.source.query_error("go back to a savepoint"))?;
+        self.prepare().await
     }
 
     /// Conversations by tenant and bucket of `width` ids, with those that changed since.

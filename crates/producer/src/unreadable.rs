@@ -7,7 +7,7 @@
 //!
 //! This is for a tenant alone: a group that cannot be read is planned by halves, down to such a tenant.
 
-use sqlx::{AssertSqlSafe, raw_sql};
+use sqlx::AssertSqlSafe;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::reject::MAX_REJECTS;
 use tidemark_shared::db::{self, Attempt};
@@ -25,9 +25,8 @@ impl Signals<'_> {
         tenant: TenantId,
         inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {
-        self.savepoint().await?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.back_to_savepoint().await?,
+            Err(error) if error.is_data() => self.go_back().await?,
             outcome => return Ok(outcome?),
         }
         // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
@@ -36,7 +35,7 @@ impl Signals<'_> {
         self.unreadable = db::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.back_to_savepoint().await?,
+            Err(error) if error.is_data() => self.go_back().await?,
             outcome => return Ok(outcome?),
         }
         self.set_unreadable_aside(inboxes).await?;
@@ -53,7 +52,7 @@ impl Signals<'_> {
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),
             };
-            self.back_to_savepoint().await?;
+            self.go_back().await?;
             if lo < hi {
                 // the mean, rounded down, of any two integers
                 let middle = (lo & hi) + ((lo ^ hi) >> 1);
@@ -93,22 +92,5 @@ impl Signals<'_> {
                     .query_error("look for the first and last conversation"),
             )?;
         Ok(lo.zip(hi))
-    }
-
-    /// Nothing is written here that going back to it could undo.
-    pub(crate) async fn savepoint(&mut self) -> Result<(), SourceError> {
-        self.control("SAVEPOINT signals").await
-    }
-
-    pub(crate) async fn back_to_savepoint(&mut self) -> Result<(), SourceError> {
-        self.control("ROLLBACK TO SAVEPOINT signals").await
-    }
-
-    async fn control(&mut self, statement: &'static str) -> Result<(), SourceError> {
-        raw_sql(statement)
-            .execute(self.tx.connection())
-            .await
-            .map(drop)
-            .map_err(self.source.query_error("set a savepoint"))
     }
 }

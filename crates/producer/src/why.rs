@@ -83,14 +83,13 @@ impl Planner {
             }
         };
 
-        signals.savepoint().await?;
         let read = signals
             .conversations_within(&inboxes, ALL_IDS, conversation, conversation)
             .await;
         let (bucket, unreadable) = match read {
             Ok(mut buckets) => (buckets.pop(), false),
             Err(error) if error.is_data() => {
-                signals.back_to_savepoint().await?;
+                signals.go_back().await?;
                 (None, true)
             }
             Err(error) => return Err(error.into()),

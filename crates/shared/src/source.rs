@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Semaphore;
 
 use self::ident::RelationName;
@@ -26,6 +26,9 @@ use crate::tls::Exposure;
 
 /// A source that takes longer to let somebody in is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that was used so shortly before is not asked whether it is still there: a round trip less.
+const STILL_THERE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -131,6 +134,15 @@ impl Source {
                 // only connecting takes time: who waits for another's connection waits for a permit
                 .acquire_timeout(CONNECT_TIMEOUT)
                 .idle_timeout(Duration::from_secs(60))
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > STILL_THERE {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_lazy_with(options.clone()),
             options,
             // one connection is left for the short questions outside transactions

@@ -172,8 +172,8 @@ impl Executor {
             if nothing && !is_expected && !source.shows_any(tx.connection()).await? {
                 return Err(ExecuteError::Empty(chunk.source.clone()));
             }
-            tx.finish().await;
             drop(place);
+            tx.finish().await;
             Ok(extracted)
         };
         let span = tracing::info_span!("stage", otel.kind = "client");

@@ -2,6 +2,7 @@
 //! chunk. From tables they are two ordered streams, merged here; from a view they come together.
 
 mod bisect;
+mod held;
 mod messages;
 pub mod record;
 mod tables;
@@ -18,6 +19,7 @@ use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tidemark_shared::telemetry::scattered_stage;
 use tokio::sync::mpsc;
 
+use self::held::{Complete, Held};
 use self::messages::{Message, MessageCopy, MessageRow};
 use self::tables::Conversation;
 pub(crate) use self::tables::phones;
@@ -72,8 +74,8 @@ pub struct Extractor<'a> {
     buffer: CopyEncoder,
     /// Phones of contacts who wrote in conversations of others.
     phones: HashMap<i64, Option<String>>,
-    /// The conversations that they wrote in, with their ids: read a second time at the end, since it is the messages that
-    /// name the client. There are few, and the snapshot is the same.
+    /// The conversations that they wrote in and that were too large to hold until their phones are known, with their ids:
+    /// read a second time at the end. There are few, and the snapshot is the same.
     strangers: BTreeMap<i64, i64>,
     extracted: Extracted,
     /// Spent on transforming, in between the reading.
@@ -127,7 +129,6 @@ impl<'a> Extractor<'a> {
         };
         let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
         self.rejects.expect_rows(keys.len());
-        self.savepoint().await?;
         for slice in keys.chunks(SLICE) {
             self.bisect(view.as_ref(), slice).await?;
         }
@@ -169,36 +170,53 @@ impl<'a> Extractor<'a> {
     }
 
     async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let clients: Vec<i64> = keys
-            .iter()
-            .filter_map(|key| self.strangers.get(key))
-            .copied()
-            .collect();
-        if !clients.is_empty() {
-            let phones = tables::phones(self.tx.connection(), &clients)
-                .await
-                .map_err(self.source.query_error("read phone numbers"))?;
-            self.phones.extend(phones);
-        }
+        let known = keys.iter().filter_map(|key| self.strangers.get(key));
+        let clients: Vec<i64> = known.copied().collect();
+        self.learn_phones(&clients).await?;
         let rules = self.tenant.rules();
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        self.merge(conversations).await
+        let held = self.merge(conversations).await?;
+        self.learn_phones(&held.clients).await?;
+        for complete in held.conversations {
+            let id = complete.conversation.record.id;
+            let begun = Instant::now();
+            take(
+                complete,
+                &self.phones,
+                self.tenant,
+                &mut self.buffer,
+                self.rejects,
+            )?;
+            self.transforming += begun.elapsed();
+            self.extracted.found.push(id);
+            send_when_full(&self.sink, &mut self.buffer).await?;
+        }
+        Ok(())
     }
 
-    /// Merges conversations with the stream of their messages; those whose client's phone is not yet known are left for
-    /// later.
-    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<(), ExtractError> {
+    async fn learn_phones(&mut self, clients: &[i64]) -> Result<(), ExtractError> {
+        if !clients.is_empty() {
+            let phones = tables::phones(self.tx.connection(), clients)
+                .await
+                .map_err(self.source.query_error("read phone numbers"))?;
+            self.phones.extend(phones);
+        }
+        Ok(())
+    }
+
+    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known.
+    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<Held, ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
             .iter()
             .map(|conversation| conversation.record.id)
             .collect();
+        let mut held = Held::default();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
         let mut fold = MessageFold::under(&self.tenant.privacy);
-        // a sum, so that the source may add up its messages in any order
         let mut messages_digest = 0_i64;
         let failed = || source.query_error("read messages");
         let mut messages = MessageCopy::of(self.tx.connection(), &ids)
@@ -220,30 +238,34 @@ impl<'a> Extractor<'a> {
                     current = Some(conversation);
                     break;
                 }
-                let done = std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy));
-                let messages_digest = std::mem::take(&mut messages_digest);
-                if let Some(withheld) = withheld(&conversation, self.tenant) {
+                let complete = Complete {
+                    conversation,
+                    fold: std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy)),
+                    messages_digest: std::mem::take(&mut messages_digest),
+                };
+                current = conversations.next();
+                let id = complete.conversation.record.id;
+                if let Some(withheld) = withheld(&complete.conversation, self.tenant) {
                     self.extracted.withheld.push(withheld);
-                    current = conversations.next();
+                    continue;
+                }
+                if let Some(client) = complete.unknown_client(&self.phones) {
+                    if !held.take(complete, client) {
+                        self.strangers.insert(id, client);
+                    }
                     continue;
                 }
                 let begun = Instant::now();
-                let unknown = finish(
-                    &conversation,
-                    done,
-                    messages_digest,
-                    self.tenant,
+                take(
+                    complete,
                     &self.phones,
+                    self.tenant,
                     &mut self.buffer,
                     self.rejects,
                 )?;
                 self.transforming += begun.elapsed();
-                match unknown {
-                    Some(client) => drop(self.strangers.insert(conversation.record.id, client)),
-                    None => self.extracted.found.push(conversation.record.id),
-                }
+                self.extracted.found.push(id);
                 send_when_full(&self.sink, &mut self.buffer).await?;
-                current = conversations.next();
             }
             let Some(Message { digest, message, .. }) = message else {
                 break;
@@ -251,7 +273,7 @@ impl<'a> Extractor<'a> {
             messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&message);
         }
-        Ok(())
+        Ok(held)
     }
 
     async fn flush(&mut self) -> Result<(), ExtractError> {
@@ -274,41 +296,36 @@ fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withh
     })
 }
 
-/// Transforms and encodes one complete conversation, or rejects it; returns its client when that one's phone is not yet
-/// known, and then does nothing.
-fn finish(
-    conversation: &Conversation,
-    fold: MessageFold,
-    messages_digest: i64,
-    tenant: &TenantContext,
+/// Transforms and encodes one complete conversation whose client's phone is known, or rejects it.
+fn take(
+    complete: Complete,
     phones: &HashMap<i64, Option<String>>,
+    tenant: &TenantContext,
     buffer: &mut CopyEncoder,
     rejects: &Rejects,
-) -> Result<Option<i64>, TooManyRejects> {
+) -> Result<(), TooManyRejects> {
     let Conversation {
         record: conversation,
         digest,
         related_digest,
-    } = conversation;
-    let phone = match fold.client_sender_id() {
-        None => None,
-        Some(client) if conversation.contact_id == Some(client) => conversation.contact_phone.as_deref(),
-        Some(client) => match phones.get(&client) {
-            Some(phone) => phone.as_deref(),
-            None => return Ok(Some(client)),
-        },
+    } = &complete.conversation;
+    let phone = match complete.fold.client_sender_id() {
+        client if client == conversation.contact_id => conversation.contact_phone.as_deref(),
+        client => client
+            .and_then(|client| phones.get(&client))
+            .and_then(Option::as_deref),
     };
-    match transform(tenant, conversation, fold, phone) {
+    match transform(tenant, conversation, complete.fold, phone) {
         Ok(row) => {
             let digests = Digests {
                 source: *digest,
-                related: related_digest.wrapping_add(messages_digest),
+                related: related_digest.wrapping_add(complete.messages_digest),
             };
             buffer.push(&row, digests);
         }
         Err(error) => rejects.push(reject(conversation.id, &error))?,
     }
-    Ok(None)
+    Ok(())
 }
 
 async fn send_when_full(

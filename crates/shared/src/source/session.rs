@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Row, raw_sql};
 
 use super::{Source, SourceError};
 use crate::db::DbPool;
 use crate::db::guarded::{Guarded, Served};
 use crate::fence::SourceSnapshot;
+
+/// One round trip for both: whoever meets a row that cannot be read goes back to the savepoint.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SAVEPOINT begun";
+const BACK: &str = "ROLLBACK TO SAVEPOINT begun";
 
 /// How far a hot standby is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
     replay: Option<Replay>,
+    /// What it is called at the source.
+    name: String,
 }
 
 impl Source {
@@ -41,24 +47,27 @@ impl Source {
             .await
             .map_err(|source| self.unreachable(source))?
             .holding(permit);
-        begin(guarded, purpose)
+        let mut guarded = guarded;
+        // the connection may have died unnoticed
+        raw_sql(BEGIN)
+            .execute(guarded.connection())
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        look(guarded, purpose)
             .await
             .map_err(self.query_error("begin a transaction"))
     }
 }
 
-async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
-    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(guarded.connection())
-        .await?;
+async fn look(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
+    let name: String = format!("tidemark {purpose}").chars().take(63).collect();
     let row = sqlx::query(
         "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
                 (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
-                pg_last_xact_replay_timestamp(), \
-                set_config('application_name', left(concat('tidemark ', $1::text), 63), true) \
+                pg_last_xact_replay_timestamp(), set_config('application_name', $1, true) \
          FROM pg_current_snapshot() s",
     )
-    .bind(purpose)
+    .bind(&name)
     .fetch_one(guarded.connection())
     .await?;
     guarded.serve_by(Served {
@@ -68,6 +77,7 @@ async fn begin(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Er
     let in_recovery: bool = row.try_get(5)?;
     Ok(SourceTx {
         guarded,
+        name,
         snapshot: SourceSnapshot {
             clock: row.try_get(1)?,
             xmin: row.try_get(2)?,
@@ -99,6 +109,20 @@ impl SourceTx {
     /// The connection, for reading.
     pub fn connection(&mut self) -> &mut PgConnection {
         self.guarded.connection()
+    }
+
+    /// Goes on in the same snapshot after a statement has failed. Of what was set since the beginning
+    /// only its name is left.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn go_back(&mut self) -> Result<(), sqlx::Error> {
+        raw_sql(BACK).execute(self.guarded.connection()).await?;
+        sqlx::query("SELECT set_config('application_name', $1, true)")
+            .bind(&self.name)
+            .execute(self.guarded.connection())
+            .await
+            .map(drop)
     }
 
     /// Ends the transaction. When even that fails the connection is closed; what was read is good all the same.

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use sqlx::raw_sql;
 use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::report::report;
 use tidemark_shared::source::SourceError;
@@ -27,7 +26,11 @@ impl Extractor<'_> {
                 Err(ExtractError::Source(error)) if error.is_data() => error,
                 Err(error) => return Err(error),
             };
-            self.back_to_savepoint().await?;
+            // nothing is written here that this could undo
+            self.tx
+                .go_back()
+                .await
+                .map_err(self.source.query_error("go back to a savepoint"))?;
             let withheld = self.extracted.withheld[withheld..].iter();
             let handed_on: HashSet<i64> = self.extracted.found[handed_on..]
                 .iter()
@@ -47,23 +50,6 @@ impl Extractor<'_> {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// One for the whole chunk: nothing is written here that going back to it could undo.
-    pub(super) async fn savepoint(&mut self) -> Result<(), ExtractError> {
-        self.control("SAVEPOINT extract").await
-    }
-
-    async fn back_to_savepoint(&mut self) -> Result<(), ExtractError> {
-        self.control("ROLLBACK TO SAVEPOINT extract").await
-    }
-
-    async fn control(&mut self, statement: &'static str) -> Result<(), ExtractError> {
-        raw_sql(statement)
-            .execute(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("set a savepoint"))?;
         Ok(())
     }
 }

@@ -73,6 +73,12 @@ impl MessageFold {
         }
     }
 
+    /// What it holds of the messages' texts.
+    #[must_use]
+    pub const fn byte_count(&self) -> usize {
+        self.compiled.len()
+    }
+
     /// The sender of the first message from a contact, private ones included.
     #[must_use]
     pub const fn client_sender_id(&self) -> Option<i64> {
