@@ -61,7 +61,7 @@ pub async fn run(bench: &mut Bench, sizes: &[u64], only: &[String], results: &mu
         results.cases.push(memory::peaks(bench, least).await?);
     }
     if wanted("far") {
-        results.cases.push(far::workers(bench, least).await?);
+        results.cases.push(far::workers(bench).await?);
     }
     Ok(())
 }

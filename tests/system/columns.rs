@@ -155,3 +155,27 @@ async fn every_column_of_the_fixtures_equals_the_reference_and_what_was_worked_o
     })
     .await;
 }
+
+#[tokio::test]
+async fn clients_who_are_not_the_contact_are_known_by_their_phones_also_where_their_messages_are_many() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(150, 1, 29).await?;
+        // megabytes of messages, nearly all of whose senders are contacts of other conversations
+        sqlx::raw_sql(
+            "UPDATE messages SET content = repeat(md5(id::text), 300), \
+                 sender_id = (SELECT max(id) FROM contacts) - sender_id % 7 WHERE sender_type = 'Contact' AND id % 5 > 0",
+        )
+        .execute(&stage.source)
+        .await?;
+        stage.sync_local(&["--all", "--chunk-size", "100"]).await?;
+        let samples = tidemark_sample::describe(&stage.url("source")).await?;
+        let (sample, tenant) = (&samples[0], tenants[0]);
+        let expected = reference(&stage, tenant, &sample.timezone, &sample.inbox_ids).await?;
+        let text = |row: &BTreeMap<String, Value>, column: &str| row[column].as_str().map(str::len);
+        let others = expected.values().filter(|row| row["client_sender_id"] != row["contact_id"]);
+        let bytes: usize = others.filter_map(|row| text(row, "message_compiled")).sum();
+        ensure!(bytes > 2 << 20, "{bytes} bytes are no more than are held");
+        assert_same(&expected, &target(&stage, tenant).await?)
+    })
+    .await;
+}

@@ -9,19 +9,21 @@ use super::full::fleet;
 use crate::proxy::Delay;
 use crate::site::Bench;
 
+/// Enough that starting and planning are a small part also for eight workers.
+const SIZE: u64 = 40_000;
 /// Both ways together.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-pub async fn workers(bench: &mut Bench, size: u64) -> Result<Case> {
+pub async fn workers(bench: &mut Bench) -> Result<Case> {
     let mut case = Case::new(
         "far",
-        &format!("A source 20 ms away, {size} conversations"),
+        &format!("A source 20 ms away, {SIZE} conversations"),
         "Full sync of the largest tenant in chunks of 50 through RabbitMQ, worker processes with one chunk at a time, every \
          byte to and from the source 10 ms late. Rows a second.",
         "rows/s",
     )
     .against("1 worker");
-    let source = bench.source(size).await?;
+    let source = bench.source(SIZE).await?;
     let delay = Delay::before(&source, ROUND_TRIP / 2).await?;
     for _ in 0..bench.rounds.min(3) {
         for workers in [1, 2, 4, 8] {
