@@ -14,11 +14,14 @@ use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
 use tidemark_shared::telemetry;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::metrics::{self, Publication};
 use crate::wake::{Failures, Wakes, pause};
 
+/// From one look to the next at least.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// Pause before a chunk that the broker did not take is tried again.
 const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
 
@@ -72,9 +75,12 @@ impl Dispatcher {
                 Ok(_) => failures.over(),
                 Err(error) => failures.another(&error),
             }
+            let looked_at = Instant::now();
             if !pause(&self.wakes.dispatch, failures.pause(self.tick), &lifecycle).await {
                 return;
             }
+            // a fleet tells of hundreds of chunks a second
+            tokio::time::sleep_until(looked_at + BETWEEN_LOOKS).await;
         }
     }
 

@@ -308,6 +308,8 @@ pub async fn pool(
                     ("client_min_messages", "warning"),
                     ("lock_timeout", LOCK_TIMEOUT),
                     ("idle_in_transaction_session_timeout", "15min"),
+                    // it takes longer than any of the statements
+                    ("jit", "off"),
                 ])
                 .options(KEEPALIVE);
             check_direct(&options, what, url).await?;

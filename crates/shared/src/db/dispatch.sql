@@ -2,7 +2,15 @@
 -- queued or running stays within the limits of tenant, source and fleet, and that of bulk chunks within bulk's share of
 -- the latter two. The counts are taken from the rows.
 -- $1 fleet limit, $2/$3 source names and limits, $4/$5 bulk's share of them, $6 only these runs (or NULL)
-WITH in_flight AS (
+WITH RECURSIVE waiting AS (
+    -- from one tenant to the next in the index: its entries may be a hundred thousand
+    (SELECT tenant_id FROM etl_chunk WHERE status = 'pending' ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT p.tenant_id FROM etl_chunk p
+            WHERE p.status = 'pending' AND p.tenant_id > w.tenant_id ORDER BY p.tenant_id LIMIT 1)
+    FROM waiting w
+    WHERE w.tenant_id IS NOT NULL
+), in_flight AS (
     SELECT tenant_id, count(*) AS chunks, count(*) FILTER (WHERE lane = 'bulk') AS bulk
     FROM etl_chunk
     WHERE status IN ('queued', 'running')
@@ -16,8 +24,9 @@ WITH in_flight AS (
 ), due AS (
     SELECT c.run_id, c.seq, c.lane, t.id AS tenant_id, t.source,
            row_number() OVER (PARTITION BY t.id ORDER BY c.lane, c.run_id, c.seq) AS turn
-    FROM (SELECT DISTINCT tenant_id FROM etl_chunk WHERE status = 'pending') waiting
+    FROM waiting
     JOIN tenants t ON t.id = waiting.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL
+    JOIN source_room ON source_room.name = t.source
     LEFT JOIN in_flight f ON f.tenant_id = t.id
     CROSS JOIN LATERAL (
         SELECT p.run_id, p.seq, p.lane
@@ -26,7 +35,9 @@ WITH in_flight AS (
         WHERE p.tenant_id = t.id AND p.status = 'pending' AND p.next_attempt_at <= now()
           AND ($6::bigint[] IS NULL OR p.run_id = ANY($6))
         ORDER BY p.lane, p.run_id, p.seq
-        LIMIT greatest(0, t.max_in_flight - coalesce(f.chunks, 0))
+        -- nobody gets more than there is room for: mostly that is what one chunk has left that has ended
+        LIMIT greatest(0, least(t.max_in_flight - coalesce(f.chunks, 0), source_room.room,
+                                $1 - (SELECT coalesce(sum(chunks), 0) FROM in_flight)))::bigint
     ) c
 ), source_share AS (
     -- bulk beyond its share goes first, so that it takes no turn from what is left

@@ -10,7 +10,7 @@ use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, 
 /// in the way of ours, which have the same names.
 pub(super) const SETTINGS: &str = "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL TimeZone = 'UTC'; \
      SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '15min'";
+     SET LOCAL idle_in_transaction_session_timeout = '15min'; SET LOCAL jit = 'off'";
 
 /// The pool for ledger and target. Statements on it are each a transaction of their own, as on a [`PgPool`].
 ///
