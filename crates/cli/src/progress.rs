@@ -26,11 +26,13 @@ use crate::output;
 
 /// Between two looks: quick runs end quickly, and a look at a large one must not become the ledger's work.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// The first ones come sooner, each after twice the pause before it.
+/// The first ones come sooner, each after a quarter more than the pause before it: a short run's end is seen soon.
 const LOOK_FIRST: Duration = Duration::from_millis(10);
 const LOOK_SELDOM: Duration = Duration::from_secs(5);
-/// A look takes at most this part of the time.
+/// A look takes at most this part of the time; a larger one at first.
 const LOOKS_SHARE: u32 = 20;
+const FIRST_LOOKS_SHARE: u32 = 4;
+const AT_FIRST: Duration = Duration::from_secs(1);
 /// Between two lines where no bars can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const JSON_EVERY: Duration = Duration::from_secs(1);
@@ -102,6 +104,7 @@ impl<'a> Watch<'a> {
         let view = View::new(self.json, self.every);
         let mut held = Held::default();
         let mut away: Option<Instant> = None;
+        let watched_since = Instant::now();
         let mut pause = LOOK_FIRST;
         // the first look also opens a connection and prepares its statements, which tells nothing of the next ones
         let mut share = 0;
@@ -131,8 +134,12 @@ impl<'a> Watch<'a> {
                 }
             }
             tokio::time::sleep((begun.elapsed() * share).clamp(pause, LOOK_SELDOM)).await;
-            share = LOOKS_SHARE;
-            pause = (pause * 2).min(LOOK_EVERY);
+            share = if watched_since.elapsed() < AT_FIRST {
+                FIRST_LOOKS_SHARE
+            } else {
+                LOOKS_SHARE
+            };
+            pause = (pause * 5 / 4).min(LOOK_EVERY);
         }
     }
 
