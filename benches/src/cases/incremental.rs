@@ -73,11 +73,7 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
                 execute(&mut source, &SUGGESTED).await?;
                 execute(&mut source, &["VACUUM (ANALYZE)"]).await?;
             }
-            let how = if with_indexes {
-                ", digests compared hourly"
-            } else {
-                ""
-            };
+            let how = if with_indexes { ", digests hourly" } else { "" };
             for _ in 0..bench.rounds + 2 {
                 let synced = site.sync(&["--local"]).await?;
                 idle.add(&format!("{}{how}: run", of(size)), synced.run);
