@@ -82,7 +82,7 @@ impl Member {
 /// What the source says of one tenant.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Whether its digests were read, so that buckets are all there is; otherwise there is none.
+    /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
     pub compared: bool,
     pub buckets: Vec<SourceBucket>,
     /// What its times name, where digests were not read.

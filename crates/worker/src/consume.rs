@@ -74,9 +74,13 @@ impl Worker {
                     async move { worker.handle(lane, received, &announcer).await }.boxed()
                 })
             };
-            worker
-                .queue
-                .consume_jobs(lane, concurrency + 1, worker.lifecycle.soft().clone(), handler)
+            // one more than is read: it waits for the place of a chunk that is only loaded any more
+            worker.queue.consume_jobs(
+                lane,
+                concurrency.saturating_add(1),
+                worker.lifecycle.soft().clone(),
+                handler,
+            )
         });
         // the announcements end when the last handler is gone
         drop(announcer);

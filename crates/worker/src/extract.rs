@@ -250,7 +250,7 @@ impl<'a> Extractor<'a> {
                     continue;
                 }
                 if let Some(client) = complete.unknown_client(&self.phones) {
-                    if !held.take(complete, client) {
+                    if !held.hold(complete, client) {
                         self.strangers.insert(id, client);
                     }
                     continue;

@@ -36,7 +36,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Holds a conversation; `false` when that would be too much.
-    pub fn take(&mut self, complete: Complete, client: i64) -> bool {
+    pub fn hold(&mut self, complete: Complete, client: i64) -> bool {
         let bytes = self.bytes + complete.fold.byte_count();
         if bytes > HELD_BYTES {
             return false;
