@@ -182,6 +182,57 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
+    on_stage(|stage| async move {
+        stage.sample(150, 2, 78).await?;
+        stage.sync_local(&["--tenant", "2"]).await?;
+        stage
+            .source
+            .execute("UPDATE conversations SET updated_at = now() WHERE account_id = 2")
+            .await?;
+        let producer = stage.start(&["producer"])?;
+        done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?;
+        done(&stage, &["sync", "--tenant", "2"]).await?;
+        stage
+            .until("SELECT count(DISTINCT lane) = 2 FROM etl_chunk WHERE published_at IS NOT NULL AND status = 'queued'")
+            .await?;
+        stage
+            .source
+            .execute("ALTER TABLE messages RENAME COLUMN content TO mislaid")
+            .await?;
+        // a ledger that keeps the news of a dead chunk waiting
+        stage
+            .target
+            .execute(
+                "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                     PERFORM pg_advisory_xact_lock(78); RETURN NEW; END $$; \
+                 CREATE TRIGGER wait BEFORE UPDATE ON etl_chunk FOR EACH ROW WHEN (NEW.status = 'dead') \
+                     EXECUTE FUNCTION wait()",
+            )
+            .await?;
+        let mut gate = stage.target.begin().await?;
+        gate.execute("SELECT pg_advisory_xact_lock(78)").await?;
+        let worker = stage.start(&["worker", "--concurrency", "1"])?;
+        // the one chunk that has the bulk lane's place, and the one that has the live lane's
+        stage
+            .until("SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND objid = 78 AND NOT granted")
+            .await?;
+        let begun = "SELECT count(*) FROM etl_chunk WHERE started_at > (SELECT max(finished_at) FROM etl_control)";
+        ensure!(count(&stage, begun).await? == 2);
+        gate.commit().await?;
+        stage
+            .until("SELECT bool_and(status IN ('dead', 'cancelled')) FROM etl_chunk WHERE tenant_id = 1")
+            .await?;
+        ensure!(count(&stage, begun).await? == 2);
+        for process in [producer, worker] {
+            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 74).await?;

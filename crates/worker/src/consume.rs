@@ -106,7 +106,7 @@ impl Worker {
         self.process(&job, announcer, place).instrument(span).await
     }
 
-    async fn process(&self, job: &Job, announcer: &Announcer, place: Place) -> Settle {
+    async fn process(&self, job: &Job, announcer: &Announcer, mut place: Place) -> Settle {
         let claiming = until_answered(&self.lifecycle, || {
             db::chunk::claim(
                 &self.db,
@@ -138,7 +138,7 @@ impl Worker {
         Span::current().record("attempt", claimed.attempt);
         let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
         let id = job.chunk();
-        match self.execute(id, &claimed, place).await {
+        match self.execute(id, &claimed, &mut place).await {
             Ok(counts) => {
                 // a comparison moves no rows, and says itself what it found
                 if claimed.run_type != RunType::Verify {
@@ -163,7 +163,7 @@ impl Worker {
         &self,
         id: ChunkId,
         claimed: &ClaimedChunk,
-        place: Place,
+        place: &mut Place,
     ) -> Result<ChunkCounts, ExecuteError> {
         let lease = Lease {
             db: self.db.clone(),

@@ -109,7 +109,7 @@ impl Executor {
     }
 
     /// Takes the chunk's rows from the source into the target and completes it. Safe to drop at any point: either all
-    /// of it has happened or nothing. The place is free for another chunk when all has been read and only the load is left.
+    /// of it has happened or nothing. Gives its place up when all has been read and only the load is left.
     ///
     /// # Errors
     /// When source or target do not answer or refuse, or the claim was lost.
@@ -117,7 +117,7 @@ impl Executor {
         &self,
         id: ChunkId,
         chunk: &ClaimedChunk,
-        place: Place,
+        place: &mut Place,
     ) -> Result<ChunkCounts, ExecuteError> {
         if chunk.run_type == RunType::Verify {
             let verifier = Verifier {
@@ -172,7 +172,7 @@ impl Executor {
             if nothing && !is_expected && !source.shows_any(tx.connection()).await? {
                 return Err(ExecuteError::Empty(chunk.source.clone()));
             }
-            drop(place);
+            place.give_up();
             tx.finish().await;
             Ok(extracted)
         };

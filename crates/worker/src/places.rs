@@ -1,5 +1,6 @@
 //! How many chunks a worker reads at a time. A chunk that has been read gives its place to the next one, and ends while that
-//! is read: source, processor and target are then all at work.
+//! is read: source, processor and target are then all at work. One that fails keeps its place until that is written: when
+//! nothing of its run can pass, the next chunk is cancelled and not begun.
 
 use std::sync::Arc;
 
@@ -14,11 +15,19 @@ pub(crate) struct Places {
     bulk: Arc<Semaphore>,
 }
 
-/// One chunk's, until it is dropped.
+/// One chunk's, until it is given up or dropped.
 #[derive(Debug)]
 pub struct Place {
-    _of_all: OwnedSemaphorePermit,
-    _of_bulk: Option<OwnedSemaphorePermit>,
+    of_all: Option<OwnedSemaphorePermit>,
+    of_bulk: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// Lets the next chunk begin.
+    pub fn give_up(&mut self) {
+        self.of_all.take();
+        self.of_bulk.take();
+    }
 }
 
 impl Places {
@@ -37,8 +46,8 @@ impl Places {
             Lane::Bulk => Some(permit(&self.bulk).await),
         };
         Place {
-            _of_all: permit(&self.all).await,
-            _of_bulk: of_bulk,
+            of_all: Some(permit(&self.all).await),
+            of_bulk,
         }
     }
 }
