@@ -215,7 +215,10 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
         let worker = stage.start(&["worker", "--concurrency", "1"])?;
         // the one chunk that has the bulk lane's place, and the one that has the live lane's
         stage
-            .until("SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND objid = 78 AND NOT granted")
+            .until(
+                "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                 WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = 78 AND NOT l.granted",
+            )
             .await?;
         let begun = "SELECT count(*) FROM etl_chunk WHERE started_at > (SELECT max(finished_at) FROM etl_control)";
         ensure!(count(&stage, begun).await? == 2);
