@@ -39,13 +39,13 @@ pub(crate) async fn draft(
     signals: &mut Signals<'_>,
     reach: Reach,
     member: &Member,
-    seen: Seen,
+    mut seen: Seen,
 ) -> Result<Plan, PlanError> {
     let is_known = seen.target_is_known && seen.contacts.ids.is_empty() && seen.doubts.is_empty();
     let mut compared = if is_known {
         Compared::default()
     } else {
-        compare(db, signals, member, &seen).await?
+        compare(db, signals, member, &mut seen).await?
     };
     let compares_digests = seen.compared;
     let agreement = compared.agreement;
@@ -83,7 +83,7 @@ async fn compare(
     db: &DbPool,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &Seen,
+    seen: &mut Seen,
 ) -> Result<Compared, PlanError> {
     let tenant = &member.tenant;
     let mut compared = Compared::default();
@@ -112,15 +112,19 @@ async fn compare_digests(
     target: &mut PgTransaction<'_>,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &Seen,
+    seen: &mut Seen,
     compared: &mut Compared,
 ) -> Result<(), PlanError> {
     let tenant = &member.tenant;
-    compared.buckets = db::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
+    compared.buckets = match seen.here.take() {
+        Some(buckets) => buckets,
+        None => db::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
+    };
     let differing = differing_buckets(&seen.buckets, &compared.buckets);
     let is_first = member.since.is_none() && compared.buckets.is_empty();
     if differing.is_empty() {
-        if let Some(totals) = seen.totals(member) {
+        // an agreement is about the snapshot in which the target was compared
+        if let Some(totals) = seen.totals(member).filter(|_| !member.always_compare) {
             let quiet = db::agreement::find_quiet(target, &totals).await?;
             compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
 use tidemark_shared::db::agreement::Totals;
+use tidemark_shared::db::target::Bucket;
 use tidemark_shared::db::tenant::TenantToPlan;
+use tidemark_shared::db::{self, Attempt, DbPool};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
@@ -85,6 +85,8 @@ pub(crate) struct Seen {
     /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
     pub compared: bool,
     pub buckets: Vec<SourceBucket>,
+    /// What the target has, where it was asked meanwhile. It may have got newer rows since: what differs is asked again.
+    pub here: Option<Vec<Bucket>>,
     /// What its times name, where digests were not read.
     pub changed: Vec<i64>,
     pub messages: Vec<i64>,
@@ -218,11 +220,15 @@ async fn read_conversations(
         [member] if member.since.is_none() && db::target::is_empty(db, member.tenant.id).await? => Vec::new(),
         [member] => {
             let tenant = member.tenant.id;
-            let buckets = signals
-                .readable_conversations(db, tenant, &Inboxes::of(comparing))
-                .await?;
-            seen.of(tenant).unreadable.clone_from(&signals.unreadable);
-            buckets
+            let inboxes = Inboxes::of(comparing);
+            let (there, here) = tokio::join!(
+                signals.readable_conversations(db, tenant, &inboxes),
+                buckets_here(db, member),
+            );
+            let seen = seen.of(tenant);
+            seen.here = here?;
+            seen.unreadable.clone_from(&signals.unreadable);
+            there?
         }
         // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
@@ -231,6 +237,17 @@ async fn read_conversations(
         seen.of(bucket.tenant_id).buckets.push(bucket);
     }
     Ok(())
+}
+
+/// What the target has, unless an agreement may stand for it.
+async fn buckets_here(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
+    if !member.always_compare {
+        return Ok(None);
+    }
+    let mut target = db::target::begin(db, member.tenant.id).await?;
+    let buckets = db::target::buckets(&mut target, member.tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
+    target.rollback().await.attempt("end the transaction")?;
+    Ok(Some(buckets))
 }
 
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ mod contacts;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ pub(crate) struct SourceBucket {
     pub changed_count: i64,
     pub changed_digest: String,
     pub last: i64,
+    /// In no order.
     pub changed: Vec<i64>,
 }
 
@@ -200,17 +202,15 @@ impl<'a> Signals<'a> {
         inboxes: &Inboxes,
         width: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        self.conversations_within(inboxes, width, i64::MIN, i64::MAX)
-            .await
+        self.conversations_within(inboxes, width, None).await
     }
 
-    /// The same of the conversations `lo..=hi`; a bucket that lies partly outside is cut.
+    /// The same, where `part` is given of these conversations alone; a bucket that lies partly outside is cut.
     pub(crate) async fn conversations_within(
         &mut self,
         inboxes: &Inboxes,
         width: i64,
-        lo: i64,
-        hi: i64,
+        part: Option<RangeInclusive<i64>>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
         let statement = self.shape.map(view::conversations);
         let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
@@ -220,8 +220,8 @@ impl<'a> Signals<'a> {
             .bind(&inboxes.fetched)
             .bind(&inboxes.since)
             .bind(width)
-            .bind(lo)
-            .bind(hi)
+            .bind(part.as_ref().map(|part| *part.start()))
+            .bind(part.as_ref().map(|part| *part.end()))
             .bind(&self.unreadable)
             .fetch_all(self.tx.connection())
             .await

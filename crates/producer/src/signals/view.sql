@@ -7,7 +7,7 @@ SELECT tenant_id,
        count(*) FILTER (WHERE fetched AND changed_at >= since) AS changed_count,
        coalesce(sum(digest) FILTER (WHERE fetched AND changed_at >= since), 0)::text AS changed_digest,
        max(id) AS last,
-       coalesce(array_agg(id ORDER BY id) FILTER (WHERE changed_at >= since), '{}') AS changed
+       coalesce(array_agg(id) FILTER (WHERE changed_at >= since), '{}') AS changed
 FROM (
     SELECT DISTINCT ON (m.tenant_id, v.conversation_id)
            m.tenant_id, m.fetched, m.since,
@@ -16,7 +16,9 @@ FROM (
            {changed_at} AS changed_at
     FROM unnest($1::integer[], $2::integer[], $3::boolean[], $4::timestamp[]) AS m (inbox_id, tenant_id, fetched, since)
     JOIN {view} v ON v.inbox_id = m.inbox_id
-    WHERE v.conversation_id BETWEEN $6 AND $7 AND v.conversation_id <> ALL($8::bigint[])
+    WHERE (cardinality($1::integer[]) > 100 OR v.inbox_id = ANY($1::integer[]))
+      AND ($6::bigint IS NULL OR v.conversation_id >= $6) AND ($7::bigint IS NULL OR v.conversation_id <= $7)
+      AND (cardinality($8::bigint[]) = 0 OR v.conversation_id <> ALL($8::bigint[]))
     ORDER BY m.tenant_id, v.conversation_id, {newest_first}
 ) read
 GROUP BY 1, 2
