@@ -68,6 +68,10 @@ impl Dispatcher {
 
     pub async fn run(self, lifecycle: Lifecycle) {
         let mut failures = Failures::of("dispatch");
+        // a command's own runs are planned first, on all of the processors
+        if self.only.is_some() && !pause(&self.wakes.dispatch, self.tick, &lifecycle).await {
+            return;
+        }
         loop {
             match self.tick().await {
                 // nothing was due: that tells nothing of the broker

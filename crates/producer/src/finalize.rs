@@ -55,6 +55,10 @@ impl Finalizer {
 
     pub async fn run(self, lifecycle: Lifecycle) {
         let mut failures = Failures::of("finalize");
+        // a command's own runs are planned first, on all of the processors
+        if self.only.is_some() && !pause(&self.wakes.finalize, self.tick, &lifecycle).await {
+            return;
+        }
         loop {
             match self.tick().await {
                 Ok(0) => failures.over(),

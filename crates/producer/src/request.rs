@@ -78,7 +78,14 @@ impl Requests {
             self.only.as_deref(),
         )
         .await?;
-        let Some(run) = claimed else { return Ok(false) };
+        let Some(run) = claimed else {
+            if self.only.is_some() {
+                // those that an earlier process has planned go on
+                self.wakes.dispatch.notify_one();
+                self.wakes.finalize.notify_one();
+            }
+            return Ok(false);
+        };
         let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
         telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
         self.plan(&run).instrument(span).await?;

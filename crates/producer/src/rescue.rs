@@ -77,13 +77,11 @@ impl Rescuer {
         // leases run out by the clock
         let never = Notify::new();
         let mut failures = Failures::of("rescue");
-        loop {
+        // nothing is lost by a tick, and a process that begins has other things to do
+        while pause(&never, failures.pause(self.tick), &lifecycle).await {
             match self.tick().await {
                 Ok(()) => failures.over(),
                 Err(error) => failures.another(&error),
-            }
-            if !pause(&never, failures.pause(self.tick), &lifecycle).await {
-                return;
             }
         }
     }

@@ -99,7 +99,7 @@ impl Executor {
     /// For so many loads at a time.
     #[must_use]
     pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, loads: u16) -> Self {
-        let loads = db.apart(loads.into());
+        let loads = db.for_loads(loads.into());
         Self {
             db,
             loads,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 use tidemark_shared::db::DbPool;
+use tidemark_shared::db::connect::prefer_lz4;
 use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::legacy::Legacy;
@@ -176,6 +177,9 @@ impl Args {
             db::watermark::set(&mut tx, tenant, watermark, &app.actor(), &reason).await?;
         }
         if !self.no_rows {
+            prefer_lz4(&mut tx, true)
+                .await
+                .attempt("choose how rows are compressed")?;
             let ids = (step.old_id, tenant);
             let taken = take_over(&mut tx, legacy, ids, &step.inbox_ids(), self.timezone.name()).await?;
             step.rows = i64::try_from(taken).expect("rows of a tenant fit in 63 bits");

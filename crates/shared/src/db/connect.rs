@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
@@ -313,12 +314,7 @@ pub async fn pool(
                 ])
                 .options(KEEPALIVE);
             check_direct(&options, what, url).await?;
-            let pool = pool.after_connect(|connection, _| {
-                Box::pin(async move {
-                    raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
-                    prefer_lz4(connection, false).await
-                })
-            });
+            let pool = pool.after_connect(|connection, _| begin_session(connection, false).boxed());
             Ok(DbPool::direct(pool.connect_lazy_with(options)))
         }
         DatabasePooler::Transaction => {
@@ -390,6 +386,18 @@ async fn check_role(
             }
         })
     })
+}
+
+/// What a session of our own does first. To ask whether there is lz4 takes longer than most of a session's statements.
+pub(super) async fn begin_session(
+    connection: &mut PgConnection,
+    is_for_loads: bool,
+) -> Result<(), sqlx::Error> {
+    raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
+    if is_for_loads {
+        prefer_lz4(connection, false).await?;
+    }
+    Ok(())
 }
 
 /// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.

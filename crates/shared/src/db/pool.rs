@@ -5,6 +5,8 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFutur
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
 
+use super::connect::begin_session;
+
 /// What a session of our own has for good, a transaction of a lent one has for its length: the role that row-level
 /// security binds, and the settings of [`super::connect`]. Statements of whoever had the server's process before would be
 /// in the way of ours, which have the same names.
@@ -46,6 +48,19 @@ impl DbPool {
     #[must_use]
     pub fn apart(&self, max_connections: u32) -> Self {
         let options = self.pool.options().clone().max_connections(max_connections);
+        Self {
+            pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
+            behind_pooler: self.behind_pooler,
+        }
+    }
+
+    /// The same for rows that are stored: compressed by lz4, where the server can and a session can be told so.
+    #[must_use]
+    pub fn for_loads(&self, max_connections: u32) -> Self {
+        let mut options = self.pool.options().clone().max_connections(max_connections);
+        if !self.behind_pooler {
+            options = options.after_connect(|connection, _| begin_session(connection, true).boxed());
+        }
         Self {
             pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
             behind_pooler: self.behind_pooler,
