@@ -110,13 +110,16 @@ impl<'a> Watch<'a> {
         let mut share = 0;
         loop {
             let begun = Instant::now();
-            match self.look(runs, &mut held).await {
+            let closely = view.may_show(begun);
+            match self.look(runs, closely, &mut held).await {
                 Ok(look) => {
                     if away.take().is_some() {
                         view.note("the ledger is back");
                     }
                     let ended = look.runs.iter().all(|run| run.status.is_terminal());
-                    view.show(self.settings, &look, ended)?;
+                    if closely {
+                        view.show(self.settings, &look, ended)?;
+                    }
                     if ended {
                         return Ok(look.runs);
                     }
@@ -143,14 +146,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn look(&self, ids: &[RunId], held: &mut Held) -> DbResult<Look> {
+    /// `closely`: with what is shown of them.
+    async fn look(&self, ids: &[RunId], closely: bool, held: &mut Held) -> DbResult<Look> {
         let runs = db::run::reports(self.db, ids).await?;
         let shown: Vec<RunId> = runs
             .iter()
-            .filter(|run| ids.len() == 1 || run.status == RunStatus::Running)
+            .filter(|run| closely && (ids.len() == 1 || run.status == RunStatus::Running))
             .map(|run| run.run_id)
             .collect();
-        let mut progress = db::progress::list(self.db, &shown).await?;
+        let mut progress = if shown.is_empty() {
+            Vec::new()
+        } else {
+            db::progress::list(self.db, &shown).await?
+        };
         for one in &mut progress {
             let source = self
                 .settings
@@ -250,6 +258,15 @@ impl View {
         Self::Lines(Rhythm::new(every.unwrap_or(LINE_EVERY), Some(Instant::now())))
     }
 
+    /// Whether the runs may be shown at this moment.
+    fn may_show(&self, now: Instant) -> bool {
+        match self {
+            // what has ended is shown whatever the rhythm
+            Self::Bars(_) | Self::Json(_) => true,
+            Self::Lines(rhythm) => rhythm.may_be_due(now),
+        }
+    }
+
     fn show(&self, settings: Option<&Settings>, look: &Look, ended: bool) -> anyhow::Result<()> {
         match self {
             Self::Bars(bars) => {
@@ -339,6 +356,10 @@ impl Rhythm {
             last: Cell::new(last),
             state: Cell::default(),
         }
+    }
+
+    fn may_be_due(&self, now: Instant) -> bool {
+        self.last.get().is_none_or(|last| now - last >= self.every)
     }
 
     fn is_due(&self, now: Instant, state: String) -> bool {

@@ -87,6 +87,9 @@ pub async fn find_quiet(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_upheld(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult<Vec<TenantId>> {
+    if totals.is_empty() {
+        return Ok(Vec::new());
+    }
     let (tenants, versions, counts, digests) = columns(totals.iter());
     sqlx::query_scalar(UPHELD)
         .bind(tenants)

@@ -1,6 +1,7 @@
 //! Sampling a source's transactions. See [`crate::fence`] for what a sample means.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
 
 use super::{Replay, Source, SourceError};
 use crate::fence::{FenceSample, Holder, widen_xid};
@@ -72,6 +73,13 @@ impl Source {
     /// # Errors
     /// When the source does not answer.
     pub async fn oldest_open(&self) -> Result<Option<i64>, SourceError> {
+        self.oldest_open_on(self.pool()).await
+    }
+
+    pub(super) async fn oldest_open_on(
+        &self,
+        source: impl PgExecutor<'_>,
+    ) -> Result<Option<i64>, SourceError> {
         let (near, open): (i64, Vec<i64>) = sqlx::query_as(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, \
                     ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity \
@@ -79,7 +87,7 @@ impl Source {
                           UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts \
                           WHERE database = current_database())",
         )
-        .fetch_one(self.pool())
+        .fetch_one(source)
         .await
         .map_err(self.query_error("read the open transactions"))?;
         Ok(open

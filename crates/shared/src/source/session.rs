@@ -39,15 +39,34 @@ impl Source {
     /// # Errors
     /// When the source does not answer.
     pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
+        let guarded = self.acquire().await?;
+        self.begin_on(guarded, purpose).await
+    }
+
+    /// The same with the lowest transaction id open in this database just before, as [`Self::oldest_open`] tells it: on one
+    /// connection, for the pool takes one back too late to give it out again at once.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn begin_knowing_open(&self, purpose: &str) -> Result<(Option<i64>, SourceTx), SourceError> {
+        let mut guarded = self.acquire().await?;
+        let oldest_open = self.oldest_open_on(guarded.connection()).await?;
+        let tx = self.begin_on(guarded, purpose).await?;
+        Ok((oldest_open, tx))
+    }
+
+    async fn acquire(&self) -> Result<Guarded, SourceError> {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
         let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
             .await
-            .map_err(|source| self.unreachable(source))?
-            .holding(permit);
-        let mut guarded = guarded;
+            .map_err(|source| self.unreachable(source))?;
+        Ok(guarded.holding(permit))
+    }
+
+    async fn begin_on(&self, mut guarded: Guarded, purpose: &str) -> Result<SourceTx, SourceError> {
         // the connection may have died unnoticed
         raw_sql(BEGIN)
             .execute(guarded.connection())
