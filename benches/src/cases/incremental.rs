@@ -1,10 +1,10 @@
 //! What little or nothing changed costs, and whether that follows the changes or the table.
 
 use anyhow::{Result, ensure};
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use tidemark_benches::figures::{Case, Goal};
 
-use crate::site::{Bench, execute};
+use crate::site::{Bench, Site, execute};
 
 /// A thousand conversations of the tenant, spread over all of it.
 const CHANGE: &str = "UPDATE conversations SET updated_at = clock_timestamp() AT TIME ZONE 'UTC', last_activity_at = \
@@ -31,8 +31,8 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
         "incremental-none",
         "Incremental, nothing changed",
         "`tidemark sync --local` on a tenant in step: the run's own time and that of the whole command. A sync compares \
-         digests of all of the tenant's conversations, unless that was done within `producer.digest_interval`; then the \
-         suggested indexes are all that it reads.",
+         digests of all of the tenant's conversations; the suggested indexes spare it the tables of contacts, answers and \
+         messages. While a comparison holds (`producer.digest_interval`) those indexes are all that it reads.",
         "s",
     );
     let plain = "1,000 conversations of the tenant changed, spread over all of it; `tidemark sync --local`, 2 workers, the \
@@ -66,49 +66,62 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
         )
         .await?;
         let hourly = site.with(HOURLY.0, HOURLY.1);
-        for with_indexes in [false, true] {
-            let site = if with_indexes { &hourly } else { &site };
-            let mut source = site.on_source().await?;
-            if with_indexes {
-                execute(&mut source, &SUGGESTED).await?;
-                execute(&mut source, &["VACUUM (ANALYZE)"]).await?;
-            }
-            let how = if with_indexes { ", digests hourly" } else { "" };
-            for _ in 0..bench.rounds + 2 {
-                let synced = site.sync(&["--local"]).await?;
-                idle.add(&format!("{}{how}: run", of(size)), synced.run);
-                idle.add(&format!("{}{how}: command", of(size)), synced.command);
-            }
-            idle.goal(&format!("{}{how}: run", of(size)), Goal::AtMost(0.15));
-            for round in 0..bench.rounds + 2 {
-                let changes = sqlx::query(CHANGE)
-                    .bind(format!("{with_indexes} {round}"))
-                    .execute(&mut source)
-                    .await?;
-                ensure!(
-                    changes.rows_affected() == 1000,
-                    "the tenant has a thousand conversations"
-                );
-                let synced = site.sync(&["--local"]).await?;
-                ensure!(
-                    synced.records["updated"] == 1000,
-                    "not the changed rows came: {}",
-                    synced.records
-                );
-                let case = if with_indexes { &mut indexed } else { &mut changed };
-                case.add(&of(size), synced.run);
-            }
-            if with_indexes {
-                execute(&mut source, &AGAIN).await?;
-            }
-            source.close().await?;
-        }
+        let mut source = site.on_source().await?;
+        idle_syncs(&mut idle, &site, &of(size), bench.rounds).await?;
+        changed_syncs(&mut changed, &site, &mut source, size, bench.rounds).await?;
+        execute(&mut source, &SUGGESTED).await?;
+        execute(&mut source, &["VACUUM (ANALYZE)"]).await?;
+        let label = format!("{}, suggested indexes", of(size));
+        idle_syncs(&mut idle, &site, &label, bench.rounds).await?;
+        let label = format!("{}, digests hourly", of(size));
+        idle_syncs(&mut idle, &hourly, &label, bench.rounds).await?;
+        changed_syncs(&mut indexed, &hourly, &mut source, size, bench.rounds).await?;
+        execute(&mut source, &AGAIN).await?;
+        source.close().await?;
         changed.goal(&of(size), Goal::AtMost(0.6));
         if size > least {
             indexed.goal(&of(size), Goal::RatioAtMost(1.3));
         }
     }
     Ok(vec![idle, changed, indexed])
+}
+
+async fn idle_syncs(case: &mut Case, site: &Site, label: &str, rounds: usize) -> Result<()> {
+    let (run, command) = (format!("{label}: run"), format!("{label}: command"));
+    for _ in 0..rounds + 2 {
+        let synced = site.sync(&["--local"]).await?;
+        case.add(&run, synced.run);
+        case.add(&command, synced.command);
+    }
+    case.goal(&run, Goal::AtMost(0.15));
+    Ok(())
+}
+
+async fn changed_syncs(
+    case: &mut Case,
+    site: &Site,
+    source: &mut PgConnection,
+    size: u64,
+    rounds: usize,
+) -> Result<()> {
+    for round in 0..rounds + 2 {
+        let changes = sqlx::query(CHANGE)
+            .bind(format!("{} {round}", case.key))
+            .execute(&mut *source)
+            .await?;
+        ensure!(
+            changes.rows_affected() == 1000,
+            "the tenant has a thousand conversations"
+        );
+        let synced = site.sync(&["--local"]).await?;
+        ensure!(
+            synced.records["updated"] == 1000,
+            "not the changed rows came: {}",
+            synced.records
+        );
+        case.add(&of(size), synced.run);
+    }
+    Ok(())
 }
 
 fn of(size: u64) -> String {
