@@ -172,6 +172,11 @@ async fn a_reject_that_a_newer_read_recorded_is_not_resolved_by_an_older_one() {
 async fn a_resync_of_everything_unchanged_leaves_no_dead_row() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 97).await?;
+        // an analysis that comes by itself counts the dead rows too
+        stage
+            .target
+            .execute("ALTER TABLE conversations_analytics SET (autovacuum_enabled = off)")
+            .await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         let done = written(&stage, 1).await?;
         ensure!(done == (300, 0, 0, 0), "{done:?}");
