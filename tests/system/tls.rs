@@ -8,6 +8,7 @@ use rcgen::{
     date_time_ymd,
 };
 use serde_json::Value;
+use sqlx::Executor;
 
 use crate::servers::Server;
 use crate::stage::{Answer, Servers, Stage, on_servers, on_stage};
@@ -179,25 +180,35 @@ async fn look_at_connections(stage: &Stage, rabbitmq: &Server) -> Result<()> {
         sessions > 3 && plain == 0,
         "{plain} of {sessions} sessions are not encrypted"
     );
-    let fields = ["ssl", "peer_cert_subject"];
-    let listed = rabbitmq
-        .ctl(
-            &[
-                &["-q", "list_connections", "--formatter", "json"],
-                fields.as_slice(),
-            ]
-            .concat(),
-        )
+    // the fleet waits with its first rows until the broker has been asked, which takes its time
+    stage
+        .until("SELECT count(DISTINCT role) = 3 FROM etl_process")
         .await?;
-    let listed: Vec<Value> = serde_json::from_str(&listed)?;
+    let mut lock = stage.target.begin().await?;
+    lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
+        .await?;
+    let mut listed = Vec::new();
+    while listed.len() < 3 {
+        listed = connections(rabbitmq).await?;
+    }
+    lock.rollback().await?;
     let is_encrypted = |connection: &Value| {
         connection["ssl"] == true && connection["peer_cert_subject"] == "CN=tidemark client"
     };
-    ensure!(
-        !listed.is_empty() && listed.iter().all(is_encrypted),
-        "{listed:#?}"
-    );
+    ensure!(listed.iter().all(is_encrypted), "{listed:#?}");
     Ok(())
+}
+
+async fn connections(rabbitmq: &Server) -> Result<Vec<Value>> {
+    let list = [
+        "-q",
+        "list_connections",
+        "--formatter",
+        "json",
+        "ssl",
+        "peer_cert_subject",
+    ];
+    Ok(serde_json::from_str(&rabbitmq.ctl(&list).await?)?)
 }
 
 async fn dead_list(stage: &Stage, amqp: &str) -> Result<Answer> {
