@@ -198,3 +198,41 @@ async fn rows_committed_after_the_plan_are_not_passed_by_the_watermark() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_local_sync_goes_on_with_a_run_that_another_process_has_planned() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 5).await?;
+        let producer = stage.start(&["producer"])?;
+        let run = stage.ask_full("20").await?;
+        stage
+            .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
+            .await?;
+        ensure!(
+            producer.terminate().await? == 0,
+            "the producer does not stop cleanly"
+        );
+        // nobody looks by himself: what is there already has to be found at once
+        let args = [
+            "sync",
+            "--tenant",
+            "1",
+            "--full",
+            "--chunk-size",
+            "20",
+            "--local",
+            "--json",
+        ];
+        let local = stage
+            .tidemark_with(&args, &[("TIDEMARK_PRODUCER_TICK", "1day")])
+            .await?;
+        ensure!(local.code == 0, "{local:?}");
+        let local = local.json();
+        ensure!(
+            local["run_id"].to_string() == run && local["records"]["inserted"] == 60,
+            "{local:#}"
+        );
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
