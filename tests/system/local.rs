@@ -228,10 +228,8 @@ async fn a_local_sync_goes_on_with_a_run_that_another_process_has_planned() {
             .await?;
         ensure!(local.code == 0, "{local:?}");
         let local = local.json();
-        ensure!(
-            local["run_id"].to_string() == run && local["records"]["inserted"] == 60,
-            "{local:#}"
-        );
+        let went_on = local["run_id"].to_string();
+        ensure!(went_on == run && local["records"]["inserted"] == 60, "{local:#}");
         stage.assert_equal(&[1]).await
     })
     .await;
