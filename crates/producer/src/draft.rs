@@ -39,13 +39,13 @@ pub(crate) async fn draft(
     signals: &mut Signals<'_>,
     reach: Reach,
     member: &Member,
-    mut seen: Seen,
+    seen: Seen,
 ) -> Result<Plan, PlanError> {
     let is_known = seen.target_is_known && seen.contacts.ids.is_empty() && seen.doubts.is_empty();
     let mut compared = if is_known {
         Compared::default()
     } else {
-        compare(db, signals, member, &mut seen).await?
+        compare(db, signals, member, &seen).await?
     };
     let compares_digests = seen.compared;
     let agreement = compared.agreement;
@@ -83,7 +83,7 @@ async fn compare(
     db: &DbPool,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &mut Seen,
+    seen: &Seen,
 ) -> Result<Compared, PlanError> {
     let tenant = &member.tenant;
     let mut compared = Compared::default();
@@ -112,12 +112,12 @@ async fn compare_digests(
     target: &mut PgTransaction<'_>,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &mut Seen,
+    seen: &Seen,
     compared: &mut Compared,
 ) -> Result<(), PlanError> {
     let tenant = &member.tenant;
-    compared.buckets = match seen.here.take() {
-        Some(buckets) => buckets,
+    compared.buckets = match &seen.target_buckets {
+        Some(buckets) => buckets.clone(),
         None => db::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
     };
     let differing = differing_buckets(&seen.buckets, &compared.buckets);

@@ -79,14 +79,14 @@ impl Member {
     }
 }
 
-/// What the source says of one tenant.
+/// What the source says of one tenant, with what is known of its target by then.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
     pub compared: bool,
     pub buckets: Vec<SourceBucket>,
     /// What the target has, where it was asked meanwhile. It may have got newer rows since: what differs is asked again.
-    pub here: Option<Vec<Bucket>>,
+    pub target_buckets: Option<Vec<Bucket>>,
     /// What its times name, where digests were not read.
     pub changed: Vec<i64>,
     pub messages: Vec<i64>,
@@ -221,14 +221,14 @@ async fn read_conversations(
         [member] => {
             let tenant = member.tenant.id;
             let inboxes = Inboxes::of(comparing);
-            let (there, here) = tokio::join!(
+            let (buckets, target_buckets) = tokio::join!(
                 signals.readable_conversations(db, tenant, &inboxes),
-                buckets_here(db, member),
+                target_buckets(db, member),
             );
             let seen = seen.of(tenant);
-            seen.here = here?;
+            seen.target_buckets = target_buckets?;
             seen.unreadable.clone_from(&signals.unreadable);
-            there?
+            buckets?
         }
         // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
@@ -240,7 +240,7 @@ async fn read_conversations(
 }
 
 /// What the target has, unless an agreement may stand for it.
-async fn buckets_here(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
+async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
     if !member.always_compare {
         return Ok(None);
     }

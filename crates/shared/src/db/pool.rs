@@ -2,7 +2,7 @@
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream};
-use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
+use sqlx::postgres::{PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
 
 use super::connect::begin_session;
@@ -47,11 +47,7 @@ impl DbPool {
     /// Another pool to the same database, of so many connections.
     #[must_use]
     pub fn apart(&self, max_connections: u32) -> Self {
-        let options = self.pool.options().clone().max_connections(max_connections);
-        Self {
-            pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
-            behind_pooler: self.behind_pooler,
-        }
+        self.with(self.pool.options().clone().max_connections(max_connections))
     }
 
     /// The same for rows that are stored: compressed by lz4, where the server can and a session can be told so.
@@ -61,6 +57,10 @@ impl DbPool {
         if !self.behind_pooler {
             options = options.after_connect(|connection, _| begin_session(connection, true).boxed());
         }
+        self.with(options)
+    }
+
+    fn with(&self, options: PgPoolOptions) -> Self {
         Self {
             pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
             behind_pooler: self.behind_pooler,
