@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 
 use crate::proxy::Proxy;
 use crate::servers::Server;
@@ -106,9 +106,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
             .map(|role| stage.start_with(&[role], &strict))
             .collect::<Result<Vec<_>>>()?;
         // holds the chunks in hand in the middle of their extraction
-        let mut lock = stage.source.begin().await?;
-        lock.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
-            .await?;
+        let holder = stage.hold_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 FROM etl_chunk")
@@ -118,7 +116,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let late = stage.start(&["worker"])?;
         ledger.start().await?;
-        lock.rollback().await?;
+        holder.close().await?;
         ends_well(&stage, &run).await?;
         stage
             .until("SELECT max(lost_count) = 0 AND max(failure_count) <= 1 FROM etl_chunk")
@@ -157,8 +155,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         ends_well(&stage, &run).await?;
 
         // messages in the queues, and nobody to take them
-        let mut lock = stage.source.begin().await?;
-        lock.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await?;
+        let holder = stage.hold_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 AND count(*) FILTER (WHERE published_at IS NOT NULL) > 4 \
@@ -167,7 +164,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         for verb in ["stop_app", "reset", "start_app"] {
             broker.ctl(&[verb]).await?;
         }
-        lock.rollback().await?;
+        holder.close().await?;
         ends_well(&stage, &run).await?;
         stage.until_consumed("chunks.live", 2).await?;
         stage.until_consumed("chunks.bulk", 2).await?;

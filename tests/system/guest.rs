@@ -148,9 +148,8 @@ async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
     on_stage(|stage| async move {
         stage.sample(300, 3, 109).await?;
         let up = stage.start_with(&["up", "--workers", "6"], &[("TIDEMARK_SOURCE_MAX_CONNECTIONS", "3")])?;
-        // every chunk waits for this lock when it reads messages; of six places one is kept free of bulk chunks
-        let mut reader = sqlx::PgConnection::connect(&stage.url("source")).await?;
-        reader.execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await?;
+        // every chunk waits here when it reads messages; of six places one is kept free of bulk chunks
+        let holder = stage.hold_readers("messages").await?;
         let asked = stage.tidemark(&["sync", "--all", "--json", "--chunk-size", "10"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage.until("SELECT count(*) >= 5 FROM etl_chunk WHERE status = 'running'").await?;
@@ -161,7 +160,7 @@ async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
             )
             .await?;
         assert_at_most(&stage, 3).await?;
-        reader.execute("COMMIT").await?;
+        holder.close().await?;
         let within = async {
             loop {
                 assert_at_most(&stage, 3).await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 
 use crate::proxy::Proxy;
 use crate::stage::{Process, Servers, Signal, Stage, on_stage};
@@ -76,9 +76,7 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
         let planning = [stage.start(&["producer"])?, stage.start(&["finalizer"])?];
         let run = ask(&stage, "1", "10").await?;
         stage.until("SELECT count(*) = 5 FROM etl_chunk").await?;
-        let mut lock = stage.source.begin().await?;
-        lock.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
-            .await?;
+        let holder = stage.hold_readers("messages").await?;
         for (grace, hurried) in [("1s", false), ("10min", true)] {
             let worker = stage.start_with(&["worker"], &[("TIDEMARK_WORKER_SHUTDOWN_GRACE", grace)])?;
             stage
@@ -114,7 +112,7 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
                 .until("SELECT count(*) FILTER (WHERE status = 'running') = 0 FROM etl_chunk")
                 .await?;
         }
-        lock.rollback().await?;
+        holder.close().await?;
         let worker = stage.start(&["worker"])?;
         ends(&stage, &run, "success").await?;
         stage

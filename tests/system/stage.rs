@@ -1,6 +1,7 @@
 //! A test's own databases, queue prefix and processes.
 
 mod broker;
+mod source;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

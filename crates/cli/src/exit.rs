@@ -123,7 +123,9 @@ impl Exit {
 
     fn of_source(error: &SourceError) -> Option<Self> {
         match error {
-            SourceError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+            SourceError::Connect(ConnectError::Unreachable { .. }) | SourceError::Busy { .. } => {
+                Some(Self::Unreachable)
+            }
             SourceError::Unreachable { source, .. } | SourceError::Query { source, .. } => {
                 Self::of_driver(source)
             }

@@ -6,6 +6,7 @@ mod conversation;
 pub mod digest;
 pub mod fence;
 pub mod ident;
+mod locks;
 mod session;
 pub mod view;
 
@@ -18,6 +19,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Semaphore;
 
 use self::ident::RelationName;
+use self::locks::TableLocks;
 pub use self::session::{Replay, SourceTx};
 use crate::config::{ConfigError, Settings, SourceMode, SourceSettings, server_name};
 use crate::db::connect::{self, ConnectError, KEEPALIVE};
@@ -49,6 +51,14 @@ pub enum SourceError {
         server: String,
         source: sqlx::Error,
     },
+    #[error(
+        "a table of source `{name}` at {server} that is read is locked, as by a migration: it is read when the lock is gone"
+    )]
+    Busy {
+        name: String,
+        server: String,
+        source: Option<sqlx::Error>,
+    },
     #[error("source `{name}` at {server} lacks what is read from it: {}", missing.join(", "))]
     Schema {
         name: String,
@@ -78,6 +88,7 @@ impl SourceError {
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::Tls { .. }) => {
                 FailureKind::Unavailable
             }
+            Self::Busy { .. } => FailureKind::Unavailable,
             Self::Connect(_) => FailureKind::Transient,
             Self::Config(_) | Self::Schema { .. } | Self::WentBack { .. } => FailureKind::Configuration,
         }
@@ -97,6 +108,7 @@ pub struct Source {
     server: String,
     /// Set in `view` mode.
     view: Option<RelationName>,
+    locks: TableLocks,
     max_in_flight: i32,
     options: PgConnectOptions,
     pool: PgPool,
@@ -121,13 +133,15 @@ impl Source {
                 ("jit", "off"),
             ])
             .options(KEEPALIVE);
+        let view = match settings.mode {
+            SourceMode::Tables => None,
+            SourceMode::View => settings.view.clone(),
+        };
         Ok(Some(Self {
             name: name.to_owned(),
             server: server_name(url),
-            view: match settings.mode {
-                SourceMode::Tables => None,
-                SourceMode::View => settings.view.clone(),
-            },
+            locks: TableLocks::new(view.as_ref()),
+            view,
             max_in_flight: settings.max_in_flight,
             pool: PgPoolOptions::new()
                 .max_connections(settings.max_connections)

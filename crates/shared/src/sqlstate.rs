@@ -22,8 +22,8 @@ pub fn classify(code: &str) -> FailureKind {
         // query_canceled: statement_timeout, unless it was our own cancel
         "57014" => FailureKind::Timeout,
         // connection exceptions, but not protocol violations; shut down, starting up, no connection left; a primary that
-        // has become a standby
-        "08000" | "08001" | "08003" | "08004" | "08006" | "57P01" | "57P03" | "53300" | "25006" => {
+        // has become a standby; lock_not_available: a table that somebody is rewriting
+        "08000" | "08001" | "08003" | "08004" | "08006" | "57P01" | "57P03" | "53300" | "25006" | "55P03" => {
             FailureKind::Unavailable
         }
         // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is a value's fault

@@ -35,15 +35,22 @@ impl Source {
             .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the clock"))?;
-        let (xmax, in_recovery, replayed_at, open): (i64, bool, Option<DateTime<Utc>>, Vec<i64>) = sqlx::query_as(
+        // a statement of its own, before the snapshot: a writer that ends in between is below xmax then, one that is in
+        // neither has begun after the clock was read
+        let open: Vec<i64> = sqlx::query_scalar(
+            "SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
+             UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts",
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(self.query_error("read the open transactions"))?;
+        let (xmax, in_recovery, replayed_at): (i64, bool, Option<DateTime<Utc>>) = sqlx::query_as(
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_is_in_recovery(), \
-                    pg_last_xact_replay_timestamp(), \
-                    ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
-                          UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts)",
+                    pg_last_xact_replay_timestamp()",
         )
         .fetch_one(&mut *connection)
         .await
-        .map_err(self.query_error("read the open transactions"))?;
+        .map_err(self.query_error("read the highest transaction id"))?;
         let hi = open
             .into_iter()
             .filter_map(|xid| u32::try_from(xid).ok())

@@ -1,17 +1,25 @@
 //! A read-only transaction on a source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row, raw_sql};
+use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
+use tokio::time::Instant;
 
+use super::locks::LockPlan;
 use super::{Source, SourceError};
 use crate::db::DbPool;
 use crate::db::guarded::{Guarded, Served};
 use crate::fence::SourceSnapshot;
+use crate::sqlstate::sqlstate;
 
-/// One round trip for both: whoever meets a row that cannot be read goes back to the savepoint.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SAVEPOINT begun";
+/// How long a transaction waits for a table that somebody is rewriting. After that the source counts as away.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// The snapshot has the file that the table had then, `pg_relation_filenode` the one that it has now.
+const IS_REWRITTEN: &str = "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS r (name) \
+     JOIN pg_class c ON c.oid = to_regclass(r.name) WHERE c.relfilenode <> pg_relation_filenode(c.oid))";
 const BACK: &str = "ROLLBACK TO SAVEPOINT begun";
 
 /// How far a hot standby is.
@@ -66,19 +74,76 @@ impl Source {
         Ok(guarded.holding(permit))
     }
 
+    /// Locks what is read, then takes the snapshot: see [`super::locks`]. While somebody rewrites a table it asks again and
+    /// again, and holds nothing meanwhile.
     async fn begin_on(&self, mut guarded: Guarded, purpose: &str) -> Result<SourceTx, SourceError> {
-        // the connection may have died unnoticed
-        raw_sql(BEGIN)
-            .execute(guarded.connection())
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        look(guarded, purpose)
-            .await
-            .map_err(self.query_error("begin a transaction"))
+        let give_up_at = Instant::now() + LOCK_WAIT;
+        loop {
+            let locks = self.locks.current();
+            let refused = match try_begin(&mut guarded, purpose, &locks).await {
+                Ok(Some((snapshot, replay, name))) => {
+                    return Ok(SourceTx {
+                        guarded,
+                        snapshot,
+                        replay,
+                        name,
+                    });
+                }
+                Ok(None) => None,
+                // the connection may have died unnoticed
+                Err(error) if sqlstate(&error).is_none() => return Err(self.unreachable(error)),
+                Err(error) => Some(error),
+            };
+            raw_sql("ROLLBACK")
+                .execute(guarded.connection())
+                .await
+                .map_err(|source| self.unreachable(source))?;
+            let code = refused.as_ref().and_then(sqlstate);
+            match (code.as_deref(), refused) {
+                // rewritten since the snapshot, or somebody is at it now
+                (None, source) | (Some("55P03"), source) => {
+                    if Instant::now() >= give_up_at {
+                        return Err(self.busy(source));
+                    }
+                    tokio::time::sleep(LOCK_RETRY).await;
+                }
+                // a relation of another kind, a right for single columns, a table that is missing
+                (Some("42501" | "42809" | "42P01"), Some(source)) => {
+                    let narrowed = self
+                        .locks
+                        .narrow(&locks, guarded.connection())
+                        .await
+                        .map_err(self.query_error("look up which tables can be locked"))?;
+                    if !narrowed {
+                        return Err(self.query_error("lock the tables that are read")(source));
+                    }
+                }
+                (_, source) => {
+                    let source = source.expect("a code is that of an error");
+                    return Err(self.query_error("begin a transaction")(source));
+                }
+            }
+        }
+    }
+
+    fn busy(&self, source: Option<sqlx::Error>) -> SourceError {
+        SourceError::Busy {
+            name: self.name().to_owned(),
+            server: self.server().to_owned(),
+            source,
+        }
     }
 }
 
-async fn look(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Error> {
+/// `None`: a table that cannot be locked first was rewritten after the snapshot.
+async fn try_begin(
+    guarded: &mut Guarded,
+    purpose: &str,
+    locks: &LockPlan,
+) -> Result<Option<(SourceSnapshot, Option<Replay>, String)>, sqlx::Error> {
+    raw_sql(AssertSqlSafe(locks.begin()))
+        .execute(guarded.connection())
+        .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
     let row = sqlx::query(
         "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
@@ -89,28 +154,34 @@ async fn look(mut guarded: Guarded, purpose: &str) -> Result<SourceTx, sqlx::Err
     .bind(&name)
     .fetch_one(guarded.connection())
     .await?;
+    if !locks.read.is_empty() {
+        let is_rewritten: bool = sqlx::query_scalar(IS_REWRITTEN)
+            .bind(&locks.read)
+            .fetch_one(guarded.connection())
+            .await?;
+        if is_rewritten {
+            return Ok(None);
+        }
+    }
     guarded.serve_by(Served {
         pid: row.try_get(0)?,
         since: row.try_get(1)?,
     });
     let in_recovery: bool = row.try_get(5)?;
-    Ok(SourceTx {
-        guarded,
-        name,
-        snapshot: SourceSnapshot {
-            clock: row.try_get(1)?,
-            xmin: row.try_get(2)?,
-            xmax: row.try_get(3)?,
-            in_progress: row.try_get(4)?,
-        },
-        replay: if in_recovery {
-            Some(Replay {
-                replayed_at: row.try_get(6)?,
-            })
-        } else {
-            None
-        },
-    })
+    let snapshot = SourceSnapshot {
+        clock: row.try_get(1)?,
+        xmin: row.try_get(2)?,
+        xmax: row.try_get(3)?,
+        in_progress: row.try_get(4)?,
+    };
+    let replay = if in_recovery {
+        Some(Replay {
+            replayed_at: row.try_get(6)?,
+        })
+    } else {
+        None
+    };
+    Ok(Some((snapshot, replay, name)))
 }
 
 impl SourceTx {
