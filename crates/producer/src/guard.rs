@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::db;
+use tidemark_shared::mass_delete::is_mass_delete;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
@@ -35,24 +36,4 @@ pub(crate) async fn refuse_mass_delete(
         });
     }
     Ok(())
-}
-
-/// Whether so many rows gone at once look like a mistake at the source rather than like deletions.
-fn is_mass_delete(gone: i64, live: i64) -> bool {
-    const ROWS: i64 = 50;
-    const PERCENT: i64 = 5;
-    gone > ROWS && gone * 100 > live * PERCENT
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mass_delete_is_both_many_and_a_large_part() {
-        assert!(!is_mass_delete(50, 60), "few");
-        assert!(!is_mass_delete(51, 2_000), "a small part");
-        assert!(is_mass_delete(51, 1_000));
-        assert!(is_mass_delete(1_000, 1_000), "everything");
-    }
 }

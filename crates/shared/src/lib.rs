@@ -14,6 +14,7 @@ pub mod ids;
 pub mod job;
 pub mod legacy;
 pub mod lifecycle;
+pub mod mass_delete;
 pub mod metrics;
 pub mod overview;
 pub mod privacy;

@@ -75,7 +75,8 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         ExecuteError::Unsettled(_) => {
             return Disposition::Defer(AWAY.delay(count(tried.attempts - tried.failures), draw));
         }
-        ExecuteError::TimeZone(_)
+        ExecuteError::Load(LoadError::MassDelete { .. })
+        | ExecuteError::TimeZone(_)
         | ExecuteError::PrivacyKey(_)
         | ExecuteError::Removed(_)
         | ExecuteError::Config(_) => FailureKind::Configuration,

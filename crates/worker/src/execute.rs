@@ -156,6 +156,8 @@ impl Executor {
             attempt: chunk.attempt,
             mapping_version: mapping.version,
             repairs: chunk.run_type == RunType::Repair,
+            inboxes: &mapping.inboxes,
+            allows_mass_delete: chunk.allows_mass_delete,
         };
         let tolerated = db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
         let rejects = Arc::new(Rejects::new(tolerated));
@@ -168,7 +170,7 @@ impl Executor {
             telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
             let extracted = telemetry::traced(span, extractor.run(&chunk.spec)).await?;
             let nothing = extracted.found.is_empty() && extracted.withheld.is_empty();
-            let is_expected = chunk.key_count == 0 || chunk.may_be_empty;
+            let is_expected = chunk.key_count == 0 || chunk.allows_mass_delete;
             if nothing && !is_expected && !source.shows_any(tx.connection()).await? {
                 return Err(ExecuteError::Empty(chunk.source.clone()));
             }

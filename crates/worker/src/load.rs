@@ -3,6 +3,7 @@
 mod bisect;
 pub mod columns;
 pub mod encode;
+mod guard;
 pub mod legacy;
 pub mod seal;
 pub mod value;
@@ -99,7 +100,7 @@ impl Statements {
              WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
                AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
                     OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
-             RETURNING t.conversation_id",
+             RETURNING t.conversation_id, t.inbox_id",
             hashing.of_stored("t")
         );
         Self { merge, tombstone }
@@ -133,6 +134,12 @@ pub enum LoadError {
     /// The tenant's inboxes changed since the chunk was read, or what may be stored.
     #[error("the tenant's inboxes or its rules for personal data were changed while the chunk was read")]
     Remapped,
+    #[error(
+        "this run would have marked {gone} of the tenant's {live} conversations deleted, which the source no longer shows: \
+         this chunk marks none; look at what the source's login may see, or if they are really gone ask again with \
+         `--allow-mass-delete` (tenant {tenant})"
+    )]
+    MassDelete { tenant: TenantId, gone: i64, live: i64 },
     /// What was about to be written may be older than what another chunk found and had no reason to write.
     #[error("another chunk has read conversations of this one later, and is done")]
     Overtaken,
@@ -144,13 +151,17 @@ fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LoadError {
 
 /// Which chunk is loaded, under which claim.
 #[derive(Debug, Clone, Copy)]
-pub struct LoadOf {
+pub struct LoadOf<'a> {
     pub chunk: ChunkId,
     pub attempt: i32,
     /// Version of the mapping that the chunk was read under.
     pub mapping_version: i64,
     /// Every row is written anew, whatever the target has: somebody else may have changed it.
     pub repairs: bool,
+    /// The inboxes of that mapping.
+    pub inboxes: &'a [i32],
+    /// The request says that many conversations may be gone.
+    pub allows_mass_delete: bool,
 }
 
 /// Conversations whose rows a merge wrote.
@@ -283,7 +294,7 @@ impl Staging {
     /// another chunk has read the same later; nothing is written then.
     pub async fn finish(
         mut self,
-        of: LoadOf,
+        of: LoadOf<'_>,
         spec: &ChunkSpec,
         extracted: &Extracted,
         rejects: &Rejects,
@@ -306,7 +317,11 @@ impl Staging {
         } else {
             db::privacy::WithheldRows::default()
         };
-        let deleted = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
+        let marked = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
+        let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| of.inboxes.contains(&inbox));
+        let guarded = marked.iter().filter(|(_, inbox)| is_mapped(inbox)).count();
+        guard::refuse_mass_delete(connection, self.tenant, of, count(guarded)).await?;
+        let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
         db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.take();
         let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
@@ -391,7 +406,7 @@ async fn copy_on(
 
 async fn merge(
     connection: &mut PgConnection,
-    of: LoadOf,
+    of: LoadOf<'_>,
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
@@ -425,15 +440,15 @@ async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
         .map_err(target("count stale rows"))
 }
 
-/// Marks what is gone; returns what it marked.
+/// Marks what is gone; returns what it marked, each with its inbox.
 async fn tombstone(
     connection: &mut PgConnection,
     tenant: TenantId,
-    of: LoadOf,
+    of: LoadOf<'_>,
     spec: &ChunkSpec,
     extracted: &Extracted,
     version: &SourceVersion,
-) -> Result<Vec<i64>, LoadError> {
+) -> Result<Vec<(i64, Option<i32>)>, LoadError> {
     let gone = match spec {
         ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
         ChunkSpec::KeyRange { lo, hi } => {
@@ -452,7 +467,7 @@ async fn tombstone(
         return Ok(Vec::new());
     }
     let statement = Statements::of(connection).tombstone.as_str();
-    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+    sqlx::query_as(AssertSqlSafe(statement))
         .bind(tenant)
         .bind(gone.as_ref())
         .bind(version.snapshot.clock)
@@ -470,7 +485,7 @@ async fn tombstone(
 async fn refuse_overtaken(
     connection: &mut PgConnection,
     tenant: TenantId,
-    of: LoadOf,
+    of: LoadOf<'_>,
     version: &SourceVersion,
     written: [&Vec<i64>; 6],
 ) -> Result<(), LoadError> {

@@ -37,7 +37,7 @@ statements! {
              RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
                        r.type AS run_type, t.source, t.timezone, \
                        extract(epoch FROM now() - c.queued_at)::float8 AS waited_s, \
-                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS may_be_empty";
+                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS allows_mass_delete";
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     // now() would be when the load began, which is before the chunk was read
@@ -60,6 +60,7 @@ statements! {
                    finished_at = CASE WHEN $5::float8 IS NULL THEN now() END, \
                    next_attempt_at = now() + make_interval(secs => coalesce($5, 0)) \
             WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    COUNT_DELETED = "SELECT coalesce(sum(deleted), 0)::bigint FROM etl_chunk WHERE run_id = $1 AND status = 'done'";
     CANCEL_WAITING = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now() \
                       WHERE run_id = $1 AND status IN ('pending', 'queued')";
     RESCUE_LOST = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, lost_count = lost_count + 1, \
@@ -146,8 +147,8 @@ pub struct ClaimedChunk {
     pub timezone: String,
     /// Since its dispatch.
     waited_s: Option<f64>,
-    /// Somebody has said that the source may have lost everything.
-    pub may_be_empty: bool,
+    /// The request says that many conversations, or all, may be gone.
+    pub allows_mass_delete: bool,
 }
 
 impl ClaimedChunk {
@@ -348,6 +349,18 @@ pub async fn claim(
         .fetch_optional(db)
         .await
         .attempt("claim the chunk")
+}
+
+/// How many rows the run's chunks that are done have marked deleted.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_DELETED)
+        .bind(run)
+        .fetch_one(db)
+        .await
+        .attempt("count what the run has marked deleted")
 }
 
 /// Prolongs the lease; `false` when this attempt no longer holds it.

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::{RunId, TenantId};
 use crate::selection::NameOf;
 
 statements! {
+    LOCK_FOR_READING = "LOCK TABLE conversations_analytics, etl_withheld_conversation IN ACCESS SHARE MODE";
     ENTER = "SELECT set_config('app.current_tenant_id', $1::integer::text, true)";
     // conversations that are withheld count as rows: they are what the source has, and missing on purpose
     BUCKETS = "SELECT bucket, sum(count)::bigint AS count, sum(digest)::text AS digest, max(last) AS last FROM ( \
@@ -69,6 +70,8 @@ statements! {
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
     COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
                         AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
+    COUNT_MARKED_BY = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND etl_run_id = $2 \
+                       AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
     LIVE_AMONG = "SELECT conversation_id FROM conversations_analytics \
                   WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
     LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
@@ -135,6 +138,11 @@ pub async fn begin(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
         .attempt("begin a transaction")?;
+    // before the snapshot: to an older one a table that is rewritten meanwhile looks empty
+    sqlx::raw_sql(LOCK_FOR_READING)
+        .execute(&mut *tx)
+        .await
+        .attempt("wait for whoever changes the table conversations_analytics")?;
     enter(&mut tx, tenant).await?;
     Ok(tx)
 }
@@ -267,12 +275,31 @@ pub async fn is_empty(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn count_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<i64> {
+pub async fn count_live(connection: &mut PgConnection, tenant: TenantId) -> DbResult<i64> {
     sqlx::query_scalar(COUNT_LIVE)
         .bind(tenant)
-        .fetch_one(&mut **tx)
+        .fetch_one(connection)
         .await
         .attempt("count the tenant's rows")
+}
+
+/// How many rows of these inboxes a run has marked deleted. Reads all rows of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count_marked_by(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    run: RunId,
+    inboxes: &[i32],
+) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_MARKED_BY)
+        .bind(tenant)
+        .bind(run)
+        .bind(inboxes)
+        .fetch_one(connection)
+        .await
+        .attempt("count what the run has marked deleted")
 }
 
 /// The highest id of a live conversation of the tenant.

@@ -71,7 +71,7 @@ pub(super) async fn hurry(connection: &mut PgConnection) -> Result<(), LoadError
 /// Merges staging into the target. What the target refuses is no longer staged.
 pub(super) async fn merge(
     connection: &mut PgConnection,
-    of: LoadOf,
+    of: LoadOf<'_>,
     version: &SourceVersion,
     rejects: &Rejects,
 ) -> Result<Merged, LoadError> {
