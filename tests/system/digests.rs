@@ -237,3 +237,66 @@ async fn a_first_plan_reads_no_digests() {
     })
     .await;
 }
+
+/// A value that stands in for NULL in a digest must not be taken for NULL where it really is the value.
+#[tokio::test]
+async fn a_null_is_told_from_the_value_that_stands_in_for_it() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 269).await?;
+        let own = [
+            ("custom_attributes", "'null'"),
+            ("cached_label_list", "''"),
+            ("waiting_since", "'-infinity'"),
+            ("snoozed_until", "'-infinity'"),
+            ("first_reply_created_at", "'-infinity'"),
+            ("priority", "-1"),
+            ("assignee_id", "-1"),
+            ("team_id", "-1"),
+            ("campaign_id", "-1"),
+        ];
+        let set = |value: fn((&str, &str)) -> String| own.map(value).join(", ");
+        let nulls = set(|(column, _)| format!("{column} = NULL"));
+        let values = set(|(column, value)| format!("{column} = {value}"));
+        let related = "UPDATE messages SET content = {text}, sender_id = {number} WHERE id IN \
+                       (SELECT min(id) FROM messages WHERE conversation_id <= 9 GROUP BY conversation_id)";
+        let fill = |text: &str, number: &str| related.replace("{text}", text).replace("{number}", number);
+        stage
+            .source
+            .execute(AssertSqlSafe(format!(
+                "UPDATE conversations SET {nulls} WHERE id <= 9; {}",
+                fill("NULL", "NULL")
+            )))
+            .await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+
+        // each column by itself, so that none answers for another
+        for (index, (column, value)) in own.into_iter().enumerate() {
+            let change = format!(
+                "UPDATE conversations SET {column} = {value} WHERE id = {}",
+                index + 1
+            );
+            stage.source.execute(AssertSqlSafe(change)).await?;
+        }
+        let run = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(run["signals"]["digest"] == 9, "{run:#}");
+        stage
+            .source
+            .execute(AssertSqlSafe(format!(
+                "UPDATE conversations SET {values} WHERE id <= 9"
+            )))
+            .await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+
+        // nothing on the conversation tells of these: verification does
+        let text = fill("E'\\x01'", "NULL");
+        stage.source.execute(AssertSqlSafe(text)).await?;
+        let verified = stage.tidemark(&["verify", "--tenant", "1", "--json"]).await?;
+        ensure!(verified.code == 1, "{verified:?}");
+        let repaired = stage
+            .tidemark(&["verify", "--tenant", "1", "--repair", "--json"])
+            .await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
+        stage.assert_proven(&[1], &[]).await
+    })
+    .await;
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::digest::{CHANGED_AT, CONVERSATION_DIGEST};
+use tidemark_shared::source::digest::{CHANGED_AT, conversation_digest};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx};
 
@@ -27,14 +27,15 @@ pub(crate) const ALL_IDS: i64 = i64::MAX;
 const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("signals/conversations.sql")
-        .replace("{digest}", CONVERSATION_DIGEST)
+        .replace("{digest}", &conversation_digest())
         .replace("{changed_at}", CHANGED_AT)
 });
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT c.id::bigint, {CONVERSATION_DIGEST} FROM unnest($2::bigint[]) AS b (bucket) \
+        "SELECT c.id::bigint, {} FROM unnest($2::bigint[]) AS b (bucket) \
          JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
-          AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id"
+          AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id",
+        conversation_digest()
     )
 });
 // The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
@@ -46,13 +47,7 @@ static CHANGED: LazyLock<String> = LazyLock::new(|| {
          JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {CHANGED_AT} >= $4 AND {CHANGED_AT} >= m.since"
     )
 });
-// $1 to $4 as above; $5 no message older than this, or NULL: the
-// index on created_at bounds both, and an edit of an older message is found by verification; $6 this conversation, or NULL for all
-const MESSAGES: &str = "SELECT DISTINCT m.tenant_id, s.conversation_id::bigint \
-     FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
-     JOIN messages s ON s.inbox_id = m.inbox_id \
-     WHERE ($5::timestamp IS NULL OR s.created_at >= $5) AND (s.created_at >= $4 OR s.updated_at >= $4) \
-       AND (s.created_at >= m.since OR s.updated_at >= m.since) AND ($6::bigint IS NULL OR s.conversation_id = $6)";
+const MESSAGES: &str = include_str!("signals/messages.sql");
 // an index that begins with updated_at, or a table of at most so many bytes
 const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \

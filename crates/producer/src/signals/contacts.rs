@@ -14,7 +14,8 @@ use super::{Inboxes, Signals};
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
             c.id::bigint AS conversation_id, c.inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
-     WHERE k.updated_at >= $2 AND k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1))";
+     WHERE k.updated_at >= $2 \
+       AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
 const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
 
 /// A tenant's contacts that changed since, and the conversations that are theirs.
@@ -36,7 +37,8 @@ struct ChangedContact {
 }
 
 impl Signals<'_> {
-    /// Contacts of the tenants' accounts that changed since.
+    /// Contacts that changed since: those of the tenants' accounts, and in a merged installation those of other accounts that
+    /// have a conversation with the tenant.
     pub(crate) async fn contacts(
         &mut self,
         inboxes: &Inboxes,
@@ -62,18 +64,20 @@ impl Signals<'_> {
     }
 }
 
-/// Gives each tenant the contacts of its accounts; `accounts` are those of the inboxes.
+/// Gives each tenant the contacts of its accounts, which may write in conversations of others, and its own conversations
+/// of any changed contact; `accounts` are those of the inboxes.
 fn tell_apart(
     inboxes: &Inboxes,
     accounts: &[(i32, i32)],
     changed: &[ChangedContact],
 ) -> BTreeMap<TenantId, ChangedContacts> {
     let accounts: BTreeMap<i32, i32> = accounts.iter().copied().collect();
-    let owners: BTreeMap<i32, TenantId> = inboxes
+    let owners: BTreeMap<i32, (TenantId, NaiveDateTime)> = inboxes
         .ids
         .iter()
-        .copied()
-        .zip(inboxes.tenants.iter().copied())
+        .zip(&inboxes.tenants)
+        .zip(&inboxes.since)
+        .filter_map(|((inbox, tenant), since)| Some((*inbox, (*tenant, (*since)?))))
         .collect();
     // a tenant with several inboxes of one account looks at it once
     let lookers: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
@@ -91,12 +95,15 @@ fn tell_apart(
     for (tenant, account, since) in lookers {
         let contacts = of_account.get(&account).into_iter().flatten();
         for contact in contacts.filter(|contact| contact.changed_at >= since) {
-            let theirs = found.entry(tenant).or_default();
+            found.entry(tenant).or_default().ids.insert(contact.id);
+        }
+    }
+    for contact in changed {
+        let owner = contact.inbox_id.and_then(|inbox| owners.get(&inbox));
+        if let Some((tenant, _)) = owner.filter(|(_, since)| contact.changed_at >= *since) {
+            let theirs = found.entry(*tenant).or_default();
             theirs.ids.insert(contact.id);
-            let owner = contact.inbox_id.and_then(|inbox| owners.get(&inbox));
-            if owner == Some(&tenant) {
-                theirs.conversations.extend(contact.conversation_id);
-            }
+            theirs.conversations.extend(contact.conversation_id);
         }
     }
     found
@@ -139,11 +146,14 @@ mod tests {
             contact(101, 7, 12, Some((1_002, 11))),
             contact(102, 7, 12, None),
             contact(103, 8, 12, Some((1_003, 31))),
+            // of an account that none of these tenants has
+            contact(104, 9, 12, Some((1_004, 21))),
+            contact(105, 9, 10, Some((1_005, 21))),
         ];
         let found = tell_apart(&inboxes, &accounts, &changed);
         let expected = [
             (TenantId(1), vec![100, 101, 102], vec![1_000, 1_002]),
-            (TenantId(2), vec![101, 102], vec![1_001]),
+            (TenantId(2), vec![101, 102, 104], vec![1_001, 1_004]),
         ];
         let expected: BTreeMap<TenantId, ChangedContacts> = expected
             .into_iter()

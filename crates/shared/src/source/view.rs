@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::digest::{rules_digest, text_digest};
+use super::digest::{Hashed, rules_digest, text_digest};
 use super::ident::RelationName;
 use super::{Source, SourceError};
 use crate::selection::NameOf;
@@ -164,13 +164,11 @@ impl Kind {
     /// The hash of the column seeded with another's, by functions that no value makes fail.
     fn hash(self, column: &str, seed: &str) -> String {
         match self {
-            Self::Integer | Self::BigInt => {
-                format!("hashint8extended(coalesce({column}::bigint, -1), {seed})")
-            }
-            Self::Time => {
-                format!("timestamp_hash_extended(coalesce({column}::timestamp, '-infinity'), {seed})")
-            }
-            Self::Text | Self::Uuid | Self::Json | Self::Messages => {
+            Self::Integer | Self::BigInt => Hashed::Int8.of(&format!("{column}::bigint"), seed),
+            Self::Time => Hashed::Time.of(&format!("{column}::timestamp"), seed),
+            Self::Text => Hashed::Text.of(&format!("{column}::text"), seed),
+            // none of their texts is empty
+            Self::Uuid | Self::Json | Self::Messages => {
                 format!("hashtextextended(coalesce({column}::text, ''), {seed})")
             }
         }

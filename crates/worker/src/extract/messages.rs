@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::PgConnection;
-use tidemark_shared::source::digest::MESSAGE_DIGEST;
+use tidemark_shared::source::digest::message_digest;
 use tidemark_shared::source_time::SourceTime;
 
 use super::record::SourceMessage;
@@ -18,7 +18,7 @@ mod tests;
 /// A COPY takes no parameters: the ids go by a setting of the transaction, and the statement is always the same.
 const CHOOSE: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
 static COPY: LazyLock<String> = LazyLock::new(|| {
-    let select = include_str!("messages.sql").replace("{digest}", MESSAGE_DIGEST);
+    let select = include_str!("messages.sql").replace("{digest}", &message_digest());
     format!("COPY ({select}) TO STDOUT (FORMAT binary)")
 });
 /// Signature, flags and header extension, where there is none.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
-use tidemark_shared::source::digest::{CONVERSATION_DIGEST, related_digest};
+use tidemark_shared::source::digest::{conversation_digest, related_digest};
 
 use super::record::{SourceConversation, SourceCsat};
 
@@ -13,7 +13,7 @@ const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
-        .replace("{digest}", CONVERSATION_DIGEST)
+        .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";

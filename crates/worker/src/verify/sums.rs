@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::digest::{CONVERSATION_DIGEST, MESSAGE_DIGEST, related_digest};
+use tidemark_shared::source::digest::{conversation_digest, message_digest, related_digest};
 use tidemark_shared::source::view::ViewShape;
 
 use crate::extract::view;
@@ -21,11 +21,11 @@ const KEYS_AT_ONCE: usize = 500;
 
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
-        .replace("{digest}", CONVERSATION_DIGEST)
+        .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
 });
 static MESSAGES: LazyLock<String> =
-    LazyLock::new(|| include_str!("messages.sql").replace("{digest}", MESSAGE_DIGEST));
+    LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));
 
 /// Conversations of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -102,7 +102,8 @@ async fn the_digest_is_the_one_that_the_source_computes() {
     )
     .await;
     let expected: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-        "SELECT {MESSAGE_DIGEST} FROM messages m"
+        "SELECT {} FROM messages m",
+        message_digest()
     )))
     .fetch_one(&mut server)
     .await
