@@ -49,7 +49,7 @@ async fn a_changed_contact_of_another_account_is_found_by_its_conversation() {
     on_stage(|stage| async move {
         stage.sample(100, 2, 263).await?;
         let contact: i64 = sqlx::query_scalar(
-            "UPDATE contacts SET account_id = 2 \
+            "UPDATE contacts SET account_id = 2, email = NULL, identifier = NULL \
              WHERE id = (SELECT min(contact_id) FROM conversations WHERE account_id = 1) RETURNING id::bigint",
         )
         .fetch_one(&stage.source)
