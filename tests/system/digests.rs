@@ -245,7 +245,7 @@ async fn a_null_is_told_from_the_value_that_stands_in_for_it() {
         stage.sample(60, 1, 269).await?;
         let own = [
             ("custom_attributes", "'null'"),
-            ("cached_label_list", "''"),
+            ("contact_last_seen_at", "'-infinity'"),
             ("waiting_since", "'-infinity'"),
             ("snoozed_until", "'-infinity'"),
             ("first_reply_created_at", "'-infinity'"),

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::digest::{Hashed, rules_digest, text_digest};
+use super::digest::{Hashed, HashedColumn, digest_of, rules_digest, texts_digest};
 use super::ident::RelationName;
 use super::{Source, SourceError};
 use crate::selection::NameOf;
@@ -161,15 +161,17 @@ impl Kind {
         }
     }
 
-    /// The hash of the column seeded with another's, by functions that no value makes fail.
-    fn hash(self, column: &str, seed: &str) -> String {
+    /// How the column is hashed, by functions that no value makes fail.
+    fn hashed(self, name: &str) -> HashedColumn {
         match self {
-            Self::Integer | Self::BigInt => Hashed::Int8.of(&format!("{column}::bigint"), seed),
-            Self::Time => Hashed::Time.of(&format!("{column}::timestamp"), seed),
-            Self::Text => Hashed::Text.of(&format!("{column}::text"), seed),
-            // none of their texts is empty
-            Self::Uuid | Self::Json | Self::Messages => {
-                format!("hashtextextended(coalesce({column}::text, ''), {seed})")
+            Self::Integer | Self::BigInt => HashedColumn::new(Hashed::Int8, format!("v.{name}::bigint")),
+            Self::Time => HashedColumn::new(Hashed::Time, format!("v.{name}::timestamp")),
+            // of the texts this one alone is kept when it is empty; no UUID and no JSON is an empty text
+            Self::Text if name == "csat_feedback" => {
+                HashedColumn::new(Hashed::Text, format!("v.{name}::text"))
+            }
+            Self::Text | Self::Uuid | Self::Json | Self::Messages => {
+                HashedColumn::new(Hashed::Text, format!("v.{name}::text")).unambiguous()
             }
         }
     }
@@ -208,11 +210,12 @@ impl ViewShape {
     /// A `bigint` over all that can be read without touching a message: see [`super::digest`].
     #[must_use]
     pub fn digest(&self) -> String {
-        self.present()
+        let columns: Vec<HashedColumn> = self
+            .present()
             .filter(|column| column.part == Part::Conversation)
-            .fold("0".to_owned(), |seed, column| {
-                column.kind.hash(&format!("v.{}", column.name), &seed)
-            })
+            .map(|column| column.kind.hashed(column.name))
+            .collect();
+        digest_of("0", &columns)
     }
 
     /// A `bigint` over what the digest leaves out, as [`Self::select_list`] reads it: the names, and the messages. Its
@@ -220,12 +223,11 @@ impl ViewShape {
     /// time zone.
     #[must_use]
     pub fn related_digest(&self) -> String {
-        let related = self
+        let texts = self
             .present()
             .filter(|column| column.part != Part::Conversation)
-            .fold(rules_digest(), |seed, column| {
-                text_digest(&format!("r.{}", column.name), &seed)
-            });
+            .map(|column| format!("r.{}", column.name));
+        let related = texts_digest(texts, &rules_digest());
         format!("hashint8extended(r.conversation_id, {related})")
     }
 
