@@ -31,6 +31,7 @@ mod metrics;
 mod moving;
 mod partitioned;
 mod planning;
+mod plans;
 mod pooler;
 mod privacy;
 mod protocol;

@@ -119,6 +119,11 @@ impl<T> Attempt<T> for Result<T, sqlx::Error> {
     }
 }
 
+/// What a filter takes: these, or everything if it names none.
+pub(crate) const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
+    if named.is_empty() { all } else { named }
+}
+
 /// Seconds as PostgreSQL's `make_interval(secs => …)` takes them.
 pub(crate) const fn secs(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64()
