@@ -11,6 +11,7 @@ mod collector;
 mod columns;
 mod commands;
 mod controls;
+mod deadlocks;
 mod digests;
 mod doctor;
 mod fairness;

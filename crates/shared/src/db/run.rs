@@ -51,7 +51,7 @@ statements! {
                                    WHERE r.finished_at IS NULL AND ($3::bigint[] IS NULL OR r.id = ANY($3)) \
                                      AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
                                      AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
-                                   ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) \
+                                   ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED) \
                        RETURNING id, tenant_id, type, request, traceparent";
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
@@ -76,7 +76,7 @@ statements! {
                      WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
-                     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+                     ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
     // each chunk alone may have few rejects and the run too many; see db/reject.rs for those that count
     CLOSE = "WITH total AS ( \
                  SELECT count(*) FILTER (WHERE status = 'done') AS done, \
