@@ -59,6 +59,12 @@ impl ChunkStatus {
         Self::Cancelled,
     ];
 
+    /// Whether it has not ended.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Queued | Self::Running)
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

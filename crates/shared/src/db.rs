@@ -1,4 +1,20 @@
 //! The ledger and target database: connections, migrations, and one file a table with every control statement.
+//!
+//! # Lock order
+//!
+//! A transaction that locks more than one row takes them in this order, and each table's rows ascending:
+//!
+//! 1. `tenants`
+//! 2. `etl_control`, by id
+//! 3. `etl_chunk`, by run and number; an UPDATE of many locks them first by a SELECT … ORDER BY … FOR NO KEY UPDATE
+//! 4. `etl_watermark`
+//! 5. everything else
+//!
+//! Rows that foreign keys point to are locked FOR NO KEY UPDATE: writing a row of another table takes KEY SHARE on what
+//! it points to, whatever the writer has locked before, and FOR UPDATE would wait for that. Only the removal of a tenant
+//! locks FOR UPDATE, so that it waits for requests under way; and a removal, a policy and a forgotten contact may
+//! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
+//! that lock more than one row are run again by [`again`].
 
 pub mod agreement;
 pub mod backfill;
@@ -93,7 +109,18 @@ pub struct DbError {
     pub source: sqlx::Error,
 }
 
+/// A deadlock, or a transaction that cannot be put in an order with others.
+const LOST: [&str; 2] = ["40P01", "40001"];
+
 impl DbError {
+    fn lost_to_another(&self) -> bool {
+        let code = self
+            .source
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| LOST.contains(&&*code))
+    }
+
     /// Whether asking again may help: the ledger is away, or was busy.
     #[must_use]
     pub fn may_pass(&self) -> bool {
@@ -117,6 +144,24 @@ impl<T> Attempt<T> for Result<T, sqlx::Error> {
     fn attempt(self, attempted: &'static str) -> DbResult<T> {
         self.map_err(|source| DbError { attempted, source })
     }
+}
+
+/// Runs a transaction again when the server has ended it in favour of another one that wanted the same rows.
+pub(crate) async fn again<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
+    const TRIES: u32 = 5;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.lost_to_another() => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+/// What a filter takes: these, or everything if it names none.
+pub(crate) const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
+    if named.is_empty() { all } else { named }
 }
 
 /// Seconds as PostgreSQL's `make_interval(secs => …)` takes them.

@@ -106,6 +106,12 @@ impl RunStatus {
         )
     }
 
+    /// Whether it has ended, and not as a success.
+    #[must_use]
+    pub const fn ended_badly(self) -> bool {
+        matches!(self, Self::Partial | Self::Failed | Self::Cancelled)
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,16 +3,16 @@
 
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbPool, DbResult, statements};
+use super::{Attempt, DbPool, DbResult, again, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{RunStatus, RunType};
 
 statements! {
     // the finalizer closes a run under the same lock: one of the two finds it ended
-    LOCK_RUN = "SELECT tenant_id, type, status FROM etl_control WHERE id = $1 FOR UPDATE";
+    LOCK_RUN = "SELECT tenant_id, type, status FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
     LOCK_CHUNKS = "SELECT count(*) FILTER (WHERE status <> 'running'), count(*) FILTER (WHERE status = 'running') \
                    FROM (SELECT status FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued', 'running') \
-                         ORDER BY seq FOR UPDATE) open";
+                         ORDER BY seq FOR NO KEY UPDATE) open";
     CANCEL_CHUNKS = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now(), lease_until = NULL \
                      WHERE run_id = $1 AND status IN ('pending', 'queued', 'running')";
     END_RUN = "UPDATE etl_control SET status = 'cancelled', finished_at = now(), planning_until = NULL, \
@@ -52,10 +52,13 @@ pub enum Cancelled {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let cancelled = run_in(&mut tx, id, actor, reason).await?;
-    tx.commit().await.attempt("cancel the run")?;
-    Ok(cancelled)
+    again(async || {
+        let mut tx = db.begin().await.attempt("begin a transaction")?;
+        let cancelled = run_in(&mut tx, id, actor, reason).await?;
+        tx.commit().await.attempt("cancel the run")?;
+        Ok(cancelled)
+    })
+    .await
 }
 
 async fn run_in(

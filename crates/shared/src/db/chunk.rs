@@ -20,13 +20,20 @@ statements! {
     DISPATCH_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark/dispatch', 0))";
     DISPATCH = include_str!("dispatch.sql");
     MARK_PUBLISHED = "UPDATE etl_chunk c SET published_at = now(), publish_count = publish_count + 1 \
-                      FROM unnest($1::bigint[], $2::integer[]) AS p (run_id, seq) \
+                      FROM (SELECT l.run_id, l.seq FROM etl_chunk l \
+                            JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
+                              ON l.run_id = n.run_id AND l.seq = n.seq \
+                            WHERE l.status = 'queued' ORDER BY l.run_id, l.seq FOR NO KEY UPDATE OF l) p \
                       WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
     UNQUEUE = "UPDATE etl_chunk c SET status = 'pending', next_attempt_at = now() + make_interval(secs => $3) \
-               FROM unnest($1::bigint[], $2::integer[]) AS p (run_id, seq) \
+               FROM (SELECT l.run_id, l.seq FROM etl_chunk l \
+                     JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) ON l.run_id = n.run_id AND l.seq = n.seq \
+                     WHERE l.status = 'queued' ORDER BY l.run_id, l.seq FOR NO KEY UPDATE OF l) p \
                WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
-    REQUEUE = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
-               WHERE run_id = ANY($1) AND status = 'queued'";
+    REQUEUE = "UPDATE etl_chunk c SET status = 'pending', next_attempt_at = now() \
+               FROM (SELECT run_id, seq FROM etl_chunk WHERE run_id = ANY($1) AND status = 'queued' \
+                     ORDER BY run_id, seq FOR NO KEY UPDATE) p \
+               WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
     CLAIM = "UPDATE etl_chunk c SET status = 'running', attempt = c.attempt + 1, worker_id = $4, \
                     lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
              FROM etl_control r, tenants t \
@@ -46,7 +53,8 @@ statements! {
                        rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
                        source_extracted_at = $15 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
-    LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' FOR UPDATE";
+    LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \
+                 FOR NO KEY UPDATE";
     // chunks of one run do not overlap
     READ_LATER = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
                     AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
@@ -61,8 +69,11 @@ statements! {
                    next_attempt_at = now() + make_interval(secs => coalesce($5, 0)) \
             WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COUNT_DELETED = "SELECT coalesce(sum(deleted), 0)::bigint FROM etl_chunk WHERE run_id = $1 AND status = 'done'";
-    CANCEL_WAITING = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now() \
-                      WHERE run_id = $1 AND status IN ('pending', 'queued')";
+    LOCK_RUN = "SELECT FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
+    CANCEL_WAITING = "UPDATE etl_chunk c SET status = 'cancelled', finished_at = now() \
+                      FROM (SELECT run_id, seq FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued') \
+                            ORDER BY seq FOR NO KEY UPDATE) p \
+                      WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status IN ('pending', 'queued')";
     RESCUE_LOST = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, lost_count = lost_count + 1, \
                           status = CASE WHEN lost_count + 1 >= $1 THEN 'dead' ELSE 'pending' END::etl_chunk_status, \
                           finished_at = CASE WHEN lost_count + 1 >= $1 THEN now() END, \
@@ -72,14 +83,14 @@ statements! {
                           next_attempt_at = now() \
                    WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk \
                                            WHERE status = 'running' AND lease_until < now() \
-                                           ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
+                                           ORDER BY run_id, seq LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) \
                    RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
     // waiting for a worker is normal under load, so each publication waits twice as long as the one before
     RESCUE_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
                      WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE status = 'queued' \
                          AND queued_at < now() - CASE WHEN published_at IS NULL THEN make_interval(secs => 15) \
                              ELSE make_interval(secs => $1) * power(2, least(publish_count - 1, 6)) END \
-                         ORDER BY run_id, seq LIMIT 1000 FOR UPDATE SKIP LOCKED) \
+                         ORDER BY run_id, seq LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) \
                      RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
     BEGIN_TRACES = "UPDATE etl_chunk c SET traceparent = t.traceparent, tracestate = t.tracestate \
                     FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[]) AS t (run_id, seq, traceparent, tracestate) \
@@ -520,6 +531,12 @@ pub async fn fail(
 /// When the ledger does not answer.
 pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
+    // before any of its chunks, as a cancel does: this chunk is not the first of them
+    sqlx::query(LOCK_RUN)
+        .bind(chunk.run_id)
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the run")?;
     if fail(&mut *tx, chunk, attempt, error, None).await? {
         cancel_waiting(&mut *tx, chunk.run_id).await?;
     }

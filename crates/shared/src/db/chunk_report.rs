@@ -4,21 +4,36 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use super::{Attempt, DbResult, or_all, statements};
 use crate::chunk::ChunkStatus;
 use crate::ids::{ChunkId, RunId, TenantId};
 use crate::job::{Job, Lane, TraceContext};
 
-statements! {
-    LIST = "SELECT run_id, seq, tenant_id, lane, status, key_count, attempt, failure_count, lost_count, worker_id, \
-                   lease_until, CASE WHEN status = 'pending' THEN next_attempt_at END AS due_at, queued_at, started_at, \
-                   finished_at, extracted, rejected, error \
-            FROM etl_chunk \
-            WHERE ($1::bigint IS NULL OR run_id = $1) \
-              AND (cardinality($2::etl_chunk_status[]) = 0 OR status = ANY($2)) \
+/// Lists the chunks of the newest runs for which a condition holds that a plan can see. $1 run, $2 statuses, $3 tenant,
+/// $4 lane, $5 limit.
+macro_rules! list {
+    ($condition:literal) => {
+        concat!(
+            "SELECT run_id, seq, tenant_id, lane, status, key_count, attempt, failure_count, lost_count, worker_id, \
+                    lease_until, CASE WHEN status = 'pending' THEN next_attempt_at END AS due_at, queued_at, started_at, \
+                    finished_at, extracted, rejected, error \
+             FROM etl_chunk WHERE ",
+            $condition,
+            " AND status = ANY($2::etl_chunk_status[]) \
               AND ($3::integer IS NULL OR tenant_id = $3) AND ($4::etl_lane IS NULL OR lane = $4) \
-              AND (NOT $5 OR failure_count > 0 OR lost_count > 0 OR status = 'dead') \
-            ORDER BY run_id DESC, seq LIMIT $6";
+              ORDER BY run_id DESC, seq LIMIT $5"
+        )
+    };
+}
+
+statements! {
+    // each states what its index is about, which parameters would hide from a plan that is kept
+    LIST_OF_RUN = list!("run_id = $1::bigint");
+    LIST_TROUBLED_OF_RUN = list!("run_id = $1::bigint AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
+    LIST_TROUBLED = list!("$1::bigint IS NULL AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
+    LIST_DEAD = list!("$1::bigint IS NULL AND status = 'dead'");
+    LIST_UNFINISHED = list!("$1::bigint IS NULL AND (status = 'pending' OR status IN ('queued', 'running'))");
+    LIST_ALL = list!("$1::bigint IS NULL");
     FIND_WAITING = "SELECT c.lane, c.attempt, c.traceparent, c.tracestate \
                     FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id AND r.status = 'running' \
                     WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 AND c.status IN ('pending', 'queued')";
@@ -78,12 +93,20 @@ pub struct ChunkFilter {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
-    sqlx::query_as(LIST)
+    let statuses = or_all(&filter.statuses, &ChunkStatus::ALL);
+    let text = match (filter.run, filter.troubled) {
+        (Some(_), false) => LIST_OF_RUN,
+        (Some(_), true) => LIST_TROUBLED_OF_RUN,
+        (None, true) => LIST_TROUBLED,
+        (None, false) if *statuses == [ChunkStatus::Dead] => LIST_DEAD,
+        (None, false) if statuses.iter().all(|status| status.is_open()) => LIST_UNFINISHED,
+        (None, false) => LIST_ALL,
+    };
+    sqlx::query_as(text)
         .bind(filter.run)
-        .bind(&filter.statuses)
+        .bind(statuses)
         .bind(filter.tenant)
         .bind(filter.lane)
-        .bind(filter.troubled)
         .bind(limit)
         .fetch_all(db)
         .await

@@ -64,7 +64,7 @@ WITH RECURSIVE waiting AS (
     JOIN picked ON c.run_id = picked.run_id AND c.seq = picked.seq
     WHERE c.status = 'pending'
     ORDER BY c.run_id, c.seq
-    FOR UPDATE OF c SKIP LOCKED
+    FOR NO KEY UPDATE OF c SKIP LOCKED
 )
 UPDATE etl_chunk c
 SET status = 'queued', queued_at = now(), published_at = NULL

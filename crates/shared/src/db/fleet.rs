@@ -20,7 +20,7 @@ statements! {
                ORDER BY t.id";
     PAUSED = "SELECT count(*) FROM tenants WHERE paused_at IS NOT NULL AND deleted_at IS NULL";
     CHUNKS = "SELECT status::text AS state, lane, count(*) AS chunks FROM etl_chunk \
-              WHERE status IN ('pending', 'queued', 'running') GROUP BY status, lane";
+              WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY status, lane";
     // a chunk that was begun or has ended is progress; one that is published again and again is none
     RUNS = "SELECT r.status::text AS state, count(*) AS runs, \
                    max(extract(epoch FROM now() - greatest(r.requested_at, r.started_at, c.at)))::float8 AS stalled \

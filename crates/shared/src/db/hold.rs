@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbPool, DbResult, cancel, statements};
+use super::{Attempt, DbPool, DbResult, again, cancel, statements};
 use crate::ids::{RunId, TenantId};
 
 statements! {
@@ -16,7 +16,7 @@ statements! {
     // their messages are refused by the claim, and would else be missed until `requeue_after`
     RETURN_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
                      WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE tenant_id = $1 AND status = 'queued' \
-                                             ORDER BY run_id, seq FOR UPDATE SKIP LOCKED)";
+                                             ORDER BY run_id, seq FOR NO KEY UPDATE SKIP LOCKED)";
 }
 
 /// Stops the tenant's planning and dispatch; chunks that are running go on to their end. `false` when there is no such
@@ -25,6 +25,10 @@ statements! {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
+    again(async || pause_once(db, tenant, reason).await).await
+}
+
+async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let paused = sqlx::query(PAUSE)
         .bind(tenant)
@@ -42,6 +46,10 @@ pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool
 /// # Errors
 /// When the ledger does not answer.
 pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+    again(async || resume_once(db, tenant).await).await
+}
+
+async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let resumed = sqlx::query(RESUME)
         .bind(tenant)
@@ -72,6 +80,10 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 /// # Errors
 /// When the ledger does not answer.
 pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
+    again(async || remove_once(db, tenant, actor).await).await
+}
+
+async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     sqlx::query(LOCK)
         .bind(tenant)

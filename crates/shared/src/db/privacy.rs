@@ -3,25 +3,19 @@
 //! Loads and these transactions order themselves by the tenant's row: a change raises `mapping_version` under its lock, and
 //! a load that was read before finds another version than its own and is rolled back.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use super::run::NewRun;
-use super::{Attempt, DbError, DbPool, DbResult, reject, run, statements, target, watermark};
+use super::{Attempt, DbPool, DbResult, again, reject, run, statements, target, watermark};
 use crate::chunk::ChunkSpec;
 use crate::fence::SourceVersion;
 use crate::ids::{RunId, TenantId};
 use crate::privacy::{Personal, PrivacyPolicy, Treatment};
 use crate::run::{RunRequest, RunType};
 use crate::selection::Selection;
-
-/// A load may hold rows that are wanted here while it waits for the tenant's row: one of the two is ended by the server.
-const DEADLOCK: &str = "40P01";
-const TRIES: u32 = 5;
 
 statements! {
     SET_POLICY = "UPDATE tenants SET privacy = $2, mapping_version = mapping_version + 1, updated_at = now() \
@@ -354,21 +348,4 @@ async fn ask(
         ..asked.clone()
     };
     run::insert_requested(&mut **tx, &run).await
-}
-
-/// Does it again when the server has ended it in favour of a load.
-async fn again<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
-    const PAUSE: Duration = Duration::from_millis(200);
-    for _ in 1..TRIES {
-        match attempt().await {
-            Err(error) if is_deadlock(&error) => tokio::time::sleep(PAUSE).await,
-            outcome => return outcome,
-        }
-    }
-    attempt().await
-}
-
-fn is_deadlock(error: &DbError) -> bool {
-    let database = error.source.as_database_error();
-    database.and_then(sqlx::error::DatabaseError::code).as_deref() == Some(DEADLOCK)
 }

@@ -28,7 +28,8 @@ macro_rules! old_runs {
           AND r.finished_at < now() - make_interval(secs => least($1::float8, $2::float8)) \
           AND r.finished_at < now() - make_interval(secs => CASE WHEN r.status = 'success' THEN $1 ELSE $2 END) \
          WHERE r.id IS DISTINCT FROM w.run_id \
-           AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id AND c.status IN ('pending', 'queued', 'running'))"
+           AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
+                             AND (c.status = 'pending' OR c.status IN ('queued', 'running')))"
     };
 }
 

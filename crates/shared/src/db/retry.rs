@@ -7,7 +7,7 @@
 
 use sqlx::types::Json;
 
-use super::{Attempt, DbError, DbPool, DbResult, statements};
+use super::{Attempt, DbError, DbPool, DbResult, again, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{RunRequest, RunStatus, RunType};
 
@@ -15,7 +15,7 @@ statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
                        EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks \
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
-                WHERE r.id = $1 FOR UPDATE OF r";
+                WHERE r.id = $1 FOR NO KEY UPDATE OF r";
     // the attempt stays: it fences off whoever still works on an earlier one
     RESET = "UPDATE etl_chunk SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
                     failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
@@ -50,6 +50,10 @@ pub enum Retried {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+    again(async || once(db, id, seq, actor).await).await
+}
+
+async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     let found: Option<(TenantId, RunType, RunStatus, Json<RunRequest>, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(id)

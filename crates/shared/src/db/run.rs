@@ -9,10 +9,25 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 
 use super::reject::{MAX_REJECT_PERCENT, MAX_REJECTS};
-use super::{Attempt, DbPool, DbResult, secs, statements};
+use super::{Attempt, DbPool, DbResult, or_all, secs, statements};
 use crate::ids::{RunId, TenantId};
 use crate::run::{ChunkTotals, RecordTotals, RunReport, RunRequest, RunStatus, RunType};
 use crate::since::Since;
+
+/// Lists the newest runs for which a condition holds that a plan can see. $1 tenant, $2 types, $3 statuses, $4 and $5 since
+/// when or for how many seconds, $6 limit.
+macro_rules! list_ids {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id FROM etl_control WHERE ",
+            $condition,
+            " AND type = ANY($2::etl_run_type[]) AND status = ANY($3::etl_run_status[]) \
+              AND ($4::timestamptz IS NULL OR requested_at >= $4) \
+              AND ($5::float8 IS NULL OR requested_at >= now() - make_interval(secs => $5)) \
+              ORDER BY id DESC LIMIT $6"
+        )
+    };
+}
 
 statements! {
     // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
@@ -36,7 +51,7 @@ statements! {
                                    WHERE r.finished_at IS NULL AND ($3::bigint[] IS NULL OR r.id = ANY($3)) \
                                      AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
                                      AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
-                                   ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED) \
+                                   ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED) \
                        RETURNING id, tenant_id, type, request, traceparent";
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
@@ -58,10 +73,10 @@ statements! {
                             trace_id, traceparent, etl_version) \
                      VALUES ($1, $2, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
     LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
-                     WHERE status = 'running' AND ($2::bigint[] IS NULL OR id = ANY($2)) \
+                     WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
-                                       AND c.status IN ('pending', 'queued', 'running')) \
-                     ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+                                       AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
+                     ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
     // each chunk alone may have few rejects and the run too many; see db/reject.rs for those that count
     CLOSE = "WITH total AS ( \
                  SELECT count(*) FILTER (WHERE status = 'done') AS done, \
@@ -114,12 +129,11 @@ statements! {
                                    sum(rejected)::bigint AS rejected \
                             FROM etl_chunk WHERE run_id = r.id) c ON r.finished_at IS NULL \
               WHERE r.id = ANY($1) ORDER BY r.id";
-    LIST_IDS = "SELECT id FROM etl_control \
-                WHERE ($1::integer IS NULL OR tenant_id = $1) AND (cardinality($2::etl_run_type[]) = 0 OR type = ANY($2)) \
-                  AND (cardinality($3::etl_run_status[]) = 0 OR status = ANY($3)) \
-                  AND ($4::timestamptz IS NULL OR requested_at >= $4) \
-                  AND ($5::float8 IS NULL OR requested_at >= now() - make_interval(secs => $5)) \
-                ORDER BY id DESC LIMIT $6";
+    // each states what its index is about, which parameters would hide from a plan that is kept
+    LIST_UNFINISHED = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND finished_at IS NULL");
+    LIST_ENDED_BADLY = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND status IN ('failed', 'partial', 'cancelled')");
+    LIST_OF_TENANT = list_ids!("tenant_id = $1::integer");
+    LIST_ALL = list_ids!("$1::integer IS NULL");
 }
 
 /// Who asks for a run, and why.
@@ -492,10 +506,21 @@ pub struct RunFilter {
 /// When the ledger does not answer.
 pub async fn list_ids(db: impl PgExecutor<'_>, filter: &RunFilter, limit: i64) -> DbResult<Vec<RunId>> {
     let (since, ago) = Since::split(filter.since);
-    sqlx::query_scalar(LIST_IDS)
+    let types = or_all(&filter.types, &RunType::ALL);
+    let statuses = or_all(&filter.statuses, &RunStatus::ALL);
+    let text = if statuses.iter().all(|status| !status.is_terminal()) {
+        LIST_UNFINISHED
+    } else if statuses.iter().all(|status| status.ended_badly()) {
+        LIST_ENDED_BADLY
+    } else if filter.tenant.is_some() {
+        LIST_OF_TENANT
+    } else {
+        LIST_ALL
+    };
+    sqlx::query_scalar(text)
         .bind(filter.tenant)
-        .bind(&filter.types)
-        .bind(&filter.statuses)
+        .bind(types)
+        .bind(statuses)
         .bind(since)
         .bind(ago)
         .bind(limit)

@@ -1,0 +1,171 @@
+//! Everything that locks chunks and runs, at the same time over one run.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tidemark_shared::chunk::ChunkCounts;
+use tidemark_shared::db::chunk::DispatchLimits;
+use tidemark_shared::db::verification::Part;
+use tidemark_shared::db::{self, Attempt, DbPool, DbResult};
+use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::job::TraceContext;
+use tidemark_shared::verification::Compared;
+
+use crate::stage::{Stage, on_stage};
+
+const ROUNDS: u32 = 12;
+const CHUNKS: i32 = 300;
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A pool with a connection for everybody, on which a deadlock is found at once.
+async fn pool(stage: &Stage) -> Result<PgPool> {
+    let options: PgConnectOptions = stage.owner_url("target").parse()?;
+    let options = options.options([("deadlock_timeout", "10ms")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(40)
+        .connect_with(options)
+        .await?)
+}
+
+async fn run_of_many_chunks(stage: &Stage) -> Result<RunId> {
+    let run = sqlx::query_scalar(
+        "WITH run AS (INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, chunks_total) \
+                      VALUES (1, 'full', 'running', 'test', now(), $1) RETURNING id), \
+              chunks AS (INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count) \
+                         SELECT id, n, 1, 'bulk', '{\"kind\": \"keys\", \"ids\": [1]}', 1 FROM run, generate_series(1, $1) n) \
+         SELECT id FROM run",
+    )
+    .bind(CHUNKS)
+    .fetch_one(&stage.target)
+    .await?;
+    Ok(run)
+}
+
+/// As a producer does.
+async fn dispatch(db: &DbPool) -> DbResult<()> {
+    let limits = DispatchLimits {
+        fleet: 200,
+        sources: vec![("main".to_owned(), 200)],
+    };
+    let mut tx = db.begin().await.attempt("begin")?;
+    let chunks = db::chunk::dispatch(&mut tx, &limits, None)
+        .await?
+        .unwrap_or_default();
+    let ids: Vec<ChunkId> = chunks.iter().map(db::chunk::DispatchedChunk::id).collect();
+    let traces: Vec<_> = ids.iter().map(|id| (*id, TraceContext::default())).collect();
+    db::chunk::begin_traces(&mut tx, &traces).await?;
+    tx.commit().await.attempt("commit")?;
+    db::chunk::mark_published(db, &ids).await
+}
+
+/// As a worker does that compares: what was found is noted in the transaction that says that the chunk is done, or held.
+async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) -> DbResult<()> {
+    let clock = chrono::DateTime::UNIX_EPOCH;
+    let snapshot = SourceSnapshot {
+        xmin: 1,
+        xmax: 1,
+        in_progress: 0,
+        clock,
+    };
+    let version = SourceVersion { epoch: 1, snapshot };
+    let part = Part {
+        chunk,
+        tenant_id: TenantId(1),
+        version: &version,
+        is_settled,
+        compared: &Compared::default(),
+        faults: &[],
+    };
+    let mut tx = db.begin().await.attempt("begin")?;
+    let held = if is_settled {
+        db::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
+    } else {
+        db::chunk::lock_mine(&mut *tx, chunk, attempt).await?
+    };
+    if held {
+        db::verification::note_part(&mut tx, &part).await?;
+    }
+    tx.commit().await.attempt("commit")
+}
+
+/// As a worker does with the chunk of one message.
+async fn work(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
+    let Some(claimed) = db::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
+        return Ok(());
+    };
+    match chunk.seq % 8 {
+        0 => db::chunk::fail_run(db, chunk, claimed.attempt, "a configuration error").await,
+        kind => compare(db, chunk, claimed.attempt, kind < 4).await,
+    }
+}
+
+/// Trap 24.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_again() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        let run = run_of_many_chunks(&stage).await?;
+        let pool = pool(&stage).await?;
+        let db = DbPool::direct(pool.clone());
+        for round in 0..ROUNDS {
+            let workers = (0..16).map(|worker| {
+                let db = &db;
+                async move {
+                    let mut outcome = Ok(());
+                    // from the last to the first, as a broker may hand them out
+                    for seq in (1..=CHUNKS).rev().filter(|seq| seq % 16 == worker) {
+                        let chunk = ChunkId { run_id: run, seq };
+                        outcome = outcome.and(work(db, chunk).await);
+                    }
+                    outcome
+                }
+            });
+            let producers = (0..3).map(|_| async {
+                for _ in 0..6 {
+                    dispatch(&db).await?;
+                }
+                Ok(())
+            });
+            let operator = async {
+                for _ in 0..4 {
+                    db::cancel::run(&db, run, "test", None).await?;
+                    db::retry::retry(&db, run, None, "test").await?;
+                }
+                Ok(())
+            };
+            let other = async {
+                for _ in 0..6 {
+                    db::hold::pause(&db, TenantId(1), "test").await?;
+                    db::hold::resume(&db, TenantId(1)).await?;
+                    db::chunk::requeue(&db, &[run]).await?;
+                }
+                Ok(())
+            };
+            let (workers, producers, operator, other): (Vec<DbResult<()>>, Vec<DbResult<()>>, DbResult<()>, DbResult<()>) =
+                tokio::join!(join_all(workers), join_all(producers), operator, other);
+            for outcome in workers.into_iter().chain(producers).chain([operator, other]) {
+                outcome.with_context(|| format!("round {round}"))?;
+            }
+        }
+        let cancelled = db::cancel::run(&db, run, "test", None).await?;
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM etl_chunk WHERE status IN ('pending', 'queued', 'running')",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(open == 0, "{open} chunks are open after {cancelled:?}");
+        let dead: i64 = sqlx::query_scalar(
+            "SELECT coalesce(sum(deadlocks), 0)::bigint FROM pg_stat_database WHERE datname = current_database()",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(dead == 0, "the server ended {dead} deadlocks");
+        pool.close().await;
+        Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,170 @@
+//! What the ledger's statements read when its history is long: a look at what is open must not cost what is done.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use tidemark_shared::db::all_statements;
+
+use crate::stage::on_stage;
+
+/// Rows of history: a sequential scan of them is the planner's choice only if it has nothing better.
+const HISTORY: &str = include_str!("plans/history.sql");
+/// Rows of `etl_chunk` or `etl_control` that one look may touch. What is open there is a tenth of it.
+const MOST_ROWS: f64 = 2_000.0;
+
+/// The program's own statement of this name that contains `part`.
+fn statement(name: &str, part: &str) -> Result<&'static str> {
+    let found: Vec<&str> = all_statements()
+        .filter(|(its_name, text)| *its_name == name && text.contains(part))
+        .map(|(_, text)| text)
+        .collect();
+    ensure!(
+        found.len() == 1,
+        "{} statements are called {name} and contain {part:?}",
+        found.len()
+    );
+    Ok(found[0])
+}
+
+#[tokio::test]
+async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
+    on_stage(|stage| async move {
+        for tenant in 1..=20 {
+            stage.tenant(tenant, "UTC", &[tenant]).await?;
+        }
+        stage.target.execute(HISTORY).await?;
+        let mut db = stage.target.acquire().await?;
+        db.execute("ANALYZE etl_chunk, etl_control, tenants, etl_watermark")
+            .await?;
+        let all_types = "ARRAY['incremental','full','resync','backfill','repair','verify']::etl_run_type[]";
+        let looks = [
+            (
+                "finalizer's look",
+                statement("LOCK_COMPLETE", "etl_control")?,
+                "(20, NULL)".to_owned(),
+            ),
+            (
+                "status",
+                statement("LIST", "FROM tenants t JOIN etl_watermark")?,
+                String::new(),
+            ),
+            ("fleet's chunks", statement("CHUNKS", "etl_chunk")?, String::new()),
+            (
+                "rescue of lost chunks",
+                statement("RESCUE_LOST", "etl_chunk")?,
+                "(5)".to_owned(),
+            ),
+            (
+                "rescue of queued chunks",
+                statement("RESCUE_QUEUED", "etl_chunk")?,
+                "(60)".to_owned(),
+            ),
+            (
+                "open runs",
+                statement("CLAIM_REQUESTED", "etl_control")?,
+                "('test', 15, NULL)".to_owned(),
+            ),
+            (
+                "run list --status failed",
+                statement("LIST_ENDED_BADLY", "etl_control")?,
+                format!("(NULL, {all_types}, '{{failed}}', NULL, NULL, 20)"),
+            ),
+            (
+                "run list --status running",
+                statement("LIST_UNFINISHED", "etl_control")?,
+                format!("(NULL, {all_types}, '{{running}}', NULL, NULL, 20)"),
+            ),
+            (
+                "run list --tenant 7",
+                statement("LIST_OF_TENANT", "etl_control")?,
+                format!("(7, {all_types}, '{{success,failed}}', NULL, NULL, 20)"),
+            ),
+            (
+                "run list",
+                statement("LIST_ALL", "etl_control")?,
+                format!("(NULL, {all_types}, '{{success,failed}}', NULL, NULL, 20)"),
+            ),
+            (
+                "chunk list --status dead",
+                statement("LIST_DEAD", "etl_chunk")?,
+                "(NULL, '{dead}', NULL, NULL, 100)".to_owned(),
+            ),
+            (
+                "chunk list --status running",
+                statement("LIST_UNFINISHED", "etl_chunk")?,
+                "(NULL, '{running}', NULL, NULL, 100)".to_owned(),
+            ),
+            (
+                "chunk list --troubled",
+                statement("LIST_TROUBLED", "etl_chunk")?,
+                "(NULL, '{done,pending,dead}', NULL, NULL, 100)".to_owned(),
+            ),
+            (
+                "chunk list --run 5",
+                statement("LIST_OF_RUN", "etl_chunk")?,
+                "(5, '{done}', NULL, NULL, 100)".to_owned(),
+            ),
+            (
+                "chunk list",
+                statement("LIST_ALL", "etl_chunk")?,
+                "(NULL, '{done,dead}', NULL, NULL, 100)".to_owned(),
+            ),
+        ];
+        let mut faults = Vec::new();
+        for (number, (look, text, arguments)) in looks.into_iter().enumerate() {
+            let name = format!("look_{number}");
+            db.execute(AssertSqlSafe(format!("PREPARE {name} AS {text}")))
+                .await
+                .context(look)?;
+            for mode in ["force_custom_plan", "force_generic_plan"] {
+                let plan = explain(&mut db, mode, &format!("{name} {arguments}"))
+                    .await
+                    .context(look)?;
+                let (scans, rows) = cost(&plan);
+                // the list of all sorts the newest run's chunks, which are as many as the run has
+                let may_be_long = look == "chunk list";
+                if !scans.is_empty() || (rows > MOST_ROWS && !may_be_long) {
+                    faults.push(format!(
+                        "{look} ({mode}): {rows} rows, sequential scans of {scans:?}"
+                    ));
+                }
+            }
+        }
+        ensure!(faults.is_empty(), "{faults:#?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Runs a prepared statement, takes back what it did, and returns how it was executed.
+async fn explain(db: &mut PgConnection, mode: &str, call: &str) -> Result<Value> {
+    db.execute("BEGIN").await?;
+    db.execute(AssertSqlSafe(format!("SET LOCAL plan_cache_mode = {mode}")))
+        .await?;
+    let plan = sqlx::query_scalar(AssertSqlSafe(format!(
+        "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {call}"
+    )))
+    .persistent(false)
+    .fetch_one(&mut *db)
+    .await;
+    db.execute("ROLLBACK").await?;
+    Ok(plan?)
+}
+
+/// Of runs and chunks: which of the two tables are read from end to end, and how many rows are touched in all.
+fn cost(plan: &Value) -> (Vec<String>, f64) {
+    let (mut scans, mut rows) = (Vec::new(), 0.0);
+    let mut nodes = vec![&plan[0]["Plan"]];
+    while let Some(node) = nodes.pop() {
+        let relation = node["Relation Name"].as_str().unwrap_or_default();
+        if ["etl_chunk", "etl_control"].contains(&relation) {
+            if node["Node Type"] == "Seq Scan" {
+                scans.push(relation.to_owned());
+            }
+            let number = |key: &str| node[key].as_f64().unwrap_or_default();
+            rows += (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
+        }
+        nodes.extend(node["Plans"].as_array().into_iter().flatten());
+    }
+    (scans, rows)
+}
