@@ -51,6 +51,7 @@ mod sessions;
 mod stage;
 mod standby;
 mod status;
+mod stuck;
 mod tls;
 mod traces;
 mod traps;
