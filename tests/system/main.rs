@@ -53,6 +53,7 @@ mod signals;
 mod stage;
 mod standby;
 mod status;
+mod stuck;
 mod tls;
 mod traces;
 mod traps;

@@ -41,7 +41,7 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
             (
                 "finalizer's look",
                 statement("LOCK_COMPLETE", "etl_control")?,
-                "(20, NULL)".to_owned(),
+                "(20, NULL, '{}')".to_owned(),
             ),
             (
                 "status",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use sqlx::Acquire;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::broker::{Handler, Queue, Settle};
 use tidemark_shared::db::DbPool;
@@ -14,6 +15,8 @@ use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
+use tidemark_shared::report::report;
 use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
 use tidemark_shared::telemetry;
 use tokio::sync::Notify;
@@ -59,12 +62,17 @@ impl Finalizer {
         if self.only.is_some() && !pause(&self.wakes.finalize, self.tick, &lifecycle).await {
             return;
         }
+        // of this round: those behind them have their turn first
+        let mut refused = Vec::new();
         loop {
-            match self.tick().await {
+            pulse::beat();
+            match self.tick(&mut refused).await {
                 Ok(0) => failures.over(),
-                Ok(_) => continue,
+                Ok(_) if !lifecycle.soft().is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error) => failures.another(&error),
             }
+            refused.clear();
             let looked_at = Instant::now();
             if !pause(&self.wakes.finalize, failures.pause(self.tick), &lifecycle).await {
                 return;
@@ -74,21 +82,34 @@ impl Finalizer {
         }
     }
 
-    /// Closes complete runs; returns how many.
-    async fn tick(&self) -> Result<usize, DbError> {
+    /// Closes complete runs; returns how many it tried to. One that cannot be closed is left as it was, joins `refused`,
+    /// and is not tried while it is in there.
+    async fn tick(&self, refused: &mut Vec<RunId>) -> Result<usize, DbError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
-        let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref()).await?;
+        let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
         let mut finished = Vec::with_capacity(complete.len());
         for run in &complete {
             let span = tracing::info_span!(
                 "finalize", tenant.id = %run.tenant_id, run.id = %run.id, run.status = tracing::field::Empty,
             );
             telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
-            finished.push(telemetry::traced(span, close(&mut tx, run)).await?);
+            let mut step = tx.begin().await.attempt("set a savepoint")?;
+            match telemetry::traced(span, close(&mut step, run)).await {
+                Ok(status) => {
+                    step.commit().await.attempt("close the run")?;
+                    finished.push((run.run_type, status));
+                }
+                Err(error) => {
+                    // fails too when it is the ledger that is away
+                    step.rollback().await.attempt("leave the run open")?;
+                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, it is tried again");
+                    refused.push(run.id);
+                }
+            }
         }
         tx.commit().await.attempt("close the runs")?;
-        for (run, status) in complete.iter().zip(finished) {
-            metrics::runs_finished(run.run_type, status, 1);
+        for (run_type, status) in finished {
+            metrics::runs_finished(run_type, status, 1);
         }
         Ok(complete.len())
     }

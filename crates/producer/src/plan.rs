@@ -17,7 +17,7 @@ use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
-use tidemark_shared::sqlstate::{FailureKind, control_failure_kind};
+use tidemark_shared::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_shared::tenant::Tenant;
 
 use crate::draft::draft;
@@ -70,6 +70,16 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// Whether a value of one tenant may be to blame, so that the others of its group pass without it. A statement that ran
+    /// out of its time, or a server that is away, is everybody's trouble: to try it for each would multiply it.
+    fn may_be_one_tenants(&self) -> bool {
+        match self {
+            Self::Ledger(error) => failure_kind(&error.source) == FailureKind::Data,
+            Self::Source(error) => error.is_data(),
+            _ => true,
+        }
+    }
+
     /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -196,8 +206,8 @@ impl Planner {
         plans.pop().expect("a member has a plan")
     }
 
-    /// Plans incremental runs of tenants of one source, in as few snapshots of it as go well: one that fails for one of
-    /// them is planned again by halves, so that each one's trouble stays its own. A tenant that has no watermark gets a
+    /// Plans incremental runs of tenants of one source, in as few snapshots of it as go well: one that fails for a value of
+    /// one of them is planned again by halves, so that each one's trouble stays its own. A tenant that has no watermark gets a
     /// full run.
     pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
         let mut planned = Vec::with_capacity(tenants.len());
@@ -242,7 +252,7 @@ impl Planner {
                     let tenants = group.into_iter().map(|member| member.tenant);
                     planned.extend(tenants.zip(plans.into_iter().map(|plan| plan.map_err(Arc::new))));
                 }
-                Err(error) if group.len() > 1 => {
+                Err(error) if group.len() > 1 && error.may_be_one_tenants() => {
                     tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, its halves are");
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);

@@ -7,8 +7,9 @@ use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
 use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::pulse;
 use tidemark_shared::report::report;
-use tidemark_shared::run::CHUNKS_IN_ONE_TRACE;
+use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunRequest};
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
@@ -57,6 +58,7 @@ impl Requests {
     async fn take_turns(&self, lifecycle: &Lifecycle) {
         let mut failures = Failures::of("requests");
         loop {
+            pulse::beat();
             match self.tick().await {
                 Ok(true) if !lifecycle.soft().is_cancelled() => continue,
                 Ok(_) => failures.over(),
@@ -93,9 +95,13 @@ impl Requests {
     }
 
     async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
+        let request = match RunRequest::read(run.request.0.clone()) {
+            Ok(request) => request,
+            Err(error) => return self.fail(run, &report(&error)).await,
+        };
         let outcome = match db::tenant::find(&self.planner.db, run.tenant_id).await? {
             Some(tenant) => {
-                let plan = self.planner.plan(&tenant, run.run_type, &run.request);
+                let plan = self.planner.plan(&tenant, run.run_type, &request);
                 tokio::select! {
                     plan = plan => plan.map(|plan| (tenant, plan)),
                     () = self.hold(run) => {
@@ -123,6 +129,8 @@ impl Requests {
     async fn hold(&self, run: &ClaimedRun) {
         loop {
             tokio::time::sleep(PLANNING_HOLD / 3).await;
+            // a plan may take long, and ends by the source's statement timeout
+            pulse::beat();
             // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
             if let Ok(false) =
                 db::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await

@@ -50,9 +50,11 @@ impl Scheduler {
         let never = Notify::new();
         let mut failures = Failures::of("schedule");
         loop {
+            pulse::beat();
             match self.tick().await {
                 Ok(0) => failures.over(),
-                Ok(_) => continue,
+                Ok(_) if !lifecycle.soft().is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error) => failures.another(&error),
             }
             let tick = failures.pause(self.planner.settings.tick);
@@ -90,7 +92,9 @@ impl Scheduler {
     async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
         let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
         let planning = telemetry::context_of(&span);
-        let planned = self.planner.plan_together(source, tenants).instrument(span).await;
+        // a plan may take long, and ends by the source's statement timeout
+        let planning_all = self.planner.plan_together(source, tenants).instrument(span);
+        let planned = pulse::beating(planning_all).await;
         let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {

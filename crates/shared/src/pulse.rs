@@ -16,6 +16,18 @@ pub fn beat() {
     }
 }
 
+/// Does work that may be long and has a bound of its own, and beats meanwhile.
+pub async fn beating<F: Future>(work: F) -> F::Output {
+    const EVERY: Duration = Duration::from_secs(5);
+    let mut work = Box::pin(work);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            () = tokio::time::sleep(EVERY) => beat(),
+        }
+    }
+}
+
 /// A loop, and how long ago it came round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopHealth {

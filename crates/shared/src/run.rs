@@ -144,6 +144,29 @@ pub struct RunRequest {
     pub deep: bool,
 }
 
+/// A request that no run can be planned by.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("the run's request cannot be read: ask for the run again with `tidemark sync` or `resync`")]
+    Unreadable(#[source] serde_json::Error),
+    #[error("the run's request asks for chunk_size {0}, which has to be 1 or more: ask for the run again")]
+    ChunkSize(i32),
+}
+
+impl RunRequest {
+    /// Takes a request as it stands in the ledger, where another version or a hand may have written it.
+    ///
+    /// # Errors
+    /// When it has a field that is unknown, or a value that cannot be used.
+    pub fn read(written: serde_json::Value) -> Result<Self, RequestError> {
+        let request: Self = serde_json::from_value(written).map_err(RequestError::Unreadable)?;
+        match request.chunk_size {
+            Some(size) if size < 1 => Err(RequestError::ChunkSize(size)),
+            _ => Ok(request),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ChunkTotals {
     pub total: i32,

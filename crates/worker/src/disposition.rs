@@ -24,6 +24,9 @@ const AWAY: Backoff = Backoff {
     cap: Duration::from_secs(15),
 };
 
+/// For a comparison that waits for a sync: dispatch brings it forward as soon as it is due.
+const UNTIL_DUE: Duration = Duration::from_secs(3600);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Due again after this long; one failure more.
@@ -73,7 +76,7 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::Unsettled(_) => {
-            return Disposition::Defer(AWAY.delay(count(tried.attempts - tried.failures), draw));
+            return Disposition::Defer(UNTIL_DUE);
         }
         ExecuteError::Load(LoadError::MassDelete { .. })
         | ExecuteError::TimeZone(_)

@@ -78,6 +78,8 @@ pub struct Extractor<'a> {
     /// read a second time at the end. There are few, and the snapshot is the same.
     strangers: BTreeMap<i64, i64>,
     extracted: Extracted,
+    /// Conversations that are read at once.
+    at_once: usize,
     /// Spent on transforming, in between the reading.
     transforming: Duration,
 }
@@ -104,6 +106,7 @@ impl<'a> Extractor<'a> {
             phones: HashMap::new(),
             strangers: BTreeMap::new(),
             extracted: Extracted::default(),
+            at_once: SLICE,
             transforming: Duration::ZERO,
         }
     }

@@ -411,7 +411,7 @@ async fn a_run_is_closed_as_the_table_says() {
             .execute(&mut *tx)
             .await?;
         }
-        let locked = run::lock_complete(&mut tx, 1_000, None).await?;
+        let locked = run::lock_complete(&mut tx, 1_000, None, &[]).await?;
         let locked: BTreeSet<RunId> = locked.iter().map(|run| run.id).collect();
         for (id, (status, chunks)) in runs {
             let complete = PROTOCOL.is_complete(status, chunks.into_iter(), 0);
@@ -437,9 +437,9 @@ async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
 
         let mut first = stage.target.begin().await?;
         let mut second = stage.target.begin().await?;
-        let locked = run::lock_complete(&mut first, 10, None).await?;
+        let locked = run::lock_complete(&mut first, 10, None, &[]).await?;
         ensure!(locked.len() == 1 && locked[0].id == complete, "{locked:?}");
-        let passed_over = run::lock_complete(&mut second, 10, None).await?;
+        let passed_over = run::lock_complete(&mut second, 10, None, &[]).await?;
         ensure!(passed_over.is_empty(), "{passed_over:?}");
 
         let limits = DispatchLimits {

@@ -18,6 +18,7 @@ statements! {
               SELECT $1, seq, $2, $3, spec, key_count, $4, $5 \
               FROM unnest($6::jsonb[], $7::bigint[]) WITH ORDINALITY AS new (spec, key_count, seq)";
     DISPATCH_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark/dispatch', 0))";
+    BRING_FORWARD = include_str!("bring_forward.sql");
     DISPATCH = include_str!("dispatch.sql");
     MARK_PUBLISHED = "UPDATE etl_chunk c SET published_at = now(), publish_count = publish_count + 1 \
                       FROM (SELECT l.run_id, l.seq FROM etl_chunk l \
@@ -227,6 +228,11 @@ pub async fn dispatch(
     if !locked {
         return Ok(None);
     }
+    sqlx::query(BRING_FORWARD)
+        .bind(only)
+        .execute(&mut **tx)
+        .await
+        .attempt("bring comparisons forward that are due")?;
     let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
     let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
     let bulk_rooms: Vec<i32> = rooms.iter().copied().map(bulk_share).collect();

@@ -41,13 +41,13 @@ statements! {
     COUNT_RUNS = concat!("WITH old AS (", old_runs!(), ") \
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
-    // Ids rise with time, so that old rows stand in front. A tenant's last move is the line that its next one extends.
+    // A tenant's last move is the line that its next one extends: young lines may stand before old ones.
     MOVES = "WITH part AS (SELECT a.id, a.tenant_id, a.moved_at < now() - make_interval(secs => $1) AS old \
                            FROM etl_watermark_audit a WHERE a.id > $2 ORDER BY a.id LIMIT $3), \
                   gone AS (DELETE FROM etl_watermark_audit a USING part p WHERE a.id = p.id AND p.old AND NOT $4 \
                              AND EXISTS (SELECT FROM etl_watermark_audit l WHERE l.tenant_id = a.tenant_id AND l.id > a.id) \
                            RETURNING 1) \
-             SELECT max(p.id) AS last, count(*) FILTER (WHERE p.old) AS old, \
+             SELECT max(p.id) AS last, \
                     CASE WHEN $4 THEN count(*) FILTER (WHERE p.old \
                              AND EXISTS (SELECT FROM etl_watermark_audit l WHERE l.tenant_id = p.tenant_id AND l.id > p.id)) \
                          ELSE (SELECT count(*) FROM gone) END AS gone \
@@ -138,11 +138,11 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     Ok(pruned)
 }
 
-/// Goes through the audit from its oldest rows on, until no old ones come any more.
+/// Goes through the whole audit, a page at a time.
 async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
     let (mut after, mut all) = (0, 0);
     loop {
-        let (last, old, gone): (Option<i64>, i64, i64) = sqlx::query_as(MOVES)
+        let (last, gone): (Option<i64>, i64) = sqlx::query_as(MOVES)
             .bind(secs(keep.audit))
             .bind(after)
             .bind(ROWS_AT_ONCE)
@@ -152,8 +152,8 @@ async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbRes
             .attempt("prune moves of watermarks")?;
         all += gone;
         match last {
-            Some(last) if old > 0 => after = last,
-            _ => return Ok(all),
+            Some(last) => after = last,
+            None => return Ok(all),
         }
     }
 }

@@ -73,7 +73,7 @@ statements! {
                             trace_id, traceparent, etl_version) \
                      VALUES ($1, $2, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
     LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
-                     WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) \
+                     WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) AND id <> ALL($3::bigint[]) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
                      ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
@@ -172,7 +172,8 @@ pub struct ClaimedRun {
     pub tenant_id: TenantId,
     #[sqlx(rename = "type")]
     pub run_type: RunType,
-    pub request: Json<RunRequest>,
+    /// As somebody wrote it: see [`RunRequest::read`].
+    pub request: Json<serde_json::Value>,
     pub traceparent: Option<String>,
 }
 
@@ -445,7 +446,7 @@ pub async fn insert_failed(
         .attempt("insert the failed run")
 }
 
-/// Locks runs all of whose chunks are terminal; those that another finalizer holds are left to it.
+/// Locks runs all of whose chunks are terminal; those that another finalizer holds are left to it, and so are `except`.
 ///
 /// # Errors
 /// When the ledger does not answer.
@@ -453,10 +454,12 @@ pub async fn lock_complete(
     tx: &mut PgTransaction<'_>,
     limit: i64,
     only: Option<&[RunId]>,
+    except: &[RunId],
 ) -> DbResult<Vec<CompleteRun>> {
     sqlx::query_as(LOCK_COMPLETE)
         .bind(limit)
         .bind(only)
+        .bind(except)
         .fetch_all(&mut **tx)
         .await
         .attempt("find complete runs")

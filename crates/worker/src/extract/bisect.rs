@@ -1,5 +1,5 @@
 //! Reads that go on without the conversations that the source cannot give: what fails as a whole is read in halves, until
-//! the bad conversations stand alone. The snapshot stays the same, so what was handed on before a failure stays good.
+//! the bad conversations stand alone, and what runs out of time in smaller pieces. The snapshot stays the same, so what was handed on before a failure stays good.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use tidemark_shared::db::reject::{Reject, RejectSide};
 use tidemark_shared::report::report;
 use tidemark_shared::source::SourceError;
 use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::sqlstate::sqlstate;
+use tidemark_shared::sqlstate::{FailureKind, sqlstate};
 
 use super::{ExtractError, Extractor};
 
@@ -19,11 +19,14 @@ impl Extractor<'_> {
         keys: &[i64],
     ) -> Result<(), ExtractError> {
         let mut waiting = vec![keys.to_vec()];
-        while let Some(keys) = waiting.pop() {
+        while let Some(mut keys) = waiting.pop() {
+            if keys.len() > self.at_once {
+                waiting.push(keys.split_off(self.at_once));
+            }
             let (handed_on, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
             let error = match self.slice(view, &keys).await {
                 Ok(()) => continue,
-                Err(ExtractError::Source(error)) if error.is_data() => error,
+                Err(ExtractError::Source(error)) if error.is_data() || is_timeout(&error) => error,
                 Err(error) => return Err(error),
             };
             // nothing is written here that this could undo
@@ -37,7 +40,20 @@ impl Extractor<'_> {
                 .copied()
                 .chain(withheld.map(|one| one.conversation_id))
                 .collect();
+            let keys_read = keys.len();
             let rest: Vec<i64> = keys.into_iter().filter(|key| !handed_on.contains(key)).collect();
+            if is_timeout(&error) {
+                // what is left of the chunk is read in pieces of half the size, so that few statements run out of time
+                if keys_read == 1 {
+                    return Err(error.into());
+                }
+                self.at_once = (keys_read / 2).max(1);
+                tracing::warn!(error = %report(&error), at_once = self.at_once, "less is read at once");
+                if !rest.is_empty() {
+                    waiting.push(rest);
+                }
+                continue;
+            }
             match rest[..] {
                 [] => {}
                 [conversation_id] => {
@@ -52,6 +68,10 @@ impl Extractor<'_> {
         }
         Ok(())
     }
+}
+
+fn is_timeout(error: &SourceError) -> bool {
+    error.kind() == FailureKind::Timeout
 }
 
 fn unreadable(conversation_id: i64, error: &SourceError) -> Reject {

@@ -191,6 +191,24 @@ impl Row {
     }
 }
 
+/// Where a range of so many rows of the target ends that begins at `lo`; `None` when there are fewer.
+pub(super) async fn target_end(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    lo: i64,
+    at_once: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id >= $2 \
+         ORDER BY conversation_id OFFSET $3 - 1 LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(lo)
+    .bind(at_once)
+    .fetch_optional(connection)
+    .await
+}
+
 /// How many live rows of the target are in the stretch, or are those of these ids.
 pub(super) async fn count_live(
     connection: &mut PgConnection,

@@ -18,7 +18,7 @@ use tidemark_shared::verification::{Compared, Fault, FaultKind};
 use tokio::sync::mpsc;
 
 use super::chunk::is_for_a_sync;
-use super::judge::{Judgement, Rules, count_live, unequal};
+use super::judge::{Judgement, Rules, count_live, target_end, unequal};
 use super::sums::{Asked, BUCKET_BITS, Buckets, SINGLE, Stretch, of_source, of_target, other_clients};
 use crate::execute::ExecuteError;
 use crate::extract::{Extractor, phones};
@@ -212,7 +212,18 @@ impl Looker<'_> {
             let end = self
                 .source
                 .range_end(self.tx.connection(), inboxes, lo, at_once)
-                .await?
+                .await?;
+            // the target may have any number of rows where the source has few
+            let tenant = self.tenant.tenant.id;
+            let mut target = db::target::begin(self.db, tenant).await?;
+            let target_end = target_end(&mut target, tenant, lo, i64::from(at_once))
+                .await
+                .attempt("cut the tenant's rows into ranges")?;
+            target.rollback().await.attempt("end the transaction")?;
+            let end = end
+                .into_iter()
+                .chain(target_end)
+                .min()
                 .filter(|end| *end < stretch.hi);
             let hi = end.unwrap_or(stretch.hi);
             found.add(self.stage_and_judge(Stretch { lo, hi }, None).await?);

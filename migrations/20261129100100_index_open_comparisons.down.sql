@@ -1,0 +1,1 @@
+DROP INDEX etl_verification_part_unsettled_idx;

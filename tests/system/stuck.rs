@@ -1,0 +1,267 @@
+//! One run, chunk or tenant that cannot go on does not hold up the others, and is not tried for nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sqlx::{Connection, Executor, PgConnection};
+use tidemark_producer::finalize::Finalizer;
+use tidemark_producer::plan::Planner;
+use tidemark_producer::wake::Wakes;
+use tidemark_shared::config::Settings;
+use tidemark_shared::db;
+use tidemark_shared::db::chunk::DispatchLimits;
+use tidemark_shared::db::tenant::list_to_plan;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::source::Sources;
+
+use crate::stage::{Stage, on_stage};
+
+#[tokio::test]
+async fn a_request_that_cannot_be_used_ends_its_run_failed_and_the_others_go_on() {
+    on_stage(|stage| async move {
+        stage.sample(60, 3, 5).await?;
+        stage
+            .target
+            .execute(
+                "INSERT INTO etl_control (tenant_id, type, triggered_by, request) VALUES \
+                 (1, 'full', 'test', '{\"colour\": 1}'), (2, 'full', 'test', '{\"chunk_size\": 0}'), \
+                 (3, 'full', 'test', '{}')",
+            )
+            .await?;
+        let _producer = stage.start(&["producer"])?;
+        stage
+            .until("SELECT count(*) = 0 FROM etl_control WHERE status IN ('requested', 'planning')")
+            .await?;
+        let runs: Vec<(i32, String, Option<String>)> = sqlx::query_as(
+            "SELECT tenant_id, status::text, error_message FROM etl_control ORDER BY tenant_id",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        let says = |at: usize, word: &str| runs[at].2.as_deref().is_some_and(|text| text.contains(word));
+        ensure!(runs[0].1 == "failed" && says(0, "colour"), "{runs:?}");
+        ensure!(runs[1].1 == "failed" && says(1, "chunk_size"), "{runs:?}");
+        ensure!(runs[2].1 == "running", "{runs:?}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Runs of these tenants that only have to be closed.
+async fn complete_runs(stage: &Stage, tenants: i32) -> Result<()> {
+    for tenant in 1..=tenants {
+        stage.tenant(tenant, "UTC", &[tenant]).await?;
+    }
+    sqlx::query(
+        "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at) \
+         SELECT n, 'full', 'running', 'test', now() FROM generate_series(1, $1) n",
+    )
+    .bind(tenants)
+    .execute(&stage.target)
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_closed_holds_up_no_other() {
+    on_stage(|stage| async move {
+        complete_runs(&stage, 3).await?;
+        stage
+            .target
+            .execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$ BEGIN RAISE EXCEPTION 'this run cannot be closed'; END $$; \
+                 CREATE TRIGGER refuse BEFORE UPDATE ON etl_control FOR EACH ROW \
+                     WHEN (NEW.tenant_id = 1 AND NEW.status = 'success') EXECUTE FUNCTION refuse()",
+            )
+            .await?;
+        let _finalizer = stage.start(&["finalizer"])?;
+        stage
+            .until("SELECT count(*) = 2 FROM etl_control WHERE tenant_id > 1 AND status = 'success'")
+            .await?;
+        stage.target.execute("DROP TRIGGER refuse ON etl_control").await?;
+        stage
+            .until("SELECT count(*) = 3 FROM etl_control WHERE status = 'success'")
+            .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_finalizer_that_is_stopped_leaves_what_is_left_to_others() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        stage
+            .target
+            .execute(
+                "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, request) \
+                 SELECT 1, 'resync', 'running', 'test', now(), \
+                        jsonb_build_object('selection', jsonb_build_object('kind', 'ids', 'ids', jsonb_build_array(n))) \
+                 FROM generate_series(1, 100) n",
+            )
+            .await?;
+        let lifecycle = Lifecycle::new();
+        lifecycle.stop();
+        let finalizer = Finalizer::new(stage.db(), Duration::from_secs(60), Wakes::default(), None);
+        tokio::time::timeout(Duration::from_secs(60), finalizer.run(lifecycle))
+            .await
+            .context("the finalizer does not stop")?;
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_control WHERE finished_at IS NULL")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(open > 0, "all runs were closed after the stop");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_moves_behind_ten_thousand_young_ones_are_pruned() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        // an idle tenant's line keeps its id while it grows
+        stage
+            .target
+            .execute(
+                "INSERT INTO etl_watermark_audit (tenant_id, moved_at, actor, reason) \
+                 SELECT 1, CASE WHEN n <= 10000 THEN now() ELSE now() - interval '10 years' END, 'test', 'test' \
+                 FROM generate_series(1, 10050) n",
+            )
+            .await?;
+        let pruned = stage.tidemark(&["prune", "--json"]).await?;
+        ensure!(pruned.code == 0 && pruned.json()["moves"] == 49, "{pruned:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_comparison_that_waits_for_a_sync_is_dispatched_when_that_has_ended_and_not_before() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        let sync: i64 = sqlx::query_scalar(
+            "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, requested_at) \
+             VALUES (1, 'full', 'running', 'test', now(), now() - interval '1 minute') RETURNING id",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        stage
+            .target
+            .execute(
+                "WITH run AS (INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at) \
+                              VALUES (1, 'verify', 'running', 'test', now()) RETURNING id), \
+                      chunk AS (INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, attempt, next_attempt_at) \
+                                SELECT id, 1, 1, 'bulk', '{\"kind\": \"keys\", \"ids\": [1]}', 1, 1, now() + interval '1 hour' \
+                                FROM run) \
+                 INSERT INTO etl_verification_part (run_id, seq, tenant_id, is_settled, fault_count, source_epoch, source_xmax, \
+                     source_in_progress, source_looked_at, source_rows, target_rows, missing, extra, stale, different, pending, unproven) \
+                 SELECT id, 1, 1, false, 1, 1, 1, 0, now(), 1, 0, 1, 0, 0, 0, 0, 0 FROM run",
+            )
+            .await?;
+        let limits = DispatchLimits {
+            fleet: 10,
+            sources: vec![("main".to_owned(), 10)],
+        };
+        let db = stage.db();
+        for ended in [false, true] {
+            if ended {
+                sqlx::query("UPDATE etl_control SET status = 'failed', finished_at = now() WHERE id = $1")
+                    .bind(sync)
+                    .execute(&stage.target)
+                    .await?;
+            }
+            let mut tx = db.begin().await?;
+            let taken = db::chunk::dispatch(&mut tx, &limits, None).await?.context("the lock is free")?;
+            tx.commit().await?;
+            ensure!(taken.len() == usize::from(ended), "sync ended: {ended}, dispatched: {taken:?}");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(60, 4, 5).await?;
+        let source = stage.url("source");
+        let settings = Settings::load_with(None, |name| match name {
+            "TIDEMARK_SOURCE_URL" => Some(source.clone()),
+            "TIDEMARK_SOURCE_STATEMENT_TIMEOUT" => Some("500ms".to_owned()),
+            _ => None,
+        })?;
+        let planner = Planner {
+            db: stage.db(),
+            sources: Arc::new(Sources::new(&settings, "test")?),
+            settings: settings.producer,
+        };
+        // only the statement after the look at the catalog waits
+        let mut lock = PgConnection::connect(&stage.owner_url("source")).await?;
+        lock.execute(
+            "CREATE FUNCTION slow() RETURNS bigint LANGUAGE plpgsql AS \
+                 $$ BEGIN PERFORM pg_sleep(30); RETURN 1; END $$; \
+             ALTER TABLE conversations RENAME TO conversations_at_rest; \
+             CREATE VIEW conversations AS SELECT * FROM conversations_at_rest WHERE slow() = 1",
+        )
+        .await?;
+        let ids: Vec<TenantId> = tenants.iter().copied().map(TenantId).collect();
+        let ready = list_to_plan(&stage.target, &ids).await?;
+        let planned = planner.plan_together("main", ready).await;
+        let errors: Vec<_> = planned
+            .iter()
+            .map(|(tenant, plan)| {
+                plan.as_ref()
+                    .err()
+                    .with_context(|| format!("tenant {} has a plan", tenant.id))
+            })
+            .collect::<Result<_>>()?;
+        ensure!(errors.len() == 4, "{errors:?}");
+        ensure!(
+            errors.iter().all(|error| Arc::ptr_eq(error, errors[0])),
+            "each tenant's statement was tried: {errors:?}"
+        );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunk_whose_statement_times_out_is_read_in_smaller_pieces() {
+    on_stage(|stage| async move {
+        stage.sample(120, 1, 5).await?;
+        stage
+            .source
+            .execute(
+                "CREATE FUNCTION slow(content text) RETURNS text LANGUAGE plpgsql AS \
+                     $$ BEGIN PERFORM pg_sleep(0.003); RETURN content; END $$; \
+                 ALTER TABLE messages RENAME TO messages_at_rest",
+            )
+            .await?;
+        let columns: String = sqlx::query_scalar(
+            "SELECT string_agg(CASE attname WHEN 'content' THEN 'slow(content) AS content' ELSE quote_ident(attname) END, \
+                               ', ' ORDER BY attnum) \
+             FROM pg_attribute WHERE attrelid = 'messages_at_rest'::regclass AND attnum > 0 AND NOT attisdropped",
+        )
+        .fetch_one(&stage.source)
+        .await?;
+        let view = format!("CREATE VIEW messages AS SELECT {columns} FROM messages_at_rest");
+        stage.source.execute(sqlx::AssertSqlSafe(view)).await?;
+        let answer = stage
+            .tidemark_with(
+                &["sync", "--local", "--json", "--tenant", "1", "--full"],
+                &[("TIDEMARK_SOURCE_STATEMENT_TIMEOUT", "1s")],
+            )
+            .await?;
+        ensure!(answer.code == 0, "{answer:?}");
+        let (loaded, failures): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM conversations_analytics), \
+                    (SELECT coalesce(sum(failure_count), 0)::bigint FROM etl_chunk)",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(loaded == 120 && failures == 0, "{loaded} rows, {failures} failures");
+        Ok(())
+    })
+    .await;
+}
