@@ -438,7 +438,7 @@ async fn a_tenant_is_changed_in_what_is_named_alone() {
             (&["--timezone", "Mars/Base"], "IANA"),
             (&["--slug", "tenant-2"], "slug `tenant-2` is taken"),
             (&["--name", " "], "needs a name"),
-            (&["--sync-interval", "0s"], "longer than zero"),
+            (&["--sync-interval", "0s"], "from 1s to"),
             (&[], "--chunk-size"),
         ] {
             refused(

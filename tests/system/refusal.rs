@@ -176,3 +176,100 @@ async fn a_probe_that_may_not_leave_a_row_still_tells_whether_others_are_reached
     })
     .await;
 }
+
+/// Trap 25. `config::limits` has every setting and every edge; here processes and commands refuse them.
+#[tokio::test]
+async fn a_setting_at_its_edge_is_refused_at_the_start_with_its_range() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 133).await?;
+        for (variable, value, setting, range) in [
+            ("TIDEMARK_WORKER_LEASE", "0s", "worker.lease", "from 1s to 1h"),
+            (
+                "TIDEMARK_WORKER_CONCURRENCY",
+                "-1",
+                "worker.concurrency",
+                "from 1 to 256",
+            ),
+            (
+                "TIDEMARK_PRODUCER_TICK",
+                "999999999999days",
+                "producer.tick",
+                "from 10ms to 1day",
+            ),
+            (
+                "TIDEMARK_PRODUCER_MAX_LOST",
+                "0",
+                "producer.max_lost",
+                "from 1 to 1000",
+            ),
+        ] {
+            for process in [
+                &["worker"][..],
+                &["up"],
+                &["sync", "--local", "--all"],
+                &["status"],
+            ] {
+                let refused = stage.tidemark_with(process, &[(variable, value)]).await?;
+                ensure!(refused.code == 78, "{process:?}: {refused:?}");
+                for said in [variable, setting, value, range] {
+                    ensure!(refused.stderr.contains(said), "{process:?}: {refused:?}");
+                }
+            }
+        }
+        for (args, range) in [
+            (&["sync", "--tenant", "1", "--chunk-size", "0"][..], "50000"),
+            (&["worker", "--concurrency", "0"], "256"),
+            (&["up", "--workers", "100000"], "256"),
+            (
+                &["tenant", "set", "--tenant", "1", "--max-in-flight", "0"],
+                "1000",
+            ),
+            (
+                &["tenant", "set", "--tenant", "1", "--sync-interval", "0s"],
+                "from 1s to 365days",
+            ),
+            (
+                &["tenant", "set", "--tenant", "1", "--sync-interval", "99999years"],
+                "from 1s to 365days",
+            ),
+            (
+                &["tenant", "set", "--tenant", "1", "--verify-interval", "0s"],
+                "or `off`",
+            ),
+            (&["watermark", "show", "--behind", "99999years"], "to 36500days"),
+            (
+                &["run", "list", "--since", "99999years"],
+                "more than 100 years ago",
+            ),
+        ] {
+            let refused = stage.tidemark(args).await?;
+            ensure!(
+                refused.code == 64 && refused.stderr.contains(range),
+                "{args:?}: {refused:?}"
+            );
+        }
+        // who goes past the commands meets the ledger's constraints
+        for change in [
+            "chunk_size = 0",
+            "chunk_size = 50001",
+            "max_in_flight = 0",
+            "max_in_flight = 1001",
+            "sync_interval = '0'",
+            "sync_interval = '1000 years'",
+            "verify_interval = '-1 s'",
+            "verify_interval = '1000 years'",
+            "lookback = '-1 s'",
+            "lookback = '1000 years'",
+        ] {
+            let change = AssertSqlSafe(format!("UPDATE tenants SET {change}"));
+            let error = stage.target.execute(change).await.err();
+            let is_check = error
+                .as_ref()
+                .and_then(|error| error.as_database_error())
+                .is_some_and(|error| error.is_check_violation());
+            ensure!(is_check, "{error:?}");
+        }
+        Ok(())
+    })
+    .await;
+}

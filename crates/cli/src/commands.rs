@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod ask;
+mod bounds;
 mod chunk;
 mod config;
 mod daemon;
@@ -31,6 +32,7 @@ use tidemark_shared::telemetry::Verbosity;
 
 use crate::app::{App, Globals};
 use crate::exit::Exit;
+use crate::output;
 
 /// Keeps an analytics PostgreSQL in step with the conversations of Chatwoot databases.
 #[derive(Debug, Parser)]
@@ -163,8 +165,9 @@ impl Cli {
             Command::Sample(command) => command.run(&app).await,
             Command::Demo(args) => args.run(&app).await,
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "tidemark", &mut std::io::stdout());
-                Ok(Exit::Done)
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "tidemark", &mut script);
+                output::bytes(&script).map(|()| Exit::Done)
             }
         };
         app.end().await;

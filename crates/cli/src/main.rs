@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(exit) => exit.into(),
+        Err(error) if error.is::<output::ReaderGone>() => Exit::Done.into(),
         Err(error) => {
             output::error(&error);
             Exit::of(&error).into()

@@ -1,6 +1,6 @@
 //! Data on stdout, the rest on stderr. The only place that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
@@ -12,9 +12,9 @@ use tidemark_shared::report::report;
 /// # Errors
 /// When stdout is closed.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    Ok(writeln!(out)?)
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    bytes(&text)
 }
 
 /// One JSON document on stdout, in a line of its own.
@@ -22,10 +22,9 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// # Errors
 /// When stdout is closed.
 pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    bytes(&text)
 }
 
 /// A line of data on stdout.
@@ -33,8 +32,27 @@ pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 /// # Errors
 /// When stdout is closed.
 pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{}", text.as_ref())?)
+    bytes(format!("{}\n", text.as_ref()).as_bytes())
 }
+
+/// Data on stdout as it is.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn bytes(data: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(data)
+        .and_then(|()| out.flush())
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => ReaderGone.into(),
+            _ => anyhow::Error::new(error).context("write the answer to stdout"),
+        })
+}
+
+/// Whoever reads stdout has read enough, as `head` does: no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads stdout any more")]
+pub struct ReaderGone;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
@@ -61,7 +79,7 @@ pub fn coloured(text: &str, colour: Colour) -> String {
 
 /// A remark on stderr.
 pub fn note(text: impl AsRef<str>) {
-    eprintln!("{}", text.as_ref());
+    remark(text.as_ref());
 }
 
 /// Says that a list may have been cut, when it is as long as it may be.
@@ -73,7 +91,12 @@ pub fn note_cut(shown: usize, limit: i64, what: &str) {
 
 /// An error on stderr, with its causes.
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {}", report(error.as_ref()));
+    remark(&format!("error: {}", report(error.as_ref())));
+}
+
+/// Nobody may read stderr: that is no reason to fail.
+fn remark(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 /// A table on stdout. Columns named in `numbers` are aligned to the right. A terminal that is too narrow for it without

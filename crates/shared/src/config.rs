@@ -1,5 +1,6 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
+mod limits;
 mod read;
 mod retention;
 mod secret_file;
@@ -15,6 +16,7 @@ use serde::de::Deserializer;
 
 use crate::source::ident::RelationName;
 
+pub use self::limits::duration_within;
 use self::read::{VARIABLES, holds_secret, read_table, scalar, set, without_url};
 pub use self::retention::RetentionSettings;
 
@@ -289,6 +291,7 @@ impl Settings {
             };
             set(&mut table, path, scalar(path, value));
         }
+        limits::check(&table)?;
         let mut settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
@@ -299,20 +302,6 @@ impl Settings {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let positive = [
-            ("worker.concurrency", i64::from(self.worker.concurrency)),
-            (
-                "database_max_connections",
-                i64::from(self.database_max_connections),
-            ),
-            ("producer.max_in_flight", i64::from(self.producer.max_in_flight)),
-        ];
-        for (name, value) in positive {
-            if value < 1 {
-                return Err(ConfigError::Value(format!("{name} must be at least 1")));
-            }
-        }
-        self.retention.validate()?;
         let is_weak = |key: &SecretString| key.expose_secret().chars().count() < PRIVACY_KEY_MIN;
         if self.privacy_key.as_ref().is_some_and(is_weak) {
             return Err(ConfigError::Value(format!(
@@ -326,11 +315,6 @@ impl Settings {
             if source.mode == SourceMode::View && source.view.is_none() {
                 return Err(ConfigError::Value(format!(
                     "sources.{name}.view is needed with mode `view`"
-                )));
-            }
-            if source.max_connections < 1 || source.max_in_flight < 1 {
-                return Err(ConfigError::Value(format!(
-                    "sources.{name}: limits must be at least 1"
                 )));
             }
         }
@@ -459,7 +443,7 @@ mod tests {
             load(&[("TIDEMARK_WORKER_CONCURRENCY", "0")])
                 .unwrap_err()
                 .to_string()
-                .contains("at least 1")
+                .contains("from 1 to 256 is allowed")
         );
         assert!(
             load(&[("TIDEMARK_SOURCE_MODE", "view")])

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+/// Within what the ledger can take off its clock.
+const LONGEST_AGO: Duration = Duration::from_secs(36_500 * 24 * 3600);
+
 /// An instant, or how long ago by the ledger's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
@@ -28,6 +31,9 @@ impl std::str::FromStr for Since {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(ago) = humantime::parse_duration(text) {
+            if ago > LONGEST_AGO {
+                return Err(format!("`{text}` is more than 100 years ago"));
+            }
             return Ok(Self::Ago(ago));
         }
         DateTime::parse_from_rfc3339(text)
@@ -49,7 +55,7 @@ mod tests {
             "1970-01-01T01:00:00+01:00".parse(),
             Ok(Since::At(DateTime::UNIX_EPOCH))
         );
-        for text in ["", "yesterday", "2026-01-31", "-5m"] {
+        for text in ["", "yesterday", "2026-01-31", "-5m", "400years"] {
             assert!(text.parse::<Since>().is_err(), "{text}");
         }
     }

@@ -19,6 +19,7 @@ use tidemark_worker::load::legacy::{row_columns, take_over};
 
 use self::plan::{Here, State, Step, There, Wanted};
 use self::show::Report;
+use super::bounds;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
@@ -44,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "TZ")]
     tenant_timezone: Option<Tz>,
     /// How far before its last successful run the first sync looks
-    #[arg(long, default_value = "1h", value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "1h", value_name = "DUR", value_parser = bounds::age)]
     overlap: Duration,
     /// Leave its rows where they are: dashboards see nothing until the history has been read anew
     #[arg(long)]

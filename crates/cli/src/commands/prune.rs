@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidemark_shared::db;
 
+use super::bounds;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -11,13 +12,13 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How long runs that succeeded are kept [default: `retention.success`, 14days]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_success: Option<Duration>,
     /// How long other runs and resolved rejects are kept [default: `retention.failed`, 90days]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_failed: Option<Duration>,
     /// How long moves of watermarks are kept [default: `retention.audit`, 365days]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_audit: Option<Duration>,
     /// Only say what would go
     #[arg(long)]
@@ -35,7 +36,6 @@ impl Args {
         for (kept, given) in given {
             *kept = given.unwrap_or(*kept);
         }
-        keep.validate()?;
         let db = app.database(0).await?;
         let pruned = if self.dry_run {
             db::prune::count(&db, &keep).await?

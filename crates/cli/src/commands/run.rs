@@ -12,6 +12,7 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::overview::Overview;
 use tidemark_shared::run::RunReport;
 
+use super::bounds;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
@@ -31,7 +32,7 @@ pub enum Command {
         /// As `run list` shows it
         run_id: RunId,
         /// At most one line in this long, where it is lines [default: 1s with --json, else 5s]
-        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DUR", value_parser = bounds::pause)]
         every: Option<Duration>,
     },
     /// End a run: what has not begun is cancelled, what workers hold is dropped

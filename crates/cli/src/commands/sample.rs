@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, is_sample, traffic};
 use tokio_util::sync::CancellationToken;
 
+use super::bounds;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -45,7 +46,7 @@ pub enum Command {
         #[arg(long, default_value_t = 10.0, value_name = "N")]
         rate: f64,
         /// How long, such as 30s
-        #[arg(long = "for", value_name = "DUR", value_parser = humantime::parse_duration)]
+        #[arg(long = "for", value_name = "DUR", value_parser = bounds::age)]
         duration: Option<Duration>,
         /// How many changes
         #[arg(long, value_name = "N")]

@@ -15,6 +15,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
+use super::bounds;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
@@ -87,7 +88,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
     max_in_flight: Option<i32>,
     /// Pause between two syncs, such as 30s or 5m [default: 5m]
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = bounds::interval)]
     sync_interval: Option<Duration>,
     /// What of personal data is stored, such as contact_email=hash,message_text=null [default: all=keep]
     #[arg(long, value_name = "COLUMN=TREATMENT,…")]
@@ -105,11 +106,9 @@ fn verify_interval(text: &str) -> Result<Off, String> {
     if text == "off" {
         return Ok(Off(None));
     }
-    match humantime::parse_duration(text) {
-        Ok(interval) if interval.is_zero() => Err("must be longer than zero, or `off`".to_owned()),
-        Ok(interval) => Ok(Off(Some(interval))),
-        Err(error) => Err(format!("{error}: write it as 24h, or `off`")),
-    }
+    bounds::interval(text)
+        .map(|interval| Off(Some(interval)))
+        .map_err(|error| format!("{error}, or `off`"))
 }
 
 /// A tenant with how far it is.
@@ -142,7 +141,7 @@ impl AddArgs {
         if self.id.0 < 1 {
             return Err(UsageError(format!("a tenant's id is a positive number, not {}", self.id)).into());
         }
-        check(Some(&self.name), self.sync_interval)?;
+        check(Some(&self.name))?;
         let db = app.database(0).await?;
         check_timezone(&db, &self.timezone).await?;
         let tenant = NewTenant {
@@ -201,14 +200,9 @@ fn note_missing_key(app: &App, policy: &PrivacyPolicy) {
 }
 
 /// Refuses what no tenant can have.
-fn check(name: Option<&str>, sync_interval: Option<Duration>) -> Result<(), UsageError> {
+fn check(name: Option<&str>) -> Result<(), UsageError> {
     if name.is_some_and(|name| name.trim().is_empty()) {
         return Err(UsageError("a tenant needs a name".to_owned()));
-    }
-    if sync_interval.is_some_and(|interval| interval.is_zero()) {
-        return Err(UsageError(
-            "the sync interval must be longer than zero".to_owned(),
-        ));
     }
     Ok(())
 }

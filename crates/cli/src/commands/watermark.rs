@@ -10,6 +10,7 @@ use tidemark_shared::db::DbPool;
 use tidemark_shared::db::watermark::{Move, Set, Watermark};
 use tidemark_shared::ids::{RunId, TenantId};
 
+use super::bounds;
 use super::resync::instant;
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
@@ -26,7 +27,7 @@ pub enum Command {
         #[arg(long, alias = "tenant-id", value_name = "N", conflicts_with = "behind")]
         tenant: Option<TenantId>,
         /// Only those that are further behind than this, such as 15m, or were never set
-        #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DUR", value_parser = bounds::age)]
         behind: Option<Duration>,
         /// Newest moves to show
         #[arg(long, default_value_t = MOVES_SHOWN, requires = "tenant", value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]

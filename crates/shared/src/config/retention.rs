@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, duration};
+use super::duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -33,26 +33,5 @@ impl Default for RetentionSettings {
             audit: 365 * DAY,
             prune_every: Duration::from_secs(3600),
         }
-    }
-}
-
-impl RetentionSettings {
-    /// # Errors
-    /// When something would be kept for less than a day: done chunks say what was read when, and a load that began before
-    /// them must find them.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let kept = [
-            ("success", self.success),
-            ("failed", self.failed),
-            ("audit", self.audit),
-        ];
-        for (name, kept) in kept {
-            if kept < DAY {
-                return Err(ConfigError::Value(format!(
-                    "retention.{name} must be at least 1day"
-                )));
-            }
-        }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
 use super::{Off, check, check_timezone, note_missing_key, show, taken, verify_interval};
 use crate::app::App;
-use crate::commands::ask;
+use crate::commands::{ask, bounds};
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
     max_in_flight: Option<i32>,
     /// Pause between two syncs, such as 30s or 5m
-    #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DUR", value_parser = bounds::interval)]
     sync_interval: Option<Duration>,
     /// What of personal data is stored, such as contact_email=hash,message_text=null; columns that are not named stay as they are
     #[arg(long, value_name = "COLUMN=TREATMENT,…")]
@@ -57,7 +57,7 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        check(self.name.as_deref(), self.sync_interval)?;
+        check(self.name.as_deref())?;
         let db = app.database(0).await?;
         let tenant = app.tenant(&db, self.tenant).await?;
         if let Some(timezone) = &self.timezone {
