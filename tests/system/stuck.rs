@@ -181,21 +181,26 @@ async fn a_comparison_that_waits_for_a_sync_is_dispatched_when_that_has_ended_an
     .await;
 }
 
+/// A planner whose statements at the source have half a second.
+fn planner_in_a_hurry(stage: &Stage) -> Result<Planner> {
+    let source = stage.url("source");
+    let settings = Settings::load_with(None, |name| match name {
+        "TIDEMARK_SOURCE_URL" => Some(source.clone()),
+        "TIDEMARK_SOURCE_STATEMENT_TIMEOUT" => Some("500ms".to_owned()),
+        _ => None,
+    })?;
+    Ok(Planner {
+        db: stage.db(),
+        sources: Arc::new(Sources::new(&settings, "test")?),
+        settings: settings.producer,
+    })
+}
+
 #[tokio::test]
 async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
     on_stage(|stage| async move {
         let tenants = stage.sample(60, 4, 5).await?;
-        let source = stage.url("source");
-        let settings = Settings::load_with(None, |name| match name {
-            "TIDEMARK_SOURCE_URL" => Some(source.clone()),
-            "TIDEMARK_SOURCE_STATEMENT_TIMEOUT" => Some("500ms".to_owned()),
-            _ => None,
-        })?;
-        let planner = Planner {
-            db: stage.db(),
-            sources: Arc::new(Sources::new(&settings, "test")?),
-            settings: settings.producer,
-        };
+        let planner = planner_in_a_hurry(&stage)?;
         // only the statement after the look at the catalog waits
         let mut lock = PgConnection::connect(&stage.owner_url("source")).await?;
         lock.execute(
@@ -221,6 +226,36 @@ async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
             errors.iter().all(|error| Arc::ptr_eq(error, errors[0])),
             "each tenant's statement was tried: {errors:?}"
         );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_plan_times_out_keeps_the_others_from_theirs_once_only() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(60, 4, 5).await?;
+        let planner = planner_in_a_hurry(&stage)?;
+        stage
+            .source
+            .execute(
+                "CREATE FUNCTION slow() RETURNS bigint LANGUAGE plpgsql COST 100000 AS \
+                     $$ BEGIN PERFORM pg_sleep(30); RETURN 1; END $$; \
+                 ALTER TABLE conversations RENAME TO conversations_at_rest; \
+                 CREATE VIEW conversations AS SELECT * FROM conversations_at_rest WHERE account_id <> 1 OR slow() = 1",
+            )
+            .await?;
+        let ids: Vec<TenantId> = tenants.iter().copied().map(TenantId).collect();
+        for (failures, expected) in [(0, 0), (1, 3)] {
+            sqlx::query("UPDATE etl_watermark SET consecutive_failures = $1")
+                .bind(failures)
+                .execute(&stage.target)
+                .await?;
+            let ready = list_to_plan(&stage.target, &ids).await?;
+            let planned = planner.plan_together("main", ready).await;
+            let well = planned.iter().filter(|(_, plan)| plan.is_ok()).count();
+            ensure!(well == expected, "{failures} failures: {planned:?}");
+        }
         Ok(())
     })
     .await;

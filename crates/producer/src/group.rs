@@ -22,6 +22,8 @@ pub(crate) struct Member {
     pub tenant: Tenant,
     pub run_type: RunType,
     pub watermark: Option<DateTime<Utc>>,
+    /// How often in a row its runs have failed.
+    pub consecutive_failures: i32,
     /// From when on changes are looked for; `None`: everything is taken.
     pub since: Option<NaiveDateTime>,
     /// Whether digests are compared, or what change signals name will do.
@@ -49,6 +51,7 @@ impl Member {
         let TenantToPlan {
             tenant,
             watermark,
+            consecutive_failures,
             digests_age,
             inboxes,
             unfetched,
@@ -67,6 +70,7 @@ impl Member {
         Ok(Self {
             run_type,
             watermark,
+            consecutive_failures,
             since,
             compares: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
             inboxes,

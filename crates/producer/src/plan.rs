@@ -80,6 +80,11 @@ impl PlanError {
         }
     }
 
+    /// Whether a statement at the source ran out of its time.
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Source(error) if error.kind() == FailureKind::Timeout)
+    }
+
     /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -232,8 +237,9 @@ impl Planner {
                 return planned;
             }
         };
-        let mut groups = vec![members];
-        while let Some(mut group) = groups.pop().filter(|group| !group.is_empty()) {
+        let mut groups = groups_of(members);
+        let mut timed_out = 0;
+        while let Some(mut group) = groups.pop() {
             let purpose = match group.as_slice() {
                 [member] => format!("plan tenant {}", member.tenant.id),
                 many => format!("plan {} tenants", many.len()),
@@ -242,8 +248,9 @@ impl Planner {
             let mut view = match self.open(source, &purpose, Trace::Sample).await {
                 Ok(view) => view,
                 Err(error) => {
+                    group.extend(groups.into_iter().flatten());
                     fail_all(group, error, &mut planned);
-                    continue;
+                    break;
                 }
             };
             match self.draft(source, &mut view, &group).await {
@@ -257,7 +264,16 @@ impl Planner {
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
                 }
-                Err(error) => fail_all(group, error, &mut planned),
+                Err(error) if error.is_timeout() && timed_out > 0 => {
+                    // it is the source that is slow, and not one tenant
+                    group.extend(groups.into_iter().flatten());
+                    fail_all(group, error, &mut planned);
+                    break;
+                }
+                Err(error) => {
+                    timed_out += i32::from(error.is_timeout());
+                    fail_all(group, error, &mut planned);
+                }
             }
         }
         planned
@@ -326,6 +342,18 @@ impl Planner {
 /// A chunk size as the ledger has it.
 pub(crate) fn as_size(chunk_size: i32) -> usize {
     usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive")
+}
+
+/// Who is planned together, the last group first. A tenant whose last run has failed is planned alone, so that it keeps no
+/// other from its plan a second time; those that have failed least often come first.
+fn groups_of(members: Vec<Member>) -> Vec<Vec<Member>> {
+    let (well, mut failing): (Vec<Member>, Vec<Member>) = members
+        .into_iter()
+        .partition(|member| member.consecutive_failures == 0);
+    failing.sort_by_key(|member| std::cmp::Reverse(member.consecutive_failures));
+    let mut groups: Vec<Vec<Member>> = failing.into_iter().map(|member| vec![member]).collect();
+    groups.extend((!well.is_empty()).then_some(well));
+    groups
 }
 
 /// Nobody's plan can be made, for one reason.

@@ -140,7 +140,7 @@ impl Range {
 fn readable(span: Duration) -> String {
     const DAY_SECS: u64 = DAY / SECOND;
     match span.as_secs() / DAY_SECS {
-        days @ 2.. if span.as_secs() % DAY_SECS == 0 => format!("{days}days"),
+        days @ 2.. if span.as_secs().is_multiple_of(DAY_SECS) => format!("{days}days"),
         _ => humantime::format_duration(span).to_string(),
     }
 }

@@ -30,7 +30,7 @@ statements! {
                       extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
                       extract(epoch FROM t.lookback)::float8 AS lookback, \
                       t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
-                      extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, \
+                      extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, w.consecutive_failures, \
                       CASE WHEN w.digests_version = t.mapping_version \
                             AND NOT EXISTS (SELECT FROM etl_source_audit s \
                                             WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at) \
@@ -87,6 +87,8 @@ pub struct NewTenant {
 pub struct TenantToPlan {
     pub tenant: Tenant,
     pub watermark: Option<DateTime<Utc>>,
+    /// How often in a row its runs have failed.
+    pub consecutive_failures: i32,
     /// How long ago its digests were last compared under this mapping; `None`: they have to be.
     pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
@@ -100,6 +102,7 @@ impl FromRow<'_, PgRow> for TenantToPlan {
         Ok(Self {
             tenant: Tenant::from_row(row)?,
             watermark: row.try_get("watermark")?,
+            consecutive_failures: row.try_get("consecutive_failures")?,
             digests_age: row
                 .try_get::<Option<f64>, _>("digests_age")?
                 .map(|age| Duration::from_secs_f64(age.max(0.0))),
