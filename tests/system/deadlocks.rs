@@ -128,14 +128,14 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
                 for _ in 0..6 {
                     dispatch(&db).await?;
                 }
-                Ok(())
+                DbResult::Ok(())
             });
             let operator = async {
                 for _ in 0..4 {
                     db::cancel::run(&db, run, "test", None).await?;
                     db::retry::retry(&db, run, None, "test").await?;
                 }
-                Ok(())
+                DbResult::Ok(())
             };
             let other = async {
                 for _ in 0..6 {
@@ -143,9 +143,9 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
                     db::hold::resume(&db, TenantId(1)).await?;
                     db::chunk::requeue(&db, &[run]).await?;
                 }
-                Ok(())
+                DbResult::Ok(())
             };
-            let (workers, producers, operator, other): (Vec<DbResult<()>>, Vec<DbResult<()>>, DbResult<()>, DbResult<()>) =
+            let (workers, producers, operator, other) =
                 tokio::join!(join_all(workers), join_all(producers), operator, other);
             for outcome in workers.into_iter().chain(producers).chain([operator, other]) {
                 outcome.with_context(|| format!("round {round}"))?;
