@@ -73,11 +73,12 @@ impl PlanError {
     /// Whether a value of one tenant may be to blame, so that the others of its group pass without it. A statement that ran
     /// out of its time, or a server that is away, is everybody's trouble: to try it for each would multiply it.
     fn may_be_one_tenants(&self) -> bool {
-        match self {
-            Self::Ledger(error) => failure_kind(&error.source) == FailureKind::Data,
-            Self::Source(error) => error.is_data(),
-            _ => true,
-        }
+        let kind = match self {
+            Self::Ledger(error) => failure_kind(&error.source),
+            Self::Source(error) => error.kind(),
+            _ => return true,
+        };
+        !self.is_unavailable() && matches!(kind, FailureKind::Data | FailureKind::Transient)
     }
 
     /// Whether a statement at the source ran out of its time.
