@@ -14,7 +14,7 @@
 //! it points to, whatever the writer has locked before, and FOR UPDATE would wait for that. Only the removal of a tenant
 //! locks FOR UPDATE, so that it waits for requests under way; and a removal, a policy and a forgotten contact may
 //! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
-//! that lock more than one row are run again by [`again`].
+//! that lock more than one row are run again by `again`.
 
 pub mod agreement;
 pub mod backfill;
