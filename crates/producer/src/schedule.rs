@@ -99,7 +99,7 @@ impl Scheduler {
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
-                Err(error) if matches!(*error, PlanError::Ledger(_)) || error.is_unavailable() => {
+                Err(error) if error.is_unavailable() => {
                     away.push(error);
                 }
                 plan => others.push((tenant, plan)),
