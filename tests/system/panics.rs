@@ -15,11 +15,16 @@ use tidemark_worker::consume::Worker;
 
 use crate::stage::{Stage, on_stage};
 
-/// A chunk size that the ledger's constraint keeps out, and on which a plan therefore panics.
+/// A chunk size that the ledger's constraint keeps out, and on which the plan of changes therefore panics.
 async fn break_chunk_size(stage: &Stage) -> Result<()> {
+    stage.sync_local(&["--tenant", "1"]).await?;
+    stage
+        .source
+        .execute("UPDATE conversations SET status = 1 - status, updated_at = clock_timestamp() AT TIME ZONE 'UTC' WHERE status < 2")
+        .await?;
     stage
         .target
-        .execute("ALTER TABLE tenants DROP CONSTRAINT tenants_chunk_size_range; UPDATE tenants SET chunk_size = -1")
+        .execute("UPDATE etl_watermark SET next_due_at = now(); ALTER TABLE tenants DROP CONSTRAINT tenants_chunk_size_range; UPDATE tenants SET chunk_size = -1")
         .await?;
     Ok(())
 }

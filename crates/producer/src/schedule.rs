@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::metrics::{self, Planned};
-use crate::plan::{Plan, PlanError, Planner};
+use crate::plan::{Plan, Planner};
 use crate::request::{chunk_context, log_planned};
 use crate::wake::{Failures, Wakes, pause};
 
