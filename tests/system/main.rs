@@ -2,6 +2,7 @@
 //! prefix of its own, so all run side by side. Start them with `make test`, which brings the servers.
 
 mod abuse;
+mod altered;
 mod away;
 mod backfill;
 mod chaos;
@@ -30,6 +31,7 @@ mod logins;
 mod messages;
 mod metrics;
 mod moving;
+mod panics;
 mod partitioned;
 mod planning;
 mod plans;

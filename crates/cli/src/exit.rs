@@ -12,9 +12,10 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::source::SourceError;
-use tidemark_shared::sqlstate::sqlstate;
+use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::telemetry::TelemetryError;
 use tidemark_worker::execute::ExecuteError;
+use tidemark_worker::extract::ExtractError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -92,7 +93,9 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Config(_) | PlanError::NoInboxes(..) => Some(Self::Configuration),
+                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::Target { .. } => {
+                    Some(Self::Configuration)
+                }
                 PlanError::Source(error) => Self::of_source(error),
                 PlanError::MassDelete { .. }
                 | PlanError::Empty { .. }
@@ -101,8 +104,18 @@ impl Exit {
                 PlanError::Ledger(error) => Self::of_driver(&error.source),
             };
         }
-        if let Some(ExecuteError::TimeZone(_) | ExecuteError::PrivacyKey(_)) = cause.downcast_ref() {
-            return Some(Self::Configuration);
+        // its causes are transparent, so that the chain of errors does not have them
+        if let Some(error) = cause.downcast_ref::<ExecuteError>() {
+            return match error {
+                ExecuteError::TimeZone(_) | ExecuteError::PrivacyKey(_) | ExecuteError::Config(_) => {
+                    Some(Self::Configuration)
+                }
+                ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => {
+                    Self::of_source(error)
+                }
+                ExecuteError::Ledger(error) => Self::of_driver(&error.source),
+                _ => None,
+            };
         }
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);
@@ -125,6 +138,10 @@ impl Exit {
         match error {
             SourceError::Connect(ConnectError::Unreachable { .. }) | SourceError::Busy { .. } => {
                 Some(Self::Unreachable)
+            }
+            // a column, a table or a right that is missing
+            SourceError::Query { source, .. } if failure_kind(source) == FailureKind::Configuration => {
+                Some(Self::Configuration)
             }
             SourceError::Unreachable { source, .. } | SourceError::Query { source, .. } => {
                 Self::of_driver(source)

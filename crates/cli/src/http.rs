@@ -52,6 +52,7 @@ struct Answers {
 
 /// Answers until what is returned is dropped: also while the process ends, so that it can be watched ending.
 pub fn answer(listener: TcpListener, health: Health, scrape: Scrape) -> JoinSet<()> {
+    let lifecycle = health.lifecycle.clone();
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
@@ -60,7 +61,8 @@ pub fn answer(listener: TcpListener, health: Health, scrape: Scrape) -> JoinSet<
         .with_state(Arc::new(Answers { health, scrape }));
     let mut server = JoinSet::new();
     server.spawn(async move {
-        if let Err(error) = serve(listener, router).await {
+        let serving = async { serve(listener, router).await };
+        if let Some(Err(error)) = lifecycle.catch("http", serving).await {
             tracing::error!(%error, "health and metrics are no longer answered for");
         }
     });

@@ -33,6 +33,13 @@ pub(crate) const STANDBY_MARGIN: Duration = Duration::from_secs(10);
 pub enum PlanError {
     #[error(transparent)]
     Ledger(#[from] DbError),
+    /// The target answers, and not as the migrations made it.
+    #[error("the target cannot be read: {changed}")]
+    Target {
+        changed: String,
+        #[source]
+        source: DbError,
+    },
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -162,6 +169,28 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
+        let planned = self.plan_any(tenant, run_type, request).await;
+        self.explained(planned).await
+    }
+
+    /// Says of an error of the target what somebody has changed in it.
+    async fn explained<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
+        let source = match outcome {
+            Err(PlanError::Ledger(error)) if !error.may_pass() => error,
+            outcome => return outcome,
+        };
+        match db::target::changed_columns(&self.db).await {
+            Ok(Some(changed)) => Err(PlanError::Target { changed, source }),
+            Ok(None) | Err(_) => Err(source.into()),
+        }
+    }
+
+    async fn plan_any(
+        &self,
+        tenant: &Tenant,
+        run_type: RunType,
+        request: &RunRequest,
+    ) -> Result<Plan, PlanError> {
         if run_type == RunType::Verify {
             return self.plan_verification(tenant, request).await;
         }
@@ -183,12 +212,14 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
-        if let Some(selection) = &request.selection {
-            return self
-                .plan_selection(tenant, run_type, request, selection, Trace::Nothing)
-                .await;
-        }
-        self.plan_one(tenant, run_type, request, Trace::Nothing).await
+        let planned = match &request.selection {
+            Some(selection) => {
+                self.plan_selection(tenant, run_type, request, selection, Trace::Nothing)
+                    .await
+            }
+            None => self.plan_one(tenant, run_type, request, Trace::Nothing).await,
+        };
+        self.explained(planned).await
     }
 
     async fn plan_one(
@@ -254,7 +285,8 @@ impl Planner {
                     break;
                 }
             };
-            match self.draft(source, &mut view, &group).await {
+            let drafted = self.draft(source, &mut view, &group).await;
+            match self.explained(drafted).await {
                 Ok(plans) => {
                     view.tx.finish().await;
                     let tenants = group.into_iter().map(|member| member.tenant);

@@ -119,7 +119,7 @@ impl Requests {
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
             // the ledger is away: the claim runs out and the run is planned again
-            Err(PlanError::Ledger(error)) => Err(error),
+            Err(PlanError::Ledger(error)) if error.may_pass() => Err(error),
             Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }

@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::metrics::{self, Planned};
-use crate::plan::{Plan, PlanError, Planner};
+use crate::plan::{Plan, Planner};
 use crate::request::{chunk_context, log_planned};
 use crate::wake::{Failures, Wakes, pause};
 
@@ -99,7 +99,7 @@ impl Scheduler {
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
-                Err(error) if matches!(*error, PlanError::Ledger(_)) || error.is_unavailable() => {
+                Err(error) if error.is_unavailable() => {
                     away.push(error);
                 }
                 plan => others.push((tenant, plan)),

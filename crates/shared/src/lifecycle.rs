@@ -1,9 +1,9 @@
 //! Starting and stopping: a soft token (take no new work), a hard token (drop work), one tracker for every task.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -15,13 +15,34 @@ use crate::pulse::{LoopHealth, Pulses};
 /// For giving back what was in hand, after the hard token.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
+/// Why a process ends though nobody has stopped it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskFailed {
+    #[error(
+        "task `{task}` panicked: {message}: this is a fault of the program, please report it with the log"
+    )]
+    Panicked { task: String, message: String },
+    #[error("task `{task}` ended by itself")]
+    Ended { task: String },
+}
+
+/// What a panic says.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
 /// Handed to every loop. Cloning is cheap; all clones are the same lifecycle.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
-    failed: Arc<AtomicBool>,
+    failed: Arc<OnceLock<TaskFailed>>,
     pulses: Pulses,
 }
 
@@ -49,19 +70,45 @@ impl Lifecycle {
         let lifecycle = self.clone();
         let task = self.pulses.watch(name, task);
         self.tasks.spawn(async move {
-            let outcome = AssertUnwindSafe(task).catch_unwind().await;
-            if outcome.is_err() || !lifecycle.soft.is_cancelled() {
-                tracing::error!(task = name, "task ended by itself, the process stops");
-                lifecycle.failed.store(true, Ordering::Relaxed);
-                lifecycle.stop();
+            let outcome = lifecycle.catch(name, task).await;
+            if outcome.is_some() && !lifecycle.soft.is_cancelled() {
+                lifecycle.fail(TaskFailed::Ended {
+                    task: name.to_owned(),
+                });
             }
         });
     }
 
-    /// Whether a task has ended by itself.
+    /// Runs what is part of a task and would be lost with a panic; a panic, for which `None` stands, stops the process.
+    pub async fn catch<T>(&self, task: &str, work: impl Future<Output = T>) -> Option<T> {
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(outcome) => Some(outcome),
+            Err(panic) => {
+                self.panicked(task, panic_message(&*panic));
+                None
+            }
+        }
+    }
+
+    /// Stops the process, since a task has panicked.
+    pub fn panicked(&self, task: &str, message: String) {
+        self.fail(TaskFailed::Panicked {
+            task: task.to_owned(),
+            message,
+        });
+    }
+
+    fn fail(&self, failed: TaskFailed) {
+        tracing::error!(error = %failed, "the process stops");
+        // the first is the cause
+        drop(self.failed.set(failed));
+        self.stop();
+    }
+
+    /// Why the process ends, when a task is the reason.
     #[must_use]
-    pub fn failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+    pub fn failure(&self) -> Option<TaskFailed> {
+        self.failed.get().cloned()
     }
 
     /// The loops among the tasks, and when they last turned.
@@ -124,5 +171,61 @@ impl Lifecycle {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_task_that_panics_stops_the_process_and_is_named() {
+        let lifecycle = Lifecycle::new();
+        let waits = lifecycle.clone();
+        lifecycle.spawn("patient", async move { waits.soft().cancelled().await });
+        lifecycle.spawn("scheduler", async {
+            panic!("chunk {} is odd", 7);
+        });
+        lifecycle.finished(GRACE).await;
+        let failure = lifecycle.failure().expect("a failure").to_string();
+        assert!(
+            failure.contains("task `scheduler` panicked: chunk 7 is odd"),
+            "{failure}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_without_being_stopped_is_named_and_one_that_was_stopped_is_not() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn("finalizer", async {});
+        lifecycle.finished(GRACE).await;
+        let failure = lifecycle.failure().expect("a failure").to_string();
+        assert_eq!(failure, "task `finalizer` ended by itself");
+
+        let stopped = Lifecycle::new();
+        let waits = stopped.clone();
+        stopped.spawn("patient", async move { waits.soft().cancelled().await });
+        stopped.stop();
+        stopped.finished(GRACE).await;
+        assert_eq!(stopped.failure(), None);
+    }
+
+    #[tokio::test]
+    async fn a_panic_inside_a_task_leaves_its_result_out_and_stops_the_process() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.catch("calm", async { 3 }).await, Some(3));
+        assert!(lifecycle.failure().is_none());
+        let lost = lifecycle.catch("chunk 1/2", async { panic!("boom") }).await;
+        assert_eq!(lost, None::<()>);
+        assert!(lifecycle.soft().is_cancelled());
+        assert!(
+            lifecycle
+                .failure()
+                .expect("a failure")
+                .to_string()
+                .contains("chunk 1/2")
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The worker: takes jobs from both lanes, claims their chunks, executes them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -12,7 +13,7 @@ use tidemark_shared::db::chunk::ClaimedChunk;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
-use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_shared::lifecycle::{Lifecycle, panic_message};
 use tidemark_shared::report::report;
 use tidemark_shared::run::RunType;
 use tidemark_shared::source::Sources;
@@ -103,7 +104,13 @@ impl Worker {
         if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
             destination.processed_in(&span);
         }
-        self.process(&job, announcer, place).instrument(span).await
+        let task = format!("chunk {}/{}", job.run_id, job.seq);
+        let processing = self.process(&job, announcer, place).instrument(span);
+        // the chunk's lease runs out, and rescue counts it
+        self.lifecycle
+            .catch(&task, processing)
+            .await
+            .unwrap_or(Settle::Ack)
     }
 
     async fn process(&self, job: &Job, announcer: &Announcer, mut place: Place) -> Settle {
@@ -138,7 +145,15 @@ impl Worker {
         Span::current().record("attempt", claimed.attempt);
         let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
         let id = job.chunk();
-        match self.execute(id, &claimed, &mut place).await {
+        let executing = AssertUnwindSafe(self.execute(id, &claimed, &mut place)).catch_unwind();
+        let (outcome, panic) = match executing.await {
+            Ok(outcome) => (outcome, None),
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                (Err(ExecuteError::Panicked(message.clone())), Some(message))
+            }
+        };
+        match outcome {
             Ok(counts) => {
                 // a comparison moves no rows, and says itself what it found
                 if claimed.run_type != RunType::Verify {
@@ -153,6 +168,10 @@ impl Worker {
                     tracing::warn!(error = %report(&error), "outcome of the chunk not written");
                 }
             }
+        }
+        if let Some(message) = panic {
+            self.lifecycle
+                .panicked(&format!("chunk {}/{}", id.run_id, id.seq), message);
         }
         announcer.tell(ChunkEvent::new(id, claimed.tenant_id));
         Settle::Ack

@@ -84,7 +84,9 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         | ExecuteError::Removed(_)
         | ExecuteError::Config(_) => FailureKind::Configuration,
         ExecuteError::Source(error) | ExecuteError::Extract(ExtractError::Source(error)) => error.kind(),
-        ExecuteError::Empty(_) | ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
+        ExecuteError::Empty(_)
+        | ExecuteError::Panicked(_)
+        | ExecuteError::Extract(ExtractError::LoadEnded) => FailureKind::Transient,
         ExecuteError::Load(LoadError::Target { source, .. }) => failure_kind(source),
         ExecuteError::Load(LoadError::Unreachable(source) | LoadError::Ledger(DbError { source, .. }))
         | ExecuteError::Ledger(DbError { source, .. }) => control_failure_kind(source),

@@ -34,6 +34,10 @@ const BUFFERS_BETWEEN: usize = 1;
 pub enum ExecuteError {
     #[error("the lease was lost")]
     LeaseLost,
+    #[error(
+        "the worker panicked: {0}: this is a fault of the program, please report it with the worker's log"
+    )]
+    Panicked(String),
     #[error("the worker is shutting down")]
     ShuttingDown,
     #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]

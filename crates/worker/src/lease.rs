@@ -1,13 +1,14 @@
 //! The lease beside the work: renewed while the work goes on; lost, it ends the work.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use tidemark_shared::db;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::report::report;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::Instrument;
 
@@ -29,13 +30,20 @@ impl Lease {
     ///
     /// # Errors
     /// [`Lost`] when the ledger says that another attempt holds the chunk, or has not answered for a lease's length.
+    ///
+    /// # Panics
+    /// When the renewal panics: that is a fault of this program and no lost lease.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
         // a task of its own, since the work may keep this one busy; it ends when the set is dropped
         let mut renewal = JoinSet::new();
         renewal.spawn(self.clone().hold().in_current_span());
         tokio::select! {
             outcome = work => Ok(outcome),
-            _ = renewal.join_next() => Err(Lost),
+            ended = renewal.join_next() => match ended.map(|ended| ended.map_err(JoinError::try_into_panic)) {
+                // whether the lease holds is unknown then, and the fault is not another worker's
+                Some(Err(Ok(panic))) => resume_unwind(panic),
+                _ => Err(Lost),
+            },
         }
     }
 

@@ -145,11 +145,10 @@ async fn run(
     tracing::info!(role, instance = app.instance, http, "started");
     roles.end(app.settings.worker.shutdown_grace).await;
     tracing::info!(role, "stopped");
-    Ok(if roles.lifecycle.failed() {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    roles
+        .lifecycle
+        .failure()
+        .map_or(Ok(Exit::Done), |failed| Err(failed.into()))
 }
 
 fn observe(roles: &Roles) {

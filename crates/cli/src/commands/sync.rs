@@ -169,5 +169,8 @@ pub(super) async fn execute_here(
     };
     roles.lifecycle.stop();
     roles.end(app.settings.worker.shutdown_grace).await;
-    reports
+    match roles.lifecycle.failure() {
+        Some(failed) => Err(failed.into()),
+        None => reports,
+    }
 }

@@ -1,5 +1,7 @@
 //! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
@@ -65,6 +67,8 @@ statements! {
                  WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
     NOT_NULL = "SELECT attname::text FROM pg_attribute \
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND attnotnull ORDER BY attnum";
+    TYPES = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
+             WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND NOT attisdropped";
     IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1) \
                 AND NOT EXISTS (SELECT FROM etl_withheld_conversation WHERE tenant_id = $1)";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
@@ -169,6 +173,43 @@ pub async fn not_null_columns(db: impl PgExecutor<'_>) -> DbResult<Vec<String>> 
         .fetch_all(db)
         .await
         .attempt("look the target's columns up")
+}
+
+/// Columns that planning reads, as the migrations make them.
+const PLANNED_FROM: [(&str, &str); 8] = [
+    ("tenant_id", "integer"),
+    ("conversation_id", "bigint"),
+    ("inbox_id", "integer"),
+    ("contact_id", "bigint"),
+    ("client_sender_id", "bigint"),
+    ("etl_run_id", "bigint"),
+    ("source_deleted_at", "timestamp with time zone"),
+    ("source_digest", "bigint"),
+];
+
+/// What keeps plans from reading the target, when that is a column that somebody has changed: which, and what to do.
+pub async fn changed_columns(db: impl PgExecutor<'_>) -> DbResult<Option<String>> {
+    let found: HashMap<String, String> = sqlx::query_as(TYPES)
+        .fetch_all(db)
+        .await
+        .attempt("look the target's columns up")?
+        .into_iter()
+        .collect();
+    let wrong: Vec<String> = PLANNED_FROM
+        .iter()
+        .filter_map(|(column, expected)| match found.get(*column) {
+            Some(is) if is == expected => None,
+            Some(is) => Some(format!(
+                "column {column} of conversations_analytics has the type {is} and not {expected}: change it back with \
+                 `ALTER TABLE conversations_analytics ALTER COLUMN {column} TYPE {expected}`"
+            )),
+            None => Some(format!(
+                "conversations_analytics has no column {column} any more: give it back its name, or restore it with \
+                 the type {expected}"
+            )),
+        })
+        .collect();
+    Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
 }
 
 /// Counts and digests of the tenant's live conversations, in buckets of `width` ids, those of the inboxes `but` left out.

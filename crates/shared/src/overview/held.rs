@@ -25,6 +25,17 @@ pub(super) struct Known<'a> {
     pub fleet_limit: i32,
 }
 
+/// An error as a table has room for it; `run show` has all of it.
+fn one_line(error: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut line = error.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
 /// The first thing in the way of the tenant's rows, from the plan to the watermark; `None`: nothing holds it.
 pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
     let Standing { tenant, open, .. } = known.standing;
@@ -65,7 +76,15 @@ pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
     }
     let failures = known.standing.consecutive_failures;
     if failures > 0 {
-        return Some(format!("failing, {failures} in a row"));
+        let error = known
+            .last_run
+            .filter(|run| run.status == RunStatus::Failed)
+            .and_then(|run| run.error.as_deref())
+            .map(|error| format!(": {}", one_line(error)));
+        return Some(format!(
+            "failing, {failures} in a row{}",
+            error.unwrap_or_default()
+        ));
     }
     known
         .source
