@@ -19,17 +19,22 @@ impl Rewrite {
         Ok(Self(connection))
     }
 
-    /// Commits when somebody who reads the source has met the rewrite.
+    /// Commits when a reader of the source has met the rewrite.
     async fn end_when_met(mut self, stage: &Stage) -> Result<()> {
-        stage
-            .until_source(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
-                 AND application_name LIKE 'tidemark%' AND (wait_event_type = 'Lock' OR query = 'ROLLBACK'))",
-            )
-            .await?;
+        until_met(stage).await?;
         self.0.execute("COMMIT").await?;
         Ok(())
     }
+}
+
+/// Waits until a session of ours waits for a lock, or has been refused one and asks again.
+async fn until_met(stage: &Stage) -> Result<()> {
+    stage
+        .until_source(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name LIKE 'tidemark%' AND (wait_event_type = 'Lock' OR query = 'ROLLBACK'))",
+        )
+        .await
 }
 
 const ALTER: &str = "ALTER TABLE {table} ADD COLUMN rewritten double precision DEFAULT random()";
@@ -175,12 +180,7 @@ async fn a_migration_of_the_source_that_rewrites_one_table_after_another_is_not_
         stage.sample(60, 1, 239).await?;
         let mut rewrite = Rewrite::begin(&stage, "messages", ALTER).await?;
         let sync = begin(&stage, &["--full", "--chunk-size", "20"]).await?;
-        stage
-            .until_source(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
-                 AND application_name LIKE 'tidemark%' AND (wait_event_type = 'Lock' OR query = 'ROLLBACK'))",
-            )
-            .await?;
+        until_met(&stage).await?;
         for table in ["conversations", "contacts", "accounts"] {
             let next = ALTER.replace("{table}", table);
             rewrite.0.execute(AssertSqlSafe(next)).await?;

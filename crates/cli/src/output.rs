@@ -51,7 +51,7 @@ pub fn bytes(data: &[u8]) -> anyhow::Result<()> {
 
 /// Whoever reads stdout has read enough, as `head` does: no failure.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads stdout any more")]
+#[error("stdout is closed")]
 pub struct ReaderGone;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

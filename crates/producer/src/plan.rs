@@ -77,8 +77,8 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// Whether a value of one tenant may be to blame, so that the others of its group pass without it. A statement that ran
-    /// out of its time, or a server that is away, is everybody's trouble: to try it for each would multiply it.
+    /// Whether one tenant's rows may be the cause, so that the others of its group pass without it. A statement that ran out
+    /// of its time, a server that is away and a missing right concern the whole group: to try each would multiply the cost.
     fn may_be_one_tenants(&self) -> bool {
         let kind = match self {
             Self::Ledger(error) => failure_kind(&error.source),
@@ -173,7 +173,7 @@ impl Planner {
         self.explained(planned).await
     }
 
-    /// Says of an error of the target what somebody has changed in it.
+    /// Adds to an error of the target which of its columns were altered.
     async fn explained<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
         let source = match outcome {
             Err(PlanError::Ledger(error)) if !error.may_pass() => error,
@@ -243,8 +243,8 @@ impl Planner {
         plans.pop().expect("a member has a plan")
     }
 
-    /// Plans incremental runs of tenants of one source, in as few snapshots of it as go well: one that fails for a value of
-    /// one of them is planned again by halves, so that each one's trouble stays its own. A tenant that has no watermark gets a
+    /// Plans incremental runs of tenants of one source, in as few snapshots of it as possible. A group that fails for the
+    /// rows of one tenant is planned again by halves, so that the others get their plans. A tenant that has no watermark gets a
     /// full run.
     pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
         let mut planned = Vec::with_capacity(tenants.len());
@@ -270,7 +270,7 @@ impl Planner {
             }
         };
         let mut groups = groups_of(members);
-        let mut timed_out = 0;
+        let mut has_timed_out = false;
         while let Some(mut group) = groups.pop() {
             let purpose = match group.as_slice() {
                 [member] => format!("plan tenant {}", member.tenant.id),
@@ -297,14 +297,14 @@ impl Planner {
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
                 }
-                Err(error) if error.is_timeout() && timed_out > 0 => {
-                    // it is the source that is slow, and not one tenant
+                Err(error) if error.is_timeout() && has_timed_out => {
+                    // the source is slow, and not one tenant
                     group.extend(groups.into_iter().flatten());
                     fail_all(group, error, &mut planned);
                     break;
                 }
                 Err(error) => {
-                    timed_out += i32::from(error.is_timeout());
+                    has_timed_out |= error.is_timeout();
                     fail_all(group, error, &mut planned);
                 }
             }

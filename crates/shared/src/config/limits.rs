@@ -77,7 +77,7 @@ fn check_below<'a>(
         match value {
             toml::Value::Table(inner) => check_below(inner, below, range, above)?,
             value if below.is_empty() => range.check(value).map_err(|wrong| refusal(above, &wrong))?,
-            // no table where one belongs: whoever reads the settings says so
+            // a value where a table belongs: reading the settings reports it
             _ => {}
         }
         above.pop();
@@ -136,7 +136,7 @@ impl Range {
     }
 }
 
-/// A bound as somebody would write it: `365days` and not `11months 30days 1h …`.
+/// A bound as a user writes it: `365days` and not `11months 30days 1h …`.
 fn readable(span: Duration) -> String {
     const DAY_SECS: u64 = DAY / SECOND;
     match span.as_secs() / DAY_SECS {
@@ -157,7 +157,7 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// A duration that somebody passes as a flag, both ends included.
+/// The duration of a flag, within these bounds; both are included.
 ///
 /// # Errors
 /// When it cannot be read or is outside the range, with the range.

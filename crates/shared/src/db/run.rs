@@ -172,7 +172,7 @@ pub struct ClaimedRun {
     pub tenant_id: TenantId,
     #[sqlx(rename = "type")]
     pub run_type: RunType,
-    /// As somebody wrote it: see [`RunRequest::read`].
+    /// As it was requested: see [`RunRequest::read`].
     pub request: Json<serde_json::Value>,
     pub traceparent: Option<String>,
 }

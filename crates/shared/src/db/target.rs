@@ -146,7 +146,7 @@ pub async fn begin(db: &DbPool, tenant: TenantId) -> DbResult<PgTransaction<'sta
     sqlx::raw_sql(LOCK_FOR_READING)
         .execute(&mut *tx)
         .await
-        .attempt("wait for whoever changes the table conversations_analytics")?;
+        .attempt("lock the table conversations_analytics for reading")?;
     enter(&mut tx, tenant).await?;
     Ok(tx)
 }
