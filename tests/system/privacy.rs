@@ -280,3 +280,63 @@ async fn a_chunk_that_has_read_a_contact_before_it_was_forgotten_does_not_bring_
     })
     .await;
 }
+
+/// Trap 23.
+#[tokio::test]
+async fn a_policy_set_in_the_middle_of_a_first_sync_reaches_the_chunks_that_are_done() {
+    on_stage(|stage| async move {
+        stage.sample(400, 1, 73).await?;
+        let refuse = "ALTER TABLE conversations_analytics ADD CONSTRAINT half CHECK (conversation_id < 201) NOT VALID";
+        stage.target.execute(refuse).await?;
+        let first = stage
+            .tidemark(&["sync", "--local", "--tenant", "1", "--chunk-size", "200", "--json"])
+            .await?;
+        // its second half is refused
+        ensure!(first.code == 1, "{first:?}");
+        let run = first.json()["run_id"].to_string();
+        let done = count(&stage, "contact_name IS NOT NULL").await?;
+        ensure!(done > 0 && done < 300, "{done} rows of the first sync are done");
+        stage
+            .target
+            .execute("ALTER TABLE conversations_analytics DROP CONSTRAINT half")
+            .await?;
+        let kept = "contact_name IS NOT NULL OR first_message_text IS NOT NULL \
+                    OR jsonb_path_exists(message_compiled, '$[*].text ? (@ != null)')";
+        let policy = "contact_name=null,message_text=null";
+        let set = stage
+            .tidemark(&["tenant", "set", "--tenant", "1", "--privacy", policy])
+            .await?;
+        ensure!(set.code == 0, "{set:?}");
+
+        // the retried run brings the rest, and somebody cancels the backfill
+        let asked: Option<i64> = sqlx::query_scalar(
+            "SELECT max(id) FROM etl_control WHERE request #>> '{selection,kind}' = 'policy'",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        let asked = asked.context("no backfill was asked for")?.to_string();
+        let cancelled = stage.tidemark(&["run", "cancel", &asked]).await?;
+        ensure!(cancelled.code == 0, "{cancelled:?}");
+        let retried = stage.tidemark(&["run", "retry", &run]).await?;
+        ensure!(retried.code == 0, "{retried:?}");
+        let up = stage.start(&["up"])?;
+        let ended = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
+        ensure!(ended.code == 0, "{ended:?}");
+        ensure!(count(&stage, kept).await? > 0, "the retried run does not write again what is done");
+        stage
+            .target
+            .execute("UPDATE etl_control SET finished_at = now() - interval '1 hour' WHERE status = 'cancelled'")
+            .await?;
+        stage
+            .until("SELECT w.policy_version = t.policy_version FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id")
+            .await?;
+        ensure!(count(&stage, kept).await? == 0, "rows of before the policy are left");
+        stage
+            .until("SELECT count(*) FILTER (WHERE status = 'success') = 1 AND count(*) = 2 FROM etl_control \
+                    WHERE request #>> '{selection,kind}' = 'policy'")
+            .await?;
+        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}

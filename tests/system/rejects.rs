@@ -425,3 +425,49 @@ async fn many_conversations_that_cannot_be_read_stop_the_plan() {
     })
     .await;
 }
+
+/// Trap 23.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_any_more_loses_what_a_new_policy_does_not_keep() {
+    on_stage(|stage| async move {
+        conversations(&stage, 50).await?;
+        poisonous(&stage, "messages", "content").await?;
+        sync(&stage, 0, &[]).await?;
+        let poison = "UPDATE messages_table SET content = 'poison', updated_at = now() AT TIME ZONE 'UTC' \
+                      WHERE conversation_id = ";
+        stage
+            .source
+            .execute(AssertSqlSafe(format!("{poison} 7")))
+            .await?;
+        sync(&stage, 2, &[]).await?;
+        ensure!(rejected(&stage, &[]).await?.len() == 1, "one reject is open");
+        let kept = "SELECT array_agg(conversation_id ORDER BY conversation_id) FROM conversations_analytics \
+                    WHERE contact_name IS NOT NULL OR message_compiled::text LIKE '%hello%'";
+        let set = stage
+            .tidemark(&["tenant", "set", "--tenant", "1", "--privacy", "contact_name=null,message_text=null"])
+            .await?;
+        ensure!(set.code == 0, "{set:?}");
+        let rows: Vec<i64> = sqlx::query_scalar(kept).fetch_one(&stage.target).await?;
+        ensure!(rows.len() == 49 && !rows.contains(&7), "{rows:?} keep personal data");
+        // another one that is refused before its row was written anew
+        stage
+            .source
+            .execute(AssertSqlSafe(format!("{poison} 9")))
+            .await?;
+        let synced = stage.tidemark(&["sync", "--local", "--tenant", "1"]).await?;
+        ensure!(synced.code == 2, "{synced:?}");
+        stage
+            .until("SELECT w.policy_version = t.policy_version FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id")
+            .await?;
+        let rows: Option<Vec<i64>> = sqlx::query_scalar(kept).fetch_one(&stage.target).await?;
+        ensure!(rows.is_none(), "{rows:?} keep personal data");
+        // and is whole again as soon as it can be read
+        stage
+            .source
+            .execute("UPDATE messages_table SET content = 'hello' WHERE content = 'poison'")
+            .await?;
+        sync(&stage, 0, &[]).await?;
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}

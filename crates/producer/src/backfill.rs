@@ -1,4 +1,5 @@
-//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed.
+//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed,
+//! rows of an earlier privacy policy.
 
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
     telemetry::link(&span, &telemetry::context_of(&Span::current()));
     let reason = match &selection {
         Selection::Renamed { .. } => "names were changed",
+        Selection::Policy { .. } => "rows may be of an earlier privacy policy",
         _ => "inboxes were mapped",
     };
     let run = NewRun {

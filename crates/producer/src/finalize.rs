@@ -128,6 +128,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
         db::inbox::mark_backfilled(&mut **tx, run.id).await?;
+        db::privacy::run_satisfied(tx, run.id).await?;
     }
     if ended_well && run.run_type == RunType::Verify {
         db::verification::conclude(&mut **tx, run.id).await?;

@@ -325,6 +325,8 @@ impl Staging {
         db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.take();
         let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
+        let rejected_ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
+        db::privacy::strip_rejected(connection, self.tenant, privacy.policy(), &rejected_ids).await?;
         let written = [
             &merged.inserted,
             &merged.updated,

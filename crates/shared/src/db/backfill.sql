@@ -1,12 +1,15 @@
--- Backfills to ask for: inboxes whose history was never fetched, and renames and policies whose backfill has failed. A tenant without
--- a watermark gets everything anyway. What has failed or was cancelled is left alone for $2 seconds.
+-- Backfills to ask for: inboxes whose history was never fetched, renames whose backfill has failed or was cancelled, and
+-- policies that not every row is known to satisfy. A tenant without a watermark gets inboxes and names anyway. What has failed
+-- or was cancelled is left alone for $2 seconds.
 -- $1 only these tenants (NULL: all), $2 pause
-WITH ready AS (
-    SELECT t.id, t.source
+WITH active AS (
+    SELECT t.id, t.source, t.policy_version, w.policy_version AS satisfied_version, w.watermark
     FROM tenants t
-    JOIN etl_watermark w ON w.tenant_id = t.id AND w.watermark IS NOT NULL
+    JOIN etl_watermark w ON w.tenant_id = t.id
     WHERE t.paused_at IS NULL AND t.deleted_at IS NULL AND t.status IN ('active', 'trial')
       AND ($1::integer[] IS NULL OR t.id = ANY($1))
+), ready AS (
+    SELECT id, source FROM active WHERE watermark IS NOT NULL
 )
 SELECT r.id AS tenant_id, jsonb_build_object('kind', 'inboxes', 'inboxes', i.inboxes) AS selection
 FROM ready r
@@ -25,13 +28,28 @@ WHERE NOT EXISTS (
               OR (c.status IN ('failed', 'cancelled') AND c.finished_at > now() - make_interval(secs => $2)))))
 )
 UNION ALL
+-- a run of everything that was planned later has brought the names too
 SELECT f.tenant_id, f.request -> 'selection'
 FROM etl_control f
 JOIN ready r ON r.id = f.tenant_id
-WHERE f.type = 'backfill' AND f.status = 'failed' AND f.request #>> '{selection,kind}' IN ('renamed', 'policy')
-  AND f.finished_at BETWEEN now() - interval '7 days' AND now() - make_interval(secs => $2)
+WHERE f.type = 'backfill' AND f.status IN ('failed', 'cancelled') AND f.request #>> '{selection,kind}' = 'renamed'
+  AND f.finished_at <= now() - make_interval(secs => $2)
   AND NOT EXISTS (
     SELECT FROM etl_control l
-    WHERE l.tenant_id = f.tenant_id AND l.id > f.id AND l.type = 'backfill'
-      AND l.request -> 'selection' = f.request -> 'selection'
+    WHERE l.tenant_id = f.tenant_id AND l.id > f.id
+      AND ((l.type = 'backfill' AND l.request -> 'selection' = f.request -> 'selection')
+        OR (l.type = 'full' AND l.status IN ('success', 'partial')))
+  )
+UNION ALL
+SELECT a.id, jsonb_build_object('kind', 'policy', 'version', a.policy_version)
+FROM active a
+WHERE a.satisfied_version < a.policy_version
+  AND EXISTS (SELECT FROM inbox_tenant_mapping m WHERE m.tenant_id = a.id AND m.source = a.source AND m.is_active)
+  AND NOT EXISTS (
+    SELECT FROM etl_control c
+    WHERE c.tenant_id = a.id AND c.type IN ('full', 'backfill')
+      AND (c.type = 'full' OR c.request #>> '{selection,kind}' = 'policy')
+      AND ((c.finished_at IS NULL AND (c.status IN ('requested', 'planning') OR c.mapping_version >= a.policy_version))
+        OR (c.type = 'backfill' AND c.status IN ('failed', 'cancelled')
+            AND c.finished_at > now() - make_interval(secs => $2)))
   )

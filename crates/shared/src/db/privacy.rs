@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use super::run::NewRun;
-use super::{Attempt, DbPool, DbResult, again, reject, run, statements, target, watermark};
+use super::{Attempt, DbPool, DbResult, again, reject, run, statements, target};
 use crate::chunk::ChunkSpec;
 use crate::fence::SourceVersion;
 use crate::ids::{RunId, TenantId};
@@ -18,10 +18,24 @@ use crate::run::{RunRequest, RunType};
 use crate::selection::Selection;
 
 statements! {
-    SET_POLICY = "UPDATE tenants SET privacy = $2, mapping_version = mapping_version + 1, updated_at = now() \
+    SET_POLICY = "UPDATE tenants SET privacy = $2, mapping_version = mapping_version + 1, \
+                         policy_version = mapping_version + 1, updated_at = now() \
                   WHERE id = $1 AND deleted_at IS NULL AND privacy <> $2 RETURNING mapping_version";
-    // nothing brings a tombstone's row again, so what would be hashed is left out there too
+    HAS_LIVE_ROWS = "SELECT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL)";
+    SATISFIED = "UPDATE etl_watermark SET policy_version = greatest(policy_version, $2) WHERE tenant_id = $1";
+    RUN_SATISFIED = "UPDATE etl_watermark w SET policy_version = greatest(w.policy_version, r.mapping_version) \
+                     FROM etl_control r \
+                     WHERE r.id = $1 AND r.tenant_id = w.tenant_id AND r.mapping_version IS NOT NULL \
+                       AND (r.type = 'full' OR (r.type = 'backfill' AND r.request #>> '{selection,kind}' = 'policy'))";
+    IS_SATISFIED = "SELECT w.policy_version >= t.policy_version \
+                    FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id WHERE t.id = $1";
+    OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row WHERE tenant_id = $1 AND resolved_at IS NULL";
+    // nothing brings these rows again before their conversations can be read, so what would be hashed is left out too. A live
+    // row has no digest then, and differs from every read
     STRIP = "UPDATE conversations_analytics a SET \
+                 row_hash = CASE WHEN source_deleted_at IS NULL THEN decode(repeat('00', 16), 'hex') ELSE row_hash END, \
+                 row_digest = NULL, \
+                 etl_updated_at = CASE WHEN source_deleted_at IS NULL THEN now() ELSE etl_updated_at END, \
                  contact_name = CASE WHEN 'contact_name' = ANY($2) THEN NULL ELSE contact_name END, \
                  contact_email = CASE WHEN 'contact_email' = ANY($2) THEN NULL ELSE contact_email END, \
                  contact_phone = CASE WHEN 'contact_phone' = ANY($2) \
@@ -36,8 +50,8 @@ statements! {
                      THEN (SELECT jsonb_agg(m || '{\"text\": null}' ORDER BY n) \
                            FROM jsonb_array_elements(a.message_compiled) WITH ORDINALITY AS e (m, n)) \
                      ELSE message_compiled END \
-             WHERE tenant_id = $1 AND source_deleted_at IS NOT NULL \
-               AND ($3::bigint[] IS NULL OR conversation_id = ANY($3))";
+             WHERE tenant_id = $1 AND CASE WHEN $3::bigint[] IS NULL THEN source_deleted_at IS NOT NULL \
+                                           ELSE conversation_id = ANY($3) END";
     COUNT_OF = "SELECT count(*) FILTER (WHERE contact_id = $2) AS removed, \
                        count(*) FILTER (WHERE contact_id IS DISTINCT FROM $2) AS cleaned \
                 FROM conversations_analytics WHERE tenant_id = $1 \
@@ -156,10 +170,24 @@ pub async fn set_policy(
                 .attempt("change the tenant's policy");
         };
         strip(&mut tx, tenant, policy, None).await?;
-        // before its first sync a tenant has no rows
-        let backfill = match watermark::load(&mut *tx, tenant).await?.watermark {
-            Some(_) => ask(&mut tx, asked, RunType::Backfill, Selection::Policy { version }).await?,
-            None => None,
+        let rejected: Vec<i64> = sqlx::query_scalar(OPEN_REJECTS)
+            .bind(tenant)
+            .fetch_all(&mut *tx)
+            .await
+            .attempt("list the open rejects")?;
+        strip(&mut tx, tenant, policy, Some(&rejected)).await?;
+        // loads wait for the tenant's row, and those that were read before are rolled back: what is there now is all there is
+        let has_rows: bool = sqlx::query_scalar(HAS_LIVE_ROWS)
+            .bind(tenant)
+            .fetch_one(&mut *tx)
+            .await
+            .attempt("look for rows")?;
+        let backfill = if has_rows {
+            ask(&mut tx, asked, RunType::Backfill, Selection::Policy { version }).await?
+        } else {
+            let satisfied = sqlx::query(SATISFIED).bind(tenant).bind(version);
+            execute(satisfied, &mut tx, "note that no row is of an earlier policy").await?;
+            None
         };
         tx.commit().await.attempt("change the tenant's policy")?;
         Ok(Some(PolicyChanged { backfill }))
@@ -167,7 +195,48 @@ pub async fn set_policy(
     .await
 }
 
-/// Takes from rows that are marked deleted what the policy does not keep; `ids` restricts it to these conversations.
+/// Notes, when a run of everything has ended well, that all rows satisfy the policy of its plan: every chunk was read under
+/// that policy or a later one.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn run_satisfied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
+    let satisfied = sqlx::query(RUN_SATISFIED).bind(run);
+    execute(satisfied, tx, "note which policy the tenant's rows satisfy").await
+}
+
+/// Takes from the rows of rejected conversations what the policy does not keep, while rows may be of an earlier policy: a
+/// row that cannot be read is not written anew.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn strip_rejected(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    policy: &PrivacyPolicy,
+    ids: &[i64],
+) -> DbResult<()> {
+    if ids.is_empty() || keeps_all(policy) {
+        return Ok(());
+    }
+    let is_satisfied: bool = sqlx::query_scalar(IS_SATISFIED)
+        .bind(tenant)
+        .fetch_one(&mut *tx)
+        .await
+        .attempt("look which policy the tenant's rows satisfy")?;
+    if is_satisfied {
+        return Ok(());
+    }
+    strip(tx, tenant, policy, Some(ids)).await
+}
+
+fn keeps_all(policy: &PrivacyPolicy) -> bool {
+    Personal::ALL
+        .into_iter()
+        .all(|personal| policy.of(personal) == Treatment::Keep)
+}
+
+/// Takes from rows what the policy does not keep: from those of these conversations, or from all that are marked deleted.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -192,7 +261,7 @@ pub async fn strip(
         .execute(tx)
         .await
         .map(drop)
-        .attempt("take personal data from deleted rows")
+        .attempt("take personal data from rows that nothing writes anew")
 }
 
 /// How many rows a contact is in.
