@@ -245,3 +245,80 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
     })
     .await;
 }
+
+/// Where a statement finds the tables that it names, and at which isolation it runs.
+async fn session(db: &DbPool) -> Result<(bool, bool, String)> {
+    Ok(sqlx::query_as(
+        "SELECT to_regclass('conversations_analytics') = 'public.conversations_analytics'::regclass, \
+                to_regclass('tenants') = 'public.tenants'::regclass, current_setting('transaction_isolation')",
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+#[tokio::test]
+async fn a_temporary_table_of_a_lent_session_does_not_stand_in_for_one_of_ours() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 144).await?;
+        // one session, lent to whoever comes, and never reset between two
+        let db = behind(&stage.url("target"), 1).await?;
+        let mut other = db.connections().acquire().await?;
+        raw_sql(
+            "CREATE TEMPORARY TABLE conversations_analytics (tenant_id integer); \
+             CREATE TEMPORARY TABLE tenants (id integer); \
+             SET search_path = pg_temp, public",
+        )
+        .execute(&mut *other)
+        .await?;
+        drop(other);
+        let (target, tenants, _) = session(&db).await?;
+        ensure!(target && tenants, "target {target}, tenants {tenants}");
+        ensure!(tidemark_shared::db::tenant::list(&db).await?.len() == 1);
+        let mut tx = db.begin().await?;
+        let in_transaction: bool =
+            sqlx::query_scalar("SELECT to_regclass('tenants') = 'public.tenants'::regclass")
+                .fetch_one(&mut *tx)
+                .await?;
+        tx.rollback().await?;
+        ensure!(in_transaction);
+        // what the other client has set is its own again
+        let mut other = db.connections().acquire().await?;
+        let after: String = raw_path(&mut other).await?;
+        ensure!(after == "pg_temp, public", "{after}");
+        Ok(())
+    })
+    .await;
+}
+
+async fn raw_path(connection: &mut PgConnection) -> Result<String> {
+    use sqlx::Row;
+    let row = connection.fetch_one(raw_sql("SHOW search_path")).await?;
+    Ok(row.try_get(0)?)
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_committed_whatever_the_login_has_as_its_default() {
+    on_stage(|stage| async move {
+        let login = stage.login();
+        let database = stage.database("target");
+        for default in [
+            format!("ALTER ROLE {login} SET default_transaction_isolation = 'serializable'"),
+            format!("ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'"),
+        ] {
+            stage.target.execute(sqlx::AssertSqlSafe(default)).await?;
+        }
+        for pooler in [DatabasePooler::None, DatabasePooler::Transaction] {
+            let db = pool(&SecretString::from(stage.url("target")), "worker", 2, pooler).await?;
+            let (_, _, isolation) = session(&db).await?;
+            ensure!(isolation == "read committed", "{pooler:?}: {isolation}");
+            let mut tx = db.begin().await?;
+            let isolation: String = sqlx::query_scalar("SHOW transaction_isolation")
+                .fetch_one(&mut *tx)
+                .await?;
+            tx.rollback().await?;
+            ensure!(isolation == "read committed", "{pooler:?}: {isolation}");
+        }
+        Ok(())
+    })
+    .await;
+}

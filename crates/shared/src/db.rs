@@ -51,6 +51,21 @@ use crate::sqlstate::{FailureKind, control_failure_kind};
 
 pub use self::pool::DbPool;
 
+/// Sets `search_path` to where this session looks for tables now, with the schema of temporary tables last: such a table
+/// never stands in for another of the same name. For the transaction (`true`) or for the session.
+macro_rules! temporary_last {
+    ($for_transaction:literal) => {
+        concat!(
+            "set_config('search_path', array_to_string(ARRAY( \
+                 SELECT quote_ident(s) FROM unnest(current_schemas(false)) WITH ORDINALITY AS c (s, n) \
+                 WHERE s !~ '^pg_temp_' ORDER BY n) || 'pg_temp'::text, ', '), ",
+            $for_transaction,
+            ")"
+        )
+    };
+}
+pub(crate) use temporary_last;
+
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
 use super::pool::SETTINGS;
+use super::temporary_last;
 use super::{DbPool, MIGRATOR};
 use crate::config::{DatabasePooler, parse_url, server_name};
 use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
@@ -31,6 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
 const TAKE_ROLE: &str = "SET ROLE etl_service";
+const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));
 /// `invalid_parameter_value`, from SET ROLE.
 const NO_SUCH_ROLE: &str = "22023";
 
@@ -311,6 +313,8 @@ pub async fn pool(
                     ("idle_in_transaction_session_timeout", "15min"),
                     // it takes longer than any of the statements
                     ("jit", "off"),
+                    // as each transaction has it that says how it begins
+                    ("default_transaction_isolation", "read committed"),
                 ])
                 .options(KEEPALIVE);
             check_direct(&options, what, url).await?;
@@ -394,6 +398,7 @@ pub(super) async fn begin_session(
     is_for_loads: bool,
 ) -> Result<(), sqlx::Error> {
     raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
+    raw_sql(TEMPORARY_LAST).execute(&mut *connection).await?;
     if is_for_loads {
         prefer_lz4(connection, false).await?;
     }

@@ -6,13 +6,23 @@ use sqlx::postgres::{PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTransac
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
 
 use super::connect::begin_session;
+use super::temporary_last;
 
 /// What a session of our own has for good, a transaction of a lent one has for its length: the role that row-level
 /// security binds, and the settings of [`super::connect`]. Statements of whoever had the server's process before would be
 /// in the way of ours, which have the same names.
-pub(super) const SETTINGS: &str = "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL TimeZone = 'UTC'; \
-     SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '15min'; SET LOCAL jit = 'off'";
+///
+/// The `search_path` is that of the role or the database, with the schema of temporary tables last: a table that somebody
+/// has made in a lent session must not stand in for one of ours.
+pub(super) const SETTINGS: &str = concat!(
+    "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL search_path = DEFAULT; SELECT ",
+    temporary_last!(true),
+    "; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '15min'; SET LOCAL jit = 'off'"
+);
+
+/// The ledger's transitions wait for each other's locks and then look again: a role or a database may have another default.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The pool for ledger and target. Statements on it are each a transaction of their own, as on a [`PgPool`].
 ///
@@ -84,7 +94,7 @@ impl DbPool {
     /// # Errors
     /// When no connection can be had, or the login may not act as `etl_service`.
     pub async fn begin(&self) -> Result<PgTransaction<'static>, sqlx::Error> {
-        self.begin_with("BEGIN").await
+        self.begin_with(BEGIN).await
     }
 
     /// Begins a transaction by this statement.
@@ -102,7 +112,7 @@ impl DbPool {
     /// # Errors
     /// As [`Self::begin`]. The connection is not to be used any more then.
     pub async fn begin_on(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        raw_sql("BEGIN").execute(&mut *connection).await?;
+        raw_sql(BEGIN).execute(&mut *connection).await?;
         self.tell(connection).await
     }
 

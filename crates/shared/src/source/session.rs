@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::locks::LockPlan;
 use super::{Source, SourceError};
-use crate::db::DbPool;
 use crate::db::guarded::{Guarded, Served};
+use crate::db::{DbPool, temporary_last};
 use crate::fence::SourceSnapshot;
 use crate::sqlstate::sqlstate;
 
@@ -20,6 +20,17 @@ const LOCK_RETRY: Duration = Duration::from_millis(100);
 /// The snapshot has the file that the table had then, `pg_relation_filenode` the one that it has now.
 const IS_REWRITTEN: &str = "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS r (name) \
      JOIN pg_class c ON c.oid = to_regclass(r.name) WHERE c.relfilenode <> pg_relation_filenode(c.oid))";
+const LOOK: &str = concat!(
+    "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
+            (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
+            pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
+    temporary_last!(true),
+    " FROM pg_current_snapshot() s"
+);
+const NAME: &str = concat!(
+    "SELECT set_config('application_name', $1, true), ",
+    temporary_last!(true)
+);
 const BACK: &str = "ROLLBACK TO SAVEPOINT begun";
 
 /// How far a hot standby is.
@@ -145,15 +156,10 @@ async fn try_begin(
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
-    let row = sqlx::query(
-        "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
-                (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
-                pg_last_xact_replay_timestamp(), set_config('application_name', $1, true) \
-         FROM pg_current_snapshot() s",
-    )
-    .bind(&name)
-    .fetch_one(guarded.connection())
-    .await?;
+    let row = sqlx::query(LOOK)
+        .bind(&name)
+        .fetch_one(guarded.connection())
+        .await?;
     if !locks.read.is_empty() {
         let is_rewritten: bool = sqlx::query_scalar(IS_REWRITTEN)
             .bind(&locks.read)
@@ -202,13 +208,13 @@ impl SourceTx {
     }
 
     /// Goes on in the same snapshot after a statement has failed. Of what was set since the beginning
-    /// only its name is left.
+    /// only its name and where it looks for tables are left.
     ///
     /// # Errors
     /// When the source does not answer.
     pub async fn go_back(&mut self) -> Result<(), sqlx::Error> {
         raw_sql(BACK).execute(self.guarded.connection()).await?;
-        sqlx::query("SELECT set_config('application_name', $1, true)")
+        sqlx::query(NAME)
             .bind(&self.name)
             .execute(self.guarded.connection())
             .await
