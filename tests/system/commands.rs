@@ -165,3 +165,68 @@ async fn migrations_go_up_and_down_and_say_what_is_pending() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_reader_that_has_read_enough_ends_no_command_with_an_error() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 142).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        for args in [
+            &["status"][..],
+            &["tenant", "list"],
+            &["tenant", "show", "--tenant", "1"],
+            &["inbox", "list"],
+            &["run", "list"],
+            &["run", "show", "1"],
+            &["chunk", "list"],
+            &["rejected", "list"],
+            &["watermark", "show"],
+            &["dead", "list"],
+            &["plan", "--tenant", "1"],
+            &["verify", "--tenant", "1"],
+            &["doctor"],
+            &["config", "check"],
+            &["migrate", "--check"],
+            &["completions", "bash"],
+            &["sync", "--local", "--tenant", "1"],
+            &["--help"],
+        ] {
+            for json in [&[][..], &["--json"]] {
+                let args = [args, json].concat();
+                let ended = stage.tidemark_unread(&args).await?;
+                let is_quiet = !["Broken pipe", "panicked", "nobody reads", "error:"]
+                    .iter()
+                    .any(|word| ended.stderr.contains(word));
+                ensure!(ended.code == 0 && is_quiet, "{args:?}: {ended:?}");
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_column_missing_at_the_source_is_a_configuration_error_of_every_command() {
+    on_stage(|stage| async move {
+        stage.sample(50, 1, 143).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        stage
+            .source
+            .execute("ALTER TABLE conversations RENAME COLUMN priority TO priority_of_old")
+            .await?;
+        for args in [
+            &["verify", "--tenant", "1"][..],
+            &["verify", "--tenant", "1", "--deep"],
+            &["plan", "--tenant", "1"],
+            &["sync", "--local", "--tenant", "1"],
+        ] {
+            let refused = stage.tidemark(args).await?;
+            ensure!(
+                refused.code == 78 && refused.stderr.contains("priority"),
+                "{args:?}: {refused:?}"
+            );
+        }
+        Ok(())
+    })
+    .await;
+}

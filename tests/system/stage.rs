@@ -302,6 +302,15 @@ impl Stage {
         Self::answer(args, child).await
     }
 
+    /// Runs a command to its end while nobody reads what it prints.
+    pub async fn tidemark_unread(&self, args: &[&str]) -> Result<Answer> {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.guests.count(command.spawn()?);
+        drop(child.stdout.take());
+        Self::answer(args, child).await
+    }
+
     /// Runs a command to its end with this as its standard input.
     pub async fn tidemark_fed(&self, args: &[&str], input: &str) -> Result<Answer> {
         let mut command = self.command(args);
