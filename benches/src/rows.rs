@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 use tidemark_worker::extract::record::{SourceConversation, SourceMessage};
 use tidemark_worker::load::encode::{CopyEncoder, Digests};
 use tidemark_worker::transform::fold::MessageFold;

@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
-use tidemark_shared::config::DatabasePooler;
-use tidemark_shared::db::connect::pool;
+use tidemark_ledger::connect::pool;
+use tidemark_postgres::connect::DatabasePooler;
 
 use crate::stage::{Stage, on_stage};
 

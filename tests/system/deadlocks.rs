@@ -1,15 +1,18 @@
 //! Everything that locks chunks and runs, at the same time over one run.
 
 use std::time::Duration;
+use tidemark_ledger::stored::Stored;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tidemark_ledger as ledger;
+use tidemark_ledger::chunk::DispatchLimits;
+use tidemark_ledger::verification::Part;
+use tidemark_ledger::{Attempt, DbResult};
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkCounts;
-use tidemark_shared::db::chunk::DispatchLimits;
-use tidemark_shared::db::verification::Part;
-use tidemark_shared::db::{self, Attempt, DbPool, DbResult};
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::TraceContext;
@@ -32,7 +35,7 @@ async fn pool(stage: &Stage) -> Result<PgPool> {
 }
 
 async fn run_of_many_chunks(stage: &Stage) -> Result<RunId> {
-    let run = sqlx::query_scalar(
+    let Stored(run) = sqlx::query_scalar(
         "WITH run AS (INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, chunks_total) \
                       VALUES (1, 'full', 'running', 'test', now(), $1) RETURNING id), \
               chunks AS (INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count) \
@@ -52,14 +55,14 @@ async fn dispatch(db: &DbPool) -> DbResult<()> {
         sources: vec![("main".to_owned(), 200)],
     };
     let mut tx = db.begin().await.attempt("begin")?;
-    let chunks = db::chunk::dispatch(&mut tx, &limits, None)
+    let chunks = ledger::chunk::dispatch(&mut tx, &limits, None)
         .await?
         .unwrap_or_default();
-    let ids: Vec<ChunkId> = chunks.iter().map(db::chunk::DispatchedChunk::id).collect();
+    let ids: Vec<ChunkId> = chunks.iter().map(ledger::chunk::DispatchedChunk::id).collect();
     let traces: Vec<_> = ids.iter().map(|id| (*id, TraceContext::default())).collect();
-    db::chunk::begin_traces(&mut tx, &traces).await?;
+    ledger::chunk::begin_traces(&mut tx, &traces).await?;
     tx.commit().await.attempt("commit")?;
-    db::chunk::mark_published(db, &ids).await
+    ledger::chunk::mark_published(db, &ids).await
 }
 
 /// As a worker does that compares: what was found is noted in the transaction that says that the chunk is done, or held.
@@ -82,23 +85,23 @@ async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) ->
     };
     let mut tx = db.begin().await.attempt("begin")?;
     let held = if is_settled {
-        db::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
+        ledger::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
     } else {
-        db::chunk::lock_mine(&mut *tx, chunk, attempt).await?
+        ledger::chunk::lock_mine(&mut *tx, chunk, attempt).await?
     };
     if held {
-        db::verification::note_part(&mut tx, &part).await?;
+        ledger::verification::note_part(&mut tx, &part).await?;
     }
     tx.commit().await.attempt("commit")
 }
 
 /// As a worker does with the chunk of one message.
 async fn work(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
-    let Some(claimed) = db::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
+    let Some(claimed) = ledger::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
         return Ok(());
     };
     match chunk.seq % 8 {
-        0 => db::chunk::fail_run(db, chunk, claimed.attempt, "a configuration error").await,
+        0 => ledger::chunk::fail_run(db, chunk, claimed.attempt, "a configuration error").await,
         kind => compare(db, chunk, claimed.attempt, kind < 4).await,
     }
 }
@@ -132,16 +135,16 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
             });
             let operator = async {
                 for _ in 0..4 {
-                    db::cancel::run(&db, run, "test", None).await?;
-                    db::retry::retry(&db, run, None, "test").await?;
+                    ledger::cancel::run(&db, run, "test", None).await?;
+                    ledger::retry::retry(&db, run, None, "test").await?;
                 }
                 DbResult::Ok(())
             };
             let other = async {
                 for _ in 0..6 {
-                    db::hold::pause(&db, TenantId(1), "test").await?;
-                    db::hold::resume(&db, TenantId(1)).await?;
-                    db::chunk::requeue(&db, &[run]).await?;
+                    ledger::hold::pause(&db, TenantId(1), "test").await?;
+                    ledger::hold::resume(&db, TenantId(1)).await?;
+                    ledger::chunk::requeue(&db, &[run]).await?;
                 }
                 DbResult::Ok(())
             };
@@ -151,7 +154,7 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
                 outcome.with_context(|| format!("round {round}"))?;
             }
         }
-        let cancelled = db::cancel::run(&db, run, "test", None).await?;
+        let cancelled = ledger::cancel::run(&db, run, "test", None).await?;
         let open: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM etl_chunk WHERE status IN ('pending', 'queued', 'running')",
         )

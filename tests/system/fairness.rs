@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use sqlx::{Executor, PgPool};
-use tidemark_shared::db::chunk::{DispatchLimits, DispatchedChunk, dispatch};
+use tidemark_ledger::chunk::{DispatchLimits, DispatchedChunk, dispatch};
 use tidemark_shared::job::Lane;
 
 use crate::stage::on_stage;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor};
-use tidemark_shared::config::{DatabasePooler, Settings};
-use tidemark_shared::db::connect::pool;
-use tidemark_shared::db::guarded::{Guarded, Served};
-use tidemark_shared::source::{Source, Sources};
+use tidemark_ledger::connect::pool;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_runtime::config::Settings;
+use tidemark_source::{Source, Sources};
 
 use crate::stage::{Stage, on_stage};
 

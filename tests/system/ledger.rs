@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use sqlx::{Executor, SqlSafeStr};
-use tidemark_shared::db::all_statements;
+use tidemark_ledger::all_statements;
 use tidemark_worker::load::columns::COLUMNS;
 
 use crate::stage::on_stage;

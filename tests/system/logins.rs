@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
-use tidemark_shared::config::DatabasePooler;
-use tidemark_shared::db::connect::pool;
-use tidemark_shared::db::isolation::{check, refusal};
+use tidemark_ledger::connect::pool;
+use tidemark_ledger::isolation::{check, refusal};
+use tidemark_postgres::connect::DatabasePooler;
 
 use crate::servers::Server;
 use crate::stage::{Stage, on_stage};

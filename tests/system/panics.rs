@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sqlx::Executor;
-use tidemark_shared::broker::{MemoryQueue, Outgoing, Queue};
-use tidemark_shared::config::{Settings, WorkerSettings};
+use tidemark_broker::{MemoryQueue, Outgoing, Queue};
+use tidemark_runtime::config::{Settings, WorkerSettings};
+use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::{Job, Lane, TraceContext};
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::source::Sources;
+use tidemark_source::Sources;
 use tidemark_worker::consume::Worker;
 
 use crate::stage::{Stage, on_stage};

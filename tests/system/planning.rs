@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Executor};
+use tidemark_ledger::tenant::list_to_plan;
 use tidemark_producer::plan::{Plan, Planned, Planner};
-use tidemark_shared::config::Settings;
-use tidemark_shared::db::tenant::list_to_plan;
+use tidemark_runtime::config::Settings;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::Sources;
+use tidemark_source::Sources;
 
 use crate::stage::{Stage, on_stage};
 

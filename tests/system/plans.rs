@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
-use tidemark_shared::db::all_statements;
+use tidemark_ledger::all_statements;
 
 use crate::stage::on_stage;
 

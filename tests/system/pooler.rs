@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection, raw_sql};
-use tidemark_shared::config::DatabasePooler;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::pool;
-use tidemark_shared::db::guarded::{Guarded, Served, cancels_sent};
+use tidemark_ledger::connect::pool;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_postgres::guarded::{Guarded, Served, cancels_sent};
 
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
@@ -273,7 +273,7 @@ async fn a_temporary_table_of_a_lent_session_does_not_stand_in_for_one_of_ours()
         drop(other);
         let (target, tenants, _) = session(&db).await?;
         ensure!(target && tenants, "target {target}, tenants {tenants}");
-        ensure!(tidemark_shared::db::tenant::list(&db).await?.len() == 1);
+        ensure!(tidemark_ledger::tenant::list(&db).await?.len() == 1);
         let mut tx = db.begin().await?;
         let in_transaction: bool =
             sqlx::query_scalar("SELECT to_regclass('tenants') = 'public.tenants'::regclass")

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
-use tidemark_shared::db::cancel::{Cancelled, run as cancel};
-use tidemark_shared::db::run::{NewRun, request};
+use tidemark_ledger::cancel::{Cancelled, run as cancel};
+use tidemark_ledger::run::{NewRun, request};
+use tidemark_ledger::stored::Stored;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunStatus, RunType};
 
@@ -48,12 +49,12 @@ async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
     stage
         .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
         .await?;
-    let (status, moves, moving): (RunStatus, i64, bool) = sqlx::query_as(
+    let (Stored(status), moves, moving): (Stored<RunStatus>, i64, bool) = sqlx::query_as(
         "SELECT status, (SELECT count(*) FROM etl_watermark_audit WHERE run_id = r.id), \
                 watermark_end IS DISTINCT FROM watermark_start \
          FROM etl_control r WHERE id = $1",
     )
-    .bind(run)
+    .bind(Stored(run))
     .fetch_one(&stage.target)
     .await?;
     let expected = i64::from(moving && status == RunStatus::Success);

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Executor};
-use tidemark_shared::config::DatabasePooler;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::pool;
-use tidemark_shared::db::isolation::{Finding, check};
+use tidemark_ledger::connect::pool;
+use tidemark_ledger::isolation::{Finding, check};
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::DatabasePooler;
 
 use crate::stage::{Stage, on_stage};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sqlx::PgConnection;
-use tidemark_shared::config::SourceSettings;
+use tidemark_runtime::config::SourceSettings;
 use tokio::process::Child;
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use sqlx::{Connection, Executor, PgConnection};
-use tidemark_shared::config::Settings;
-use tidemark_shared::source::Sources;
+use tidemark_runtime::config::Settings;
+use tidemark_source::Sources;
 
 use crate::servers::Server;
 use crate::stage::{Servers, on_servers, on_stage};

@@ -15,8 +15,9 @@ pub use rustix::process::Signal;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tidemark_ledger::MIGRATOR;
+use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
-use tidemark_shared::db::{DbPool, MIGRATOR};
 use tokio::process::{Child, Command};
 
 use crate::sessions::Guests;

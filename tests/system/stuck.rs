@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
+use tidemark_ledger as ledger;
+use tidemark_ledger::chunk::DispatchLimits;
+use tidemark_ledger::tenant::list_to_plan;
 use tidemark_producer::finalize::Finalizer;
 use tidemark_producer::plan::Planner;
 use tidemark_producer::wake::Wakes;
-use tidemark_shared::config::Settings;
-use tidemark_shared::db;
-use tidemark_shared::db::chunk::DispatchLimits;
-use tidemark_shared::db::tenant::list_to_plan;
+use tidemark_runtime::config::Settings;
+use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::source::Sources;
+use tidemark_source::Sources;
 
 use crate::stage::{Stage, on_stage};
 
@@ -172,7 +172,7 @@ async fn a_comparison_that_waits_for_a_sync_is_dispatched_when_that_has_ended_an
                     .await?;
             }
             let mut tx = db.begin().await?;
-            let taken = db::chunk::dispatch(&mut tx, &limits, None).await?.context("the lock is free")?;
+            let taken = ledger::chunk::dispatch(&mut tx, &limits, None).await?.context("the lock is free")?;
             tx.commit().await?;
             ensure!(taken.len() == usize::from(ended), "sync ended: {ended}, dispatched: {taken:?}");
         }

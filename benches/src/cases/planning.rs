@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use sqlx::{AssertSqlSafe, Connection};
 use tidemark_benches::figures::{Case, Goal};
-use tidemark_shared::db::chunk::{DispatchLimits, dispatch as mark_queued};
+use tidemark_ledger::chunk::{DispatchLimits, dispatch as mark_queued};
 
 use crate::site::{Bench, Site, execute, stop};
 

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use tidemark_shared::broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_shared::config::{Settings, SourceSettings, WorkerSettings, server_name};
-use tidemark_shared::db;
-use tidemark_shared::db::connect::{exposure, options, pool};
-use tidemark_shared::db::{DbPool, isolation};
+use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
+use tidemark_ledger as ledger;
+use tidemark_ledger::connect::pool;
+use tidemark_ledger::isolation;
+use tidemark_net::tls::Exposure;
+use tidemark_net::url::server_name;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::{exposure, options};
+use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
+use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::Sources;
-use tidemark_shared::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_shared::tenant::Tenant;
-use tidemark_shared::tls::Exposure;
+use tidemark_source::Sources;
 
 use crate::exit::{SetupError, UsageError};
 
@@ -137,7 +140,7 @@ impl App {
         match queue.check().await {
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = %tidemark_shared::report::report(&error), "broker away, trying on");
+                tracing::warn!(error = %tidemark_postgres::report::report(&error), "broker away, trying on");
             }
             Ok(()) => {}
         }
@@ -178,7 +181,7 @@ impl App {
 
     /// A tenant that must exist.
     pub async fn tenant(&self, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
-        db::tenant::find(db, id).await?.ok_or_else(|| {
+        ledger::tenant::find(db, id).await?.ok_or_else(|| {
             UsageError(format!(
                 "there is no tenant {id}: `tidemark tenant list` shows those there are"
             ))

@@ -28,7 +28,7 @@ mod why;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
-use tidemark_shared::telemetry::Verbosity;
+use tidemark_runtime::telemetry::Verbosity;
 
 use crate::app::{App, Globals};
 use crate::exit::Exit;

@@ -3,17 +3,18 @@
 
 use std::process::ExitCode;
 
+use tidemark_broker::QueueError;
+use tidemark_ledger::DbError;
+use tidemark_ledger::connect::OpenError;
+use tidemark_operations::legacy::LegacyError;
+use tidemark_postgres::connect::ConnectError;
+use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_producer::plan::PlanError;
-use tidemark_shared::broker::QueueError;
-use tidemark_shared::config::ConfigError;
-use tidemark_shared::db::DbError;
-use tidemark_shared::db::connect::ConnectError;
+use tidemark_runtime::config::ConfigError;
+use tidemark_runtime::telemetry::TelemetryError;
 use tidemark_shared::ids::RunId;
-use tidemark_shared::legacy::LegacyError;
 use tidemark_shared::run::{RunReport, RunStatus};
-use tidemark_shared::source::SourceError;
-use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
-use tidemark_shared::telemetry::TelemetryError;
+use tidemark_source::SourceError;
 use tidemark_worker::execute::ExecuteError;
 use tidemark_worker::extract::ExtractError;
 
@@ -78,7 +79,13 @@ impl Exit {
         if cause.is::<SetupError>() || cause.is::<ConfigError>() || cause.is::<TelemetryError>() {
             return Some(Self::Configuration);
         }
-        if let Some(error) = cause.downcast_ref::<ConnectError>() {
+        // transparent, so that the chain of errors does not have its cause
+        let connect = match cause.downcast_ref::<OpenError>() {
+            Some(OpenError::Connect(error)) => Some(error),
+            Some(_) => return Some(Self::Configuration),
+            None => cause.downcast_ref::<ConnectError>(),
+        };
+        if let Some(error) = connect {
             return Some(match error {
                 ConnectError::Unreachable { .. } => Self::Unreachable,
                 _ => Self::Configuration,

@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use axum::{Router, serve};
-use tidemark_shared::config::Listen;
-use tidemark_shared::telemetry::Scrape;
+use tidemark_runtime::config::Listen;
+use tidemark_runtime::telemetry::Scrape;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 

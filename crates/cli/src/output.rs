@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
-use tidemark_shared::report::report;
+use tidemark_postgres::report::report;
 
 /// One JSON document on stdout.
 ///

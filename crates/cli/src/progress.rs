@@ -9,13 +9,14 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemark_shared::config::Settings;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::{self, DbError, DbResult};
+use tidemark_ledger as ledger;
+use tidemark_ledger::{DbError, DbResult};
+use tidemark_operations::overview::Overview;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::config::Settings;
 use tidemark_shared::ids::RunId;
-use tidemark_shared::overview::Overview;
 use tidemark_shared::progress::Progress;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tokio::time::Instant;
 
@@ -148,7 +149,7 @@ impl<'a> Watch<'a> {
 
     /// `closely`: with what is shown of them.
     async fn look(&self, ids: &[RunId], closely: bool, held: &mut Held) -> DbResult<Look> {
-        let runs = db::run::reports(self.db, ids).await?;
+        let runs = ledger::run::reports(self.db, ids).await?;
         let shown: Vec<RunId> = runs
             .iter()
             .filter(|run| closely && (ids.len() == 1 || run.status == RunStatus::Running))
@@ -157,7 +158,7 @@ impl<'a> Watch<'a> {
         let mut progress = if shown.is_empty() {
             Vec::new()
         } else {
-            db::progress::list(self.db, &shown).await?
+            ledger::progress::list(self.db, &shown).await?
         };
         for one in &mut progress {
             let source = self
@@ -222,7 +223,7 @@ impl Held {
             return None;
         }
         self.told = true;
-        let live = db::process::list_live(db).await.ok()?;
+        let live = ledger::process::list_live(db).await.ok()?;
         live.iter().all(|process| process.role == "worker").then_some(
             "no producer is running: the run waits for one (`tidemark up`, or `tidemark producer`)",
         )

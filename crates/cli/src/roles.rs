@@ -4,6 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tidemark_broker::Queue;
+use tidemark_ledger as ledger;
+use tidemark_ledger::chunk::DispatchLimits;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::guarded::cancels_sent;
+use tidemark_postgres::report::report;
 use tidemark_producer::dispatch::Dispatcher;
 use tidemark_producer::finalize::{Finalizer, listen};
 use tidemark_producer::fleet::FleetWatch;
@@ -15,17 +21,11 @@ use tidemark_producer::rescue::Rescuer;
 use tidemark_producer::sample::Sampler;
 use tidemark_producer::schedule::Scheduler;
 use tidemark_producer::wake::Wakes;
-use tidemark_shared::broker::Queue;
-use tidemark_shared::config::{ProducerSettings, RetentionSettings, WorkerSettings};
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::chunk::DispatchLimits;
-use tidemark_shared::db::guarded::cancels_sent;
+use tidemark_runtime::config::{ProducerSettings, RetentionSettings, WorkerSettings};
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
 use tidemark_shared::ids::RunId;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
-use tidemark_shared::source::Sources;
+use tidemark_source::Sources;
 use tidemark_worker::consume::Worker;
 
 use crate::app::App;
@@ -193,16 +193,17 @@ impl Roles {
             loop {
                 pulse::beat();
                 let address = http_address.as_deref();
-                if let Err(error) = db::process::beat(&db, &instance, role, &host, address, trouble).await {
+                if let Err(error) = ledger::process::beat(&db, &instance, role, &host, address, trouble).await
+                {
                     tracing::debug!(error = %report(&error), "no sign of life written");
                 }
                 tokio::select! {
                     () = lifecycle.soft().cancelled() => break,
                     () = tokio::time::sleep(HEARTBEAT) => {}
                 }
-                trouble = (!queue.health().is_ready()).then_some(db::process::NO_BROKER);
+                trouble = (!queue.health().is_ready()).then_some(ledger::process::NO_BROKER);
             }
-            if let Err(error) = db::process::remove(&db, &instance).await {
+            if let Err(error) = ledger::process::remove(&db, &instance).await {
                 tracing::debug!(error = %report(&error), "process not taken off the list");
             }
         });

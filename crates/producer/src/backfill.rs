@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgTransaction;
-use tidemark_shared::db;
-use tidemark_shared::db::DbError;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::run::{NewRun, Requested};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::run::{NewRun, Requested};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
-use tidemark_shared::telemetry;
 use tracing::Span;
 
 use crate::names::Names;
@@ -29,9 +29,9 @@ pub async fn ask_for_due(
     pause_after_failure: Duration,
 ) -> Result<Vec<RunId>, DbError> {
     let mut asked = Vec::new();
-    for due in db::backfill::list_due(db, only, pause_after_failure).await? {
+    for due in ledger::backfill::list_due(db, only, pause_after_failure).await? {
         let (run, span) = new_run(due.tenant_id, due.selection.0);
-        if let Requested::Created(id) = db::run::request(db, &run).await? {
+        if let Requested::Created(id) = ledger::run::request(db, &run).await? {
             span.record("run.id", tracing::field::display(id));
             tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
             asked.push(id);
@@ -49,7 +49,7 @@ pub(crate) async fn write_names(
     if names.seen.is_empty() {
         return Ok(());
     }
-    db::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
+    ledger::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
     if names.renamed.is_empty() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ pub(crate) async fn write_names(
         names: names.renamed.clone(),
     };
     let (run, span) = new_run(tenant, selection);
-    if let Some(id) = db::run::insert_requested(&mut **tx, &run).await? {
+    if let Some(id) = ledger::run::insert_requested(&mut **tx, &run).await? {
         span.record("run.id", tracing::field::display(id));
     }
     Ok(())

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_shared::broker::{Outgoing, Published, Queue, QueueError, Route};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::chunk::{DispatchLimits, DispatchedChunk};
-use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_broker::{Outgoing, Published, Queue, QueueError, Route};
+use tidemark_ledger as ledger;
+use tidemark_ledger::chunk::{DispatchLimits, DispatchedChunk};
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::telemetry;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -91,7 +92,7 @@ impl Dispatcher {
     /// Publishes what is due and has room; returns how many chunks the broker took.
     async fn tick(&self) -> Result<usize, DispatchError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
-        let due = db::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
+        let due = ledger::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
         // none when another dispatcher is at it: it takes what there is
         let due: Vec<Sending> = due
             .into_iter()
@@ -99,7 +100,7 @@ impl Dispatcher {
             .map(|chunk| Sending::begin(chunk, &*self.queue))
             .collect();
         let begun: Vec<_> = due.iter().filter_map(Sending::begun_trace).collect();
-        db::chunk::begin_traces(&mut tx, &begun).await?;
+        ledger::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
         if due.is_empty() {
             return Ok(0);
@@ -117,7 +118,7 @@ impl Dispatcher {
                 let all: Vec<ChunkId> = due.iter().map(Sending::id).collect();
                 due.iter()
                     .for_each(|sending| telemetry::failed(&sending.span, &error));
-                db::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
+                ledger::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
         };
@@ -128,7 +129,7 @@ impl Dispatcher {
         let taken: Vec<ChunkId> = taken.into_iter().map(|(sending, _)| sending.id()).collect();
         metrics::published(Publication::Confirmed, taken.len());
         metrics::published(Publication::Refused, refused.len());
-        db::chunk::mark_published(&self.db, &taken).await?;
+        ledger::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");
         if refused.is_empty() {
             return Ok(taken.len());
@@ -140,7 +141,7 @@ impl Dispatcher {
                 sending.id()
             })
             .collect();
-        db::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
+        ledger::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
         Err(DispatchError::NotTaken(refused.len()))
     }
 }

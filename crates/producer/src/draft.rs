@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::PgTransaction;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::run::PlanRecord;
+use tidemark_ledger::target::Bucket;
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::agreement::Agreement;
-use tidemark_shared::db::run::PlanRecord;
-use tidemark_shared::db::target::Bucket;
-use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::fence::Reach;
-use tidemark_shared::source::view::ViewShape;
+use tidemark_source::view::ViewShape;
 
 use crate::group::{Member, Seen};
 use crate::guard::refuse_mass_delete;
@@ -87,18 +88,18 @@ async fn compare(
 ) -> Result<Compared, PlanError> {
     let tenant = &member.tenant;
     let mut compared = Compared::default();
-    let mut target = db::target::begin(db, tenant.id).await?;
+    let mut target = ledger::target::begin(db, tenant.id).await?;
     if !seen.target_is_known {
         if seen.compared {
             compare_digests(&mut target, signals, member, seen, &mut compared).await?;
         }
         if member.since.is_some() {
-            compared.rejects = db::target::open_rejects(&mut target, tenant.id).await?;
+            compared.rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
         }
     }
     if !seen.contacts.ids.is_empty() {
         let contacts: Vec<i64> = seen.contacts.ids.iter().copied().collect();
-        compared.clients = db::target::clients_of(&mut target, tenant.id, &contacts).await?;
+        compared.clients = ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
     }
     if !seen.doubts.is_empty() {
         compared.names = names::resolve(&mut target, tenant.id, &seen.doubts).await?;
@@ -118,21 +119,21 @@ async fn compare_digests(
     let tenant = &member.tenant;
     compared.buckets = match &seen.target_buckets {
         Some(buckets) => buckets.clone(),
-        None => db::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
+        None => ledger::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
     };
     let differing = differing_buckets(&seen.buckets, &compared.buckets);
     let is_first = member.since.is_none() && compared.buckets.is_empty();
     if differing.is_empty() {
         // an agreement is about the snapshot in which the target was compared
         if let Some(totals) = seen.totals(member).filter(|_| !member.always_compare) {
-            let quiet = db::agreement::find_quiet(target, &totals).await?;
+            let quiet = ledger::agreement::find_quiet(target, &totals).await?;
             compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
         }
     } else if !is_first {
         let differing = unexplained(target, member, seen, differing, &compared.buckets).await?;
         if !differing.is_empty() {
             let there = signals.digests_in_buckets(member, &differing).await?;
-            let here = db::target::digests_in_buckets(
+            let here = ledger::target::digests_in_buckets(
                 target,
                 tenant.id,
                 &differing,
@@ -180,7 +181,7 @@ async fn unexplained(
     if changed.is_empty() {
         return Ok(differing);
     }
-    let known = db::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
+    let known = ledger::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
     Ok(unexplained_buckets(
         differing,
         &seen.buckets,

@@ -7,18 +7,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use sqlx::Acquire;
 use sqlx::postgres::PgTransaction;
-use tidemark_shared::broker::{Handler, Queue, Settle};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::run::CompleteRun;
-use tidemark_shared::db::watermark::{Advance, Mover};
-use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_broker::{Handler, Queue, Settle};
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::CompleteRun;
+use tidemark_ledger::watermark::{Advance, Mover};
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
-use tidemark_shared::telemetry;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
@@ -86,7 +87,8 @@ impl Finalizer {
     /// and is not tried while it is in there.
     async fn tick(&self, refused: &mut Vec<RunId>) -> Result<usize, DbError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
-        let complete = db::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
+        let complete =
+            ledger::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
         let mut finished = Vec::with_capacity(complete.len());
         for run in &complete {
             let span = tracing::info_span!(
@@ -116,28 +118,28 @@ impl Finalizer {
 }
 
 async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatus, DbError> {
-    let status = db::run::close(tx, run.id).await?;
+    let status = ledger::run::close(tx, run.id).await?;
     let span = Span::current();
     span.record("run.status", status.as_str());
     if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > CHUNKS_IN_ONE_TRACE) {
-        for trace in db::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
+        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
             telemetry::link(&span, &trace);
         }
     }
     tracing::info!(status = status.as_str(), "run finished");
     let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
-        db::inbox::mark_backfilled(&mut **tx, run.id).await?;
-        db::privacy::run_satisfied(tx, run.id).await?;
+        ledger::inbox::mark_backfilled(&mut **tx, run.id).await?;
+        ledger::privacy::run_satisfied(tx, run.id).await?;
     }
     if ended_well && run.run_type == RunType::Verify {
-        db::verification::conclude(&mut **tx, run.id).await?;
+        ledger::verification::conclude(&mut **tx, run.id).await?;
     }
     if !run.run_type.moves_watermark() {
         return Ok(status);
     }
     if !ended_well {
-        db::watermark::failed(&mut **tx, run.tenant_id).await?;
+        ledger::watermark::failed(&mut **tx, run.tenant_id).await?;
         return Ok(status);
     }
     if let Some(end) = run.watermark_end
@@ -148,13 +150,13 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
             old: run.watermark_start,
             new: end,
         };
-        let moved = db::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
+        let moved = ledger::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
         if moved.is_empty() {
             tracing::warn!("watermark not advanced: it was moved while the run was under way");
         }
     }
-    db::watermark::run_compared(&mut **tx, run.id).await?;
-    db::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
+    ledger::watermark::run_compared(&mut **tx, run.id).await?;
+    ledger::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
     Ok(status)
 }
 
@@ -190,7 +192,7 @@ async fn tell_of_room(db: &DbPool, ended: &Notify, lifecycle: &Lifecycle) {
             () = lifecycle.soft().cancelled() => return,
             () = ended.notified() => {}
         }
-        match db::notice::tell_of_room(db).await {
+        match ledger::notice::tell_of_room(db).await {
             Ok(()) => failures.over(),
             Err(error) => failures.another(&error),
         }

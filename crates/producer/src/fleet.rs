@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use tidemark_shared::broker::{Queue, QueueDepth};
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::fleet::Fleet;
+use tidemark_broker::{Queue, QueueDepth};
+use tidemark_ledger as ledger;
+use tidemark_ledger::fleet::Fleet;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::metrics::meter;
 use tidemark_shared::job::Lane;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::metrics::meter;
-use tidemark_shared::report::report;
 use tokio::sync::Notify;
 
 use crate::metrics;
@@ -85,7 +85,7 @@ impl FleetWatch {
 
     /// Looks once; the error has the words of all that failed.
     async fn tick(&self) -> Result<(), String> {
-        let (fleet, depths) = tokio::join!(db::fleet::look(&self.db), self.queue.depths());
+        let (fleet, depths) = tokio::join!(ledger::fleet::look(&self.db), self.queue.depths());
         let errors: Vec<String> = [
             fleet.as_ref().err().map(|error| report(error)),
             depths.as_ref().err().map(|error| report(error)),

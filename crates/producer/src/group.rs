@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use tidemark_shared::db::agreement::Totals;
-use tidemark_shared::db::target::Bucket;
-use tidemark_shared::db::tenant::TenantToPlan;
-use tidemark_shared::db::{self, Attempt, DbPool};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::agreement::Totals;
+use tidemark_ledger::target::Bucket;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
@@ -164,10 +166,10 @@ pub(crate) async fn look(
     let totals: Vec<Totals> = comparable
         .filter_map(|member| seen.of(member.tenant.id).totals(member))
         .collect();
-    let mut known = db::agreement::list_upheld(db, &totals).await?;
+    let mut known = ledger::agreement::list_upheld(db, &totals).await?;
     let uncompared = members.iter().map(|member| member.tenant.id);
     let uncompared: Vec<TenantId> = uncompared.filter(|tenant| !seen.of(*tenant).compared).collect();
-    known.extend(db::reject::list_without_open(db, &uncompared).await?);
+    known.extend(ledger::reject::list_without_open(db, &uncompared).await?);
     for tenant in known {
         seen.of(tenant).target_is_known = true;
     }
@@ -221,7 +223,9 @@ async fn read_conversations(
     let buckets = match members {
         _ if comparing.is_empty() => Vec::new(),
         // there is nothing to compare with, and everything is taken
-        [member] if member.since.is_none() && db::target::is_empty(db, member.tenant.id).await? => Vec::new(),
+        [member] if member.since.is_none() && ledger::target::is_empty(db, member.tenant.id).await? => {
+            Vec::new()
+        }
         [member] => {
             let tenant = member.tenant.id;
             let inboxes = Inboxes::of(comparing);
@@ -248,8 +252,9 @@ async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucke
     if !member.always_compare {
         return Ok(None);
     }
-    let mut target = db::target::begin(db, member.tenant.id).await?;
-    let buckets = db::target::buckets(&mut target, member.tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
+    let mut target = ledger::target::begin(db, member.tenant.id).await?;
+    let buckets =
+        ledger::target::buckets(&mut target, member.tenant.id, BUCKET_WIDTH, &member.unfetched).await?;
     target.rollback().await.attempt("end the transaction")?;
     Ok(Some(buckets))
 }

@@ -1,7 +1,7 @@
 //! The guard against mass deletion.
 
 use sqlx::postgres::PgTransaction;
-use tidemark_shared::db;
+use tidemark_ledger as ledger;
 use tidemark_shared::mass_delete::is_mass_delete;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
@@ -25,7 +25,7 @@ pub(crate) async fn refuse_mass_delete(
     if !is_mass_delete(all_gone, live) {
         return Ok(());
     }
-    let gone = db::target::count_in_inboxes(target, tenant.id, gone, inboxes).await?;
+    let gone = ledger::target::count_in_inboxes(target, tenant.id, gone, inboxes).await?;
     let live = live - (all_gone - gone);
     if is_mass_delete(gone, live) {
         return Err(PlanError::MassDelete {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::notice::{self, Notice};
-use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_ledger::notice;
+use tidemark_ledger::notice::Notice;
+use tidemark_postgres::DbPool;
+use tidemark_runtime::lifecycle::Lifecycle;
 use tokio::sync::Notify;
 
 use crate::wake::{Failures, Wakes, pause};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemark_shared::db::target::Bucket;
+use tidemark_ledger::target::Bucket;
 
 use crate::signals::{SourceBucket, sum};
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
-use tidemark_shared::metrics::meter;
+use tidemark_runtime::metrics::meter;
 use tidemark_shared::run::{RunStatus, RunType};
 
 pub const PLANS: &str = "tidemark_plans_total";

@@ -11,13 +11,14 @@ use chrono::NaiveDateTime;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow, Row};
-use tidemark_shared::db;
-use tidemark_shared::db::DbError;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::target::NameTexts;
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::stored::{Stored, stored, values};
+use tidemark_ledger::target::NameTexts;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::{Name, NameOf};
-use tidemark_shared::source::SourceError;
+use tidemark_source::SourceError;
 
 use crate::signals::{Inboxes, Signals, view};
 
@@ -75,12 +76,12 @@ impl FromRow<'_, PgRow> for Touched {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             name: Name {
-                of: row.try_get(0)?,
+                of: row.try_get::<Stored<_>, _>(0)?.0,
                 id: row.try_get(1)?,
                 digest: row.try_get(2)?,
             },
             texts: row.try_get::<Json<Vec<Option<String>>>, _>(3)?.0,
-            tenants: row.try_get(4)?,
+            tenants: values(row.try_get(4)?),
         })
     }
 }
@@ -106,7 +107,7 @@ impl Signals<'_> {
             };
             return sqlx::query_as(AssertSqlSafe(statement))
                 .bind(&inboxes.ids)
-                .bind(&inboxes.tenants)
+                .bind(stored(&inboxes.tenants))
                 .fetch_all(self.tx.connection())
                 .await
                 .map_err(self.source.query_error("look for changed names"));
@@ -138,7 +139,7 @@ impl Signals<'_> {
         );
         sqlx::query_as(AssertSqlSafe(statement))
             .bind(&inboxes.ids)
-            .bind(&inboxes.tenants)
+            .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind(&self.unreadable)
@@ -162,7 +163,7 @@ pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(Te
         .iter()
         .map(|(tenant, touched)| (*tenant, &touched.name))
         .collect();
-    let known = db::backfill::known_digests(db, &names).await?;
+    let known = ledger::backfill::known_digests(db, &names).await?;
     Ok(concerned
         .into_iter()
         .zip(known)
@@ -192,7 +193,7 @@ pub(crate) async fn resolve(
             .iter()
             .map(|Doubt { touched, .. }| (touched.name.of, touched.name.id, touched.texts.as_slice()))
             .collect();
-        let differing = db::target::carry_others(target, tenant, &texts).await?;
+        let differing = ledger::target::carry_others(target, tenant, &texts).await?;
         renamed.extend(
             differing
                 .into_iter()

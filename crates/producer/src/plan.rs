@@ -3,22 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::reject::MAX_REJECTS;
+use tidemark_ledger::run::PlanRecord;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
+use tidemark_runtime::config::{ConfigError, ProducerSettings};
 use tidemark_shared::chunk::PlannedChunk;
-use tidemark_shared::config::{ConfigError, ProducerSettings};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::agreement::Agreement;
-use tidemark_shared::db::reject::MAX_REJECTS;
-use tidemark_shared::db::run::PlanRecord;
-use tidemark_shared::db::tenant::TenantToPlan;
-use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::{FenceSample, Reach, fence, horizon};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source::{Source, SourceError, SourceTx, Sources};
-use tidemark_shared::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceError, SourceTx, Sources};
 
 use crate::draft::draft;
 use crate::group::{Member, look};
@@ -179,7 +180,7 @@ impl Planner {
             Err(PlanError::Ledger(error)) if !error.may_pass() => error,
             outcome => return outcome,
         };
-        match db::target::changed_columns(&self.db).await {
+        match ledger::target::changed_columns(&self.db).await {
             Ok(Some(changed)) => Err(PlanError::Target { changed, source }),
             Ok(None) | Err(_) => Err(source.into()),
         }
@@ -230,7 +231,7 @@ impl Planner {
         trace: Trace,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        let mut ready = db::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         let mut member = Member::new(ready, run_type, request, self.settings.digest_interval)?;
         // a requested run is open, and no agreement stands beside one; who wants to look wants to see
@@ -353,9 +354,14 @@ impl Planner {
                 Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
                 None => {
                     let horizon = horizon(oldest_open, tx.snapshot());
-                    let kept =
-                        db::fence::find_qualifying(&self.db, source.name(), epoch, horizon, own.sampled_at)
-                            .await?;
+                    let kept = ledger::fence::find_qualifying(
+                        &self.db,
+                        source.name(),
+                        epoch,
+                        horizon,
+                        own.sampled_at,
+                    )
+                    .await?;
                     let samples: Vec<FenceSample> = kept.into_iter().chain([own]).collect();
                     let fence = fence(&samples, horizon);
                     if fence.is_none() && tokio::time::Instant::now() < give_up_at {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidemark_shared::config::RetentionSettings;
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::prune::Pruned;
-use tidemark_shared::lifecycle::Lifecycle;
+use tidemark_ledger as ledger;
+use tidemark_ledger::prune::Pruned;
+use tidemark_postgres::DbPool;
+use tidemark_runtime::config::RetentionSettings;
+use tidemark_runtime::lifecycle::Lifecycle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ impl Pruner {
             if pruned_at.is_some_and(|at: Instant| at.elapsed() < self.keep.prune_every) {
                 continue;
             }
-            match db::prune::prune(&self.db, &self.keep).await {
+            match ledger::prune::prune(&self.db, &self.keep).await {
                 Ok(pruned) => {
                     failures.over();
                     pruned_at = Some(Instant::now());

@@ -1,9 +1,10 @@
 //! Sends dead messages on their way again, as an operator asks.
 
 use serde::Serialize;
-use tidemark_shared::broker::{DeadLetters, Outgoing, Published, Queue, QueueError};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::{self, DbError};
+use tidemark_broker::{DeadLetters, Outgoing, Published, Queue, QueueError};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_postgres::DbPool;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RedriveError {
@@ -44,7 +45,7 @@ pub async fn redrive(
             outcome.unreadable += 1;
             continue;
         };
-        let waiting = db::chunk_report::find_waiting(db, job.chunk(), job.tenant_id).await?;
+        let waiting = ledger::chunk_report::find_waiting(db, job.chunk(), job.tenant_id).await?;
         let Some((job, lane, context)) = waiting else {
             outcome.unwanted += 1;
             continue;

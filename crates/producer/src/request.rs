@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db::run::{ClaimedRun, PlanRecord};
-use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::{ClaimedRun, PlanRecord};
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunRequest};
-use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
@@ -73,7 +74,7 @@ impl Requests {
 
     /// Plans one requested run, `false` when there is none.
     async fn tick(&self) -> Result<bool, DbError> {
-        let claimed = db::run::claim_requested(
+        let claimed = ledger::run::claim_requested(
             &self.planner.db,
             &self.instance,
             PLANNING_HOLD,
@@ -99,7 +100,7 @@ impl Requests {
             Ok(request) => request,
             Err(error) => return self.fail(run, &report(&error)).await,
         };
-        let outcome = match db::tenant::find(&self.planner.db, run.tenant_id).await? {
+        let outcome = match ledger::tenant::find(&self.planner.db, run.tenant_id).await? {
             Some(tenant) => {
                 let plan = self.planner.plan(&tenant, run.run_type, &request);
                 tokio::select! {
@@ -133,7 +134,7 @@ impl Requests {
             pulse::beat();
             // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
             if let Ok(false) =
-                db::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await
+                ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await
             {
                 return;
             }
@@ -142,7 +143,7 @@ impl Requests {
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        db::chunk::insert_all(
+        ledger::chunk::insert_all(
             &mut tx,
             run.id,
             tenant.id,
@@ -151,7 +152,7 @@ impl Requests {
             &chunk_context(plan),
         )
         .await?;
-        if !db::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
+        if !ledger::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
             tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
             return tx.rollback().await.attempt("roll the plan back");
         }
@@ -169,16 +170,16 @@ impl Requests {
     /// The source is away: the claim is left to run out, and then the run is planned again.
     async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::warn!(error, "run not planned yet, its source is away");
-        db::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
+        ledger::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
     }
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
         metrics::planned(Planned::Failed, 1);
-        if db::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
+        if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {
-            db::watermark::failed(&self.planner.db, run.tenant_id).await?;
+            ledger::watermark::failed(&self.planner.db, run.tenant_id).await?;
         }
         Ok(())
     }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::chunk::RescuedChunk;
+use tidemark_postgres::DbPool;
+use tidemark_runtime::config::ProducerSettings;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkStatus;
-use tidemark_shared::config::ProducerSettings;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::chunk::RescuedChunk;
-use tidemark_shared::db::{self, DbError};
 use tidemark_shared::job::TraceContext;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::telemetry;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -87,10 +88,10 @@ impl Rescuer {
     }
 
     async fn tick(&mut self) -> Result<(), DbError> {
-        let queued = db::chunk::rescue_queued(&self.db, self.requeue_after).await?;
+        let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
         note(&queued, Rescued::QueuedTooLong);
         let lost = if self.contact.answered(Instant::now()) {
-            db::chunk::rescue_lost(&self.db, self.max_lost).await?
+            ledger::chunk::rescue_lost(&self.db, self.max_lost).await?
         } else {
             Vec::new()
         };

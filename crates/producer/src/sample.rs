@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::{self, Attempt};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
 use tidemark_shared::fence::FenceSample;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
-use tidemark_shared::source::fence::Observation;
-use tidemark_shared::source::{Source, Sources};
+use tidemark_source::fence::Observation;
+use tidemark_source::{Source, Sources};
 
 use crate::plan::{PlanError, STANDBY_MARGIN};
 
@@ -24,7 +25,7 @@ const FIRST_EPOCH: i32 = 1;
 /// As [`sample`].
 pub(crate) async fn look(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     // what is known is read first: whatever the source shows afterwards must not be less
-    let known = db::fence::find(db, source.name()).await?;
+    let known = ledger::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
     source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
     Ok((known.map_or(FIRST_EPOCH, |known| known.epoch), observation))
@@ -42,9 +43,9 @@ pub async fn sample(db: &DbPool, source: &Source) -> Result<(i32, FenceSample), 
 async fn observe(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     let (_, observation) = look(db, source).await?;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let state = db::fence::note(&mut *tx, source.name(), observation.xmax).await?;
+    let state = ledger::fence::note(&mut *tx, source.name(), observation.xmax).await?;
     if observation.replay.is_none() {
-        db::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
+        ledger::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
     }
     tx.commit().await.attempt("keep the fence sample")?;
     Ok((state.epoch, observation))
@@ -59,11 +60,11 @@ async fn watch(db: &DbPool, source: &Source) -> Result<(), PlanError> {
         Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
         None => {
             let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
-            let sample = db::fence::find_qualifying(db, source.name(), epoch, horizon, looked_at).await?;
+            let sample = ledger::fence::find_qualifying(db, source.name(), epoch, horizon, looked_at).await?;
             sample.map(|sample| sample.sampled_at)
         }
     };
-    db::source_watch::seen(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
+    ledger::source_watch::seen(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
     Ok(())
 }
 
@@ -115,7 +116,7 @@ impl Sampler {
                         );
                     }
                     failing = true;
-                    if let Err(error) = db::source_watch::failed(&self.db, source.name(), &error).await {
+                    if let Err(error) = ledger::source_watch::failed(&self.db, source.name(), &error).await {
                         tracing::debug!(error = %report(&error), "trouble with the source not noted");
                     }
                 }

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt, stream};
-use tidemark_shared::db::agreement::Agreement;
-use tidemark_shared::db::tenant::TenantToPlan;
-use tidemark_shared::db::watermark::{Advance, Mover};
-use tidemark_shared::db::{self, Attempt, DbError};
+use tidemark_ledger as ledger;
+use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_ledger::watermark::{Advance, Mover};
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::{RunId, TenantId};
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
 use tidemark_shared::run::RunType;
-use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tokio::sync::Notify;
 use tracing::{Instrument, Span};
@@ -71,9 +72,9 @@ impl Scheduler {
         if !backfills.is_empty() || !comparisons.is_empty() {
             self.wakes.request.notify_one();
         }
-        let due = db::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
+        let due = ledger::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
         let mut by_source: BTreeMap<String, Vec<TenantToPlan>> = BTreeMap::new();
-        for ready in db::tenant::list_to_plan(&self.planner.db, &due).await? {
+        for ready in ledger::tenant::list_to_plan(&self.planner.db, &due).await? {
             by_source
                 .entry(ready.tenant.source.clone())
                 .or_default()
@@ -149,7 +150,7 @@ impl Scheduler {
         }
         let tenants: Vec<TenantId> = idle.iter().map(|(tenant, _)| *tenant).collect();
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        let locked = db::watermark::lock_idle(&mut tx, &tenants).await?;
+        let locked = ledger::watermark::lock_idle(&mut tx, &tenants).await?;
         let is_locked: HashSet<TenantId> = locked.iter().copied().collect();
         let idle: Vec<&(TenantId, Plan)> = idle
             .iter()
@@ -169,18 +170,18 @@ impl Scheduler {
             actor: "scheduler",
             reason: "nothing changed",
         };
-        db::watermark::advance(&mut tx, &moves, mover).await?;
+        ledger::watermark::advance(&mut tx, &moves, mover).await?;
         for (tenant, plan) in &idle {
             write_names(&mut tx, *tenant, &plan.names).await?;
         }
-        db::watermark::succeeded(&mut *tx, &locked).await?;
+        ledger::watermark::succeeded(&mut *tx, &locked).await?;
         let agreements: Vec<Agreement> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
-        db::agreement::record(&mut *tx, &agreements).await?;
+        ledger::agreement::record(&mut *tx, &agreements).await?;
         let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
             .unzip();
-        db::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
+        ledger::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
         metrics::planned(Planned::Nothing, idle.len());
         Ok(())
@@ -191,7 +192,7 @@ impl Scheduler {
         let context = telemetry::context_of(&span);
         let trace_id = telemetry::trace_id(&span);
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        let run: Option<RunId> = db::run::insert_running(
+        let run: Option<RunId> = ledger::run::insert_running(
             &mut tx,
             tenant.id,
             plan.run_type,
@@ -204,7 +205,7 @@ impl Scheduler {
         let Some(run) = run else {
             return tx.rollback().await.attempt("roll the plan back");
         };
-        db::chunk::insert_all(
+        ledger::chunk::insert_all(
             &mut tx,
             run,
             tenant.id,
@@ -227,7 +228,7 @@ impl Scheduler {
         metrics::planned(Planned::Failed, 1);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
-        db::run::insert_failed(
+        ledger::run::insert_failed(
             &self.planner.db,
             tenant.id,
             RunType::Incremental,
@@ -236,6 +237,6 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        db::watermark::failed(&self.planner.db, tenant.id).await
+        ledger::watermark::failed(&self.planner.db, tenant.id).await
     }
 }

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AssertSqlSafe;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::run::PlanRecord;
 use tidemark_shared::chunk::key_chunks;
-use tidemark_shared::db::run::PlanRecord;
-use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source::{Source, SourceError, SourceTx};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceError, SourceTx};
 
 use crate::guard::refuse_mass_delete;
 use crate::names::Names;
@@ -93,7 +94,7 @@ impl Planner {
         trace: Trace,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
+        let inboxes = ledger::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
         }
@@ -113,12 +114,12 @@ impl Planner {
             inboxes: &inboxes,
         };
         let mut keys = reader.selected(selection).await?;
-        let mut target = db::target::begin(&self.db, tenant.id).await?;
+        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
         // what else was asked for is taken too: what the source no longer has becomes a tombstone
         let asked = match selection {
             Selection::Ids { ids } => ids.clone(),
             Selection::Inboxes { inboxes } => {
-                db::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
+                ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
             }
             Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
         };
@@ -130,8 +131,8 @@ impl Planner {
                 .filter(|id| !existing.contains(id))
                 .copied()
                 .collect();
-            let gone = db::target::live_among(&mut target, tenant.id, &absent).await?;
-            let live = db::target::count_live(&mut target, tenant.id).await?;
+            let gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
+            let live = ledger::target::count_live(&mut target, tenant.id).await?;
             refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
         }
         keys.extend(doubtful);

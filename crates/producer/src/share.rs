@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AssertSqlSafe;
-use tidemark_shared::db::{self, Attempt};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
@@ -31,7 +32,7 @@ impl Planner {
         let mut found: BTreeMap<TenantId, BTreeSet<i64>> = BTreeMap::new();
         let mut by_source: BTreeMap<&str, BTreeMap<i32, TenantId>> = BTreeMap::new();
         for tenant in tenants {
-            let inboxes = db::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
+            let inboxes = ledger::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
             let owners = by_source.entry(tenant.source.as_str()).or_default();
             owners.extend(inboxes.into_iter().map(|inbox| (inbox, tenant.id)));
         }
@@ -45,9 +46,9 @@ impl Planner {
         for tenant in tenants {
             let theirs = found.entry(tenant.id).or_default();
             let others: Vec<i64> = ids.iter().filter(|id| !theirs.contains(id)).copied().collect();
-            let mut target = db::target::begin(&self.db, tenant.id).await?;
+            let mut target = ledger::target::begin(&self.db, tenant.id).await?;
             for part in others.chunks(IDS_AT_ONCE) {
-                theirs.extend(db::target::live_among(&mut target, tenant.id, part).await?);
+                theirs.extend(ledger::target::live_among(&mut target, tenant.id, part).await?);
             }
             target.rollback().await.attempt("end the transaction")?;
         }

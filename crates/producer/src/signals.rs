@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
+use tidemark_ledger::stored::{Stored, stored};
 
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::digest::{CHANGED_AT, conversation_digest};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source::{Source, SourceError, SourceTx};
+use tidemark_source::digest::{CHANGED_AT, conversation_digest};
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceError, SourceTx};
 
 pub(crate) use self::contacts::ChangedContacts;
 use crate::group::Member;
@@ -66,9 +67,17 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
 /// A table of messages up to this size is looked through in a fraction of a second.
 const CHEAP_BYTES: i64 = 256 << 20;
 
+fn of_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
+    found
+        .into_iter()
+        .map(|(Stored(tenant), conversation)| (tenant, conversation))
+        .collect()
+}
+
 /// A tenant's conversations in one stretch of ids, as the source has them.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct SourceBucket {
+    #[sqlx(try_from = "Stored<TenantId>")]
     pub tenant_id: TenantId,
     pub bucket: i64,
     pub count: i64,
@@ -211,7 +220,7 @@ impl<'a> Signals<'a> {
         let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
         sqlx::query_as(AssertSqlSafe(statement))
             .bind(&inboxes.ids)
-            .bind(&inboxes.tenants)
+            .bind(stored(&inboxes.tenants))
             .bind(&inboxes.fetched)
             .bind(&inboxes.since)
             .bind(width)
@@ -229,11 +238,12 @@ impl<'a> Signals<'a> {
         let earliest = inboxes.span().map(|(earliest, _)| earliest);
         sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| CHANGED.clone())))
             .bind(&inboxes.ids)
-            .bind(&inboxes.tenants)
+            .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .fetch_all(self.tx.connection())
             .await
+            .map(of_tenants)
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
@@ -253,13 +263,14 @@ impl<'a> Signals<'a> {
             .map_err(self.source.query_error("look at the size of its messages"))?;
         sqlx::query_as(MESSAGES)
             .bind(&inboxes.ids)
-            .bind(&inboxes.tenants)
+            .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind((!cheap).then(|| earliest - window))
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
+            .map(of_tenants)
             .map_err(self.source.query_error("look for new and edited messages"))
     }
 
@@ -272,12 +283,13 @@ impl<'a> Signals<'a> {
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
         sqlx::query_as(CSAT)
             .bind(&inboxes.ids)
-            .bind(&inboxes.tenants)
+            .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
+            .map(of_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
     }
 

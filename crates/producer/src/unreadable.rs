@@ -8,11 +8,12 @@
 //! This is for a tenant alone: a group that cannot be read is planned by halves, down to such a tenant.
 
 use sqlx::AssertSqlSafe;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::reject::MAX_REJECTS;
-use tidemark_shared::db::{self, Attempt};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::reject::MAX_REJECTS;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::SourceError;
+use tidemark_source::SourceError;
 
 use crate::plan::PlanError;
 use crate::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
@@ -31,8 +32,8 @@ impl Signals<'_> {
         }
         // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
         // long is not searched for in every plan
-        let mut target = db::target::begin(db, tenant).await?;
-        self.unreadable = db::target::open_rejects(&mut target, tenant).await?;
+        let mut target = ledger::target::begin(db, tenant).await?;
+        self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
             Err(error) if error.is_data() => self.go_back().await?,

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::{NewRun, PlanRecord, Requested};
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::run::{NewRun, PlanRecord, Requested};
-use tidemark_shared::db::tenant::TenantToPlan;
-use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::view::ViewShape;
 
 use crate::names::Names;
 use crate::plan::{Plan, PlanError, Planner};
@@ -29,7 +30,7 @@ impl Planner {
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        let ready = db::tenant::list_to_plan(&self.db, &[tenant.id]).await?.pop();
+        let ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?.pop();
         let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source));
@@ -42,8 +43,8 @@ impl Planner {
         let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
         let stretches = signals.stretches(&inboxes, size).await?;
         tx.finish().await;
-        let mut target = db::target::begin(&self.db, tenant.id).await?;
-        let last = db::target::last_live(&mut target, tenant.id).await?;
+        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
+        let last = ledger::target::last_live(&mut target, tenant.id).await?;
         target.rollback().await.attempt("end the transaction")?;
         let chunks = open_ended(&stretches, last.unwrap_or(0));
         Ok(Plan {
@@ -87,7 +88,7 @@ fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
 /// When the ledger does not answer.
 pub async fn ask_for_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
     let mut asked = Vec::new();
-    for tenant in db::verification::list_due(db).await? {
+    for tenant in ledger::verification::list_due(db).await? {
         if let Requested::Created(id) = ask(db, tenant).await? {
             tracing::info!(tenant.id = %tenant, run.id = %id, "comparison asked for");
             asked.push(id);
@@ -107,7 +108,7 @@ async fn ask(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
         trace_id: telemetry::trace_id(&span),
         traceparent: telemetry::context_of(&span).traceparent,
     };
-    let requested = db::run::request(db, &run).await?;
+    let requested = ledger::run::request(db, &run).await?;
     span.record("run.id", tracing::field::display(requested.run_id()));
     Ok(requested)
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse;
-use tidemark_shared::report::report;
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse;
 use tidemark_shared::retry::Backoff;
 use tokio::sync::Notify;
 

@@ -1,12 +1,12 @@
 //! Which change signals name one conversation now: what the next plan would say of it, at the cost of its own rows.
 
 use sqlx::AssertSqlSafe;
-use tidemark_shared::db;
-use tidemark_shared::db::target::StoredRow;
+use tidemark_ledger as ledger;
+use tidemark_ledger::target::StoredRow;
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source::{Source, SourceTx};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceTx};
 
 use crate::group::Member;
 use crate::plan::{PlanError, Planner};
@@ -56,7 +56,7 @@ impl Planner {
             stored,
             rejected,
         } = sought;
-        let mut ready = db::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         if ready.inboxes.is_empty() {
             return Ok(Sight::default());

@@ -31,9 +31,8 @@ pub struct PlannedChunk {
     pub key_count: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "etl_chunk_status", rename_all = "lowercase")]
 pub enum ChunkStatus {
     /// Entered by planning, by a failed attempt, and by rescue; left by dispatch or by a claim.
     Pending,

@@ -40,7 +40,7 @@ pub struct SourceVersion {
 }
 
 /// The oldest transaction of a source's database that has written something, as far as the login may see it.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// `None`: a prepared transaction, which has no session.
     pub pid: Option<i32>,

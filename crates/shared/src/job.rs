@@ -8,9 +8,8 @@ use crate::ids::{ChunkId, RunId, TenantId};
 pub const MESSAGE_VERSION: u32 = 1;
 
 /// Which queue a chunk travels in: a backfill of a million rows must not delay another tenant's fifty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "etl_lane", rename_all = "lowercase")]
 pub enum Lane {
     /// Incremental runs.
     Live,

@@ -13,9 +13,8 @@ use crate::verification::Compared;
 /// Chunks of a larger run have traces of their own: viewers show a few thousand spans, and a chunk has about eight.
 pub const CHUNKS_IN_ONE_TRACE: usize = 200;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "etl_run_type", rename_all = "lowercase")]
 pub enum RunType {
     /// What changed since the watermark.
     Incremental,
@@ -67,9 +66,8 @@ impl RunType {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "etl_run_status", rename_all = "lowercase")]
 pub enum RunStatus {
     /// Entered when somebody asks; left by a producer's claim.
     Requested,

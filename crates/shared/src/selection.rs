@@ -49,9 +49,8 @@ impl Selection {
 }
 
 /// Whose names are copied into conversations' rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum NameOf {
     Inbox,
     Account,
@@ -60,6 +59,8 @@ pub enum NameOf {
 }
 
 impl NameOf {
+    pub const ALL: [Self; 4] = [Self::Inbox, Self::Account, Self::User, Self::Team];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

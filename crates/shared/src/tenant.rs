@@ -12,9 +12,8 @@ use crate::privacy::PrivacyPolicy;
 pub const CHUNK_SIZE_MIN: i32 = 1;
 pub const CHUNK_SIZE_MAX: i32 = 50_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "tenant_status", rename_all = "lowercase")]
 pub enum TenantStatus {
     Active,
     /// Not scheduled; runs that somebody asks for are refused.
@@ -22,6 +21,20 @@ pub enum TenantStatus {
     Cancelled,
     /// As active.
     Trial,
+}
+
+impl TenantStatus {
+    pub const ALL: [Self; 4] = [Self::Active, Self::Suspended, Self::Cancelled, Self::Trial];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Cancelled => "cancelled",
+            Self::Trial => "trial",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

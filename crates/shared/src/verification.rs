@@ -3,16 +3,14 @@
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 
 use crate::ids::{RunId, TenantId};
 
 /// Faults that an answer lists; the counts are of all.
 pub const FAULTS_LISTED: usize = 1_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum FaultKind {
     /// Only in the source, also where the target has the row marked deleted.
     Missing,
@@ -28,6 +26,14 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    pub const ALL: [Self; 5] = [
+        Self::Missing,
+        Self::Extra,
+        Self::Stale,
+        Self::Different,
+        Self::Unproven,
+    ];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +47,7 @@ impl FaultKind {
 }
 
 /// One row at fault, or unproven. The columns that differ are named, what is in them is not told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub conversation_id: i64,
     pub kind: FaultKind,
@@ -66,7 +72,7 @@ impl Verdict {
 }
 
 /// Rows that a comparison counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, FromRow)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     pub source_rows: i64,
     pub target_rows: i64,

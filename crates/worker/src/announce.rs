@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tidemark_shared::broker::{Published, Queue, QueueError, Route};
+use tidemark_broker::{Published, Queue, QueueError, Route};
+use tidemark_postgres::report::report;
+use tidemark_runtime::telemetry;
 use tidemark_shared::job::ChunkEvent;
-use tidemark_shared::report::report;
-use tidemark_shared::telemetry;
 use tokio::sync::mpsc;
 use tracing::Span;
 

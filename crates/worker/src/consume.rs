@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use secrecy::SecretString;
-use tidemark_shared::broker::{Handler, Queue, Received, Route, Settle};
+use tidemark_broker::{Handler, Queue, Received, Route, Settle};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::chunk::ClaimedChunk;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::config::WorkerSettings;
+use tidemark_runtime::lifecycle::{Lifecycle, panic_message};
+use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkCounts;
-use tidemark_shared::config::WorkerSettings;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::chunk::ClaimedChunk;
-use tidemark_shared::db::{self, DbError};
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
-use tidemark_shared::lifecycle::{Lifecycle, panic_message};
-use tidemark_shared::report::report;
 use tidemark_shared::run::RunType;
-use tidemark_shared::source::Sources;
-use tidemark_shared::telemetry;
+use tidemark_source::Sources;
 use tracing::{Instrument, Span};
 
 use crate::announce::{Announcer, announcer};
@@ -115,7 +116,7 @@ impl Worker {
 
     async fn process(&self, job: &Job, announcer: &Announcer, mut place: Place) -> Settle {
         let claiming = until_answered(&self.lifecycle, || {
-            db::chunk::claim(
+            ledger::chunk::claim(
                 &self.db,
                 job.chunk(),
                 job.tenant_id,
@@ -231,17 +232,17 @@ impl Worker {
         error: &str,
     ) -> Result<(), DbError> {
         match disposition {
-            Disposition::Retry(after) => db::chunk::fail(&self.db, id, attempt, error, Some(after))
+            Disposition::Retry(after) => ledger::chunk::fail(&self.db, id, attempt, error, Some(after))
                 .await
                 .map(drop),
             Disposition::Wait(after) | Disposition::Defer(after) => {
-                db::chunk::postpone(&self.db, id, attempt, error, after).await
+                ledger::chunk::postpone(&self.db, id, attempt, error, after).await
             }
-            Disposition::Dead => db::chunk::fail(&self.db, id, attempt, error, None)
+            Disposition::Dead => ledger::chunk::fail(&self.db, id, attempt, error, None)
                 .await
                 .map(drop),
-            Disposition::FailRun => db::chunk::fail_run(&self.db, id, attempt, error).await,
-            Disposition::Release => db::chunk::release(&self.db, id, attempt).await,
+            Disposition::FailRun => ledger::chunk::fail_run(&self.db, id, attempt, error).await,
+            Disposition::Release => ledger::chunk::release(&self.db, id, attempt).await,
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db::DbError;
+use tidemark_ledger::DbError;
+use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_shared::retry::Backoff;
-use tidemark_shared::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 
 use crate::execute::ExecuteError;
 use crate::extract::ExtractError;
@@ -113,8 +113,8 @@ fn count(attempts: i32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_shared::db::reject::{Reject, RejectSide};
-    use tidemark_shared::source::SourceError;
+    use tidemark_ledger::reject::{Reject, RejectSide};
+    use tidemark_source::SourceError;
 
     use super::*;
     use crate::rejects::TooManyRejects;

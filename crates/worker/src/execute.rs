@@ -4,17 +4,18 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::chunk::ClaimedChunk;
+use tidemark_ledger::inbox::Mapping;
+use tidemark_postgres::DbPool;
+use tidemark_runtime::config::ConfigError;
+use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkCounts;
-use tidemark_shared::config::ConfigError;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::chunk::ClaimedChunk;
-use tidemark_shared::db::inbox::Mapping;
-use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
 use tidemark_shared::run::RunType;
-use tidemark_shared::source::{SourceError, Sources};
-use tidemark_shared::telemetry;
+use tidemark_source::{SourceError, Sources};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -103,7 +104,7 @@ impl Executor {
     /// For so many loads at a time.
     #[must_use]
     pub fn new(db: DbPool, sources: Arc<Sources>, privacy_key: Option<SecretString>, loads: u16) -> Self {
-        let loads = db.for_loads(loads.into());
+        let loads = ledger::connect::pool_for_loads(&db, loads.into());
         Self {
             db,
             loads,
@@ -135,7 +136,7 @@ impl Executor {
             return verifier.execute(id, chunk).instrument(span).await;
         }
         let source = self.sources.get(&chunk.source)?;
-        let mapping = db::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let mapping = ledger::inbox::mapping(&self.db, chunk.tenant_id).await?;
         let tenant = context(
             chunk.tenant_id,
             &chunk.timezone,
@@ -144,13 +145,13 @@ impl Executor {
         )?;
 
         // what is known is read first: whatever the source shows afterwards must not be less
-        let known = db::fence::find(&self.db, source.name()).await?;
+        let known = ledger::fence::find(&self.db, source.name()).await?;
         // the snapshot is older than the load's transaction: what it misses, a later chunk brings
         let mut tx = source
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
             .await?;
         source.check_not_back(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
-        let known = db::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
+        let known = ledger::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {
             epoch: known.epoch,
             snapshot: *tx.snapshot(),
@@ -163,7 +164,7 @@ impl Executor {
             inboxes: &mapping.inboxes,
             allows_mass_delete: chunk.allows_mass_delete,
         };
-        let tolerated = db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
+        let tolerated = ledger::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
         let rejects = Arc::new(Rejects::new(tolerated));
         let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 

@@ -11,12 +11,12 @@ pub(crate) mod view;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use tidemark_ledger::privacy::Withheld;
+use tidemark_ledger::reject::{Reject, RejectSide};
+use tidemark_runtime::telemetry::scattered_stage;
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_shared::db::privacy::Withheld;
-use tidemark_shared::db::reject::{Reject, RejectSide};
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source::{Source, SourceError, SourceTx};
-use tidemark_shared::telemetry::scattered_stage;
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceError, SourceTx};
 use tokio::sync::mpsc;
 
 use self::held::{Complete, Held};

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
 use tidemark_shared::ids::ChunkId;
-use tidemark_shared::report::report;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::Instrument;
@@ -56,7 +56,7 @@ impl Lease {
         loop {
             ticks.tick().await;
             // a connection that has died without a word would keep this waiting, and the work going on
-            let renewing = db::chunk::renew(&self.db, self.chunk, self.attempt, self.length);
+            let renewing = ledger::chunk::renew(&self.db, self.chunk, self.attempt, self.length);
             let error = match timeout(self.length / 3, renewing).await {
                 Ok(Ok(true)) => {
                     renewed_at = Instant::now();

@@ -4,7 +4,6 @@ mod bisect;
 pub mod columns;
 pub mod encode;
 mod guard;
-pub mod legacy;
 pub mod seal;
 pub mod value;
 
@@ -12,16 +11,18 @@ use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 use std::time::Duration;
+use tidemark_ledger::stored::Stored;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json as JsonText;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::prefer_lz4;
+use tidemark_postgres::guarded::{Guarded, Served};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::prefer_lz4;
-use tidemark_shared::db::guarded::{Guarded, Served};
-use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;
@@ -200,7 +201,7 @@ impl Staging {
         let (pid, since, _): (i32, DateTime<Utc>, String) = sqlx::query_as(
             "SELECT pg_backend_pid(), now(), set_config('app.current_tenant_id', $1::integer::text, true)",
         )
-        .bind(tenant)
+        .bind(Stored(tenant))
         .fetch_one(connection)
         .await
         .map_err(target("begin the load"))?;
@@ -265,7 +266,7 @@ impl Staging {
     ) -> Result<(bool, bool, Vec<Value>, Vec<Value>, Vec<bool>), LoadError> {
         let (staged, stored, there, here, differs): (_, _, JsonText<Vec<Value>>, JsonText<Vec<Value>>, _) =
             sqlx::query_as(statement)
-                .bind(self.tenant)
+                .bind(Stored(self.tenant))
                 .bind(conversation)
                 .fetch_one(self.connection().await?)
                 .await
@@ -309,24 +310,24 @@ impl Staging {
             Merged::default()
         };
         // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
-        if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
+        if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
         let withheld = if privacy.forgets() {
-            db::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
+            ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
-            db::privacy::WithheldRows::default()
+            ledger::privacy::WithheldRows::default()
         };
         let marked = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| of.inboxes.contains(&inbox));
         let guarded = marked.iter().filter(|(_, inbox)| is_mapped(inbox)).count();
         guard::refuse_mass_delete(connection, self.tenant, of, count(guarded)).await?;
         let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
-        db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
+        ledger::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.take();
-        let resolved = db::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
+        let resolved = ledger::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
         let rejected_ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
-        db::privacy::strip_rejected(connection, self.tenant, privacy.policy(), &rejected_ids).await?;
+        ledger::privacy::strip_rejected(connection, self.tenant, privacy.policy(), &rejected_ids).await?;
         let written = [
             &merged.inserted,
             &merged.updated,
@@ -361,7 +362,7 @@ impl Staging {
                     ChunkSpec::KeyRange { .. } => deleted,
                 },
         };
-        if !db::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
+        if !ledger::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
             return Err(LoadError::LeaseLost);
         }
         self.end().await?;
@@ -414,7 +415,7 @@ async fn merge(
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
     let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
-        .bind(of.chunk.run_id)
+        .bind(Stored(of.chunk.run_id))
         .bind(version.snapshot.clock)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
@@ -455,7 +456,7 @@ async fn tombstone(
         ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
         ChunkSpec::KeyRange { lo, hi } => {
             let mut live: Vec<i64> = sqlx::query_scalar(LIVE_IN_RANGE)
-                .bind(tenant)
+                .bind(Stored(tenant))
                 .bind(lo)
                 .bind(hi)
                 .fetch_all(&mut *connection)
@@ -470,10 +471,10 @@ async fn tombstone(
     }
     let statement = Statements::of(connection).tombstone.as_str();
     sqlx::query_as(AssertSqlSafe(statement))
-        .bind(tenant)
+        .bind(Stored(tenant))
         .bind(gone.as_ref())
         .bind(version.snapshot.clock)
-        .bind(of.chunk.run_id)
+        .bind(Stored(of.chunk.run_id))
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
@@ -494,7 +495,7 @@ async fn refuse_overtaken(
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());
     }
-    let later = db::chunk::read_later(connection, tenant, of.chunk.run_id, version).await?;
+    let later = ledger::chunk::read_later(connection, tenant, of.chunk.run_id, version).await?;
     let overtaken = written
         .into_iter()
         .flatten()

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+use tidemark_runtime::metrics::meter;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::job::Lane;
-use tidemark_shared::metrics::meter;
 
 pub const ROWS: &str = "tidemark_rows_total";
 pub const CHUNK_ATTEMPTS: &str = "tidemark_chunk_attempts_total";

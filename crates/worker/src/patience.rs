@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tidemark_shared::db::DbResult;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::report::report;
+use tidemark_ledger::DbResult;
+use tidemark_postgres::report::report;
+use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_shared::retry::Backoff;
 
 const BACKOFF: Backoff = Backoff {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tidemark_shared::config::WorkerSettings;
+use tidemark_runtime::config::WorkerSettings;
 use tidemark_shared::job::Lane;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 
-use tidemark_shared::db::reject::{MAX_REJECT_PERCENT, MAX_REJECTS, Reject};
+use tidemark_ledger::reject::{MAX_REJECT_PERCENT, MAX_REJECTS, Reject};
 
 /// Not single rows are wrong, but something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +95,7 @@ impl Rejects {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_shared::db::reject::RejectSide;
+    use tidemark_ledger::reject::RejectSide;
 
     use super::*;
 

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tidemark_ledger as ledger;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::{Source, SourceTx, Sources};
 use tidemark_shared::verification::Verification;
+use tidemark_source::{Source, SourceTx, Sources};
 use tokio::time::Instant;
 
 use self::look::{Found, Looker};
@@ -70,9 +70,10 @@ impl Verifier {
     pub async fn verify(&self, tenant: TenantId) -> Result<Verification, ExecuteError> {
         let subject = self.subject(tenant).await?;
         let mut found = self.look_at_all(&subject).await?;
-        if !found.faults.is_empty() && db::verification::has_open_sync(&self.db, tenant).await? {
+        if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, tenant).await? {
             let give_up_at = Instant::now() + PATIENCE;
-            while db::verification::has_open_sync(&self.db, tenant).await? && Instant::now() < give_up_at {
+            while ledger::verification::has_open_sync(&self.db, tenant).await? && Instant::now() < give_up_at
+            {
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
             let subject = self.subject(tenant).await?;
@@ -162,9 +163,9 @@ impl Verifier {
     }
 
     async fn subject(&self, id: TenantId) -> Result<Subject<'_>, ExecuteError> {
-        let tenant = db::tenant::list_to_plan(&self.db, &[id]).await?.pop();
+        let tenant = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
         let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
-        let mapping = db::inbox::mapping(&self.db, id).await?;
+        let mapping = ledger::inbox::mapping(&self.db, id).await?;
         let timezone = &tenant.tenant.timezone;
         let context = context(id, timezone, &mapping, self.privacy_key.as_ref())?;
         Ok(Subject {
@@ -176,7 +177,7 @@ impl Verifier {
 
     async fn snapshot(&self, subject: &Subject<'_>, purpose: &str) -> Result<Snapshot, ExecuteError> {
         // what is known is read first: whatever the source shows afterwards must not be less
-        let known = db::fence::find(&self.db, subject.source.name()).await?;
+        let known = ledger::fence::find(&self.db, subject.source.name()).await?;
         let tx = subject.source.begin(purpose).await?;
         let version = SourceVersion {
             epoch: known.map_or(1, |known| known.epoch),
@@ -207,7 +208,7 @@ impl Verifier {
     /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
     async fn check_mapping(&self, subject: &Subject<'_>) -> Result<(), ExecuteError> {
         let tenant = &subject.tenant.tenant;
-        if db::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
+        if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {
             Err(LoadError::Remapped.into())

@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
+use tidemark_ledger as ledger;
+use tidemark_ledger::reject::Reject;
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::reject::Reject;
-use tidemark_shared::source::{Source, SourceTx};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
 use crate::execute::{ExecuteError, context};
@@ -74,7 +74,7 @@ pub async fn beside(
     privacy_key: Option<&SecretString>,
     conversation: i64,
 ) -> Result<Beside, ExecuteError> {
-    let mapping = db::inbox::mapping(db, tenant.id).await?;
+    let mapping = ledger::inbox::mapping(db, tenant.id).await?;
     let context = context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);

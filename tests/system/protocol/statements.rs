@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tidemark_ledger::stored::Stored;
 
 use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgTransaction;
 use sqlx::{Acquire, FromRow};
+use tidemark_ledger::chunk;
+use tidemark_ledger::chunk::DispatchLimits;
+use tidemark_ledger::watermark;
+use tidemark_ledger::watermark::{Advance, Mover};
+use tidemark_ledger::{cancel, run};
 use tidemark_shared::chunk::{ChunkCounts, ChunkStatus};
-use tidemark_shared::db::chunk::{self, DispatchLimits};
-use tidemark_shared::db::watermark::{self, Advance, Mover};
-use tidemark_shared::db::{cancel, run};
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::RunStatus;
@@ -65,14 +68,18 @@ struct Row {
 
 #[derive(FromRow)]
 struct Columns {
+    #[sqlx(try_from = "Stored<RunId>")]
     run_id: RunId,
     seq: i32,
+    #[sqlx(try_from = "Stored<TenantId>")]
     tenant_id: TenantId,
+    #[sqlx(try_from = "Stored<ChunkStatus>")]
     status: ChunkStatus,
     attempt: i32,
     failure_count: i32,
     lost_count: i32,
     elapsed: bool,
+    #[sqlx(try_from = "Stored<RunStatus>")]
     run_status: RunStatus,
     paused: bool,
     deleted: bool,
@@ -137,12 +144,12 @@ async fn insert_run(
     .bind(tenant == TenantState::Deleted)
     .execute(&mut **tx)
     .await?;
-    let run = sqlx::query_scalar(
+    let Stored(run) = sqlx::query_scalar(
         "INSERT INTO etl_control (tenant_id, type, status, triggered_by, finished_at) \
          VALUES ($1, 'incremental', $2, 'test', CASE WHEN $3 THEN now() END) RETURNING id",
     )
     .bind(id)
-    .bind(status)
+    .bind(Stored(status))
     .bind(status.is_terminal())
     .fetch_one(&mut **tx)
     .await?;
@@ -168,7 +175,7 @@ async fn insert_chunk(
          FROM etl_control, (SELECT now() - make_interval(secs => $6)) AS clock (moment)",
     )
     .bind(seq)
-    .bind(status)
+    .bind(Stored(status))
     .bind(i32::from(ATTEMPT))
     .bind(lost)
     .bind(published)
@@ -405,9 +412,9 @@ async fn a_run_is_closed_as_the_table_says() {
             sqlx::query(
                 "DELETE FROM etl_chunk WHERE run_id = $1 AND NOT (seq < 10 AND status = $2 OR seq > 10 AND status = $3)",
             )
-            .bind(run)
-            .bind(first)
-            .bind(second)
+            .bind(Stored(*run))
+            .bind(Stored(*first))
+            .bind(Stored(*second))
             .execute(&mut *tx)
             .await?;
         }

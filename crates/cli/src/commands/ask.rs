@@ -1,11 +1,11 @@
 //! Asking for a run: what `sync` and `resync` have in common.
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::run::{NewRun, Requested};
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::{NewRun, Requested};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 use tracing::Span;
 
@@ -23,7 +23,10 @@ pub async fn ready_tenant(app: &App, db: &DbPool, id: TenantId) -> anyhow::Resul
             .unwrap_or("its status does not allow runs");
         return Err(SetupError(format!("tenant {id} is not active: {why}")).into());
     }
-    if db::inbox::list_active(db, id, &tenant.source).await?.is_empty() {
+    if ledger::inbox::list_active(db, id, &tenant.source)
+        .await?
+        .is_empty()
+    {
         let text =
             format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
         return Err(SetupError(text).into());
@@ -92,8 +95,8 @@ impl Tenants {
 /// Every tenant for which runs may be asked; at least one.
 pub async fn all_ready(db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
     let mut tenants = Vec::new();
-    for tenant in db::tenant::list(db).await? {
-        let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
+    for tenant in ledger::tenant::list(db).await? {
+        let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
         if tenant.may_run() && !inboxes.is_empty() {
             tenants.push(tenant);
         }
@@ -123,7 +126,7 @@ pub async fn request(
         request,
         ..new_run(app, tenant, reason, &span)
     };
-    let requested = db::run::request(db, &new).await?;
+    let requested = ledger::run::request(db, &new).await?;
     span.record("run.id", tracing::field::display(requested.run_id()));
     if let Requested::Open(run) = requested {
         output::note(format!(

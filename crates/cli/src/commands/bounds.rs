@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_shared::config::duration_within;
+use tidemark_runtime::config::duration_within;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

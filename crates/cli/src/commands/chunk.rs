@@ -1,8 +1,8 @@
 //! `tidemark chunk …`.
 
+use tidemark_ledger as ledger;
+use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
 use tidemark_shared::chunk::ChunkStatus;
-use tidemark_shared::db;
-use tidemark_shared::db::chunk_report::{ChunkFilter, ChunkReport};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::Lane;
 
@@ -56,7 +56,7 @@ impl Command {
                 limit,
             } => {
                 if let Some(run) = run {
-                    exists(&db::run::reports(&db, &[run]).await?, run)?;
+                    exists(&ledger::run::reports(&db, &[run]).await?, run)?;
                 }
                 if let Some(tenant) = tenant {
                     app.tenant(&db, tenant).await?;
@@ -68,7 +68,7 @@ impl Command {
                     lane,
                     troubled,
                 };
-                let chunks = db::chunk_report::list(&db, &filter, limit).await?;
+                let chunks = ledger::chunk_report::list(&db, &filter, limit).await?;
                 if app.json {
                     output::json(&chunks)?;
                 } else {

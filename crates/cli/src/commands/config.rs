@@ -2,10 +2,11 @@
 
 use secrecy::SecretString;
 use serde::Serialize;
-use tidemark_shared::config::{Settings, SourceMode, server_name};
-use tidemark_shared::db::connect::options;
-use tidemark_shared::report::report;
-use tidemark_shared::source::Sources;
+use tidemark_net::url::server_name;
+use tidemark_postgres::connect::options;
+use tidemark_postgres::report::report;
+use tidemark_runtime::config::{Settings, SourceMode};
+use tidemark_source::Sources;
 
 use crate::app::App;
 use crate::exit::Exit;

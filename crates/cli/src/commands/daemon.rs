@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_broker::metrics::observe_queue;
+use tidemark_postgres::DbPool;
 use tidemark_producer::metrics::{begin_finalizer, begin_producer};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::metrics::{observe_pools, observe_queue};
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::metrics::observe_pools;
 use tidemark_shared::retry::Backoff;
 use tokio::net::TcpListener;
 

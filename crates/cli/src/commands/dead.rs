@@ -1,8 +1,8 @@
 //! `tidemark dead …`: the queue of messages that could not be read.
 
 use serde::Serialize;
+use tidemark_broker::{DeadFilter, DeadGroup};
 use tidemark_producer::redrive::redrive;
-use tidemark_shared::broker::{DeadFilter, DeadGroup};
 use tidemark_shared::ids::TenantId;
 
 use crate::app::App;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
+use tidemark_ledger as ledger;
+use tidemark_ledger::tenant::NewTenant;
+use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, SampleTenant, TrafficOptions, create, traffic};
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::inbox::Inbox;
-use tidemark_shared::db::tenant::NewTenant;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::verification::{Verdict, Verification};
@@ -53,7 +53,7 @@ impl Args {
         migrate.run(app).await?;
         let db = app.isolated_database(0).await?;
         ensure!(
-            db::tenant::list(&db).await?.is_empty(),
+            ledger::tenant::list(&db).await?.is_empty(),
             SetupError("the analytics database has tenants already: the demo wants an empty one".to_owned())
         );
 
@@ -176,7 +176,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
             sync_interval: None,
             privacy: PrivacyPolicy::default(),
         };
-        db::tenant::insert(db, &new).await?;
+        ledger::tenant::insert(db, &new).await?;
         let inboxes: Vec<Inbox> = tenant
             .inbox_ids
             .iter()
@@ -186,7 +186,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
                 channel_type: None,
             })
             .collect();
-        db::inbox::map(db, "main", id, &inboxes).await?;
+        ledger::inbox::map(db, "main", id, &inboxes).await?;
         output::note(format!(
             "  tenant {id}: {}, {} conversations in {} inboxes, {}",
             tenant.name,
@@ -200,7 +200,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
 
 async fn sync(app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
     let mut runs = Vec::new();
-    for tenant in db::tenant::list(db).await? {
+    for tenant in ledger::tenant::list(db).await? {
         let request = RunRequest::default();
         runs.push(
             ask::request(
@@ -225,7 +225,7 @@ async fn verify(app: &App, db: &DbPool) -> anyhow::Result<Vec<Verification>> {
         deep: true,
     };
     let mut found = Vec::new();
-    for tenant in db::tenant::list(db).await? {
+    for tenant in ledger::tenant::list(db).await? {
         found.push(verifier.verify(tenant.id).await?);
     }
     Ok(found)
@@ -304,7 +304,7 @@ impl Fleet {
                         anyhow::bail!("the {role} ended at once: {status}");
                     }
                 }
-                if db::process::list_live(db).await?.len() >= self.children.len() {
+                if ledger::process::list_live(db).await?.len() >= self.children.len() {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;

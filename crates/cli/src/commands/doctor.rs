@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidemark_shared::config::server_name;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::checkup::Examined;
-use tidemark_shared::db::connect::{ClockReading, pool};
-use tidemark_shared::db::{self, isolation};
-use tidemark_shared::finding::{Finding, Level, within};
-use tidemark_shared::report::report;
-use tidemark_shared::source::checkup::Known;
-use tidemark_shared::source::{Source, Sources};
+use tidemark_ledger as ledger;
+use tidemark_ledger::checkup::Examined;
+use tidemark_ledger::connect::pool;
+use tidemark_ledger::isolation;
+use tidemark_net::url::server_name;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::ClockReading;
+use tidemark_postgres::report::report;
+use tidemark_runtime::finding::{Finding, Level, within};
+use tidemark_source::checkup::Known;
+use tidemark_source::{Source, Sources};
 
 use self::show::{Checkup, Group};
 use crate::app::App;
@@ -99,7 +101,7 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
     let mut findings = Vec::new();
     let mut examined = Examined::default();
     within(LIMIT, &mut findings, async |findings| {
-        db::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
+        ledger::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
     })
     .await;
     let mut usable = None;
@@ -213,10 +215,10 @@ async fn one_source(
 
 async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Known {
     let asked = async {
-        let state = db::fence::find(pool, source).await?;
-        let watches = db::source_watch::list(pool).await?;
+        let state = ledger::fence::find(pool, source).await?;
+        let watches = ledger::source_watch::list(pool).await?;
         let watch = watches.into_iter().find(|watch| watch.source == source);
-        Ok::<Known, db::DbError>(Known {
+        Ok::<Known, ledger::DbError>(Known {
             highest_xmax: state.map(|state| state.highest_xmax),
             fence_at: watch.as_ref().and_then(|watch| watch.fence_at),
             looked_at: watch.as_ref().and_then(|watch| watch.looked_at),

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use secrecy::SecretString;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::prefer_lz4;
-use tidemark_shared::db::{self, Attempt};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_operations::legacy::Legacy;
+use tidemark_operations::legacy::load::{row_columns, take_over};
+use tidemark_postgres::DbPool;
+use tidemark_postgres::connect::prefer_lz4;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::legacy::Legacy;
-use tidemark_shared::source::Source;
 use tidemark_shared::tenant::TenantStatus;
-use tidemark_worker::load::legacy::{row_columns, take_over};
+use tidemark_source::Source;
 
 use self::plan::{Here, State, Step, There, Wanted};
 use self::show::Report;
@@ -97,7 +98,7 @@ impl Args {
         let steps = self.plan(&db, source, &mut legacy).await?;
         let mut report = Report::new(&legacy, &self.schema, self.dry_run, steps);
         if !self.no_rows {
-            let not_null = db::target::not_null_columns(&db).await?;
+            let not_null = ledger::target::not_null_columns(&db).await?;
             report
                 .ignored
                 .extend(legacy.ignored_of_rows(&row_columns(&not_null)));
@@ -139,9 +140,9 @@ impl Args {
         };
         let inboxes: Vec<i32> = there.inboxes.iter().map(|inbox| inbox.inbox_id).collect();
         let here = Here {
-            tenants: db::tenant::list(db).await?,
-            removed: db::tenant::list_removed(db).await?,
-            owners: db::inbox::owners(db, &self.source, &inboxes).await?,
+            tenants: ledger::tenant::list(db).await?,
+            removed: ledger::tenant::list_removed(db).await?,
+            owners: ledger::inbox::owners(db, &self.source, &inboxes).await?,
             clock: source.observe().await?.sample.sampled_at,
         };
         let wanted = Wanted {
@@ -163,11 +164,11 @@ impl Args {
     ) -> anyhow::Result<()> {
         let tenant = step.tenant_id;
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        db::tenant::insert(&mut *tx, &step.new_tenant(&self.source)).await?;
+        ledger::tenant::insert(&mut *tx, &step.new_tenant(&self.source)).await?;
         if step.status != TenantStatus::Active {
-            db::tenant::set_status(&mut *tx, tenant, step.status).await?;
+            ledger::tenant::set_status(&mut *tx, tenant, step.status).await?;
         }
-        db::inbox::map(&mut *tx, &self.source, tenant, &step.inboxes).await?;
+        ledger::inbox::map(&mut *tx, &self.source, tenant, &step.inboxes).await?;
         if let Some(watermark) = step.watermark {
             let reason = format!(
                 "taken over from schema {} at {}, whose last successful run ended at {}",
@@ -175,7 +176,7 @@ impl Args {
                 legacy.server(),
                 step.watermark_end.as_deref().unwrap_or_default()
             );
-            db::watermark::set(&mut tx, tenant, watermark, &app.actor(), &reason).await?;
+            ledger::watermark::set(&mut tx, tenant, watermark, &app.actor(), &reason).await?;
         }
         if !self.no_rows {
             prefer_lz4(&mut tx, true)

@@ -1,10 +1,10 @@
 //! `tidemark inbox …`.
 
 use serde::Serialize;
-use tidemark_shared::db;
-use tidemark_shared::db::inbox::Inbox;
+use tidemark_ledger as ledger;
+use tidemark_postgres::report::report;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::report::report;
+use tidemark_shared::inbox::Inbox;
 use tidemark_shared::tenant::Tenant;
 
 use crate::app::App;
@@ -90,7 +90,7 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
             output::note(format!("source `{}` has no inbox {id} just now", tenant.source));
         }
     }
-    for (inbox, owner) in db::inbox::owners(&db, &tenant.source, &ids).await? {
+    for (inbox, owner) in ledger::inbox::owners(&db, &tenant.source, &ids).await? {
         if owner != tenant.id {
             output::note(format!(
                 "inbox {inbox} goes from tenant {owner} to tenant {}",
@@ -98,7 +98,7 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
             ));
         }
     }
-    let changed = db::inbox::map(&db, &tenant.source, tenant.id, &inboxes).await?;
+    let changed = ledger::inbox::map(&db, &tenant.source, tenant.id, &inboxes).await?;
     output::note(format!(
         "{changed} of {} inboxes newly mapped to tenant {}; next: tidemark sync --tenant {}",
         ids.len(),
@@ -118,11 +118,11 @@ struct Unmapped {
 async fn unmap(app: &App, tenant: TenantId, ids: Vec<i32>) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
     let tenant = app.tenant(&db, tenant).await?;
-    let unmapped = db::inbox::unmap(&db, &tenant.source, tenant.id, &ids).await?;
+    let unmapped = ledger::inbox::unmap(&db, &tenant.source, tenant.id, &ids).await?;
     for id in ids.iter().filter(|id| !unmapped.contains(id)) {
         output::note(format!("inbox {id} is not tenant {}'s", tenant.id));
     }
-    let left = db::inbox::list_active(&db, tenant.id, &tenant.source).await?;
+    let left = ledger::inbox::list_active(&db, tenant.id, &tenant.source).await?;
     if app.json {
         output::json(&Unmapped {
             tenant_id: tenant.id,
@@ -164,7 +164,7 @@ async fn list(app: &App, tenant: Option<TenantId>) -> anyhow::Result<Exit> {
     if let Some(tenant) = tenant {
         app.tenant(&db, tenant).await?;
     }
-    let inboxes = db::inbox::list(&db, tenant).await?;
+    let inboxes = ledger::inbox::list(&db, tenant).await?;
     if app.json {
         output::json(&inboxes)?;
         return Ok(Exit::Done);
@@ -212,7 +212,7 @@ async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<
     let sources = app.sources()?;
     let found = sources.get(&tenant.source)?.inboxes(Some(account), None).await?;
     let ids: Vec<i32> = found.iter().map(|inbox| inbox.id).collect();
-    let owners = db::inbox::owners(&db, &tenant.source, &ids).await?;
+    let owners = ledger::inbox::owners(&db, &tenant.source, &ids).await?;
     let owner = |id: i32| {
         owners
             .iter()
@@ -225,7 +225,7 @@ async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<
         .cloned()
         .collect();
     if !dry_run {
-        db::inbox::map(&db, &tenant.source, tenant.id, &free).await?;
+        ledger::inbox::map(&db, &tenant.source, tenant.id, &free).await?;
     }
     let discovered: Vec<Discovered> = found
         .into_iter()

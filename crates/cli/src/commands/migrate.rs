@@ -3,10 +3,12 @@
 use anyhow::Context;
 use secrecy::SecretString;
 use sqlx::PgConnection;
-use tidemark_shared::config::{DatabasePooler, server_name};
-use tidemark_shared::db::MIGRATOR;
-use tidemark_shared::db::connect::{applied_migrations, options, probe, probe_lent, tables_in_the_way};
-use tidemark_shared::db::rights;
+use tidemark_ledger::MIGRATOR;
+use tidemark_ledger::connect::{applied_migrations, tables_in_the_way};
+use tidemark_ledger::rights;
+use tidemark_net::url::server_name;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_postgres::connect::{options, probe, probe_lent};
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
 use tidemark_producer::plan::{Plan, PlanError, Planner};
-use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::report::report;
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::catalog::ReadEstimate;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+use tidemark_source::catalog::ReadEstimate;
 
 use super::ask::Tenants;
 use crate::app::App;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db;
+use tidemark_ledger as ledger;
 
 use super::bounds;
 use crate::app::App;
@@ -38,9 +38,9 @@ impl Args {
         }
         let db = app.database(0).await?;
         let pruned = if self.dry_run {
-            db::prune::count(&db, &keep).await?
+            ledger::prune::count(&db, &keep).await?
         } else {
-            db::prune::prune(&db, &keep).await?
+            ledger::prune::prune(&db, &keep).await?
         };
         if app.json {
             output::json(&pruned)?;

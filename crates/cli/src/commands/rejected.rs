@@ -1,7 +1,7 @@
 //! `tidemark rejected …`.
 
-use tidemark_shared::db;
-use tidemark_shared::db::reject::{RejectFilter, RejectSide, RejectedRow};
+use tidemark_ledger as ledger;
+use tidemark_ledger::reject::{RejectFilter, RejectSide, RejectedRow};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::since::Since;
@@ -76,7 +76,7 @@ async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
         app.tenant(&db, tenant).await?;
     }
     if let Some(run) = args.run {
-        exists(&db::run::reports(&db, &[run]).await?, run)?;
+        exists(&ledger::run::reports(&db, &[run]).await?, run)?;
     }
     let filter = RejectFilter {
         tenant: args.tenant,
@@ -87,7 +87,7 @@ async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
         sqlstate: args.sqlstate,
         since: args.since,
     };
-    let rejects = db::reject::list(&db, &filter, args.limit).await?;
+    let rejects = ledger::reject::list(&db, &filter, args.limit).await?;
     if app.json {
         output::json(&rejects)?;
     } else {
@@ -110,7 +110,7 @@ async fn retry(app: &App, tenant: TenantId) -> anyhow::Result<Exit> {
         RunRequest::default(),
     )
     .await?;
-    print_runs(app, &db::run::reports(&db, &[run]).await?, false)?;
+    print_runs(app, &ledger::run::reports(&db, &[run]).await?, false)?;
     Ok(Exit::Done)
 }
 

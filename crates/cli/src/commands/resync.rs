@@ -5,8 +5,8 @@ mod ids;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{IDS_A_RUN, Selection};
@@ -90,7 +90,7 @@ impl Args {
         let reports = if self.wait {
             Watch::new(app, &db).wait(&runs).await?
         } else {
-            db::run::reports(&db, &runs).await?
+            ledger::run::reports(&db, &runs).await?
         };
         print_runs(app, &reports, several)?;
         Ok(if self.wait {
@@ -170,7 +170,7 @@ impl Args {
         let mut parts = Vec::with_capacity(tenants.len());
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
         for tenant in tenants {
-            let own = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
+            let own = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
             let inboxes: Vec<i32> = asked
                 .iter()
                 .filter(|inbox| own.contains(inbox))

@@ -6,10 +6,10 @@ mod list;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
+use tidemark_ledger as ledger;
+use tidemark_operations::overview::Overview;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::RunId;
-use tidemark_shared::overview::Overview;
 use tidemark_shared::run::RunReport;
 
 use super::bounds;
@@ -56,13 +56,13 @@ impl Command {
         match self {
             Self::List(args) => args.run(app, &db).await,
             Self::Show { run_id } => {
-                let runs = db::run::reports(&db, &[run_id]).await?;
+                let runs = ledger::run::reports(&db, &[run_id]).await?;
                 exists(&runs, run_id)?;
                 show(app, &db, &runs[0]).await?;
                 Ok(Exit::Done)
             }
             Self::Watch { run_id, every } => {
-                exists(&db::run::reports(&db, &[run_id]).await?, run_id)?;
+                exists(&ledger::run::reports(&db, &[run_id]).await?, run_id)?;
                 let watch = Watch::new(app, &db).json_lines(app.json, every);
                 let runs = watch.wait(&[run_id]).await?;
                 if !app.json {

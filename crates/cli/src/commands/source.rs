@@ -1,6 +1,6 @@
 //! `tidemark source …`.
 
-use tidemark_shared::db;
+use tidemark_ledger as ledger;
 
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
@@ -28,7 +28,7 @@ impl Command {
         let db = app.database(0).await?;
         let sources = app.sources()?;
         let configured = sources.get(&source)?;
-        let known = db::fence::find(&db, &source)
+        let known = ledger::fence::find(&db, &source)
             .await?
             .map(|known| known.highest_xmax);
         let seen = configured.observe().await?.xmax;
@@ -39,7 +39,7 @@ impl Command {
             );
             return Err(UsageError(text).into());
         }
-        let epoch = db::fence::accept_restore(&db, &source, seen, &app.actor(), &reason).await?;
+        let epoch = ledger::fence::accept_restore(&db, &source, seen, &app.actor(), &reason).await?;
         output::note(format!(
             "source `{source}` at {} is accepted as it is now (epoch {epoch}); next, for each of its tenants: \
              tidemark sync --tenant N --full --wait",

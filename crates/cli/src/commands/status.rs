@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tidemark_shared::db::verification::LastVerification;
+use tidemark_ledger::verification::LastVerification;
+use tidemark_operations::overview::{Overview, SourceOverview, TenantOverview};
+use tidemark_postgres::report::report;
 use tidemark_shared::fence::Holder;
-use tidemark_shared::overview::{Overview, SourceOverview, TenantOverview};
-use tidemark_shared::report::report;
 
 use crate::app::App;
 use crate::exit::Exit;

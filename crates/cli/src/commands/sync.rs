@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_broker::MemoryQueue;
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
 use tidemark_producer::backfill::ask_for_due;
-use tidemark_shared::broker::MemoryQueue;
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
-use tidemark_shared::source::Sources;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+use tidemark_source::Sources;
 
 use super::ask;
 use super::run::print_runs;
@@ -81,7 +81,7 @@ impl Args {
         } else if self.wait {
             Watch::new(app, &db).wait(&runs).await?
         } else {
-            db::run::reports(&db, &runs).await?
+            ledger::run::reports(&db, &runs).await?
         };
         print_runs(app, &reports, self.all)?;
         Ok(if self.local || self.wait {
@@ -131,7 +131,7 @@ async fn backfill_here(
 ) -> anyhow::Result<Vec<RunReport>> {
     let tenants: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
     ask_for_due(db, Some(&tenants), Duration::ZERO).await?;
-    let open = db::backfill::list_open(db, &tenants).await?;
+    let open = ledger::backfill::list_open(db, &tenants).await?;
     if open.is_empty() {
         return Ok(Vec::new());
     }
@@ -156,7 +156,7 @@ pub(super) async fn execute_here(
     runs: &[RunId],
 ) -> anyhow::Result<Vec<RunReport>> {
     // what an earlier process had in its memory is published again
-    db::chunk::requeue(db, runs).await?;
+    ledger::chunk::requeue(db, runs).await?;
     let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), Arc::clone(sources));
     roles.only = Some(runs.to_vec());
     roles.lifecycle.stop_on_signals()?;
@@ -165,7 +165,7 @@ pub(super) async fn execute_here(
     roles.spawn_finalizer();
     let reports = tokio::select! {
         reports = progress::wait(db, runs) => reports,
-        () = roles.lifecycle.soft().cancelled() => Ok(db::run::reports(db, runs).await?),
+        () = roles.lifecycle.soft().cancelled() => Ok(ledger::run::reports(db, runs).await?),
     };
     roles.lifecycle.stop();
     roles.end(app.settings.worker.shutdown_grace).await;

@@ -7,10 +7,11 @@ mod set;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::tenant::NewTenant;
-use tidemark_shared::db::watermark::Watermark;
-use tidemark_shared::db::{self, DbError};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::tenant::NewTenant;
+use tidemark_ledger::watermark::Watermark;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
@@ -161,14 +162,14 @@ impl AddArgs {
             verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
         };
         note_missing_key(app, &tenant.privacy);
-        if db::tenant::was_removed(&db, tenant.id).await? {
+        if ledger::tenant::was_removed(&db, tenant.id).await? {
             let text = format!(
                 "id {} was that of a tenant that is removed, whose rows are still there: choose another",
                 tenant.id
             );
             return Err(UsageError(text).into());
         }
-        db::tenant::insert(&db, &tenant)
+        ledger::tenant::insert(&db, &tenant)
             .await
             .map_err(|error| taken(&error, tenant.id, &tenant.slug).unwrap_or(error.into()))?;
         if app.json {
@@ -209,7 +210,7 @@ fn check(name: Option<&str>) -> Result<(), UsageError> {
 
 /// The transform and the live view must both know it.
 async fn check_timezone(db: &DbPool, name: &str) -> anyhow::Result<()> {
-    if name.parse::<chrono_tz::Tz>().is_err() || !db::tenant::timezone_exists(db, name).await? {
+    if name.parse::<chrono_tz::Tz>().is_err() || !ledger::tenant::timezone_exists(db, name).await? {
         let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
         return Err(UsageError(text).into());
     }
@@ -235,8 +236,8 @@ pub fn slug(name: &str, id: TenantId) -> String {
 }
 
 async fn views(db: &DbPool) -> anyhow::Result<Vec<TenantView>> {
-    let inboxes = db::inbox::list(db, None).await?;
-    let watermarks = db::watermark::list(db, None).await?;
+    let inboxes = ledger::inbox::list(db, None).await?;
+    let watermarks = ledger::watermark::list(db, None).await?;
     let view = |tenant: Tenant| {
         let mine = inboxes
             .iter()
@@ -251,7 +252,7 @@ async fn views(db: &DbPool) -> anyhow::Result<Vec<TenantView>> {
             tenant,
         }
     };
-    Ok(db::tenant::list(db).await?.into_iter().map(view).collect())
+    Ok(ledger::tenant::list(db).await?.into_iter().map(view).collect())
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {

@@ -1,7 +1,7 @@
 //! `tidemark verify`: compares here, or with `--wait` lets the fleet compare, and repairs what it found.
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::selection::Selection;
@@ -82,8 +82,8 @@ impl Args {
             }]);
         }
         let mut tenants = Vec::new();
-        for tenant in db::tenant::list(db).await? {
-            let inboxes = db::inbox::list_active(db, tenant.id, &tenant.source).await?;
+        for tenant in ledger::tenant::list(db).await? {
+            let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
             if self.wait && (!tenant.may_run() || inboxes.is_empty()) {
                 output::note(format!(
                     "tenant {} is left out: it is paused, not active, or has no inboxes",
@@ -109,7 +109,7 @@ impl Args {
         let mut found = Vec::with_capacity(tenants.len());
         for tenant in tenants {
             let one = verifier.verify(tenant.id).await?;
-            db::verification::record(db, tenant.id, &one.compared).await?;
+            ledger::verification::record(db, tenant.id, &one.compared).await?;
             found.push(one);
         }
         Ok(found)
@@ -138,7 +138,7 @@ impl Args {
                 return Err(SetupError(format!("run {id} compared nothing, it is {status}: {why}")).into());
             }
             let compared = run.verification.unwrap_or_default();
-            let faults = db::verification::list_faults(db, run.run_id, REPAIRED_BY_ID).await?;
+            let faults = ledger::verification::list_faults(db, run.run_id, REPAIRED_BY_ID).await?;
             let mut one = Verification::new(run.tenant_id, compared, faults);
             one.run_id = Some(run.run_id);
             found.push(one);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tidemark_shared::db;
-use tidemark_shared::db::Attempt;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::watermark::{Move, Set, Watermark};
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::watermark::{Move, Set, Watermark};
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 
 use super::bounds;
@@ -93,8 +93,8 @@ impl Command {
 }
 
 async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::Result<Exit> {
-    let tenants = db::tenant::list(db).await?;
-    let mut watermarks = db::watermark::list(db, behind).await?;
+    let tenants = ledger::tenant::list(db).await?;
+    let mut watermarks = ledger::watermark::list(db, behind).await?;
     watermarks.retain(|at| tenants.iter().any(|tenant| tenant.id == at.tenant_id));
     let views: Vec<View> = watermarks.into_iter().map(|at| View::new(at, None)).collect();
     if app.json {
@@ -107,8 +107,8 @@ async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::R
 
 async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
     app.tenant(db, tenant).await?;
-    let moves = db::watermark::list_moves(db, tenant, limit).await?;
-    let view = View::new(db::watermark::load(db, tenant).await?, Some(moves.clone()));
+    let moves = ledger::watermark::list_moves(db, tenant, limit).await?;
+    let view = View::new(ledger::watermark::load(db, tenant).await?, Some(moves.clone()));
     if app.json {
         output::json(&view)?;
         return Ok(Exit::Done);
@@ -150,7 +150,7 @@ async fn set(
         return Err(UsageError(text).into());
     }
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let old = match db::watermark::set(&mut tx, tenant.id, to, &app.actor(), reason).await? {
+    let old = match ledger::watermark::set(&mut tx, tenant.id, to, &app.actor(), reason).await? {
         Set::From { old } => old,
         Set::Open(run) => {
             let text = format!(

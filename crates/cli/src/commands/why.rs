@@ -5,21 +5,22 @@ mod print;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::history::Touch;
+use tidemark_ledger::inbox::InboxMapping;
+use tidemark_ledger::reject::{RejectFilter, RejectedRow};
+use tidemark_ledger::target::StoredRow;
+use tidemark_ledger::watermark::Watermark;
+use tidemark_operations::overview::Overview;
+use tidemark_operations::why::{Case, Covering, Facts, InSource, InTarget, Owner, Refusal, explain};
+use tidemark_postgres::DbPool;
 use tidemark_producer::why::{Sight, Sought};
 use tidemark_shared::chunk::ChunkStatus;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::history::Touch;
-use tidemark_shared::db::inbox::InboxMapping;
-use tidemark_shared::db::reject::{RejectFilter, RejectedRow};
-use tidemark_shared::db::target::StoredRow;
-use tidemark_shared::db::watermark::Watermark;
-use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::ids::{RunId, TenantId};
-use tidemark_shared::overview::Overview;
 use tidemark_shared::run::{RunStatus, RunType};
-use tidemark_shared::source::Source;
 use tidemark_shared::tenant::Tenant;
-use tidemark_shared::why::{Case, Covering, Facts, InSource, InTarget, Owner, Refusal, explain};
+use tidemark_source::Source;
 use tidemark_worker::why::{Beside, ColumnBeside, beside};
 
 use super::plan;
@@ -131,8 +132,8 @@ impl Args {
     }
 
     async fn known(&self, db: &DbPool, tenant: &Tenant) -> anyhow::Result<Known> {
-        let mut target = db::target::begin(db, tenant.id).await?;
-        let stored = db::target::find(&mut target, tenant.id, self.conversation).await?;
+        let mut target = ledger::target::begin(db, tenant.id).await?;
+        let stored = ledger::target::find(&mut target, tenant.id, self.conversation).await?;
         target.rollback().await.attempt("end the transaction")?;
         let filter = RejectFilter {
             tenant: Some(tenant.id),
@@ -142,10 +143,10 @@ impl Args {
         };
         Ok(Known {
             stored,
-            reject: db::reject::list(db, &filter, 1).await?.pop(),
-            touches: db::history::list_covering(db, tenant.id, self.conversation, self.limit).await?,
-            planning: db::history::list_planning(db, tenant.id).await?,
-            watermark: db::watermark::load(db, tenant.id).await?,
+            reject: ledger::reject::list(db, &filter, 1).await?.pop(),
+            touches: ledger::history::list_covering(db, tenant.id, self.conversation, self.limit).await?,
+            planning: ledger::history::list_planning(db, tenant.id).await?,
+            watermark: ledger::watermark::load(db, tenant.id).await?,
         })
     }
 
@@ -182,7 +183,7 @@ impl Args {
 
         let inbox_id = exists.flatten();
         let mapping = match inbox_id {
-            Some(inbox) => db::inbox::find(db, &tenant.source, inbox).await?,
+            Some(inbox) => ledger::inbox::find(db, &tenant.source, inbox).await?,
             None => None,
         };
         let is_tenants = beside.in_source || beside.withheld || beside.reject.is_some();

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemark_shared::broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::connect::{Schema, applied_migrations, schema};
+use tidemark_broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
+use tidemark_ledger::connect::{Schema, applied_migrations, schema};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::pulse::LoopHealth;
 use tidemark_shared::job::Lane;
-use tidemark_shared::lifecycle::Lifecycle;
-use tidemark_shared::pulse::LoopHealth;
 
 /// A loop that has not come round for so long hangs. A plan of a large tenant is one turn, and each of its statements
 /// has two minutes.

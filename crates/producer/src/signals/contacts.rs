@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDateTime;
 use sqlx::FromRow;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::SourceError;
+use tidemark_source::SourceError;
 
 use super::{Inboxes, Signals};
 

@@ -1,7 +1,7 @@
 //! What the signals ask of a view. No message column is named, so that the planner drops the joins that aggregate
 //! messages. A view can show a conversation more than once: the row that counts is the one that is extracted too.
 
-use tidemark_shared::source::view::ViewShape;
+use tidemark_source::view::ViewShape;
 
 /// As `conversations.sql`, with every time that the view shows, the satisfaction answer's included.
 pub(super) fn conversations(shape: &ViewShape) -> String {

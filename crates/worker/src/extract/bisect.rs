@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
-use tidemark_shared::db::reject::{Reject, RejectSide};
-use tidemark_shared::report::report;
-use tidemark_shared::source::SourceError;
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::sqlstate::{FailureKind, sqlstate};
+use tidemark_ledger::reject::{Reject, RejectSide};
+use tidemark_postgres::report::report;
+use tidemark_postgres::sqlstate::{FailureKind, sqlstate};
+use tidemark_source::SourceError;
+use tidemark_source::view::ViewShape;
 
 use super::{ExtractError, Extractor};
 

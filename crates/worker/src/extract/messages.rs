@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::PgConnection;
-use tidemark_shared::source::digest::message_digest;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
+use tidemark_source::digest::message_digest;
 
 use super::record::SourceMessage;
 

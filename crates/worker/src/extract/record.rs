@@ -1,6 +1,6 @@
 //! What a source gives for one conversation, the same from Chatwoot's tables and from a view.
 
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
 /// A conversation with what it points to. Texts are as the source holds them: neither cut nor trimmed.

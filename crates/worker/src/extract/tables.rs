@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
-use tidemark_shared::source::digest::{conversation_digest, related_digest};
+use tidemark_source::digest::{conversation_digest, related_digest};
 
 use super::record::{SourceConversation, SourceCsat};
 

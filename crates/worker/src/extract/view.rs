@@ -10,9 +10,9 @@ use std::time::Instant;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
-use tidemark_shared::db::privacy::Withheld;
-use tidemark_shared::source::view::ViewShape;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_ledger::privacy::Withheld;
+use tidemark_postgres::source_time::SourceTime;
+use tidemark_source::view::ViewShape;
 
 use super::record::{SourceConversation, SourceCsat};
 use super::{ExtractError, Extractor, reject, send_when_full};

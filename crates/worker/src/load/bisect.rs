@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use sqlx::{PgConnection, raw_sql};
-use tidemark_shared::db::reject::{Reject, RejectSide};
+use tidemark_ledger::reject::{Reject, RejectSide};
+use tidemark_postgres::report::report;
+use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::report::report;
-use tidemark_shared::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tokio::sync::mpsc;
 
 use super::encode::CopyEncoder;

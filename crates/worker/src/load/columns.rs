@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
 use super::encode::write_field;

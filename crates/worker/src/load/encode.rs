@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 

@@ -2,7 +2,7 @@
 //! and chunk hides rows that are still there. So each chunk adds what it marks to what its run has marked before.
 
 use sqlx::PgConnection;
-use tidemark_shared::db;
+use tidemark_ledger as ledger;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::mass_delete::{TOLERATED_ROWS, is_mass_delete};
 
@@ -20,15 +20,15 @@ pub(super) async fn refuse_mass_delete(
         return Ok(());
     }
     // the cheap bounds first: rows of inboxes that are no longer the tenant's are in this sum, and do not count
-    let before = db::chunk::count_deleted(&mut *connection, of.chunk.run_id).await?;
+    let before = ledger::chunk::count_deleted(&mut *connection, of.chunk.run_id).await?;
     if before + marked <= TOLERATED_ROWS {
         return Ok(());
     }
-    let live = db::target::count_live(connection, tenant).await?;
+    let live = ledger::target::count_live(connection, tenant).await?;
     if !is_mass_delete(before + marked, live + before + marked) {
         return Ok(());
     }
-    let gone = db::target::count_marked_by(connection, tenant, of.chunk.run_id, of.inboxes).await?;
+    let gone = ledger::target::count_marked_by(connection, tenant, of.chunk.run_id, of.inboxes).await?;
     if is_mass_delete(gone, live + gone) {
         return Err(LoadError::MassDelete {
             tenant,

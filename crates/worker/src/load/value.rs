@@ -1,6 +1,6 @@
 //! Values of PostgreSQL's types that Rust has none for.
 
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 
 /// A `date` of the years that timestamps have, which are more than chrono has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

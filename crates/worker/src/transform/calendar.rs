@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 
 use crate::load::columns::Calendar;
 use crate::load::value::Date;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};

@@ -1,7 +1,7 @@
 //! Expectations are worked out by hand from the definition of each column, never taken from the code.
 
 use chrono_tz::Tz;
-use tidemark_shared::source_time::SourceTime;
+use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
 use super::*;

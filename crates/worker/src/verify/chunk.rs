@@ -4,10 +4,11 @@
 //! at twice: noted at first, and once more when a sync has had its turn. Meanwhile the chunk is put back, and holds
 //! neither a worker nor a session of the source.
 
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::chunk::ClaimedChunk;
+use tidemark_ledger::verification::{Ask, Part, Unsettled};
 use tidemark_shared::chunk::ChunkCounts;
-use tidemark_shared::db::chunk::ClaimedChunk;
-use tidemark_shared::db::verification::{Ask, Part, Unsettled};
-use tidemark_shared::db::{self, Attempt};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::verification::{Compared, FaultKind};
@@ -27,7 +28,7 @@ impl Verifier {
         id: ChunkId,
         chunk: &ClaimedChunk,
     ) -> Result<ChunkCounts, ExecuteError> {
-        let ask = db::verification::load_ask(&self.db, id.run_id).await?;
+        let ask = ledger::verification::load_ask(&self.db, id.run_id).await?;
         let verifier = Self {
             deep: ask.deep,
             ..self.clone()
@@ -38,7 +39,7 @@ impl Verifier {
             id,
             chunk,
         };
-        match db::verification::find_unsettled(&self.db, id, ask).await? {
+        match ledger::verification::find_unsettled(&self.db, id, ask).await? {
             None => claim.first_look(ask).await,
             Some(first) if first.is_due || first.is_overdue => claim.second_look(ask, first).await,
             Some(first) => Err(ExecuteError::Unsettled(
@@ -62,16 +63,16 @@ impl Claim<'_> {
         let may_be_brought = found.faults.iter().any(|fault| is_for_a_sync(fault.kind));
         let db = &self.verifier.db;
         let waits = may_be_brought
-            && (ask.is_scheduled || db::verification::has_open_sync(db, self.chunk.tenant_id).await?);
+            && (ask.is_scheduled || ledger::verification::has_open_sync(db, self.chunk.tenant_id).await?);
         if !waits {
             return self.end(&version, &found).await;
         }
         let mut tx = db.begin().await.attempt("begin a transaction")?;
         // no other attempt notes anything meanwhile
-        if !db::chunk::lock_mine(&mut *tx, self.id, self.chunk.attempt).await? {
+        if !ledger::chunk::lock_mine(&mut *tx, self.id, self.chunk.attempt).await? {
             return Err(LoadError::LeaseLost.into());
         }
-        db::verification::note_part(&mut tx, &self.part(&version, &found, false)).await?;
+        ledger::verification::note_part(&mut tx, &self.part(&version, &found, false)).await?;
         tx.commit().await.attempt("note what the chunk found")?;
         Err(ExecuteError::Unsettled(found.faults.len()))
     }
@@ -138,10 +139,10 @@ impl Claim<'_> {
         };
         let mut tx = self.verifier.db.begin().await.attempt("begin a transaction")?;
         // without a version: it has written nothing that an older read could undo
-        if !db::chunk::complete(&mut tx, self.id, self.chunk.attempt, &counts, None).await? {
+        if !ledger::chunk::complete(&mut tx, self.id, self.chunk.attempt, &counts, None).await? {
             return Err(LoadError::LeaseLost.into());
         }
-        db::verification::note_part(&mut tx, &self.part(version, found, true)).await?;
+        ledger::verification::note_part(&mut tx, &self.part(version, found, true)).await?;
         tx.commit().await.attempt("complete the chunk")?;
         tracing::info!(
             compared = compared.source_rows,

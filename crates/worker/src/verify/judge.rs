@@ -1,6 +1,7 @@
 //! Column by column: staged rows, as the source makes them now, beside what the target stores.
 
 use std::collections::HashSet;
+use tidemark_ledger::stored::Stored;
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
@@ -108,7 +109,7 @@ pub(super) async fn unequal(
     sqlx::query_as(AssertSqlSafe(statement))
         // planned for what is bound
         .persistent(false)
-        .bind(rules.tenant)
+        .bind(Stored(rules.tenant))
         .bind(stretch.lo)
         .bind(stretch.hi)
         .bind(ids)
@@ -202,7 +203,7 @@ pub(super) async fn target_end(
         "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id >= $2 \
          ORDER BY conversation_id OFFSET $3 - 1 LIMIT 1",
     )
-    .bind(tenant)
+    .bind(Stored(tenant))
     .bind(lo)
     .bind(at_once)
     .fetch_optional(connection)
@@ -221,7 +222,7 @@ pub(super) async fn count_live(
            AND ($4::bigint[] IS NULL OR conversation_id = ANY($4)) AND source_deleted_at IS NULL",
     )
     .persistent(false)
-    .bind(tenant)
+    .bind(Stored(tenant))
     .bind(stretch.lo)
     .bind(stretch.hi)
     .bind(ids)

@@ -7,14 +7,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use sqlx::postgres::PgTransaction;
 use sqlx::raw_sql;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_shared::db;
-use tidemark_shared::db::Attempt;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::source::{Source, SourceTx};
 use tidemark_shared::verification::{Compared, Fault, FaultKind};
+use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
 use super::chunk::is_for_a_sync;
@@ -115,7 +115,7 @@ impl Looker<'_> {
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
         let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
-        let mut target = db::target::begin(self.db, tenant).await?;
+        let mut target = ledger::target::begin(self.db, tenant).await?;
         let (there, here) = tokio::join!(
             of_source(
                 self.tx.connection(),
@@ -215,7 +215,7 @@ impl Looker<'_> {
                 .await?;
             // the target may have any number of rows where the source has few
             let tenant = self.tenant.tenant.id;
-            let mut target = db::target::begin(self.db, tenant).await?;
+            let mut target = ledger::target::begin(self.db, tenant).await?;
             let target_end = target_end(&mut target, tenant, lo, i64::from(at_once))
                 .await
                 .attempt("cut the tenant's rows into ranges")?;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use tidemark_ledger::stored::Stored;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::source::digest::{conversation_digest, message_digest, related_digest};
-use tidemark_shared::source::view::ViewShape;
+use tidemark_source::digest::{conversation_digest, message_digest, related_digest};
+use tidemark_source::view::ViewShape;
 
 use crate::extract::view;
 use crate::load::seal::Hashing;
@@ -173,7 +174,7 @@ pub(super) async fn of_target(
         Hashing::of(tx).of_stored("t")
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
-        .bind(tenant)
+        .bind(Stored(tenant))
         .bind(stretch.lo)
         .bind(stretch.hi)
         .bind(bits)
@@ -199,7 +200,7 @@ pub(super) async fn other_clients(
          WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL \
            AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL",
     )
-    .bind(tenant)
+    .bind(Stored(tenant))
     .bind(stretch.lo)
     .bind(stretch.hi)
     .fetch_all(&mut **tx)

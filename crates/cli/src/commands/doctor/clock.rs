@@ -3,8 +3,8 @@
 use std::time::{Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tidemark_shared::db::connect::ClockReading;
-use tidemark_shared::finding::Finding;
+use tidemark_postgres::connect::ClockReading;
+use tidemark_runtime::finding::Finding;
 
 use super::show::Group;
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::checkup::of_tenants;
-use tidemark_shared::db::process::{NO_BROKER, Process};
-use tidemark_shared::db::{self, DbError};
-use tidemark_shared::finding::{Finding, counted, listed, within};
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::checkup::of_tenants;
+use tidemark_ledger::process::{NO_BROKER, Process};
+use tidemark_operations::overview::Overview;
+use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_runtime::finding::{Finding, counted, listed, within};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::overview::Overview;
-use tidemark_shared::report::report;
 
 use super::show::Group;
 use crate::app::App;
@@ -36,7 +37,7 @@ async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(
     let overview = Overview::load(pool, &app.settings).await?;
     processes(&overview.processes, findings);
     tenants(app, pool, &overview, findings).await?;
-    for dead in db::checkup::dead_chunks(pool).await? {
+    for dead in ledger::checkup::dead_chunks(pool).await? {
         findings.push(
             Finding::warning(
                 "dead",
@@ -49,7 +50,7 @@ async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(
             .todo(format!("tidemark run retry {}", dead.run_id)),
         );
     }
-    let rejects = db::checkup::open_rejects(pool).await?;
+    let rejects = ledger::checkup::open_rejects(pool).await?;
     if !rejects.is_empty() {
         findings.push(
             Finding::warning(
@@ -125,7 +126,7 @@ async fn tenants(
     overview: &Overview,
     findings: &mut Vec<Finding>,
 ) -> Result<(), DbError> {
-    let all = db::tenant::list(pool).await?;
+    let all = ledger::tenant::list(pool).await?;
     if all.is_empty() {
         findings
             .push(Finding::ok("tenants", "there are none yet").todo("tidemark tenant add --id 1 --name '…'"));
@@ -182,8 +183,8 @@ async fn tenants(
 }
 
 async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
-    let verified = db::checkup::verified(pool).await?;
-    let of = |which: fn(&db::checkup::Verified) -> bool| -> Vec<TenantId> {
+    let verified = ledger::checkup::verified(pool).await?;
+    let of = |which: fn(&ledger::checkup::Verified) -> bool| -> Vec<TenantId> {
         verified
             .iter()
             .filter(|one| which(one))

@@ -1,7 +1,7 @@
 //! A check-up for people and for programs.
 
 use serde::Serialize;
-use tidemark_shared::finding::{Finding, Level, counted};
+use tidemark_runtime::finding::{Finding, Level, counted};
 
 use crate::output::{self, Colour};
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
-use tidemark_shared::db::inbox::Inbox;
-use tidemark_shared::db::tenant::NewTenant;
+use tidemark_ledger::tenant::NewTenant;
+use tidemark_operations::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 

@@ -1,9 +1,9 @@
 //! `tidemark run cancel|retry`, and `chunk retry`.
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::cancel::Cancelled;
-use tidemark_shared::db::retry::Retried;
+use tidemark_ledger as ledger;
+use tidemark_ledger::cancel::Cancelled;
+use tidemark_ledger::retry::Retried;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::RunId;
 
 use super::{print_runs, unknown};
@@ -13,13 +13,13 @@ use crate::exit::{Exit, UsageError};
 use crate::output;
 
 pub async fn cancel(app: &App, db: &DbPool, id: RunId, reason: Option<&str>) -> anyhow::Result<Exit> {
-    match db::cancel::run(db, id, &app.actor(), reason).await? {
+    match ledger::cancel::run(db, id, &app.actor(), reason).await? {
         Cancelled::Now { waiting, running } => {
             output::note(format!(
                 "run {id} is cancelled: {waiting} chunks had not begun, {running} are dropped by their workers when \
                  they renew their leases; next: tidemark run retry {id}, or nothing"
             ));
-            print_runs(app, &db::run::reports(db, &[id]).await?, false)?;
+            print_runs(app, &ledger::run::reports(db, &[id]).await?, false)?;
             Ok(Exit::Done)
         }
         Cancelled::Ended(status) => {
@@ -32,7 +32,7 @@ pub async fn cancel(app: &App, db: &DbPool, id: RunId, reason: Option<&str>) -> 
 
 /// Tries all dead and cancelled chunks of a run again, or only chunk `seq`.
 pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyhow::Result<Exit> {
-    let run = match db::retry::retry(db, id, seq, &app.actor()).await? {
+    let run = match ledger::retry::retry(db, id, seq, &app.actor()).await? {
         Retried::Again { chunks, left } => {
             output::note(format!("{chunks} chunks of run {id} are due again"));
             if left > 0 {
@@ -65,7 +65,7 @@ pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyho
         }
         Retried::Unknown => return Err(unknown(id).into()),
     };
-    print_runs(app, &db::run::reports(db, &[run]).await?, false)?;
+    print_runs(app, &ledger::run::reports(db, &[run]).await?, false)?;
     Ok(Exit::Done)
 }
 

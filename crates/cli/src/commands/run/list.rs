@@ -1,8 +1,8 @@
 //! `tidemark run list`.
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::run::RunFilter;
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::RunFilter;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunStatus, RunType};
 use tidemark_shared::since::Since;
@@ -42,8 +42,8 @@ impl Args {
             statuses: self.status,
             since: self.since,
         };
-        let ids = db::run::list_ids(db, &filter, self.limit).await?;
-        let mut runs = db::run::reports(db, &ids).await?;
+        let ids = ledger::run::list_ids(db, &filter, self.limit).await?;
+        let mut runs = ledger::run::reports(db, &ids).await?;
         runs.reverse();
         if app.json {
             output::json(&runs)?;

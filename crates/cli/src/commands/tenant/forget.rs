@@ -1,8 +1,8 @@
 //! `tidemark tenant forget`.
 
 use serde::Serialize;
-use tidemark_shared::db;
-use tidemark_shared::db::privacy::RowsOf;
+use tidemark_ledger as ledger;
+use tidemark_ledger::privacy::RowsOf;
 use tidemark_shared::ids::TenantId;
 
 use crate::app::App;
@@ -39,7 +39,7 @@ impl Args {
         let db = app.database(0).await?;
         let tenant = app.tenant(&db, self.tenant).await?;
         if !self.yes {
-            let RowsOf { removed, cleaned } = db::privacy::count_of(&db, tenant.id, self.contact).await?;
+            let RowsOf { removed, cleaned } = ledger::privacy::count_of(&db, tenant.id, self.contact).await?;
             let text = format!(
                 "this removes {removed} conversations of contact {0} from tenant {1} ({2}) for good, takes its texts out of \
                  {cleaned} of others, and keeps both out. If that is meant: tidemark tenant forget --tenant {1} \
@@ -52,7 +52,7 @@ impl Args {
             .reason
             .unwrap_or_else(|| format!("contact {} is forgotten", self.contact));
         let asked = ask::prepared(app, &tenant, Some(reason));
-        let rows = db::privacy::forget(&db, tenant.id, self.contact, &asked).await?;
+        let rows = ledger::privacy::forget(&db, tenant.id, self.contact, &asked).await?;
         if app.json {
             output::json(&Forgotten {
                 tenant_id: tenant.id,

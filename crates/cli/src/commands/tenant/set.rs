@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tidemark_shared::db;
-use tidemark_shared::db::DbPool;
-use tidemark_shared::db::privacy::PolicyChanged;
-use tidemark_shared::db::tenant::TenantChange;
+use tidemark_ledger as ledger;
+use tidemark_ledger::privacy::PolicyChanged;
+use tidemark_ledger::tenant::TenantChange;
+use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyChange;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
@@ -68,7 +68,7 @@ impl Args {
             .as_ref()
             .is_some_and(|source| *source != tenant.source)
         {
-            let at = db::watermark::load(&db, tenant.id).await?;
+            let at = ledger::watermark::load(&db, tenant.id).await?;
             check_source_may_change(&tenant, at.watermark.is_some())?;
         }
         let slug = self.slug.clone().unwrap_or_default();
@@ -84,7 +84,7 @@ impl Args {
             sync_interval: self.sync_interval,
             verify_interval: self.verify_interval.map(|Off(interval)| interval),
         };
-        let changed = db::tenant::update(&db, tenant.id, &change)
+        let changed = ledger::tenant::update(&db, tenant.id, &change)
             .await
             .map_err(|error| taken(&error, tenant.id, &slug).unwrap_or(error.into()))?;
         if !changed {
@@ -117,7 +117,7 @@ async fn change_policy(
         tenant,
         Some("what is stored of personal data was changed".to_owned()),
     );
-    let changed = db::privacy::set_policy(db, tenant.id, &policy, &asked).await?;
+    let changed = ledger::privacy::set_policy(db, tenant.id, &policy, &asked).await?;
     if let Some(PolicyChanged { backfill: Some(run) }) = changed {
         output::note(format!(
             "run {run} writes the rows that are there anew; next: tidemark run watch {run}"

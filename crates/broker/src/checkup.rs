@@ -1,0 +1,319 @@
+//! The broker's check-up: the queues by a passive look, the rest by its HTTP API, where that can be reached.
+
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Connection};
+use secrecy::SecretString;
+
+use super::connection::answer;
+use super::error::QueueError;
+use super::management::{Management, QueueInfo};
+use super::rabbit::RabbitQueue;
+use super::topology::queue_arguments;
+use tidemark_postgres::report::report;
+use tidemark_runtime::finding::{Finding, bytes, encryption};
+use tidemark_shared::job::Lane;
+
+/// Of one question to the HTTP API.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Quorum queues that count and limit deliveries, as the fleet expects them.
+const OLDEST_VERSION: (u32, u32) = (3, 10);
+/// RabbitMQ 4.0 to 4.2 give up on a message after 20 returns, and a worker's giving back counts.
+const COUNTS_RETURNS: [(u32, u32); 3] = [(4, 0), (4, 1), (4, 2)];
+/// Below this a few restarts of a fleet are enough to reach it.
+const DELIVERIES: u64 = 100;
+
+impl RabbitQueue {
+    /// Looks at everything that the fleet needs of its broker, declares nothing, and says what it finds. `management` is the
+    /// address of its HTTP API, where that is not the usual one.
+    pub async fn check_up(&self, management: Option<&SecretString>, findings: &mut Vec<Finding>) {
+        let connection = match self.server.connect_only("doctor").await {
+            Ok(connection) => connection,
+            Err(error) => {
+                findings.push(Finding::error("connection", report(&error)));
+                return;
+            }
+        };
+        let node = self.server.destination(super::Route::Events);
+        findings.push(Finding::ok(
+            "connection",
+            format!("{}:{} answers", node.host, node.port),
+        ));
+        let exposed = self.exposed().into_iter().next().map(|(_, exposure)| exposure);
+        findings.push(encryption(
+            exposed,
+            "amqps:// in the URL, and cacertfile=FILE for an authority of your own",
+        ));
+        let found = self.look_at_queues(&connection, findings).await;
+        if let Err(error) = found {
+            findings.push(Finding::error("queues", report(&error)));
+        }
+        // nothing is unsettled
+        drop(connection.close(200, "looked".into()).await);
+        let management = match Management::new(&self.server, management, ANSWER_WITHIN) {
+            Ok(management) => management,
+            Err(why) => {
+                findings.push(Finding::not_checked("policies", why));
+                return;
+            }
+        };
+        self.ask_management(&management, findings).await;
+    }
+
+    fn queues(&self) -> [&ShortString; 4] {
+        let topology = &self.server.topology;
+        [
+            topology.chunks(Lane::Live),
+            topology.chunks(Lane::Bulk),
+            &topology.events,
+            &topology.dead,
+        ]
+    }
+
+    async fn look_at_queues(
+        &self,
+        connection: &Connection,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), QueueError> {
+        let mut missing = Vec::new();
+        let mut good = 0;
+        for queue in self.queues() {
+            match look(connection, queue, passive(), FieldTable::default()).await? {
+                Looked::NotThere => {
+                    missing.push(queue.as_str());
+                    continue;
+                }
+                Looked::Refused(why) => {
+                    findings.push(Finding::error(
+                        "queues",
+                        format!("{queue} cannot be looked at: {why}"),
+                    ));
+                    continue;
+                }
+                Looked::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
+                    findings.push(
+                        Finding::warning(
+                            "dead",
+                            format!("{messages} messages could not be read and were set aside"),
+                        )
+                        .todo("tidemark dead list"),
+                    );
+                }
+                Looked::Found { .. } => {}
+            }
+            // it is there, so this declares nothing: it compares
+            let arguments = queue_arguments(&self.server.topology, queue);
+            match look(connection, queue, durable(), arguments).await? {
+                Looked::Refused(why) => findings.push(
+                    Finding::error("queues", format!("{queue} is not the queue that the fleet declares: {why}")).todo(
+                        format!("rabbitmqctl delete_queue '{queue}'   # it is declared again, and chunks are published again"),
+                    ),
+                ),
+                _ => good += 1,
+            }
+        }
+        if !missing.is_empty() {
+            findings.push(Finding::ok(
+                "queues",
+                format!(
+                    "{} are not there yet: the first process of the fleet declares them",
+                    missing.join(", ")
+                ),
+            ));
+        } else if good == self.queues().len() {
+            findings.push(Finding::ok("queues", "all four are there, durable quorum queues"));
+        }
+        Ok(())
+    }
+
+    async fn ask_management(&self, management: &Management, findings: &mut Vec<Finding>) {
+        let overview = match management.overview().await {
+            Ok(overview) => overview,
+            Err(why) => {
+                findings.push(
+                    Finding::not_checked(
+                        "policies",
+                        format!("version, alarms, policies and members of queues: {why}"),
+                    )
+                    .todo("TIDEMARK_AMQP_MANAGEMENT_URL=http://user:password@host:15672 tidemark doctor"),
+                );
+                return;
+            }
+        };
+        let version = overview.version();
+        findings.push(if version < OLDEST_VERSION {
+            Finding::error(
+                "version",
+                format!(
+                    "RabbitMQ {}: 3.10 is the oldest that works",
+                    overview.rabbitmq_version
+                ),
+            )
+        } else {
+            Finding::ok("version", format!("RabbitMQ {}", overview.rabbitmq_version))
+        });
+        match management.nodes().await {
+            Ok(nodes) => {
+                for node in nodes {
+                    for (is_set, of) in [(node.mem_alarm, "memory"), (node.disk_free_alarm, "disk")] {
+                        if is_set {
+                            findings.push(
+                                Finding::error(
+                                    "alarm",
+                                    format!("{} is short of {of}: whoever publishes is blocked", node.name),
+                                )
+                                .todo("rabbitmq-diagnostics alarms; rabbitmq-diagnostics memory_breakdown"),
+                            );
+                        }
+                    }
+                }
+            }
+            Err(why) => findings.push(Finding::not_checked("alarm", why)),
+        }
+        let mut limit = None;
+        for queue in self.queues() {
+            match management.queue(queue.as_str()).await {
+                Ok(Some(info)) => {
+                    limit = info.delivery_limit().or(limit);
+                    findings.extend(troubles(queue.as_str(), &info));
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    findings.push(Finding::not_checked("policies", why));
+                    return;
+                }
+            }
+        }
+        findings.push(self.delivery_limit(limit, version));
+        findings.push(
+            Finding::not_checked(
+                "timeout",
+                "consumer_timeout is not told by the API; 30 minutes by default, and it should be above the longest chunk",
+            )
+            .todo("rabbitmqctl environment | grep consumer_timeout"),
+        );
+    }
+
+    fn delivery_limit(&self, limit: Option<u64>, version: (u32, u32)) -> Finding {
+        let prefix = self.server.topology.prefix.replace('.', r"\.");
+        let command = format!(
+            "rabbitmqctl set_policy --apply-to queues tidemark '^{prefix}\\.' '{{\"delivery-limit\":1000}}'"
+        );
+        match limit {
+            Some(limit) if limit < DELIVERIES => Finding::warning(
+                "policies",
+                format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead ones, and chunks wait"),
+            )
+            .todo(command),
+            Some(limit) => Finding::ok("policies", format!("delivery-limit is {limit}")),
+            None if COUNTS_RETURNS.contains(&version) => Finding::warning(
+                "policies",
+                "no policy sets a delivery-limit: after 20 returns a message is moved to the dead ones, and its chunk waits",
+            )
+            .todo(command),
+            None => Finding::ok("policies", "no delivery-limit is set, and this version needs none"),
+        }
+    }
+}
+
+/// What a policy or a lost node does to a queue.
+fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for name in ["message-ttl", "max-length", "max-length-bytes", "expires"] {
+        if let Some(value) = info.effective(name) {
+            found.push(
+                Finding::warning(
+                    "policies",
+                    format!(
+                        "a policy sets {name} = {value} on {queue}: what it drops is published again only after \
+                         producer.requeue_after"
+                    ),
+                )
+                .todo(format!(
+                    "rabbitmqctl clear_policy {}",
+                    info.policy.as_deref().unwrap_or("NAME")
+                )),
+            );
+        }
+    }
+    if info.members.len() > info.online.len() {
+        found.push(
+            Finding::warning(
+                "members",
+                format!(
+                    "{} of {} members of {queue} are online",
+                    info.online.len(),
+                    info.members.len()
+                ),
+            )
+            .todo("rabbitmqctl cluster_status"),
+        );
+    }
+    if info.message_bytes > 1 << 30 {
+        found.push(Finding::warning(
+            "disk",
+            format!("{queue} holds {} of messages", bytes(info.message_bytes)),
+        ));
+    }
+    found
+}
+
+enum Looked {
+    Found { messages: u32 },
+    NotThere,
+    Refused(String),
+}
+
+const fn options(passive: bool) -> QueueDeclareOptions {
+    QueueDeclareOptions {
+        passive,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        nowait: false,
+    }
+}
+
+const fn passive() -> QueueDeclareOptions {
+    options(true)
+}
+
+const fn durable() -> QueueDeclareOptions {
+    options(false)
+}
+
+/// On a channel of its own: a refusal closes it.
+async fn look(
+    connection: &Connection,
+    queue: &ShortString,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+) -> Result<Looked, QueueError> {
+    let channel: Channel = answer("open a channel", connection.create_channel()).await?;
+    let asked = answer(
+        "look at a queue",
+        channel.queue_declare(queue.clone(), options, arguments),
+    )
+    .await;
+    Ok(match asked {
+        Ok(queue) => {
+            let messages = queue.message_count();
+            drop(channel.close(200, "looked".into()).await);
+            Looked::Found { messages }
+        }
+        Err(QueueError::Amqp { source, .. }) if source.is_amqp_soft_error() => match soft_code(&source) {
+            Some(404) => Looked::NotThere,
+            _ => Looked::Refused(source.to_string()),
+        },
+        Err(error) => return Err(error),
+    })
+}
+
+fn soft_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}

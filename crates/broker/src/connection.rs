@@ -1,0 +1,317 @@
+//! The one way onto the broker: every connection is made here, and declares the topology before it is used.
+//!
+//! lapin's own recovery stays off. It can hang for good after a forced close, never restores a channel, and hides
+//! an outage from publishers; whoever sees an error here drops the connection and makes a new one.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::runtime::default_runtime;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+use url::Host;
+
+use super::certificates::Certificates;
+use super::destination::{Destination, Route};
+use super::error::QueueError;
+use super::rabbit::RabbitSettings;
+use super::topology::Topology;
+use tidemark_net::tls::{Exposure, Fault, is_local};
+use tidemark_net::url::parse_url;
+
+/// How long the broker may take over one request on an open connection. Generous: only a broken or blocked
+/// connection takes longer, and the answer to that is a new one.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of a frame at most: lapin keeps 64 of them in memory for each connection, and would take the server's 128 KiB. RabbitMQ
+/// wants 8 KiB at least. Larger messages are split.
+const FRAME_MAX: u32 = 16 << 10;
+
+/// The broker and how to get onto it: by one of its nodes. Holds the password: no Debug.
+pub(super) struct Server {
+    /// One a node of a cluster.
+    nodes: Vec<Node>,
+    /// The node that was reached last, and is tried first.
+    current: AtomicUsize,
+    connection_name: String,
+    connect_timeout: Duration,
+    pub topology: Topology,
+}
+
+/// One node, and which certificates count there.
+struct Node {
+    uri: AMQPUri,
+    certificates: Certificates,
+}
+
+impl Server {
+    pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
+        let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
+        let nodes = split(settings.url.expose_secret())
+            .into_iter()
+            .map(|url| {
+                let mut node = parse(url)?;
+                // a file that is not there is found out now
+                node.certificates.read()?;
+                // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
+                let query = &mut node.uri.query;
+                query.heartbeat = query.heartbeat.or(u16::try_from(heartbeat).ok());
+                query.frame_max = query.frame_max.or(Some(FRAME_MAX));
+                Ok(node)
+            })
+            .collect::<Result<Vec<_>, QueueError>>()?;
+        Ok(Self {
+            nodes,
+            current: AtomicUsize::new(0),
+            connection_name: settings.connection_name.clone(),
+            connect_timeout: settings.connect_timeout,
+            topology: Topology::new(&settings.prefix)?,
+        })
+    }
+
+    /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
+    /// reached are passed over; a refusal is the whole cluster's.
+    pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+        let connection = self.connect_only(role).await?;
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        self.topology
+            .declare(&connection, &address(node), ANSWER_LIMIT)
+            .await?;
+        Ok(connection)
+    }
+
+    /// The same for somebody who only looks: nothing is declared.
+    pub async fn connect_only(&self, role: &str) -> Result<Connection, QueueError> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut unreachable = None;
+        for index in (first..self.nodes.len()).chain(0..first) {
+            match self.connect_to(&self.nodes[index], role).await {
+                Ok(connection) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error @ QueueError::Unreachable { .. }) => {
+                    unreachable.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(unreachable.expect("there is at least one node"))
+    }
+
+    async fn connect_to(&self, node: &Node, role: &str) -> Result<Connection, QueueError> {
+        let name = format!("{} {role}", self.connection_name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = default_runtime().map_err(|error| failure(node, error))?;
+        let certificates = node.certificates.read()?;
+        let connecting =
+            Connection::connect_uri_with_config(node.uri.clone(), properties, certificates, runtime);
+        match timeout(self.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| failure(node, error)),
+            Err(_) => Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
+        }
+    }
+
+    /// The node that was reached last, and whether it is spoken to over TLS.
+    pub fn node(&self) -> (&AMQPUri, bool) {
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
+        (&node.uri, node.uri.scheme == AMQPScheme::AMQPS)
+    }
+
+    /// Nodes on the way to which others could listen.
+    pub fn exposed(&self) -> Vec<(String, Exposure)> {
+        let is_exposed =
+            |node: &&Node| node.uri.scheme == AMQPScheme::AMQP && !is_local(&node.uri.authority.host);
+        let exposed = self.nodes.iter().filter(is_exposed);
+        exposed.map(|node| (address(node), Exposure::Plain)).collect()
+    }
+
+    pub fn destination(&self, route: Route) -> Destination {
+        let (routing_key, queue) = match route {
+            Route::Chunks(lane) => (Topology::lane_key(lane), self.topology.chunks(lane)),
+            Route::Events => (Topology::events_key(), &self.topology.events),
+        };
+        let node = &self.nodes[self.current.load(Ordering::Relaxed)].uri;
+        Destination {
+            exchange: self.topology.jobs.to_string(),
+            routing_key: routing_key.to_string(),
+            queue: queue.to_string(),
+            host: node.authority.host.clone(),
+            port: node.authority.port,
+        }
+    }
+}
+
+/// The URLs of a list. A comma that a password has in it is not followed by another URL.
+fn split(list: &str) -> Vec<&str> {
+    let mut urls = Vec::new();
+    let mut rest = list;
+    while let Some(comma) = [",amqp://", ",amqps://"]
+        .iter()
+        .filter_map(|next| rest.find(next))
+        .min()
+    {
+        urls.push(&rest[..comma]);
+        rest = &rest[comma + 1..];
+    }
+    urls.push(rest);
+    urls
+}
+
+/// `host:port/vhost`, which is all that may be shown of a URL.
+fn address(node: &Node) -> String {
+    let authority = &node.uri.authority;
+    let vhost = node.uri.vhost.trim_start_matches('/');
+    format!("{}:{}/{vhost}", authority.host, authority.port)
+}
+
+fn failure(node: &Node, source: lapin::Error) -> QueueError {
+    let server = address(node);
+    let fault = match source.kind() {
+        ErrorKind::IOError(error) => Fault::of(error.as_ref()),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        QueueError::Tls {
+            server,
+            fault,
+            source,
+        }
+    } else if is_refusal(&source) {
+        QueueError::Refused { server, source }
+    } else {
+        QueueError::Unreachable { server, source }
+    }
+}
+
+fn is_refusal(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+    )
+}
+
+fn parse(text: &str) -> Result<Node, QueueError> {
+    // lapin would take localhost: in a list that is a slip, and a fleet must not go to another broker for one
+    let url = parse_url(text)
+        .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+        .ok_or(QueueError::Url)?;
+    let mut uri: AMQPUri = text.parse().map_err(|_| QueueError::Url)?;
+    // lapin reads a bare IPv6 host as localhost, and a trailing slash as the vhost with the empty name.
+    if let Some(Host::Ipv6(host)) = url.host() {
+        uri.authority.host = host.to_string();
+    }
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    Ok(Node {
+        uri,
+        certificates: Certificates::of(&url)?,
+    })
+}
+
+/// Waits for an answer of the broker, but not for ever.
+pub(super) async fn answer<T>(
+    action: &'static str,
+    answering: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, QueueError> {
+    match timeout(ANSWER_LIMIT, answering).await {
+        Ok(answered) => answered.map_err(|source| QueueError::Amqp { action, source }),
+        Err(_) => Err(QueueError::Timeout {
+            action,
+            limit: ANSWER_LIMIT,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(urls: &str) -> Vec<String> {
+        let server = Server::new(&RabbitSettings::new(urls.into())).ok().unwrap();
+        server.nodes.iter().map(super::address).collect()
+    }
+
+    fn address(url: &str) -> Option<String> {
+        let settings = RabbitSettings::new(url.into());
+        let server = Server::new(&settings).ok()?;
+        Some(super::address(&server.nodes[0]))
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_urls_with_commas_between() {
+        assert_eq!(
+            nodes("amqp://u:a,b@one/%2f,amqps://u:a,amqp@two/%2f,amqp://u:p@three:5673/%2f"),
+            ["one:5672/", "two:5671/", "three:5673/"]
+        );
+        assert_eq!(address("amqp://one,http://u:hunter2@two"), None);
+        assert_eq!(address("amqp://one,amqp://"), None);
+    }
+
+    #[test]
+    fn an_address_shows_host_port_and_vhost_and_no_more() {
+        assert_eq!(address("amqp://me:secret@mq/%2f").unwrap(), "mq:5672/");
+        assert_eq!(address("amqp://me:secret@mq:5673/etl").unwrap(), "mq:5673/etl");
+        assert_eq!(address("amqps://me:p%40%2F%3F%25%3Aw@mq/").unwrap(), "mq:5671/");
+        assert_eq!(address("amqp://me:secret@[::1]").unwrap(), "::1:5672/");
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_not_quoted() {
+        for url in [
+            "user:hunter2@mq",
+            "http://u:hunter2@mq",
+            "amqp://u:hunter2/x@mq",
+            "amqp://u:4?hunter2@mq",
+            "",
+        ] {
+            let error = Server::new(&RabbitSettings::new(url.into())).err().unwrap();
+            assert!(matches!(error, QueueError::Url), "{url}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_urls_own_heartbeat_and_frame_size_win() {
+        let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
+        assert_eq!(server("amqp://mq").nodes[0].uri.query.heartbeat, Some(10));
+        assert_eq!(
+            server("amqp://mq?heartbeat=3").nodes[0].uri.query.heartbeat,
+            Some(3)
+        );
+        assert_eq!(
+            server("amqp://mq?frame_max=131072").nodes[0].uri.query.frame_max,
+            Some(131_072)
+        );
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_is_exposed() {
+        let exposed = |urls: &str| {
+            let server = Server::new(&RabbitSettings::new(urls.into())).ok().unwrap();
+            server.exposed()
+        };
+        assert_eq!(
+            exposed("amqp://u:p@one/%2f,amqps://u:p@two/%2f"),
+            [("one:5672/".to_owned(), Exposure::Plain)]
+        );
+        assert_eq!(exposed("amqp://localhost,amqp://[::1],amqp://127.0.0.1:9/x"), []);
+    }
+
+    #[test]
+    fn a_prefix_is_neither_empty_nor_longer_than_a_name() {
+        for length in [0, 201] {
+            let mut settings = RabbitSettings::new("amqp://mq".into());
+            settings.prefix = "x".repeat(length);
+            assert!(matches!(Server::new(&settings), Err(QueueError::Prefix { .. })));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Consuming, on a connection of its own that is rebuilt whole after any failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicRejectOptions, QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Acker, Channel, Connection};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{ANSWER_LIMIT, Server, answer};
+use super::error::QueueError;
+use super::health::Subscription;
+use super::message::{Message, Unreadable, decode};
+use super::publisher::Publisher;
+use super::{Handler, Published, Received, Settle, run_handler};
+use tidemark_runtime::pulse;
+
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// A broker that starts takes about ten seconds itself.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// A connection whose IO has died without an error is otherwise silent, as is an idle one.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+
+pub(super) struct Consumer<T> {
+    server: Arc<Server>,
+    publisher: Arc<Publisher>,
+    queue: ShortString,
+    prefetch: u16,
+    stop: CancellationToken,
+    handler: Handler<T>,
+    subscription: Arc<Subscription>,
+    /// Handlers of a lost connection go on, and count: the next connection's deliveries wait for their slots.
+    slots: Semaphore,
+}
+
+/// What the broker is told of a delivery.
+enum Answer {
+    Ack,
+    Requeue,
+    /// The broker itself moves it to the dead-letter exchange.
+    DeadLetter,
+}
+
+impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
+    pub fn new(
+        server: Arc<Server>,
+        publisher: Arc<Publisher>,
+        subscription: Arc<Subscription>,
+        queue: ShortString,
+        prefetch: u16,
+        stop: CancellationToken,
+        handler: Handler<T>,
+    ) -> Arc<Self> {
+        // To AMQP, 0 is no limit at all.
+        let prefetch = prefetch.max(1);
+        Arc::new(Self {
+            server,
+            publisher,
+            queue,
+            prefetch,
+            stop,
+            handler,
+            subscription,
+            slots: Semaphore::new(prefetch.into()),
+        })
+    }
+
+    /// Consumes until stopped. Returns when the last handler has finished and its delivery is settled.
+    pub async fn run(self: Arc<Self>) {
+        let mut tasks = JoinSet::new();
+        let session = self.supervise(&mut tasks).await;
+        if let Some(session) = &session {
+            self.give_back(session).await;
+        }
+        while tasks.join_next().await.is_some() {}
+        if let Some(session) = session {
+            session.close().await;
+        }
+    }
+
+    /// Keeps a session going. Ends when stopped, with the session of that moment.
+    async fn supervise(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Option<Session> {
+        let mut delay = FIRST_DELAY;
+        loop {
+            pulse::beat();
+            let error = match self.stop.run_until_cancelled(self.subscribe()).await? {
+                Err(error) => error,
+                Ok(session) => {
+                    let begun = Instant::now();
+                    match self.receive(session, tasks).await {
+                        Ok(session) => return Some(session),
+                        Err(error) => {
+                            if begun.elapsed() > LONGEST_DELAY {
+                                delay = FIRST_DELAY;
+                            }
+                            error
+                        }
+                    }
+                }
+            };
+            self.subscription.lost(&error);
+            // Jitter, so that a fleet does not return to a broker that just came up in one instant.
+            let jittered = delay.mul_f64(rand::random_range(0.5..1.0));
+            self.stop.run_until_cancelled(sleep(jittered)).await?;
+            delay = (delay * 2).min(LONGEST_DELAY);
+        }
+    }
+
+    async fn subscribe(&self) -> Result<Session, QueueError> {
+        let connection = self.server.connect(self.queue.as_str()).await?;
+        let channel = answer("open a channel", connection.create_channel()).await?;
+        let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
+        answer("set the prefetch", qos).await?;
+        let subscribing = channel.basic_consume(
+            self.queue.clone(),
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let deliveries = answer("subscribe", subscribing).await?;
+        // Own channel: a failed probe closes its channel.
+        let probe = answer("open a channel", connection.create_channel()).await?;
+        self.subscription.gained();
+        Ok(Session {
+            connection,
+            channel,
+            deliveries,
+            probe,
+        })
+    }
+
+    /// Hands out deliveries until stopped, which is `Ok`, or until the session has failed.
+    async fn receive(
+        self: &Arc<Self>,
+        mut session: Session,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Session, QueueError> {
+        // Cancelled with the session: a delivery that still waits for a slot then is another consumer's.
+        let over = self.stop.child_token();
+        let _over = over.clone().drop_guard();
+        let mut probing = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
+        probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pulse::beat();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(session),
+                delivery = session.deliveries.next() => {
+                    let delivery = self.delivered(delivery)?;
+                    let (this, over) = (Arc::clone(self), over.clone());
+                    while tasks.try_join_next().is_some() {}
+                    tasks.spawn(async move { this.process(delivery, &over).await });
+                }
+                _ = probing.tick() => {
+                    if let Some(alive) = self.stop.run_until_cancelled(session.probe(&self.queue)).await {
+                        alive?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// An end of the stream is a failure too: the broker says no more than that when the queue is deleted.
+    fn delivered(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Delivery, QueueError> {
+        let delivery = delivery.ok_or_else(|| QueueError::Unsubscribed {
+            queue: self.queue.to_string(),
+        })?;
+        delivery.map_err(|source| QueueError::Amqp {
+            action: "receive",
+            source,
+        })
+    }
+
+    async fn process(&self, delivery: Delivery, over: &CancellationToken) {
+        let answer = match decode(&delivery) {
+            Ok(received) => self.handle(received, over).await,
+            Err(unreadable) => self.set_aside(&delivery.data, &unreadable).await,
+        };
+        self.settle(&delivery.acker, answer).await;
+    }
+
+    async fn handle(&self, received: Received<T>, over: &CancellationToken) -> Answer {
+        let Some(slot) = over.run_until_cancelled(self.slots.acquire()).await else {
+            return Answer::Requeue;
+        };
+        let _slot = slot.expect("the semaphore is never closed");
+        match run_handler(&self.handler, received).await {
+            Settle::Ack => Answer::Ack,
+            Settle::GiveBack => Answer::Requeue,
+        }
+    }
+
+    /// Moves what cannot be read out of the way, with the reason. If publishing fails the broker moves it, with a
+    /// reason of its own; it never comes again.
+    async fn set_aside(&self, body: &[u8], unreadable: &Unreadable) -> Answer {
+        let queue = self.queue.as_str();
+        tracing::warn!(queue, reason = %unreadable, "message set aside");
+        let message = Message::dead(body, unreadable, &self.queue);
+        let published = self
+            .publisher
+            .publish(&self.server.topology.dead, &[message])
+            .await;
+        match published.as_deref() {
+            Ok([Published::Confirmed]) => Answer::Ack,
+            Ok(_) | Err(_) => Answer::DeadLetter,
+        }
+    }
+
+    /// Settling fails with its channel, and then the broker delivers again; the ledger makes that harmless.
+    async fn settle(&self, acker: &Acker, how: Answer) {
+        let sent = match how {
+            Answer::Ack => answer("ack", acker.ack(BasicAckOptions::default())).await,
+            Answer::Requeue => {
+                let options = BasicNackOptions {
+                    requeue: true,
+                    ..Default::default()
+                };
+                answer("give back", acker.nack(options)).await
+            }
+            Answer::DeadLetter => {
+                let options = BasicRejectOptions { requeue: false };
+                answer("dead-letter", acker.reject(options)).await
+            }
+        };
+        // `false` is lapin's way of saying that nothing was sent, because the channel has gone.
+        if !matches!(sent, Ok(true)) {
+            tracing::warn!(
+                queue = self.queue.as_str(),
+                "delivery not settled, it will come again"
+            );
+        }
+    }
+
+    /// Ends the subscription and returns what was prefetched. The channel stays open for the running handlers.
+    async fn give_back(&self, session: &Session) {
+        self.subscription.left();
+        let tag = session.deliveries.tag();
+        let cancelling = session.channel.basic_cancel(tag, BasicCancelOptions::default());
+        if let Err(error) = answer("cancel the subscription", cancelling).await {
+            // Closing the connection gives back as well.
+            tracing::debug!(%error, "subscription not cancelled");
+            return;
+        }
+        // After the cancellation lapin ends the stream, behind the last delivery.
+        let mut deliveries = session.deliveries.clone();
+        while let Ok(Some(Ok(delivery))) = timeout(ANSWER_LIMIT, deliveries.next()).await {
+            self.settle(&delivery.acker, Answer::Requeue).await;
+        }
+    }
+}
+
+/// One connection's worth of consuming.
+struct Session {
+    connection: Connection,
+    channel: Channel,
+    deliveries: lapin::Consumer,
+    probe: Channel,
+}
+
+impl Session {
+    async fn probe(&self, queue: &ShortString) -> Result<(), QueueError> {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let asking = self
+            .probe
+            .queue_declare(queue.clone(), options, FieldTable::default());
+        answer("probe the connection", asking).await?;
+        Ok(())
+    }
+
+    async fn close(self) {
+        if let Err(error) = answer("close", self.connection.close(200, "stopped".into())).await {
+            tracing::debug!(%error, "connection not closed");
+        }
+    }
+}

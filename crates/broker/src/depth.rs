@@ -1,0 +1,72 @@
+//! How much waits in the queues, by a passive look. On a connection of its own, kept from one look to the next.
+
+use std::sync::Arc;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use tokio::sync::Mutex;
+
+use super::QueueDepth;
+use super::connection::{Server, answer};
+use super::error::QueueError;
+use tidemark_shared::job::Lane;
+
+pub(super) struct Depths {
+    server: Arc<Server>,
+    link: Mutex<Option<Link>>,
+}
+
+struct Link {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Depths {
+    pub fn new(server: Arc<Server>) -> Self {
+        Self {
+            server,
+            link: Mutex::default(),
+        }
+    }
+
+    /// Whatever fails costs the connection; the next look makes a new one, which declares what is missing.
+    pub async fn look(&self) -> Result<Vec<QueueDepth>, QueueError> {
+        let mut slot = self.link.lock().await;
+        let link = match slot.take() {
+            Some(link) if link.connection.status().connected() => link,
+            _ => self.open().await?,
+        };
+        let topology = &self.server.topology;
+        let queues = [
+            ("live", topology.chunks(Lane::Live)),
+            ("bulk", topology.chunks(Lane::Bulk)),
+            ("events", &topology.events),
+            ("dead", &topology.dead),
+        ];
+        let mut depths = Vec::with_capacity(queues.len());
+        for (name, queue) in queues {
+            let passive = QueueDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
+            let asking = link
+                .channel
+                .queue_declare(queue.clone(), passive, FieldTable::default());
+            let queue = answer("look at a queue", asking).await?;
+            depths.push(QueueDepth {
+                queue: name,
+                messages: queue.message_count(),
+                consumers: queue.consumer_count(),
+            });
+        }
+        *slot = Some(link);
+        Ok(depths)
+    }
+
+    async fn open(&self) -> Result<Link, QueueError> {
+        let connection = self.server.connect("depths").await?;
+        let channel = answer("open a channel", connection.create_channel()).await?;
+        Ok(Link { connection, channel })
+    }
+}

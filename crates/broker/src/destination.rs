@@ -1,0 +1,56 @@
+//! What spans say of where a message goes or comes from, in the words of the semantic conventions for messaging.
+
+use opentelemetry::Value;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use tidemark_shared::job::Lane;
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    Chunks(Lane),
+    Events,
+}
+
+/// The way of a message through a broker.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) queue: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Destination {
+    /// The span sends messages there.
+    pub fn sent_in(&self, span: &Span) {
+        let name = format!("{}:{}", self.exchange, self.routing_key);
+        self.describe(span, "send", name);
+    }
+
+    /// The span processes messages from there.
+    pub fn processed_in(&self, span: &Span) {
+        let name = format!("{}:{}:{}", self.exchange, self.routing_key, self.queue);
+        self.describe(span, "process", name);
+    }
+
+    fn describe(&self, span: &Span, operation: &'static str, name: String) {
+        let attributes: [(&str, Value); 7] = [
+            ("messaging.system", "rabbitmq".into()),
+            ("messaging.operation.name", operation.into()),
+            ("messaging.operation.type", operation.into()),
+            ("messaging.destination.name", name.into()),
+            (
+                "messaging.rabbitmq.destination.routing_key",
+                self.routing_key.clone().into(),
+            ),
+            ("server.address", self.host.clone().into()),
+            ("server.port", i64::from(self.port).into()),
+        ];
+        for (key, value) in attributes {
+            span.set_attribute(key, value);
+        }
+    }
+}

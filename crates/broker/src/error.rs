@@ -1,0 +1,98 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Published;
+use tidemark_net::tls::{Fault, Wire};
+
+/// What can go wrong with the queue. Servers are named `host:port/vhost`; no text holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The parser's own words are left out: they may quote the URL.
+    #[error(
+        "read the RabbitMQ URL: write it as amqp://user:password@host:5672/vhost, and percent-encode special \
+         characters in user, password and vhost"
+    )]
+    Url,
+
+    #[error("read the RabbitMQ URL: {0}")]
+    UrlParameter(&'static str),
+
+    #[error("read {}, which the RabbitMQ URL names", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+
+    #[error("no encrypted connection to RabbitMQ at {server}: {}", fault.advice(Wire::Rabbitmq))]
+    Tls {
+        server: String,
+        fault: Fault,
+        #[source]
+        source: lapin::Error,
+    },
+
+    #[error("name queues: the prefix has {length} bytes, choose one of 1 to {longest}")]
+    Prefix { length: usize, longest: usize },
+
+    #[error(
+        "reach RabbitMQ at {server}: check that it runs and that TIDEMARK_AMQP_URL names its host, port and scheme"
+    )]
+    Unreachable {
+        server: String,
+        #[source]
+        source: lapin::Error,
+    },
+
+    #[error(
+        "log in to RabbitMQ at {server}: check user, password and vhost in TIDEMARK_AMQP_URL, and that the user may \
+         use the vhost"
+    )]
+    Refused {
+        server: String,
+        #[source]
+        source: lapin::Error,
+    },
+
+    #[error(
+        "declare queues `{prefix}.*` on RabbitMQ at {server}: the user needs the right to configure them; queues of \
+         these names with other arguments must be deleted, or another prefix chosen"
+    )]
+    Topology {
+        server: String,
+        prefix: String,
+        #[source]
+        source: lapin::Error,
+    },
+
+    /// Also what a connection looks like that the broker has blocked for want of memory or disk.
+    #[error("{action}: no answer from RabbitMQ within {limit:?}")]
+    Timeout { action: &'static str, limit: Duration },
+
+    #[error("{action}")]
+    Amqp {
+        action: &'static str,
+        #[source]
+        source: lapin::Error,
+    },
+
+    /// The queue was deleted, or the broker took the subscription away.
+    #[error("RabbitMQ ended the subscription to {queue}")]
+    Unsubscribed { queue: String },
+
+    #[error("publish an event: {outcome:?}, it is not stored")]
+    NotStored { outcome: Published },
+}
+
+impl QueueError {
+    /// Whether nothing passes until somebody mends a setting or a right; else the broker may come back by itself.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Url
+                | Self::UrlParameter(_)
+                | Self::File { .. }
+                | Self::Tls { .. }
+                | Self::Prefix { .. }
+                | Self::Refused { .. }
+                | Self::Topology { .. }
+        )
+    }
+}

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::types::ShortString;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Server, answer};
+use super::consumer::Consumer;
+use super::depth::Depths;
+use super::error::QueueError;
+use super::health::{QueueHealth, Subscriptions};
+use super::message::Message;
+use super::publisher::Publisher;
+use super::{Destination, Handler, Outgoing, Published, Queue, QueueDepth, Route};
+use tidemark_net::tls::Exposure;
+use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
+
+/// How to reach RabbitMQ.
+#[derive(Debug, Clone)]
+pub struct RabbitSettings {
+    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities and those of `cacertfile`. Several,
+    /// with commas between, are the nodes of one cluster.
+    pub url: SecretString,
+    /// The first part of every exchange's and queue's name.
+    pub prefix: String,
+    /// Shown in the broker's listings, with the connection's role behind it.
+    pub connection_name: String,
+    /// In whole seconds, at most 60; a peer is given up after two. A `heartbeat` in the URL wins.
+    pub heartbeat: Duration,
+    /// For TCP, TLS and login together.
+    pub connect_timeout: Duration,
+    /// For the broker's word on one batch of published messages.
+    pub confirm_timeout: Duration,
+}
+
+impl RabbitSettings {
+    /// The defaults, for one broker.
+    #[must_use]
+    pub fn new(url: SecretString) -> Self {
+        Self {
+            url,
+            prefix: "tidemark".to_owned(),
+            connection_name: "tidemark".to_owned(),
+            heartbeat: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            confirm_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The queue of the fleet: RabbitMQ.
+///
+/// Connects when it first publishes, and once for every consumer; rebuilds a connection after any error.
+pub struct RabbitQueue {
+    pub(super) server: Arc<Server>,
+    publisher: Arc<Publisher>,
+    subscriptions: Subscriptions,
+    depths: Depths,
+}
+
+impl RabbitQueue {
+    /// Reads the settings; connects to nothing.
+    ///
+    /// # Errors
+    /// [`QueueError::Url`] and [`QueueError::Prefix`] for settings that can never work.
+    pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
+        let server = Arc::new(Server::new(settings)?);
+        let publisher = Arc::new(Publisher::new(Arc::clone(&server), settings.confirm_timeout));
+        Ok(Self {
+            depths: Depths::new(Arc::clone(&server)),
+            server,
+            publisher,
+            subscriptions: Subscriptions::default(),
+        })
+    }
+
+    /// Nodes on the way to which others could listen.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<(String, Exposure)> {
+        self.server.exposed()
+    }
+
+    async fn consume<T: DeserializeOwned + Send + 'static>(
+        &self,
+        queue: &ShortString,
+        prefetch: u16,
+        stop: CancellationToken,
+        handler: Handler<T>,
+    ) {
+        let consumer = Consumer::new(
+            Arc::clone(&self.server),
+            Arc::clone(&self.publisher),
+            self.subscriptions.add(queue.as_str()),
+            queue.clone(),
+            prefetch,
+            stop,
+            handler,
+        );
+        consumer.run().await;
+    }
+}
+
+#[async_trait]
+impl Queue for RabbitQueue {
+    async fn publish_jobs(&self, jobs: &[Outgoing]) -> Result<Vec<Published>, QueueError> {
+        let messages: Vec<_> = jobs.iter().map(Message::job).collect();
+        self.publisher
+            .publish(&self.server.topology.jobs, &messages)
+            .await
+    }
+
+    async fn publish_events(
+        &self,
+        events: &[(ChunkEvent, TraceContext)],
+    ) -> Result<Vec<Published>, QueueError> {
+        let messages: Vec<_> = events
+            .iter()
+            .map(|(event, context)| Message::event(event, context))
+            .collect();
+        self.publisher
+            .publish(&self.server.topology.jobs, &messages)
+            .await
+    }
+
+    async fn consume_jobs(&self, lane: Lane, prefetch: u16, stop: CancellationToken, handler: Handler<Job>) {
+        let queue = self.server.topology.chunks(lane);
+        self.consume(queue, prefetch, stop, handler).await;
+    }
+
+    async fn consume_events(&self, prefetch: u16, stop: CancellationToken, handler: Handler<ChunkEvent>) {
+        let queue = &self.server.topology.events;
+        self.consume(queue, prefetch, stop, handler).await;
+    }
+
+    fn destination(&self, route: Route) -> Option<Destination> {
+        Some(self.server.destination(route))
+    }
+
+    fn health(&self) -> QueueHealth {
+        QueueHealth {
+            publisher: self.publisher.health(),
+            consumers: self.subscriptions.health(),
+        }
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError> {
+        self.depths.look().await
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
+        let connection = self.server.connect("check").await?;
+        answer("close", connection.close(200, "checked".into())).await
+    }
+}

@@ -1,0 +1,102 @@
+//! The same behaviour is asked of both queues; what only a real broker can do is asked of RabbitMQ.
+
+mod behaviour;
+mod fixture;
+mod rabbit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Handler, Outgoing, Received, Settle};
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
+
+/// Long enough for a loaded machine; a test that works never waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn chunk(seq: i32) -> ChunkId {
+    let run_id = RunId(7);
+    ChunkId { run_id, seq }
+}
+
+fn outgoing(lane: Lane, seq: i32) -> Outgoing {
+    Outgoing {
+        job: Job::new(chunk(seq), TenantId(2), 1),
+        lane,
+        context: context(seq),
+    }
+}
+
+fn event(seq: i32) -> ChunkEvent {
+    ChunkEvent::new(chunk(seq), TenantId(2))
+}
+
+async fn publish_event(queue: &impl super::Queue, seq: i32) -> Result<(), super::QueueError> {
+    let published = queue.publish_events(&[(event(seq), context(seq))]).await?;
+    assert_eq!(published, [super::Published::Confirmed]);
+    Ok(())
+}
+
+fn context(seq: i32) -> TraceContext {
+    TraceContext {
+        traceparent: Some(format!("00-{seq:032x}-00f067aa0ba902b7-01")),
+        tracestate: Some("vendor=tidemark".to_owned()),
+    }
+}
+
+/// A handler that acknowledges, and where to read what it got.
+fn collector<T: Send + 'static>() -> (Handler<T>, mpsc::Receiver<Received<T>>) {
+    // No test sends as many: a full channel would look like a delivery that never came.
+    let (sender, receiver) = mpsc::channel(1000);
+    let handler: Handler<T> = Arc::new(move |received| {
+        let sender = sender.clone();
+        async move {
+            sender.send(received).await.expect("the test reads until it ends");
+            Settle::Ack
+        }
+        .boxed()
+    });
+    (handler, receiver)
+}
+
+/// A handler that says when it has begun and ends when the test opens the gate.
+fn gated<T: Send + 'static>(gate: &CancellationToken) -> (Handler<T>, mpsc::Receiver<Received<T>>) {
+    let gate = gate.clone();
+    let (sender, receiver) = mpsc::channel(1000);
+    let handler: Handler<T> = Arc::new(move |received| {
+        let (sender, gate) = (sender.clone(), gate.clone());
+        async move {
+            sender.send(received).await.expect("the test reads until it ends");
+            gate.cancelled().await;
+            Settle::Ack
+        }
+        .boxed()
+    });
+    (handler, receiver)
+}
+
+async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> T {
+    let received = within("a delivery", receiver.recv()).await;
+    received.expect("the consumer runs")
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let outcome = timeout(PATIENCE, work).await;
+    outcome.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+}
+
+/// Waits for a state that nobody announces.
+async fn until(what: &str, reached: impl AsyncFn() -> bool) {
+    let mut pace = interval(Duration::from_millis(20));
+    within(what, async {
+        while !reached().await {
+            pace.tick().await;
+        }
+    })
+    .await;
+}

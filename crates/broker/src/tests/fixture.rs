@@ -1,0 +1,190 @@
+//! A queue prefix of one's own on the test broker, and a wire to it that can be cut.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use secrecy::SecretString;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+use super::{until, within};
+use crate::connection::Server;
+use crate::{Queue, RabbitQueue, RabbitSettings};
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
+pub fn broker_url() -> Url {
+    let url = std::env::var("TIDEMARK_TEST_AMQP_URL");
+    let url = url.expect("TIDEMARK_TEST_AMQP_URL is not set: `make test` starts the servers and sets it");
+    url.parse().expect("TIDEMARK_TEST_AMQP_URL is a URL")
+}
+
+pub struct Fixture {
+    pub prefix: String,
+    pub queue: Arc<RabbitQueue>,
+    /// A connection that goes round the wire, to look and to meddle.
+    pub direct: Connection,
+    wire: Arc<Wire>,
+    /// Runs the wire for as long as the fixture lives.
+    _tasks: JoinSet<()>,
+}
+
+/// Runs a test on queues of its own, which are gone afterwards even if it failed.
+pub async fn with_rabbit(test: impl AsyncFnOnce(&Fixture)) {
+    let fixture = Fixture::new().await;
+    let outcome = AssertUnwindSafe(test(&fixture)).catch_unwind().await;
+    fixture.clean_up().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let prefix = format!("broker-test-{}", Uuid::new_v4());
+        let mut tasks = JoinSet::new();
+        let (wire, port) = Wire::lay(&mut tasks).await;
+        let mut url = broker_url();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(port)).unwrap();
+        let queue = RabbitQueue::new(&settings(url.as_str(), &prefix)).unwrap();
+        let server = Server::new(&settings(broker_url().as_str(), &prefix)).unwrap();
+        Self {
+            queue: Arc::new(queue),
+            direct: server.connect("test").await.expect("the test broker runs"),
+            prefix,
+            wire,
+            _tasks: tasks,
+        }
+    }
+
+    pub fn cut_connections(&self) {
+        self.wire.cut();
+    }
+
+    pub async fn channel(&self) -> Channel {
+        self.direct.create_channel().await.unwrap()
+    }
+
+    pub async fn delete_queue(&self, name: &str) {
+        let queue = format!("{}.{name}", self.prefix).into();
+        let options = QueueDeleteOptions::default();
+        self.channel().await.queue_delete(queue, options).await.unwrap();
+    }
+
+    /// Messages that wait in a queue, those with consumers not counted. A missing queue has none.
+    pub async fn depth(&self, name: &str) -> u32 {
+        let queue = format!("{}.{name}", self.prefix).into();
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let declared = self
+            .channel()
+            .await
+            .queue_declare(queue, options, FieldTable::default())
+            .await;
+        declared.map_or(0, |queue| queue.message_count())
+    }
+
+    pub async fn subscribed(&self) {
+        until("a subscription", async || {
+            let consumers = self.queue.health().consumers;
+            !consumers.is_empty() && consumers.iter().all(|consumer| consumer.subscribed)
+        })
+        .await;
+    }
+
+    /// The next message of the dead queue.
+    pub async fn dead(&self) -> lapin::message::BasicGetMessage {
+        let channel = self.channel().await;
+        let queue = format!("{}.dead", self.prefix);
+        within("a dead message", async {
+            loop {
+                let got = channel
+                    .basic_get(queue.as_str().into(), BasicGetOptions::default())
+                    .await;
+                if let Some(message) = got.unwrap() {
+                    message.ack(BasicAckOptions::default()).await.unwrap();
+                    return message;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn clean_up(&self) {
+        let channel = self.channel().await;
+        for name in ["chunks.live", "chunks.bulk", "events", "dead"] {
+            let queue = format!("{}.{name}", self.prefix).into();
+            channel
+                .queue_delete(queue, QueueDeleteOptions::default())
+                .await
+                .unwrap();
+        }
+        for name in ["jobs", "dead"] {
+            let exchange = format!("{}.{name}", self.prefix).into();
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange, options).await.unwrap();
+        }
+    }
+}
+
+pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
+    RabbitSettings {
+        prefix: prefix.to_owned(),
+        ..RabbitSettings::new(SecretString::from(url))
+    }
+}
+
+/// A TCP way to the broker that can be cut; connections made after the cut live.
+struct Wire {
+    whole: Mutex<CancellationToken>,
+}
+
+impl Wire {
+    async fn lay(tasks: &mut JoinSet<()>) -> (Arc<Self>, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wire = Arc::new(Self {
+            whole: Mutex::new(CancellationToken::new()),
+        });
+        tasks.spawn(Arc::clone(&wire).accept(listener));
+        (wire, port)
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut links = JoinSet::new();
+        while let Ok((near, _)) = listener.accept().await {
+            let whole = self.whole.lock().unwrap().clone();
+            links.spawn(async move {
+                whole.run_until_cancelled(join(near)).await;
+            });
+        }
+    }
+
+    fn cut(&self) {
+        let mut whole = self.whole.lock().unwrap();
+        whole.cancel();
+        *whole = CancellationToken::new();
+    }
+}
+
+async fn join(mut near: TcpStream) {
+    let url = broker_url();
+    let far = (
+        url.host_str().unwrap_or("localhost").to_owned(),
+        url.port().unwrap_or(5672),
+    );
+    let mut far = TcpStream::connect(far).await.expect("the test broker runs");
+    // Either end hanging up is how this is meant to end.
+    tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
+}

@@ -1,0 +1,348 @@
+//! The analytics database's check-up: the server and login as they are, and what the ledger says of its fleet.
+
+use crate::stored::Stored;
+use secrecy::SecretString;
+use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+use crate::connect::{Schema, applied_migrations, schema};
+use tidemark_net::url::server_name;
+use tidemark_postgres::connect;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_postgres::connect::{ClockReading, ConnectError, KEEPALIVE, read_clock};
+use tidemark_postgres::ident::quote;
+use tidemark_postgres::report::report;
+use tidemark_runtime::finding::{Finding, bytes, encryption, listed};
+use tidemark_shared::ids::{RunId, TenantId};
+
+statements! {
+    // a later run of the same kind took what was missing
+    DEAD_CHUNKS = "SELECT r.tenant_id, r.id AS run_id, count(*) AS count FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id \
+                   WHERE c.status = 'dead' AND NOT EXISTS (SELECT FROM etl_control l WHERE l.tenant_id = r.tenant_id \
+                       AND l.id > r.id AND l.type = r.type AND l.status IN ('success', 'partial')) \
+                     AND EXISTS (SELECT FROM tenants t WHERE t.id = r.tenant_id AND t.deleted_at IS NULL) \
+                   GROUP BY 1, 2 ORDER BY 1, 2";
+    OPEN_REJECTS = "SELECT tenant_id, count(*) AS count FROM etl_rejected_row WHERE resolved_at IS NULL \
+                      AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) GROUP BY 1 ORDER BY 1";
+    // of those that have anything to be proven
+    VERIFIED = "SELECT t.id AS tenant_id, v.verified_at IS NULL AS never, \
+                       coalesce(v.verified_at < now() - interval '30 days', false) AS long_ago, \
+                       coalesce(v.missing + v.extra + v.stale + v.different > 0, false) AS differs \
+                FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id AND w.watermark IS NOT NULL \
+                LEFT JOIN etl_verification v ON v.tenant_id = t.id WHERE t.deleted_at IS NULL ORDER BY t.id";
+}
+
+/// Of one statement.
+const STATEMENT_TIMEOUT: &str = "10s";
+const OLDEST_VERSION: i32 = 130_000;
+/// A slot that keeps so much is forgotten.
+const SLOT_BYTES: i64 = 1 << 30;
+
+/// Dead chunks of a run that nothing has made good.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DeadChunks {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    #[sqlx(try_from = "Stored<RunId>")]
+    pub run_id: RunId,
+    pub count: i64,
+}
+
+/// When a tenant was last compared with its source.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Verified {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub never: bool,
+    pub long_ago: bool,
+    pub differs: bool,
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn dead_chunks(db: impl PgExecutor<'_>) -> DbResult<Vec<DeadChunks>> {
+    sqlx::query_as(DEAD_CHUNKS)
+        .fetch_all(db)
+        .await
+        .attempt("look for dead chunks")
+}
+
+/// Tenants with rejects, and how many.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i64)>> {
+    sqlx::query_as(OPEN_REJECTS)
+        .fetch_all(db)
+        .await
+        .map(|found: Vec<(Stored<TenantId>, i64)>| {
+            found
+                .into_iter()
+                .map(|(Stored(tenant), count)| (tenant, count))
+                .collect()
+        })
+        .attempt("count the rejects")
+}
+
+/// The tenants that were ever synced.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn verified(db: impl PgExecutor<'_>) -> DbResult<Vec<Verified>> {
+    sqlx::query_as(VERIFIED)
+        .fetch_all(db)
+        .await
+        .attempt("look when tenants were compared")
+}
+
+/// What a check-up of the server leads to.
+#[derive(Debug, Default)]
+pub struct Examined {
+    pub clock: Option<ClockReading>,
+    /// The ledger can be asked: it is migrated, and the login may.
+    pub is_usable: bool,
+}
+
+/// Looks at the server and the login, and says what it finds.
+pub async fn check_up(
+    url: &SecretString,
+    pooler: DatabasePooler,
+    examined: &mut Examined,
+    findings: &mut Vec<Finding>,
+) {
+    let mut connection = match open(url, pooler).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            findings.push(Finding::error("connection", report(&error)));
+            return;
+        }
+    };
+    let exposure = connect::options(url, "the analytics database")
+        .ok()
+        .and_then(|options| connect::exposure(&options));
+    findings.push(encryption(exposure, connect::SSL_MODE));
+    examined.clock = read_clock(&mut connection).await.ok();
+    let looked = examine(&mut connection, examined, findings).await;
+    if let Err(error) = looked {
+        findings.push(Finding::error("connection", report(&error)));
+    }
+    drop(connection.close().await);
+}
+
+async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
+    let what = "the analytics database";
+    let options = connect::options(url, what)?.application_name("tidemark doctor");
+    if pooler == DatabasePooler::Transaction {
+        return connect::probe_lent(options, &server_name(url), what).await;
+    }
+    let options = options
+        .options([
+            ("TimeZone", "UTC"),
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("lock_timeout", "2s"),
+        ])
+        .options(KEEPALIVE);
+    connect::probe(&options, &server_name(url), what).await
+}
+
+async fn examine(
+    connection: &mut PgConnection,
+    examined: &mut Examined,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    let (number, version, timezone, login, autovacuum, used, most): (i32, String, String, String, bool, i64, i64) =
+        sqlx::query_as(
+            "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), \
+                    current_setting('TimeZone'), current_user::text, current_setting('autovacuum')::boolean, \
+                    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+                    current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+    findings.push(match number {
+        ..OLDEST_VERSION => Finding::error(
+            "version",
+            format!("PostgreSQL {version}: 13 is the oldest that works"),
+        ),
+        _ => Finding::ok("version", format!("PostgreSQL {version}")),
+    });
+    if timezone != "UTC" {
+        findings.push(Finding::error(
+            "session",
+            format!(
+                "the session's settings do not arrive (time zone {timezone}): is there a pooler that takes them away? Name the \
+                 server itself"
+            ),
+        ));
+    }
+    if used * 10 > most * 9 {
+        findings.push(
+            Finding::warning("connections", format!("{used} of {most} connections are in use"))
+                .todo("ALTER SYSTEM SET max_connections = …;   -- and restart it; or lower database_max_connections"),
+        );
+    }
+    // from here on the session is the one that the fleet has
+    let may_act = check_role(connection, &login, findings).await;
+    let is_migrated = match check_migrations(connection, findings).await {
+        Ok(is_migrated) => is_migrated,
+        Err(error) if !may_act => {
+            findings.push(Finding::not_checked("migrations", report(&error)));
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    if !autovacuum {
+        findings.push(
+            Finding::warning(
+                "vacuum",
+                "autovacuum is off: tables grow, and plans scan them instead of their indexes",
+            )
+            .todo("ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();"),
+        );
+    }
+    if is_migrated {
+        check_sizes(connection, findings).await?;
+    }
+    check_slots(connection, findings).await?;
+    examined.is_usable = may_act && is_migrated;
+    Ok(())
+}
+
+async fn check_migrations(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<bool, sqlx::Error> {
+    let applied = applied_migrations(connection).await?;
+    findings.push(match schema(&applied) {
+        Schema::Current => Finding::ok("migrations", format!("all {} are applied", applied.len())),
+        Schema::Behind => Finding::error(
+            "migrations",
+            match applied.len() {
+                0 => "the database is not migrated".to_owned(),
+                count => format!("{count} are applied, and this build has more"),
+            },
+        )
+        .todo("tidemark migrate"),
+        Schema::TooNew => Finding::error(
+            "migrations",
+            "the database has migrations that this build does not know: run a newer tidemark",
+        ),
+    });
+    Ok(schema(&applied) == Schema::Current)
+}
+
+async fn check_role(connection: &mut PgConnection, login: &str, findings: &mut Vec<Finding>) -> bool {
+    let acted = sqlx::query("SET ROLE etl_service").execute(connection).await;
+    match acted {
+        Ok(_) => {
+            findings.push(Finding::ok("rights", format!("{login} may act as etl_service")));
+            true
+        }
+        Err(error) => {
+            findings.push(
+                Finding::error(
+                    "rights",
+                    format!("{login} may not act as etl_service: {}", report(&error)),
+                )
+                .todo(format!("GRANT etl_service TO {};", quote(login))),
+            );
+            false
+        }
+    }
+}
+
+#[derive(Debug, FromRow)]
+struct Size {
+    name: String,
+    bytes: i64,
+    live: i64,
+    dead: i64,
+}
+
+async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>) -> Result<(), sqlx::Error> {
+    let sizes: Vec<Size> = sqlx::query_as(
+        "SELECT c.relname::text AS name, pg_total_relation_size(c.oid) AS bytes, coalesce(s.n_live_tup, 0) AS live, \
+                coalesce(s.n_dead_tup, 0) AS dead \
+         FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid \
+         WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('etl_control')) \
+           AND c.relkind = 'r' AND (c.relname ~ '^etl_' OR c.relname IN ('tenants', 'conversations_analytics')) \
+         ORDER BY bytes DESC",
+    )
+    .fetch_all(connection)
+    .await?;
+    let is_target = |size: &&Size| size.name == "conversations_analytics";
+    let target: i64 = sizes.iter().filter(is_target).map(|size| size.bytes).sum();
+    let ledger: i64 = sizes
+        .iter()
+        .filter(|size| !is_target(size))
+        .map(|size| size.bytes)
+        .sum();
+    let largest: Vec<String> = sizes
+        .iter()
+        .filter(|size| !is_target(size))
+        .take(3)
+        .map(|size| format!("{} {}", size.name, bytes(size.bytes)))
+        .collect();
+    findings.push(Finding::ok(
+        "disk",
+        format!(
+            "rows {}, ledger {} ({})",
+            bytes(target),
+            bytes(ledger),
+            largest.join(", ")
+        ),
+    ));
+    // autovacuum comes at a fifth
+    let bloated = sizes
+        .iter()
+        .filter(|size| size.dead > 10_000 && size.dead > size.live / 2);
+    for size in bloated {
+        findings.push(
+            Finding::warning(
+                "vacuum",
+                format!(
+                    "{} has {} dead rows beside {} live ones",
+                    size.name, size.dead, size.live
+                ),
+            )
+            .todo(format!("VACUUM (ANALYZE) {};", size.name)),
+        );
+    }
+    Ok(())
+}
+
+async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>) -> Result<(), sqlx::Error> {
+    let slots: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT slot_name::text, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots \
+         WHERE NOT active AND restart_lsn IS NOT NULL AND NOT pg_is_in_recovery() ORDER BY 2 DESC",
+    )
+    .fetch_all(connection)
+    .await?;
+    for (slot, kept) in slots.into_iter().filter(|(_, kept)| *kept > SLOT_BYTES) {
+        findings.push(
+            Finding::warning(
+                "disk",
+                format!(
+                    "replication slot {slot} is used by nobody and keeps {} of WAL",
+                    bytes(kept)
+                ),
+            )
+            .todo(format!(
+                "SELECT pg_drop_replication_slot('{}');",
+                slot.replace('\'', "''")
+            )),
+        );
+    }
+    Ok(())
+}
+
+/// What tenants have, in one line: `1 (3), 4 (1)`.
+#[must_use]
+pub fn of_tenants(counts: &[(TenantId, i64)]) -> String {
+    let texts: Vec<String> = counts
+        .iter()
+        .map(|(tenant, count)| format!("{tenant} ({count})"))
+        .collect();
+    listed(&texts)
+}

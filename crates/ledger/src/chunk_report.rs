@@ -1,0 +1,144 @@
+//! Chunks as operators see them.
+
+use crate::stored::{Stored, stored};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, or_all, statements};
+use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::job::{Job, Lane, TraceContext};
+
+/// Lists the chunks of the newest runs for which a condition holds that a plan can see. $1 run, $2 statuses, $3 tenant,
+/// $4 lane, $5 limit.
+macro_rules! list {
+    ($condition:literal) => {
+        concat!(
+            "SELECT run_id, seq, tenant_id, lane, status, key_count, attempt, failure_count, lost_count, worker_id, \
+                    lease_until, CASE WHEN status = 'pending' THEN next_attempt_at END AS due_at, queued_at, started_at, \
+                    finished_at, extracted, rejected, error \
+             FROM etl_chunk WHERE ",
+            $condition,
+            " AND status = ANY($2::etl_chunk_status[]) \
+              AND ($3::integer IS NULL OR tenant_id = $3) AND ($4::etl_lane IS NULL OR lane = $4) \
+              ORDER BY run_id DESC, seq LIMIT $5"
+        )
+    };
+}
+
+statements! {
+    // each states what its index is about, which parameters would hide from a plan that is kept
+    LIST_OF_RUN = list!("run_id = $1::bigint");
+    LIST_TROUBLED_OF_RUN = list!("run_id = $1::bigint AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
+    LIST_TROUBLED = list!("$1::bigint IS NULL AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
+    LIST_DEAD = list!("$1::bigint IS NULL AND status = 'dead'");
+    LIST_UNFINISHED = list!("$1::bigint IS NULL AND (status = 'pending' OR status IN ('queued', 'running'))");
+    LIST_ALL = list!("$1::bigint IS NULL");
+    FIND_WAITING = "SELECT c.lane, c.attempt, c.traceparent, c.tracestate \
+                    FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id AND r.status = 'running' \
+                    WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 AND c.status IN ('pending', 'queued')";
+}
+
+/// A chunk's row, without its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct ChunkReport {
+    #[sqlx(try_from = "Stored<RunId>")]
+    pub run_id: RunId,
+    pub seq: i32,
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    #[sqlx(try_from = "Stored<Lane>")]
+    pub lane: Lane,
+    #[sqlx(try_from = "Stored<ChunkStatus>")]
+    pub status: ChunkStatus,
+    /// Conversations in it; for a range, as counted at the plan.
+    pub key_count: i64,
+    pub attempt: i32,
+    /// Attempts that failed.
+    pub failure_count: i32,
+    /// Leases that ran out, their workers gone.
+    pub lost_count: i32,
+    pub worker_id: Option<String>,
+    pub lease_until: Option<DateTime<Utc>>,
+    /// When a pending chunk is tried next.
+    pub due_at: Option<DateTime<Utc>>,
+    pub queued_at: Option<DateTime<Utc>>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub extracted: i64,
+    pub rejected: i64,
+    pub error: Option<String>,
+}
+
+impl ChunkReport {
+    #[must_use]
+    pub const fn id(&self) -> ChunkId {
+        ChunkId {
+            run_id: self.run_id,
+            seq: self.seq,
+        }
+    }
+}
+
+/// Which chunks to list; nothing set: all.
+#[derive(Debug, Clone, Default)]
+pub struct ChunkFilter {
+    pub run: Option<RunId>,
+    /// Any of these; empty: all.
+    pub statuses: Vec<ChunkStatus>,
+    pub tenant: Option<TenantId>,
+    pub lane: Option<Lane>,
+    /// Only those of which an attempt failed or a worker vanished.
+    pub troubled: bool,
+}
+
+/// Chunks of the newest runs first, at most `limit`.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
+    let statuses = or_all(&filter.statuses, &ChunkStatus::ALL);
+    let text = match (filter.run, filter.troubled) {
+        (Some(_), false) => LIST_OF_RUN,
+        (Some(_), true) => LIST_TROUBLED_OF_RUN,
+        (None, true) => LIST_TROUBLED,
+        (None, false) if *statuses == [ChunkStatus::Dead] => LIST_DEAD,
+        (None, false) if statuses.iter().all(|status| status.is_open()) => LIST_UNFINISHED,
+        (None, false) => LIST_ALL,
+    };
+    sqlx::query_as(text)
+        .bind(filter.run.map(Stored))
+        .bind(stored(statuses))
+        .bind(filter.tenant.map(Stored))
+        .bind(filter.lane.map(Stored))
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the chunks")
+}
+
+/// The job of a chunk that waits to be claimed, as the ledger knows it; `None` when nobody wants the chunk any more.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find_waiting(
+    db: impl PgExecutor<'_>,
+    chunk: ChunkId,
+    tenant: TenantId,
+) -> DbResult<Option<(Job, Lane, TraceContext)>> {
+    let found: Option<(Stored<Lane>, i32, _, _)> = sqlx::query_as(FIND_WAITING)
+        .bind(Stored(chunk.run_id))
+        .bind(chunk.seq)
+        .bind(Stored(tenant))
+        .fetch_optional(db)
+        .await
+        .attempt("find the chunk")?;
+    Ok(found.map(|(Stored(lane), attempt, traceparent, tracestate)| {
+        let context = TraceContext {
+            traceparent,
+            tracestate,
+        };
+        (Job::new(chunk, tenant, attempt), lane, context)
+    }))
+}

@@ -1,0 +1,132 @@
+//! `etl_source` and `etl_fence`: what is known of a source's transactions over time.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use sqlx::postgres::PgTransaction;
+
+use super::{Attempt, DbResult, statements};
+use tidemark_shared::fence::FenceSample;
+
+statements! {
+    FIND = "SELECT epoch, highest_xmax FROM etl_source WHERE name = $1";
+    NOTE = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
+               RETURNING epoch, highest_xmax";
+    INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    // the newest below the horizon is all that a plan needs
+    QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
+                  WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
+    // from now on reads of the source count as newer than all before
+    ACCEPT = "WITH old AS (SELECT name, epoch, highest_xmax FROM etl_source WHERE name = $1 FOR UPDATE), \
+                   accepted AS (UPDATE etl_source s SET epoch = old.epoch + 1, highest_xmax = $2 FROM old \
+                                WHERE s.name = old.name RETURNING s.epoch) \
+              INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) \
+              SELECT $1, $3, $4, accepted.epoch, old.highest_xmax, $2 FROM old, accepted RETURNING epoch";
+    PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2::timestamptz - interval '2 days'";
+}
+
+/// What the ledger knows of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct SourceState {
+    /// Grows when an operator accepts a restored source.
+    pub epoch: i32,
+    /// The highest that was ever seen.
+    pub highest_xmax: i64,
+}
+
+/// What is known of a source; `None` before it was first looked at. Read it before the source: a source that then
+/// shows a lower `xmax` went back in time.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<SourceState>> {
+    sqlx::query_as(FIND)
+        .bind(source)
+        .fetch_optional(db)
+        .await
+        .attempt("find what is known of the source")
+}
+
+/// Notes a source's `xmax`; returns what is known then.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn note(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
+    sqlx::query_as(NOTE)
+        .bind(source)
+        .bind(xmax)
+        .fetch_one(db)
+        .await
+        .attempt("note the source's snapshot")
+}
+
+/// Keeps a sample, and forgets those of more than two days ago.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert(
+    tx: &mut PgTransaction<'_>,
+    source: &str,
+    epoch: i32,
+    sample: FenceSample,
+) -> DbResult<()> {
+    sqlx::query(INSERT)
+        .bind(source)
+        .bind(epoch)
+        .bind(sample.sampled_at)
+        .bind(sample.hi)
+        .execute(&mut **tx)
+        .await
+        .attempt("keep the fence sample")?;
+    sqlx::query(PRUNE)
+        .bind(source)
+        .bind(sample.sampled_at)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("forget old fence samples")
+}
+
+/// The newest sample up to `until` with all transactions below `horizon`. `until` must not be later than the moment at
+/// which the open transactions were read that gave the horizon: of a later sample it says nothing.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find_qualifying(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    epoch: i32,
+    horizon: i64,
+    until: DateTime<Utc>,
+) -> DbResult<Option<FenceSample>> {
+    sqlx::query_as::<_, (DateTime<Utc>, i64)>(QUALIFYING)
+        .bind(source)
+        .bind(epoch)
+        .bind(horizon)
+        .bind(until)
+        .fetch_optional(db)
+        .await
+        .map(|row| row.map(|(sampled_at, hi)| FenceSample { sampled_at, hi }))
+        .attempt("find the fence")
+}
+
+/// Takes a source as it is now for the truth, though it went back in time; returns its new epoch. Audited.
+///
+/// # Errors
+/// When the ledger does not answer, or does not know the source.
+pub async fn accept_restore(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    seen_xmax: i64,
+    actor: &str,
+    reason: &str,
+) -> DbResult<i32> {
+    sqlx::query_scalar(ACCEPT)
+        .bind(source)
+        .bind(seen_xmax)
+        .bind(actor)
+        .bind(reason)
+        .fetch_one(db)
+        .await
+        .attempt("accept the restored source")
+}

@@ -1,0 +1,121 @@
+//! The whole fleet in a few numbers, for metrics: one look costs a handful of index scans and a row a tenant.
+
+use crate::stored::Stored;
+use sqlx::FromRow;
+
+use super::{Attempt, DbResult, statements};
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::job::Lane;
+
+statements! {
+    // A tenant that nobody plans is not measured. Without a watermark the lag is since the tenant was added.
+    // Late: three intervals and a minute behind, which an ordinary run and a short outage do not reach.
+    TENANTS = "SELECT t.id AS tenant_id, lag.seconds AS watermark_lag, w.consecutive_failures, \
+                      lag.seconds > 60 + 3 * extract(epoch FROM t.sync_interval) AS late \
+               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
+               CROSS JOIN LATERAL (SELECT greatest(0, extract(epoch FROM now() - coalesce(w.watermark, t.created_at))) \
+                                          ::float8 AS seconds) lag \
+               WHERE t.paused_at IS NULL AND t.deleted_at IS NULL AND t.status IN ('active', 'trial') \
+                 AND EXISTS (SELECT FROM inbox_tenant_mapping m \
+                             WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) \
+               ORDER BY t.id";
+    PAUSED = "SELECT count(*) FROM tenants WHERE paused_at IS NOT NULL AND deleted_at IS NULL";
+    CHUNKS = "SELECT status::text AS state, lane, count(*) AS chunks FROM etl_chunk \
+              WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY status, lane";
+    // a chunk that was begun or has ended is progress; one that is published again and again is none
+    RUNS = "SELECT r.status::text AS state, count(*) AS runs, \
+                   max(extract(epoch FROM now() - greatest(r.requested_at, r.started_at, c.at)))::float8 AS stalled \
+            FROM etl_control r \
+            CROSS JOIN LATERAL (SELECT max(greatest(started_at, finished_at)) AS at FROM etl_chunk WHERE run_id = r.id) c \
+            WHERE r.finished_at IS NULL GROUP BY r.status";
+    REJECTS = "SELECT count(*) FROM etl_rejected_row WHERE resolved_at IS NULL";
+    SOURCES = "SELECT source, error IS NOT NULL AS failing, \
+                      extract(epoch FROM looked_at - coalesce(fence_at, (holder->>'since')::timestamptz))::float8 AS fence_lag, \
+                      extract(epoch FROM now() - written_at)::float8 AS seen_ago \
+               FROM etl_source_watch \
+               WHERE source IN (SELECT t.source FROM tenants t WHERE t.deleted_at IS NULL) ORDER BY source";
+    VERIFICATIONS = "SELECT CASE WHEN v.tenant_id IS NULL THEN 'never' \
+                                 WHEN v.missing + v.extra + v.stale + v.different = 0 THEN 'equal' ELSE 'different' END AS verdict, \
+                            count(*) AS tenants \
+                     FROM tenants t LEFT JOIN etl_verification v ON v.tenant_id = t.id \
+                     WHERE t.deleted_at IS NULL GROUP BY 1";
+    FAULTS = "SELECT coalesce(sum(v.missing), 0)::bigint, coalesce(sum(v.extra), 0)::bigint, \
+                     coalesce(sum(v.stale), 0)::bigint, coalesce(sum(v.different), 0)::bigint \
+              FROM etl_verification v JOIN tenants t ON t.id = v.tenant_id AND t.deleted_at IS NULL";
+    PROCESSES = "SELECT role, count(*) FROM etl_process WHERE last_seen_at > now() - interval '30 seconds' GROUP BY role";
+}
+
+/// What one look at the ledger found. Durations are in seconds, by the ledger's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    /// Tenants that are planned.
+    pub tenants: Vec<TenantLag>,
+    pub tenants_paused: i64,
+    /// Open chunks.
+    pub chunks: Vec<ChunkCount>,
+    /// Open runs.
+    pub runs: Vec<RunCount>,
+    /// Rows that are set aside at the moment.
+    pub rejects: i64,
+    pub sources: Vec<SourceLag>,
+    /// Tenants by the verdict of their last comparison: `equal`, `different`, `never`.
+    pub verifications: Vec<(String, i64)>,
+    /// Rows that those comparisons found missing, extra, stale and different.
+    pub faults: (i64, i64, i64, i64),
+    /// Processes that live, by role.
+    pub processes: Vec<(String, i64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct TenantLag {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub watermark_lag: f64,
+    pub consecutive_failures: i32,
+    pub late: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ChunkCount {
+    pub state: String,
+    #[sqlx(try_from = "Stored<Lane>")]
+    pub lane: Lane,
+    pub chunks: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct RunCount {
+    pub state: String,
+    pub runs: i64,
+    /// The longest that one of them has been without a chunk beginning or ending.
+    pub stalled: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct SourceLag {
+    pub source: String,
+    /// Whether it cannot be sampled at the moment.
+    pub failing: bool,
+    /// How far the fence was behind the source's clock at the last sample. While a transaction older than every sample
+    /// holds it, as long as that one has been open; `None` when neither is known.
+    pub fence_lag: Option<f64>,
+    pub seen_ago: f64,
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn look(db: &DbPool) -> DbResult<Fleet> {
+    let what = "look at the fleet";
+    Ok(Fleet {
+        tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,
+        tenants_paused: sqlx::query_scalar(PAUSED).fetch_one(db).await.attempt(what)?,
+        chunks: sqlx::query_as(CHUNKS).fetch_all(db).await.attempt(what)?,
+        runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(what)?,
+        rejects: sqlx::query_scalar(REJECTS).fetch_one(db).await.attempt(what)?,
+        sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(what)?,
+        verifications: sqlx::query_as(VERIFICATIONS).fetch_all(db).await.attempt(what)?,
+        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(what)?,
+        processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(what)?,
+    })
+}

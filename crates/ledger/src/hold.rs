@@ -1,0 +1,106 @@
+//! Pausing, resuming and removing a tenant, and what becomes of its work.
+
+use crate::stored::Stored;
+use sqlx::postgres::PgTransaction;
+
+use super::{Attempt, DbResult, again, cancel, statements};
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::{RunId, TenantId};
+
+statements! {
+    PAUSE = "UPDATE tenants SET paused_at = coalesce(paused_at, now()), pause_reason = $2, updated_at = now() \
+             WHERE id = $1 AND deleted_at IS NULL";
+    RESUME = "UPDATE tenants SET paused_at = NULL, pause_reason = NULL, updated_at = now() \
+              WHERE id = $1 AND deleted_at IS NULL AND paused_at IS NOT NULL";
+    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    LOCK = "SELECT FROM tenants WHERE id = $1 FOR UPDATE";
+    REMOVE = "UPDATE tenants SET deleted_at = now(), updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
+    // their messages are refused by the claim, and would else be missed until `requeue_after`
+    RETURN_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
+                     WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE tenant_id = $1 AND status = 'queued' \
+                                             ORDER BY run_id, seq FOR NO KEY UPDATE SKIP LOCKED)";
+}
+
+/// Stops the tenant's planning and dispatch; chunks that are running go on to their end. `false` when there is no such
+/// tenant. A tenant that is paused gets the new reason.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
+    again(async || pause_once(db, tenant, reason).await).await
+}
+
+async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let paused = sqlx::query(PAUSE)
+        .bind(Stored(tenant))
+        .bind(reason)
+        .execute(&mut *tx)
+        .await
+        .attempt("pause the tenant")?;
+    return_queued(&mut tx, tenant).await?;
+    tx.commit().await.attempt("pause the tenant")?;
+    Ok(paused.rows_affected() == 1)
+}
+
+/// Lets a paused tenant go on where it stood; `false` when it was not paused.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+    again(async || resume_once(db, tenant).await).await
+}
+
+async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let resumed = sqlx::query(RESUME)
+        .bind(Stored(tenant))
+        .execute(&mut *tx)
+        .await
+        .attempt("resume the tenant")?;
+    if resumed.rows_affected() == 0 {
+        return tx.rollback().await.map(|()| false).attempt("resume the tenant");
+    }
+    // what a dispatcher marked while the tenant was being paused
+    return_queued(&mut tx, tenant).await?;
+    tx.commit().await.attempt("resume the tenant")?;
+    Ok(true)
+}
+
+async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
+    sqlx::query(RETURN_QUEUED)
+        .bind(Stored(tenant))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("return the tenant's queued chunks")
+}
+
+/// Takes a tenant out of everything: never planned, dispatched or listed again, its open runs cancelled. Its rows, runs
+/// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
+    again(async || remove_once(db, tenant, actor).await).await
+}
+
+async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    sqlx::query(LOCK)
+        .bind(Stored(tenant))
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the tenant")?;
+    let removed = sqlx::query(REMOVE)
+        .bind(Stored(tenant))
+        .execute(&mut *tx)
+        .await
+        .attempt("remove the tenant")?;
+    if removed.rows_affected() == 0 {
+        return tx.rollback().await.map(|()| None).attempt("remove the tenant");
+    }
+    let cancelled = cancel::all_of(&mut tx, tenant, actor, "the tenant was removed").await?;
+    tx.commit().await.attempt("remove the tenant")?;
+    Ok(Some(cancelled))
+}

@@ -1,0 +1,222 @@
+//! `inbox_tenant_mapping`.
+
+use crate::stored::Stored;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::inbox::Inbox;
+use tidemark_shared::privacy::PrivacyPolicy;
+
+statements! {
+    ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
+              WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+    // waits for nobody but a change of the mapping, which waits for the load's end in turn
+    LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
+    MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
+                      ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                            WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
+                      ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
+               FROM tenants t WHERE t.id = $1";
+    LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
+            FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
+              AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
+            ORDER BY tenant_id, source, inbox_id";
+    // the inboxes of a removed tenant are nobody's
+    OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
+              WHERE source = $1 AND inbox_id = ANY($2) \
+                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+    FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
+            FROM inbox_tenant_mapping WHERE source = $1 AND inbox_id = $2 \
+              AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
+    UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
+             WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
+    MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
+           SELECT $1, inbox_id, $2, inbox_name, channel_type \
+           FROM unnest($3::integer[], $4::text[], $5::text[]) AS new (inbox_id, inbox_name, channel_type) \
+           ON CONFLICT (source, inbox_id) DO UPDATE \
+           SET tenant_id = excluded.tenant_id, is_active = true, updated_at = now(), \
+               inbox_name = coalesce(excluded.inbox_name, inbox_tenant_mapping.inbox_name), \
+               channel_type = coalesce(excluded.channel_type, inbox_tenant_mapping.channel_type), \
+               backfilled_at = NULL \
+           WHERE inbox_tenant_mapping.tenant_id <> excluded.tenant_id OR NOT inbox_tenant_mapping.is_active";
+    // inboxes mapped after the run's plan began may not be in it
+    MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
+                       WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
+                         AND m.updated_at < r.started_at \
+                         AND (r.type = 'full' OR r.request #> '{selection,inboxes}' @> to_jsonb(m.inbox_id))";
+}
+
+/// An inbox and its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct InboxMapping {
+    pub source: String,
+    pub inbox_id: i32,
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub inbox_name: Option<String>,
+    pub channel_type: Option<String>,
+    pub is_active: bool,
+    /// `None`: its history still has to be fetched.
+    pub backfilled_at: Option<DateTime<Utc>>,
+}
+
+/// Ids of the tenant's active inboxes, ascending.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
+    sqlx::query_scalar(ACTIVE)
+        .bind(Stored(tenant))
+        .bind(source)
+        .fetch_all(db)
+        .await
+        .attempt("list the tenant's inboxes")
+}
+
+/// What decides which of a source's conversations are a tenant's, and what of them is stored.
+#[derive(Debug, Clone, FromRow)]
+pub struct Mapping {
+    /// Grows with every change of the rest.
+    pub version: i64,
+    /// The tenant's active inboxes, ascending.
+    pub inboxes: Vec<i32>,
+    #[sqlx(json)]
+    pub privacy: PrivacyPolicy,
+    /// Contacts that stay out.
+    pub forgotten: Vec<i64>,
+}
+
+/// The tenant's mapping of this moment.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
+    sqlx::query_as(MAPPING)
+        .bind(Stored(tenant))
+        .fetch_one(db)
+        .await
+        .attempt("load the tenant's mapping")
+}
+
+/// The version of the tenant's mapping, which stays until the transaction ends. One transaction of a tenant at a time
+/// gets past here.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
+    sqlx::query_scalar(LOCK_VERSION)
+        .bind(Stored(tenant))
+        .fetch_one(db)
+        .await
+        .attempt("lock the tenant's mapping")
+}
+
+/// Mappings of one tenant, or of all.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult<Vec<InboxMapping>> {
+    sqlx::query_as(LIST)
+        .bind(tenant.map(Stored))
+        .fetch_all(db)
+        .await
+        .attempt("list the inboxes")
+}
+
+/// Which of these inboxes are mapped, and to whom.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn owners(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    inboxes: &[i32],
+) -> DbResult<Vec<(i32, TenantId)>> {
+    let found: Vec<(i32, Stored<TenantId>)> = sqlx::query_as(OWNERS)
+        .bind(source)
+        .bind(inboxes)
+        .fetch_all(db)
+        .await
+        .attempt("look the inboxes' tenants up")?;
+    Ok(found
+        .into_iter()
+        .map(|(inbox, Stored(tenant))| (inbox, tenant))
+        .collect())
+}
+
+/// Whose an inbox is, or was before it was unmapped.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
+    sqlx::query_as(FIND)
+        .bind(source)
+        .bind(inbox)
+        .fetch_optional(db)
+        .await
+        .attempt("look the inbox up")
+}
+
+/// Gives inboxes to a tenant, also those of another; returns how many changed hands.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn map(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    tenant: TenantId,
+    inboxes: &[Inbox],
+) -> DbResult<u64> {
+    let ids: Vec<i32> = inboxes.iter().map(|inbox| inbox.id).collect();
+    let names: Vec<Option<&str>> = inboxes.iter().map(|inbox| inbox.name.as_deref()).collect();
+    let channels: Vec<Option<&str>> = inboxes
+        .iter()
+        .map(|inbox| inbox.channel_type.as_deref())
+        .collect();
+    sqlx::query(MAP)
+        .bind(source)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(names)
+        .bind(channels)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected())
+        .attempt("map the inboxes")
+}
+
+/// Takes inboxes away from their tenant; returns those that were its own until now. The tenant's next plan marks their
+/// rows deleted.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn unmap(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    tenant: TenantId,
+    inboxes: &[i32],
+) -> DbResult<Vec<i32>> {
+    sqlx::query_scalar(UNMAP)
+        .bind(Stored(tenant))
+        .bind(source)
+        .bind(inboxes)
+        .fetch_all(db)
+        .await
+        .attempt("unmap the inboxes")
+}
+
+/// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(MARK_BACKFILLED)
+        .bind(Stored(run))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("mark the inboxes as fetched")
+}

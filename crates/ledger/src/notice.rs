@@ -1,0 +1,61 @@
+//! What processes tell each other through the ledger's database, so that a loop looks before its next tick. A notice that is
+//! lost costs a tick.
+
+use std::convert::Infallible;
+
+use sqlx::PgExecutor;
+use sqlx::postgres::PgListener;
+
+use super::{Attempt, DbResult, statements};
+use tidemark_postgres::DbPool;
+
+/// As `REQUEST` in `run.rs` has it.
+const REQUESTS: &str = "tidemark_requests";
+const ROOM: &str = "tidemark_room";
+
+statements! {
+    // nobody waits for it to be on disk
+    TELL_OF_ROOM = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
+                    WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Somebody has asked for a run.
+    Request,
+    /// Chunks have ended while others wait for room.
+    Room,
+}
+
+/// Calls `heard` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
+/// nothing can be heard: sessions there are lent.
+///
+/// # Errors
+/// When the ledger does not answer, or no longer.
+pub async fn hear(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
+    let mut listener = PgListener::connect_with(db.apart(1).connections())
+        .await
+        .attempt("connect to listen for notices")?;
+    let attempted = "listen for notices";
+    listener.listen_all([REQUESTS, ROOM]).await.attempt(attempted)?;
+    heard(Notice::Request);
+    heard(Notice::Room);
+    loop {
+        match listener.recv().await.attempt(attempted)?.channel() {
+            ROOM => heard(Notice::Room),
+            _ => heard(Notice::Request),
+        }
+    }
+}
+
+/// Tells producers that chunks have ended, if any are pending.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn tell_of_room(db: impl PgExecutor<'_>) -> DbResult<()> {
+    sqlx::query(TELL_OF_ROOM)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("tell of room for chunks")
+}

@@ -1,0 +1,228 @@
+//! `etl_rejected_row`: rows that could not be taken. No cell value is kept.
+
+use crate::stored::{Stored, stored, values};
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::since::Since;
+
+/// More rejects than both of these fail a chunk, and a run: not single rows are wrong, but something else. Rejects that
+/// an earlier run has had and could advance the watermark with do not count: every run tries them again.
+pub const MAX_REJECTS: usize = 100;
+pub const MAX_REJECT_PERCENT: usize = 1;
+
+statements! {
+    RECORD = "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, sqlstate, error) \
+              SELECT $1, conversation_id, $2, $3, side, sqlstate, error \
+              FROM unnest($4::bigint[], $5::text[], $6::text[], $7::text[]) AS new (conversation_id, side, sqlstate, error) \
+              ON CONFLICT (tenant_id, conversation_id) DO UPDATE \
+              SET run_id = excluded.run_id, chunk_seq = excluded.chunk_seq, side = excluded.side, \
+                  sqlstate = excluded.sqlstate, error = excluded.error, last_seen_at = now(), resolved_at = NULL, \
+                  first_seen_at = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.first_seen_at \
+                                       ELSE now() END, \
+                  attempts = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.attempts + 1 ELSE 1 END";
+    RESOLVE = "UPDATE etl_rejected_row SET resolved_at = now() \
+               WHERE tenant_id = $1 AND resolved_at IS NULL \
+                 AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
+                 AND NOT conversation_id = ANY($5) \
+               RETURNING conversation_id";
+    TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
+                 WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
+                   AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
+    WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
+                    WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
+                                      WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
+    LIST = "SELECT tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq, attempts, first_seen_at, \
+                   last_seen_at, resolved_at \
+            FROM etl_rejected_row \
+            WHERE ($1::integer IS NULL OR tenant_id = $1) AND ($2 OR resolved_at IS NULL) \
+              AND ($3::bigint IS NULL OR conversation_id = $3) AND ($4::bigint IS NULL OR run_id = $4) \
+              AND ($5::text IS NULL OR side = $5) AND ($6::text IS NULL OR sqlstate LIKE $6 || '%') \
+              AND ($7::timestamptz IS NULL OR last_seen_at >= $7) \
+              AND ($8::float8 IS NULL OR last_seen_at >= now() - make_interval(secs => $8)) \
+            ORDER BY tenant_id, conversation_id LIMIT $9";
+}
+
+/// Where a row failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectSide {
+    /// The source could not give it.
+    Source,
+    /// It cannot be transformed.
+    Transform,
+    /// The target refuses it.
+    Target,
+}
+
+impl RejectSide {
+    pub const ALL: [Self; 3] = [Self::Source, Self::Transform, Self::Target];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transform => "transform",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// A row that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    pub conversation_id: i64,
+    pub side: RejectSide,
+    pub sqlstate: Option<String>,
+    /// Without any cell value.
+    pub error: String,
+}
+
+/// A reject as commands print it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct RejectedRow {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub conversation_id: i64,
+    pub side: String,
+    pub sqlstate: Option<String>,
+    pub error: String,
+    /// The run and the chunk that saw it last.
+    #[sqlx(try_from = "Stored<RunId>")]
+    pub run_id: RunId,
+    pub chunk_seq: i32,
+    pub attempts: i32,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// When it passed, or had vanished at the source.
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+/// A chunk's keys as the statements take them: ids, or a range.
+pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
+    match spec {
+        ChunkSpec::Keys { ids } => (ids, None, None),
+        ChunkSpec::KeyRange { lo, hi } => (&[], Some(*lo), Some(*hi)),
+    }
+}
+
+/// Which rejects to list; nothing set: all that are open.
+#[derive(Debug, Clone, Default)]
+pub struct RejectFilter {
+    pub tenant: Option<TenantId>,
+    /// Also those that have passed or vanished since.
+    pub also_resolved: bool,
+    pub conversation: Option<i64>,
+    /// Seen last by this run.
+    pub run: Option<RunId>,
+    pub side: Option<RejectSide>,
+    /// A SQLSTATE, or its class: its first characters.
+    pub sqlstate: Option<String>,
+    /// Seen last since.
+    pub since: Option<Since>,
+}
+
+/// Rejects by tenant and conversation, at most `limit`.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) -> DbResult<Vec<RejectedRow>> {
+    let (since, ago) = Since::split(filter.since);
+    sqlx::query_as(LIST)
+        .bind(filter.tenant.map(Stored))
+        .bind(filter.also_resolved)
+        .bind(filter.conversation)
+        .bind(filter.run.map(Stored))
+        .bind(filter.side.map(RejectSide::as_str))
+        .bind(&filter.sqlstate)
+        .bind(since)
+        .bind(ago)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the rejected rows")
+}
+
+/// Those of the tenants that have no open reject.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(WITHOUT_OPEN)
+        .bind(stored(tenants))
+        .fetch_all(db)
+        .await
+        .map(values)
+        .attempt("look for open rejects")
+}
+
+/// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn tolerated(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    spec: &ChunkSpec,
+) -> DbResult<HashSet<i64>> {
+    let (ids, lo, hi) = keys(spec);
+    let known: Vec<i64> = sqlx::query_scalar(TOLERATED)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(lo)
+        .bind(hi)
+        .fetch_all(db)
+        .await
+        .attempt("look for known rejects")?;
+    Ok(known.into_iter().collect())
+}
+
+/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone; returns those.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn record(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    chunk: ChunkId,
+    spec: &ChunkSpec,
+    rejects: &[Reject],
+) -> DbResult<Vec<i64>> {
+    let ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
+    let (keys, lo, hi) = keys(spec);
+    let resolved = sqlx::query_scalar(RESOLVE)
+        .bind(Stored(tenant))
+        .bind(keys)
+        .bind(lo)
+        .bind(hi)
+        .bind(&ids)
+        .fetch_all(&mut *tx)
+        .await
+        .attempt("resolve rejected rows")?;
+    if rejects.is_empty() {
+        return Ok(resolved);
+    }
+    let sides: Vec<&str> = rejects.iter().map(|reject| reject.side.as_str()).collect();
+    let sqlstates: Vec<Option<&str>> = rejects.iter().map(|reject| reject.sqlstate.as_deref()).collect();
+    let errors: Vec<&str> = rejects.iter().map(|reject| reject.error.as_str()).collect();
+    sqlx::query(RECORD)
+        .bind(Stored(tenant))
+        .bind(Stored(chunk.run_id))
+        .bind(chunk.seq)
+        .bind(ids)
+        .bind(sides)
+        .bind(sqlstates)
+        .bind(errors)
+        .execute(tx)
+        .await
+        .attempt("record rejected rows")?;
+    Ok(resolved)
+}

@@ -1,0 +1,110 @@
+//! Trying dead and cancelled chunks again, as an operator asks.
+//!
+//! The run is reopened instead of planned anew: what of it is done stays done, and its plan stays true. Everything
+//! before its `watermark_end` was visible to that plan, however late the rest of its keys is read. The watermark moves
+//! by compare-and-set from where the plan found it, so it moves once at most, and not at all when a later run has moved
+//! it meanwhile.
+
+use crate::stored::Stored;
+use sqlx::types::Json;
+
+use super::{Attempt, DbError, DbResult, again, statements};
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunStatus, RunType};
+
+statements! {
+    LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
+                       EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks \
+                FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
+                WHERE r.id = $1 FOR NO KEY UPDATE OF r";
+    // the attempt stays: it fences off whoever still works on an earlier one
+    RESET = "UPDATE etl_chunk SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
+                    failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
+             WHERE run_id = $1 AND ($2::integer IS NULL OR seq = $2) AND status IN ('dead', 'cancelled')";
+    REOPEN = "UPDATE etl_control SET status = 'running', finished_at = NULL, error_message = NULL, \
+                     warnings = warnings || jsonb_build_array(format('tried again by %s', $2::text)) \
+              WHERE id = $1 AND status IN ('failed', 'cancelled')";
+    COUNT_LEFT = "SELECT count(*) FROM etl_chunk WHERE run_id = $1 AND status IN ('dead', 'cancelled')";
+}
+
+/// The answer to a retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retried {
+    /// So many chunks are due again, and so many others stay dead or cancelled: with those the run ends `failed`.
+    Again { chunks: u64, left: i64 },
+    /// Nothing of it is dead or cancelled.
+    Nothing(RunStatus),
+    /// It ended before it had chunks: there is nothing to reopen, ask for the same again.
+    NeverPlanned {
+        tenant_id: TenantId,
+        run_type: RunType,
+        request: RunRequest,
+    },
+    /// The tenant has another open run of the kind, and may have one: that takes the same.
+    OtherOpen,
+    /// There is no such run, or its tenant was removed.
+    Unknown,
+}
+
+/// Makes the dead and cancelled chunks of a run due again, or only chunk `seq`, and reopens the run if it has ended.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+    again(async || once(db, id, seq, actor).await).await
+}
+
+async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let found: Option<(_, _, _, Json<RunRequest>, bool)> = sqlx::query_as(LOCK_RUN)
+        .bind(Stored(id))
+        .fetch_optional(&mut *tx)
+        .await
+        .attempt("lock the run")?;
+    let Some((Stored(tenant_id), Stored(run_type), Stored(status), Json(request), has_chunks)) = found else {
+        return Ok(Retried::Unknown);
+    };
+    if !has_chunks && matches!(status, RunStatus::Failed | RunStatus::Cancelled) {
+        return Ok(Retried::NeverPlanned {
+            tenant_id,
+            run_type,
+            request,
+        });
+    }
+    let chunks = sqlx::query(RESET)
+        .bind(Stored(id))
+        .bind(seq)
+        .execute(&mut *tx)
+        .await
+        .attempt("make the chunks due again")?
+        .rows_affected();
+    if chunks == 0 {
+        return Ok(Retried::Nothing(status));
+    }
+    let reopened = sqlx::query(REOPEN)
+        .bind(Stored(id))
+        .bind(actor)
+        .execute(&mut *tx)
+        .await
+        .attempt("reopen the run");
+    match reopened {
+        Err(error) if is_taken(&error) => return Ok(Retried::OtherOpen),
+        reopened => reopened.map(drop)?,
+    }
+    let left = sqlx::query_scalar(COUNT_LEFT)
+        .bind(Stored(id))
+        .fetch_one(&mut *tx)
+        .await
+        .attempt("count what stays dead")?;
+    tx.commit().await.attempt("reopen the run")?;
+    Ok(Retried::Again { chunks, left })
+}
+
+/// Whether a unique index refused it: those are about open runs.
+fn is_taken(error: &DbError) -> bool {
+    error
+        .source
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

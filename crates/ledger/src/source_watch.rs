@@ -1,0 +1,86 @@
+//! `etl_source_watch`: how each source looked when it was last sampled, for people and metrics.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, statements};
+use tidemark_shared::fence::Holder;
+
+statements! {
+    SEEN = "INSERT INTO etl_source_watch (source, looked_at, fence_at, holder) VALUES ($1, $2, $3, $4) \
+            ON CONFLICT (source) DO UPDATE SET looked_at = excluded.looked_at, fence_at = excluded.fence_at, \
+                holder = excluded.holder, error = NULL, failing_since = NULL, written_at = now()";
+    FAILED = "INSERT INTO etl_source_watch (source, error, failing_since) VALUES ($1, $2, now()) \
+              ON CONFLICT (source) DO UPDATE SET error = excluded.error, \
+                  failing_since = coalesce(etl_source_watch.failing_since, now()), written_at = now()";
+    LIST = "SELECT source, looked_at, fence_at, holder, error, failing_since, written_at FROM etl_source_watch ORDER BY source";
+}
+
+/// A source as a producer last saw it.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct SourceWatch {
+    pub source: String,
+    /// The source's clock at the last look; `None` when it was never reached.
+    pub looked_at: Option<DateTime<Utc>>,
+    /// How far watermarks could go then; `None` while a transaction older than every sample is open.
+    pub fence_at: Option<DateTime<Utc>>,
+    /// The oldest writing transaction open then.
+    pub holder: Option<Json<Holder>>,
+    /// Why it cannot be sampled at the moment.
+    pub error: Option<String>,
+    /// The ledger's clock.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// The ledger's clock.
+    pub written_at: DateTime<Utc>,
+}
+
+impl SourceWatch {
+    /// How far the fence was behind the source's clock; `None` when it is not known.
+    #[must_use]
+    pub fn fence_lag(&self) -> Option<chrono::TimeDelta> {
+        Some(self.looked_at? - self.fence_at?)
+    }
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn seen(
+    db: impl PgExecutor<'_>,
+    source: &str,
+    looked_at: DateTime<Utc>,
+    fence_at: Option<DateTime<Utc>>,
+    holder: Option<&Holder>,
+) -> DbResult<()> {
+    sqlx::query(SEEN)
+        .bind(source)
+        .bind(looked_at)
+        .bind(fence_at)
+        .bind(holder.map(Json))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note how the source looks")
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn failed(db: impl PgExecutor<'_>, source: &str, error: &str) -> DbResult<()> {
+    sqlx::query(FAILED)
+        .bind(source)
+        .bind(error)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note that the source cannot be sampled")
+}
+
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<SourceWatch>> {
+    sqlx::query_as(LIST)
+        .fetch_all(db)
+        .await
+        .attempt("list the sources")
+}

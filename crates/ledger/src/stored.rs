@@ -1,0 +1,167 @@
+//! Values of the domain as PostgreSQL has them. The domain itself knows no database.
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
+use sqlx::{Decode, Encode, Postgres, Type};
+use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::job::Lane;
+use tidemark_shared::run::{RunStatus, RunType};
+use tidemark_shared::selection::NameOf;
+use tidemark_shared::tenant::{Tenant, TenantStatus};
+use tidemark_shared::verification::FaultKind;
+
+/// A value of the domain, to bind and to read. A struct of the domain is read from a row by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<T>(pub T);
+
+/// A list to bind.
+pub fn stored<T: Copy>(values: impl AsRef<[T]>) -> Vec<Stored<T>> {
+    values.as_ref().iter().copied().map(Stored).collect()
+}
+
+/// The values that were read.
+pub fn values<T>(stored: Vec<Stored<T>>) -> Vec<T> {
+    stored.into_iter().map(|Stored(value)| value).collect()
+}
+
+/// The value that was read, if there was one.
+pub fn value<T>(stored: Option<Stored<T>>) -> Option<T> {
+    stored.map(|Stored(value)| value)
+}
+
+impl From<Stored<Tenant>> for Tenant {
+    fn from(Stored(tenant): Stored<Tenant>) -> Self {
+        tenant
+    }
+}
+
+/// A column that may be NULL, and fields of `#[derive(FromRow)]`, which write `#[sqlx(try_from = "Stored<…>")]`.
+macro_rules! nullable {
+    ($name:ty) => {
+        impl Type<Postgres> for Stored<Option<$name>> {
+            fn type_info() -> PgTypeInfo {
+                Stored::<$name>::type_info()
+            }
+
+            fn compatible(of: &PgTypeInfo) -> bool {
+                Stored::<$name>::compatible(of)
+            }
+        }
+
+        impl<'r> Decode<'r, Postgres> for Stored<Option<$name>> {
+            fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+                let found = Option::<Stored<$name>>::decode(value)?;
+                Ok(Self(found.map(|Stored(value)| value)))
+            }
+        }
+
+        impl From<Stored<$name>> for $name {
+            fn from(Stored(value): Stored<$name>) -> Self {
+                value
+            }
+        }
+
+        impl From<Stored<Option<$name>>> for Option<$name> {
+            fn from(Stored(value): Stored<Option<$name>>) -> Self {
+                value
+            }
+        }
+    };
+}
+
+/// An id: its number.
+macro_rules! stored_id {
+    ($name:ident($number:ty)) => {
+        impl Type<Postgres> for Stored<$name> {
+            fn type_info() -> PgTypeInfo {
+                <$number>::type_info()
+            }
+
+            fn compatible(of: &PgTypeInfo) -> bool {
+                <$number>::compatible(of)
+            }
+        }
+
+        impl PgHasArrayType for Stored<$name> {
+            fn array_type_info() -> PgTypeInfo {
+                <$number>::array_type_info()
+            }
+        }
+
+        impl Encode<'_, Postgres> for Stored<$name> {
+            fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+                Encode::<Postgres>::encode_by_ref(&self.0.0, buffer)
+            }
+        }
+
+        impl<'r> Decode<'r, Postgres> for Stored<$name> {
+            fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+                <$number>::decode(value).map($name).map(Self)
+            }
+        }
+
+        nullable!($name);
+    };
+}
+
+/// An enum: its name, in an enum of the database or in a text.
+macro_rules! stored_enum {
+    ($name:ident, $type_info:expr, $array:expr) => {
+        impl Type<Postgres> for Stored<$name> {
+            fn type_info() -> PgTypeInfo {
+                $type_info
+            }
+        }
+
+        impl PgHasArrayType for Stored<$name> {
+            fn array_type_info() -> PgTypeInfo {
+                $array
+            }
+        }
+
+        impl Encode<'_, Postgres> for Stored<$name> {
+            fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+                <&str as Encode<Postgres>>::encode(self.0.as_str(), buffer)
+            }
+        }
+
+        impl<'r> Decode<'r, Postgres> for Stored<$name> {
+            fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+                let text = value.as_str()?;
+                $name::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == text)
+                    .map(Self)
+                    .ok_or_else(|| format!("`{text}` is unknown to this build").into())
+            }
+        }
+
+        nullable!($name);
+    };
+    ($name:ident as $type_name:literal) => {
+        stored_enum!(
+            $name,
+            PgTypeInfo::with_name($type_name),
+            PgTypeInfo::array_of($type_name)
+        );
+    };
+    ($name:ident as text) => {
+        stored_enum!(
+            $name,
+            <str as Type<Postgres>>::type_info(),
+            <String as PgHasArrayType>::array_type_info()
+        );
+    };
+}
+
+stored_id!(TenantId(i32));
+stored_id!(RunId(i64));
+stored_enum!(ChunkStatus as "etl_chunk_status");
+stored_enum!(Lane as "etl_lane");
+stored_enum!(RunStatus as "etl_run_status");
+stored_enum!(RunType as "etl_run_type");
+stored_enum!(TenantStatus as "tenant_status");
+stored_enum!(FaultKind as text);
+stored_enum!(NameOf as text);

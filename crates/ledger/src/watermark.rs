@@ -1,0 +1,356 @@
+//! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
+
+use crate::stored::{Stored, stored, values};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::postgres::PgTransaction;
+use sqlx::{FromRow, PgExecutor};
+
+use super::{Attempt, DbResult, run, secs, statements};
+use tidemark_shared::ids::{RunId, TenantId};
+
+statements! {
+    LOAD = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
+            FROM etl_watermark WHERE tenant_id = $1";
+    LIST = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
+            FROM etl_watermark \
+            WHERE $1::float8 IS NULL OR watermark IS NULL OR watermark < now() - make_interval(secs => $1) \
+            ORDER BY tenant_id";
+    // whoever else holds one of them is busy with its tenant, and waiting for two in different orders would be a deadlock
+    LOCK_IDLE = "SELECT w.tenant_id FROM etl_watermark w \
+                 WHERE w.tenant_id = ANY($1) \
+                   AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = w.tenant_id AND r.finished_at IS NULL \
+                                   AND r.type IN ('incremental', 'full')) \
+                 ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
+    ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
+               FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+               WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
+                 AND (m.old IS NULL OR m.new > m.old) \
+               RETURNING w.tenant_id";
+    LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
+    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
+                   WHERE tenant_id = $1";
+    LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
+                  WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
+    AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
+             SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
+             FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
+    // a quiet tenant's moves are one line that grows, not a line a minute
+    EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
+                         FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+                         WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
+                           AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
+                         RETURNING a.tenant_id";
+    SUCCEEDED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
+                        next_due_at = now() + t.sync_interval \
+                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
+    DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
+                        FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
+                        WHERE w.tenant_id = n.tenant_id";
+    // as of the run's plan, or before
+    RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
+                    FROM etl_control r \
+                    WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
+    // doubles with every failure, up to an hour
+    FAILED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
+                     next_due_at = now() + greatest(t.sync_interval, \
+                         least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
+              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+    CLAIM_DUE = "UPDATE etl_watermark w SET next_due_at = now() + t.sync_interval \
+                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id IN ( \
+                     SELECT d.tenant_id FROM etl_watermark d JOIN tenants a ON a.id = d.tenant_id \
+                     WHERE d.next_due_at <= now() AND a.paused_at IS NULL AND a.deleted_at IS NULL \
+                       AND a.status IN ('active', 'trial') \
+                       AND EXISTS (SELECT FROM inbox_tenant_mapping m \
+                                   WHERE m.tenant_id = a.id AND m.source = a.source AND m.is_active) \
+                       AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = a.id AND r.finished_at IS NULL \
+                                       AND r.type IN ('incremental', 'full')) \
+                     ORDER BY d.next_due_at LIMIT $1 FOR UPDATE OF d SKIP LOCKED) \
+                 RETURNING w.tenant_id";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Watermark {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    /// Everything that the source wrote before this instant is in the target.
+    pub watermark: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Stored<Option<RunId>>")]
+    pub run_id: Option<RunId>,
+    pub advanced_at: Option<DateTime<Utc>>,
+    pub checked_at: Option<DateTime<Utc>>,
+    pub consecutive_failures: i32,
+    pub next_due_at: DateTime<Utc>,
+}
+
+/// Who moves a watermark.
+#[derive(Debug, Clone, Copy)]
+pub enum Mover<'a> {
+    Run(RunId),
+    /// Not a run: who, and why.
+    Actor {
+        actor: &'a str,
+        reason: &'a str,
+    },
+}
+
+/// One move of a watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Move {
+    pub moved_at: DateTime<Utc>,
+    pub old: Option<DateTime<Utc>>,
+    pub new: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Stored<Option<RunId>>")]
+    pub run_id: Option<RunId>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// The answer to setting a watermark by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// It was at `old`.
+    From { old: Option<DateTime<Utc>> },
+    /// This run is under way from where the watermark stands; nothing was changed.
+    Open(RunId),
+}
+
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
+    sqlx::query_as(LOAD)
+        .bind(Stored(tenant))
+        .fetch_one(db)
+        .await
+        .attempt("load the watermark")
+}
+
+/// Every tenant's watermark, or only those that are further behind the ledger's clock, or were never set.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult<Vec<Watermark>> {
+    sqlx::query_as(LIST)
+        .bind(behind.map(secs))
+        .fetch_all(db)
+        .await
+        .attempt("list the watermarks")
+}
+
+/// How a watermark is to move forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    pub tenant_id: TenantId,
+    pub old: Option<DateTime<Utc>>,
+    pub new: DateTime<Utc>,
+}
+
+/// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
+/// open, and none is being closed.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn lock_idle(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
+    sqlx::query_scalar(LOCK_IDLE)
+        .bind(stored(tenants))
+        .fetch_all(&mut **tx)
+        .await
+        .map(values)
+        .attempt("lock the watermarks of idle tenants")
+}
+
+/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
+/// `old`, or has `new` not ahead of it, stays, and nothing is written for it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn advance(
+    tx: &mut PgTransaction<'_>,
+    moves: &[Advance],
+    mover: Mover<'_>,
+) -> DbResult<Vec<TenantId>> {
+    let (run_id, actor, reason) = match mover {
+        Mover::Run(run_id) => (Some(run_id), None, None),
+        Mover::Actor { actor, reason } => (None, Some(actor), Some(reason)),
+    };
+    let (tenants, old, new) = columns(moves.iter());
+    let moved: Vec<TenantId> = sqlx::query_scalar(ADVANCE)
+        .bind(stored(tenants))
+        .bind(old)
+        .bind(new)
+        .bind(run_id.map(Stored))
+        .fetch_all(&mut **tx)
+        .await
+        .map(values)
+        .attempt("advance the watermarks")?;
+    let mut unaudited: HashSet<TenantId> = moved.iter().copied().collect();
+    let of = |tenants: &HashSet<TenantId>| columns(moves.iter().filter(|m| tenants.contains(&m.tenant_id)));
+    if run_id.is_none() && !unaudited.is_empty() {
+        let (tenants, old, new) = of(&unaudited);
+        let extended: Vec<TenantId> = sqlx::query_scalar(EXTEND_IDLE_AUDIT)
+            .bind(stored(tenants))
+            .bind(old)
+            .bind(new)
+            .bind(actor)
+            .bind(reason)
+            .fetch_all(&mut **tx)
+            .await
+            .map(values)
+            .attempt("extend the watermarks' audit")?;
+        for tenant in extended {
+            unaudited.remove(&tenant);
+        }
+    }
+    if !unaudited.is_empty() {
+        let (tenants, old, new) = of(&unaudited);
+        sqlx::query(AUDIT)
+            .bind(stored(tenants))
+            .bind(old)
+            .bind(new)
+            .bind(run_id.map(Stored))
+            .bind(actor)
+            .bind(reason)
+            .execute(&mut **tx)
+            .await
+            .attempt("audit the watermarks")?;
+    }
+    Ok(moved)
+}
+
+type Columns = (Vec<TenantId>, Vec<Option<DateTime<Utc>>>, Vec<DateTime<Utc>>);
+
+fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for step in moves {
+        columns.0.push(step.tenant_id);
+        columns.1.push(step.old);
+        columns.2.push(step.new);
+    }
+    columns
+}
+
+/// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
+/// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn set(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    to: DateTime<Utc>,
+    actor: &str,
+    reason: &str,
+) -> DbResult<Set> {
+    let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
+        .bind(Stored(tenant))
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("lock the watermark")?;
+    if let Some(open) = run::find_open(&mut **tx, tenant).await? {
+        return Ok(Set::Open(open));
+    }
+    sqlx::query(SET_BY_HAND)
+        .bind(Stored(tenant))
+        .bind(to)
+        .execute(&mut **tx)
+        .await
+        .attempt("set the watermark")?;
+    sqlx::query(AUDIT)
+        .bind(stored([tenant].as_slice()))
+        .bind([old].as_slice())
+        .bind([to].as_slice())
+        .bind(None::<RunId>.map(Stored))
+        .bind(actor)
+        .bind(reason)
+        .execute(&mut **tx)
+        .await
+        .attempt("audit the watermark")?;
+    Ok(Set::From { old })
+}
+
+/// The newest moves of a tenant's watermark.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
+    sqlx::query_as(LIST_MOVES)
+        .bind(Stored(tenant))
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the watermark's moves")
+}
+
+/// Notes a successful look at each of these: due again after the tenant's interval.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
+    sqlx::query(SUCCEEDED)
+        .bind(stored(tenants))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("schedule the tenants")
+}
+
+/// Notes that nothing of these tenants differed by digest, each under this version of its mapping.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn digests_compared(
+    db: impl PgExecutor<'_>,
+    tenants: &[TenantId],
+    versions: &[i64],
+) -> DbResult<()> {
+    sqlx::query(DIGESTS_COMPARED)
+        .bind(stored(tenants))
+        .bind(versions)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note that digests were compared")
+}
+
+/// Notes that this run has taken what differed by digest when it was planned, if its plan compared.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(RUN_COMPARED)
+        .bind(Stored(run))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("note that the run's digests were compared")
+}
+
+/// Notes a failure: due again after an interval that grows with every failure in a row.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn failed(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
+    sqlx::query(FAILED)
+        .bind(Stored(tenant))
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("back the tenant's schedule off")
+}
+
+/// Takes tenants whose next sync is due and that have no open run; each is due again one interval later, so that
+/// nobody else takes it meanwhile and a crash loses no more than that.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
+    sqlx::query_scalar(CLAIM_DUE)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .map(values)
+        .attempt("claim due tenants")
+}

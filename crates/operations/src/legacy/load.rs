@@ -1,0 +1,120 @@
+//! Rows of the Python script's table, taken over as they are until they have been read from the source.
+//!
+//! Nothing tells what they were read from: their hash and digest are zero and their version is older than any, so whatever
+//! is read from the source replaces them.
+
+use std::sync::LazyLock;
+
+use super::{Legacy, LegacyError, RowColumn, RowSelect};
+use futures::StreamExt;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgTransaction;
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_shared::ids::TenantId;
+
+use tidemark_worker::load::columns::{COLUMNS, staging_definition};
+
+/// The script's own points in time follow the content.
+static CREATE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "CREATE TEMPORARY TABLE tidemark_legacy ({}, inserted_at timestamptz, updated_at timestamptz) ON COMMIT DROP",
+        staging_definition()
+    )
+});
+static COPY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "COPY pg_temp.tidemark_legacy ({}, inserted_at, updated_at) FROM STDIN",
+        content()
+    )
+});
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO conversations_analytics ({0}, row_hash, source_digest, etl_run_id, etl_inserted_at, etl_updated_at, \
+                                              source_extracted_at, source_epoch, source_xmax, source_in_progress) \
+         SELECT {0}, decode(repeat('00', 16), 'hex'), 0, 0, coalesce(inserted_at, now()), coalesce(updated_at, now()), \
+                coalesce(updated_at, inserted_at, 'epoch'), 0, 0, 0 \
+         FROM pg_temp.tidemark_legacy ORDER BY conversation_id ON CONFLICT DO NOTHING",
+        content()
+    )
+});
+
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverError {
+    #[error(transparent)]
+    Legacy(#[from] LegacyError),
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+    #[error("read a row of the old database")]
+    Row(#[source] sqlx::Error),
+    #[error("{attempted}")]
+    Target {
+        attempted: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> TakeOverError {
+    move |source| TakeOverError::Target { attempted, source }
+}
+
+fn content() -> String {
+    let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+    names.join(", ")
+}
+
+/// The target's columns; `not_null` names those that take no NULL.
+#[must_use]
+pub fn row_columns(not_null: &[String]) -> Vec<RowColumn<'static>> {
+    COLUMNS
+        .iter()
+        .map(|column| RowColumn {
+            name: column.name,
+            sql_type: column.sql_type,
+            is_nullable: !not_null.iter().any(|name| name == column.name),
+        })
+        .collect()
+}
+
+/// Copies a tenant's rows of these inboxes into the target, in the caller's transaction, and leaves those alone that are
+/// there already. Returns how many came in. Memory follows one buffer of the connection.
+///
+/// # Errors
+/// When either database does not answer, or the target refuses a row.
+pub async fn take_over(
+    tx: &mut PgTransaction<'_>,
+    legacy: &mut Legacy,
+    (old_tenant, tenant): (i32, TenantId),
+    inboxes: &[i32],
+    timezone: &'static str,
+) -> Result<u64, TakeOverError> {
+    ledger::target::enter(tx, tenant).await?;
+    let not_null = ledger::target::not_null_columns(&mut **tx).await?;
+    let columns = row_columns(&not_null);
+    sqlx::query(AssertSqlSafe(CREATE.as_str()))
+        .execute(&mut **tx)
+        .await
+        .map_err(target("make room for the rows"))?;
+    let select = RowSelect {
+        columns: &columns,
+        old_tenant,
+        tenant: tenant.0,
+        inboxes,
+        timezone,
+    };
+    let mut rows = legacy.copy_rows(&select).await?;
+    let mut copy = tx.copy_in_raw(&COPY).await.map_err(target("copy the rows"))?;
+    while let Some(part) = rows.next().await {
+        copy.send(part.map_err(TakeOverError::Row)?)
+            .await
+            .map_err(target("copy the rows"))?;
+    }
+    copy.finish().await.map_err(target("copy the rows"))?;
+    drop(rows);
+    sqlx::query(AssertSqlSafe(INSERT.as_str()))
+        .execute(&mut **tx)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(target("take the rows over"))
+}

@@ -1,0 +1,5 @@
+//! What operators ask and do, whatever the front end.
+
+pub mod legacy;
+pub mod overview;
+pub mod why;

@@ -1,0 +1,30 @@
+//! Connections to PostgreSQL, and what every statement needs. Knows no table of anybody.
+//!
+//! `connect` (one connection, with errors that say what to do), `pool` (a pool, also behind a pooler), `guarded` (a transaction
+//! whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps that may be infinite),
+//! `sqlstate` (kinds of failures), `report` (errors as text without values).
+
+pub mod connect;
+pub mod guarded;
+pub mod ident;
+pub mod pool;
+pub mod report;
+pub mod source_time;
+pub mod sqlstate;
+
+pub use self::pool::DbPool;
+
+/// Sets `search_path` to where this session looks for tables now, with the schema of temporary tables last: such a table
+/// never stands in for another of the same name. For the transaction (`true`) or for the session.
+#[macro_export]
+macro_rules! temporary_last {
+    ($for_transaction:literal) => {
+        concat!(
+            "set_config('search_path', array_to_string(ARRAY( \
+                 SELECT quote_ident(s) FROM unnest(current_schemas(false)) WITH ORDINALITY AS c (s, n) \
+                 WHERE s !~ '^pg_temp_' ORDER BY n) || 'pg_temp'::text, ', '), ",
+            $for_transaction,
+            ")"
+        )
+    };
+}

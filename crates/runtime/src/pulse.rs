@@ -1,0 +1,99 @@
+//! Whether the loops of a process turn, for `/livez`. A loop says [`beat`] once a turn.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+tokio::task_local! {
+    /// Of the task that runs.
+    static PULSE: Arc<Pulse>;
+}
+
+/// Says that this task's loop has come round. Does nothing outside of a task of [`crate::lifecycle::Lifecycle::spawn`].
+pub fn beat() {
+    if let Ok(pulse) = PULSE.try_with(Arc::clone) {
+        *lock(&pulse.last) = Some(Instant::now());
+    }
+}
+
+/// Does work that may be long and has a bound of its own, and beats meanwhile.
+pub async fn beating<F: Future>(work: F) -> F::Output {
+    const EVERY: Duration = Duration::from_secs(5);
+    let mut work = Box::pin(work);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            () = tokio::time::sleep(EVERY) => beat(),
+        }
+    }
+}
+
+/// A loop, and how long ago it came round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopHealth {
+    pub name: &'static str,
+    pub turned_ago: Duration,
+}
+
+#[derive(Debug)]
+struct Pulse {
+    name: &'static str,
+    last: Mutex<Option<Instant>>,
+}
+
+/// The loops of one process.
+#[derive(Debug, Clone, Default)]
+pub struct Pulses(Arc<Mutex<Vec<Arc<Pulse>>>>);
+
+impl Pulses {
+    /// Runs a task that may [`beat`].
+    pub fn watch<F: Future>(&self, name: &'static str, task: F) -> impl Future<Output = F::Output> + use<F> {
+        let pulse = Arc::new(Pulse {
+            name,
+            last: Mutex::default(),
+        });
+        lock(&self.0).push(Arc::clone(&pulse));
+        PULSE.scope(pulse, task)
+    }
+
+    /// Loops that have come round at least once: a task that is no loop never beats and cannot be late.
+    pub fn health(&self) -> Vec<LoopHealth> {
+        lock(&self.0)
+            .iter()
+            .filter_map(|pulse| {
+                let last = (*lock(&pulse.last))?;
+                Some(LoopHealth {
+                    name: pulse.name,
+                    turned_ago: last.elapsed(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// No code panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_is_known_from_its_first_beat_on() {
+        let pulses = Pulses::default();
+        pulses.watch("quiet", async {}).await;
+        assert_eq!(pulses.health(), []);
+        pulses.watch("beating", async { beat() }).await;
+        let health = pulses.health();
+        assert_eq!(health.len(), 1);
+        assert_eq!(health[0].name, "beating");
+        assert!(health[0].turned_ago < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_beat_outside_of_a_task_is_nothing() {
+        beat();
+    }
+}

@@ -1,0 +1,82 @@
+//! What spans say of their work: how it failed, and on which server it was done. Never a value, a credential or a
+//! statement.
+
+use std::error::Error;
+use std::future::Future;
+use std::time::Duration;
+
+use opentelemetry::trace::{Status, Tracer};
+use opentelemetry::{KeyValue, global, time};
+use sqlx::PgPool;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::metrics::stage_took;
+use tidemark_postgres::report::report;
+
+/// Does `work` in `span`, and notes on it how the work failed.
+///
+/// # Errors
+/// As `work`.
+pub async fn traced<T, E: Error + 'static>(
+    span: Span,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let outcome = work.instrument(span.clone()).await;
+    if let Err(error) = &outcome {
+        failed(&span, error);
+    }
+    outcome
+}
+
+/// Notes on a span that its work has failed: its status, `error.type` and an event `exception`.
+pub fn failed<E: Error + 'static>(span: &Span, error: &E) {
+    let kind = error_type::<E>(error);
+    let text = report(error);
+    span.set_status(Status::error(text.clone()));
+    span.set_attribute("error.type", kind.clone());
+    let exception = vec![
+        KeyValue::new("exception.type", kind),
+        KeyValue::new("exception.message", text),
+    ];
+    span.add_event("exception", exception);
+}
+
+/// The SQLSTATE where a database said it, else the error's name.
+fn error_type<E: Error + 'static>(error: &E) -> String {
+    let mut link: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = link {
+        let database = cause
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error);
+        if let Some(code) = database.and_then(|error| error.code()) {
+            return code.into_owned();
+        }
+        link = cause.source();
+    }
+    let path = std::any::type_name::<E>();
+    path.rsplit("::").next().unwrap_or(path).to_owned()
+}
+
+/// Notes on a span which database it works on, and what is done there in a few words.
+pub fn on_database(span: &Span, pool: &PgPool, summary: &'static str) {
+    let options = pool.connect_options();
+    span.set_attribute("db.system.name", "postgresql");
+    span.set_attribute("db.query.summary", summary);
+    span.set_attribute("server.address", options.get_host().to_owned());
+    span.set_attribute("server.port", i64::from(options.get_port()));
+    if let Some(database) = options.get_database() {
+        span.set_attribute("db.namespace", database.to_owned());
+    }
+}
+
+/// A stage whose work lies scattered in that of the current span: a child that ends now and is as long as all of it.
+pub fn scattered_stage(stage: &'static str, took: Duration) {
+    stage_took(stage, took);
+    let (tracer, end) = (global::tracer("tidemark"), time::now());
+    let span = tracer
+        .span_builder(stage)
+        .with_start_time(end.checked_sub(took).unwrap_or(end));
+    let mut span = span.start_with_context(&tracer, &Span::current().context());
+    opentelemetry::trace::Span::end_with_timestamp(&mut span, end);
+}

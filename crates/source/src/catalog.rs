@@ -1,0 +1,222 @@
+//! What a source offers: its tables and columns, its inboxes.
+
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::view::ViewShape;
+use super::{Source, SourceError};
+use tidemark_shared::inbox::Inbox;
+
+const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
+     WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
+const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
+const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
+     WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
+
+/// Every table and column that is read in `tables` mode.
+pub const TABLES: [(&str, &[&str]); 8] = [
+    (
+        "conversations",
+        &[
+            "id",
+            "account_id",
+            "inbox_id",
+            "status",
+            "assignee_id",
+            "created_at",
+            "updated_at",
+            "contact_id",
+            "display_id",
+            "contact_last_seen_at",
+            "agent_last_seen_at",
+            "assignee_last_seen_at",
+            "first_reply_created_at",
+            "snoozed_until",
+            "last_activity_at",
+            "waiting_since",
+            "custom_attributes",
+            "uuid",
+            "team_id",
+            "campaign_id",
+            "priority",
+            "cached_label_list",
+        ],
+    ),
+    (
+        "messages",
+        &[
+            "id",
+            "content",
+            "inbox_id",
+            "conversation_id",
+            "message_type",
+            "created_at",
+            "updated_at",
+            "private",
+            "status",
+            "source_id",
+            "content_type",
+            "sender_type",
+            "sender_id",
+            "sentiment",
+        ],
+    ),
+    (
+        "contacts",
+        &["id", "name", "email", "phone_number", "identifier", "updated_at"],
+    ),
+    (
+        "inboxes",
+        &["id", "name", "channel_type", "timezone", "account_id"],
+    ),
+    ("accounts", &["id", "name"]),
+    ("users", &["id", "name", "email"]),
+    ("teams", &["id", "name"]),
+    (
+        "csat_survey_responses",
+        &[
+            "id",
+            "conversation_id",
+            "rating",
+            "feedback_message",
+            "created_at",
+            "updated_at",
+        ],
+    ),
+];
+
+/// What a run would read, from the source's own statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReadEstimate {
+    pub conversations: i64,
+    /// `None`: its tables were never analyzed.
+    pub messages: Option<i64>,
+}
+
+impl Source {
+    /// Checks that what is read exists and may be read, and says what the view has where the source is read through one.
+    ///
+    /// # Errors
+    /// When something is missing, each named, or the source does not answer.
+    pub async fn check_catalog(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<ViewShape>, SourceError> {
+        match self.view() {
+            Some(view) => self.view_shape(view, connection).await.map(Some),
+            None => self.check_tables(connection).await.map(|()| None),
+        }
+    }
+
+    /// Estimates what so many conversations cost to read.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn estimate(&self, conversations: i64) -> Result<ReadEstimate, SourceError> {
+        let messages = sqlx::query_scalar(
+            "SELECT (($1::float8 * m.reltuples) / c.reltuples)::bigint FROM pg_class c, pg_class m \
+             WHERE c.oid = to_regclass('conversations') AND c.reltuples > 0 \
+               AND m.oid = to_regclass('messages') AND m.reltuples >= 0",
+        )
+        .bind(conversations)
+        .fetch_optional(self.pool())
+        .await
+        .map_err(self.query_error("read its statistics"))?;
+        Ok(ReadEstimate {
+            conversations,
+            messages,
+        })
+    }
+
+    /// Checks that every table and column that is read exists and may be read; names all that is missing at once.
+    ///
+    /// # Errors
+    /// When something is missing, or the source does not answer.
+    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
+        let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
+            .iter()
+            .flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column)))
+            .unzip();
+        let missing: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT CASE WHEN to_regclass(quote_ident(w.table_name)) IS NULL \
+                                  THEN format('table %s', w.table_name) \
+                                  WHEN a.attname IS NULL THEN format('column %s.%s', w.table_name, w.column_name) \
+                                  ELSE format('the right to SELECT %s', w.table_name) END \
+             FROM unnest($1::text[], $2::text[]) AS w (table_name, column_name) \
+             LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) \
+                                     AND a.attname = w.column_name AND NOT a.attisdropped \
+             WHERE a.attname IS NULL OR NOT has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY 1",
+        )
+        .bind(tables)
+        .bind(columns)
+        .fetch_all(connection)
+        .await
+        .map_err(self.query_error("look its tables up"))?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(self.schema_error(missing))
+    }
+
+    pub(super) fn schema_error(&self, missing: Vec<String>) -> SourceError {
+        SourceError::Schema {
+            name: self.name().to_owned(),
+            server: self.server().to_owned(),
+            missing,
+        }
+    }
+
+    /// The inboxes of a Chatwoot account, or those with these ids. A view shows those that have conversations.
+    ///
+    /// # Errors
+    /// When the source does not answer, or has no such view.
+    pub async fn inboxes(
+        &self,
+        account: Option<i32>,
+        ids: Option<&[i32]>,
+    ) -> Result<Vec<Inbox>, SourceError> {
+        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let statement = match self.view() {
+            None => INBOXES.to_owned(),
+            Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),
+        };
+        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(account)
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(self.query_error("list its inboxes"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, name, channel_type)| Inbox {
+                id,
+                name,
+                channel_type,
+            })
+            .collect())
+    }
+
+    /// The last of the next `count` conversations of these inboxes from `lo` on; `None` when there are fewer.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn range_end(
+        &self,
+        connection: &mut PgConnection,
+        inboxes: &[i32],
+        lo: i64,
+        count: i32,
+    ) -> Result<Option<i64>, SourceError> {
+        let statement = match self.view() {
+            None => RANGE_END.to_owned(),
+            Some(view) => RANGE_END_OF_VIEW.replace("{view}", &view.to_string()),
+        };
+        sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(lo)
+            .bind(inboxes)
+            .bind(i64::from(count) - 1)
+            .fetch_optional(connection)
+            .await
+            .map_err(self.query_error("cut the conversations into ranges"))
+    }
+}

@@ -1,0 +1,279 @@
+//! A source's check-up: one session, read only, each statement bounded.
+
+mod cost;
+mod fence;
+mod indexes;
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::view::ViewShape;
+use super::{Source, SourceError};
+use tidemark_postgres::connect;
+use tidemark_postgres::connect::{ClockReading, SSL_MODE};
+use tidemark_postgres::ident::{RelationName, quote};
+use tidemark_postgres::report::report;
+use tidemark_runtime::finding::{Finding, encryption};
+
+/// Of one statement: a check-up is no reason to make a server work.
+const STATEMENT_TIMEOUT: &str = "5s";
+/// What a table has to be for anything about its size to matter.
+const LARGE: i64 = 32 << 20;
+/// PostgreSQL 13: `pg_current_snapshot()`, and the hash functions that digests are made of.
+const OLDEST_VERSION: i32 = 130_000;
+
+/// What ledger and settings know of the source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// The highest `xmax` that was seen.
+    pub highest_xmax: Option<i64>,
+    /// How far watermarks could go when a producer last looked, and when that was.
+    pub fence_at: Option<DateTime<Utc>>,
+    pub looked_at: Option<DateTime<Utc>>,
+    /// Whether each plan compares digests.
+    pub compares_always: bool,
+}
+
+impl Source {
+    /// Looks at everything that syncs depend on, and says what it finds. `clock` becomes the source's, when it can be read.
+    pub async fn check_up(
+        &self,
+        known: Known,
+        clock: &mut Option<ClockReading>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let options = self
+            .options
+            .clone()
+            .application_name("tidemark doctor")
+            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "2s")]);
+        let mut connection = match connect::probe(&options, &self.server, "the source").await {
+            Ok(connection) => connection,
+            Err(error) => {
+                findings.push(Finding::error("connection", report(&error)));
+                return;
+            }
+        };
+        findings.push(encryption(self.exposure(), SSL_MODE));
+        *clock = connect::read_clock(&mut connection).await.ok();
+        if let Err(error) = self.examine(&mut connection, known, findings).await {
+            findings.push(Finding::error("connection", report(&error)));
+        }
+        drop(connection.close().await);
+    }
+
+    async fn examine(
+        &self,
+        connection: &mut PgConnection,
+        known: Known,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), SourceError> {
+        let is_standby = self.check_session(connection, findings).await?;
+        self.check_fence(connection, known, is_standby, findings).await;
+        let shape = match self.check_catalog(connection).await {
+            Ok(shape) => shape,
+            Err(SourceError::Schema { missing, .. }) => {
+                self.say_what_is_missing(connection, &missing, findings).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        findings.push(Finding::ok(
+            "rights",
+            match &shape {
+                None => "all tables and columns that are read can be read".to_owned(),
+                Some(shape) => format!("view {} can be read", shape.relation()),
+            },
+        ));
+        if let Some(shape) = &shape {
+            findings.extend(
+                shape
+                    .warnings()
+                    .into_iter()
+                    .map(|text| Finding::warning("view", text)),
+            );
+        }
+        self.check_rows(connection, findings).await;
+        self.check_indexes(connection, known, findings).await;
+        self.check_statistics(connection, is_standby, findings).await;
+        if let Some(shape) = &shape {
+            self.check_view_cost(connection, shape, findings).await;
+        }
+        Ok(())
+    }
+
+    /// Version, login and settings; returns whether it is a hot standby.
+    async fn check_session(
+        &self,
+        connection: &mut PgConnection,
+        findings: &mut Vec<Finding>,
+    ) -> Result<bool, SourceError> {
+        let row: (i32, String, String, bool, bool, bool, bool, String) = sqlx::query_as(
+            "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), \
+                    current_setting('TimeZone'), current_setting('transaction_read_only')::boolean, \
+                    r.rolsuper, pg_has_role('pg_read_all_stats', 'MEMBER'), pg_is_in_recovery(), current_user::text \
+             FROM pg_roles r WHERE r.rolname = current_user",
+        )
+        .fetch_one(connection)
+        .await
+        .map_err(self.query_error("look at the session"))?;
+        let (number, version, timezone, read_only, is_superuser, sees_all, is_standby, login) = row;
+        findings.push(if number < OLDEST_VERSION {
+            Finding::error(
+                "version",
+                format!("PostgreSQL {version}: 13 is the oldest that is read"),
+            )
+        } else {
+            let standby = if is_standby { ", a hot standby" } else { "" };
+            Finding::ok("version", format!("PostgreSQL {version}{standby}"))
+        });
+        // sessions ask for both; what stands between may not pass it on
+        if timezone != "UTC" || !read_only {
+            findings.push(Finding::error(
+                "session",
+                format!(
+                    "the session's settings do not arrive (time zone {timezone}, read only {read_only}): is there a pooler \
+                     that takes them away? Name the server itself"
+                ),
+            ));
+        }
+        if is_superuser {
+            findings.push(
+                Finding::warning(
+                    "login",
+                    format!("{login} is a superuser there: sessions only read, but one that may do no more is enough"),
+                )
+                .todo(format!(
+                    "CREATE ROLE tidemark_reader LOGIN PASSWORD '…'; GRANT SELECT ON {} TO tidemark_reader;",
+                    self.relations().join(", ")
+                )),
+            );
+        }
+        if !sees_all && !is_standby {
+            findings.push(
+                Finding::not_checked(
+                    "login",
+                    "who holds the fence, and since when, is not told to this login in full; nothing depends on it",
+                )
+                .todo(format!("GRANT pg_read_all_stats TO {};", quote(&login))),
+            );
+        }
+        Ok(is_standby)
+    }
+
+    fn relations(&self) -> Vec<String> {
+        match self.view() {
+            Some(view) => vec![view.to_string()],
+            None => super::catalog::TABLES
+                .iter()
+                .map(|(table, _)| (*table).to_owned())
+                .collect(),
+        }
+    }
+
+    async fn say_what_is_missing(
+        &self,
+        connection: &mut PgConnection,
+        missing: &[String],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), SourceError> {
+        let login: String = sqlx::query_scalar("SELECT quote_ident(current_user)")
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("look at the session"))?;
+        let mut finding = Finding::error("rights", format!("it lacks {}", missing.join(", ")));
+        let denied: Vec<String> = match self.view() {
+            Some(view) => missing
+                .iter()
+                .any(|what| what.starts_with("the right"))
+                .then(|| view.to_string())
+                .into_iter()
+                .collect(),
+            None => missing
+                .iter()
+                .filter_map(|what| what.strip_prefix("the right to SELECT "))
+                .map(str::to_owned)
+                .collect(),
+        };
+        if !denied.is_empty() {
+            finding = finding.todo(format!("GRANT SELECT ON {} TO {login};", denied.join(", ")));
+        }
+        if denied.is_empty() {
+            finding =
+                finding.todo("tidemark config check   # is it the right database, and the right schema?");
+        }
+        findings.push(finding);
+        Ok(())
+    }
+
+    /// Rows that are not shown are taken for deleted.
+    async fn check_rows(&self, connection: &mut PgConnection, findings: &mut Vec<Finding>) {
+        match self.shows_any(connection).await {
+            Ok(true) => {}
+            Ok(false) => findings.push(Finding::warning(
+                "rows",
+                "it shows no conversation at all: an empty database, or a policy that hides every row from this login",
+            )),
+            Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
+        }
+        if self.view().is_some() {
+            return;
+        }
+        let hidden: Result<Vec<String>, _> = sqlx::query_scalar(
+            "SELECT t.name FROM unnest($1::text[]) AS t (name) \
+             WHERE row_security_active(to_regclass(quote_ident(t.name))::oid) ORDER BY 1",
+        )
+        .bind(self.relations())
+        .fetch_all(connection)
+        .await;
+        match hidden {
+            Ok(hidden) if hidden.is_empty() => {}
+            Ok(hidden) => findings.push(
+                Finding::warning(
+                    "rows",
+                    format!(
+                        "row-level security applies to this login on {}: rows that it hides are taken for deleted",
+                        hidden.join(", ")
+                    ),
+                )
+                .todo("ALTER ROLE … BYPASSRLS;   -- of this login, or a policy that lets it see every row"),
+            ),
+            Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
+        }
+    }
+
+    /// The relation by its name as SQL text, where it exists and is large.
+    async fn large_size(
+        &self,
+        connection: &mut PgConnection,
+        relation: &RelationName,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let size: Option<i64> = sqlx::query_scalar("SELECT pg_relation_size(to_regclass($1))")
+            .bind(relation.to_string())
+            .fetch_one(connection)
+            .await?;
+        Ok(size.filter(|size| *size >= LARGE))
+    }
+}
+
+/// A table's name as the catalog has it.
+fn relation(table: &str) -> RelationName {
+    table.parse().expect("the names of Chatwoot's tables are names")
+}
+
+/// EXPLAIN's answer, which is one row of JSON.
+async fn explain(connection: &mut PgConnection, statement: &str) -> Result<serde_json::Value, sqlx::Error> {
+    sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {statement}")))
+        .fetch_one(connection)
+        .await
+}
+
+/// The view, in a statement over one conversation's key `k.id`.
+fn one_of_view(shape: &ViewShape) -> String {
+    format!(
+        "SELECT {} FROM {} v WHERE v.conversation_id = k.id ORDER BY {} LIMIT 1",
+        shape.select_list(),
+        shape.relation(),
+        shape.newest_first()
+    )
+}

@@ -1,0 +1,138 @@
+//! Sampling a source's transactions. See [`tidemark_shared::fence`] for what a sample means.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgExecutor, Row};
+
+use super::{Replay, Source, SourceError};
+use tidemark_shared::fence::{FenceSample, Holder, widen_xid};
+
+/// A sample, and the source's `xmax` at that moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation {
+    pub sample: FenceSample,
+    pub xmax: i64,
+    /// Set by a hot standby, which does not show what is open on its primary: such a sample must not be kept.
+    pub replay: Option<Replay>,
+}
+
+const HOLDER: &str = r#"SELECT pid, usename::text AS "user", application_name AS application, state, xact_start AS since,
+            NULL::text AS prepared, age(backend_xid) AS age
+     FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND datname = current_database()
+     UNION ALL
+     SELECT NULL, owner::text, NULL, 'prepared', prepared, gid, age(transaction)
+     FROM pg_prepared_xacts WHERE database = current_database()
+     ORDER BY age DESC LIMIT 1"#;
+
+/// The oldest transaction of this database that has written something.
+pub(super) async fn oldest_writer(source: impl PgExecutor<'_>) -> Result<Option<Holder>, sqlx::Error> {
+    let found = sqlx::query(HOLDER).fetch_optional(source).await?;
+    found
+        .map(|row| {
+            Ok(Holder {
+                pid: row.try_get("pid")?,
+                user: row.try_get("user")?,
+                application: row.try_get("application")?,
+                state: row.try_get("state")?,
+                since: row.try_get("since")?,
+                prepared: row.try_get("prepared")?,
+            })
+        })
+        .transpose()
+}
+
+impl Source {
+    /// Takes a sample: the clock first, then the ids. Not inside a transaction, whose view of
+    /// `pg_stat_activity` would be frozen.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn observe(&self) -> Result<Observation, SourceError> {
+        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let sampled_at: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(self.query_error("read the clock"))?;
+        // a statement of its own, before the snapshot: a writer that ends in between is below xmax then, one that is in
+        // neither has begun after the clock was read
+        let open: Vec<i64> = sqlx::query_scalar(
+            "SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
+             UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts",
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(self.query_error("read the open transactions"))?;
+        let (xmax, in_recovery, replayed_at): (i64, bool, Option<DateTime<Utc>>) = sqlx::query_as(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_is_in_recovery(), \
+                    pg_last_xact_replay_timestamp()",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(self.query_error("read the highest transaction id"))?;
+        let hi = open
+            .into_iter()
+            .filter_map(|xid| u32::try_from(xid).ok())
+            .map(|xid| widen_xid(xid, xmax))
+            .fold(xmax - 1, i64::max);
+        Ok(Observation {
+            sample: FenceSample { sampled_at, hi },
+            xmax,
+            replay: in_recovery.then_some(Replay { replayed_at }),
+        })
+    }
+
+    /// Who has been writing for longest: it holds the fence. `None` when nothing is open in this database.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn holder(&self) -> Result<Option<Holder>, SourceError> {
+        oldest_writer(self.pool())
+            .await
+            .map_err(self.query_error("look for the oldest transaction"))
+    }
+
+    /// The lowest transaction id open in this database, prepared transactions included; `None` when none is. Read it
+    /// before the snapshot that it is compared with, and outside a transaction.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn oldest_open(&self) -> Result<Option<i64>, SourceError> {
+        self.oldest_open_on(self.pool()).await
+    }
+
+    pub(super) async fn oldest_open_on(
+        &self,
+        source: impl PgExecutor<'_>,
+    ) -> Result<Option<i64>, SourceError> {
+        let (near, open): (i64, Vec<i64>) = sqlx::query_as(
+            "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, \
+                    ARRAY(SELECT backend_xid::text::bigint FROM pg_stat_activity \
+                          WHERE backend_xid IS NOT NULL AND datname = current_database() \
+                          UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts \
+                          WHERE database = current_database())",
+        )
+        .fetch_one(source)
+        .await
+        .map_err(self.query_error("read the open transactions"))?;
+        Ok(open
+            .into_iter()
+            .filter_map(|xid| u32::try_from(xid).ok())
+            .map(|xid| widen_xid(xid, near))
+            .min())
+    }
+
+    /// Compares what the source shows with the highest id that was known before it was looked at.
+    ///
+    /// # Errors
+    /// When the source went back in time.
+    pub fn check_not_back(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
+        match known {
+            Some(known) if seen < known => Err(SourceError::WentBack {
+                name: self.name().to_owned(),
+                server: self.server().to_owned(),
+                known,
+                seen,
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A read-only transaction on a source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
+use tokio::time::Instant;
+
+use super::locks::LockPlan;
+use super::{Source, SourceError};
+use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_postgres::sqlstate::sqlstate;
+use tidemark_postgres::{DbPool, temporary_last};
+use tidemark_shared::fence::SourceSnapshot;
+
+/// How long a transaction waits for a table that somebody is rewriting. After that the source counts as away.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// The snapshot has the file that the table had then, `pg_relation_filenode` the one that it has now.
+const IS_REWRITTEN: &str = "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS r (name) \
+     JOIN pg_class c ON c.oid = to_regclass(r.name) WHERE c.relfilenode <> pg_relation_filenode(c.oid))";
+const LOOK: &str = concat!(
+    "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
+            (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
+            pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
+    temporary_last!(true),
+    " FROM pg_current_snapshot() s"
+);
+const NAME: &str = concat!(
+    "SELECT set_config('application_name', $1, true), ",
+    temporary_last!(true)
+);
+const BACK: &str = "ROLLBACK TO SAVEPOINT begun";
+
+/// How far a hot standby is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// When the last transaction that it has replayed was committed; `None` when it has replayed none since its start.
+    pub replayed_at: Option<DateTime<Utc>>,
+}
+
+/// A REPEATABLE READ, READ ONLY transaction, guarded: when it is dropped before [`Self::finish`], its statement is
+/// cancelled on the source.
+#[derive(Debug)]
+pub struct SourceTx {
+    guarded: Guarded,
+    snapshot: SourceSnapshot,
+    replay: Option<Replay>,
+    /// What it is called at the source.
+    name: String,
+}
+
+impl Source {
+    /// Begins a transaction and takes its snapshot. `purpose` (such as `run 7 chunk 3`) is shown to the source's
+    /// administrators in `pg_stat_activity`.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
+        let guarded = self.acquire().await?;
+        self.begin_on(guarded, purpose).await
+    }
+
+    /// The same with the lowest transaction id open in this database just before, as [`Self::oldest_open`] tells it: on one
+    /// connection, for the pool takes one back too late to give it out again at once.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn begin_knowing_open(&self, purpose: &str) -> Result<(Option<i64>, SourceTx), SourceError> {
+        let mut guarded = self.acquire().await?;
+        let oldest_open = self.oldest_open_on(guarded.connection()).await?;
+        let tx = self.begin_on(guarded, purpose).await?;
+        Ok((oldest_open, tx))
+    }
+
+    async fn acquire(&self) -> Result<Guarded, SourceError> {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        Ok(guarded.holding(permit))
+    }
+
+    /// Locks what is read, then takes the snapshot: see [`super::locks`]. While somebody rewrites a table it asks again and
+    /// again, and holds nothing meanwhile.
+    async fn begin_on(&self, mut guarded: Guarded, purpose: &str) -> Result<SourceTx, SourceError> {
+        let give_up_at = Instant::now() + LOCK_WAIT;
+        loop {
+            let locks = self.locks.current();
+            let refused = match try_begin(&mut guarded, purpose, &locks).await {
+                Ok(Some((snapshot, replay, name))) => {
+                    return Ok(SourceTx {
+                        guarded,
+                        snapshot,
+                        replay,
+                        name,
+                    });
+                }
+                Ok(None) => None,
+                // the connection may have died unnoticed
+                Err(error) if sqlstate(&error).is_none() => return Err(self.unreachable(error)),
+                Err(error) => Some(error),
+            };
+            raw_sql("ROLLBACK")
+                .execute(guarded.connection())
+                .await
+                .map_err(|source| self.unreachable(source))?;
+            let code = refused.as_ref().and_then(sqlstate);
+            match (code.as_deref(), refused) {
+                // rewritten since the snapshot, or somebody is at it now
+                (None, source) | (Some("55P03"), source) => {
+                    if Instant::now() >= give_up_at {
+                        return Err(self.busy(source));
+                    }
+                    tokio::time::sleep(LOCK_RETRY).await;
+                }
+                // a relation of another kind, a right for single columns, a table that is missing
+                (Some("42501" | "42809" | "42P01"), Some(source)) => {
+                    let narrowed = self
+                        .locks
+                        .narrow(&locks, guarded.connection())
+                        .await
+                        .map_err(self.query_error("look up which tables can be locked"))?;
+                    if !narrowed {
+                        return Err(self.query_error("lock the tables that are read")(source));
+                    }
+                }
+                (_, source) => {
+                    let source = source.expect("a code is that of an error");
+                    return Err(self.query_error("begin a transaction")(source));
+                }
+            }
+        }
+    }
+
+    fn busy(&self, source: Option<sqlx::Error>) -> SourceError {
+        SourceError::Busy {
+            name: self.name().to_owned(),
+            server: self.server().to_owned(),
+            source,
+        }
+    }
+}
+
+/// `None`: a table that cannot be locked first was rewritten after the snapshot.
+async fn try_begin(
+    guarded: &mut Guarded,
+    purpose: &str,
+    locks: &LockPlan,
+) -> Result<Option<(SourceSnapshot, Option<Replay>, String)>, sqlx::Error> {
+    raw_sql(AssertSqlSafe(locks.begin()))
+        .execute(guarded.connection())
+        .await?;
+    let name: String = format!("tidemark {purpose}").chars().take(63).collect();
+    let row = sqlx::query(LOOK)
+        .bind(&name)
+        .fetch_one(guarded.connection())
+        .await?;
+    if !locks.read.is_empty() {
+        let is_rewritten: bool = sqlx::query_scalar(IS_REWRITTEN)
+            .bind(&locks.read)
+            .fetch_one(guarded.connection())
+            .await?;
+        if is_rewritten {
+            return Ok(None);
+        }
+    }
+    guarded.serve_by(Served {
+        pid: row.try_get(0)?,
+        since: row.try_get(1)?,
+    });
+    let in_recovery: bool = row.try_get(5)?;
+    let snapshot = SourceSnapshot {
+        clock: row.try_get(1)?,
+        xmin: row.try_get(2)?,
+        xmax: row.try_get(3)?,
+        in_progress: row.try_get(4)?,
+    };
+    let replay = if in_recovery {
+        Some(Replay {
+            replayed_at: row.try_get(6)?,
+        })
+    } else {
+        None
+    };
+    Ok(Some((snapshot, replay, name)))
+}
+
+impl SourceTx {
+    #[must_use]
+    pub const fn snapshot(&self) -> &SourceSnapshot {
+        &self.snapshot
+    }
+
+    /// How far the source is when it is a hot standby; `None` for a primary.
+    #[must_use]
+    pub const fn replay(&self) -> Option<Replay> {
+        self.replay
+    }
+
+    /// The connection, for reading.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        self.guarded.connection()
+    }
+
+    /// Goes on in the same snapshot after a statement has failed. Of what was set since the beginning
+    /// only its name and where it looks for tables are left.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub async fn go_back(&mut self) -> Result<(), sqlx::Error> {
+        raw_sql(BACK).execute(self.guarded.connection()).await?;
+        sqlx::query(NAME)
+            .bind(&self.name)
+            .execute(self.guarded.connection())
+            .await
+            .map(drop)
+    }
+
+    /// Ends the transaction. When even that fails the connection is closed; what was read is good all the same.
+    pub async fn finish(mut self) {
+        match sqlx::query("COMMIT").execute(self.connection()).await {
+            Ok(_) => self.guarded.release(),
+            Err(error) => tracing::debug!(error = %error, "source transaction not ended cleanly"),
+        }
+    }
+}
