@@ -3,7 +3,7 @@
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use tidemark_benches::rows::{samples, tenant};
-use tidemark_worker::load::encode::CopyEncoder;
+use tidemark_worker::row::encode::CopyEncoder;
 use tidemark_worker::transform::transform;
 
 #[global_allocator]

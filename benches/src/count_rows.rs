@@ -2,7 +2,7 @@
 //! Twice as many rows less once as many is what the rows take, without the start of the process.
 
 use tidemark_benches::rows::{samples, tenant};
-use tidemark_worker::load::encode::CopyEncoder;
+use tidemark_worker::row::encode::CopyEncoder;
 
 fn main() -> anyhow::Result<()> {
     let rounds: usize = std::env::args().nth(1).unwrap_or_default().parse()?;

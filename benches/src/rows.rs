@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use tidemark_postgres::source_time::SourceTime;
-use tidemark_worker::extract::record::{SourceConversation, SourceMessage};
-use tidemark_worker::load::encode::{CopyEncoder, Digests};
+use tidemark_worker::row::encode::{CopyEncoder, Digests};
+use tidemark_worker::row::source::{SourceConversation, SourceMessage};
 use tidemark_worker::transform::fold::MessageFold;
 use tidemark_worker::transform::{TenantContext, transform};
 use uuid::Uuid;

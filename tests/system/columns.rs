@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
-use tidemark_worker::load::columns::COLUMNS;
+use tidemark_worker::row::columns::COLUMNS;
 
 use crate::stage::{Stage, on_stage};
 

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use sqlx::{Executor, SqlSafeStr};
 use tidemark_ledger::all_statements;
-use tidemark_worker::load::columns::COLUMNS;
+use tidemark_worker::row::columns::COLUMNS;
 
 use crate::stage::on_stage;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Executor};
 use tidemark_ledger::tenant::list_to_plan;
-use tidemark_producer::plan::{Plan, Planned, Planner};
+use tidemark_producer::planning::planner::{Plan, Planned, Planner};
 use tidemark_runtime::config::Settings;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};

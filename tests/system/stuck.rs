@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
+use tidemark_finalizer::finalize::Finalizer;
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk::DispatchLimits;
 use tidemark_ledger::tenant::list_to_plan;
-use tidemark_producer::finalize::Finalizer;
-use tidemark_producer::plan::Planner;
-use tidemark_producer::wake::Wakes;
+use tidemark_producer::planning::planner::Planner;
 use tidemark_runtime::config::Settings;
 use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::Sources;
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Executor};
-use tidemark_worker::load::columns::COLUMNS;
+use tidemark_worker::row::columns::COLUMNS;
 
 use crate::stage::{Answer, Stage, on_stage};
 

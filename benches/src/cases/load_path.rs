@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tidemark_benches::figures::Case;
 use tidemark_benches::rows::{samples, tenant};
-use tidemark_worker::load::encode::CopyEncoder;
+use tidemark_worker::row::encode::CopyEncoder;
 
 use super::psql::Floor;
 use crate::site::{Bench, Site, psql};

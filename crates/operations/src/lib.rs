@@ -2,4 +2,5 @@
 
 pub mod legacy;
 pub mod overview;
+pub mod redrive;
 pub mod why;

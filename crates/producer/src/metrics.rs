@@ -1,35 +1,13 @@
-//! What producer and finalizer count. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! What a producer counts. Names carry the unit; the table in docs/OPERATIONS.md describes each.
 
 use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
 use tidemark_runtime::metrics::meter;
-use tidemark_shared::run::{RunStatus, RunType};
 
 pub const PLANS: &str = "tidemark_plans_total";
 pub const CHUNKS_PUBLISHED: &str = "tidemark_chunks_published_total";
-pub const CHUNKS_RESCUED: &str = "tidemark_chunks_rescued_total";
-pub const RUNS_FINISHED: &str = "tidemark_runs_finished_total";
-
-// the fleet's, from the ledger: see `fleet.rs`
-pub const TENANTS: &str = "tidemark_tenants";
-pub const TENANTS_FRESH: &str = "tidemark_tenants_fresh";
-pub const WATERMARK_LAG_MAX: &str = "tidemark_watermark_lag_max_seconds";
-pub const TENANT_WATERMARK_LAG: &str = "tidemark_tenant_watermark_lag_seconds";
-pub const TENANT_FAILURES: &str = "tidemark_tenant_consecutive_failures";
-pub const CHUNKS_OPEN: &str = "tidemark_chunks_open";
-pub const RUNS_OPEN: &str = "tidemark_runs_open";
-pub const RUN_STALLED_MAX: &str = "tidemark_run_stalled_max_seconds";
-pub const REJECTS_OPEN: &str = "tidemark_rejects_open";
-pub const TENANTS_VERIFIED: &str = "tidemark_tenants_verified";
-pub const VERIFICATION_FAULTS: &str = "tidemark_verification_faults";
-pub const FENCE_LAG: &str = "tidemark_fence_lag_seconds";
-pub const SOURCE_FAILING: &str = "tidemark_source_failing";
-pub const SOURCE_SEEN: &str = "tidemark_source_seen_seconds";
-pub const PROCESSES: &str = "tidemark_processes";
-pub const QUEUE_MESSAGES: &str = "tidemark_queue_messages";
-pub const QUEUE_CONSUMERS: &str = "tidemark_queue_consumers";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Planned {
@@ -68,28 +46,9 @@ impl Publication {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rescued {
-    /// Its worker vanished: another takes over.
-    LeaseExpired,
-    /// Nobody has claimed it: it is published again.
-    QueuedTooLong,
-}
-
-impl Rescued {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::LeaseExpired => "lease expired",
-            Self::QueuedTooLong => "queued too long",
-        }
-    }
-}
-
 struct Instruments {
     plans: Counter<u64>,
     published: Counter<u64>,
-    rescued: Counter<u64>,
-    runs_finished: Counter<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -103,36 +62,16 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .u64_counter(CHUNKS_PUBLISHED)
             .with_description("Chunks published, by what the broker said.")
             .build(),
-        rescued: meter
-            .u64_counter(CHUNKS_RESCUED)
-            .with_description("Chunks taken back, by why.")
-            .build(),
-        runs_finished: meter
-            .u64_counter(RUNS_FINISHED)
-            .with_description("Runs closed, by their type and how they ended.")
-            .build(),
     }
 });
 
 /// Shows a nought for what has not happened yet: a rate needs both its ends.
-pub fn begin_producer() {
+pub fn begin() {
     for what in [Planned::Work, Planned::Nothing, Planned::Failed] {
         planned(what, 0);
     }
     for publication in [Publication::Confirmed, Publication::Refused, Publication::Unknown] {
         published(publication, 0);
-    }
-}
-
-/// As [`begin_producer`].
-pub fn begin_finalizer() {
-    for reason in [Rescued::LeaseExpired, Rescued::QueuedTooLong] {
-        rescued(reason, 0);
-    }
-    for status in [RunStatus::Success, RunStatus::Partial, RunStatus::Failed] {
-        for run_type in [RunType::Incremental, RunType::Full] {
-            runs_finished(run_type, status, 0);
-        }
     }
 }
 
@@ -146,21 +85,6 @@ pub(crate) fn published(what: Publication, chunks: usize) {
     INSTRUMENTS
         .published
         .add(count(chunks), &[KeyValue::new("outcome", what.as_str())]);
-}
-
-pub(crate) fn rescued(why: Rescued, chunks: usize) {
-    let reason = why.as_str().replace(' ', "_");
-    INSTRUMENTS
-        .rescued
-        .add(count(chunks), &[KeyValue::new("reason", reason)]);
-}
-
-pub(crate) fn runs_finished(run_type: RunType, status: RunStatus, runs: usize) {
-    let labels = [
-        KeyValue::new("type", run_type.as_str()),
-        KeyValue::new("status", status.as_str()),
-    ];
-    INSTRUMENTS.runs_finished.add(count(runs), &labels);
 }
 
 fn count(things: usize) -> u64 {

@@ -6,3 +6,4 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod pulse;
 pub mod telemetry;
+pub mod wake;

@@ -21,13 +21,13 @@ use tidemark_shared::run::RunType;
 use tidemark_source::Sources;
 use tracing::{Instrument, Span};
 
-use crate::announce::{Announcer, announcer};
 use crate::disposition::{Disposition, Tried, decide};
+use crate::event_publisher::{Announcer, announcer};
 use crate::execute::{ExecuteError, Executor};
 use crate::lease::{Lease, Lost};
+use crate::ledger_retry::until_answered;
 use crate::metrics::{self, InFlight, Outcome};
-use crate::patience::until_answered;
-use crate::places::{Place, Places};
+use crate::read_permits::{Place, Places};
 
 /// A worker process's work.
 pub struct Worker {

@@ -20,13 +20,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use crate::compare::Verifier;
 use crate::extract::{ExtractError, Extractor};
 use crate::load::{LoadError, LoadOf, Staging};
-use crate::places::Place;
+use crate::read_permits::Place;
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 use crate::transform::privacy::Privacy;
-use crate::verify::Verifier;
 
 /// Buffers between extract and load: one is filled while one is copied.
 const BUFFERS_BETWEEN: usize = 1;

@@ -2,9 +2,8 @@
 //! chunk. From tables they are two ordered streams, merged here; from a view they come together.
 
 mod bisect;
-mod held;
 mod messages;
-pub mod record;
+mod pending_phones;
 mod tables;
 pub(crate) mod view;
 
@@ -19,12 +18,12 @@ use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 use tokio::sync::mpsc;
 
-use self::held::{Complete, Held};
 use self::messages::{Message, MessageCopy, MessageRow};
 use self::tables::Conversation;
 pub(crate) use self::tables::phones;
-use crate::load::encode::{CopyEncoder, Digests};
+use crate::extract::pending_phones::{Complete, Held};
 use crate::rejects::{Rejects, TooManyRejects};
+use crate::row::encode::{CopyEncoder, Digests};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, TransformError, transform};
 

@@ -1,19 +1,20 @@
 //! Does work: claims chunks, extracts, transforms, loads. Never plans, never moves a watermark.
 
-mod announce;
+pub mod compare;
 pub mod consume;
 pub mod disposition;
+mod event_publisher;
 pub mod execute;
 pub mod extract;
+pub mod inspect;
 mod lease;
+mod ledger_retry;
 pub mod load;
 pub mod metrics;
-mod patience;
-mod places;
+mod read_permits;
 pub mod rejects;
+pub mod row;
 pub mod transform;
-pub mod verify;
-pub mod why;
 
 #[cfg(test)]
 mod test_server;

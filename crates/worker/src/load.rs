@@ -1,11 +1,8 @@
 //! Load: rows into staging, staging into the target, the chunk done, all in one transaction of the target database.
 
 mod bisect;
-pub mod columns;
-pub mod encode;
 mod guard;
-pub mod seal;
-pub mod value;
+pub mod row_digest;
 
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
@@ -28,10 +25,11 @@ use tidemark_shared::ids::{ChunkId, TenantId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use self::encode::CopyEncoder;
-use self::seal::Hashing;
 use crate::extract::Extracted;
+use crate::load::row_digest::Hashing;
 use crate::rejects::{Rejects, TooManyRejects};
+use crate::row::encode::CopyEncoder;
+use crate::row::{columns, encode};
 use crate::transform::privacy::Privacy;
 
 /// The session's staging table: made once a connection, emptied by every commit and rollback.

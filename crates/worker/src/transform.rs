@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use crate::extract::record::SourceConversation;
-use crate::load::columns::TargetRow;
+use crate::row::columns::TargetRow;
+use crate::row::source::SourceConversation;
 
 mod calendar;
 mod contact;

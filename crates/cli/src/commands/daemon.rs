@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tidemark_broker::metrics::observe_queue;
 use tidemark_postgres::DbPool;
-use tidemark_producer::metrics::{begin_finalizer, begin_producer};
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::metrics::observe_pools;
 use tidemark_shared::retry::Backoff;
@@ -37,7 +36,7 @@ pub struct UpArgs {
 
 pub async fn producer(app: &App) -> anyhow::Result<Exit> {
     run(app, "producer", 0, |roles| {
-        begin_producer();
+        tidemark_producer::metrics::begin();
         roles.spawn_planning();
         roles.spawn_schedule();
     })
@@ -48,7 +47,7 @@ pub async fn finalizer(app: &App) -> anyhow::Result<Exit> {
     let per_tenant = app.settings.metrics_per_tenant;
     let keep = app.settings.retention.clone();
     run(app, "finalizer", 0, |roles| {
-        begin_finalizer();
+        tidemark_finalizer::metrics::begin();
         roles.spawn_finalizer();
         roles.spawn_fleet_watch(per_tenant);
         roles.spawn_pruning(keep);
@@ -74,8 +73,8 @@ impl UpArgs {
         let per_tenant = app.settings.metrics_per_tenant;
         let keep = app.settings.retention.clone();
         run(app, "up", settings.concurrency, |roles| {
-            begin_producer();
-            begin_finalizer();
+            tidemark_producer::metrics::begin();
+            tidemark_finalizer::metrics::begin();
             roles.spawn_planning();
             roles.spawn_schedule();
             roles.spawn_finalizer();

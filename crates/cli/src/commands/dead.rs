@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tidemark_broker::{DeadFilter, DeadGroup};
-use tidemark_producer::redrive::redrive;
+use tidemark_operations::redrive::redrive;
 use tidemark_shared::ids::TenantId;
 
 use crate::app::App;

@@ -15,7 +15,7 @@ use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::verification::{Verdict, Verification};
-use tidemark_worker::verify::Verifier;
+use tidemark_worker::compare::Verifier;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 

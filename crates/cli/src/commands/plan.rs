@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
-use tidemark_producer::plan::{Plan, PlanError, Planner};
+use tidemark_producer::planning::planner::{Plan, PlanError, Planner};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemark_broker::MemoryQueue;
 use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
-use tidemark_producer::backfill::ask_for_due;
+use tidemark_producer::planning::backfill::ask_for_due;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};

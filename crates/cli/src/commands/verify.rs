@@ -7,7 +7,7 @@ use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::selection::Selection;
 use tidemark_shared::tenant::Tenant;
 use tidemark_shared::verification::{FAULTS_LISTED, FaultKind, Verdict, Verification};
-use tidemark_worker::verify::Verifier;
+use tidemark_worker::compare::Verifier;
 
 use super::ask;
 use super::sync::execute_here;

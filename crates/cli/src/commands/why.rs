@@ -15,13 +15,13 @@ use tidemark_ledger::watermark::Watermark;
 use tidemark_operations::overview::Overview;
 use tidemark_operations::why::{Case, Covering, Facts, InSource, InTarget, Owner, Refusal, explain};
 use tidemark_postgres::DbPool;
-use tidemark_producer::why::{Sight, Sought};
+use tidemark_producer::planning::signal_report::{Sight, Sought};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::Source;
-use tidemark_worker::why::{Beside, ColumnBeside, beside};
+use tidemark_worker::inspect::{Beside, ColumnBeside, beside};
 
 use super::plan;
 use crate::app::App;

@@ -13,7 +13,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_shared::ids::TenantId;
 
-use tidemark_worker::load::columns::{COLUMNS, staging_definition};
+use tidemark_worker::row::columns::{COLUMNS, staging_definition};
 
 /// The script's own points in time follow the content.
 static CREATE: LazyLock<String> = LazyLock::new(|| {

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_source::digest::message_digest;
 
-use super::record::SourceMessage;
+use crate::row::source::SourceMessage;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
 use tidemark_source::digest::{conversation_digest, related_digest};
 
-use super::record::{SourceConversation, SourceCsat};
+use crate::row::source::{SourceConversation, SourceCsat};
 
 const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";

@@ -14,9 +14,9 @@ use tidemark_ledger::privacy::Withheld;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_source::view::ViewShape;
 
-use super::record::{SourceConversation, SourceCsat};
 use super::{ExtractError, Extractor, reject, send_when_full};
-use crate::load::encode::{CopyEncoder, Digests};
+use crate::row::encode::{CopyEncoder, Digests};
+use crate::row::source::{SourceConversation, SourceCsat};
 use crate::transform::{TenantContext, TransformError, transform};
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.

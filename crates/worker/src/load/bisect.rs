@@ -10,9 +10,9 @@ use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::fence::SourceVersion;
 use tokio::sync::mpsc;
 
-use super::encode::CopyEncoder;
 use super::{LoadError, LoadOf, Merged, target};
 use crate::rejects::Rejects;
+use crate::row::encode::CopyEncoder;
 
 const STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
 const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";

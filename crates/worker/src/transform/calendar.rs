@@ -4,8 +4,8 @@ use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Timelike, Utc, Wee
 use chrono_tz::Tz;
 use tidemark_postgres::source_time::SourceTime;
 
-use crate::load::columns::Calendar;
-use crate::load::value::Date;
+use crate::row::columns::Calendar;
+use crate::row::value::Date;
 
 const SECOND: i64 = 1_000_000;
 /// The Gregorian calendar repeats after 146,097 days, which are whole weeks.

@@ -4,8 +4,8 @@ use tidemark_shared::privacy::Personal;
 
 use super::privacy::Privacy;
 use super::{TransformError, text};
-use crate::extract::record::SourceConversation;
-use crate::load::columns::Contact;
+use crate::row::columns::Contact;
+use crate::row::source::SourceConversation;
 
 pub(super) fn contact<'a>(
     privacy: &Privacy,

@@ -10,9 +10,9 @@ use tidemark_postgres::source_time::SourceTime;
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
 use super::{TransformError, text};
-use crate::extract::record::SourceMessage;
-use crate::load::columns::Messages;
-use crate::load::value::{Json, Numeric};
+use crate::row::columns::Messages;
+use crate::row::source::SourceMessage;
+use crate::row::value::{Json, Numeric};
 
 const COLUMN: &str = "message_compiled";
 

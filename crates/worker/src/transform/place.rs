@@ -1,9 +1,9 @@
 //! Identity and place.
 
 use super::{TransformError, text};
-use crate::extract::record::SourceConversation;
-use crate::load::columns::Place;
-use crate::load::value::Json;
+use crate::row::columns::Place;
+use crate::row::source::SourceConversation;
+use crate::row::value::Json;
 
 pub(super) fn place(tenant_id: i32, source: &SourceConversation) -> Result<Place<'_>, TransformError> {
     Ok(Place {

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
 
 use super::TransformError;
-use crate::extract::record::SourceMessage;
+use crate::row::source::SourceMessage;
 
 /// Characters of a hash: 128 bits in hexadecimal digits, which every column holds.
 pub const HASH_LENGTH: usize = 32;

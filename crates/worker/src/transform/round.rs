@@ -1,6 +1,6 @@
 //! Rounding half away from zero, without floats.
 
-use crate::load::value::Numeric;
+use crate::row::value::Numeric;
 
 /// `numerator / denominator` as a whole number.
 ///

@@ -4,8 +4,8 @@ use tidemark_shared::privacy::Personal;
 
 use super::privacy::Privacy;
 use super::{TransformError, text};
-use crate::extract::record::SourceCsat;
-use crate::load::columns::Satisfaction;
+use crate::row::columns::Satisfaction;
+use crate::row::source::SourceCsat;
 
 pub(super) fn satisfaction<'a>(
     privacy: &Privacy,

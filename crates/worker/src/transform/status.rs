@@ -1,8 +1,8 @@
 //! Status, priority, assignment.
 
 use super::{TransformError, text};
-use crate::extract::record::SourceConversation;
-use crate::load::columns::Status;
+use crate::row::columns::Status;
+use crate::row::source::SourceConversation;
 
 // Chatwoot's numbers
 const OPEN: i32 = 0;

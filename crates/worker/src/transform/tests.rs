@@ -5,7 +5,7 @@ use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
 use super::*;
-use crate::extract::record::{SourceCsat, SourceMessage};
+use crate::row::source::{SourceCsat, SourceMessage};
 
 pub(crate) mod any;
 mod calendar;

@@ -1,8 +1,8 @@
 //! Times, and what follows from their differences.
 
 use super::round::{quotient, whole_seconds};
-use crate::extract::record::SourceConversation;
-use crate::load::columns::Times;
+use crate::row::columns::Times;
+use crate::row::source::SourceConversation;
 
 const SECOND: i128 = 1_000_000;
 const MINUTE: i128 = 60 * SECOND;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
 
-use crate::extract::record::SourceMessage;
+use crate::row::source::SourceMessage;
 use crate::transform::TransformError;
 use crate::transform::fold::MessageFold;
 use crate::transform::privacy::Privacy;
@@ -89,8 +89,8 @@ pub(super) fn fold(compiled: Option<&str>, privacy: &Arc<Privacy>) -> Result<Mes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::columns::Messages;
-    use crate::load::value::Json;
+    use crate::row::columns::Messages;
+    use crate::row::value::Json;
 
     fn folded(compiled: &str) -> Result<Messages, TransformError> {
         fold(Some(compiled), &Arc::default())?.finish(false)

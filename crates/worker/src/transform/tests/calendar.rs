@@ -5,8 +5,8 @@ use proptest::test_runner::TestRunner;
 use sqlx::Row;
 
 use super::*;
-use crate::load::columns::Calendar;
-use crate::load::value::Date;
+use crate::row::columns::Calendar;
+use crate::row::value::Date;
 use crate::test_server::test_server;
 
 const DAY: i64 = 86_400_000_000;

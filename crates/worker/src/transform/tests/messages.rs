@@ -1,5 +1,5 @@
 use super::*;
-use crate::load::columns::Messages;
+use crate::row::columns::Messages;
 
 /// An outgoing public message of a user at noon.
 fn message(id: i64) -> SourceMessage<'static> {

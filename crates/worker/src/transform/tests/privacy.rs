@@ -149,7 +149,7 @@ fn what_is_not_stored_leaves_counts_and_lengths_as_they_are() {
         ),
         (None, None)
     );
-    let without_texts = crate::load::columns::Messages {
+    let without_texts = crate::row::columns::Messages {
         message_compiled: kept.messages.message_compiled.clone(),
         first_message_text: kept.messages.first_message_text.clone(),
         last_message_text: kept.messages.last_message_text.clone(),

@@ -1,0 +1,7 @@
+//! Closes runs and advances watermarks, takes lost chunks back, forgets old runs. Never touches a source.
+
+pub mod finalize;
+pub mod fleet;
+pub mod metrics;
+pub mod prune;
+pub mod rescue;

@@ -1,0 +1,144 @@
+//! Returns chunks to pending whose worker vanished, or whose message did.
+
+use std::time::Duration;
+
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::chunk::RescuedChunk;
+use tidemark_postgres::DbPool;
+use tidemark_runtime::config::ProducerSettings;
+use tidemark_runtime::lifecycle::Lifecycle;
+use tidemark_runtime::telemetry;
+use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::job::TraceContext;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::metrics;
+use crate::metrics::Rescued;
+use tidemark_runtime::wake::{Failures, Wakes, pause};
+
+/// The rescue loop.
+#[derive(Debug)]
+pub struct Rescuer {
+    db: DbPool,
+    tick: Duration,
+    requeue_after: Duration,
+    max_lost: i32,
+    contact: Contact,
+    wakes: Wakes,
+}
+
+/// Whether workers could renew their leases lately. After a gap between two answers of the ledger they get one lease's
+/// length for it before any is taken for lost: it was the ledger that vanished, and not they.
+#[derive(Debug)]
+struct Contact {
+    lease: Duration,
+    longest_gap: Duration,
+    answered_at: Option<Instant>,
+    trusted_from: Option<Instant>,
+}
+
+impl Contact {
+    /// `tick` is the pause between two looks.
+    fn new(lease: Duration, tick: Duration) -> Self {
+        Self {
+            lease,
+            // renewal is due three times in a lease: a shorter gap has cost nobody more than one of them
+            longest_gap: lease / 2 + tick * 2,
+            answered_at: None,
+            trusted_from: None,
+        }
+    }
+
+    /// The ledger has answered; whether leases that have run out are lost ones.
+    fn answered(&mut self, now: Instant) -> bool {
+        if let Some(before) = self.answered_at.replace(now)
+            && now.duration_since(before) > self.longest_gap
+        {
+            self.trusted_from = Some(now + self.lease);
+        }
+        self.trusted_from.is_none_or(|from| now >= from)
+    }
+}
+
+impl Rescuer {
+    #[must_use]
+    pub fn new(db: DbPool, settings: &ProducerSettings, lease: Duration, wakes: Wakes) -> Self {
+        Self {
+            db,
+            tick: settings.tick,
+            requeue_after: settings.requeue_after,
+            max_lost: settings.max_lost,
+            contact: Contact::new(lease, settings.tick),
+            wakes,
+        }
+    }
+
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        // leases run out by the clock
+        let never = Notify::new();
+        let mut failures = Failures::of("rescue");
+        // nothing is lost by a tick, and a process that begins has other things to do
+        while pause(&never, failures.pause(self.tick), &lifecycle).await {
+            match self.tick().await {
+                Ok(()) => failures.over(),
+                Err(error) => failures.another(&error),
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), DbError> {
+        let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
+        note(&queued, Rescued::QueuedTooLong);
+        let lost = if self.contact.answered(Instant::now()) {
+            ledger::chunk::rescue_lost(&self.db, self.max_lost).await?
+        } else {
+            Vec::new()
+        };
+        note(&lost, Rescued::LeaseExpired);
+        if !lost.is_empty() || !queued.is_empty() {
+            self.wakes.dispatch.notify_one();
+            self.wakes.finalize.notify_one();
+        }
+        Ok(())
+    }
+}
+
+fn note(chunks: &[RescuedChunk], why: Rescued) {
+    metrics::rescued(why, chunks.len());
+    let why = why.as_str();
+    for chunk in chunks {
+        let span = tracing::info_span!(
+            "rescue", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id, chunk.seq = chunk.seq, attempt = chunk.attempt,
+        );
+        let context = TraceContext {
+            traceparent: chunk.traceparent.clone(),
+            tracestate: chunk.tracestate.clone(),
+        };
+        telemetry::set_parent(&span, &context);
+        span.in_scope(|| match chunk.status {
+            ChunkStatus::Dead => tracing::error!(why, "chunk is dead"),
+            _ => tracing::warn!(why, "chunk rescued"),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_ledger_was_away_leases_get_their_length_before_they_count_as_lost() {
+        let lease = Duration::from_secs(30);
+        let mut contact = Contact::new(lease, Duration::from_secs(1));
+        let start = Instant::now();
+        assert!(contact.answered(start));
+        assert!(contact.answered(start + Duration::from_secs(10)));
+        let back = start + Duration::from_secs(70);
+        assert!(!contact.answered(back));
+        assert!(!contact.answered(back + Duration::from_secs(10)));
+        assert!(!contact.answered(back + Duration::from_secs(20)));
+        assert!(contact.answered(back + lease));
+    }
+}

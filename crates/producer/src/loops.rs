@@ -1,0 +1,7 @@
+//! The loops of a producer.
+
+pub mod dispatch;
+pub mod notices;
+pub mod request;
+pub mod sample;
+pub mod schedule;

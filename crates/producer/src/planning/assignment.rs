@@ -1,0 +1,100 @@
+//! Whose conversations the ids of a list are: for an operator who has one list and several tenants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::AssertSqlSafe;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::tenant::Tenant;
+
+use crate::planning::planner::{PlanError, Planner};
+
+/// Ids a statement.
+const IDS_AT_ONCE: usize = 20_000;
+
+/// A list of ids, shared out.
+#[derive(Debug, Default)]
+pub struct SharedOut {
+    /// Ascending. A conversation that has moved is both its old and its new tenant's.
+    pub by_tenant: BTreeMap<TenantId, Vec<i64>>,
+    /// Neither in an inbox of one of the tenants nor among their live rows.
+    pub unknown: Vec<i64>,
+}
+
+impl Planner {
+    /// Shares ids out among tenants: each gets those that its inboxes have at the source, and those that it has a live row
+    /// of. Reads keys only. `ids` are ascending and distinct.
+    ///
+    /// # Errors
+    /// When source or target do not answer.
+    pub async fn share_out(&self, tenants: &[Tenant], ids: &[i64]) -> Result<SharedOut, PlanError> {
+        let mut found: BTreeMap<TenantId, BTreeSet<i64>> = BTreeMap::new();
+        let mut by_source: BTreeMap<&str, BTreeMap<i32, TenantId>> = BTreeMap::new();
+        for tenant in tenants {
+            let inboxes = ledger::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
+            let owners = by_source.entry(tenant.source.as_str()).or_default();
+            owners.extend(inboxes.into_iter().map(|inbox| (inbox, tenant.id)));
+        }
+        for (name, owners) in &by_source {
+            for (id, inbox) in self.at_source(name, owners, ids).await? {
+                if let Some(tenant) = owners.get(&inbox) {
+                    found.entry(*tenant).or_default().insert(id);
+                }
+            }
+        }
+        for tenant in tenants {
+            let theirs = found.entry(tenant.id).or_default();
+            let others: Vec<i64> = ids.iter().filter(|id| !theirs.contains(id)).copied().collect();
+            let mut target = ledger::target::begin(&self.db, tenant.id).await?;
+            for part in others.chunks(IDS_AT_ONCE) {
+                theirs.extend(ledger::target::live_among(&mut target, tenant.id, part).await?);
+            }
+            target.rollback().await.attempt("end the transaction")?;
+        }
+        let known: BTreeSet<i64> = found.values().flatten().copied().collect();
+        Ok(SharedOut {
+            by_tenant: found
+                .into_iter()
+                .filter(|(_, ids)| !ids.is_empty())
+                .map(|(tenant, ids)| (tenant, ids.into_iter().collect()))
+                .collect(),
+            unknown: ids.iter().filter(|id| !known.contains(id)).copied().collect(),
+        })
+    }
+
+    /// Those of these ids that the source has in one of the inboxes, with the inbox.
+    async fn at_source(
+        &self,
+        name: &str,
+        owners: &BTreeMap<i32, TenantId>,
+        ids: &[i64],
+    ) -> Result<Vec<(i64, i32)>, PlanError> {
+        let source = self.sources.get(name)?;
+        let inboxes: Vec<i32> = owners.keys().copied().collect();
+        let mut tx = source.begin("look ids up").await?;
+        let statement = match source.check_catalog(tx.connection()).await? {
+            None => {
+                "SELECT id::bigint, inbox_id FROM conversations WHERE inbox_id = ANY($1) AND id = ANY($2)"
+                    .to_owned()
+            }
+            Some(view) => format!(
+                "SELECT DISTINCT v.conversation_id::bigint, v.inbox_id::integer FROM {} v \
+                 WHERE v.inbox_id = ANY($1) AND v.conversation_id = ANY($2)",
+                view.relation()
+            ),
+        };
+        let mut found = Vec::new();
+        for part in ids.chunks(IDS_AT_ONCE) {
+            let rows: Vec<(i64, i32)> = sqlx::query_as(AssertSqlSafe(statement.clone()))
+                .bind(&inboxes)
+                .bind(part)
+                .fetch_all(tx.connection())
+                .await
+                .map_err(source.query_error("look conversations up"))?;
+            found.extend(rows);
+        }
+        tx.finish().await;
+        Ok(found)
+    }
+}

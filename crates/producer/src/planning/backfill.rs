@@ -1,0 +1,88 @@
+//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed,
+//! rows of an earlier privacy policy.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgTransaction;
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::run::{NewRun, Requested};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::selection::Selection;
+use tracing::Span;
+
+use crate::planning::names::Names;
+
+/// How long a backfill that failed or was cancelled is left alone.
+pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
+
+/// Asks for the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn ask_for_due(
+    db: &DbPool,
+    only: Option<&[TenantId]>,
+    pause_after_failure: Duration,
+) -> Result<Vec<RunId>, DbError> {
+    let mut asked = Vec::new();
+    for due in ledger::backfill::list_due(db, only, pause_after_failure).await? {
+        let (run, span) = new_run(due.tenant_id, due.selection.0);
+        if let Requested::Created(id) = ledger::run::request(db, &run).await? {
+            span.record("run.id", tracing::field::display(id));
+            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
+            asked.push(id);
+        }
+    }
+    Ok(asked)
+}
+
+/// Writes what a plan found out about names, in the transaction that lets the watermark pass the change.
+pub(crate) async fn write_names(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    names: &Names,
+) -> Result<(), DbError> {
+    if names.seen.is_empty() {
+        return Ok(());
+    }
+    ledger::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
+    if names.renamed.is_empty() {
+        return Ok(());
+    }
+    let selection = Selection::Renamed {
+        names: names.renamed.clone(),
+    };
+    let (run, span) = new_run(tenant, selection);
+    if let Some(id) = ledger::run::insert_requested(&mut **tx, &run).await? {
+        span.record("run.id", tracing::field::display(id));
+    }
+    Ok(())
+}
+
+/// A request with the root of its trace, which is linked to the work that led to it.
+fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
+    let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
+    telemetry::link(&span, &telemetry::context_of(&Span::current()));
+    let reason = match &selection {
+        Selection::Renamed { .. } => "names were changed",
+        Selection::Policy { .. } => "rows may be of an earlier privacy policy",
+        _ => "inboxes were mapped",
+    };
+    let run = NewRun {
+        tenant_id: tenant,
+        run_type: RunType::Backfill,
+        triggered_by: "scheduler".to_owned(),
+        reason: Some(reason.to_owned()),
+        request: RunRequest {
+            selection: Some(selection),
+            ..RunRequest::default()
+        },
+        trace_id: telemetry::trace_id(&span),
+        traceparent: telemetry::context_of(&span).traceparent,
+    };
+    (run, span)
+}

@@ -1,0 +1,329 @@
+//! What names a changed conversation: small queries on the source, each with its own count of hits.
+
+mod contacts;
+pub(crate) mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+use std::time::Duration;
+use tidemark_ledger::stored::{Stored, stored};
+
+use chrono::NaiveDateTime;
+use sqlx::{AssertSqlSafe, FromRow};
+use tidemark_shared::ids::TenantId;
+use tidemark_source::digest::{CHANGED_AT, conversation_digest};
+use tidemark_source::view::ViewShape;
+use tidemark_source::{Source, SourceError, SourceTx};
+
+pub(crate) use self::contacts::ChangedContacts;
+use crate::planning::source_scan::Member;
+
+/// Ids a bucket, when digests are compared.
+pub(crate) const BUCKET_WIDTH: i64 = 2_048;
+/// The width of a bucket that holds all of a tenant's ids.
+pub(crate) const ALL_IDS: i64 = i64::MAX;
+
+// A prepared statement is soon planned for arrays of ten, whatever it is given. Here they hold from one inbox to thousands.
+const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
+static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
+    include_str!("signals/conversations.sql")
+        .replace("{digest}", &conversation_digest())
+        .replace("{changed_at}", CHANGED_AT)
+});
+static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT c.id::bigint, {} FROM unnest($2::bigint[]) AS b (bucket) \
+         JOIN conversations c ON c.id BETWEEN b.bucket * $3 AND b.bucket * $3 + $3 - 1 AND c.inbox_id = ANY($1) \
+          AND c.inbox_id <> ALL($4) AND c.id <> ALL($5::bigint[]) ORDER BY c.id",
+        conversation_digest()
+    )
+});
+// The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
+// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
+static CHANGED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT m.tenant_id, c.id::bigint \
+         FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+         JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {CHANGED_AT} >= $4 AND {CHANGED_AT} >= m.since"
+    )
+});
+const MESSAGES: &str = include_str!("signals/messages.sql");
+// an index that begins with updated_at, or a table of at most so many bytes
+const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
+     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+     WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
+// $1 to $4 as above, $5 this conversation, or NULL for all
+const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
+     FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
+     JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+       ON m.inbox_id = c.inbox_id \
+     WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since) \
+       AND ($5::bigint IS NULL OR r.conversation_id = $5)";
+const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
+         SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
+         FROM conversations WHERE inbox_id = ANY($1)) c \
+     GROUP BY part ORDER BY part";
+/// A table of messages up to this size is looked through in a fraction of a second.
+const CHEAP_BYTES: i64 = 256 << 20;
+
+fn of_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
+    found
+        .into_iter()
+        .map(|(Stored(tenant), conversation)| (tenant, conversation))
+        .collect()
+}
+
+/// A tenant's conversations in one stretch of ids, as the source has them.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct SourceBucket {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub bucket: i64,
+    pub count: i64,
+    pub digest: String,
+    /// Of those that changed and are counted above.
+    pub changed_count: i64,
+    pub changed_digest: String,
+    pub last: i64,
+    /// In no order.
+    pub changed: Vec<i64>,
+}
+
+impl SourceBucket {
+    pub(crate) fn digest_sum(&self) -> i128 {
+        sum(&self.digest)
+    }
+
+    /// Number and sum of the digests of those that have not changed.
+    pub(crate) fn unchanged(&self) -> (i64, i128) {
+        let digest = self.digest_sum() - sum(&self.changed_digest);
+        (self.count - self.changed_count, digest)
+    }
+}
+
+/// A sum of digests as PostgreSQL prints it.
+pub(crate) fn sum(digests: &str) -> i128 {
+    digests
+        .parse()
+        .expect("64-bit digests of any number of rows add up to less than 127 bits")
+}
+
+/// Inboxes of a group of tenants, column by column as the statements take them.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    pub ids: Vec<i32>,
+    pub tenants: Vec<TenantId>,
+    fetched: Vec<bool>,
+    pub since: Vec<Option<NaiveDateTime>>,
+}
+
+impl Inboxes {
+    pub(crate) fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let mut inboxes = Self::default();
+        for member in members {
+            for id in &member.inboxes {
+                inboxes.ids.push(*id);
+                inboxes.tenants.push(member.tenant.id);
+                inboxes.fetched.push(!member.unfetched.contains(id));
+                inboxes.since.push(member.since);
+            }
+        }
+        inboxes
+    }
+
+    /// The earliest and the latest instant from which changes are looked for; `None` when nobody looks for any.
+    pub(crate) fn span(&self) -> Option<(NaiveDateTime, NaiveDateTime)> {
+        let instants = || self.since.iter().flatten().copied();
+        instants().min().zip(instants().max())
+    }
+}
+
+/// The ids that the signals named, and how many each did.
+#[derive(Debug, Default)]
+pub(crate) struct Hits {
+    pub ids: BTreeSet<i64>,
+    pub counts: BTreeMap<String, i64>,
+}
+
+impl Hits {
+    pub(crate) fn add(&mut self, signal: &str, ids: impl IntoIterator<Item = i64>) {
+        let mut count = 0;
+        for id in ids {
+            self.ids.insert(id);
+            count += 1;
+        }
+        *self.counts.entry(signal.to_owned()).or_default() += count;
+    }
+}
+
+/// Reads the signals of a group of tenants inside one snapshot of their source.
+pub(crate) struct Signals<'a> {
+    pub source: &'a Source,
+    /// Set where the source is read through a view: its rows are then all there is to ask.
+    pub shape: Option<&'a ViewShape>,
+    pub tx: &'a mut SourceTx,
+    /// Conversations that are set aside, ascending: their own row cannot be read. Never any in a group of several.
+    pub unreadable: Vec<i64>,
+}
+
+impl<'a> Signals<'a> {
+    pub(crate) async fn begin(
+        source: &'a Source,
+        shape: Option<&'a ViewShape>,
+        tx: &'a mut SourceTx,
+    ) -> Result<Self, SourceError> {
+        let mut signals = Self {
+            source,
+            shape,
+            tx,
+            unreadable: Vec::new(),
+        };
+        signals.prepare().await?;
+        Ok(signals)
+    }
+
+    async fn prepare(&mut self) -> Result<(), SourceError> {
+        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
+            .execute(self.tx.connection())
+            .await
+            .map(drop)
+            .map_err(self.source.query_error("prepare the plan"))
+    }
+
+    /// Goes on after a statement that has failed. Nothing is written here that this could undo.
+    pub(crate) async fn go_back(&mut self) -> Result<(), SourceError> {
+        self.tx
+            .go_back()
+            .await
+            .map_err(self.source.query_error("go back to a savepoint"))?;
+        self.prepare().await
+    }
+
+    /// Conversations by tenant and bucket of `width` ids, with those that changed since.
+    pub(crate) async fn conversations(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        self.conversations_within(inboxes, width, None).await
+    }
+
+    /// The same, where `part` is given of these conversations alone; a bucket that lies partly outside is cut.
+    pub(crate) async fn conversations_within(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+        part: Option<RangeInclusive<i64>>,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        let statement = self.shape.map(view::conversations);
+        let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
+        sqlx::query_as(AssertSqlSafe(statement))
+            .bind(&inboxes.ids)
+            .bind(stored(&inboxes.tenants))
+            .bind(&inboxes.fetched)
+            .bind(&inboxes.since)
+            .bind(width)
+            .bind(part.as_ref().map(|part| *part.start()))
+            .bind(part.as_ref().map(|part| *part.end()))
+            .bind(&self.unreadable)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for changed conversations"))
+    }
+
+    /// Conversations whose own times say that they changed since. None of the group may be taking everything.
+    pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<(TenantId, i64)>, SourceError> {
+        let statement = self.shape.map(view::changed);
+        let earliest = inboxes.span().map(|(earliest, _)| earliest);
+        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| CHANGED.clone())))
+            .bind(&inboxes.ids)
+            .bind(stored(&inboxes.tenants))
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .fetch_all(self.tx.connection())
+            .await
+            .map(of_tenants)
+            .map_err(self.source.query_error("look for changed conversations"))
+    }
+
+    /// Conversations with messages created or edited since. Where the source has no index to find edits by and too many
+    /// messages to look through, an edit is found when its message was created at most `window` before.
+    pub(crate) async fn messages(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+        window: Duration,
+        only: Option<i64>,
+    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
+        let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
+            .bind(CHEAP_BYTES)
+            .fetch_one(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look at the size of its messages"))?;
+        sqlx::query_as(MESSAGES)
+            .bind(&inboxes.ids)
+            .bind(stored(&inboxes.tenants))
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .bind((!cheap).then(|| earliest - window))
+            .bind(only)
+            .fetch_all(self.tx.connection())
+            .await
+            .map(of_tenants)
+            .map_err(self.source.query_error("look for new and edited messages"))
+    }
+
+    /// Conversations with satisfaction answers given or changed since.
+    pub(crate) async fn csat(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+        only: Option<i64>,
+    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
+        sqlx::query_as(CSAT)
+            .bind(&inboxes.ids)
+            .bind(stored(&inboxes.tenants))
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .bind(only)
+            .fetch_all(self.tx.connection())
+            .await
+            .map(of_tenants)
+            .map_err(self.source.query_error("look for satisfaction answers"))
+    }
+
+    /// The tenant's id space in stretches of `size` conversations.
+    pub(crate) async fn stretches(
+        &mut self,
+        inboxes: &[i32],
+        size: i32,
+    ) -> Result<Vec<(i64, i64, i64)>, SourceError> {
+        let statement = self.shape.map(view::stretches);
+        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| STRETCHES.to_owned())))
+            .bind(inboxes)
+            .bind(size)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("cut the conversations into ranges"))
+    }
+
+    /// The tenant's conversations in these buckets with their digests, ascending; those not yet fetched are left out.
+    pub(crate) async fn digests_in_buckets(
+        &mut self,
+        member: &Member,
+        buckets: &[i64],
+    ) -> Result<Vec<(i64, i64)>, SourceError> {
+        let statement = self.shape.map(view::digests_in_buckets);
+        let statement = statement.unwrap_or_else(|| DIGESTS_IN_BUCKETS.clone());
+        sqlx::query_as(AssertSqlSafe(statement))
+            .bind(&member.inboxes)
+            .bind(buckets)
+            .bind(BUCKET_WIDTH)
+            .bind(&member.unfetched)
+            .bind(&self.unreadable)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("list its conversations"))
+    }
+}

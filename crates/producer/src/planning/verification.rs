@@ -1,0 +1,138 @@
+//! Runs that compare: planned as ranges over everything that source or target know, and asked for on each tenant's schedule.
+
+use std::collections::BTreeMap;
+
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::{NewRun, PlanRecord, Requested};
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_ledger::{Attempt, DbError};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
+use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::tenant::Tenant;
+use tidemark_source::view::ViewShape;
+
+use crate::planning::names::Names;
+use crate::planning::planner::{Plan, PlanError, Planner};
+use crate::planning::signals::Signals;
+
+/// Conversations a chunk: of most of them only sums move, and each chunk asks both servers a few times.
+const CHUNK_SIZE: i32 = 20_000;
+
+impl Planner {
+    /// Plans a run that compares. Its chunks have no gap between them, and the outermost no end: what should not be there is
+    /// looked at too.
+    pub(crate) async fn plan_verification(
+        &self,
+        tenant: &Tenant,
+        request: &RunRequest,
+    ) -> Result<Plan, PlanError> {
+        let source = self.sources.get(&tenant.source)?;
+        let ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?.pop();
+        let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
+        if inboxes.is_empty() {
+            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
+        }
+        // nothing is decided by the sample, but a source that went back in time is noticed by it
+        crate::loops::sample::sample(&self.db, source).await?;
+        let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+        let shape = source.check_catalog(tx.connection()).await?;
+        let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
+        let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
+        let stretches = signals.stretches(&inboxes, size).await?;
+        tx.finish().await;
+        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
+        let last = ledger::target::last_live(&mut target, tenant.id).await?;
+        target.rollback().await.attempt("end the transaction")?;
+        let chunks = open_ended(&stretches, last.unwrap_or(0));
+        Ok(Plan {
+            run_type: RunType::Verify,
+            record: PlanRecord {
+                mapping_version: tenant.mapping_version,
+                watermark_start: None,
+                watermark_end: None,
+                signals: BTreeMap::new(),
+                warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
+                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+                compares_digests: false,
+            },
+            chunks,
+            reach: None,
+            names: Names::default(),
+            agreement: None,
+        })
+    }
+}
+
+/// Ranges over everything: at least one.
+fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
+    let stretches: Vec<KeyStretch> = stretches
+        .iter()
+        .map(|&(first, last, count)| KeyStretch { first, last, count })
+        .collect();
+    let mut chunks = range_chunks(&stretches, last.max(1));
+    if let Some(ChunkSpec::KeyRange { lo, .. }) = chunks.first_mut().map(|chunk| &mut chunk.spec) {
+        *lo = i64::MIN;
+    }
+    if let Some(ChunkSpec::KeyRange { hi, .. }) = chunks.last_mut().map(|chunk| &mut chunk.spec) {
+        *hi = i64::MAX;
+    }
+    chunks
+}
+
+/// Asks for the comparisons that are due; returns the runs that were not open before.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn ask_for_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
+    let mut asked = Vec::new();
+    for tenant in ledger::verification::list_due(db).await? {
+        if let Requested::Created(id) = ask(db, tenant).await? {
+            tracing::info!(tenant.id = %tenant, run.id = %id, "comparison asked for");
+            asked.push(id);
+        }
+    }
+    Ok(asked)
+}
+
+async fn ask(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
+    let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
+    let run = NewRun {
+        tenant_id: tenant,
+        run_type: RunType::Verify,
+        triggered_by: "scheduler".to_owned(),
+        reason: Some("its verify interval is over".to_owned()),
+        request: RunRequest::default(),
+        trace_id: telemetry::trace_id(&span),
+        traceparent: telemetry::context_of(&span).traceparent,
+    };
+    let requested = ledger::run::request(db, &run).await?;
+    span.record("run.id", tracing::field::display(requested.run_id()));
+    Ok(requested)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_has_no_end_on_either_side() {
+        let spec = |stretches: &[(i64, i64, i64)], last| {
+            open_ended(stretches, last)
+                .into_iter()
+                .map(|chunk| chunk.spec)
+                .collect::<Vec<_>>()
+        };
+        let (lo, hi) = (i64::MIN, i64::MAX);
+        assert_eq!(spec(&[], 0), [ChunkSpec::KeyRange { lo, hi }]);
+        assert_eq!(
+            spec(&[(5, 9, 3), (12, 20, 3)], 90),
+            [
+                ChunkSpec::KeyRange { lo, hi: 11 },
+                ChunkSpec::KeyRange { lo: 12, hi }
+            ]
+        );
+    }
+}

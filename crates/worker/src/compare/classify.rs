@@ -1,0 +1,344 @@
+//! Column by column: staged rows, as the source makes them now, beside what the target stores.
+
+use std::collections::HashSet;
+use tidemark_ledger::stored::Stored;
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::verification::FaultKind;
+
+use super::sums::Stretch;
+use crate::load::row_digest::Hashing;
+use crate::row::columns::{COLUMNS, Column, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST};
+
+/// What rows are judged by.
+#[derive(Debug)]
+pub(super) struct Rules<'a> {
+    pub tenant: TenantId,
+    pub watermark: Option<DateTime<Utc>>,
+    /// The read that the target is compared with.
+    pub version: &'a SourceVersion,
+    /// Whether a row of the target that was read later than that can be believed: a source that went back has none.
+    pub trusts_newer: bool,
+    /// At a second look, the read that was looked at first: a row that was read later has had its turn.
+    pub since: Option<&'a SourceVersion>,
+    /// Inboxes whose history is left to a backfill.
+    pub unfetched: &'a [i32],
+}
+
+/// A conversation that is not the same, and proven to be, on both sides.
+#[derive(Debug, FromRow)]
+pub(super) struct Row {
+    pub id: i64,
+    staged: bool,
+    live: bool,
+    /// Columns of content that differ, and the hash over them.
+    columns: Vec<String>,
+    source_differs: bool,
+    related_differs: bool,
+    /// It has no digest of its own.
+    unsealed: bool,
+    /// It has another than its own.
+    broken: bool,
+    /// The target's row was read later than what it is compared with.
+    newer: bool,
+    /// The target's row was read later than the first look.
+    had_its_turn: bool,
+    /// The source's own times say that it changed after the watermark, and not in the future.
+    is_recent: bool,
+    is_unfetched: bool,
+}
+
+/// What becomes of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Fault(FaultKind, Vec<String>),
+    /// The next sync's or backfill's to bring.
+    Pending,
+    /// Written since: to be looked at again.
+    Overtaken,
+}
+
+/// Rows in the stretch, or those of these ids, that are not the same and proven on both sides.
+pub(super) async fn unequal(
+    connection: &mut PgConnection,
+    rules: &Rules<'_>,
+    stretch: Stretch,
+    ids: Option<&[i64]>,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut differing: Vec<String> = COLUMNS
+        .iter()
+        .map(|Column { name, .. }| format!("CASE WHEN s.{name} IS DISTINCT FROM t.{name} THEN '{name}' END"))
+        .collect();
+    // the hash of a row that was taken over from elsewhere is zero, and says nothing
+    let hash = ROW_HASH.name;
+    differing.push(format!(
+        "CASE WHEN s.{hash} <> t.{hash} AND t.{hash} <> decode(repeat('00', 16), 'hex') THEN '{hash}' END"
+    ));
+    let statement = format!(
+        "SELECT * FROM ( \
+             SELECT conversation_id AS id, s.row_hash IS NOT NULL AS staged, \
+                    t.row_hash IS NOT NULL AND t.source_deleted_at IS NULL AS live, \
+                    CASE WHEN s.row_hash IS NOT NULL AND t.row_hash IS NOT NULL \
+                         THEN array_remove(ARRAY[{}]::text[], NULL) ELSE '{{}}' END AS columns, \
+                    coalesce(s.source_digest <> t.source_digest, false) AS source_differs, \
+                    coalesce(s.related_digest <> t.related_digest, false) AS related_differs, \
+                    t.row_digest IS NULL OR t.related_digest IS NULL AS unsealed, \
+                    coalesce(t.row_digest <> {}, false) AS broken, \
+                    coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                             > ($5, $6, -$7::integer, $8), false) AS newer, \
+                    coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                             > ($11, $12, -$13::integer, $14), false) AS had_its_turn, \
+                    coalesce(greatest(s.conversation_created_at, s.conversation_updated_at, s.last_activity_at, \
+                                      s.waiting_since, s.first_reply_created_at, s.contact_last_seen_at, \
+                                      s.agent_last_seen_at, s.mc_last_message_at, s.csat_created_at) \
+                             BETWEEN $9::timestamptz AND $8, false) AS is_recent, \
+                    coalesce(s.inbox_id = ANY($10), false) AS is_unfetched \
+             FROM pg_temp.tidemark_staging s \
+             FULL JOIN (SELECT * FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 \
+                        AND ($4::bigint[] IS NULL OR conversation_id = ANY($4))) t USING (tenant_id, conversation_id) \
+         ) compared \
+         WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR unsealed OR broken \
+                    ELSE staged OR live END",
+        differing.join(", "),
+        Hashing::of(connection).of_stored("t")
+    );
+    let snapshot = &rules.version.snapshot;
+    sqlx::query_as(AssertSqlSafe(statement))
+        // planned for what is bound
+        .persistent(false)
+        .bind(Stored(rules.tenant))
+        .bind(stretch.lo)
+        .bind(stretch.hi)
+        .bind(ids)
+        .bind(rules.version.epoch)
+        .bind(snapshot.xmax)
+        .bind(snapshot.in_progress)
+        .bind(snapshot.clock)
+        .bind(rules.watermark)
+        .bind(rules.unfetched)
+        .bind(rules.since.map(|since| since.epoch))
+        .bind(rules.since.map(|since| since.snapshot.xmax))
+        .bind(rules.since.map(|since| since.snapshot.in_progress))
+        .bind(rules.since.map(|since| since.snapshot.clock))
+        .fetch_all(connection)
+        .await
+}
+
+impl Row {
+    /// Judges the row; `rejected` are conversations that the source has and that cannot be taken.
+    pub(super) fn judge(self, rules: &Rules<'_>, rejected: &HashSet<i64>) -> Judgement {
+        let in_source = self.staged || rejected.contains(&self.id);
+        // a row that is not as a load left it has no version to go by
+        if self.newer && rules.trusts_newer && !self.broken {
+            return Judgement::Overtaken;
+        }
+        if self.had_its_turn && !self.broken && !self.columns_agree() {
+            return Judgement::Pending;
+        }
+        if !in_source {
+            return Judgement::Fault(FaultKind::Extra, Vec::new());
+        }
+        if !self.live {
+            return if self.is_recent || self.is_unfetched {
+                Judgement::Pending
+            } else {
+                Judgement::Fault(FaultKind::Missing, Vec::new())
+            };
+        }
+        if !self.staged {
+            return Judgement::Fault(FaultKind::Stale, Vec::new());
+        }
+        if self.broken {
+            return Judgement::Fault(FaultKind::Different, self.all_columns());
+        }
+        if self.columns.is_empty() {
+            return Judgement::Fault(FaultKind::Unproven, Vec::new());
+        }
+        // what a load wrote is another by now; of a row without digest only the source can tell
+        let moved_on = self.source_differs || self.related_differs || !self.unsealed;
+        match (moved_on, self.is_recent) {
+            (true, true) => Judgement::Pending,
+            (true, false) => Judgement::Fault(FaultKind::Stale, self.columns),
+            (false, _) => Judgement::Fault(FaultKind::Different, self.columns),
+        }
+    }
+}
+
+impl Row {
+    /// Those that differ, the digests too. Where none does, it is bookkeeping that only the row's own digest vouches for.
+    fn all_columns(self) -> Vec<String> {
+        let digests = [
+            (self.source_differs, SOURCE_DIGEST.name),
+            (self.related_differs, RELATED_DIGEST.name),
+        ];
+        let mut columns = self.columns;
+        columns.extend(
+            digests
+                .into_iter()
+                .filter(|(differs, _)| *differs)
+                .map(|(_, name)| name.to_owned()),
+        );
+        if columns.is_empty() {
+            columns.push("row_digest".to_owned());
+        }
+        columns
+    }
+
+    const fn columns_agree(&self) -> bool {
+        self.staged && self.live && self.columns.is_empty()
+    }
+}
+
+/// Where a range of so many rows of the target ends that begins at `lo`; `None` when there are fewer.
+pub(super) async fn target_end(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    lo: i64,
+    at_once: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id >= $2 \
+         ORDER BY conversation_id OFFSET $3 - 1 LIMIT 1",
+    )
+    .bind(Stored(tenant))
+    .bind(lo)
+    .bind(at_once)
+    .fetch_optional(connection)
+    .await
+}
+
+/// How many live rows of the target are in the stretch, or are those of these ids.
+pub(super) async fn count_live(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    stretch: Stretch,
+    ids: Option<&[i64]>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 \
+           AND ($4::bigint[] IS NULL OR conversation_id = ANY($4)) AND source_deleted_at IS NULL",
+    )
+    .persistent(false)
+    .bind(Stored(tenant))
+    .bind(stretch.lo)
+    .bind(stretch.hi)
+    .bind(ids)
+    .fetch_one(connection)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_shared::fence::SourceSnapshot;
+
+    use super::*;
+
+    const VERSION: SourceVersion = SourceVersion {
+        epoch: 1,
+        snapshot: SourceSnapshot {
+            xmin: 1,
+            xmax: 1,
+            in_progress: 0,
+            clock: DateTime::UNIX_EPOCH,
+        },
+    };
+
+    fn judged(change: impl FnOnce(&mut Row)) -> Judgement {
+        let mut row = Row {
+            id: 1,
+            staged: true,
+            live: true,
+            columns: vec!["status".to_owned()],
+            source_differs: false,
+            related_differs: false,
+            unsealed: false,
+            broken: false,
+            newer: false,
+            had_its_turn: false,
+            is_recent: false,
+            is_unfetched: false,
+        };
+        change(&mut row);
+        let rules = Rules {
+            tenant: TenantId(1),
+            watermark: None,
+            version: &VERSION,
+            trusts_newer: true,
+            since: None,
+            unfetched: &[],
+        };
+        row.judge(&rules, &HashSet::from([9]))
+    }
+
+    fn fault(kind: FaultKind) -> impl Fn(Judgement) -> bool {
+        move |judgement| matches!(judgement, Judgement::Fault(found, _) if found == kind)
+    }
+
+    #[test]
+    fn a_row_that_a_load_wrote_is_stale_and_one_that_another_hand_wrote_is_different() {
+        assert!(fault(FaultKind::Stale)(judged(|_| {})));
+        assert!(fault(FaultKind::Different)(judged(|row| row.broken = true)));
+        assert_eq!(
+            judged(|row| {
+                row.broken = true;
+                row.columns.clear();
+            }),
+            Judgement::Fault(FaultKind::Different, vec!["row_digest".to_owned()])
+        );
+        assert!(fault(FaultKind::Different)(judged(|row| row.unsealed = true)));
+        assert!(fault(FaultKind::Unproven)(judged(|row| row.columns.clear())));
+    }
+
+    #[test]
+    fn what_changed_after_the_watermark_is_the_next_syncs_and_what_another_hand_changed_is_not() {
+        assert_eq!(judged(|row| row.is_recent = true), Judgement::Pending);
+        assert_eq!(
+            judged(|row| {
+                row.is_recent = true;
+                row.live = false;
+            }),
+            Judgement::Pending
+        );
+        assert!(fault(FaultKind::Different)(judged(|row| {
+            row.is_recent = true;
+            row.broken = true;
+        })));
+    }
+
+    #[test]
+    fn a_row_on_one_side_only_is_missing_or_extra() {
+        assert!(fault(FaultKind::Missing)(judged(|row| row.live = false)));
+        assert!(fault(FaultKind::Extra)(judged(|row| row.staged = false)));
+        // it is in the source all the same
+        let rejected = |live: bool| {
+            judged(move |row| {
+                row.id = 9;
+                row.staged = false;
+                row.live = live;
+            })
+        };
+        assert!(fault(FaultKind::Missing)(rejected(false)));
+        assert!(fault(FaultKind::Stale)(rejected(true)));
+    }
+
+    #[test]
+    fn a_row_that_a_sync_wrote_after_the_first_look_is_no_fault_at_the_second() {
+        assert_eq!(judged(|row| row.had_its_turn = true), Judgement::Pending);
+        assert!(fault(FaultKind::Different)(judged(|row| {
+            row.had_its_turn = true;
+            row.broken = true;
+        })));
+    }
+
+    #[test]
+    fn a_row_that_was_written_meanwhile_is_looked_at_again_unless_nobody_knows_who_wrote_it() {
+        assert_eq!(judged(|row| row.newer = true), Judgement::Overtaken);
+        assert!(fault(FaultKind::Different)(judged(|row| {
+            row.newer = true;
+            row.broken = true;
+        })));
+    }
+}

@@ -1,0 +1,387 @@
+//! One look at a stretch of a tenant's conversations, as one snapshot of the source has them.
+//!
+//! What agrees by sums is proven and done with. In buckets that do not, the conversations' own digests are compared, and
+//! only those that differ there, or cannot tell, are read, transformed and compared column by column.
+
+use std::collections::{BTreeSet, HashSet};
+
+use sqlx::postgres::PgTransaction;
+use sqlx::raw_sql;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_postgres::DbPool;
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::verification::{Compared, Fault, FaultKind};
+use tidemark_source::{Source, SourceTx};
+use tokio::sync::mpsc;
+
+use super::chunk::is_for_a_sync;
+use super::sums::{Asked, BUCKET_BITS, Buckets, SINGLE, Stretch, of_source, of_target, other_clients};
+use crate::compare::classify::{Judgement, Rules, count_live, target_end, unequal};
+use crate::execute::ExecuteError;
+use crate::extract::{Extractor, phones};
+use crate::load::Staging;
+use crate::rejects::Rejects;
+use crate::transform::TenantContext;
+
+/// Conversations staged at once.
+const STAGED_AT_ONCE: usize = 5_000;
+/// Faults that are listed; the counts are of all.
+pub(super) const LISTED: usize = 5_000;
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub compared: Compared,
+    /// At most [`LISTED`].
+    pub faults: Vec<Fault>,
+    /// Rows that were written since the snapshot: to be looked at in a later one.
+    pub overtaken: Vec<i64>,
+    /// Conversations of forgotten contacts, which are in neither side.
+    pub withheld: i64,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, other: Self) {
+        self.compared += other.compared;
+        self.faults.extend(other.faults);
+        self.faults.truncate(LISTED);
+        self.overtaken.extend(other.overtaken);
+        self.withheld += other.withheld;
+    }
+
+    /// What a sync may bring is its to bring.
+    pub(super) fn leave_to_a_sync(&mut self) {
+        self.faults.retain(|fault| !is_for_a_sync(fault.kind));
+        let compared = &mut self.compared;
+        compared.pending += compared.missing + compared.extra + compared.stale;
+        compared.missing = 0;
+        compared.extra = 0;
+        compared.stale = 0;
+    }
+
+    fn fault(&mut self, conversation_id: i64, kind: FaultKind, columns: Vec<String>) {
+        self.compared.count(kind);
+        if self.faults.len() < LISTED {
+            self.faults.push(Fault {
+                conversation_id,
+                kind,
+                columns,
+            });
+        }
+    }
+}
+
+/// Looks at one tenant through one snapshot.
+pub(super) struct Looker<'a> {
+    pub db: &'a DbPool,
+    pub source: &'a Source,
+    pub tenant: &'a TenantToPlan,
+    pub context: TenantContext,
+    pub tx: &'a mut SourceTx,
+    pub version: SourceVersion,
+    pub trusts_newer: bool,
+    /// What was looked at first, at a second look.
+    pub since: Option<SourceVersion>,
+}
+
+impl Looker<'_> {
+    /// Compares by digests, and what these leave open column by column; with `deep` everything column by column.
+    pub(super) async fn look(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Found, ExecuteError> {
+        match spec {
+            ChunkSpec::Keys { ids } => self.compare(ids).await,
+            ChunkSpec::KeyRange { lo, hi } => {
+                let stretch = Stretch { lo: *lo, hi: *hi };
+                if deep {
+                    return self.read(stretch).await;
+                }
+                match self.prove(stretch).await {
+                    // a row that cannot be read fails the sums over all, and the reading only itself
+                    Err(ExecuteError::Source(error)) if error.is_data() => {
+                        self.control("ROLLBACK TO SAVEPOINT sums").await?;
+                        self.read(stretch).await
+                    }
+                    found => found,
+                }
+            }
+        }
+    }
+
+    async fn prove(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
+        // the arrays that are bound hold from one inbox to thousands
+        self.control("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
+            .await?;
+        let view = self.source.check_catalog(self.tx.connection()).await?;
+        let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
+        let mut target = ledger::target::begin(self.db, tenant).await?;
+        let (there, here) = tokio::join!(
+            of_source(
+                self.tx.connection(),
+                view.as_ref(),
+                asked(self.tenant, &rules),
+                stretch,
+                BUCKET_BITS
+            ),
+            of_target(&mut target, tenant, stretch, BUCKET_BITS)
+        );
+        let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
+        let here = here.attempt("sum the digests of rows")?;
+        let mut found = Found::default();
+        found.compared.source_rows = there.values().map(|sums| sums.count).sum();
+        found.compared.target_rows = here.values().map(|sums| sums.count).sum();
+
+        let mut doubtful = BTreeSet::new();
+        for part in unproven_stretches(&there, &here, stretch) {
+            let there = of_source(
+                self.tx.connection(),
+                view.as_ref(),
+                asked(self.tenant, &rules),
+                part,
+                SINGLE,
+            )
+            .await
+            .map_err(self.source.query_error("list the digests of conversations"))?;
+            let here = of_target(&mut target, tenant, part, SINGLE)
+                .await
+                .attempt("list the digests of rows")?;
+            doubtful.extend(unproven(&there, &here));
+        }
+        if view.is_none() {
+            doubtful.extend(self.clients_with_other_phones(&mut target, stretch).await?);
+        }
+        target.rollback().await.attempt("end the transaction")?;
+        let doubtful: Vec<i64> = doubtful.into_iter().collect();
+        let mut judged = self.compare(&doubtful).await?;
+        // all of them are counted already
+        judged.compared.source_rows = 0;
+        judged.compared.target_rows = 0;
+        found.compared.source_rows -= judged.withheld;
+        found.add(judged);
+        Ok(found)
+    }
+
+    /// Those of whom a row has the phone, and whose own conversation it is not.
+    async fn clients_with_other_phones(
+        &mut self,
+        target: &mut PgTransaction<'_>,
+        stretch: Stretch,
+    ) -> Result<Vec<i64>, ExecuteError> {
+        let rows = other_clients(target, self.tenant.tenant.id, stretch)
+            .await
+            .attempt("list the clients of rows")?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
+        let clients: Vec<i64> = clients.into_iter().collect();
+        let phones = phones(self.tx.connection(), &clients)
+            .await
+            .map_err(self.source.query_error("read phone numbers"))?;
+        Ok(rows
+            .into_iter()
+            .filter(|(_, client, phone)| {
+                let there = phones.get(client).and_then(Option::as_deref);
+                let cut: Option<String> = there.map(|phone| phone.chars().take(50).collect());
+                cut.as_deref() != phone.as_deref()
+            })
+            .map(|(id, ..)| id)
+            .collect())
+    }
+
+    /// Compares these conversations column by column.
+    async fn compare(&mut self, ids: &[i64]) -> Result<Found, ExecuteError> {
+        let mut found = Found::default();
+        for ids in ids.chunks(STAGED_AT_ONCE) {
+            let stretch = Stretch {
+                lo: ids[0],
+                hi: ids[ids.len() - 1],
+            };
+            found.add(self.stage_and_judge(stretch, Some(ids)).await?);
+        }
+        Ok(found)
+    }
+
+    /// Compares everything in the stretch column by column.
+    async fn read(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
+        let at_once = i32::try_from(STAGED_AT_ONCE).expect("a small number");
+        let inboxes = &self.tenant.inboxes;
+        let (mut found, mut lo) = (Found::default(), stretch.lo);
+        loop {
+            let end = self
+                .source
+                .range_end(self.tx.connection(), inboxes, lo, at_once)
+                .await?;
+            // the target may have any number of rows where the source has few
+            let tenant = self.tenant.tenant.id;
+            let mut target = ledger::target::begin(self.db, tenant).await?;
+            let target_end = target_end(&mut target, tenant, lo, i64::from(at_once))
+                .await
+                .attempt("cut the tenant's rows into ranges")?;
+            target.rollback().await.attempt("end the transaction")?;
+            let end = end
+                .into_iter()
+                .chain(target_end)
+                .min()
+                .filter(|end| *end < stretch.hi);
+            let hi = end.unwrap_or(stretch.hi);
+            found.add(self.stage_and_judge(Stretch { lo, hi }, None).await?);
+            match end {
+                Some(hi) => lo = hi + 1,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn stage_and_judge(
+        &mut self,
+        stretch: Stretch,
+        ids: Option<&[i64]>,
+    ) -> Result<Found, ExecuteError> {
+        let tenant = self.tenant.tenant.id;
+        let spec = match ids {
+            Some(ids) => ChunkSpec::Keys { ids: ids.to_vec() },
+            None => ChunkSpec::KeyRange {
+                lo: stretch.lo,
+                hi: stretch.hi,
+            },
+        };
+        let mut staging = Staging::begin(self.db, tenant).await?;
+        let (sink, buffers) = mpsc::channel(1);
+        let rejects = Rejects::without_limit();
+        let extractor = Extractor::new(
+            self.source,
+            self.tx,
+            &self.tenant.inboxes,
+            &self.context,
+            sink,
+            &rejects,
+        );
+        let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
+        staged?;
+        let extracted = extracted?;
+        let rejected: HashSet<i64> = rejects
+            .take()
+            .iter()
+            .map(|reject| reject.conversation_id)
+            .collect();
+        let rules = Rules {
+            tenant,
+            watermark: self.tenant.watermark,
+            version: &self.version,
+            trusts_newer: self.trusts_newer,
+            since: self.since.as_ref(),
+            unfetched: &self.tenant.unfetched,
+        };
+        let mut found = Found::default();
+        found.compared.source_rows =
+            i64::try_from(extracted.found.len()).expect("a chunk's length fits in 63 bits");
+        found.withheld = i64::try_from(extracted.withheld.len()).expect("a chunk's length fits in 63 bits");
+        found.compared.target_rows = count_live(staging.connection().await?, tenant, stretch, ids)
+            .await
+            .attempt("count the rows that are compared")?;
+        let rows = unequal(staging.connection().await?, &rules, stretch, ids)
+            .await
+            .attempt("compare staging with the target")?;
+        staging.end().await?;
+        // a row that cannot be taken is in the source all the same
+        let mut unseen = rejected.clone();
+        for row in rows {
+            let id = row.id;
+            unseen.remove(&id);
+            match row.judge(&rules, &rejected) {
+                Judgement::Fault(kind, columns) => found.fault(id, kind, columns),
+                Judgement::Pending => found.compared.pending += 1,
+                Judgement::Overtaken => found.overtaken.push(id),
+            }
+        }
+        let mut unseen: Vec<i64> = unseen.into_iter().collect();
+        unseen.sort_unstable();
+        for id in unseen {
+            found.fault(id, FaultKind::Missing, Vec::new());
+        }
+        Ok(found)
+    }
+
+    async fn control(&mut self, statement: &'static str) -> Result<(), ExecuteError> {
+        raw_sql(statement)
+            .execute(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("set a savepoint"))?;
+        Ok(())
+    }
+}
+
+fn asked<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> Asked<'a> {
+    Asked {
+        inboxes: &tenant.inboxes,
+        rules,
+    }
+}
+
+/// Stretches of ids in which the sums do not prove that both sides are the same.
+fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretch) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for bucket in unproven(there, here) {
+        // a bucket that lies partly outside is cut, as its sums are
+        let first = bucket << BUCKET_BITS;
+        let (lo, hi) = (
+            first.max(within.lo),
+            (first | ((1 << BUCKET_BITS) - 1)).min(within.hi),
+        );
+        match stretches.last_mut() {
+            Some(last) if last.hi + 1 == lo => last.hi = hi,
+            _ => stretches.push(Stretch { lo, hi }),
+        }
+    }
+    stretches
+}
+
+/// Buckets of which the sums do not prove that both sides are the same, ascending.
+fn unproven(there: &Buckets, here: &Buckets) -> BTreeSet<i64> {
+    let none = Default::default();
+    there
+        .keys()
+        .chain(here.keys())
+        .copied()
+        .filter(|bucket| {
+            let (there, here) = (there.get(bucket), here.get(bucket));
+            !here.unwrap_or(&none).proves(there.unwrap_or(&none))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sums::Sums;
+    use super::*;
+
+    fn buckets(sums: &[(i64, i64, u64, u64)]) -> Buckets {
+        let bucket = |&(bucket, count, related, doubtful): &(i64, i64, u64, u64)| {
+            let sums = Sums {
+                count,
+                related,
+                doubtful: i64::try_from(doubtful).unwrap(),
+                ..Sums::default()
+            };
+            (bucket, sums)
+        };
+        sums.iter().map(bucket).collect()
+    }
+
+    #[test]
+    fn buckets_beside_each_other_that_differ_are_one_stretch_and_cut_at_the_ends() {
+        let there = buckets(&[(0, 5, 7, 0), (1, 2, 7, 0), (2, 2, 7, 0), (5, 1, 1, 0)]);
+        let here = buckets(&[
+            (0, 5, 8, 0),
+            (1, 3, 7, 0),
+            (2, 2, 7, 0),
+            (4, 1, 1, 1),
+            (5, 1, 1, 1),
+        ]);
+        let stretches = unproven_stretches(&there, &here, Stretch { lo: 100, hi: 11_000 });
+        let stretches: Vec<_> = stretches.iter().map(|stretch| (stretch.lo, stretch.hi)).collect();
+        assert_eq!(stretches, [(100, 4_095), (8_192, 11_000)]);
+    }
+}

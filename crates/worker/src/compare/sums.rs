@@ -1,0 +1,221 @@
+//! Counts and sums of digests by bucket of ids, each worked out by the server that has the rows: what agrees is not moved.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use tidemark_ledger::stored::Stored;
+
+use sqlx::postgres::PgTransaction;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::ids::TenantId;
+use tidemark_source::digest::{conversation_digest, message_digest, related_digest};
+use tidemark_source::view::ViewShape;
+
+use crate::extract::view;
+use crate::load::row_digest::Hashing;
+
+/// Buckets are of 2,048 ids when digests are summed: an id without its last bits.
+pub(super) const BUCKET_BITS: i32 = 11;
+/// One id a bucket: its sums are the digests of that conversation.
+pub(super) const SINGLE: i32 = 0;
+/// Keys that a view is asked for at once.
+const KEYS_AT_ONCE: usize = 500;
+
+static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
+    include_str!("conversations.sql")
+        .replace("{digest}", &conversation_digest())
+        .replace("{related}", &related_digest())
+});
+static MESSAGES: LazyLock<String> =
+    LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));
+
+/// Conversations of one bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub count: i64,
+    /// Of the conversations' own rows, modulo 2⁶⁴.
+    pub source: u64,
+    /// Of all that belongs to them, modulo 2⁶⁴.
+    pub related: u64,
+    /// Rows of the target without digests, or with another than theirs.
+    pub doubtful: i64,
+}
+
+impl Sums {
+    /// Whether target and source hold the same.
+    pub(super) const fn proves(&self, source: &Self) -> bool {
+        self.doubtful == 0
+            && self.count == source.count
+            && self.source == source.source
+            && self.related == source.related
+    }
+}
+
+/// By bucket: the id without its last bits.
+pub(super) type Buckets = BTreeMap<i64, Sums>;
+
+/// A stretch of a tenant's conversations, both ends included.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    pub lo: i64,
+    pub hi: i64,
+}
+
+/// What the source is asked with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub inboxes: &'a [i32],
+    /// What rows are made by.
+    pub rules: &'a str,
+}
+
+/// The sum of any number of 64-bit digests, modulo 2⁶⁴.
+fn modulo(sum: &str) -> Result<u64, sqlx::Error> {
+    let sum: i128 = sum
+        .parse()
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(u64::try_from(sum.rem_euclid(1 << 64)).expect("a remainder of 2⁶⁴ fits in 64 bits"))
+}
+
+pub(super) async fn of_source(
+    connection: &mut PgConnection,
+    view: Option<&ViewShape>,
+    asked: Asked<'_>,
+    stretch: Stretch,
+    bits: i32,
+) -> Result<Buckets, sqlx::Error> {
+    match view {
+        None => of_tables(connection, asked, stretch, bits).await,
+        Some(view) => of_view(connection, view, asked, stretch, bits).await,
+    }
+}
+
+async fn of_tables(
+    connection: &mut PgConnection,
+    asked: Asked<'_>,
+    stretch: Stretch,
+    bits: i32,
+) -> Result<Buckets, sqlx::Error> {
+    let rows = sqlx::query(AssertSqlSafe(CONVERSATIONS.as_str()))
+        .bind(stretch.lo)
+        .bind(asked.inboxes)
+        .bind(asked.rules)
+        .bind(stretch.hi)
+        .bind(bits)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut buckets = Buckets::new();
+    for row in rows {
+        add(&mut buckets, &row)?;
+    }
+    let messages: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(MESSAGES.as_str()))
+        .bind(stretch.lo)
+        .bind(asked.inboxes)
+        .bind(stretch.hi)
+        .bind(bits)
+        .fetch_all(connection)
+        .await?;
+    for (bucket, related) in messages {
+        let sums = buckets.entry(bucket).or_default();
+        sums.related = sums.related.wrapping_add(modulo(&related)?);
+    }
+    Ok(buckets)
+}
+
+/// Key by key, as the extraction reads it: the source works as much as for a sync, and moves as little as from tables.
+async fn of_view(
+    connection: &mut PgConnection,
+    view: &ViewShape,
+    asked: Asked<'_>,
+    stretch: Stretch,
+    bits: i32,
+) -> Result<Buckets, sqlx::Error> {
+    let select = format!(
+        "r.conversation_id >> $4 AS bucket, count(*) AS count, sum(r.digest)::text AS source, sum({})::text AS related",
+        view.related_digest()
+    );
+    let statement = format!("{} GROUP BY 1", view::conversations(view, &select));
+    let keys = view::keys_in_range(&mut *connection, view, asked.inboxes, stretch.lo, stretch.hi).await?;
+    let mut buckets = Buckets::new();
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
+            .bind(keys)
+            .bind(asked.inboxes)
+            .bind(asked.rules)
+            .bind(bits)
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in rows {
+            add(&mut buckets, &row)?;
+        }
+    }
+    Ok(buckets)
+}
+
+fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::Error> {
+    let sums = buckets.entry(row.try_get("bucket")?).or_default();
+    sums.count += row.try_get::<i64, _>("count")?;
+    sums.source = sums.source.wrapping_add(modulo(row.try_get("source")?)?);
+    sums.related = sums.related.wrapping_add(modulo(row.try_get("related")?)?);
+    Ok(())
+}
+
+pub(super) async fn of_target(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    stretch: Stretch,
+    bits: i32,
+) -> Result<Buckets, sqlx::Error> {
+    let statement = format!(
+        "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
+                coalesce(sum(t.related_digest), 0)::text AS related, \
+                count(*) FILTER (WHERE t.related_digest IS NULL OR t.row_digest IS DISTINCT FROM {}) AS doubtful \
+         FROM conversations_analytics t \
+         WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
+        Hashing::of(tx).of_stored("t")
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(Stored(tenant))
+        .bind(stretch.lo)
+        .bind(stretch.hi)
+        .bind(bits)
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut buckets = Buckets::new();
+    for row in rows {
+        add(&mut buckets, &row)?;
+        buckets.entry(row.try_get("bucket")?).or_default().doubtful += row.try_get::<i64, _>("doubtful")?;
+    }
+    Ok(buckets)
+}
+
+/// Conversations of the stretch whose client is another contact than their own, with the phone that the row carries.
+/// Neither digest has it: the source would have to look the client up for every conversation.
+pub(super) async fn other_clients(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    stretch: Stretch,
+) -> Result<Vec<(i64, i64, Option<String>)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT conversation_id, client_sender_id, client_phone::text FROM conversations_analytics \
+         WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL \
+           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL",
+    )
+    .bind(Stored(tenant))
+    .bind(stretch.lo)
+    .bind(stretch.hi)
+    .fetch_all(&mut **tx)
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_that_differ_by_two_to_the_64_are_the_same() {
+        assert_eq!(modulo("-1").unwrap(), u64::MAX);
+        assert_eq!(modulo("18446744073709551617").unwrap(), 1);
+        assert_eq!(modulo("-18446744073709551617").unwrap(), u64::MAX);
+        assert!(modulo("1.5").is_err());
+    }
+}
