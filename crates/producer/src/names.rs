@@ -16,7 +16,7 @@ use tidemark_shared::db::DbError;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::target::NameTexts;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::selection::{Name, NameOf};
+use tidemark_shared::selection::{Name, NameOf, Sender};
 use tidemark_shared::source::SourceError;
 
 use crate::signals::{Inboxes, Signals, view};
@@ -60,6 +60,8 @@ pub struct Names {
     pub(crate) renamed: Vec<Name>,
     /// New to the ledger, those renamed among them.
     pub(crate) seen: Vec<Name>,
+    /// Rows that show messages of these are to be taken anew.
+    pub(crate) deleted_senders: Vec<Sender>,
 }
 
 /// Somebody or something touched at the source, with its names.
@@ -205,5 +207,6 @@ pub(crate) async fn resolve(
     Ok(Names {
         renamed,
         seen: doubts.iter().map(name).collect(),
+        deleted_senders: Vec::new(),
     })
 }

@@ -120,6 +120,9 @@ impl Planner {
             Selection::Inboxes { inboxes } => {
                 db::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
             }
+            Selection::Senders { senders } => {
+                db::target::live_with_senders(&mut target, tenant.id, senders).await?
+            }
             Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
         };
         let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
@@ -173,8 +176,10 @@ impl Reader<'_> {
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
         let query = match selection {
-            // all of them is no part, and planned elsewhere
-            Selection::Ids { .. } | Selection::Policy { .. } => return Ok(BTreeSet::new()),
+            // all of them is no part, and planned elsewhere; of deleted senders only the target's rows tell
+            Selection::Ids { .. } | Selection::Senders { .. } | Selection::Policy { .. } => {
+                return Ok(BTreeSet::new());
+            }
             Selection::Time { from, to, inboxes } => {
                 sqlx::query_scalar(AssertSqlSafe(self.statements.in_time.clone()))
                     .bind(self.inboxes)

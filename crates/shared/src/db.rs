@@ -40,6 +40,7 @@ pub mod reject;
 pub mod retry;
 pub mod rights;
 pub mod run;
+pub mod sender;
 pub mod source_watch;
 pub mod standing;
 pub mod target;
@@ -103,6 +104,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         retry::STATEMENTS,
         rights::STATEMENTS,
         run::STATEMENTS,
+        sender::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,
         target::STATEMENTS,

@@ -337,6 +337,7 @@ impl Staging {
         ];
         refuse_overtaken(connection, self.tenant, of, version, written).await?;
 
+        db::sender::record(&mut *connection, self.tenant, extracted.senders.iter()).await?;
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
         let deleted = count(deleted.len() + withheld.removed.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));

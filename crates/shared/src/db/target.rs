@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbPool, DbResult, statements};
 use crate::ids::{RunId, TenantId};
-use crate::selection::NameOf;
+use crate::selection::{NameOf, Sender};
 
 statements! {
     LOCK_FOR_READING = "LOCK TABLE conversations_analytics, etl_withheld_conversation IN ACCESS SHARE MODE";
@@ -80,6 +80,12 @@ statements! {
                   WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
     LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
                        WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    // reads the messages of every row
+    LIVE_WITH_SENDERS = "SELECT conversation_id FROM conversations_analytics \
+                         WHERE tenant_id = $1 AND source_deleted_at IS NULL AND message_compiled @> ANY( \
+                             SELECT jsonb_build_array(jsonb_build_object('sender', sender_type, 'sender_id', sender_id)) \
+                             FROM unnest($2::text[], $3::bigint[]) AS s (sender_type, sender_id)) \
+                         ORDER BY 1";
     // cut as the transform cuts; a kind that nothing was asked about costs no scan
     CARRY_OTHERS = "WITH n AS (SELECT position::integer - 1 AS position, kind, id, texts \
                                FROM unnest($2::text[], $3::bigint[], $4::jsonb[]) \
@@ -402,6 +408,26 @@ pub async fn live_in_inboxes(
         .fetch_all(&mut **tx)
         .await
         .attempt("list the rows of the inboxes")
+}
+
+/// Live conversations with a message of one of these senders, ascending. Reads all messages of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn live_with_senders(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    senders: &[Sender],
+) -> DbResult<Vec<i64>> {
+    let types: Vec<&str> = senders.iter().map(|sender| sender.sender_type.as_str()).collect();
+    let ids: Vec<i64> = senders.iter().map(|sender| sender.id).collect();
+    sqlx::query_scalar(LIVE_WITH_SENDERS)
+        .bind(tenant)
+        .bind(types)
+        .bind(ids)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the rows with messages of deleted senders")
 }
 
 /// Whose names, and the texts in the order of the target's columns.
