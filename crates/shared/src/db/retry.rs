@@ -17,9 +17,12 @@ statements! {
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
                 WHERE r.id = $1 FOR NO KEY UPDATE OF r";
     // the attempt stays: it fences off whoever still works on an earlier one
-    RESET = "UPDATE etl_chunk SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
+    RESET = "UPDATE etl_chunk c SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
                     failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
-             WHERE run_id = $1 AND ($2::integer IS NULL OR seq = $2) AND status IN ('dead', 'cancelled')";
+             FROM (SELECT run_id, seq FROM etl_chunk \
+                   WHERE run_id = $1 AND ($2::integer IS NULL OR seq = $2) AND status IN ('dead', 'cancelled') \
+                   ORDER BY seq FOR NO KEY UPDATE) p \
+             WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status IN ('dead', 'cancelled')";
     REOPEN = "UPDATE etl_control SET status = 'running', finished_at = NULL, error_message = NULL, \
                      warnings = warnings || jsonb_build_array(format('tried again by %s', $2::text)) \
               WHERE id = $1 AND status IN ('failed', 'cancelled')";
