@@ -16,6 +16,8 @@ use crate::load::seal::Hashing;
 pub(super) const BUCKET_BITS: i32 = 11;
 /// One id a bucket: its sums are the digests of that conversation.
 pub(super) const SINGLE: i32 = 0;
+/// Rows with a client of their own that are in memory at once.
+pub(super) const CLIENTS_AT_ONCE: usize = 10_000;
 /// Keys that a view is asked for at once.
 const KEYS_AT_ONCE: usize = 500;
 
@@ -187,7 +189,7 @@ pub(super) async fn of_target(
     Ok(buckets)
 }
 
-/// Conversations of the stretch whose client is another contact than their own, with the phone that the row carries.
+/// The first [`CLIENTS_AT_ONCE`] conversations of the stretch, ascending, whose client is another contact than their own, with the phone that the row carries.
 /// Neither digest has it: the source would have to look the client up for every conversation.
 pub(super) async fn other_clients(
     tx: &mut PgTransaction<'_>,
@@ -197,11 +199,13 @@ pub(super) async fn other_clients(
     sqlx::query_as(
         "SELECT conversation_id, client_sender_id, client_phone::text FROM conversations_analytics \
          WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL \
-           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL",
+           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
+         ORDER BY conversation_id LIMIT $4",
     )
     .bind(tenant)
     .bind(stretch.lo)
     .bind(stretch.hi)
+    .bind(i64::try_from(CLIENTS_AT_ONCE).expect("a small number"))
     .fetch_all(&mut **tx)
     .await
 }
