@@ -205,6 +205,40 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
 }
 
 #[tokio::test]
+async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames() {
+    on_stage(|stage| async move {
+        with_script(&stage).await?;
+        let owner = stage.owner_url("target");
+        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
+        let imported = stage.tidemark_with(&IMPORT, &from).await?;
+        ensure!(imported.code == 0, "{imported:?}");
+        // every login touches a user, and the script kept few names and cut some
+        for table in ["users", "teams", "inboxes", "accounts"] {
+            let touch = format!("UPDATE {table} SET updated_at = now() AT TIME ZONE 'UTC'");
+            stage.source.execute(AssertSqlSafe(touch)).await?;
+        }
+        let first = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(first["type"] == "incremental", "{first:#}");
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let backfills = "SELECT request #>> '{selection,kind}' FROM etl_control WHERE type = 'backfill' ORDER BY id";
+        let asked: Vec<String> = sqlx::query_scalar(backfills).fetch_all(&stage.target).await?;
+        ensure!(asked == ["inboxes"], "{asked:?} for the history of the import");
+        stage.assert_equal(&[1]).await?;
+
+        // a name that changes from now on is one
+        stage
+            .source
+            .execute("UPDATE teams SET name = name || ' II', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id = 1")
+            .await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let asked: Vec<String> = sqlx::query_scalar(backfills).fetch_all(&stage.target).await?;
+        ensure!(asked == ["inboxes", "renamed"], "{asked:?} for a rename");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
     on_stage(|stage| async move {
         // a database in which tables are made where the script has its own
