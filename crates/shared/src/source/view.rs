@@ -362,7 +362,7 @@ impl Source {
         match self.missing_keys(connection, shape).await {
             Ok(missing) => warnings.extend(missing),
             Err(error) => {
-                tracing::warn!(error = %report(&error), "keys of the view's messages not looked at")
+                tracing::warn!(error = %report(&error), "keys of the view's messages not looked at");
             }
         }
         warnings
