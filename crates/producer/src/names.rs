@@ -3,7 +3,8 @@
 //!
 //! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
 //! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
-//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names.
+//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names;
+//! rows that were imported and never read say nothing, since the backfill of their inbox reads them anyway.
 
 use std::sync::Arc;
 

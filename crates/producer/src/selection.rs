@@ -139,6 +139,7 @@ impl Planner {
         }
         keys.extend(doubtful);
         target.rollback().await.attempt("end the transaction")?;
+        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
         tx.finish().await;
 
         let keys: Vec<i64> = keys.into_iter().collect();
@@ -151,7 +152,7 @@ impl Planner {
                 watermark_start: None,
                 watermark_end: None,
                 signals: BTreeMap::from([(selection.as_str().to_owned(), hits)]),
-                warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
+                warnings,
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
                 compares_digests: false,
             },

@@ -9,7 +9,6 @@ use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::db::{self, Attempt, DbError};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::source::view::ViewShape;
 use tidemark_shared::telemetry;
 use tidemark_shared::tenant::Tenant;
 
@@ -41,6 +40,7 @@ impl Planner {
         let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
         let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
         let stretches = signals.stretches(&inboxes, size).await?;
+        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
         tx.finish().await;
         let mut target = db::target::begin(&self.db, tenant.id).await?;
         let last = db::target::last_live(&mut target, tenant.id).await?;
@@ -53,7 +53,7 @@ impl Planner {
                 watermark_start: None,
                 watermark_end: None,
                 signals: BTreeMap::new(),
-                warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
+                warnings,
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
                 compares_digests: false,
             },

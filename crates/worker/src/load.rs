@@ -90,7 +90,7 @@ impl Statements {
             .replace("{digest}", &hashing.of_new("s", written))
             .replace("{inserted_now}", &hashing.inserted("EXCLUDED.etl_inserted_at"))
             .replace("{inserted_then}", &hashing.inserted("t.etl_inserted_at"))
-            .replace("{stored}", &hashing.of_stored("t"));
+            .replace("{disowned}", &hashing.disowns_stored("t"));
         // $1 tenant, $2 ids, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 in progress, $8 whether this is a repair: a
         // row that is not as a load left it has no version to go by
         let tombstone = format!(
@@ -99,9 +99,9 @@ impl Statements {
                  source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
              WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
                AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                    OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
+                    OR ($8 AND {})) \
              RETURNING t.conversation_id, t.inbox_id",
-            hashing.of_stored("t")
+            hashing.disowns_stored("t")
         );
         Self { merge, tombstone }
     }

@@ -5,11 +5,12 @@
 //! by compare-and-set from where the plan found it, so it moves once at most, and not at all when a later run has moved
 //! it meanwhile.
 
+use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{Attempt, DbError, DbPool, DbResult, again, statements};
 use crate::ids::{RunId, TenantId};
-use crate::run::{RunRequest, RunStatus, RunType};
+use crate::run::{RunStatus, RunType};
 
 statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
@@ -40,7 +41,8 @@ pub enum Retried {
     NeverPlanned {
         tenant_id: TenantId,
         run_type: RunType,
-        request: RunRequest,
+        /// As it was requested: see [`RunRequest::read`](crate::run::RunRequest::read).
+        request: Value,
     },
     /// The tenant has another open run of the kind, and may have one: that takes the same.
     OtherOpen,
@@ -58,7 +60,7 @@ pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbR
 
 async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let found: Option<(TenantId, RunType, RunStatus, Json<RunRequest>, bool)> = sqlx::query_as(LOCK_RUN)
+    let found: Option<(TenantId, RunType, RunStatus, Json<Value>, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(id)
         .fetch_optional(&mut *tx)
         .await

@@ -91,7 +91,7 @@ statements! {
                                FROM unnest($2::text[], $3::bigint[], $4::jsonb[]) \
                                     WITH ORDINALITY AS n (kind, id, texts, position)), \
                          a AS NOT MATERIALIZED (SELECT * FROM conversations_analytics \
-                                                WHERE tenant_id = $1 AND source_deleted_at IS NULL) \
+                                                WHERE tenant_id = $1 AND source_deleted_at IS NULL AND source_epoch > 0) \
                     SELECT n.position FROM n JOIN a ON n.kind = 'inbox' AND a.inbox_id = n.id \
                       AND (a.inbox_name, a.inbox_channel_type, a.inbox_timezone) \
                           IS DISTINCT FROM (nullif(left(texts->>0, 255), ''), nullif(left(texts->>1, 50), ''), left(texts->>2, 50)) \
@@ -433,7 +433,8 @@ pub async fn live_with_senders(
 /// Whose names, and the texts in the order of the target's columns.
 pub type NameTexts<'a> = (NameOf, i64, &'a [Option<String>]);
 
-/// Positions of those for which a live row carries other texts, ascending.
+/// Positions of those for which a live row carries other texts, ascending. Rows of an import that were never read from the
+/// source do not count: the backfill of their inbox reads them anyway.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -85,7 +85,7 @@ pub(super) async fn unequal(
                     coalesce(s.source_digest <> t.source_digest, false) AS source_differs, \
                     coalesce(s.related_digest <> t.related_digest, false) AS related_differs, \
                     t.row_digest IS NULL OR t.related_digest IS NULL AS unsealed, \
-                    coalesce(t.row_digest <> {}, false) AS broken, \
+                    t.row_digest IS NOT NULL AND {} AS broken, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
                              > ($5, $6, -$7::integer, $8), false) AS newer, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
@@ -102,7 +102,7 @@ pub(super) async fn unequal(
          WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR unsealed OR broken \
                     ELSE staged OR live END",
         differing.join(", "),
-        Hashing::of(connection).of_stored("t")
+        Hashing::of(connection).disowns_stored("t")
     );
     let snapshot = &rules.version.snapshot;
     sqlx::query_as(AssertSqlSafe(statement))

@@ -169,10 +169,10 @@ pub(super) async fn of_target(
     let statement = format!(
         "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
                 coalesce(sum(t.related_digest), 0)::text AS related, \
-                count(*) FILTER (WHERE t.related_digest IS NULL OR t.row_digest IS DISTINCT FROM {}) AS doubtful \
+                count(*) FILTER (WHERE t.related_digest IS NULL OR {}) AS doubtful \
          FROM conversations_analytics t \
          WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
-        Hashing::of(tx).of_stored("t")
+        Hashing::of(tx).disowns_stored("t")
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(tenant)

@@ -5,6 +5,8 @@ use tidemark_shared::db::DbPool;
 use tidemark_shared::db::cancel::Cancelled;
 use tidemark_shared::db::retry::Retried;
 use tidemark_shared::ids::RunId;
+use tidemark_shared::report::report;
+use tidemark_shared::run::RunRequest;
 
 use super::{print_runs, unknown};
 use crate::app::App;
@@ -47,6 +49,12 @@ pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyho
             run_type,
             request,
         } => {
+            let request = RunRequest::read(request).map_err(|error| {
+                UsageError(format!(
+                    "run {id} ended before it had chunks, and {}",
+                    report(&error)
+                ))
+            })?;
             let tenant = ask::ready_tenant(app, db, tenant_id).await?;
             let reason = Some(format!("retry of run {id}"));
             let run = ask::request(app, db, &tenant, run_type, reason, request).await?;
