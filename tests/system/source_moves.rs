@@ -18,7 +18,8 @@ struct Second {
 }
 
 impl Second {
-    async fn of(stage: &Stage, conversations: u64) -> Result<Self> {
+    /// `without`: its conversations up to this id are gone.
+    async fn of(stage: &Stage, conversations: u64, without: u64) -> Result<Self> {
         // each of these takes a transaction id, so that reads of `main` look later than those of `second`
         stage
             .source
@@ -41,14 +42,18 @@ impl Second {
             inboxes: report.tenants[0].inbox_ids.clone(),
             config,
         };
-        let mut connection = second.connect().await?;
         // so that each of the two sources has ids that the other has not
-        connection
-            .execute(
-                "DELETE FROM messages WHERE conversation_id <= 20; \
-                 DELETE FROM csat_survey_responses WHERE conversation_id <= 20; DELETE FROM conversations WHERE id <= 20",
-            )
-            .await?;
+        for statement in [
+            "DELETE FROM messages WHERE conversation_id <= $1",
+            "DELETE FROM csat_survey_responses WHERE conversation_id <= $1",
+            "DELETE FROM conversations WHERE id <= $1",
+        ] {
+            let without = i64::try_from(without)?;
+            sqlx::query(statement)
+                .bind(without)
+                .execute(&mut second.connect().await?)
+                .await?;
+        }
         Ok(second)
     }
 
@@ -131,9 +136,9 @@ async fn count(stage: &Stage, query: &str) -> Result<i64> {
 }
 
 /// Plans a full run of tenant 1 from its first source, lets some chunks be done, and cancels the rest; returns the run.
-async fn cancel_half_way(stage: &Stage, second: &Second) -> Result<String> {
+async fn cancel_half_way(stage: &Stage, second: &Second, chunk_size: &str) -> Result<String> {
     let producer = stage.start(&["producer"])?;
-    let run = stage.ask_full("10").await?;
+    let run = stage.ask_full(chunk_size).await?;
     stage
         .until("SELECT count(*) >= 4 FROM etl_chunk WHERE published_at IS NOT NULL")
         .await?;
@@ -160,7 +165,7 @@ async fn cancel_half_way(stage: &Stage, second: &Second) -> Result<String> {
 async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
     on_stage(|stage| async move {
         stage.sample(150, 1, 4_001).await?;
-        let second = Second::of(&stage, 110).await?;
+        let second = Second::of(&stage, 110, 20).await?;
         let policy = ["tenant", "set", "--tenant", "1", "--privacy", "contact_email=hash"];
         second.done(&stage, &policy).await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
@@ -236,8 +241,8 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
 async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
     on_stage(|stage| async move {
         stage.sample(150, 1, 4_003).await?;
-        let second = Second::of(&stage, 110).await?;
-        let run = cancel_half_way(&stage, &second).await?;
+        let second = Second::of(&stage, 110, 20).await?;
+        let run = cancel_half_way(&stage, &second, "10").await?;
         let to_second = [
             "tenant",
             "move",
@@ -263,7 +268,7 @@ async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
 async fn a_tenant_with_forgotten_contacts_is_not_moved() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 4_004).await?;
-        let second = Second::of(&stage, 40).await?;
+        let second = Second::of(&stage, 40, 0).await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         second
             .done(
@@ -284,6 +289,55 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
         second.refused(&stage, &to_second, "tidemark tenant add").await?;
         ensure!(count(&stage, "SELECT count(*) FROM tenants WHERE source = 'main'").await? == 1);
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 4_005).await?;
+        // more rows of the first source than a run may mark deleted at once, in inboxes of the same ids
+        let second = Second::of(&stage, 220, 70).await?;
+        cancel_half_way(&stage, &second, "40").await?;
+        // as an older release let it happen
+        stage
+            .target
+            .execute("UPDATE tenants SET source = 'second'; UPDATE inbox_tenant_mapping SET is_active = false")
+            .await?;
+        second.map(&stage).await?;
+        second.done(&stage, &["sync", "--local", "--tenant", "1", "--allow-mass-delete"]).await?;
+        let of_first = "SELECT array_agg(conversation_id ORDER BY conversation_id) FROM conversations_analytics \
+                        WHERE source_deleted_at IS NULL AND source_xmax > (SELECT highest_xmax FROM etl_source WHERE name = 'second')";
+        let of_first: Vec<i64> = sqlx::query_scalar(of_first).fetch_one(&stage.target).await?;
+        ensure!(of_first.len() >= 120, "{of_first:?}");
+
+        for args in [
+            ["verify", "--tenant", "1", "--json"].as_slice(),
+            &["verify", "--tenant", "1", "--json", "--deep"],
+        ] {
+            let found = second.tidemark(&stage, args).await?;
+            let json = found.json();
+            let named: Vec<i64> = json["faults"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|fault| fault["kind"] == "impossible")
+                .filter_map(|fault| fault["conversation_id"].as_i64())
+                .collect();
+            ensure!(
+                found.code == 1 && named == of_first && json["pending"] == 0,
+                "{args:?}: {named:?}, not {of_first:?}: {}",
+                found.stderr
+            );
+        }
+        let mended = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
+        ensure!(mended.code == 0, "{mended:?}");
+        second.assert_equal(&stage).await?;
+        // and later changes arrive
+        second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id BETWEEN 71 AND 90").await?;
+        second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
+        second.assert_equal(&stage).await
     })
     .await;
 }

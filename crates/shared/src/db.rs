@@ -29,6 +29,7 @@ pub mod fleet;
 pub mod guarded;
 pub mod history;
 pub mod hold;
+pub mod impossible;
 pub mod inbox;
 pub mod isolation;
 pub mod notice;
@@ -94,6 +95,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fleet::STATEMENTS,
         history::STATEMENTS,
         hold::STATEMENTS,
+        impossible::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
         notice::STATEMENTS,

@@ -120,7 +120,8 @@ statements! {
               FROM etl_control r \
               LEFT JOIN LATERAL (SELECT sum(source_rows) AS source_rows, sum(target_rows) AS target_rows, \
                                         sum(missing) AS missing, sum(extra) AS extra, sum(stale) AS stale, \
-                                        sum(different) AS different, sum(pending) AS pending, sum(unproven) AS unproven \
+                                        sum(different) AS different, sum(impossible) AS impossible, \
+                                        sum(pending) AS pending, sum(unproven) AS unproven \
                                  FROM etl_verification_part WHERE run_id = r.id HAVING count(*) > 0) v \
                      ON r.type = 'verify' \
               LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE status = 'done')::integer AS done, \
