@@ -154,6 +154,28 @@ mod tests {
     }
 
     #[test]
+    fn a_read_is_beyond_a_snapshot_by_its_transactions_and_not_by_its_clock() {
+        let read = |epoch, xmax, in_progress| ReadVersion {
+            epoch,
+            xmax,
+            in_progress,
+        };
+        let snapshot = SourceVersion {
+            epoch: 2,
+            snapshot: SourceSnapshot {
+                in_progress: 3,
+                ..snapshot(100, 10)
+            },
+        };
+        for beyond in [read(3, 1, 0), read(2, 101, 9), read(2, 100, 2)] {
+            assert!(beyond.is_beyond(&snapshot), "{beyond:?}");
+        }
+        for not in [read(1, 999, 0), read(2, 99, 0), read(2, 100, 3), read(2, 100, 4)] {
+            assert!(!not.is_beyond(&snapshot), "{not:?}");
+        }
+    }
+
+    #[test]
     fn an_open_transaction_holds_the_fence_at_the_last_sample_before_it() {
         let samples = [
             FenceSample {

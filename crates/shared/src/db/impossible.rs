@@ -51,6 +51,15 @@ pub struct Impossible {
 }
 
 impl Impossible {
+    /// Of rows in the order of their ids.
+    #[must_use]
+    pub const fn of_rows(rows: Vec<ReadRow>) -> Self {
+        Self {
+            rows,
+            chunks: Vec::new(),
+        }
+    }
+
     /// Only what is beyond the snapshot that was taken since.
     #[must_use]
     pub fn beyond(mut self, snapshot: &SourceVersion) -> Self {
@@ -102,10 +111,7 @@ pub async fn rows(
         .await
         .attempt(what)?;
     tx.rollback().await.attempt(what)?;
-    Ok(Impossible {
-        rows,
-        chunks: Vec::new(),
-    })
+    Ok(Impossible::of_rows(rows))
 }
 
 /// The same with the tenant's done chunks. `known_xmax` is what is known of the source by then: what is not beyond that is

@@ -256,6 +256,7 @@ pub(super) async fn count_live(
 
 #[cfg(test)]
 mod tests {
+    use tidemark_shared::db::impossible::ReadRow;
     use tidemark_shared::fence::SourceSnapshot;
 
     use super::*;
@@ -271,6 +272,10 @@ mod tests {
     };
 
     fn judged(change: impl FnOnce(&mut Row)) -> Judgement {
+        judged_beside(None, change)
+    }
+
+    fn judged_beside(impossible: Option<&Impossible>, change: impl FnOnce(&mut Row)) -> Judgement {
         let mut row = Row {
             id: 1,
             staged: true,
@@ -297,7 +302,7 @@ mod tests {
             version: &VERSION,
             trusts_newer: true,
             is_latest: true,
-            impossible: None,
+            impossible,
             since: None,
             unfetched: &[],
         };
@@ -362,6 +367,43 @@ mod tests {
             row.had_its_turn = true;
             row.broken = true;
         })));
+    }
+
+    #[test]
+    fn a_later_row_that_was_there_before_the_snapshot_is_of_another_source() {
+        let version = ReadVersion {
+            epoch: 1,
+            xmax: 2,
+            in_progress: 0,
+        };
+        let row = ReadRow {
+            conversation_id: 1,
+            version,
+        };
+        let was_there = Impossible::of_rows(vec![row]).beyond(&VERSION);
+        let newer = |row: &mut Row| row.newer = true;
+        assert!(fault(FaultKind::Impossible)(judged_beside(
+            Some(&was_there),
+            newer
+        )));
+        // also where it is the same: what changes later would never reach it
+        let same = |row: &mut Row| {
+            row.newer = true;
+            row.columns.clear();
+        };
+        assert!(fault(FaultKind::Impossible)(judged_beside(
+            Some(&was_there),
+            same
+        )));
+        // somebody has written it since
+        let rewritten = |row: &mut Row| {
+            row.newer = true;
+            row.version.xmax = 3;
+        };
+        assert_eq!(judged_beside(Some(&was_there), rewritten), Judgement::Overtaken);
+        let nothing = Impossible::default();
+        assert_eq!(judged_beside(Some(&nothing), newer), Judgement::Overtaken);
+        assert_eq!(judged_beside(Some(&nothing), same), Judgement::Equal);
     }
 
     #[test]
