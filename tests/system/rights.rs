@@ -60,6 +60,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_chunk",
             "etl_control",
             "etl_fence",
+            "etl_name",
             "etl_process",
             "etl_rejected_row",
             "etl_sender",

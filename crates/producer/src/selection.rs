@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use tidemark_shared::chunk::key_chunks;
 use tidemark_shared::db::run::PlanRecord;
 use tidemark_shared::db::{self, Attempt};
+use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
 use tidemark_shared::source::view::ViewShape;
@@ -133,7 +134,16 @@ impl Planner {
                 .filter(|id| !existing.contains(id))
                 .copied()
                 .collect();
-            let gone = db::target::live_among(&mut target, tenant.id, &absent).await?;
+            let mut gone = db::target::live_among(&mut target, tenant.id, &absent).await?;
+            if run_type == RunType::Repair {
+                // rows that are later than this snapshot may be of another source, and are not missed here
+                let known = db::fence::find(&self.db, source.name()).await?;
+                let version = SourceVersion {
+                    epoch: known.map_or(1, |known| known.epoch),
+                    snapshot: *tx.snapshot(),
+                };
+                gone = db::target::read_by(&mut target, tenant.id, &gone, &version).await?;
+            }
             let live = db::target::count_live(&mut target, tenant.id).await?;
             refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
         }

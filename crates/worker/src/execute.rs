@@ -8,6 +8,7 @@ use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::config::ConfigError;
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::chunk::ClaimedChunk;
+use tidemark_shared::db::impossible::Impossible;
 use tidemark_shared::db::inbox::Mapping;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
@@ -145,6 +146,13 @@ impl Executor {
 
         // what is known is read first: whatever the source shows afterwards must not be less
         let known = db::fence::find(&self.db, source.name()).await?;
+        let repairs = chunk.run_type == RunType::Repair;
+        let before = if repairs {
+            let known_xmax = known.map(|known| (known.epoch, known.highest_xmax));
+            db::impossible::rows_and_chunks(&self.db, chunk.tenant_id, &chunk.spec, known_xmax).await?
+        } else {
+            Impossible::default()
+        };
         // the snapshot is older than the load's transaction: what it misses, a later chunk brings
         let mut tx = source
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
@@ -155,13 +163,19 @@ impl Executor {
             epoch: known.epoch,
             snapshot: *tx.snapshot(),
         };
+        // a standby is behind: what was read later may well be of its primary
+        let impossible = match tx.replay() {
+            Some(_) => Impossible::default(),
+            None => before.beyond(&version),
+        };
         let of = LoadOf {
             chunk: id,
             attempt: chunk.attempt,
             mapping_version: mapping.version,
-            repairs: chunk.run_type == RunType::Repair,
+            repairs,
             inboxes: &mapping.inboxes,
             allows_mass_delete: chunk.allows_mass_delete,
+            impossible: &impossible,
         };
         let tolerated = db::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
         let rejects = Arc::new(Rejects::new(tolerated));

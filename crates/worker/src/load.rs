@@ -21,6 +21,7 @@ use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::db::DbPool;
 use tidemark_shared::db::connect::prefer_lz4;
 use tidemark_shared::db::guarded::{Guarded, Served};
+use tidemark_shared::db::impossible::Impossible;
 use tidemark_shared::db::{self, DbError};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -162,6 +163,8 @@ pub struct LoadOf<'a> {
     pub inboxes: &'a [i32],
     /// The request says that many conversations may be gone.
     pub allows_mass_delete: bool,
+    /// What this source cannot have given, for a repair: it is taken for older than any read.
+    pub impossible: &'a Impossible,
 }
 
 /// Conversations whose rows a merge wrote.
@@ -303,6 +306,7 @@ impl Staging {
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         bisect::hurry(connection).await?;
+        db::impossible::disown_rows(connection, self.tenant, of.impossible).await?;
         let merged = if self.has_table {
             bisect::merge(connection, of, version, rejects).await?
         } else {
@@ -312,6 +316,7 @@ impl Staging {
         if db::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
+        db::impossible::disown_chunks(connection, of.impossible).await?;
         let withheld = if privacy.forgets() {
             db::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
@@ -319,7 +324,11 @@ impl Staging {
         };
         let marked = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| of.inboxes.contains(&inbox));
-        let guarded = marked.iter().filter(|(_, inbox)| is_mapped(inbox)).count();
+        // rows of another source say nothing of what this one shows
+        let guarded = marked
+            .iter()
+            .filter(|(id, inbox)| is_mapped(inbox) && !of.impossible.has_row(*id))
+            .count();
         guard::refuse_mass_delete(connection, self.tenant, of, count(guarded)).await?;
         let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
         db::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;

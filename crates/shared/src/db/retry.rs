@@ -14,9 +14,12 @@ use crate::run::{RunStatus, RunType};
 
 statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
-                       EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks \
+                       EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks, \
+                       coalesce(r.mapping_version < t.source_version, false) AS is_of_another_source \
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
                 WHERE r.id = $1 FOR NO KEY UPDATE OF r";
+    // a removal or a move that is under way comes first
+    LOCK_TENANT = "SELECT FROM tenants WHERE id = (SELECT tenant_id FROM etl_control WHERE id = $1) FOR KEY SHARE";
     // the attempt stays: it fences off whoever still works on an earlier one
     RESET = "UPDATE etl_chunk c SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
                     failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
@@ -46,6 +49,8 @@ pub enum Retried {
     },
     /// The tenant has another open run of the kind, and may have one: that takes the same.
     OtherOpen,
+    /// The tenant has moved to another source since: the run's plan says nothing of that one.
+    OtherSource(TenantId),
     /// There is no such run, or its tenant was removed.
     Unknown,
 }
@@ -60,14 +65,22 @@ pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbR
 
 async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let found: Option<(TenantId, RunType, RunStatus, Json<Value>, bool)> = sqlx::query_as(LOCK_RUN)
+    sqlx::query(LOCK_TENANT)
+        .bind(id)
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the tenant")?;
+    let found: Option<(TenantId, RunType, RunStatus, Json<Value>, bool, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(id)
         .fetch_optional(&mut *tx)
         .await
         .attempt("lock the run")?;
-    let Some((tenant_id, run_type, status, Json(request), has_chunks)) = found else {
+    let Some((tenant_id, run_type, status, Json(request), has_chunks, is_of_another_source)) = found else {
         return Ok(Retried::Unknown);
     };
+    if is_of_another_source {
+        return Ok(Retried::OtherSource(tenant_id));
+    }
     if !has_chunks && matches!(status, RunStatus::Failed | RunStatus::Cancelled) {
         return Ok(Retried::NeverPlanned {
             tenant_id,

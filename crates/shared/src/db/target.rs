@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbPool, DbResult, statements};
+use crate::fence::SourceVersion;
 use crate::ids::{RunId, TenantId};
 use crate::selection::{NameOf, Sender};
 
@@ -78,6 +79,9 @@ statements! {
                        AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
     LIVE_AMONG = "SELECT conversation_id FROM conversations_analytics \
                   WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    READ_BY = "SELECT conversation_id FROM conversations_analytics \
+               WHERE tenant_id = $1 AND conversation_id = ANY($2) \
+                 AND (source_epoch, source_xmax, -source_in_progress) <= ($3, $4, -$5::integer) ORDER BY 1";
     LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
                        WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
     // reads the messages of every row
@@ -328,6 +332,27 @@ pub async fn count_live(connection: &mut PgConnection, tenant: TenantId) -> DbRe
         .fetch_one(connection)
         .await
         .attempt("count the tenant's rows")
+}
+
+/// Those of these conversations whose rows were read no later than this. Of a later row that read says nothing.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn read_by(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    version: &SourceVersion,
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(READ_BY)
+        .bind(tenant)
+        .bind(ids)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("look which versions rows were read at")
 }
 
 /// How many rows of these inboxes a run has marked deleted. Reads all rows of the tenant.

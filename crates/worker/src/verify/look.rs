@@ -11,6 +11,7 @@ use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::db;
 use tidemark_shared::db::Attempt;
 use tidemark_shared::db::DbPool;
+use tidemark_shared::db::impossible::Impossible;
 use tidemark_shared::db::tenant::TenantToPlan;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::source::{Source, SourceTx};
@@ -95,6 +96,10 @@ pub(super) struct Looker<'a> {
     pub tx: &'a mut SourceTx,
     pub version: SourceVersion,
     pub trusts_newer: bool,
+    /// Whether the snapshot is of a primary that has not gone back: nothing was read from it later, before it was taken.
+    pub is_latest: bool,
+    /// Rows that were there before the snapshot, and are beyond it all the same; `None`: not looked up.
+    pub impossible: Option<Impossible>,
     /// What was looked at first, at a second look.
     pub since: Option<SourceVersion>,
 }
@@ -127,6 +132,7 @@ impl Looker<'_> {
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
         let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
+        let latest = self.is_latest.then_some(self.version);
         let mut target = db::target::begin(self.db, tenant).await?;
         let (there, here) = tokio::join!(
             of_source(
@@ -136,7 +142,7 @@ impl Looker<'_> {
                 stretch,
                 BUCKET_BITS
             ),
-            of_target(&mut target, tenant, stretch, BUCKET_BITS)
+            of_target(&mut target, tenant, stretch, BUCKET_BITS, latest.as_ref())
         );
         let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
         let here = here.attempt("sum the digests of rows")?;
@@ -158,7 +164,7 @@ impl Looker<'_> {
             )
             .await
             .map_err(self.source.query_error("list the digests of conversations"))?;
-            let here = of_target(&mut target, tenant, *part, SINGLE)
+            let here = of_target(&mut target, tenant, *part, SINGLE, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
             let mut doubtful = unproven(&there, &here);
@@ -301,6 +307,8 @@ impl Looker<'_> {
             watermark: self.tenant.watermark,
             version: &self.version,
             trusts_newer: self.trusts_newer,
+            is_latest: self.is_latest,
+            impossible: self.impossible.as_ref(),
             since: self.since.as_ref(),
             unfetched: &self.tenant.unfetched,
         };
@@ -324,6 +332,7 @@ impl Looker<'_> {
                 Judgement::Fault(kind, columns) => found.fault(id, kind, columns),
                 Judgement::Pending => found.compared.pending += 1,
                 Judgement::Overtaken => found.overtaken.push(id),
+                Judgement::Equal => {}
             }
         }
         let mut unseen: Vec<i64> = unseen.into_iter().collect();

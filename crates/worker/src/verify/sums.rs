@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::source::digest::{conversation_digest, message_digest, related_digest};
 use tidemark_shared::source::view::ViewShape;
@@ -160,16 +161,19 @@ fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::E
     Ok(())
 }
 
+/// `latest` is the read that rows are compared with, if a row that was read later is to be doubted.
 pub(super) async fn of_target(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     stretch: Stretch,
     bits: i32,
+    latest: Option<&SourceVersion>,
 ) -> Result<Buckets, sqlx::Error> {
     let statement = format!(
         "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
                 coalesce(sum(t.related_digest), 0)::text AS related, \
-                count(*) FILTER (WHERE t.related_digest IS NULL OR {}) AS doubtful \
+                count(*) FILTER (WHERE t.related_digest IS NULL OR {} \
+                                 OR (t.source_epoch, t.source_xmax, -t.source_in_progress) > ($5, $6, -$7::integer)) AS doubtful \
          FROM conversations_analytics t \
          WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
         Hashing::of(tx).disowns_stored("t")
@@ -179,6 +183,9 @@ pub(super) async fn of_target(
         .bind(stretch.lo)
         .bind(stretch.hi)
         .bind(bits)
+        .bind(latest.map(|latest| latest.epoch))
+        .bind(latest.map(|latest| latest.snapshot.xmax))
+        .bind(latest.map(|latest| latest.snapshot.in_progress))
         .fetch_all(&mut **tx)
         .await?;
     let mut buckets = Buckets::new();

@@ -71,6 +71,13 @@ pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyho
             );
             return Err(UsageError(text).into());
         }
+        Retried::OtherSource(tenant) => {
+            let text = format!(
+                "run {id} was planned from another source than the one that tenant {tenant} has now: \
+                 `tidemark sync --tenant {tenant}` plans from that one"
+            );
+            return Err(UsageError(text).into());
+        }
         Retried::Unknown => return Err(unknown(id).into()),
     };
     print_runs(app, &db::run::reports(db, &[run]).await?, false)?;
