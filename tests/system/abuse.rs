@@ -16,6 +16,7 @@ async fn count(stage: &Stage, of: &str) -> Result<i64> {
         .await?)
 }
 
+/// Trap 15.
 #[tokio::test]
 async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_other() {
     on_stage(|stage| async move {
@@ -85,6 +86,7 @@ async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     Ok(seen)
 }
 
+/// Trap 15.
 #[tokio::test]
 async fn a_pooled_connection_remembers_no_tenant() {
     on_stage(|stage| async move {
@@ -126,6 +128,7 @@ async fn a_pooled_connection_remembers_no_tenant() {
     .await;
 }
 
+/// Trap 15.
 #[tokio::test]
 async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_tenant_rules() {
     on_stage(|stage| async move {
@@ -190,6 +193,7 @@ const FORGE: &str = "CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS
      END IF; END $$; \
      CREATE EVENT TRIGGER forge ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION forge_staging()";
 
+/// Trap 15.
 #[tokio::test]
 async fn a_tenant_forged_in_staging_stops_the_load_and_nothing_of_it_is_written() {
     on_stage(|stage| async move {
@@ -213,6 +217,7 @@ async fn a_tenant_forged_in_staging_stops_the_load_and_nothing_of_it_is_written(
     .await;
 }
 
+/// Trap 15.
 #[tokio::test]
 async fn sql_in_an_argument_is_no_sql() {
     on_stage(|stage| async move {
@@ -256,6 +261,7 @@ async fn sql_in_an_argument_is_no_sql() {
     .await;
 }
 
+/// Trap 15.
 #[tokio::test]
 async fn a_view_and_a_column_with_quotes_in_their_names_are_read_like_any_other() {
     on_stage(|stage| async move {

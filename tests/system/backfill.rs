@@ -1,8 +1,10 @@
-//! Backfills, which nobody asks for: newly mapped inboxes, inboxes that change hands, names that change.
+//! Backfills, which nobody asks for: newly mapped inboxes, inboxes that change hands, names that change, senders that are
+//! deleted.
 
 use anyhow::{Result, ensure};
 use sqlx::Executor;
 
+use crate::columns::{assert_same, reference, target};
 use crate::stage::{Stage, on_stage};
 
 /// The inbox of a tenant with the most conversations, and how many they are.
@@ -252,6 +254,120 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
         ensure!(secrets == 0, "a name is in the ledger");
         ensure!(up.terminate().await? == 0, "it does not stop cleanly");
         Ok(())
+    })
+    .await;
+}
+
+/// As Chatwoot deletes an agent, a bot or an assistant: what they wrote stays, without its sender, and no time moves.
+async fn delete_sender(stage: &Stage, sender_type: &str, sender: i64) -> Result<()> {
+    let mut tx = stage.source.begin().await?;
+    let messages = sqlx::query(
+        "UPDATE messages SET sender_type = NULL, sender_id = NULL WHERE sender_type = $1 AND sender_id = $2",
+    )
+    .bind(sender_type)
+    .bind(sender)
+    .execute(&mut *tx)
+    .await?;
+    ensure!(
+        messages.rows_affected() > 0,
+        "{sender_type} {sender} has written nothing"
+    );
+    if sender_type == "User" {
+        sqlx::query("UPDATE conversations SET assignee_id = NULL WHERE assignee_id = $1")
+            .bind(sender)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM users WHERE id = $1")
+            .bind(sender)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn backfills(stage: &Stage) -> Result<i64> {
+    Ok(
+        sqlx::query_scalar("SELECT count(*) FROM etl_control WHERE type = 'backfill'")
+            .fetch_one(&stage.target)
+            .await?,
+    )
+}
+
+/// Trap 26.
+#[tokio::test]
+async fn what_a_deleted_agent_bot_or_assistant_wrote_is_brought_by_one_backfill() {
+    on_stage(|stage| async move {
+        stage.sample(400, 1, 61).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let agent: i64 = sqlx::query_scalar(
+            "SELECT sender_id FROM messages WHERE sender_type = 'User' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
+        )
+        .fetch_one(&stage.source)
+        .await?;
+        let mut expected = 0;
+        for (sender_type, sender) in [("User", agent), ("AgentBot", 1), ("Captain::Assistant", 1)] {
+            delete_sender(&stage, sender_type, sender).await?;
+            // one backfill, and none for what the next syncs see again
+            expected += 1;
+            for _ in 0..3 {
+                stage.sync_local(&["--tenant", "1"]).await?;
+                stage.until("SELECT bool_and(status = 'success') FROM etl_control").await?;
+            }
+            let asked = backfills(&stage).await?;
+            ensure!(asked == expected, "{asked} backfills after {sender_type} {sender}");
+            let left: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM conversations_analytics \
+                 WHERE message_compiled @> jsonb_build_array(jsonb_build_object('sender', $1::text, 'sender_id', $2::bigint))",
+            )
+            .bind(sender_type)
+            .bind(sender)
+            .fetch_one(&stage.target)
+            .await?;
+            ensure!(left == 0, "{left} rows still show {sender_type} {sender}");
+            stage.assert_equal(&[1]).await?;
+            let sample = tidemark_sample::describe(&stage.url("source")).await?.remove(0);
+            let expected = reference(&stage, 1, &sample.timezone, &sample.inbox_ids).await?;
+            assert_same(&expected, &target(&stage, 1).await?)?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Messages that the source only hides say nothing about who wrote them.
+#[tokio::test]
+async fn hidden_messages_and_users_are_no_deleted_senders() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 67).await?;
+        let reader = stage.reader_url().await?;
+        let as_reader = [("TIDEMARK_SOURCE_URL", reader.as_str())];
+        let sync = ["sync", "--local", "--json", "--tenant", "1"];
+        let first = stage.tidemark_with(&sync, &as_reader).await?;
+        ensure!(first.code == 0, "{first:?}");
+        stage
+            .source
+            .execute(
+                "ALTER TABLE messages ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON messages USING (false); \
+                 ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON users USING (false)",
+            )
+            .await?;
+        for _ in 0..2 {
+            let hidden = stage.tidemark_with(&sync, &as_reader).await?;
+            ensure!(hidden.code == 0, "{hidden:?}");
+        }
+        let asked = backfills(&stage).await?;
+        ensure!(asked == 0, "{asked} backfills while messages are hidden");
+        let empty: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations_analytics WHERE t_messages = 0")
+            .fetch_one(&stage.target)
+            .await?;
+        stage
+            .source
+            .execute("ALTER TABLE messages DISABLE ROW LEVEL SECURITY; ALTER TABLE users DISABLE ROW LEVEL SECURITY")
+            .await?;
+        let shown = stage.tidemark_with(&sync, &as_reader).await?;
+        ensure!(shown.code == 0 && backfills(&stage).await? == 0, "{shown:?}");
+        ensure!(empty < 100, "{empty} rows have lost their messages");
+        stage.assert_equal(&[1]).await
     })
     .await;
 }

@@ -34,6 +34,31 @@ async fn count(stage: &Stage, query: &'static str) -> Result<i64> {
 }
 
 #[tokio::test]
+async fn a_retry_of_a_request_that_nobody_can_read_says_so() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 70).await?;
+        for (request, word) in [
+            (r#"{"colour": "blue"}"#, "unknown field `colour`"),
+            (r#"{"chunk_size": 0}"#, "chunk_size 0, which has to be 1 or more"),
+            (r#"{"selection": {"kind": "moon"}}"#, "unknown variant `moon`"),
+        ] {
+            let run: i64 = sqlx::query_scalar(
+                "INSERT INTO etl_control (tenant_id, type, status, triggered_by, request, finished_at, etl_version) \
+                 VALUES (1, 'resync', 'failed', 'a hand', $1::jsonb, now(), '0') RETURNING id",
+            )
+            .bind(request)
+            .fetch_one(&stage.target)
+            .await?;
+            let run = run.to_string();
+            refused(&stage, &["run", "retry", &run], "ended before it had chunks, and the run's request").await?;
+            refused(&stage, &["run", "retry", &run], word).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_it() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 71).await?;

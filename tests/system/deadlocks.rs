@@ -1,6 +1,7 @@
 //! Everything that locks chunks and runs, at the same time over one run.
 
 use std::time::Duration;
+use tidemark_ledger::run::NewRun;
 use tidemark_ledger::stored::Stored;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,8 @@ use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::TraceContext;
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::selection::Sender;
 use tidemark_shared::verification::Compared;
 
 use crate::stage::{Stage, on_stage};
@@ -167,6 +170,122 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
         .fetch_one(&stage.target)
         .await?;
         ensure!(dead == 0, "the server ended {dead} deadlocks");
+        pool.close().await;
+        Ok(())
+    })
+    .await;
+}
+
+/// As a worker does that loads: rows of the target first, then the tenant, then the chunk.
+async fn load(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
+    let Some(claimed) = ledger::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
+        return Ok(());
+    };
+    let mut tx = db.begin().await.attempt("begin")?;
+    ledger::target::enter(&mut tx, TenantId(1)).await?;
+    sqlx::query("UPDATE conversations_analytics SET etl_updated_at = now() WHERE tenant_id = 1 AND conversation_id = $1")
+        .bind(i64::from(chunk.seq))
+        .execute(&mut *tx)
+        .await
+        .attempt("merge")?;
+    ledger::inbox::lock_version(&mut *tx, TenantId(1)).await?;
+    let sender = Sender {
+        sender_type: "User".to_owned(),
+        id: 1,
+    };
+    ledger::sender::record(
+        &mut *tx,
+        TenantId(1),
+        std::iter::once((&sender, (1, 1_000_000 + i64::from(chunk.seq)))),
+    )
+    .await?;
+    ledger::chunk::complete(&mut tx, chunk, claimed.attempt, &ChunkCounts::default(), None).await?;
+    tx.commit().await.attempt("commit")
+}
+
+/// What a worker does when the server has ended its transaction: it tries the chunk again.
+fn but_for_a_deadlock(outcome: DbResult<()>) -> DbResult<()> {
+    outcome.or_else(|error| {
+        let code = error.source.as_database_error().and_then(|error| error.code());
+        if code.as_deref() == Some("40P01") {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}
+
+fn asked() -> NewRun {
+    NewRun {
+        tenant_id: TenantId(1),
+        run_type: RunType::Resync,
+        triggered_by: "test".to_owned(),
+        reason: Some("a contact was forgotten".to_owned()),
+        request: RunRequest::default(),
+        trace_id: None,
+        traceparent: None,
+    }
+}
+
+/// Trap 24: these two want rows that a load holds which waits for its tenant, and are run again when the server ends them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_removes_a_tenant_or_forgets_a_contact_meets_no_deadlock_while_chunks_are_loaded() {
+    on_stage(|stage| async move {
+        stage.sample(CHUNKS.unsigned_abs().into(), 1, 73).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let contacts: Vec<i64> = sqlx::query_scalar(
+            "SELECT DISTINCT contact_id FROM conversations_analytics WHERE contact_id IS NOT NULL ORDER BY 1 LIMIT 24",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        let run = run_of_many_chunks(&stage).await?;
+        let pool = pool(&stage).await?;
+        let db = DbPool::direct(pool.clone());
+        for (round, contacts) in contacts.chunks(4).enumerate() {
+            let workers = (0..16).map(|worker| {
+                let db = &db;
+                async move {
+                    let mut outcome = Ok(());
+                    for seq in (1..=CHUNKS).rev().filter(|seq| seq % 16 == worker) {
+                        let chunk = ChunkId { run_id: run, seq };
+                        outcome = outcome.and(but_for_a_deadlock(load(db, chunk).await));
+                    }
+                    outcome
+                }
+            });
+            let producer = async {
+                for _ in 0..6 {
+                    dispatch(&db).await?;
+                }
+                DbResult::Ok(())
+            };
+            let forgets = async {
+                for contact in contacts {
+                    ledger::privacy::forget(&db, TenantId(1), *contact, &asked()).await?;
+                }
+                DbResult::Ok(())
+            };
+            let removes = async {
+                for _ in 0..4 {
+                    ledger::hold::remove(&db, TenantId(1), "test").await?;
+                    sqlx::query("UPDATE tenants SET deleted_at = NULL WHERE id = 1")
+                        .execute(&pool)
+                        .await
+                        .attempt("take the removal back")?;
+                    ledger::retry::retry(&db, run, None, "test").await?;
+                }
+                DbResult::Ok(())
+            };
+            let (workers, producer, forgets, removes) =
+                tokio::join!(join_all(workers), producer, forgets, removes);
+            for outcome in workers.into_iter().chain([producer, forgets, removes]) {
+                outcome.with_context(|| format!("round {round}"))?;
+            }
+        }
+        let forgotten: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_forgotten_contact")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(forgotten == i64::try_from(contacts.len())?, "{forgotten} contacts are forgotten");
         pool.close().await;
         Ok(())
     })

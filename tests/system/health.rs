@@ -1,7 +1,7 @@
 //! What processes say of their health, and whether it is true.
 
 use anyhow::{Result, ensure};
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 use tokio::net::TcpListener;
 
 use crate::http::{Gate, address_of, get, until};
@@ -160,6 +160,45 @@ async fn an_address_that_was_asked_for_and_is_taken_ends_the_process_with_what_t
             .until("SELECT count(*) = 1 FROM etl_process WHERE http_address IS NULL")
             .await?;
         quiet.kill().await
+    })
+    .await;
+}
+
+/// Whoever supervises a producer must not end it while it plans slowly.
+#[tokio::test]
+async fn a_producer_is_alive_while_a_plan_takes_long() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 3).await?;
+        let holder = stage.hold_readers("conversations").await?;
+        stage
+            .target
+            .execute("UPDATE etl_watermark SET next_due_at = now()")
+            .await?;
+        let producer = stage.start(&["producer"])?;
+        let address = address_of(&stage, "producer").await?;
+        let plan_waits = "SELECT count(*) = 1 FROM pg_stat_activity \
+                          WHERE datname = current_database() AND wait_event = 'advisory'";
+        stage.until_source(plan_waits).await?;
+        // the loop has not come round since the plan began
+        let ago = |response: &crate::http::Response| -> Option<u64> {
+            let report = response.json();
+            let checks = report["checks"].as_array()?;
+            let schedule = checks.iter().find(|check| check["name"] == "loop scheduler")?;
+            let words: Vec<&str> = schedule["detail"].as_str()?.split(' ').collect();
+            words.iter().find_map(|word| word.parse().ok())
+        };
+        until(&address, "/livez", |response| ago(response) >= Some(3)).await?;
+        // and says all the same that it is at work
+        let beaten = until(&address, "/livez", |response| {
+            ago(response).is_some_and(|ago| ago <= 1)
+        })
+        .await?;
+        ensure!(beaten.status == 200, "{beaten:?}");
+        let waits: bool = sqlx::query_scalar(plan_waits).fetch_one(&stage.source).await?;
+        ensure!(waits, "the plan has ended");
+        holder.close().await?;
+        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        Ok(())
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, Executor, PgPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use crate::stage::{Stage, on_stage};
 
@@ -199,6 +199,84 @@ async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
         .await?;
         ensure!(unproven == 0, "{unproven} rows were never read from the source");
         ensure!(checksum(&stage.target, "legacy", &TABLES).await? == before, "the old tables have changed");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames() {
+    on_stage(|stage| async move {
+        with_script(&stage).await?;
+        let owner = stage.owner_url("target");
+        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
+        let imported = stage.tidemark_with(&IMPORT, &from).await?;
+        ensure!(imported.code == 0, "{imported:?}");
+        // every login touches a user, and the script kept few names and cut some
+        for table in ["users", "teams", "inboxes", "accounts"] {
+            let touch = format!("UPDATE {table} SET updated_at = now() AT TIME ZONE 'UTC'");
+            stage.source.execute(AssertSqlSafe(touch)).await?;
+        }
+        let first = stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(first["type"] == "incremental", "{first:#}");
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let backfills = "SELECT request #>> '{selection,kind}' FROM etl_control WHERE type = 'backfill' ORDER BY id";
+        let asked: Vec<String> = sqlx::query_scalar(backfills).fetch_all(&stage.target).await?;
+        ensure!(asked == ["inboxes"], "{asked:?} for the history of the import");
+        stage.assert_equal(&[1]).await?;
+
+        // a name that changes from now on is one
+        stage
+            .source
+            .execute("UPDATE teams SET name = name || ' II', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id = 1")
+            .await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let asked: Vec<String> = sqlx::query_scalar(backfills).fetch_all(&stage.target).await?;
+        ensure!(asked == ["inboxes", "renamed"], "{asked:?} for a rename");
+        Ok(())
+    })
+    .await;
+}
+
+/// Trap 21: a table that is rewritten while the import begins would look empty to it.
+#[tokio::test]
+async fn an_import_beside_a_rewrite_of_the_old_rows_brings_all_of_them_or_says_why_not() {
+    on_stage(|stage| async move {
+        with_script(&stage).await?;
+        let owner = stage.owner_url("target");
+        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
+        let mut rewrite = PgConnection::connect(&owner).await?;
+        rewrite
+            .execute(
+                "BEGIN; ALTER TABLE legacy.conversations_analytics ALTER COLUMN conversation_id TYPE numeric",
+            )
+            .await?;
+        let import = stage.tidemark_with(&IMPORT, &from);
+        tokio::pin!(import);
+        let somebody_waits = stage.until(
+            "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+             WHERE NOT l.granted AND a.datname = current_database())",
+        );
+        let early = tokio::select! {
+            answer = &mut import => Some(answer?),
+            waits = somebody_waits => { waits?; None }
+        };
+        rewrite.execute("COMMIT").await?;
+        rewrite.close().await?;
+        let answer = match early {
+            Some(answer) => answer,
+            None => import.await?,
+        };
+        let rows = "SELECT count(*) FROM conversations_analytics";
+        let there: i64 = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
+        let is_refused = answer.code != 0 && answer.stderr.contains("another session changes a table");
+        ensure!(
+            there == 600 || (there == 0 && is_refused),
+            "{there} rows: {answer:?}"
+        );
+        let again = stage.tidemark_with(&IMPORT, &from).await?;
+        let there: i64 = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
+        ensure!(again.code == 0 && there == 600, "{there} rows: {again:?}");
         Ok(())
     })
     .await;

@@ -52,6 +52,7 @@ mod secrets;
 mod servers;
 mod sessions;
 mod signals;
+mod source_moves;
 mod stage;
 mod standby;
 mod status;

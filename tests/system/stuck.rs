@@ -9,6 +9,7 @@ use tidemark_finalizer::finalize::Finalizer;
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk::DispatchLimits;
 use tidemark_ledger::tenant::list_to_plan;
+use tidemark_producer::loops::schedule::Scheduler;
 use tidemark_producer::planning::planner::Planner;
 use tidemark_runtime::config::Settings;
 use tidemark_runtime::lifecycle::Lifecycle;
@@ -296,6 +297,37 @@ async fn a_chunk_whose_statement_times_out_is_read_in_smaller_pieces() {
         .fetch_one(&stage.target)
         .await?;
         ensure!(loaded == 120 && failures == 0, "{loaded} rows, {failures} failures");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_stopped_leaves_the_tenants_that_are_left_to_others() {
+    on_stage(|stage| async move {
+        // more than are planned at once
+        stage
+            .target
+            .execute(
+                "INSERT INTO tenants (id, name, slug) SELECT n, 'x', 'x' || n FROM generate_series(1, 1200) n; \
+                 INSERT INTO etl_watermark (tenant_id) SELECT id FROM tenants ON CONFLICT (tenant_id) DO NOTHING; \
+                 INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id) SELECT 'main', id, id FROM tenants; \
+                 UPDATE etl_watermark SET next_due_at = now()",
+            )
+            .await?;
+        let lifecycle = Lifecycle::new();
+        lifecycle.stop();
+        let scheduler = Scheduler::new(planner_in_a_hurry(&stage)?, Wakes::default());
+        tokio::time::timeout(Duration::from_secs(60), scheduler.run(lifecycle))
+            .await
+            .context("the scheduler does not stop")?;
+        let (due, planned): (i64, i64) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE next_due_at <= now()), count(*) FILTER (WHERE next_due_at > now()) \
+             FROM etl_watermark",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(planned > 0 && due > 0, "{planned} tenants were planned, {due} are left");
         Ok(())
     })
     .await;

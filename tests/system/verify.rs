@@ -9,6 +9,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
+use tidemark_worker::load::row_digest::Hashing;
 
 use crate::proxy::Proxy;
 use crate::stage::{Answer, Stage, on_stage};
@@ -376,6 +377,46 @@ async fn what_a_sync_would_bring_is_no_fault_and_what_it_would_not_see_is_one() 
         ensure!(found.json()["unproven"] == 299, "{found:?}");
         let mended = verify(&stage, &["--repair"]).await?;
         ensure!(mended.code == 0, "{mended:?}");
+        stage.assert_proven(&[1], &[]).await
+    })
+    .await;
+}
+
+/// Trap 28: before version 14 rows were hashed as texts, and a dump brings those digests to a newer server.
+#[tokio::test]
+async fn digests_of_an_older_server_are_accepted_and_a_row_changed_by_hand_is_found_all_the_same() {
+    on_stage(|stage| async move {
+        stage.sample(120, 1, 95).await?;
+        stage.sync_local(&["--all"]).await?;
+        let mut target = stage.target.acquire().await?;
+        for setting in ["SET TimeZone = 'UTC'", "SET DateStyle = 'ISO, MDY'"] {
+            target.execute(setting).await?;
+        }
+        let as_before_14 = format!(
+            "UPDATE conversations_analytics t SET row_digest = {}",
+            Hashing::Texts.of_stored("t")
+        );
+        let written = target.execute(AssertSqlSafe(as_before_14)).await?.rows_affected();
+        ensure!(written == 120, "{written} rows");
+        drop(target);
+        stage.assert_proven(&[1], &[]).await?;
+
+        stage
+            .target
+            .execute("UPDATE conversations_analytics SET csat_rating = 9 WHERE conversation_id = 11")
+            .await?;
+        let found = verify(&stage, &[]).await?;
+        ensure!(
+            faults(&found) == Faults::from([(11, "different".to_owned())]),
+            "{found:?}"
+        );
+        // a row of a version that was raised by hand is repaired too
+        stage
+            .target
+            .execute("UPDATE conversations_analytics SET source_epoch = 9 WHERE conversation_id = 12")
+            .await?;
+        let repaired = verify(&stage, &["--repair"]).await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
         stage.assert_proven(&[1], &[]).await
     })
     .await;

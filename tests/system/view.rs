@@ -118,6 +118,48 @@ async fn both_modes_give_the_same_rows_in_every_column() {
 }
 
 #[tokio::test]
+async fn keys_that_no_message_of_a_view_has_are_warned_of_once() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 9).await?;
+        let stripped = "(SELECT jsonb_agg(e - '{content_type,status,sentiment,source_id}'::text[]) \
+                        FROM jsonb_array_elements(o.message_compiled) AS m (e))";
+        create_view(&stage, "old_messages", &[("message_compiled", stripped)]).await?;
+        let said = "view \"old_messages\": its messages have no content_type, status, sentiment, source_id (none of ";
+        let runs: [(&str, &[&str]); 4] = [
+            ("old_messages", &["sync", "--local", "--all"]),
+            ("old_messages", &["sync", "--local", "--all", "--full"]),
+            ("old_messages", &["sync", "--local", "--tenant", "1"]),
+            (VIEW, &["sync", "--local", "--all", "--full"]),
+        ];
+        for (view, args) in runs {
+            stage
+                .source
+                .execute("UPDATE conversations SET status = 3 - status, updated_at = now() AT TIME ZONE 'UTC' WHERE id = 3")
+                .await?;
+            let settings = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", view)];
+            let answer = stage.tidemark_with(args, &settings).await?;
+            ensure!(answer.code == 0, "{answer:?}");
+            let warnings: Vec<String> = sqlx::query_scalar(
+                "SELECT jsonb_array_elements_text(warnings) FROM etl_control \
+                 WHERE id = (SELECT max(id) FROM etl_control)",
+            )
+            .fetch_all(&stage.target)
+            .await?;
+            let expected = usize::from(view != VIEW);
+            ensure!(
+                warnings.len() == expected && warnings.iter().all(|warning| warning.starts_with(said)),
+                "{args:?}: {warnings:?}"
+            );
+            let checked = stage.tidemark_with(&["doctor", "--json"], &settings).await?;
+            let times = checked.stdout.matches("its messages have no ").count();
+            ensure!(times == expected, "{checked:?}");
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_fixtures_are_the_same_in_both_modes() {
     on_stage(|stage| async move {
         sqlx::raw_sql(include_str!("../reference/fixtures.sql"))

@@ -8,8 +8,9 @@ use lapin::{Channel, Connection};
 use secrecy::SecretString;
 
 use super::connection::answer;
+use super::dead::RETURNS_OF_DEAD;
 use super::error::QueueError;
-use super::management::{Management, QueueInfo};
+use super::management::{DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
 use tidemark_postgres::report::report;
@@ -20,8 +21,10 @@ use tidemark_shared::job::Lane;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Quorum queues that count and limit deliveries, as the fleet expects them.
 const OLDEST_VERSION: (u32, u32) = (3, 10);
-/// RabbitMQ 4.0 to 4.2 give up on a message after 20 returns, and a worker's giving back counts.
-const COUNTS_RETURNS: [(u32, u32); 3] = [(4, 0), (4, 1), (4, 2)];
+/// From here on RabbitMQ gives up on a message after 20 returns, unless a policy says otherwise.
+const LIMITS_BY_DEFAULT: (u32, u32) = (4, 0);
+/// Before this every return counts; from here on `basic.reject` and connections that end with the message in hand.
+const COUNTS_FAILURES_ONLY: (u32, u32) = (4, 3);
 /// Below this a few restarts of a fleet are enough to reach it.
 const DELIVERIES: u64 = 100;
 
@@ -176,7 +179,7 @@ impl RabbitQueue {
         for queue in self.queues() {
             match management.queue(queue.as_str()).await {
                 Ok(Some(info)) => {
-                    limit = info.delivery_limit().or(limit);
+                    limit = limit.into_iter().chain(info.delivery_limit()).min();
                     findings.extend(troubles(queue.as_str(), &info));
                 }
                 Ok(None) => {}
@@ -196,24 +199,41 @@ impl RabbitQueue {
         );
     }
 
-    fn delivery_limit(&self, limit: Option<u64>, version: (u32, u32)) -> Finding {
+    fn delivery_limit(&self, limit: Option<DeliveryLimit>, version: (u32, u32)) -> Finding {
         let prefix = self.server.topology.prefix.replace('.', r"\.");
         let command = format!(
             "rabbitmqctl set_policy --apply-to queues tidemark '^{prefix}\\.' '{{\"delivery-limit\":1000}}'"
         );
         match limit {
-            Some(limit) if limit < DELIVERIES => Finding::warning(
+            Some(DeliveryLimit::At(limit)) if limit < RETURNS_OF_DEAD => Finding::warning(
+                "policies",
+                format!(
+                    "delivery-limit is {limit}: `tidemark dead list` needs at least {RETURNS_OF_DEAD}, or RabbitMQ drops \
+                     dead messages that were looked at"
+                ),
+            )
+            .todo(command),
+            Some(DeliveryLimit::At(limit)) if limit < DELIVERIES => Finding::warning(
                 "policies",
                 format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead ones, and chunks wait"),
             )
             .todo(command),
-            Some(limit) => Finding::ok("policies", format!("delivery-limit is {limit}")),
-            None if COUNTS_RETURNS.contains(&version) => Finding::warning(
+            Some(DeliveryLimit::At(limit)) => Finding::ok("policies", format!("delivery-limit is {limit}")),
+            Some(DeliveryLimit::Off) => Finding::ok("policies", "delivery-limit is -1: off"),
+            None if version < LIMITS_BY_DEFAULT => {
+                Finding::ok("policies", "no delivery-limit is set, and this version needs none")
+            }
+            None if version < COUNTS_FAILURES_ONLY => Finding::warning(
                 "policies",
-                "no policy sets a delivery-limit: after 20 returns a message is moved to the dead ones, and its chunk waits",
+                "no policy sets a delivery-limit: after 20 returns of any kind a message is moved to the dead ones, and its \
+                 chunk waits",
             )
             .todo(command),
-            None => Finding::ok("policies", "no delivery-limit is set, and this version needs none"),
+            None => Finding::ok(
+                "policies",
+                "no policy sets a delivery-limit: RabbitMQ moves a message to the dead ones after 20 connections that ended \
+                 with it in hand; what a worker gives back does not count",
+            ),
         }
     }
 }
@@ -315,5 +335,48 @@ fn soft_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rabbit::RabbitSettings;
+    use super::*;
+    use tidemark_runtime::finding::Level;
+
+    #[test]
+    fn delivery_limits_are_told_as_each_version_counts() {
+        let queue = RabbitQueue::new(&RabbitSettings::new("amqp://mq".into()))
+            .ok()
+            .unwrap();
+        let told = |limit, version| {
+            let finding = queue.delivery_limit(limit, version);
+            (finding.level, finding.found)
+        };
+        let (level, detail) = told(None, (3, 13));
+        assert!(level == Level::Ok && detail.contains("needs none"), "{detail}");
+        for version in [(4, 0), (4, 1), (4, 2)] {
+            let (level, detail) = told(None, version);
+            assert!(
+                level == Level::Warning && detail.contains("of any kind"),
+                "{detail}"
+            );
+        }
+        for version in [(4, 3), (4, 4), (5, 0)] {
+            let (level, detail) = told(None, version);
+            assert!(
+                level == Level::Ok && detail.contains("20 connections"),
+                "{detail}"
+            );
+        }
+        let (level, detail) = told(Some(DeliveryLimit::At(2)), (4, 3));
+        assert!(
+            level == Level::Warning && detail.contains("dead list"),
+            "{detail}"
+        );
+        let (level, detail) = told(Some(DeliveryLimit::At(20)), (4, 0));
+        assert!(level == Level::Warning && detail.contains("restarts"), "{detail}");
+        assert_eq!(told(Some(DeliveryLimit::At(1000)), (4, 0)).0, Level::Ok);
+        assert_eq!(told(Some(DeliveryLimit::Off), (4, 0)).0, Level::Ok);
     }
 }

@@ -1,7 +1,15 @@
 //! Looking after the queue `{prefix}.dead`. A message is got, looked at and either taken out or left: what is left goes
 //! back to its place when the look ends, or when this process does.
+//!
+//! RabbitMQ counts how often a message came back, and drops it at the delivery limit: 20 by default from 4.0 on. 4.0 to
+//! 4.2 count every return, 4.3 counts `basic.reject` and a connection that closes with messages in hand, but no
+//! `basic.nack`. A queue's limit cannot be changed by its declaration, so a message that came back a few times is
+//! replaced by a copy, which starts from zero, before it is looked at again.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
@@ -9,12 +17,17 @@ use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection};
 use serde::Serialize;
 
-use super::RabbitQueue;
 use super::connection::answer;
 use super::error::QueueError;
-use super::message::{Dead, read_dead};
+use super::message::{Dead, Message, read_dead, return_count};
+use super::publisher::Publisher;
+use super::{Published, RabbitQueue};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Job;
+
+/// Returns after which a message is replaced by a copy. Below any sensible delivery limit: the least that RabbitMQ has by
+/// default is 20.
+pub(super) const RETURNS_OF_DEAD: u64 = 3;
 
 /// A message that was given up on, without its body: that may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +96,8 @@ pub struct DeadLetters {
     connection: Connection,
     channel: Channel,
     queue: lapin::types::ShortString,
+    publisher: Arc<Publisher>,
+    exchange: lapin::types::ShortString,
 }
 
 impl RabbitQueue {
@@ -97,6 +112,8 @@ impl RabbitQueue {
             connection,
             channel,
             queue: self.server.topology.dead.clone(),
+            publisher: Arc::clone(&self.publisher),
+            exchange: self.server.topology.dead.clone(),
         })
     }
 }
@@ -132,18 +149,24 @@ impl DeadLetters {
         Ok(groups)
     }
 
-    /// Takes the next message in hand, oldest first; `None` when there is no other.
+    /// Takes the next message in hand, oldest first; `None` when there is no other. A message that came back too often is
+    /// replaced by a copy at the queue's end, whose turn comes later in the same look.
     ///
     /// # Errors
-    /// When the broker does not answer.
+    /// When the broker does not answer, or does not take such a copy.
     pub async fn next(&self) -> Result<Option<DeadDelivery>, QueueError> {
-        let getting = self
-            .channel
-            .basic_get(self.queue.clone(), BasicGetOptions { no_ack: false });
-        let Some(got) = answer("get a dead message", getting).await? else {
-            return Ok(None);
+        let delivery = loop {
+            let getting = self
+                .channel
+                .basic_get(self.queue.clone(), BasicGetOptions { no_ack: false });
+            let Some(got) = answer("get a dead message", getting).await? else {
+                return Ok(None);
+            };
+            if return_count(&got.delivery.properties) < RETURNS_OF_DEAD {
+                break got.delivery;
+            }
+            self.replace(got.delivery).await?;
         };
-        let delivery = got.delivery;
         let Dead {
             reason,
             queue,
@@ -160,6 +183,19 @@ impl DeadLetters {
             },
             acker: delivery.acker,
         }))
+    }
+
+    /// The original goes only when the copy is stored: whatever fails in between leaves the message there twice.
+    async fn replace(&self, delivery: Delivery) -> Result<(), QueueError> {
+        let copy = Message::dead_again(&delivery);
+        let published = self.publisher.publish(&self.exchange, &[copy]).await?;
+        if let [outcome @ (Published::Unroutable | Published::Rejected)] = published[..] {
+            return Err(QueueError::NotCopied { outcome });
+        }
+        let taking_out = delivery.acker.ack(BasicAckOptions::default());
+        answer("replace a dead message by its copy", taking_out)
+            .await
+            .map(drop)
     }
 
     /// Takes a message in hand out of the queue, for good.
@@ -186,8 +222,7 @@ impl DeadLetters {
         answer("purge dead messages", purging).await
     }
 
-    /// Gives back what is in hand, message by message and not by closing: RabbitMQ 4.x counts a connection that closes with
-    /// messages in hand as a failed delivery of each, and drops a message at its limit of those.
+    /// Gives back what is in hand by `basic.nack` and not by closing: that alone does not count from RabbitMQ 4.3 on.
     ///
     /// # Errors
     /// When the broker does not answer; it gives back all the same.
@@ -209,7 +244,10 @@ fn count_alike(groups: &mut Vec<DeadGroup>, message: DeadMessage) {
     match alike {
         Some(group) => {
             group.count += 1;
-            group.newest_at = newest_at;
+            // copies stand behind what is younger than they are
+            group.newest_at = group.newest_at.max(newest_at);
+            let times = [group.message.since, message.since];
+            group.message.since = times.into_iter().flatten().min();
         }
         None => groups.push(DeadGroup {
             count: 1,

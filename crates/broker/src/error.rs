@@ -78,6 +78,11 @@ pub enum QueueError {
 
     #[error("publish an event: {outcome:?}, it is not stored")]
     NotStored { outcome: Published },
+
+    #[error(
+        "replace a dead message by a copy: {outcome:?}; it stays in the queue, try again when RabbitMQ takes messages"
+    )]
+    NotCopied { outcome: Published },
 }
 
 impl QueueError {

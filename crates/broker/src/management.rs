@@ -50,6 +50,14 @@ pub(super) struct Node {
     pub disk_free_alarm: bool,
 }
 
+/// How many returns of a message a queue takes before it gives up on it. The smaller comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DeliveryLimit {
+    At(u64),
+    /// Written as -1, from RabbitMQ 4.0 on.
+    Off,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct QueueInfo {
     #[serde(default)]
@@ -72,9 +80,11 @@ impl QueueInfo {
         self.effective_policy_definition.get(name)
     }
 
-    pub fn delivery_limit(&self) -> Option<u64> {
+    /// `None`: nobody set one.
+    pub fn delivery_limit(&self) -> Option<DeliveryLimit> {
         let argument = self.arguments.get("x-delivery-limit");
-        self.effective("delivery-limit").or(argument)?.as_u64()
+        let limit = self.effective("delivery-limit").or(argument)?.as_i64()?;
+        Some(u64::try_from(limit).map_or(DeliveryLimit::Off, DeliveryLimit::At))
     }
 }
 
@@ -227,6 +237,10 @@ mod tests {
         let info: QueueInfo =
             serde_json::from_str(r#"{"effective_policy_definition": {"delivery-limit": 5}, "policy": "p"}"#)
                 .unwrap();
-        assert_eq!(info.delivery_limit(), Some(5));
+        assert_eq!(info.delivery_limit(), Some(DeliveryLimit::At(5)));
+        let info: QueueInfo =
+            serde_json::from_str(r#"{"effective_policy_definition": {"delivery-limit": -1}, "policy": "p"}"#)
+                .unwrap();
+        assert_eq!(info.delivery_limit(), Some(DeliveryLimit::Off));
     }
 }

@@ -21,6 +21,8 @@ const REASON: &str = "reason";
 const QUEUE: &str = "queue";
 /// What the broker writes on a message that it moves itself: an array, newest first.
 const X_DEATH: &str = "x-death";
+/// What a quorum queue writes on a message that came back.
+const X_DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
@@ -56,6 +58,23 @@ impl Message {
         message
     }
 
+    /// The same dead message once more, with all that is known of it and without what the broker has counted.
+    pub fn dead_again(delivery: &Delivery) -> Self {
+        let dead = read_dead(delivery);
+        let mut headers = FieldTable::default();
+        headers.insert(REASON.into(), text(&dead.reason));
+        if let Some(queue) = &dead.queue {
+            headers.insert(QUEUE.into(), text(queue));
+        }
+        let body = delivery.data.clone();
+        let mut message = Self::new(ShortString::default(), headers, "application/octet-stream", body);
+        let since = dead.since.and_then(|since| u64::try_from(since.timestamp()).ok());
+        if let Some(since) = since {
+            message.properties = message.properties.with_timestamp(since);
+        }
+        message
+    }
+
     fn json(routing_key: ShortString, headers: FieldTable, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body).expect("a struct of numbers is JSON");
         Self::new(routing_key, headers, "application/json", body)
@@ -81,6 +100,22 @@ impl Message {
 #[expect(clippy::disallowed_methods, reason = "shown to people only")]
 fn now_for_people() -> u64 {
     u64::try_from(Utc::now().timestamp()).unwrap_or_default()
+}
+
+/// How often a quorum queue took the message back, as far as it counts that.
+pub(super) fn return_count(properties: &BasicProperties) -> u64 {
+    let headers = properties.headers().as_ref();
+    let count: i64 = match headers.and_then(|headers| headers.inner().get(X_DELIVERY_COUNT)) {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => (*count).into(),
+        Some(AMQPValue::LongUInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortUInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortShortInt(count)) => (*count).into(),
+        Some(AMQPValue::ShortShortUInt(count)) => (*count).into(),
+        _ => 0,
+    };
+    u64::try_from(count).unwrap_or_default()
 }
 
 /// What a dead message says of itself.

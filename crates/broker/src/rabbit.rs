@@ -56,7 +56,7 @@ impl RabbitSettings {
 /// Connects when it first publishes, and once for every consumer; rebuilds a connection after any error.
 pub struct RabbitQueue {
     pub(super) server: Arc<Server>,
-    publisher: Arc<Publisher>,
+    pub(super) publisher: Arc<Publisher>,
     subscriptions: Subscriptions,
     depths: Depths,
 }

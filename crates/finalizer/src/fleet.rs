@@ -147,12 +147,13 @@ impl FleetWatch {
             metrics::VERIFICATION_FAULTS,
             "Rows that the tenants' last comparisons found at fault.",
             |fleet| {
-                let (missing, extra, stale, different) = fleet.faults;
+                let (missing, extra, stale, different, impossible) = fleet.faults;
                 let kinds = [
                     ("missing", missing),
                     ("extra", extra),
                     ("stale", stale),
                     ("different", different),
+                    ("impossible", impossible),
                 ];
                 kinds
                     .map(|(kind, rows)| (rows as f64, vec![KeyValue::new("kind", kind)]))

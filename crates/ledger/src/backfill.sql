@@ -1,5 +1,5 @@
--- Backfills to ask for: inboxes whose history was never fetched, renames whose backfill has failed or was cancelled, and
--- policies that not every row is known to satisfy. A tenant without a watermark gets inboxes and names anyway. What has failed
+-- Backfills to ask for: inboxes whose history was never fetched, renames and deleted senders whose backfill has failed or
+-- was cancelled, and policies that not every row is known to satisfy. A tenant without a watermark gets inboxes and names anyway. What has failed
 -- or was cancelled is left alone for $2 seconds.
 -- $1 only these tenants (NULL: all), $2 pause
 WITH active AS (
@@ -28,11 +28,11 @@ WHERE NOT EXISTS (
               OR (c.status IN ('failed', 'cancelled') AND c.finished_at > now() - make_interval(secs => $2)))))
 )
 UNION ALL
--- a run of everything that was planned later has brought the names too
+-- a run of everything that was planned later has brought the names and senders too
 SELECT f.tenant_id, f.request -> 'selection'
 FROM etl_control f
 JOIN ready r ON r.id = f.tenant_id
-WHERE f.type = 'backfill' AND f.status IN ('failed', 'cancelled') AND f.request #>> '{selection,kind}' = 'renamed'
+WHERE f.type = 'backfill' AND f.status IN ('failed', 'cancelled') AND f.request #>> '{selection,kind}' IN ('renamed', 'senders')
   AND f.finished_at <= now() - make_interval(secs => $2)
   AND NOT EXISTS (
     SELECT FROM etl_control l

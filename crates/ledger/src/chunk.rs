@@ -73,6 +73,8 @@ statements! {
             WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     COUNT_DELETED = "SELECT coalesce(sum(deleted), 0)::bigint FROM etl_chunk WHERE run_id = $1 AND status = 'done'";
     LOCK_RUN = "SELECT FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
+    LOCK_OPEN = "SELECT FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued', 'running') \
+                 ORDER BY seq FOR NO KEY UPDATE";
     CANCEL_WAITING = "UPDATE etl_chunk c SET status = 'cancelled', finished_at = now() \
                       FROM (SELECT run_id, seq FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued') \
                             ORDER BY seq FOR NO KEY UPDATE) p \
@@ -548,12 +550,17 @@ pub async fn fail(
 /// When the ledger does not answer.
 pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    // before any of its chunks, as a cancel does: this chunk is not the first of them
+    // the run, and then its chunks from the first on, as a cancel does: this chunk is not the first of them
     sqlx::query(LOCK_RUN)
         .bind(Stored(chunk.run_id))
         .execute(&mut *tx)
         .await
         .attempt("lock the run")?;
+    sqlx::query(LOCK_OPEN)
+        .bind(Stored(chunk.run_id))
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the run's chunks")?;
     if fail(&mut *tx, chunk, attempt, error, None).await? {
         cancel_waiting(&mut *tx, chunk.run_id).await?;
     }

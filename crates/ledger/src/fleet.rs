@@ -36,12 +36,13 @@ statements! {
                FROM etl_source_watch \
                WHERE source IN (SELECT t.source FROM tenants t WHERE t.deleted_at IS NULL) ORDER BY source";
     VERIFICATIONS = "SELECT CASE WHEN v.tenant_id IS NULL THEN 'never' \
-                                 WHEN v.missing + v.extra + v.stale + v.different = 0 THEN 'equal' ELSE 'different' END AS verdict, \
+                                 WHEN v.missing + v.extra + v.stale + v.different + v.impossible = 0 THEN 'equal' ELSE 'different' END AS verdict, \
                             count(*) AS tenants \
                      FROM tenants t LEFT JOIN etl_verification v ON v.tenant_id = t.id \
                      WHERE t.deleted_at IS NULL GROUP BY 1";
     FAULTS = "SELECT coalesce(sum(v.missing), 0)::bigint, coalesce(sum(v.extra), 0)::bigint, \
-                     coalesce(sum(v.stale), 0)::bigint, coalesce(sum(v.different), 0)::bigint \
+                     coalesce(sum(v.stale), 0)::bigint, coalesce(sum(v.different), 0)::bigint, \
+                     coalesce(sum(v.impossible), 0)::bigint \
               FROM etl_verification v JOIN tenants t ON t.id = v.tenant_id AND t.deleted_at IS NULL";
     PROCESSES = "SELECT role, count(*) FROM etl_process WHERE last_seen_at > now() - interval '30 seconds' GROUP BY role";
 }
@@ -61,8 +62,8 @@ pub struct Fleet {
     pub sources: Vec<SourceLag>,
     /// Tenants by the verdict of their last comparison: `equal`, `different`, `never`.
     pub verifications: Vec<(String, i64)>,
-    /// Rows that those comparisons found missing, extra, stale and different.
-    pub faults: (i64, i64, i64, i64),
+    /// Rows that those comparisons found missing, extra, stale, different and impossible.
+    pub faults: (i64, i64, i64, i64, i64),
     /// Processes that live, by role.
     pub processes: Vec<(String, i64)>,
 }

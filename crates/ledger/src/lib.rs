@@ -12,7 +12,8 @@
 //!
 //! Rows that foreign keys point to are locked FOR NO KEY UPDATE: writing a row of another table takes KEY SHARE on what
 //! it points to, whatever the writer has locked before, and FOR UPDATE would wait for that. Only the removal of a tenant
-//! locks FOR UPDATE, so that it waits for requests under way; and a removal, a policy and a forgotten contact may
+//! locks FOR UPDATE, as does its move to another source, so that it waits for requests under way; and these two, a policy
+//! and a forgotten contact may
 //! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
 //! that lock more than one row are run again by `again`.
 
@@ -27,6 +28,7 @@ pub mod fence;
 pub mod fleet;
 pub mod history;
 pub mod hold;
+pub mod impossible;
 pub mod inbox;
 pub mod isolation;
 pub mod notice;
@@ -38,11 +40,13 @@ pub mod reject;
 pub mod retry;
 pub mod rights;
 pub mod run;
+pub mod sender;
 pub mod source_watch;
 pub mod standing;
 pub mod stored;
 pub mod target;
 pub mod tenant;
+pub mod tenant_move;
 pub mod verification;
 pub mod watermark;
 
@@ -74,6 +78,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fleet::STATEMENTS,
         history::STATEMENTS,
         hold::STATEMENTS,
+        impossible::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
         notice::STATEMENTS,
@@ -85,10 +90,12 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         retry::STATEMENTS,
         rights::STATEMENTS,
         run::STATEMENTS,
+        sender::STATEMENTS,
         source_watch::STATEMENTS,
         standing::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
+        tenant_move::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,
     ]

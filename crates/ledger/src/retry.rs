@@ -6,22 +6,29 @@
 //! it meanwhile.
 
 use crate::stored::Stored;
+use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{Attempt, DbError, DbResult, again, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
-use tidemark_shared::run::{RunRequest, RunStatus, RunType};
+use tidemark_shared::run::{RunStatus, RunType};
 
 statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
-                       EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks \
+                       EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks, \
+                       coalesce(r.mapping_version < t.source_version, false) AS is_of_another_source \
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
                 WHERE r.id = $1 FOR NO KEY UPDATE OF r";
+    // a removal or a move that is under way comes first
+    LOCK_TENANT = "SELECT FROM tenants WHERE id = (SELECT tenant_id FROM etl_control WHERE id = $1) FOR KEY SHARE";
     // the attempt stays: it fences off whoever still works on an earlier one
-    RESET = "UPDATE etl_chunk SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
+    RESET = "UPDATE etl_chunk c SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
                     failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
-             WHERE run_id = $1 AND ($2::integer IS NULL OR seq = $2) AND status IN ('dead', 'cancelled')";
+             FROM (SELECT run_id, seq FROM etl_chunk \
+                   WHERE run_id = $1 AND ($2::integer IS NULL OR seq = $2) AND status IN ('dead', 'cancelled') \
+                   ORDER BY seq FOR NO KEY UPDATE) p \
+             WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status IN ('dead', 'cancelled')";
     REOPEN = "UPDATE etl_control SET status = 'running', finished_at = NULL, error_message = NULL, \
                      warnings = warnings || jsonb_build_array(format('tried again by %s', $2::text)) \
               WHERE id = $1 AND status IN ('failed', 'cancelled')";
@@ -39,10 +46,13 @@ pub enum Retried {
     NeverPlanned {
         tenant_id: TenantId,
         run_type: RunType,
-        request: RunRequest,
+        /// As it was requested: see [`RunRequest::read`](crate::run::RunRequest::read).
+        request: Value,
     },
     /// The tenant has another open run of the kind, and may have one: that takes the same.
     OtherOpen,
+    /// The tenant has moved to another source since: the run's plan says nothing of that one.
+    OtherSource(TenantId),
     /// There is no such run, or its tenant was removed.
     Unknown,
 }
@@ -57,14 +67,30 @@ pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbR
 
 async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let found: Option<(_, _, _, Json<RunRequest>, bool)> = sqlx::query_as(LOCK_RUN)
+    sqlx::query(LOCK_TENANT)
+        .bind(Stored(id))
+        .execute(&mut *tx)
+        .await
+        .attempt("lock the tenant")?;
+    let found: Option<(_, _, _, Json<Value>, bool, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(Stored(id))
         .fetch_optional(&mut *tx)
         .await
         .attempt("lock the run")?;
-    let Some((Stored(tenant_id), Stored(run_type), Stored(status), Json(request), has_chunks)) = found else {
+    let Some((
+        Stored(tenant_id),
+        Stored(run_type),
+        Stored(status),
+        Json(request),
+        has_chunks,
+        is_of_another_source,
+    )) = found
+    else {
         return Ok(Retried::Unknown);
     };
+    if is_of_another_source {
+        return Ok(Retried::OtherSource(tenant_id));
+    }
     if !has_chunks && matches!(status, RunStatus::Failed | RunStatus::Cancelled) {
         return Ok(Retried::NeverPlanned {
             tenant_id,

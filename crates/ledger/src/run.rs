@@ -61,12 +61,14 @@ statements! {
     START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, error_message = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8, \
                             compares_digests = $9 \
-                     WHERE id = $1 AND status = 'planning' AND planner = $2";
+                     WHERE id = $1 AND status = 'planning' AND planner = $2 \
+                       AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.source_version > $3)";
+    // not for a tenant that has moved since: the plan is of its old source
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
                              watermark_start, watermark_end, signals, warnings, chunks_total, compares_digests, \
                              trace_id, traceparent, etl_version) \
                       SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
-                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL FOR KEY SHARE OF t \
+                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL AND t.source_version <= $3 FOR KEY SHARE OF t \
                       ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
                       RETURNING id";
     FAIL_PLANNING = "UPDATE etl_control SET status = 'failed', finished_at = now(), planning_until = NULL, error_message = $3 \
@@ -120,7 +122,8 @@ statements! {
               FROM etl_control r \
               LEFT JOIN LATERAL (SELECT sum(source_rows) AS source_rows, sum(target_rows) AS target_rows, \
                                         sum(missing) AS missing, sum(extra) AS extra, sum(stale) AS stale, \
-                                        sum(different) AS different, sum(pending) AS pending, sum(unproven) AS unproven \
+                                        sum(different) AS different, sum(impossible) AS impossible, \
+                                        sum(pending) AS pending, sum(unproven) AS unproven \
                                  FROM etl_verification_part WHERE run_id = r.id HAVING count(*) > 0) v \
                      ON r.type = 'verify' \
               LEFT JOIN LATERAL (SELECT count(*) FILTER (WHERE status = 'done')::integer AS done, \

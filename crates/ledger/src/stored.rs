@@ -2,9 +2,10 @@
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Encode, Postgres, Type};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
+use sqlx::{Decode, Encode, FromRow, Postgres, Row, Type};
 use tidemark_shared::chunk::ChunkStatus;
+use tidemark_shared::fence::ReadVersion;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::job::Lane;
 use tidemark_shared::run::{RunStatus, RunType};
@@ -29,6 +30,22 @@ pub fn values<T>(stored: Vec<Stored<T>>) -> Vec<T> {
 /// The value that was read, if there was one.
 pub fn value<T>(stored: Option<Stored<T>>) -> Option<T> {
     stored.map(|Stored(value)| value)
+}
+
+impl FromRow<'_, PgRow> for Stored<ReadVersion> {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self(ReadVersion {
+            epoch: row.try_get("source_epoch")?,
+            xmax: row.try_get("source_xmax")?,
+            in_progress: row.try_get("source_in_progress")?,
+        }))
+    }
+}
+
+impl From<Stored<Self>> for ReadVersion {
+    fn from(Stored(version): Stored<Self>) -> Self {
+        version
+    }
 }
 
 impl From<Stored<Tenant>> for Tenant {

@@ -11,8 +11,9 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
+use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{RunId, TenantId};
-use tidemark_shared::selection::NameOf;
+use tidemark_shared::selection::{NameOf, Sender};
 
 statements! {
     LOCK_FOR_READING = "LOCK TABLE conversations_analytics, etl_withheld_conversation IN ACCESS SHARE MODE";
@@ -80,14 +81,23 @@ statements! {
                        AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
     LIVE_AMONG = "SELECT conversation_id FROM conversations_analytics \
                   WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    READ_BY = "SELECT conversation_id FROM conversations_analytics \
+               WHERE tenant_id = $1 AND conversation_id = ANY($2) \
+                 AND (source_epoch, source_xmax, -source_in_progress) <= ($3, $4, -$5::integer) ORDER BY 1";
     LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
                        WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    // reads the messages of every row
+    LIVE_WITH_SENDERS = "SELECT conversation_id FROM conversations_analytics \
+                         WHERE tenant_id = $1 AND source_deleted_at IS NULL AND message_compiled @> ANY( \
+                             SELECT jsonb_build_array(jsonb_build_object('sender', sender_type, 'sender_id', sender_id)) \
+                             FROM unnest($2::text[], $3::bigint[]) AS s (sender_type, sender_id)) \
+                         ORDER BY 1";
     // cut as the transform cuts; a kind that nothing was asked about costs no scan
     CARRY_OTHERS = "WITH n AS (SELECT position::integer - 1 AS position, kind, id, texts \
                                FROM unnest($2::text[], $3::bigint[], $4::jsonb[]) \
                                     WITH ORDINALITY AS n (kind, id, texts, position)), \
                          a AS NOT MATERIALIZED (SELECT * FROM conversations_analytics \
-                                                WHERE tenant_id = $1 AND source_deleted_at IS NULL) \
+                                                WHERE tenant_id = $1 AND source_deleted_at IS NULL AND source_epoch > 0) \
                     SELECT n.position FROM n JOIN a ON n.kind = 'inbox' AND a.inbox_id = n.id \
                       AND (a.inbox_name, a.inbox_channel_type, a.inbox_timezone) \
                           IS DISTINCT FROM (nullif(left(texts->>0, 255), ''), nullif(left(texts->>1, 50), ''), left(texts->>2, 50)) \
@@ -333,6 +343,27 @@ pub async fn count_live(connection: &mut PgConnection, tenant: TenantId) -> DbRe
         .attempt("count the tenant's rows")
 }
 
+/// Those of these conversations whose rows were read no later than this. Of a later row that read says nothing.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn read_by(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    version: &SourceVersion,
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(READ_BY)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("look which versions rows were read at")
+}
+
 /// How many rows of these inboxes a run has marked deleted. Reads all rows of the tenant.
 ///
 /// # Errors
@@ -413,10 +444,31 @@ pub async fn live_in_inboxes(
         .attempt("list the rows of the inboxes")
 }
 
+/// Live conversations with a message of one of these senders, ascending. Reads all messages of the tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn live_with_senders(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    senders: &[Sender],
+) -> DbResult<Vec<i64>> {
+    let types: Vec<&str> = senders.iter().map(|sender| sender.sender_type.as_str()).collect();
+    let ids: Vec<i64> = senders.iter().map(|sender| sender.id).collect();
+    sqlx::query_scalar(LIVE_WITH_SENDERS)
+        .bind(Stored(tenant))
+        .bind(types)
+        .bind(ids)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the rows with messages of deleted senders")
+}
+
 /// Whose names, and the texts in the order of the target's columns.
 pub type NameTexts<'a> = (NameOf, i64, &'a [Option<String>]);
 
-/// Positions of those for which a live row carries other texts, ascending.
+/// Positions of those for which a live row carries other texts, ascending. Rows of an import that were never read from the
+/// source do not count: the backfill of their inbox reads them anyway.
 ///
 /// # Errors
 /// When the database does not answer.

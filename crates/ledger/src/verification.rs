@@ -15,27 +15,28 @@ use tidemark_shared::verification::{Compared, Fault, FaultKind, Verdict};
 
 statements! {
     RECORD = "INSERT INTO etl_verification (tenant_id, source_rows, target_rows, missing, extra, stale, different, \
-                                            pending, unproven) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                                            impossible, pending, unproven) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
               ON CONFLICT (tenant_id) DO UPDATE \
               SET verified_at = now(), run_id = NULL, source_rows = excluded.source_rows, \
                   target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
-                  stale = excluded.stale, different = excluded.different, pending = excluded.pending, \
-                  unproven = excluded.unproven";
+                  stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
+                  pending = excluded.pending, unproven = excluded.unproven";
     CONCLUDE = "INSERT INTO etl_verification (tenant_id, run_id, source_rows, target_rows, missing, extra, stale, \
-                                              different, pending, unproven) \
+                                              different, impossible, pending, unproven) \
                 SELECT r.tenant_id, r.id, coalesce(sum(p.source_rows), 0), coalesce(sum(p.target_rows), 0), \
                        coalesce(sum(p.missing), 0), coalesce(sum(p.extra), 0), coalesce(sum(p.stale), 0), \
-                       coalesce(sum(p.different), 0), coalesce(sum(p.pending), 0), coalesce(sum(p.unproven), 0) \
+                       coalesce(sum(p.different), 0), coalesce(sum(p.impossible), 0), coalesce(sum(p.pending), 0), \
+                       coalesce(sum(p.unproven), 0) \
                 FROM etl_control r LEFT JOIN etl_verification_part p ON p.run_id = r.id \
                 WHERE r.id = $1 GROUP BY r.id \
                 ON CONFLICT (tenant_id) DO UPDATE \
                 SET verified_at = now(), run_id = excluded.run_id, source_rows = excluded.source_rows, \
                     target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
-                    stale = excluded.stale, different = excluded.different, pending = excluded.pending, \
-                    unproven = excluded.unproven";
-    LIST = "SELECT tenant_id, verified_at, run_id, source_rows, target_rows, missing, extra, stale, different, pending, \
-                   unproven FROM etl_verification ORDER BY tenant_id";
+                    stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
+                    pending = excluded.pending, unproven = excluded.unproven";
+    LIST = "SELECT tenant_id, verified_at, run_id, source_rows, target_rows, missing, extra, stale, different, impossible, \
+                   pending, unproven FROM etl_verification ORDER BY tenant_id";
     LIST_FAULTS = "SELECT conversation_id, kind, columns FROM etl_verification_fault \
                    WHERE run_id = $1 ORDER BY conversation_id LIMIT $2";
     // a tenant that is read whole just now is left for later
@@ -56,8 +57,8 @@ statements! {
     // A scheduled comparison waits until the tenant is in step with what it saw, one that somebody asked for until the
     // runs that were under way have ended; both for a while only.
     FIND_UNSETTLED = "SELECT p.source_epoch, p.source_xmax, p.source_in_progress, p.source_looked_at, p.source_rows, \
-                             p.target_rows, p.pending, p.missing + p.extra + p.stale + p.different + p.unproven AS found, \
-                             p.fault_count, \
+                             p.target_rows, p.pending, \
+                             p.missing + p.extra + p.stale + p.different + p.impossible + p.unproven AS found, p.fault_count, \
                              CASE WHEN $3 THEN coalesce(w.watermark >= p.source_looked_at, false) \
                                   ELSE NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = p.tenant_id \
                                                      AND r.finished_at IS NULL AND r.requested_at <= p.noted_at \
@@ -71,11 +72,13 @@ statements! {
     FORGET_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
     NOTE_PART = "INSERT INTO etl_verification_part (run_id, seq, tenant_id, is_settled, fault_count, source_epoch, \
                                                    source_xmax, source_in_progress, source_looked_at, source_rows, \
-                                                   target_rows, missing, extra, stale, different, pending, unproven) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+                                                   target_rows, missing, extra, stale, different, impossible, pending, \
+                                                   unproven) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
                  ON CONFLICT (run_id, seq) DO UPDATE \
                  SET is_settled = excluded.is_settled, fault_count = excluded.fault_count, missing = excluded.missing, \
                      extra = excluded.extra, stale = excluded.stale, different = excluded.different, \
+                     impossible = excluded.impossible, \
                      pending = excluded.pending, unproven = excluded.unproven, source_rows = excluded.source_rows, \
                      target_rows = excluded.target_rows";
     NOTE_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
@@ -104,6 +107,7 @@ fn compared(row: &PgRow) -> Result<Compared, sqlx::Error> {
         extra: row.try_get("extra")?,
         stale: row.try_get("stale")?,
         different: row.try_get("different")?,
+        impossible: row.try_get("impossible")?,
         pending: row.try_get("pending")?,
         unproven: row.try_get("unproven")?,
     })
@@ -170,6 +174,7 @@ pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared)
         .bind(found.extra)
         .bind(found.stale)
         .bind(found.different)
+        .bind(found.impossible)
         .bind(found.pending)
         .bind(found.unproven)
         .execute(db)
@@ -340,6 +345,7 @@ pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<
         .bind(compared.extra)
         .bind(compared.stale)
         .bind(compared.different)
+        .bind(compared.impossible)
         .bind(compared.pending)
         .bind(compared.unproven)
         .execute(&mut **tx)

@@ -25,6 +25,11 @@ statements! {
                    AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = w.tenant_id AND r.finished_at IS NULL \
                                    AND r.type IN ('incremental', 'full')) \
                  ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
+    // a tenant that has moved meanwhile was planned from another source; a statement of its own, so that it sees the move
+    // whose lock LOCK_IDLE has come after
+    OF_THIS_SOURCE = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
+                      JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
+                      WHERE t.id = ANY($3) ORDER BY t.id";
     ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
                FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
                WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
@@ -33,6 +38,11 @@ statements! {
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
     SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
                    WHERE tenant_id = $1";
+    // as for a tenant that is added now; of its rows none is live
+    FORGET = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
+                     consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
+                     policy_version = greatest(w.policy_version, t.policy_version) \
+              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
@@ -149,17 +159,29 @@ pub struct Advance {
 }
 
 /// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
-/// open, and none is being closed.
+/// open, and none is being closed. `versions` are those of the mappings that they were planned under: a tenant that has
+/// moved to another source since is left out.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn lock_idle(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
-    sqlx::query_scalar(LOCK_IDLE)
+pub async fn lock_idle(
+    tx: &mut PgTransaction<'_>,
+    tenants: &[TenantId],
+    versions: &[i64],
+) -> DbResult<Vec<TenantId>> {
+    let locked: Vec<Stored<TenantId>> = sqlx::query_scalar(LOCK_IDLE)
         .bind(stored(tenants))
         .fetch_all(&mut **tx)
         .await
+        .attempt("lock the watermarks of idle tenants")?;
+    sqlx::query_scalar(OF_THIS_SOURCE)
+        .bind(stored(tenants))
+        .bind(versions)
+        .bind(locked)
+        .fetch_all(&mut **tx)
+        .await
         .map(values)
-        .attempt("lock the watermarks of idle tenants")
+        .attempt("look which tenants have moved to another source")
 }
 
 /// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
@@ -269,6 +291,37 @@ pub async fn set(
         .await
         .attempt("audit the watermark")?;
     Ok(Set::From { old })
+}
+
+/// Takes the watermark away, with its audit row: nothing is known any more to be in the target.
+///
+/// # Errors
+/// When the ledger does not answer, or has no such tenant.
+pub async fn forget(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
+    let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
+        .bind(Stored(tenant))
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("lock the watermark")?;
+    sqlx::query(FORGET)
+        .bind(Stored(tenant))
+        .execute(&mut **tx)
+        .await
+        .attempt("take the watermark away")?;
+    if old.is_none() {
+        return Ok(());
+    }
+    sqlx::query(AUDIT)
+        .bind(stored([tenant].as_slice()))
+        .bind([old].as_slice())
+        .bind([None::<DateTime<Utc>>].as_slice())
+        .bind(None::<Stored<RunId>>)
+        .bind(actor)
+        .bind(reason)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("audit the watermark")
 }
 
 /// The newest moves of a tenant's watermark.

@@ -85,11 +85,17 @@ pub enum LegacyError {
     },
 }
 
+/// Locked before the snapshot, and without waiting, for the reasons in `source/locks.rs`: a table that is rewritten meanwhile
+/// would look empty. Materialized and foreign tables cannot be locked.
+const LOCKABLE: &str = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname";
+
 /// Row-level security would hide rows, and what is hidden would silently be missing.
 fn hint(error: &sqlx::Error) -> &'static str {
     let code = error.as_database_error().and_then(|error| error.code());
     match code.as_deref() {
         Some("42501") => ": read it as the owner of its tables, or as a superuser",
+        Some("55P03") => ": another session changes a table; import again when that has ended",
         _ => "",
     }
 }
@@ -195,10 +201,23 @@ impl Legacy {
     }
 
     async fn begin(&mut self) -> Result<(), LegacyError> {
+        let lockable: Vec<String> = sqlx::query_scalar(LOCKABLE)
+            .bind(&self.schema)
+            .bind(REQUIRED.map(|(table, _)| table.name()))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(query(&self.server, "look the tables up"))?;
         sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut self.connection)
             .await
             .map_err(query(&self.server, "begin a transaction"))?;
+        if !lockable.is_empty() {
+            let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", lockable.join(", "));
+            sqlx::query(AssertSqlSafe(lock))
+                .execute(&mut self.connection)
+                .await
+                .map_err(query(&self.server, "lock the tables for reading"))?;
+        }
         let found: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid \

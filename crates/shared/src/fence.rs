@@ -39,6 +39,24 @@ pub struct SourceVersion {
     pub snapshot: SourceSnapshot,
 }
 
+/// The version of a read as it is kept with what was read, without the clock: clocks of servers may be set back, and
+/// transaction ids only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadVersion {
+    pub epoch: i32,
+    pub xmax: i64,
+    pub in_progress: i32,
+}
+
+impl ReadVersion {
+    /// Whether it is later than `snapshot`.
+    #[must_use]
+    pub fn is_beyond(self, snapshot: &SourceVersion) -> bool {
+        let SourceVersion { epoch, snapshot } = snapshot;
+        (self.epoch, self.xmax, -self.in_progress) > (*epoch, snapshot.xmax, -snapshot.in_progress)
+    }
+}
+
 /// The oldest transaction of a source's database that has written something, as far as the login may see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -129,6 +147,28 @@ mod tests {
             xmax: xmin,
             in_progress: 0,
             clock: at(second),
+        }
+    }
+
+    #[test]
+    fn a_read_is_beyond_a_snapshot_by_its_transactions_and_not_by_its_clock() {
+        let read = |epoch, xmax, in_progress| ReadVersion {
+            epoch,
+            xmax,
+            in_progress,
+        };
+        let snapshot = SourceVersion {
+            epoch: 2,
+            snapshot: SourceSnapshot {
+                in_progress: 3,
+                ..snapshot(100, 10)
+            },
+        };
+        for beyond in [read(3, 1, 0), read(2, 101, 9), read(2, 100, 2)] {
+            assert!(beyond.is_beyond(&snapshot), "{beyond:?}");
+        }
+        for not in [read(1, 999, 0), read(2, 99, 0), read(2, 100, 3), read(2, 100, 4)] {
+            assert!(!not.is_beyond(&snapshot), "{not:?}");
         }
     }
 

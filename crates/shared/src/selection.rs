@@ -24,6 +24,8 @@ pub enum Selection {
     Inboxes { inboxes: Vec<i32> },
     /// Those that carry these names.
     Renamed { names: Vec<Name> },
+    /// Those with messages of these senders, which the source no longer has.
+    Senders { senders: Vec<Sender> },
     /// All of them, since what is stored of them is decided otherwise from this version of the mapping on.
     Policy { version: i64 },
 }
@@ -43,6 +45,7 @@ impl Selection {
             Self::Time { .. } => "time",
             Self::Inboxes { .. } => "inboxes",
             Self::Renamed { .. } => "renamed",
+            Self::Senders { .. } => "senders",
             Self::Policy { .. } => "policy",
         }
     }
@@ -78,6 +81,13 @@ pub struct Name {
     pub of: NameOf,
     pub id: i64,
     pub digest: String,
+}
+
+/// An agent, a bot or an assistant, as messages name who sent them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sender {
+    pub sender_type: String,
+    pub id: i64,
 }
 
 #[cfg(test)]

@@ -20,17 +20,20 @@ pub enum FaultKind {
     Stale,
     /// Not as a load wrote it: somebody else did.
     Different,
+    /// Of a version that this source cannot have had: read from another one.
+    Impossible,
     /// No fault: equal column by column, but without digests that say so, such as a row of an older release or one that was
     /// read in the other mode. Every comparison takes it the long way until it is written anew.
     Unproven,
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Missing,
         Self::Extra,
         Self::Stale,
         Self::Different,
+        Self::Impossible,
         Self::Unproven,
     ];
 
@@ -41,6 +44,7 @@ impl FaultKind {
             Self::Extra => "extra",
             Self::Stale => "stale",
             Self::Different => "different",
+            Self::Impossible => "impossible",
             Self::Unproven => "unproven",
         }
     }
@@ -80,6 +84,8 @@ pub struct Compared {
     pub extra: i64,
     pub stale: i64,
     pub different: i64,
+    #[serde(default)]
+    pub impossible: i64,
     /// Not the same on both sides, and the next sync's to bring.
     pub pending: i64,
     /// Equal, but without digests that say so.
@@ -93,6 +99,7 @@ impl Compared {
             FaultKind::Extra => &mut self.extra,
             FaultKind::Stale => &mut self.stale,
             FaultKind::Different => &mut self.different,
+            FaultKind::Impossible => &mut self.impossible,
             FaultKind::Unproven => &mut self.unproven,
         } += 1;
     }
@@ -100,7 +107,7 @@ impl Compared {
     /// Rows at fault.
     #[must_use]
     pub const fn fault_count(&self) -> i64 {
-        self.missing + self.extra + self.stale + self.different
+        self.missing + self.extra + self.stale + self.different + self.impossible
     }
 
     #[must_use]
@@ -120,6 +127,7 @@ impl AddAssign for Compared {
         self.extra += other.extra;
         self.stale += other.stale;
         self.different += other.different;
+        self.impossible += other.impossible;
         self.pending += other.pending;
         self.unproven += other.unproven;
     }

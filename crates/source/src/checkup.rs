@@ -93,6 +93,12 @@ impl Source {
                     .map(|text| Finding::warning("view", text)),
             );
         }
+        if let Some(shape) = &shape {
+            match self.missing_keys(connection, shape).await {
+                Ok(missing) => findings.extend(missing.map(|text| Finding::warning("view", text))),
+                Err(error) => findings.push(Finding::not_checked("view", report(&error))),
+            }
+        }
         self.check_rows(connection, findings).await;
         self.check_indexes(connection, known, findings).await;
         self.check_statistics(connection, is_standby, findings).await;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tidemark_ledger as ledger;
+use tidemark_ledger::impossible::Impossible;
 use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
@@ -59,6 +60,8 @@ struct Snapshot {
     version: SourceVersion,
     /// Whether a row that was read later than the snapshot can be believed.
     trusts_newer: bool,
+    /// Whether it is of a primary that has not gone back.
+    is_latest: bool,
 }
 
 impl Verifier {
@@ -125,10 +128,11 @@ impl Verifier {
     ) -> Result<(), ExecuteError> {
         let (source_rows, target_rows) = (found.compared.source_rows, found.compared.target_rows);
         ids.sort_unstable();
-        let mut snapshot = self.snapshot(subject, "verify again").await?;
         let spec = ChunkSpec::Keys { ids };
+        let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
         let mut looker = self.looker(subject, &mut snapshot);
         looker.since = since;
+        looker.impossible = impossible;
         let mut again = looker.look(&spec, true).await?;
         snapshot.tx.finish().await;
         self.settle_overtaken(subject, &mut again).await?;
@@ -147,9 +151,11 @@ impl Verifier {
                 return Ok(());
             }
             ids.sort_unstable();
-            let mut snapshot = self.snapshot(subject, "verify again").await?;
             let spec = ChunkSpec::Keys { ids };
-            let mut again = self.looker(subject, &mut snapshot).look(&spec, true).await?;
+            let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
+            let mut looker = self.looker(subject, &mut snapshot);
+            looker.impossible = impossible;
+            let mut again = looker.look(&spec, true).await?;
             snapshot.tx.finish().await;
             // they are counted already
             again.compared.source_rows = 0;
@@ -187,9 +193,23 @@ impl Verifier {
         let is_behind = known.is_some_and(|known| version.snapshot.xmax < known.highest_xmax);
         Ok(Snapshot {
             trusts_newer: tx.replay().is_some() || !is_behind,
+            is_latest: tx.replay().is_none() && !is_behind,
             tx,
             version,
         })
+    }
+
+    /// A snapshot, and which of these rows it cannot have: those that were there before it and are later. `None` where a
+    /// later row may be right, on a standby.
+    async fn snapshot_after_rows(
+        &self,
+        subject: &Subject<'_>,
+        spec: &ChunkSpec,
+    ) -> Result<(Snapshot, Option<Impossible>), ExecuteError> {
+        let before = ledger::impossible::rows(&self.db, subject.tenant.tenant.id, spec, None).await?;
+        let snapshot = self.snapshot(subject, "verify again").await?;
+        let impossible = snapshot.is_latest.then(|| before.beyond(&snapshot.version));
+        Ok((snapshot, impossible))
     }
 
     fn looker<'a>(&'a self, subject: &'a Subject<'_>, snapshot: &'a mut Snapshot) -> Looker<'a> {
@@ -200,6 +220,8 @@ impl Verifier {
             context: subject.context.clone(),
             version: snapshot.version,
             trusts_newer: snapshot.trusts_newer,
+            is_latest: snapshot.is_latest,
+            impossible: None,
             since: None,
             tx: &mut snapshot.tx,
         }

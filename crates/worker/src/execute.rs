@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::chunk::ClaimedChunk;
+use tidemark_ledger::impossible::Impossible;
 use tidemark_ledger::inbox::Mapping;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ConfigError;
@@ -146,6 +147,13 @@ impl Executor {
 
         // what is known is read first: whatever the source shows afterwards must not be less
         let known = ledger::fence::find(&self.db, source.name()).await?;
+        let repairs = chunk.run_type == RunType::Repair;
+        let before = if repairs {
+            let known_xmax = known.map(|known| (known.epoch, known.highest_xmax));
+            ledger::impossible::rows_and_chunks(&self.db, chunk.tenant_id, &chunk.spec, known_xmax).await?
+        } else {
+            Impossible::default()
+        };
         // the snapshot is older than the load's transaction: what it misses, a later chunk brings
         let mut tx = source
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
@@ -156,13 +164,19 @@ impl Executor {
             epoch: known.epoch,
             snapshot: *tx.snapshot(),
         };
+        // a standby is behind: what was read later may well be of its primary
+        let impossible = match tx.replay() {
+            Some(_) => Impossible::default(),
+            None => before.beyond(&version),
+        };
         let of = LoadOf {
             chunk: id,
             attempt: chunk.attempt,
             mapping_version: mapping.version,
-            repairs: chunk.run_type == RunType::Repair,
+            repairs,
             inboxes: &mapping.inboxes,
             allows_mass_delete: chunk.allows_mass_delete,
+            impossible: &impossible,
         };
         let tolerated = ledger::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
         let rejects = Arc::new(Rejects::new(tolerated));

@@ -10,6 +10,7 @@ pub(crate) mod view;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::transform::fold::Senders;
 use tidemark_ledger::privacy::Withheld;
 use tidemark_ledger::reject::{Reject, RejectSide};
 use tidemark_runtime::telemetry::scattered_stage;
@@ -52,6 +53,8 @@ pub struct Extracted {
     pub found: Vec<i64>,
     /// Those of forgotten contacts, which are not among them.
     pub withheld: Vec<Withheld>,
+    /// Who wrote messages in them.
+    pub senders: Senders,
     /// Keys of the chunk that are in neither; empty for a range.
     pub gone: Vec<i64>,
 }
@@ -181,7 +184,8 @@ impl<'a> Extractor<'a> {
             .map_err(self.source.query_error("read conversations"))?;
         let held = self.merge(conversations).await?;
         self.learn_phones(&held.clients).await?;
-        for complete in held.conversations {
+        for mut complete in held.conversations {
+            self.extracted.senders.add(complete.fold.take_senders());
             let id = complete.conversation.record.id;
             let begun = Instant::now();
             take(
@@ -240,7 +244,7 @@ impl<'a> Extractor<'a> {
                     current = Some(conversation);
                     break;
                 }
-                let complete = Complete {
+                let mut complete = Complete {
                     conversation,
                     fold: std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy)),
                     messages_digest: std::mem::take(&mut messages_digest),
@@ -257,6 +261,7 @@ impl<'a> Extractor<'a> {
                     }
                     continue;
                 }
+                self.extracted.senders.add(complete.fold.take_senders());
                 let begun = Instant::now();
                 take(
                     complete,

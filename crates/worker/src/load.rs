@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 use std::time::Duration;
+use tidemark_ledger::impossible::Impossible;
 use tidemark_ledger::stored::Stored;
 
 use chrono::{DateTime, Utc};
@@ -89,7 +90,7 @@ impl Statements {
             .replace("{digest}", &hashing.of_new("s", written))
             .replace("{inserted_now}", &hashing.inserted("EXCLUDED.etl_inserted_at"))
             .replace("{inserted_then}", &hashing.inserted("t.etl_inserted_at"))
-            .replace("{stored}", &hashing.of_stored("t"));
+            .replace("{disowned}", &hashing.disowns_stored("t"));
         // $1 tenant, $2 ids, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 in progress, $8 whether this is a repair: a
         // row that is not as a load left it has no version to go by
         let tombstone = format!(
@@ -98,9 +99,9 @@ impl Statements {
                  source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL \
              WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL \
                AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                    OR ($8 AND t.row_digest IS DISTINCT FROM {})) \
+                    OR ($8 AND {})) \
              RETURNING t.conversation_id, t.inbox_id",
-            hashing.of_stored("t")
+            hashing.disowns_stored("t")
         );
         Self { merge, tombstone }
     }
@@ -161,6 +162,8 @@ pub struct LoadOf<'a> {
     pub inboxes: &'a [i32],
     /// The request says that many conversations may be gone.
     pub allows_mass_delete: bool,
+    /// What this source cannot have given, for a repair: it is taken for older than any read.
+    pub impossible: &'a Impossible,
 }
 
 /// Conversations whose rows a merge wrote.
@@ -302,6 +305,7 @@ impl Staging {
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         bisect::hurry(connection).await?;
+        ledger::impossible::disown_rows(connection, self.tenant, of.impossible).await?;
         let merged = if self.has_table {
             bisect::merge(connection, of, version, rejects).await?
         } else {
@@ -311,6 +315,7 @@ impl Staging {
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
+        ledger::impossible::disown_chunks(connection, of.impossible).await?;
         let withheld = if privacy.forgets() {
             ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
@@ -318,7 +323,11 @@ impl Staging {
         };
         let marked = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
         let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| of.inboxes.contains(&inbox));
-        let guarded = marked.iter().filter(|(_, inbox)| is_mapped(inbox)).count();
+        // rows of another source say nothing of what this one shows
+        let guarded = marked
+            .iter()
+            .filter(|(id, inbox)| is_mapped(inbox) && !of.impossible.has_row(*id))
+            .count();
         guard::refuse_mass_delete(connection, self.tenant, of, count(guarded)).await?;
         let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
         ledger::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
@@ -336,6 +345,7 @@ impl Staging {
         ];
         refuse_overtaken(connection, self.tenant, of, version, written).await?;
 
+        ledger::sender::record(&mut *connection, self.tenant, extracted.senders.iter()).await?;
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
         let deleted = count(deleted.len() + withheld.removed.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));

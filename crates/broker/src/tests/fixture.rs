@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -10,6 +12,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,14 @@ pub fn broker_url() -> Url {
     let url = std::env::var("TIDEMARK_TEST_AMQP_URL");
     let url = url.expect("TIDEMARK_TEST_AMQP_URL is not set: `make test` starts the servers and sets it");
     url.parse().expect("TIDEMARK_TEST_AMQP_URL is a URL")
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
+fn management_url() -> Url {
+    let url = std::env::var("TIDEMARK_TEST_AMQP_MANAGEMENT_URL");
+    let url = url
+        .expect("TIDEMARK_TEST_AMQP_MANAGEMENT_URL is not set: `make test` starts the servers and sets it");
+    url.parse().expect("TIDEMARK_TEST_AMQP_MANAGEMENT_URL is a URL")
 }
 
 pub struct Fixture {
@@ -93,6 +104,55 @@ impl Fixture {
             .queue_declare(queue, options, FieldTable::default())
             .await;
         declared.map_or(0, |queue| queue.message_count())
+    }
+
+    /// Sets a delivery limit on the dead queue, as an operator's policy or RabbitMQ 4 does.
+    pub async fn limit_deliveries(&self, limit: u32) {
+        let definition = format!(r#"{{"delivery-limit":{limit}}}"#);
+        let pattern = format!("^{}", self.prefix);
+        let body = format!(r#"{{"pattern":"{pattern}","apply-to":"queues","definition":{definition}}}"#);
+        self.policy("PUT", &body).await;
+        until("the policy to hold", async || {
+            let queue = self
+                .manage("GET", &format!("queues/%2F/{}.dead", self.prefix), "")
+                .await;
+            queue.contains(&definition)
+        })
+        .await;
+    }
+
+    pub async fn clear_limit(&self) {
+        self.policy("DELETE", "").await;
+    }
+
+    async fn policy(&self, method: &str, body: &str) {
+        let answer = self
+            .manage(method, &format!("policies/%2F/{}", self.prefix), body)
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    }
+
+    /// One request to RabbitMQ's HTTP API.
+    async fn manage(&self, method: &str, path: &str, body: &str) -> String {
+        let api = management_url();
+        let address = (api.host_str().unwrap().to_owned(), api.port().unwrap());
+        let mut stream = TcpStream::connect(address)
+            .await
+            .expect("RabbitMQ's HTTP API answers");
+        let login = STANDARD.encode(format!(
+            "{}:{}",
+            api.username(),
+            api.password().unwrap_or_default()
+        ));
+        let request = format!(
+            "{method} /api/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub async fn subscribed(&self) {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::fixture::{Fixture, broker_url, settings, with_rabbit};
 use super::*;
-use crate::{Published, PublisherHealth, Queue, QueueError, RabbitQueue};
+use crate::{DeadFilter, Published, PublisherHealth, Queue, QueueError, RabbitQueue};
 
 #[tokio::test]
 async fn exactly_the_jobs_without_a_queue_are_reported() {
@@ -338,6 +338,42 @@ async fn queues_made_by_somebody_else_are_refused_with_advice() {
         let error = rabbit.queue.check().await.unwrap_err();
         assert!(matches!(error, QueueError::Topology { .. }), "{error:?}");
         assert!(error.to_string().contains("another prefix"), "{error}");
+    })
+    .await;
+}
+
+/// RabbitMQ counts how often a dead message came back, and drops it at the limit.
+#[tokio::test]
+async fn dead_messages_outlive_any_number_of_looks_closed_or_not() {
+    const LIMIT: u32 = 5;
+    with_rabbit(async |rabbit| {
+        rabbit.limit_deliveries(LIMIT).await;
+        for body in [&b"rubbish"[..], br#"{"v":9}"#] {
+            publish_raw(rabbit, "live", body).await;
+        }
+        let (handler, _arrived) = collector::<Job>();
+        let stop = CancellationToken::new();
+        tokio::join!(
+            rabbit.queue.consume_jobs(Lane::Live, 1, stop.clone(), handler),
+            async {
+                until("dead messages", async || rabbit.depth("dead").await == 2).await;
+                stop.cancel();
+            }
+        );
+        let mut first = None;
+        for look in 0..4 * LIMIT {
+            let dead = rabbit.queue.dead_letters().await.unwrap();
+            let mut seen = dead.list(100, &DeadFilter::default()).await.unwrap();
+            seen.sort_by_key(|group| group.message.reason.clone());
+            assert_eq!(first.get_or_insert_with(|| seen.clone()), &seen, "look {look}");
+            if look % 2 == 0 {
+                dead.close().await.unwrap();
+            } else {
+                drop(dead);
+            }
+            until("messages given back", async || rabbit.depth("dead").await == 2).await;
+        }
+        rabbit.clear_limit().await;
     })
     .await;
 }

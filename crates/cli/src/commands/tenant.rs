@@ -2,6 +2,7 @@
 
 mod forget;
 mod hold;
+mod moves;
 mod set;
 
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub enum Command {
     },
     /// Change a tenant; what is not named stays
     Set(set::Args),
+    /// Give a tenant another source; its rows are marked deleted
+    Move(moves::Args),
     /// Plan and dispatch nothing more for a tenant, until it is resumed
     Pause {
         /// Tenant's id
@@ -129,6 +132,7 @@ impl Command {
             Self::List => list(app).await,
             Self::Show { tenant } => show(app, tenant).await,
             Self::Set(args) => args.run(app).await,
+            Self::Move(args) => args.run(app).await,
             Self::Forget(args) => args.run(app).await,
             Self::Pause { tenant, reason } => hold::pause(app, tenant, &reason).await,
             Self::Resume { tenant } => hold::resume(app, tenant).await,

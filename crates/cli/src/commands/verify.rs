@@ -229,6 +229,7 @@ fn table(found: &[Verification]) -> anyhow::Result<()> {
                     compared.extra,
                     compared.stale,
                     compared.different,
+                    compared.impossible,
                     compared.pending,
                     compared.unproven,
                 ]
@@ -246,11 +247,12 @@ fn table(found: &[Verification]) -> anyhow::Result<()> {
         "extra",
         "stale",
         "different",
+        "impossible",
         "pending",
         "unproven",
         "verdict",
     ];
-    output::table(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8], rows)?;
+    output::table(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], rows)?;
     for one in found {
         let faults = one
             .faults

@@ -148,9 +148,12 @@ impl Scheduler {
         if idle.is_empty() {
             return Ok(());
         }
-        let tenants: Vec<TenantId> = idle.iter().map(|(tenant, _)| *tenant).collect();
+        let (tenants, versions): (Vec<TenantId>, Vec<i64>) = idle
+            .iter()
+            .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
+            .unzip();
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        let locked = ledger::watermark::lock_idle(&mut tx, &tenants).await?;
+        let locked = ledger::watermark::lock_idle(&mut tx, &tenants, &versions).await?;
         let is_locked: HashSet<TenantId> = locked.iter().copied().collect();
         let idle: Vec<&(TenantId, Plan)> = idle
             .iter()
@@ -201,7 +204,7 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        // somebody asked for a run meanwhile: that one plans by itself
+        // somebody asked for a run meanwhile, which plans by itself, or moved the tenant to another source
         let Some(run) = run else {
             return tx.rollback().await.attempt("roll the plan back");
         };

@@ -40,22 +40,28 @@ pub async fn ask_for_due(
     Ok(asked)
 }
 
-/// Writes what a plan found out about names, in the transaction that lets the watermark pass the change.
+/// Writes what a plan found out about names and senders, in the transaction that lets the watermark pass the change.
 pub(crate) async fn write_names(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     names: &Names,
 ) -> Result<(), DbError> {
-    if names.seen.is_empty() {
-        return Ok(());
+    if !names.seen.is_empty() {
+        ledger::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
     }
-    ledger::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
-    if names.renamed.is_empty() {
-        return Ok(());
+    if !names.renamed.is_empty() {
+        let names = names.renamed.clone();
+        ask(tx, tenant, Selection::Renamed { names }).await?;
     }
-    let selection = Selection::Renamed {
-        names: names.renamed.clone(),
-    };
+    if !names.deleted_senders.is_empty() {
+        let senders = names.deleted_senders.clone();
+        ledger::sender::forget(&mut **tx, tenant, &senders).await?;
+        ask(tx, tenant, Selection::Senders { senders }).await?;
+    }
+    Ok(())
+}
+
+async fn ask(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Selection) -> Result<(), DbError> {
     let (run, span) = new_run(tenant, selection);
     if let Some(id) = ledger::run::insert_requested(&mut **tx, &run).await? {
         span.record("run.id", tracing::field::display(id));
@@ -69,6 +75,7 @@ fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
     telemetry::link(&span, &telemetry::context_of(&Span::current()));
     let reason = match &selection {
         Selection::Renamed { .. } => "names were changed",
+        Selection::Senders { .. } => "senders of messages were deleted at the source",
         Selection::Policy { .. } => "rows may be of an earlier privacy policy",
         _ => "inboxes were mapped",
     };

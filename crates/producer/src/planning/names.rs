@@ -3,7 +3,8 @@
 //!
 //! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
 //! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
-//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names.
+//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names;
+//! rows that were imported and never read say nothing, since the backfill of their inbox reads them anyway.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tidemark_ledger::stored::{Stored, stored, values};
 use tidemark_ledger::target::NameTexts;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::selection::Sender;
 use tidemark_shared::selection::{Name, NameOf};
 use tidemark_source::SourceError;
 
@@ -61,6 +63,8 @@ pub struct Names {
     pub(crate) renamed: Vec<Name>,
     /// New to the ledger, those renamed among them.
     pub(crate) seen: Vec<Name>,
+    /// Rows that show messages of these are to be taken anew.
+    pub(crate) deleted_senders: Vec<Sender>,
 }
 
 /// Somebody or something touched at the source, with its names.
@@ -206,5 +210,6 @@ pub(crate) async fn resolve(
     Ok(Names {
         renamed,
         seen: doubts.iter().map(name).collect(),
+        deleted_senders: Vec::new(),
     })
 }

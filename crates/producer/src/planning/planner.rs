@@ -331,6 +331,16 @@ impl Planner {
                 },
             );
         }
+        let mut planned: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
+        // a run without chunks reads no message
+        if planned.iter().any(|plan| !plan.chunks.is_empty()) {
+            let warnings = source
+                .view_warnings(view.tx.connection(), view.shape.as_ref())
+                .await;
+            for plan in &mut planned {
+                plan.record.warnings.clone_from(&warnings);
+            }
+        }
         Ok(plans)
     }
 

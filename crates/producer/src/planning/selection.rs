@@ -7,6 +7,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_shared::chunk::key_chunks;
+use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
 use tidemark_shared::tenant::Tenant;
@@ -121,6 +122,9 @@ impl Planner {
             Selection::Inboxes { inboxes } => {
                 ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
             }
+            Selection::Senders { senders } => {
+                ledger::target::live_with_senders(&mut target, tenant.id, senders).await?
+            }
             Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
         };
         let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
@@ -131,12 +135,22 @@ impl Planner {
                 .filter(|id| !existing.contains(id))
                 .copied()
                 .collect();
-            let gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
+            let mut gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
+            if run_type == RunType::Repair {
+                // rows that are later than this snapshot may be of another source, and are not missed here
+                let known = ledger::fence::find(&self.db, source.name()).await?;
+                let version = SourceVersion {
+                    epoch: known.map_or(1, |known| known.epoch),
+                    snapshot: *tx.snapshot(),
+                };
+                gone = ledger::target::read_by(&mut target, tenant.id, &gone, &version).await?;
+            }
             let live = ledger::target::count_live(&mut target, tenant.id).await?;
             refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
         }
         keys.extend(doubtful);
         target.rollback().await.attempt("end the transaction")?;
+        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
         tx.finish().await;
 
         let keys: Vec<i64> = keys.into_iter().collect();
@@ -149,7 +163,7 @@ impl Planner {
                 watermark_start: None,
                 watermark_end: None,
                 signals: BTreeMap::from([(selection.as_str().to_owned(), hits)]),
-                warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
+                warnings,
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
                 compares_digests: false,
             },
@@ -174,8 +188,10 @@ impl Reader<'_> {
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
         let query = match selection {
-            // all of them is no part, and planned elsewhere
-            Selection::Ids { .. } | Selection::Policy { .. } => return Ok(BTreeSet::new()),
+            // all of them is no part, and planned elsewhere; of deleted senders only the target's rows tell
+            Selection::Ids { .. } | Selection::Senders { .. } | Selection::Policy { .. } => {
+                return Ok(BTreeSet::new());
+            }
             Selection::Time { from, to, inboxes } => {
                 sqlx::query_scalar(AssertSqlSafe(self.statements.in_time.clone()))
                     .bind(self.inboxes)

@@ -11,6 +11,7 @@ use tidemark_ledger::stored::{Stored, stored};
 
 use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
+use tidemark_ledger::sender::KnownSender;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::digest::{CHANGED_AT, conversation_digest};
 use tidemark_source::view::ViewShape;
@@ -53,6 +54,7 @@ const MESSAGES: &str = include_str!("signals/messages.sql");
 const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
+const SENDERS: &str = include_str!("signals/senders.sql");
 // $1 to $4 as above, $5 this conversation, or NULL for all
 const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
@@ -291,6 +293,32 @@ impl<'a> Signals<'a> {
             .await
             .map(of_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
+    }
+
+    /// Those of these senders that the source no longer has.
+    pub(crate) async fn deleted_senders(
+        &mut self,
+        known: Vec<KnownSender>,
+    ) -> Result<Vec<KnownSender>, SourceError> {
+        let column = |of: fn(&KnownSender) -> i64| -> Vec<i64> { known.iter().map(of).collect() };
+        let types: Vec<&str> = known.iter().map(|sender| sender.sender_type.as_str()).collect();
+        let deleted: Vec<i32> = sqlx::query_scalar(SENDERS)
+            .bind(types)
+            .bind(column(|sender| sender.sender_id))
+            .bind(column(|sender| sender.first_message_id))
+            .bind(column(|sender| sender.last_message_id))
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for deleted senders of messages"))?;
+        let deleted: BTreeSet<usize> = deleted
+            .into_iter()
+            .filter_map(|position| usize::try_from(position).ok())
+            .collect();
+        let all = known.into_iter().enumerate();
+        Ok(all
+            .filter(|(position, _)| deleted.contains(position))
+            .map(|(_, sender)| sender)
+            .collect())
     }
 
     /// The tenant's id space in stretches of `size` conversations.

@@ -12,6 +12,7 @@ use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::selection::Sender;
 use tidemark_shared::tenant::Tenant;
 
 use crate::planning::names;
@@ -100,6 +101,8 @@ pub(crate) struct Seen {
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
     pub doubts: Vec<Doubt>,
+    /// Whom the source no longer has, though rows show messages of theirs.
+    pub deleted_senders: Vec<Sender>,
     /// Conversations whose own row cannot be read.
     pub unreadable: Vec<i64>,
     /// Nothing has to be asked of the target: no reject is open, and either an agreement stands for its digests or they are
@@ -163,6 +166,7 @@ pub(crate) async fn look(
         }
     }
 
+    find_deleted_senders(db, signals, members, &mut seen).await?;
     let comparable = members.iter().filter(|member| !member.always_compare);
     let totals: Vec<Totals> = comparable
         .filter_map(|member| seen.of(member.tenant.id).totals(member))
@@ -244,6 +248,35 @@ async fn read_conversations(
     };
     for bucket in buckets {
         seen.of(bucket.tenant_id).buckets.push(bucket);
+    }
+    Ok(())
+}
+
+/// Looks for deleted senders, of members that are compared and do not take everything. What a view shows of messages is too
+/// dear to ask at every plan.
+async fn find_deleted_senders(
+    db: &DbPool,
+    signals: &mut Signals<'_>,
+    members: &[Member],
+    seen: &mut ByTenant,
+) -> Result<(), PlanError> {
+    let looking: Vec<TenantId> = members
+        .iter()
+        .filter(|member| member.compares && member.since.is_some())
+        .map(|member| member.tenant.id)
+        .collect();
+    if signals.shape.is_some() || looking.is_empty() {
+        return Ok(());
+    }
+    let known = ledger::sender::list(db, &looking).await?;
+    if known.is_empty() {
+        return Ok(());
+    }
+    for deleted in signals.deleted_senders(known).await? {
+        seen.of(deleted.tenant_id).deleted_senders.push(Sender {
+            sender_type: deleted.sender_type,
+            id: deleted.sender_id,
+        });
     }
     Ok(())
 }

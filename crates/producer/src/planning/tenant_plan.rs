@@ -51,7 +51,10 @@ pub(crate) async fn draft(
     };
     let compares_digests = seen.compared;
     let agreement = compared.agreement;
-    let names = std::mem::take(&mut compared.names);
+    let mut names = std::mem::take(&mut compared.names);
+    names.deleted_senders.clone_from(&seen.deleted_senders);
+    // equal selections are equal requests
+    names.deleted_senders.sort();
     let (chunks, counts) = if member.since.is_some() {
         let hits = hits(seen, compared, signals.shape.is_none());
         let ids: Vec<i64> = hits.ids.into_iter().collect();

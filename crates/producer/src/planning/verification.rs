@@ -12,7 +12,6 @@ use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
-use tidemark_source::view::ViewShape;
 
 use crate::planning::names::Names;
 use crate::planning::planner::{Plan, PlanError, Planner};
@@ -42,6 +41,7 @@ impl Planner {
         let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
         let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
         let stretches = signals.stretches(&inboxes, size).await?;
+        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
         tx.finish().await;
         let mut target = ledger::target::begin(&self.db, tenant.id).await?;
         let last = ledger::target::last_live(&mut target, tenant.id).await?;
@@ -54,7 +54,7 @@ impl Planner {
                 watermark_start: None,
                 watermark_end: None,
                 signals: BTreeMap::new(),
-                warnings: shape.as_ref().map(ViewShape::warnings).unwrap_or_default(),
+                warnings,
                 chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
                 compares_digests: false,
             },

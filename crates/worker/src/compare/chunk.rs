@@ -150,6 +150,7 @@ impl Claim<'_> {
             extra = compared.extra,
             stale = compared.stale,
             different = compared.different,
+            impossible = compared.impossible,
             pending = compared.pending,
             unproven = compared.unproven,
             "chunk compared"

@@ -5,7 +5,8 @@ use tidemark_ledger::stored::Stored;
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
-use tidemark_shared::fence::SourceVersion;
+use tidemark_ledger::impossible::Impossible;
+use tidemark_shared::fence::{ReadVersion, SourceVersion};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::verification::FaultKind;
 
@@ -22,6 +23,10 @@ pub(super) struct Rules<'a> {
     pub version: &'a SourceVersion,
     /// Whether a row of the target that was read later than that can be believed: a source that went back has none.
     pub trusts_newer: bool,
+    /// Whether none of its rows can have been read later before this snapshot was taken: it is of a primary.
+    pub is_latest: bool,
+    /// Rows that were there before the snapshot and are beyond it; `None`: not looked up, later rows are looked at again.
+    pub impossible: Option<&'a Impossible>,
     /// At a second look, the read that was looked at first: a row that was read later has had its turn.
     pub since: Option<&'a SourceVersion>,
     /// Inboxes whose history is left to a backfill.
@@ -38,6 +43,9 @@ pub(super) struct Row {
     columns: Vec<String>,
     source_differs: bool,
     related_differs: bool,
+    /// The version that the target's row was read at.
+    #[sqlx(flatten, try_from = "Stored<ReadVersion>")]
+    version: ReadVersion,
     /// It has no digest of its own.
     unsealed: bool,
     /// It has another than its own.
@@ -59,6 +67,8 @@ pub(super) enum Judgement {
     Pending,
     /// Written since: to be looked at again.
     Overtaken,
+    /// Written since, and the same.
+    Equal,
 }
 
 /// Rows in the stretch, or those of these ids, that are not the same and proven on both sides.
@@ -85,8 +95,10 @@ pub(super) async fn unequal(
                          THEN array_remove(ARRAY[{}]::text[], NULL) ELSE '{{}}' END AS columns, \
                     coalesce(s.source_digest <> t.source_digest, false) AS source_differs, \
                     coalesce(s.related_digest <> t.related_digest, false) AS related_differs, \
+                    coalesce(t.source_epoch, 0) AS source_epoch, coalesce(t.source_xmax, 0) AS source_xmax, \
+                    coalesce(t.source_in_progress, 0) AS source_in_progress, \
                     t.row_digest IS NULL OR t.related_digest IS NULL AS unsealed, \
-                    coalesce(t.row_digest <> {}, false) AS broken, \
+                    t.row_digest IS NOT NULL AND {} AS broken, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
                              > ($5, $6, -$7::integer, $8), false) AS newer, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
@@ -101,9 +113,10 @@ pub(super) async fn unequal(
                         AND ($4::bigint[] IS NULL OR conversation_id = ANY($4))) t USING (tenant_id, conversation_id) \
          ) compared \
          WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR unsealed OR broken \
+                                               OR ($15 AND newer) \
                     ELSE staged OR live END",
         differing.join(", "),
-        Hashing::of(connection).of_stored("t")
+        Hashing::of(connection).disowns_stored("t")
     );
     let snapshot = &rules.version.snapshot;
     sqlx::query_as(AssertSqlSafe(statement))
@@ -123,6 +136,7 @@ pub(super) async fn unequal(
         .bind(rules.since.map(|since| since.snapshot.xmax))
         .bind(rules.since.map(|since| since.snapshot.in_progress))
         .bind(rules.since.map(|since| since.snapshot.clock))
+        .bind(rules.is_latest)
         .fetch_all(connection)
         .await
 }
@@ -133,7 +147,13 @@ impl Row {
         let in_source = self.staged || rejected.contains(&self.id);
         // a row that is not as a load left it has no version to go by
         if self.newer && rules.trusts_newer && !self.broken {
-            return Judgement::Overtaken;
+            return match rules.impossible {
+                Some(impossible) if impossible.has(self.id, self.version) => {
+                    Judgement::Fault(FaultKind::Impossible, self.columns)
+                }
+                Some(_) if self.agrees() => Judgement::Equal,
+                _ => Judgement::Overtaken,
+            };
         }
         if self.had_its_turn && !self.broken && !self.columns_agree() {
             return Judgement::Pending;
@@ -187,6 +207,11 @@ impl Row {
         columns
     }
 
+    /// Whether it is the same and proven, apart from the moment of its read.
+    const fn agrees(&self) -> bool {
+        self.columns_agree() && !self.source_differs && !self.related_differs && !self.unsealed
+    }
+
     const fn columns_agree(&self) -> bool {
         self.staged && self.live && self.columns.is_empty()
     }
@@ -232,6 +257,7 @@ pub(super) async fn count_live(
 
 #[cfg(test)]
 mod tests {
+    use tidemark_ledger::impossible::ReadRow;
     use tidemark_shared::fence::SourceSnapshot;
 
     use super::*;
@@ -247,6 +273,10 @@ mod tests {
     };
 
     fn judged(change: impl FnOnce(&mut Row)) -> Judgement {
+        judged_beside(None, change)
+    }
+
+    fn judged_beside(impossible: Option<&Impossible>, change: impl FnOnce(&mut Row)) -> Judgement {
         let mut row = Row {
             id: 1,
             staged: true,
@@ -254,6 +284,11 @@ mod tests {
             columns: vec!["status".to_owned()],
             source_differs: false,
             related_differs: false,
+            version: ReadVersion {
+                epoch: 1,
+                xmax: 2,
+                in_progress: 0,
+            },
             unsealed: false,
             broken: false,
             newer: false,
@@ -267,6 +302,8 @@ mod tests {
             watermark: None,
             version: &VERSION,
             trusts_newer: true,
+            is_latest: true,
+            impossible,
             since: None,
             unfetched: &[],
         };
@@ -331,6 +368,43 @@ mod tests {
             row.had_its_turn = true;
             row.broken = true;
         })));
+    }
+
+    #[test]
+    fn a_later_row_that_was_there_before_the_snapshot_is_of_another_source() {
+        let version = ReadVersion {
+            epoch: 1,
+            xmax: 2,
+            in_progress: 0,
+        };
+        let row = ReadRow {
+            conversation_id: 1,
+            version,
+        };
+        let was_there = Impossible::of_rows(vec![row]).beyond(&VERSION);
+        let newer = |row: &mut Row| row.newer = true;
+        assert!(fault(FaultKind::Impossible)(judged_beside(
+            Some(&was_there),
+            newer
+        )));
+        // also where it is the same: what changes later would never reach it
+        let same = |row: &mut Row| {
+            row.newer = true;
+            row.columns.clear();
+        };
+        assert!(fault(FaultKind::Impossible)(judged_beside(
+            Some(&was_there),
+            same
+        )));
+        // somebody has written it since
+        let rewritten = |row: &mut Row| {
+            row.newer = true;
+            row.version.xmax = 3;
+        };
+        assert_eq!(judged_beside(Some(&was_there), rewritten), Judgement::Overtaken);
+        let nothing = Impossible::default();
+        assert_eq!(judged_beside(Some(&nothing), newer), Judgement::Overtaken);
+        assert_eq!(judged_beside(Some(&nothing), same), Judgement::Equal);
     }
 
     #[test]

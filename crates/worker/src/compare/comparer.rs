@@ -9,6 +9,7 @@ use sqlx::postgres::PgTransaction;
 use sqlx::raw_sql;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
+use tidemark_ledger::impossible::Impossible;
 use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
@@ -18,7 +19,9 @@ use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
 use super::chunk::is_for_a_sync;
-use super::sums::{Asked, BUCKET_BITS, Buckets, SINGLE, Stretch, of_source, of_target, other_clients};
+use super::sums::{
+    Asked, BUCKET_BITS, Buckets, CLIENTS_AT_ONCE, SINGLE, Stretch, of_source, of_target, other_clients,
+};
 use crate::compare::classify::{Judgement, Rules, count_live, target_end, unequal};
 use crate::execute::ExecuteError;
 use crate::extract::{Extractor, phones};
@@ -28,6 +31,8 @@ use crate::transform::TenantContext;
 
 /// Conversations staged at once.
 const STAGED_AT_ONCE: usize = 5_000;
+/// Ids whose conversations are compared one by one at once: their digests, of both sides, are then in memory.
+const SINGLES_AT_ONCE: i64 = 16 << BUCKET_BITS;
 /// Faults that are listed; the counts are of all.
 pub(super) const LISTED: usize = 5_000;
 
@@ -50,6 +55,14 @@ impl Found {
         self.faults.truncate(LISTED);
         self.overtaken.extend(other.overtaken);
         self.withheld += other.withheld;
+    }
+
+    /// The same of conversations that are counted already.
+    fn add_counted(&mut self, mut other: Self) {
+        other.compared.source_rows = 0;
+        other.compared.target_rows = 0;
+        self.compared.source_rows -= other.withheld;
+        self.add(other);
     }
 
     /// What a sync may bring is its to bring.
@@ -83,6 +96,10 @@ pub(super) struct Looker<'a> {
     pub tx: &'a mut SourceTx,
     pub version: SourceVersion,
     pub trusts_newer: bool,
+    /// Whether the snapshot is of a primary that has not gone back: nothing was read from it later, before it was taken.
+    pub is_latest: bool,
+    /// Rows that were there before the snapshot, and are beyond it all the same; `None`: not looked up.
+    pub impossible: Option<Impossible>,
     /// What was looked at first, at a second look.
     pub since: Option<SourceVersion>,
 }
@@ -115,6 +132,7 @@ impl Looker<'_> {
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
         let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
+        let latest = self.is_latest.then_some(self.version);
         let mut target = ledger::target::begin(self.db, tenant).await?;
         let (there, here) = tokio::join!(
             of_source(
@@ -124,7 +142,7 @@ impl Looker<'_> {
                 stretch,
                 BUCKET_BITS
             ),
-            of_target(&mut target, tenant, stretch, BUCKET_BITS)
+            of_target(&mut target, tenant, stretch, BUCKET_BITS, latest.as_ref())
         );
         let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
         let here = here.attempt("sum the digests of rows")?;
@@ -132,54 +150,71 @@ impl Looker<'_> {
         found.compared.source_rows = there.values().map(|sums| sums.count).sum();
         found.compared.target_rows = here.values().map(|sums| sums.count).sum();
 
-        let mut doubtful = BTreeSet::new();
-        for part in unproven_stretches(&there, &here, stretch) {
+        target.rollback().await.attempt("end the transaction")?;
+
+        let parts = unproven_stretches(&there, &here, stretch);
+        for part in &parts {
+            let mut target = ledger::target::begin(self.db, tenant).await?;
             let there = of_source(
                 self.tx.connection(),
                 view.as_ref(),
                 asked(self.tenant, &rules),
-                part,
+                *part,
                 SINGLE,
             )
             .await
             .map_err(self.source.query_error("list the digests of conversations"))?;
-            let here = of_target(&mut target, tenant, part, SINGLE)
+            let here = of_target(&mut target, tenant, *part, SINGLE, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
-            doubtful.extend(unproven(&there, &here));
+            let mut doubtful = unproven(&there, &here);
+            let mut rest = Some(*part).filter(|_| view.is_none());
+            while let Some(stretch) = rest {
+                let (clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
+                doubtful.extend(clients);
+                rest = behind;
+            }
+            target.rollback().await.attempt("end the transaction")?;
+            let doubtful: Vec<i64> = doubtful.into_iter().collect();
+            found.add_counted(self.compare(&doubtful).await?);
         }
-        if view.is_none() {
-            doubtful.extend(self.clients_with_other_phones(&mut target, stretch).await?);
+        // where the sums prove the rest, and say nothing of these
+        let mut rest = Some(stretch).filter(|_| view.is_none());
+        while let Some(stretch) = rest {
+            let mut target = ledger::target::begin(self.db, tenant).await?;
+            let (mut clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
+            target.rollback().await.attempt("end the transaction")?;
+            clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
+            found.add_counted(self.compare(&clients).await?);
+            rest = behind;
         }
-        target.rollback().await.attempt("end the transaction")?;
-        let doubtful: Vec<i64> = doubtful.into_iter().collect();
-        let mut judged = self.compare(&doubtful).await?;
-        // all of them are counted already
-        judged.compared.source_rows = 0;
-        judged.compared.target_rows = 0;
-        found.compared.source_rows -= judged.withheld;
-        found.add(judged);
         Ok(found)
     }
 
-    /// Those of whom a row has the phone, and whose own conversation it is not.
+    /// The first conversations whose client is not their contact and has another phone than the row says, ascending, and the
+    /// part of the stretch behind them that is still to be looked at.
     async fn clients_with_other_phones(
         &mut self,
         target: &mut PgTransaction<'_>,
         stretch: Stretch,
-    ) -> Result<Vec<i64>, ExecuteError> {
+    ) -> Result<(Vec<i64>, Option<Stretch>), ExecuteError> {
         let rows = other_clients(target, self.tenant.tenant.id, stretch)
             .await
             .attempt("list the clients of rows")?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some((last, ..)) = rows.last() else {
+            return Ok((Vec::new(), None));
+        };
+        let behind = Stretch {
+            lo: last + 1,
+            ..stretch
+        };
+        let behind = Some(behind).filter(|behind| rows.len() == CLIENTS_AT_ONCE && behind.lo <= behind.hi);
         let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
         let clients: Vec<i64> = clients.into_iter().collect();
         let phones = phones(self.tx.connection(), &clients)
             .await
             .map_err(self.source.query_error("read phone numbers"))?;
-        Ok(rows
+        let differing = rows
             .into_iter()
             .filter(|(_, client, phone)| {
                 let there = phones.get(client).and_then(Option::as_deref);
@@ -187,7 +222,8 @@ impl Looker<'_> {
                 cut.as_deref() != phone.as_deref()
             })
             .map(|(id, ..)| id)
-            .collect())
+            .collect();
+        Ok((differing, behind))
     }
 
     /// Compares these conversations column by column.
@@ -271,6 +307,8 @@ impl Looker<'_> {
             watermark: self.tenant.watermark,
             version: &self.version,
             trusts_newer: self.trusts_newer,
+            is_latest: self.is_latest,
+            impossible: self.impossible.as_ref(),
             since: self.since.as_ref(),
             unfetched: &self.tenant.unfetched,
         };
@@ -294,6 +332,7 @@ impl Looker<'_> {
                 Judgement::Fault(kind, columns) => found.fault(id, kind, columns),
                 Judgement::Pending => found.compared.pending += 1,
                 Judgement::Overtaken => found.overtaken.push(id),
+                Judgement::Equal => {}
             }
         }
         let mut unseen: Vec<i64> = unseen.into_iter().collect();
@@ -320,7 +359,7 @@ fn asked<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> Asked<'a> {
     }
 }
 
-/// Stretches of ids in which the sums do not prove that both sides are the same.
+/// Stretches of ids in which the sums do not prove that both sides are the same, each of a bounded length.
 fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretch) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for bucket in unproven(there, here) {
@@ -331,7 +370,7 @@ fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretch) -> Vec<S
             (first | ((1 << BUCKET_BITS) - 1)).min(within.hi),
         );
         match stretches.last_mut() {
-            Some(last) if last.hi + 1 == lo => last.hi = hi,
+            Some(last) if last.hi + 1 == lo && hi - last.lo < SINGLES_AT_ONCE => last.hi = hi,
             _ => stretches.push(Stretch { lo, hi }),
         }
     }
@@ -383,5 +422,20 @@ mod tests {
         let stretches = unproven_stretches(&there, &here, Stretch { lo: 100, hi: 11_000 });
         let stretches: Vec<_> = stretches.iter().map(|stretch| (stretch.lo, stretch.hi)).collect();
         assert_eq!(stretches, [(100, 4_095), (8_192, 11_000)]);
+    }
+
+    #[test]
+    fn however_many_buckets_differ_no_stretch_holds_more_ids_than_fit_in_memory() {
+        let there: Vec<_> = (0..100).map(|bucket| (bucket, 2_048, 1, 0)).collect();
+        let within = Stretch {
+            lo: 0,
+            hi: (100 << BUCKET_BITS) - 1,
+        };
+        let stretches = unproven_stretches(&buckets(&there), &Buckets::new(), within);
+        assert!(stretches.iter().all(|part| part.hi - part.lo < SINGLES_AT_ONCE));
+        assert_eq!(stretches.len(), 7);
+        // each begins where the one before it ends
+        assert!(stretches.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo));
+        assert_eq!((stretches[0].lo, stretches[6].hi), (within.lo, within.hi));
     }
 }

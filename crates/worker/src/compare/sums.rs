@@ -6,6 +6,7 @@ use tidemark_ledger::stored::Stored;
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::digest::{conversation_digest, message_digest, related_digest};
 use tidemark_source::view::ViewShape;
@@ -17,6 +18,8 @@ use crate::load::row_digest::Hashing;
 pub(super) const BUCKET_BITS: i32 = 11;
 /// One id a bucket: its sums are the digests of that conversation.
 pub(super) const SINGLE: i32 = 0;
+/// Rows with a client of their own that are in memory at once.
+pub(super) const CLIENTS_AT_ONCE: usize = 10_000;
 /// Keys that a view is asked for at once.
 const KEYS_AT_ONCE: usize = 500;
 
@@ -159,25 +162,31 @@ fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::E
     Ok(())
 }
 
+/// `latest` is the read that rows are compared with, if a row that was read later is to be doubted.
 pub(super) async fn of_target(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     stretch: Stretch,
     bits: i32,
+    latest: Option<&SourceVersion>,
 ) -> Result<Buckets, sqlx::Error> {
     let statement = format!(
         "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
                 coalesce(sum(t.related_digest), 0)::text AS related, \
-                count(*) FILTER (WHERE t.related_digest IS NULL OR t.row_digest IS DISTINCT FROM {}) AS doubtful \
+                count(*) FILTER (WHERE t.related_digest IS NULL OR {} \
+                                 OR (t.source_epoch, t.source_xmax, -t.source_in_progress) > ($5, $6, -$7::integer)) AS doubtful \
          FROM conversations_analytics t \
          WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
-        Hashing::of(tx).of_stored("t")
+        Hashing::of(tx).disowns_stored("t")
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(Stored(tenant))
         .bind(stretch.lo)
         .bind(stretch.hi)
         .bind(bits)
+        .bind(latest.map(|latest| latest.epoch))
+        .bind(latest.map(|latest| latest.snapshot.xmax))
+        .bind(latest.map(|latest| latest.snapshot.in_progress))
         .fetch_all(&mut **tx)
         .await?;
     let mut buckets = Buckets::new();
@@ -188,7 +197,7 @@ pub(super) async fn of_target(
     Ok(buckets)
 }
 
-/// Conversations of the stretch whose client is another contact than their own, with the phone that the row carries.
+/// The first [`CLIENTS_AT_ONCE`] conversations of the stretch, ascending, whose client is another contact than their own, with the phone that the row carries.
 /// Neither digest has it: the source would have to look the client up for every conversation.
 pub(super) async fn other_clients(
     tx: &mut PgTransaction<'_>,
@@ -198,11 +207,13 @@ pub(super) async fn other_clients(
     sqlx::query_as(
         "SELECT conversation_id, client_sender_id, client_phone::text FROM conversations_analytics \
          WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL \
-           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL",
+           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
+         ORDER BY conversation_id LIMIT $4",
     )
     .bind(Stored(tenant))
     .bind(stretch.lo)
     .bind(stretch.hi)
+    .bind(i64::try_from(CLIENTS_AT_ONCE).expect("a small number"))
     .fetch_all(&mut **tx)
     .await
 }

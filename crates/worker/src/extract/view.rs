@@ -7,6 +7,7 @@ mod messages;
 
 use std::time::Instant;
 
+use crate::transform::fold::Senders;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -110,7 +111,7 @@ impl Extractor<'_> {
                 continue;
             }
             let begun = Instant::now();
-            let encoded = encode(&row, self.tenant, &mut self.buffer);
+            let encoded = encode(&row, self.tenant, &mut self.extracted.senders, &mut self.buffer);
             self.transforming += begun.elapsed();
             match encoded {
                 Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
@@ -126,9 +127,15 @@ impl Extractor<'_> {
     }
 }
 
-fn encode(row: &PgRow, tenant: &TenantContext, buffer: &mut CopyEncoder) -> Result<(), RowError> {
+fn encode(
+    row: &PgRow,
+    tenant: &TenantContext,
+    senders: &mut Senders,
+    buffer: &mut CopyEncoder,
+) -> Result<(), RowError> {
     let conversation = conversation(row)?;
-    let fold = messages::fold(row.try_get("message_compiled")?, &tenant.privacy)?;
+    let mut fold = messages::fold(row.try_get("message_compiled")?, &tenant.privacy)?;
+    senders.add(fold.take_senders());
     let shown_client: Option<i64> = row.try_get("client_sender_id")?;
     let shown_phone: Option<&str> = row.try_get("client_phone")?;
     // the messages say who the client is; the view knows the phones of its own client and of the contact only

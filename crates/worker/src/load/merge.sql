@@ -21,5 +21,5 @@ WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.sour
        OR t.source_deleted_at IS NOT NULL)
   AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
        >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
-       OR ($8 AND t.row_digest IS DISTINCT FROM {stored}))
+       OR ($8 AND {disowned}))
 RETURNING t.conversation_id, t.etl_inserted_at = now()

@@ -2,8 +2,8 @@
 //! but a load no longer has the digest that it shows. Rows that are marked deleted have none.
 //!
 //! Three parts joined by XOR, since an update keeps the moment of the first insert and knows the digest of the rest only
-//! as a whole. [`Hashing`] says by which functions: a digest of others tells nothing, and its row is compared column by
-//! column until it is written again.
+//! as a whole. [`Hashing`] says by which functions. A digest is written by the best that the server has, and compared by all
+//! that it has: a database that moved to a newer server brings digests of the older one along.
 
 use sqlx::PgConnection;
 
@@ -77,5 +77,23 @@ impl Hashing {
             self.content(table),
             self.hash(&written, 2)
         )
+    }
+
+    /// A condition: the row of the target as it is stored has no digest, or one that neither hashing gives it. The texts,
+    /// which are dearer, are hashed only for a row that is not proven otherwise, and a server that cannot hash records is
+    /// not asked to.
+    #[must_use]
+    pub fn disowns_stored(self, table: &str) -> String {
+        let texts = format!(
+            "{table}.row_digest IS DISTINCT FROM {}",
+            Self::Texts.of_stored(table)
+        );
+        match self {
+            Self::Records => format!(
+                "CASE WHEN {table}.row_digest = {} THEN false ELSE {texts} END",
+                self.of_stored(table)
+            ),
+            Self::Texts => texts,
+        }
     }
 }

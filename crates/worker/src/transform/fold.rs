@@ -1,11 +1,13 @@
 //! The messages of one conversation, folded into the columns that they add up to.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
+use tidemark_shared::selection::Sender;
 
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
@@ -15,6 +17,53 @@ use crate::row::source::SourceMessage;
 use crate::row::value::{Json, Numeric};
 
 const COLUMN: &str = "message_compiled";
+/// Chatwoot's names of senders are shorter; whatever is longer is not noted.
+const MAX_SENDER_TYPE: usize = 100;
+
+/// Who wrote messages, contacts left out, with the first and the last message of each.
+#[derive(Debug, Default)]
+pub struct Senders(BTreeMap<Sender, (i64, i64)>);
+
+impl Senders {
+    /// Adds those of another conversation.
+    pub fn add(&mut self, others: Self) {
+        for (sender, (first, last)) in others.0 {
+            self.note(sender, first, last);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Sender, (i64, i64))> {
+        self.0.iter().map(|(sender, messages)| (sender, *messages))
+    }
+
+    fn note(&mut self, sender: Sender, first: i64, last: i64) {
+        let known = self.0.entry(sender).or_insert((first, last));
+        *known = (known.0.min(first), known.1.max(last));
+    }
+
+    fn push(&mut self, message: &SourceMessage<'_>) {
+        let (Some(sender_type), Some(id)) = (message.sender_type, message.sender_id) else {
+            return;
+        };
+        if sender_type == "Contact" || sender_type.len() > MAX_SENDER_TYPE {
+            return;
+        }
+        // most conversations have one agent: no text is copied for its later messages
+        let known = self
+            .0
+            .iter_mut()
+            .find(|(known, _)| known.id == id && known.sender_type == sender_type);
+        if let Some((_, messages)) = known {
+            *messages = (messages.0.min(message.id), messages.1.max(message.id));
+            return;
+        }
+        let sender = Sender {
+            sender_type: sender_type.to_owned(),
+            id,
+        };
+        self.note(sender, message.id, message.id);
+    }
+}
 
 /// Takes messages one by one and keeps what the row needs of them: memory follows one conversation.
 ///
@@ -24,6 +73,7 @@ const COLUMN: &str = "message_compiled";
 pub struct MessageFold {
     privacy: Arc<Privacy>,
     error: Option<TransformError>,
+    senders: Senders,
     /// `message_compiled` without its closing bracket.
     compiled: Vec<u8>,
     first_at: Option<SourceTime>,
@@ -70,7 +120,13 @@ impl MessageFold {
         }
         if self.error.is_none() {
             self.count(message, text);
+            self.senders.push(message);
         }
+    }
+
+    /// Who wrote the messages; to be taken once.
+    pub fn take_senders(&mut self) -> Senders {
+        std::mem::take(&mut self.senders)
     }
 
     /// What it holds of the messages' texts.

@@ -4,7 +4,9 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::cancel::Cancelled;
 use tidemark_ledger::retry::Retried;
 use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
 use tidemark_shared::ids::RunId;
+use tidemark_shared::run::RunRequest;
 
 use super::{print_runs, unknown};
 use crate::app::App;
@@ -47,6 +49,12 @@ pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyho
             run_type,
             request,
         } => {
+            let request = RunRequest::read(request).map_err(|error| {
+                UsageError(format!(
+                    "run {id} ended before it had chunks, and {}",
+                    report(&error)
+                ))
+            })?;
             let tenant = ask::ready_tenant(app, db, tenant_id).await?;
             let reason = Some(format!("retry of run {id}"));
             let run = ask::request(app, db, &tenant, run_type, reason, request).await?;
@@ -60,6 +68,13 @@ pub async fn retry(app: &App, db: &DbPool, id: RunId, seq: Option<i32>) -> anyho
             let text = format!(
                 "run {id} stays as it is: its tenant has another run of the kind open, which takes the same; \
                  `tidemark run list` shows it"
+            );
+            return Err(UsageError(text).into());
+        }
+        Retried::OtherSource(tenant) => {
+            let text = format!(
+                "run {id} was planned from another source than the one that tenant {tenant} has now: \
+                 `tidemark sync --tenant {tenant}` plans from that one"
             );
             return Err(UsageError(text).into());
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
 use tidemark_ledger::privacy::PolicyChanged;
 use tidemark_ledger::tenant::TenantChange;
 use tidemark_postgres::DbPool;
@@ -29,7 +30,7 @@ pub struct Args {
     /// Short name for URLs
     #[arg(long, value_name = "S")]
     slug: Option<String>,
-    /// Configured source that the tenant's inboxes are in; only before its first sync
+    /// Configured source that the tenant's inboxes are in; only before its first sync, then see `tenant move`
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Chatwoot account, for `inbox discover`
@@ -63,14 +64,6 @@ impl Args {
         if let Some(timezone) = &self.timezone {
             check_timezone(&db, timezone).await?;
         }
-        if self
-            .source
-            .as_ref()
-            .is_some_and(|source| *source != tenant.source)
-        {
-            let at = ledger::watermark::load(&db, tenant.id).await?;
-            check_source_may_change(&tenant, at.watermark.is_some())?;
-        }
         let slug = self.slug.clone().unwrap_or_default();
         let new_timezone = self.timezone.clone().filter(|name| *name != tenant.timezone);
         let change = TenantChange {
@@ -84,12 +77,22 @@ impl Args {
             sync_interval: self.sync_interval,
             verify_interval: self.verify_interval.map(|Off(interval)| interval),
         };
-        let changed = ledger::tenant::update(&db, tenant.id, &change)
+        let mut tx = db.begin().await.attempt("begin a transaction")?;
+        if change
+            .source
+            .as_ref()
+            .is_some_and(|source| *source != tenant.source)
+        {
+            let has_history = ledger::tenant_move::lock_and_look_for_history(&mut tx, tenant.id).await?;
+            check_source_may_change(&tenant, has_history == Some(true))?;
+        }
+        let changed = ledger::tenant::update(&mut *tx, tenant.id, &change)
             .await
             .map_err(|error| taken(&error, tenant.id, &slug).unwrap_or(error.into()))?;
         if !changed {
             return Err(UsageError(format!("tenant {} was removed just now", tenant.id)).into());
         }
+        tx.commit().await.attempt("change the tenant")?;
         if let Some(privacy) = &self.privacy {
             change_policy(app, &db, &tenant, privacy).await?;
         }
@@ -126,14 +129,15 @@ async fn change_policy(
     Ok(())
 }
 
-/// Watermark, digests and inboxes are about the source that they came from.
-fn check_source_may_change(tenant: &Tenant, is_synced: bool) -> Result<(), UsageError> {
-    if !is_synced {
+/// Rows, watermark, digests and inboxes are about the source that they came from.
+fn check_source_may_change(tenant: &Tenant, has_history: bool) -> Result<(), UsageError> {
+    if !has_history {
         return Ok(());
     }
     Err(UsageError(format!(
-        "tenant {} is synced from source `{}` already: add another tenant for another source, or let the \
-         configuration name another server",
+        "tenant {0} is synced from source `{1}` already, or its first sync was begun. `tidemark tenant move --tenant {0} \
+         --source NAME --reason TEXT` marks its rows deleted and begins anew from another source; where `{1}` itself is on \
+         another server now, change its URL in the settings",
         tenant.id, tenant.source
     )))
 }

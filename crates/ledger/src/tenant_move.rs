@@ -1,0 +1,169 @@
+//! A tenant that moves to another source: nothing of the old one may pass for the new one's.
+
+use crate::stored::Stored;
+use serde::Serialize;
+use sqlx::postgres::{PgArguments, PgTransaction};
+use sqlx::query::Query;
+use sqlx::types::Json;
+
+use super::{Attempt, DbResult, again, cancel, privacy, statements, target, watermark};
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::privacy::PrivacyPolicy;
+
+statements! {
+    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    LOCK = "SELECT source, privacy FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR UPDATE";
+    COUNT_FORGOTTEN = "SELECT count(*) FROM etl_forgotten_contact WHERE tenant_id = $1";
+    HAS_HISTORY = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1) \
+                       OR EXISTS (SELECT FROM etl_watermark WHERE tenant_id = $1 AND watermark IS NOT NULL) \
+                       OR EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1)";
+    UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
+             WHERE tenant_id = $1 AND is_active RETURNING inbox_id";
+    // a trigger raises mapping_version and source_version
+    SET_SOURCE = "UPDATE tenants SET source = $2, account_id = $3, updated_at = now() WHERE id = $1";
+    // any read of the new source is newer than version zero
+    MARK_ROWS = include_str!("tenant_move.sql");
+    LOCK_CHUNKS = "SELECT FROM etl_chunk WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL \
+                   ORDER BY run_id, seq FOR NO KEY UPDATE";
+    // else loads from the new source would wait for ever to read later than these
+    FORGET_VERSIONS = "UPDATE etl_chunk SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
+                              source_extracted_at = NULL \
+                       WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL";
+    RESOLVE_REJECTS = "UPDATE etl_rejected_row SET resolved_at = now() WHERE tenant_id = $1 AND resolved_at IS NULL";
+    FORGET_NAMES = "DELETE FROM etl_name WHERE tenant_id = $1";
+}
+
+/// Where a tenant moves to.
+#[derive(Debug, Clone, Copy)]
+pub struct Move<'a> {
+    pub source: &'a str,
+    /// Chatwoot account at the new source; an id of the old source would be another customer's there.
+    pub account_id: Option<i32>,
+    pub actor: &'a str,
+    pub reason: &'a str,
+}
+
+/// What a move has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    pub tenant_id: TenantId,
+    pub from: String,
+    pub to: String,
+    pub cancelled_runs: Vec<RunId>,
+    pub unmapped_inboxes: Vec<i32>,
+    pub rows_marked_deleted: i64,
+}
+
+/// The answer to a move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MoveAnswer {
+    Moved(Moved),
+    /// The tenant has that source already.
+    SameSource,
+    /// So many contacts are forgotten, whose ids are other people's at the new source.
+    Forgotten(i64),
+    /// There is no such tenant.
+    Unknown,
+}
+
+/// Gives a tenant another source: its open runs are cancelled, its inboxes unmapped, its rows marked deleted, and it
+/// has no watermark, so that its next sync is a first one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn to_source(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+    again(async || once(db, tenant, to).await).await
+}
+
+async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    target::enter(&mut tx, tenant).await?;
+    let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
+        .bind(Stored(tenant))
+        .fetch_optional(&mut *tx)
+        .await
+        .attempt("lock the tenant")?;
+    let Some((from, Json(policy))) = found else {
+        return Ok(MoveAnswer::Unknown);
+    };
+    if from == to.source {
+        return Ok(MoveAnswer::SameSource);
+    }
+    let forgotten: i64 = sqlx::query_scalar(COUNT_FORGOTTEN)
+        .bind(Stored(tenant))
+        .fetch_one(&mut *tx)
+        .await
+        .attempt("count the forgotten contacts")?;
+    if forgotten > 0 {
+        return Ok(MoveAnswer::Forgotten(forgotten));
+    }
+    let reason = format!("moved from source `{from}` to `{}`: {}", to.source, to.reason);
+    let cancelled_runs = cancel::all_of(&mut tx, tenant, to.actor, &reason).await?;
+    let chunks = "forget which versions chunks were read at";
+    execute(&mut tx, sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), chunks).await?;
+    execute(&mut tx, sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), chunks).await?;
+    watermark::forget(&mut tx, tenant, to.actor, &reason).await?;
+    let mut unmapped_inboxes: Vec<i32> = sqlx::query_scalar(UNMAP)
+        .bind(Stored(tenant))
+        .fetch_all(&mut *tx)
+        .await
+        .attempt("unmap the tenant's inboxes")?;
+    unmapped_inboxes.sort_unstable();
+    let set = sqlx::query(SET_SOURCE)
+        .bind(Stored(tenant))
+        .bind(to.source)
+        .bind(to.account_id);
+    execute(&mut tx, set, "set the tenant's source").await?;
+    let rows_marked_deleted = target::count_live(&mut tx, tenant).await?;
+    let mark = sqlx::query(MARK_ROWS).bind(Stored(tenant));
+    execute(&mut tx, mark, "mark the tenant's rows deleted").await?;
+    privacy::strip(&mut tx, tenant, &policy, None).await?;
+    let resolve = sqlx::query(RESOLVE_REJECTS).bind(Stored(tenant));
+    execute(&mut tx, resolve, "resolve the open rejects").await?;
+    let forget = sqlx::query(FORGET_NAMES).bind(Stored(tenant));
+    execute(&mut tx, forget, "forget the names of the old source").await?;
+    tx.commit().await.attempt("move the tenant")?;
+    Ok(MoveAnswer::Moved(Moved {
+        tenant_id: tenant,
+        from,
+        to: to.source.to_owned(),
+        cancelled_runs,
+        unmapped_inboxes,
+        rows_marked_deleted,
+    }))
+}
+
+/// Locks the tenant against requests, plans and loads; whether anything of it came from its source: a run, a watermark
+/// or a row. `None`: there is no such tenant.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn lock_and_look_for_history(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+) -> DbResult<Option<bool>> {
+    target::enter(tx, tenant).await?;
+    let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
+        .bind(Stored(tenant))
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("lock the tenant")?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    sqlx::query_scalar(HAS_HISTORY)
+        .bind(Stored(tenant))
+        .fetch_one(&mut **tx)
+        .await
+        .map(Some)
+        .attempt("look for what came from the tenant's source")
+}
+
+async fn execute(
+    tx: &mut PgTransaction<'_>,
+    query: Query<'_, sqlx::Postgres, PgArguments>,
+    attempted: &'static str,
+) -> DbResult<()> {
+    query.execute(&mut **tx).await.map(drop).attempt(attempted)
+}

@@ -1,0 +1,1 @@
+REVOKE DELETE ON etl_name FROM etl_service;
