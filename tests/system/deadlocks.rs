@@ -145,8 +145,8 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
             };
             let other = async {
                 for _ in 0..6 {
-                    ledger::hold::pause(&db, TenantId(1), "test").await?;
-                    ledger::hold::resume(&db, TenantId(1)).await?;
+                    ledger::tenant_lifecycle::pause(&db, TenantId(1), "test").await?;
+                    ledger::tenant_lifecycle::resume(&db, TenantId(1)).await?;
                     ledger::chunk::requeue(&db, &[run]).await?;
                 }
                 DbResult::Ok(())
@@ -267,7 +267,7 @@ async fn whoever_removes_a_tenant_or_forgets_a_contact_meets_no_deadlock_while_c
             };
             let removes = async {
                 for _ in 0..4 {
-                    ledger::hold::remove(&db, TenantId(1), "test").await?;
+                    ledger::tenant_lifecycle::remove(&db, TenantId(1), "test").await?;
                     sqlx::query("UPDATE tenants SET deleted_at = NULL WHERE id = 1")
                         .execute(&pool)
                         .await

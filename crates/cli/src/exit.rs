@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tidemark_broker::QueueError;
 use tidemark_ledger::DbError;
 use tidemark_ledger::connect::OpenError;
-use tidemark_operations::legacy::LegacyError;
+use tidemark_operations::script_import::LegacyError;
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_producer::planning::planner::PlanError;

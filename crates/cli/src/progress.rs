@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_ledger::{DbError, DbResult};
-use tidemark_operations::overview::Overview;
+use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::Settings;

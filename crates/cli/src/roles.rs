@@ -15,7 +15,7 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::guarded::cancels_sent;
 use tidemark_postgres::report::report;
 use tidemark_producer::loops::dispatch::Dispatcher;
-use tidemark_producer::loops::notices::hear;
+use tidemark_producer::loops::notices::listen_for_notices;
 use tidemark_producer::loops::request::Requests;
 use tidemark_producer::loops::sample::Sampler;
 use tidemark_producer::loops::schedule::Scheduler;
@@ -88,7 +88,7 @@ impl Roles {
     pub fn spawn_planning(&self) {
         if self.only.is_none() && !self.db.is_behind_pooler() {
             let (db, wakes) = (self.db.clone(), self.wakes.clone());
-            let hearing = hear(db, wakes, self.producer.tick, self.lifecycle.clone());
+            let hearing = listen_for_notices(db, wakes, self.producer.tick, self.lifecycle.clone());
             self.lifecycle.spawn("notices", hearing);
         }
         let requests = Requests::new(

@@ -175,7 +175,7 @@ pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, others: Option<DbPool>,
     };
     let telling = async {
         if let Some(db) = others {
-            tell_of_room(&db, &ended, &lifecycle).await;
+            notify_capacity(&db, &ended, &lifecycle).await;
         }
     };
     tokio::join!(
@@ -185,14 +185,14 @@ pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, others: Option<DbPool>,
 }
 
 /// Passes on that chunks have ended. Whoever does not hear of it looks at the next tick.
-async fn tell_of_room(db: &DbPool, ended: &Notify, lifecycle: &Lifecycle) {
+async fn notify_capacity(db: &DbPool, ended: &Notify, lifecycle: &Lifecycle) {
     let mut failures = Failures::of("notices of room");
     loop {
         tokio::select! {
             () = lifecycle.soft().cancelled() => return,
             () = ended.notified() => {}
         }
-        match ledger::notice::tell_of_room(db).await {
+        match ledger::notice::notify_capacity(db).await {
             Ok(()) => failures.over(),
             Err(error) => failures.another(&error),
         }

@@ -17,7 +17,6 @@
 //! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
 //! that lock more than one row are run again by `again`.
 
-pub mod agreement;
 pub mod backfill;
 pub mod cancel;
 pub mod checkup;
@@ -27,10 +26,10 @@ pub mod connect;
 pub mod fence;
 pub mod fleet;
 pub mod history;
-pub mod hold;
 pub mod impossible;
 pub mod inbox;
 pub mod isolation;
+pub mod matched_totals;
 pub mod notice;
 pub mod privacy;
 pub mod process;
@@ -42,11 +41,12 @@ pub mod rights;
 pub mod run;
 pub mod sender;
 pub mod source_watch;
-pub mod standing;
 pub mod stored;
 pub mod target;
 pub mod tenant;
+pub mod tenant_lifecycle;
 pub mod tenant_move;
+pub mod tenant_status;
 pub mod verification;
 pub mod watermark;
 
@@ -68,7 +68,7 @@ pub(crate) use statements;
 /// Every control statement with its name: a test prepares them all against a migrated database.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
-        agreement::STATEMENTS,
+        matched_totals::STATEMENTS,
         backfill::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
@@ -77,7 +77,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         fence::STATEMENTS,
         fleet::STATEMENTS,
         history::STATEMENTS,
-        hold::STATEMENTS,
+        tenant_lifecycle::STATEMENTS,
         impossible::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
@@ -92,7 +92,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         run::STATEMENTS,
         sender::STATEMENTS,
         source_watch::STATEMENTS,
-        standing::STATEMENTS,
+        tenant_status::STATEMENTS,
         target::STATEMENTS,
         tenant::STATEMENTS,
         tenant_move::STATEMENTS,

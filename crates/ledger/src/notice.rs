@@ -32,7 +32,7 @@ pub enum Notice {
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
-pub async fn hear(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
+pub async fn listen(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
     let mut listener = PgListener::connect_with(db.apart(1).connections())
         .await
         .attempt("connect to listen for notices")?;
@@ -52,7 +52,7 @@ pub async fn hear(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infall
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn tell_of_room(db: impl PgExecutor<'_>) -> DbResult<()> {
+pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(TELL_OF_ROOM)
         .execute(db)
         .await

@@ -1,6 +1,6 @@
 //! What operators ask and do, whatever the front end.
 
-pub mod legacy;
-pub mod overview;
 pub mod redrive;
+pub mod script_import;
+pub mod status;
 pub mod why;

@@ -95,14 +95,14 @@ pub fn horizon(oldest_open: Option<i64>, snapshot: &SourceSnapshot) -> i64 {
 
 /// How far a plan lets watermarks go: the lower of two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach {
+pub struct WatermarkBounds {
     /// `None`: a transaction is open that is older than every sample.
     pub fence: Option<DateTime<Utc>>,
     /// The source's clock less the safety lag.
     pub safety: DateTime<Utc>,
 }
 
-impl Reach {
+impl WatermarkBounds {
     #[must_use]
     pub fn new(fence: Option<DateTime<Utc>>, snapshot: &SourceSnapshot, safety_lag: Duration) -> Self {
         Self {
@@ -214,8 +214,9 @@ mod tests {
 
     #[test]
     fn the_watermark_waits_for_the_safety_lag_and_never_goes_back() {
-        let end =
-            |start, fence| Reach::new(fence, &snapshot(1, 40), Duration::from_secs(5)).watermark_end(start);
+        let end = |start, fence| {
+            WatermarkBounds::new(fence, &snapshot(1, 40), Duration::from_secs(5)).watermark_end(start)
+        };
         assert_eq!(end(None, Some(at(38))), Some(at(35)));
         assert_eq!(end(Some(at(36)), Some(at(38))), Some(at(36)));
         assert_eq!(end(Some(at(20)), None), Some(at(20)));

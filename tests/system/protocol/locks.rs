@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tidemark_ledger::{DbResult, cancel, chunk, hold, retry};
+use tidemark_ledger::{DbResult, cancel, chunk, retry, tenant_lifecycle};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 
@@ -82,7 +82,7 @@ impl Transaction {
         let ids: Vec<ChunkId> = [3, 1, 2].map(|seq| ChunkId { run_id: RUN, seq }).into();
         match self {
             Self::Cancel => cancel::run(db, RUN, "test", None).await.map(drop),
-            Self::Remove => hold::remove(db, TENANT, "test").await.map(drop),
+            Self::Remove => tenant_lifecycle::remove(db, TENANT, "test").await.map(drop),
             Self::Retry => retry::retry(db, RUN, None, "test").await.map(drop),
             Self::FailRun => chunk::fail_run(db, ids[0], 1, "it cannot be read").await,
             Self::MarkPublished => chunk::mark_published(db, &ids).await,

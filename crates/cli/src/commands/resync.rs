@@ -125,7 +125,7 @@ impl Args {
         let mut parts = Vec::new();
         match listed {
             Some(ids) => {
-                for (tenant, ids) in share_out(app, db, tenants, ids).await? {
+                for (tenant, ids) in assign_ids_to_tenants(app, db, tenants, ids).await? {
                     for ids in ids.chunks(IDS_A_RUN) {
                         let selection = Selection::Ids { ids: ids.to_vec() };
                         parts.push((tenant.clone(), self.request(Some(selection))));
@@ -203,7 +203,7 @@ impl Args {
 }
 
 /// One tenant takes all ids, so that what its source no longer has is marked deleted; of several each takes its own.
-async fn share_out(
+async fn assign_ids_to_tenants(
     app: &App,
     db: &DbPool,
     tenants: Vec<Tenant>,
@@ -221,7 +221,9 @@ async fn share_out(
         );
         return Err(UsageError(text).into());
     }
-    let mut shared = plan::planner(app, db)?.share_out(&tenants, &ids).await?;
+    let mut shared = plan::planner(app, db)?
+        .assign_ids_to_tenants(&tenants, &ids)
+        .await?;
     if shared.by_tenant.is_empty() {
         let text = format!("none of the {} ids is a conversation of these tenants", ids.len());
         return Err(UsageError(text).into());

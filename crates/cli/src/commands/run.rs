@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidemark_ledger as ledger;
-use tidemark_operations::overview::Overview;
+use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::RunReport;

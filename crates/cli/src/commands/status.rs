@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tidemark_ledger::verification::LastVerification;
-use tidemark_operations::overview::{Overview, SourceOverview, TenantOverview};
+use tidemark_operations::status::{Overview, SourceOverview, TenantOverview};
 use tidemark_postgres::report::report;
 use tidemark_shared::fence::Holder;
 

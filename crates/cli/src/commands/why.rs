@@ -12,10 +12,10 @@ use tidemark_ledger::inbox::InboxMapping;
 use tidemark_ledger::reject::{RejectFilter, RejectedRow};
 use tidemark_ledger::target::StoredRow;
 use tidemark_ledger::watermark::Watermark;
-use tidemark_operations::overview::Overview;
+use tidemark_operations::status::Overview;
 use tidemark_operations::why::{Case, Covering, Facts, InSource, InTarget, Owner, Refusal, explain};
 use tidemark_postgres::DbPool;
-use tidemark_producer::planning::signal_report::{Sight, Sought};
+use tidemark_producer::planning::signal_report::{SignalQuery, SignalReport};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
@@ -51,7 +51,7 @@ struct Seen {
     mapping: Option<InboxMapping>,
     source: InSource,
     writer_open: bool,
-    sight: Sight,
+    sight: SignalReport,
     beside: Beside,
 }
 
@@ -163,7 +163,7 @@ impl Args {
             .reject
             .as_ref()
             .is_some_and(|reject| reject.resolved_at.is_none());
-        let sought = Sought {
+        let sought = SignalQuery {
             tenant,
             conversation: id,
             stored: known.stored.as_ref(),

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// Wakes planning and dispatch as soon as there is a reason, and not only at the next tick.
-pub async fn hear(db: DbPool, wakes: Wakes, tick: Duration, lifecycle: Lifecycle) {
+pub async fn listen_for_notices(db: DbPool, wakes: Wakes, tick: Duration, lifecycle: Lifecycle) {
     let mut failures = Failures::of("notices");
     let never = Notify::new();
     let heard = |notice| match notice {
@@ -21,7 +21,7 @@ pub async fn hear(db: DbPool, wakes: Wakes, tick: Duration, lifecycle: Lifecycle
     loop {
         tokio::select! {
             () = lifecycle.soft().cancelled() => return,
-            outcome = notice::hear(&db, heard) => {
+            outcome = notice::listen(&db, heard) => {
                 let Err(error) = outcome;
                 failures.another(&error);
             }

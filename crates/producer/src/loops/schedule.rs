@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt, stream};
 use tidemark_ledger as ledger;
-use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_ledger::watermark::{Advance, Mover};
 use tidemark_ledger::{Attempt, DbError};
@@ -178,8 +178,8 @@ impl Scheduler {
             write_names(&mut tx, *tenant, &plan.names).await?;
         }
         ledger::watermark::succeeded(&mut *tx, &locked).await?;
-        let agreements: Vec<Agreement> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
-        ledger::agreement::record(&mut *tx, &agreements).await?;
+        let agreements: Vec<MatchedTotals> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
+        ledger::matched_totals::record(&mut *tx, &agreements).await?;
         let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))

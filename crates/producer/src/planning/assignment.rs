@@ -28,7 +28,11 @@ impl Planner {
     ///
     /// # Errors
     /// When source or target do not answer.
-    pub async fn share_out(&self, tenants: &[Tenant], ids: &[i64]) -> Result<SharedOut, PlanError> {
+    pub async fn assign_ids_to_tenants(
+        &self,
+        tenants: &[Tenant],
+        ids: &[i64],
+    ) -> Result<SharedOut, PlanError> {
         let mut found: BTreeMap<TenantId, BTreeSet<i64>> = BTreeMap::new();
         let mut by_source: BTreeMap<&str, BTreeMap<i32, TenantId>> = BTreeMap::new();
         for tenant in tenants {

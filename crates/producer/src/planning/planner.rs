@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
-use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::reject::MAX_REJECTS;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::tenant::TenantToPlan;
@@ -14,7 +14,7 @@ use tidemark_postgres::report::report;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_runtime::config::{ConfigError, ProducerSettings};
 use tidemark_shared::chunk::PlannedChunk;
-use tidemark_shared::fence::{FenceSample, Reach, fence, horizon};
+use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
@@ -118,10 +118,10 @@ pub struct Plan {
     pub chunks: Vec<PlannedChunk>,
     pub record: PlanRecord,
     /// What decided where the watermark may go; `None` for a run that leaves it where it is.
-    pub reach: Option<Reach>,
+    pub reach: Option<WatermarkBounds>,
     pub(crate) names: Names,
     /// Source and target were seen equal; to be noted when nothing else comes of the plan.
-    pub(crate) agreement: Option<Agreement>,
+    pub(crate) agreement: Option<MatchedTotals>,
 }
 
 /// A tenant of a group with its plan, or why it has none: often everybody's reason.
@@ -156,7 +156,7 @@ struct PlanView {
     tx: SourceTx,
     /// Set where the source is read through a view.
     shape: Option<ViewShape>,
-    reach: Reach,
+    reach: WatermarkBounds,
 }
 
 impl Planner {
@@ -382,7 +382,7 @@ impl Planner {
                     fence
                 }
             };
-            let reach = Reach::new(fence, tx.snapshot(), self.settings.safety_lag);
+            let reach = WatermarkBounds::new(fence, tx.snapshot(), self.settings.safety_lag);
             return Ok(PlanView { tx, shape, reach });
         }
     }

@@ -18,7 +18,7 @@ const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at
 
 /// A conversation to look for.
 #[derive(Debug, Clone, Copy)]
-pub struct Sought<'a> {
+pub struct SignalQuery<'a> {
     pub tenant: &'a Tenant,
     pub conversation: i64,
     /// What the target has of it.
@@ -29,7 +29,7 @@ pub struct Sought<'a> {
 
 /// What a plan would say of a conversation.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct SignalReport {
     /// Names of the signals, as a run has them.
     pub signals: Vec<&'static str>,
     /// The tenant has no watermark: its next sync takes everything.
@@ -48,9 +48,9 @@ impl Planner {
         source: &Source,
         shape: Option<&ViewShape>,
         tx: &mut SourceTx,
-        sought: Sought<'_>,
-    ) -> Result<Sight, PlanError> {
-        let Sought {
+        sought: SignalQuery<'_>,
+    ) -> Result<SignalReport, PlanError> {
+        let SignalQuery {
             tenant,
             conversation,
             stored,
@@ -59,7 +59,7 @@ impl Planner {
         let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         if ready.inboxes.is_empty() {
-            return Ok(Sight::default());
+            return Ok(SignalReport::default());
         }
         let digest_interval = self.settings.digest_interval;
         let member = Member::new(
@@ -69,14 +69,14 @@ impl Planner {
             digest_interval,
         )?;
         let Some(since) = member.since else {
-            return Ok(Sight {
+            return Ok(SignalReport {
                 never_synced: true,
-                ..Sight::default()
+                ..SignalReport::default()
             });
         };
         let inboxes = Inboxes::of([&member]);
         let mut signals = Signals::begin(source, shape, tx).await?;
-        let mut sight = Sight::default();
+        let mut sight = SignalReport::default();
         let mut add = |named: bool, signal| {
             if named {
                 sight.signals.push(signal);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
-use tidemark_ledger::agreement::Totals;
+use tidemark_ledger::matched_totals::Totals;
 use tidemark_ledger::target::Bucket;
 use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
@@ -171,7 +171,7 @@ pub(crate) async fn look(
     let totals: Vec<Totals> = comparable
         .filter_map(|member| seen.of(member.tenant.id).totals(member))
         .collect();
-    let mut known = ledger::agreement::list_upheld(db, &totals).await?;
+    let mut known = ledger::matched_totals::list_still_matching(db, &totals).await?;
     let uncompared = members.iter().map(|member| member.tenant.id);
     let uncompared: Vec<TenantId> = uncompared.filter(|tenant| !seen.of(*tenant).compared).collect();
     known.extend(ledger::reject::list_without_open(db, &uncompared).await?);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
-use tidemark_ledger::agreement::Agreement;
+use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
-use tidemark_shared::fence::Reach;
+use tidemark_shared::fence::WatermarkBounds;
 use tidemark_source::view::ViewShape;
 
 use crate::planning::guard::refuse_mass_delete;
@@ -29,7 +29,7 @@ struct Compared {
     clients: Vec<i64>,
     rejects: Vec<i64>,
     names: Names,
-    agreement: Option<Agreement>,
+    agreement: Option<MatchedTotals>,
 }
 
 /// Makes a member's plan.
@@ -39,7 +39,7 @@ struct Compared {
 pub(crate) async fn draft(
     db: &DbPool,
     signals: &mut Signals<'_>,
-    reach: Reach,
+    reach: WatermarkBounds,
     member: &Member,
     seen: Seen,
 ) -> Result<Plan, PlanError> {
@@ -130,8 +130,8 @@ async fn compare_digests(
     if differing.is_empty() {
         // an agreement is about the snapshot in which the target was compared
         if let Some(totals) = seen.totals(member).filter(|_| !member.always_compare) {
-            let quiet = ledger::agreement::find_quiet(target, &totals).await?;
-            compared.agreement = quiet.map(|quiet| Agreement { totals, quiet });
+            let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
+            compared.agreement = quiet.map(|quiet| MatchedTotals { totals, quiet });
         }
     } else if !is_first {
         let differing = unexplained(target, member, seen, differing, &compared.buckets).await?;

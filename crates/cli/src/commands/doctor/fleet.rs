@@ -6,7 +6,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::checkup::of_tenants;
 use tidemark_ledger::process::{NO_BROKER, Process};
-use tidemark_operations::overview::Overview;
+use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, counted, listed, within};

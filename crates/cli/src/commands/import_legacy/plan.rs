@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use tidemark_ledger::tenant::NewTenant;
-use tidemark_operations::legacy::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use tidemark_operations::script_import::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;

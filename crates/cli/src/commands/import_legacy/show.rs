@@ -1,7 +1,7 @@
 //! What an import did, or would do.
 
 use serde::Serialize;
-use tidemark_operations::legacy::{Ignored, Legacy};
+use tidemark_operations::script_import::{Ignored, Legacy};
 
 use super::plan::{State, Step};
 use crate::output;

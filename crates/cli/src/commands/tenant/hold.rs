@@ -22,7 +22,7 @@ pub async fn pause(app: &App, tenant: TenantId, reason: &str) -> anyhow::Result<
     }
     let db = app.database(0).await?;
     let tenant = app.tenant(&db, tenant).await?;
-    ledger::hold::pause(&db, tenant.id, reason).await?;
+    ledger::tenant_lifecycle::pause(&db, tenant.id, reason).await?;
     if app.json {
         return show(app, tenant.id).await;
     }
@@ -37,7 +37,7 @@ pub async fn pause(app: &App, tenant: TenantId, reason: &str) -> anyhow::Result<
 pub async fn resume(app: &App, tenant: TenantId) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
     let tenant = app.tenant(&db, tenant).await?;
-    let resumed = ledger::hold::resume(&db, tenant.id).await?;
+    let resumed = ledger::tenant_lifecycle::resume(&db, tenant.id).await?;
     if app.json {
         return show(app, tenant.id).await;
     }
@@ -60,7 +60,7 @@ pub async fn remove(app: &App, tenant: TenantId, yes: bool) -> anyhow::Result<Ex
         );
         return Err(UsageError(text).into());
     }
-    let Some(cancelled_runs) = ledger::hold::remove(&db, tenant.id, &app.actor()).await? else {
+    let Some(cancelled_runs) = ledger::tenant_lifecycle::remove(&db, tenant.id, &app.actor()).await? else {
         return Err(UsageError(format!("tenant {} was removed just now", tenant.id)).into());
     };
     if app.json {

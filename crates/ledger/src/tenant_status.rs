@@ -36,7 +36,7 @@ statements! {
 
 /// A tenant at one moment.
 #[derive(Debug, Clone, PartialEq, FromRow)]
-pub struct Standing {
+pub struct TenantSnapshot {
     #[sqlx(flatten, try_from = "Stored<Tenant>")]
     pub tenant: Tenant,
     /// The moment, by the ledger's clock.
@@ -78,7 +78,7 @@ impl OpenChunks {
     }
 }
 
-impl Standing {
+impl TenantSnapshot {
     #[must_use]
     pub const fn tenant_id(&self) -> TenantId {
         self.tenant.id
@@ -89,7 +89,7 @@ impl Standing {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Standing>> {
+pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantSnapshot>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
         .await

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use tidemark_ledger::chunk::bulk_share;
 use tidemark_ledger::process::{NO_BROKER, Process};
 use tidemark_ledger::source_watch::SourceWatch;
-use tidemark_ledger::standing::Standing;
+use tidemark_ledger::tenant_status::TenantSnapshot;
 use tidemark_shared::run::{RunReport, RunStatus};
 
 /// A fence that follows is a sample's interval behind.
@@ -13,7 +13,7 @@ const FENCE_HELD: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known of a tenant and its surroundings.
 pub(super) struct Known<'a> {
-    pub standing: &'a Standing,
+    pub standing: &'a TenantSnapshot,
     pub last_run: Option<&'a RunReport>,
     pub source: Option<&'a SourceWatch>,
     pub processes: &'a [Process],
@@ -38,7 +38,7 @@ fn one_line(error: &str) -> String {
 
 /// The first thing in the way of the tenant's rows, from the plan to the watermark; `None`: nothing holds it.
 pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
-    let Standing { tenant, open, .. } = known.standing;
+    let TenantSnapshot { tenant, open, .. } = known.standing;
     if tenant.paused_at.is_some() {
         let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
         return Some(format!("paused{}", reason.unwrap_or_default()));
@@ -160,7 +160,7 @@ mod tests {
     use sqlx::types::Json;
 
     use super::*;
-    use tidemark_ledger::standing::OpenChunks;
+    use tidemark_ledger::tenant_status::OpenChunks;
     use tidemark_shared::fence::Holder;
     use tidemark_shared::ids::TenantId;
     use tidemark_shared::tenant::{Tenant, TenantStatus};
@@ -228,8 +228,8 @@ mod tests {
         }
     }
 
-    fn standing(tenant: &Tenant, open: OpenChunks) -> Standing {
-        Standing {
+    fn standing(tenant: &Tenant, open: OpenChunks) -> TenantSnapshot {
+        TenantSnapshot {
             tenant: tenant.clone(),
             at: DateTime::UNIX_EPOCH,
             watermark: None,
@@ -345,7 +345,7 @@ mod tests {
         );
         let mut standing = standing(&tenant(), chunks(9, 1, 1));
         let processes = fleet();
-        let held = |standing: &Standing| {
+        let held = |standing: &TenantSnapshot| {
             held_by(&Known {
                 standing,
                 last_run: None,

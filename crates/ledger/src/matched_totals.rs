@@ -65,7 +65,7 @@ pub struct Quiet {
 
 /// Totals that source and target had in common in a quiet moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Agreement {
+pub struct MatchedTotals {
     pub totals: Totals,
     pub quiet: Quiet,
 }
@@ -88,7 +88,7 @@ pub async fn find_quiet(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn list_upheld(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult<Vec<TenantId>> {
+pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult<Vec<TenantId>> {
     if totals.is_empty() {
         return Ok(Vec::new());
     }
@@ -108,7 +108,7 @@ pub async fn list_upheld(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn record(db: impl PgExecutor<'_>, agreements: &[Agreement]) -> DbResult<()> {
+pub async fn record(db: impl PgExecutor<'_>, agreements: &[MatchedTotals]) -> DbResult<()> {
     if agreements.is_empty() {
         return Ok(());
     }

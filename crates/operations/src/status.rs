@@ -1,6 +1,6 @@
 //! Tenants, sources and processes at a glance: how far behind each tenant is, and what is in its way.
 
-mod held;
+mod blockers;
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbResult;
 use tidemark_ledger::process::Process;
 use tidemark_ledger::source_watch::SourceWatch;
-use tidemark_ledger::standing::Standing;
+use tidemark_ledger::tenant_status::TenantSnapshot;
 use tidemark_ledger::verification::LastVerification;
 use tidemark_runtime::config::Settings;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::RunReport;
 
-use self::held::{Known, held_by};
+use self::blockers::{Known, held_by};
 
 /// The whole installation; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ impl Overview {
     /// # Errors
     /// When the ledger does not answer.
     pub async fn load(db: &DbPool, settings: &Settings) -> DbResult<Self> {
-        let standings = ledger::standing::list(db).await?;
+        let standings = ledger::tenant_status::list(db).await?;
         let newest: Vec<_> = standings
             .iter()
             .filter_map(|standing| standing.last_run_id)
@@ -92,7 +92,7 @@ impl Overview {
     }
 
     fn of(
-        standings: Vec<Standing>,
+        standings: Vec<TenantSnapshot>,
         runs: Vec<RunReport>,
         sources: Vec<SourceWatch>,
         processes: Vec<Process>,
@@ -143,7 +143,7 @@ impl Overview {
 }
 
 impl TenantOverview {
-    fn of(standing: Standing, last_run: Option<RunReport>, held_by: Option<String>) -> Self {
+    fn of(standing: TenantSnapshot, last_run: Option<RunReport>, held_by: Option<String>) -> Self {
         Self {
             tenant_id: standing.tenant.id,
             name: standing.tenant.name,
