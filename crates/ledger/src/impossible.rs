@@ -16,7 +16,7 @@ statements! {
     ROWS = "SELECT conversation_id, source_epoch, source_xmax, source_in_progress FROM conversations_analytics \
             WHERE tenant_id = $1 AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
               AND (source_epoch, source_xmax) >= ($5, $6) ORDER BY conversation_id";
-    CHUNKS = "SELECT run_id, seq, source_epoch, source_xmax, source_in_progress FROM etl_chunk \
+    DONE_CHUNKS = "SELECT run_id, seq, source_epoch, source_xmax, source_in_progress FROM etl_chunk \
               WHERE tenant_id = $1 AND status = 'done' AND (source_epoch, source_xmax) >= ($2, $3) ORDER BY run_id, seq";
     // unless somebody has written it since
     DISOWN_ROWS = include_str!("impossible.sql");
@@ -129,7 +129,7 @@ pub async fn rows_and_chunks(
     known_xmax: Option<(i32, i64)>,
 ) -> DbResult<Impossible> {
     let (epoch, xmax) = known_xmax.unwrap_or_default();
-    let chunks = sqlx::query_as(CHUNKS)
+    let chunks = sqlx::query_as(DONE_CHUNKS)
         .bind(Stored(tenant))
         .bind(epoch)
         .bind(xmax)
