@@ -1,11 +1,14 @@
--- What the analytics server needs once, as a superuser, before `tidemark migrate`:
+-- What the analytics server needs once, before `tidemark migrate`:
 --
 --   psql -h localhost -U postgres -f deploy/analytics.sql
 --
--- makes a login and a database, both named `tidemark` (-v login=NAME -v database=NAME), and the roles that policies speak
--- of. The login gets no right but that of acting as etl_service; with -v password=TEXT it gets that password. It owns a
--- database that is made here, and may migrate it. One that exists keeps its owner, who migrates it then, and the login does
--- no more than run the processes. Running it again does no harm.
+-- Run it as a superuser, or as a login with CREATEROLE and CREATEDB, such as the administrator of a managed server
+-- (Amazon RDS and Aurora, Google Cloud SQL, Azure). PostgreSQL 13 to 18. Running it again does no harm.
+--
+-- It makes a login and a database, both named `tidemark` (-v login=NAME -v database=NAME), and the roles that the policies
+-- name. The login may act as etl_service and has no other right; with -v password=TEXT it gets that password. It owns a
+-- database that is made here, and may migrate it. A database that exists keeps its owner, who migrates it then, and the
+-- login only runs the processes.
 \set ON_ERROR_STOP on
 \if :{?login} \else \set login tidemark \endif
 \if :{?database} \else \set database tidemark \endif
@@ -19,7 +22,36 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login') \gexec
 \if :{?password}
 ALTER ROLE :"login" PASSWORD :'password';
 \endif
-GRANT etl_service TO :"login";
+SELECT format('GRANT etl_service TO %I', :'login')
+WHERE NOT pg_has_role(:'login', 'etl_service', 'MEMBER') \gexec
 
-SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'login')
-WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+-- Only a role that may become the owner can give it a database. An administrator who is no superuser becomes a member of the
+-- login for as long as that takes.
+SELECT NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') AS is_new,
+       NOT pg_has_role(:'login', CASE WHEN :SERVER_VERSION_NUM < 160000 THEN 'MEMBER' ELSE 'SET' END) AS is_stranger \gset
+\if :is_new
+    \if :is_stranger
+        GRANT :"login" TO CURRENT_USER;
+    \endif
+    CREATE DATABASE :"database" OWNER :"login" ENCODING 'UTF8' TEMPLATE template0;
+\endif
+\connect :"database"
+
+-- Nobody else may create objects in the schema of ours. Before PostgreSQL 15 everybody may do so in the schema public, and
+-- only a superuser can change that. A new database gets a schema of its own then, which comes first in the search path.
+SET client_min_messages = error;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+RESET client_min_messages;
+SELECT :'is_new' AND has_schema_privilege('public', 'public', 'CREATE') AS is_open \gset
+\if :is_open
+    SET ROLE :"login";
+    CREATE SCHEMA :"database";
+    GRANT USAGE ON SCHEMA :"database" TO PUBLIC;
+    ALTER DATABASE :"database" SET search_path = :"database", public;
+    RESET ROLE;
+\endif
+\if :is_new
+    \if :is_stranger
+        REVOKE :"login" FROM CURRENT_USER;
+    \endif
+\endif
