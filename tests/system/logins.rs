@@ -118,3 +118,47 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_administrator_without_superuser_sets_the_server_up_and_may_do_so_twice() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 3).await?;
+        // roles belong to the server, so it has to be a new one
+        let server = Server::postgres().await?;
+        let mut superuser = PgConnection::connect(&server.url()?).await?;
+        superuser
+            .execute("CREATE ROLE managed LOGIN CREATEROLE CREATEDB")
+            .await?;
+        let administrator = url_of(&server, "managed", "postgres")?;
+        for _ in 0..2 {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/analytics.sql");
+            let output = tokio::process::Command::new("psql")
+                .args([&administrator, "-qX", "-v", "login=fleet", "-v", "database=numbers", "-f", script])
+                .output()
+                .await
+                .context("run psql")?;
+            ensure!(output.status.success(), "{output:?}");
+        }
+        let is_member: bool = sqlx::query_scalar(
+            "SELECT rolsuper OR pg_has_role('managed', 'fleet', 'USAGE') FROM pg_roles WHERE rolname = 'managed'",
+        )
+        .fetch_one(&mut superuser)
+        .await?;
+        ensure!(!is_member, "the administrator keeps the login's rights");
+
+        let analytics = url_of(&server, "fleet", "numbers")?;
+        let there = [("TIDEMARK_DATABASE_URL", analytics.as_str())];
+        let migrated = stage.tidemark_with(&["migrate"], &there).await?;
+        ensure!(migrated.code == 0, "{migrated:?}");
+        assert_syncs(&stage, &analytics).await?;
+        // in the schema of the tables nobody else makes any
+        let is_open: bool = sqlx::query_scalar(
+            "SELECT has_schema_privilege('public', relnamespace, 'CREATE') FROM pg_class WHERE oid = 'tenants'::regclass",
+        )
+        .fetch_one(&mut PgConnection::connect(&analytics).await?)
+        .await?;
+        ensure!(!is_open, "everybody may create objects beside the tables");
+        Ok(())
+    })
+    .await;
+}
