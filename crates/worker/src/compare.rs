@@ -6,6 +6,7 @@
 mod chunk;
 mod classify;
 mod comparer;
+mod findings;
 mod sums;
 
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use tidemark_shared::verification::Verification;
 use tidemark_source::{Source, SourceTx, Sources};
 use tokio::time::Instant;
 
-use crate::compare::comparer::{Found, Looker};
-use crate::execute::{ExecuteError, context};
+use crate::compare::comparer::Looker;
+use crate::compare::findings::Found;
+use crate::error::ExecuteError;
 use crate::load::LoadError;
+use crate::tenant_context::tenant_context;
 use crate::transform::TenantContext;
 
 /// Conversations of which the sums are compared at once.
@@ -173,7 +176,7 @@ impl Verifier {
         let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
         let mapping = ledger::inbox::mapping(&self.db, id).await?;
         let timezone = &tenant.tenant.timezone;
-        let context = context(id, timezone, &mapping, self.privacy_key.as_ref())?;
+        let context = tenant_context(id, timezone, &mapping, self.privacy_key.as_ref())?;
         Ok(Subject {
             source: self.sources.get(&tenant.tenant.source)?,
             tenant,

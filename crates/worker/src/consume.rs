@@ -22,8 +22,9 @@ use tidemark_source::Sources;
 use tracing::{Instrument, Span};
 
 use crate::disposition::{Disposition, Tried, decide};
+use crate::error::ExecuteError;
 use crate::event_publisher::{Announcer, announcer};
-use crate::execute::{ExecuteError, Executor};
+use crate::execute::Executor;
 use crate::lease::{Lease, Lost};
 use crate::ledger_retry::until_answered;
 use crate::metrics::{self, InFlight, Outcome};

@@ -7,7 +7,7 @@ use tidemark_ledger::DbError;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_shared::retry::Backoff;
 
-use crate::execute::ExecuteError;
+use crate::error::ExecuteError;
 use crate::extract::ExtractError;
 use crate::load::LoadError;
 use crate::metrics::Outcome;

@@ -5,71 +5,29 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
 use tidemark_ledger::chunk::ClaimedChunk;
 use tidemark_ledger::impossible::Impossible;
-use tidemark_ledger::inbox::Mapping;
 use tidemark_postgres::DbPool;
-use tidemark_runtime::config::ConfigError;
 use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::ids::{ChunkId, TenantId};
+use tidemark_shared::ids::ChunkId;
 use tidemark_shared::run::RunType;
-use tidemark_source::{SourceError, Sources};
+use tidemark_source::Sources;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::compare::Verifier;
-use crate::extract::{ExtractError, Extractor};
+use crate::error::ExecuteError;
+use crate::extract::Extractor;
 use crate::load::{LoadError, LoadOf, Staging};
 use crate::read_permits::Place;
 use crate::rejects::Rejects;
-use crate::transform::TenantContext;
-use crate::transform::privacy::Privacy;
+use crate::tenant_context::tenant_context;
 
 /// Buffers between extract and load: one is filled while one is copied.
 const BUFFERS_BETWEEN: usize = 1;
-
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    #[error("the lease was lost")]
-    LeaseLost,
-    #[error(
-        "the worker panicked: {0}: this is a fault of the program, please report it with the worker's log"
-    )]
-    Panicked(String),
-    #[error("the worker is shutting down")]
-    ShuttingDown,
-    #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
-    TimeZone(String),
-    #[error(
-        "tenant {0} has columns hashed, and there is no key for it here: set TIDEMARK_PRIVACY_KEY, or \
-         TIDEMARK_PRIVACY_KEY_FILE, for every worker"
-    )]
-    PrivacyKey(TenantId),
-    #[error(
-        "source `{0}` shows no conversation at all, of those that the plan saw: nothing is marked deleted; look at what \
-         its login may see"
-    )]
-    Empty(String),
-    #[error("tenant {0} was removed")]
-    Removed(TenantId),
-    /// A comparison has more to do, but not yet.
-    #[error("{0} rows are not the same yet: they are looked at once more when the tenant has been synced")]
-    Unsettled(usize),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Extract(#[from] ExtractError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error(transparent)]
-    Ledger(#[from] DbError),
-}
 
 /// Executes claimed chunks.
 #[derive(Debug, Clone)]
@@ -80,25 +38,6 @@ pub struct Executor {
     pub sources: Arc<Sources>,
     /// Tenants' keys for hashes are derived from it.
     pub privacy_key: Option<SecretString>,
-}
-
-/// What a transform needs to know of the tenant, as the ledger has it at this moment.
-pub(crate) fn context(
-    tenant: TenantId,
-    timezone: &str,
-    mapping: &Mapping,
-    privacy_key: Option<&SecretString>,
-) -> Result<TenantContext, ExecuteError> {
-    let forgotten = mapping.forgotten.iter().copied();
-    let privacy = Privacy::new(tenant.0, mapping.privacy.clone(), forgotten, privacy_key)
-        .map_err(|_| ExecuteError::PrivacyKey(tenant))?;
-    Ok(TenantContext {
-        tenant_id: tenant.0,
-        timezone: timezone
-            .parse()
-            .map_err(|_| ExecuteError::TimeZone(timezone.to_owned()))?,
-        privacy: Arc::new(privacy),
-    })
 }
 
 impl Executor {
@@ -138,7 +77,7 @@ impl Executor {
         }
         let source = self.sources.get(&chunk.source)?;
         let mapping = ledger::inbox::mapping(&self.db, chunk.tenant_id).await?;
-        let tenant = context(
+        let tenant = tenant_context(
             chunk.tenant_id,
             &chunk.timezone,
             &mapping,

@@ -13,11 +13,12 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
-use crate::execute::{ExecuteError, context};
+use crate::error::ExecuteError;
 use crate::extract::Extractor;
 use crate::load::Staging;
 use crate::rejects::Rejects;
 use crate::row::columns::COLUMNS;
+use crate::tenant_context::tenant_context;
 
 /// What is staged and what is stored, column by column. $1 tenant, $2 conversation
 static BESIDE: LazyLock<String> = LazyLock::new(|| {
@@ -75,7 +76,7 @@ pub async fn beside(
     conversation: i64,
 ) -> Result<Beside, ExecuteError> {
     let mapping = ledger::inbox::mapping(db, tenant.id).await?;
-    let context = context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
+    let context = tenant_context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);
     let rejects = Rejects::without_limit();

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod consume;
 pub mod disposition;
+pub mod error;
 mod event_publisher;
 pub mod execute;
 pub mod extract;
@@ -14,6 +15,7 @@ pub mod metrics;
 mod read_permits;
 pub mod rejects;
 pub mod row;
+mod tenant_context;
 pub mod transform;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! with how they are written.
 
 pub mod columns;
+mod copy_value;
 pub mod encode;
 pub mod source;
 pub mod value;

@@ -11,11 +11,11 @@ use tidemark_ledger::verification::{Ask, Part, Unsettled};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
-use tidemark_shared::verification::{Compared, FaultKind};
+use tidemark_shared::verification::Compared;
 
 use super::{Subject, Verifier};
-use crate::compare::comparer::Found;
-use crate::execute::ExecuteError;
+use crate::compare::findings::{Found, is_for_a_sync};
+use crate::error::ExecuteError;
 use crate::load::LoadError;
 
 impl Verifier {
@@ -43,7 +43,7 @@ impl Verifier {
             None => claim.first_look(ask).await,
             Some(first) if first.is_due || first.is_overdue => claim.second_look(ask, first).await,
             Some(first) => Err(ExecuteError::Unsettled(
-                first.ids.map_or(super::comparer::LISTED, |ids| ids.len()),
+                first.ids.map_or(super::findings::LISTED, |ids| ids.len()),
             )),
         }
     }
@@ -157,9 +157,4 @@ impl Claim<'_> {
         );
         Ok(counts)
     }
-}
-
-/// Whether a sync may bring what is at fault: a row that another hand has changed is none of its business.
-pub(super) const fn is_for_a_sync(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::Missing | FaultKind::Extra | FaultKind::Stale)
 }

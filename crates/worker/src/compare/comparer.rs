@@ -14,16 +14,16 @@ use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::verification::{Compared, Fault, FaultKind};
+use tidemark_shared::verification::FaultKind;
 use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
-use super::chunk::is_for_a_sync;
 use super::sums::{
     Asked, BUCKET_BITS, Buckets, CLIENTS_AT_ONCE, SINGLE, Stretch, of_source, of_target, other_clients,
 };
 use crate::compare::classify::{Judgement, Rules, count_live, target_end, unequal};
-use crate::execute::ExecuteError;
+use crate::compare::findings::Found;
+use crate::error::ExecuteError;
 use crate::extract::{Extractor, phones};
 use crate::load::Staging;
 use crate::rejects::Rejects;
@@ -33,60 +33,6 @@ use crate::transform::TenantContext;
 const STAGED_AT_ONCE: usize = 5_000;
 /// Ids whose conversations are compared one by one at once: their digests, of both sides, are then in memory.
 const SINGLES_AT_ONCE: i64 = 16 << BUCKET_BITS;
-/// Faults that are listed; the counts are of all.
-pub(super) const LISTED: usize = 5_000;
-
-/// What a look found.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub compared: Compared,
-    /// At most [`LISTED`].
-    pub faults: Vec<Fault>,
-    /// Rows that were written since the snapshot: to be looked at in a later one.
-    pub overtaken: Vec<i64>,
-    /// Conversations of forgotten contacts, which are in neither side.
-    pub withheld: i64,
-}
-
-impl Found {
-    pub(super) fn add(&mut self, other: Self) {
-        self.compared += other.compared;
-        self.faults.extend(other.faults);
-        self.faults.truncate(LISTED);
-        self.overtaken.extend(other.overtaken);
-        self.withheld += other.withheld;
-    }
-
-    /// The same of conversations that are counted already.
-    fn add_counted(&mut self, mut other: Self) {
-        other.compared.source_rows = 0;
-        other.compared.target_rows = 0;
-        self.compared.source_rows -= other.withheld;
-        self.add(other);
-    }
-
-    /// What a sync may bring is its to bring.
-    pub(super) fn leave_to_a_sync(&mut self) {
-        self.faults.retain(|fault| !is_for_a_sync(fault.kind));
-        let compared = &mut self.compared;
-        compared.pending += compared.missing + compared.extra + compared.stale;
-        compared.missing = 0;
-        compared.extra = 0;
-        compared.stale = 0;
-    }
-
-    fn fault(&mut self, conversation_id: i64, kind: FaultKind, columns: Vec<String>) {
-        self.compared.count(kind);
-        if self.faults.len() < LISTED {
-            self.faults.push(Fault {
-                conversation_id,
-                kind,
-                columns,
-            });
-        }
-    }
-}
-
 /// Looks at one tenant through one snapshot.
 pub(super) struct Looker<'a> {
     pub db: &'a DbPool,

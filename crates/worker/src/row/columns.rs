@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
-use super::encode::write_field;
+use super::copy_value::write_field;
 use super::value::{Date, Json, Numeric};
 
 /// A column of the target.

@@ -2,8 +2,9 @@
 
 use tidemark_shared::privacy::Personal;
 
+use super::error::TransformError;
 use super::privacy::Privacy;
-use super::{TransformError, text};
+use super::text;
 use crate::row::columns::Contact;
 use crate::row::source::SourceConversation;
 

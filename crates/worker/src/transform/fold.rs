@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_shared::selection::Sender;
 
+use super::error::TransformError;
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
-use super::{TransformError, text};
+use super::text;
 use crate::row::columns::Messages;
 use crate::row::source::SourceMessage;
 use crate::row::value::{Json, Numeric};

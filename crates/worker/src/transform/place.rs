@@ -1,6 +1,7 @@
 //! Identity and place.
 
-use super::{TransformError, text};
+use super::error::TransformError;
+use super::text;
 use crate::row::columns::Place;
 use crate::row::source::SourceConversation;
 use crate::row::value::Json;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
 
-use super::TransformError;
+use super::error::TransformError;
 use crate::row::source::SourceMessage;
 
 /// Characters of a hash: 128 bits in hexadecimal digits, which every column holds.

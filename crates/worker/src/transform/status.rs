@@ -1,6 +1,7 @@
 //! Status, priority, assignment.
 
-use super::{TransformError, text};
+use super::error::TransformError;
+use super::text;
 use crate::row::columns::Status;
 use crate::row::source::SourceConversation;
 

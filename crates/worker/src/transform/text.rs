@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::TransformError;
+use super::error::TransformError;
 
 /// What a `jsonb` value holds, for texts too: a value beyond it costs memory and would be refused by the target.
 pub(super) const MAX_BYTES: usize = 0x0fff_ffff;

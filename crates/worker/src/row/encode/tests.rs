@@ -5,11 +5,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use sqlx::{PgConnection, Row};
+use tidemark_postgres::source_time::SourceTime;
+use uuid::Uuid;
 
 use super::*;
 use crate::row::columns::{
     Column, KEY, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
 };
+use crate::row::value::{Date, Numeric};
 use crate::test_server::test_server;
 use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
 

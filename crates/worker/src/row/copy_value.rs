@@ -1,0 +1,177 @@
+//! Values in the binary form of PostgreSQL's COPY.
+//!
+//! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length.
+
+use std::borrow::Cow;
+
+use tidemark_postgres::source_time::SourceTime;
+use uuid::Uuid;
+
+use super::value::{Date, Json, Numeric};
+
+const TEXT_OID: i32 = 25;
+
+/// Writes the length of a value and the value.
+pub(crate) fn write_field<T: CopyValue>(value: &T, out: &mut Vec<u8>) {
+    if value.is_null() {
+        return (-1_i32).write(out);
+    }
+    let start = out.len();
+    0_i32.write(out);
+    value.write(out);
+    let length = out.len() - start - 4;
+    out[start..start + 4].copy_from_slice(&count(length).to_be_bytes());
+}
+
+/// As PostgreSQL counts bytes and elements.
+fn count(count: usize) -> i32 {
+    i32::try_from(count).expect("the transform bounds every value")
+}
+
+/// A value in the binary form of its PostgreSQL type.
+pub(crate) trait CopyValue {
+    fn is_null(&self) -> bool {
+        false
+    }
+
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+impl<T: CopyValue> CopyValue for Option<T> {
+    fn is_null(&self) -> bool {
+        self.is_none()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            value.write(out);
+        }
+    }
+}
+
+impl CopyValue for bool {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+}
+
+impl CopyValue for i16 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl CopyValue for i32 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl CopyValue for i64 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl CopyValue for &str {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl CopyValue for Cow<'_, str> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl CopyValue for String {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+/// `jsonb` takes its text behind a version number.
+impl<T: CopyValue> CopyValue for Json<T> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(1);
+        self.0.write(out);
+    }
+}
+
+impl CopyValue for Uuid {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+/// `timestamptz` counts as the source's `timestamp` in UTC does.
+impl CopyValue for SourceTime {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.micros().write(out);
+    }
+}
+
+impl CopyValue for Date {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.days().write(out);
+    }
+}
+
+/// `text[]`: one dimension that counts from 1, or none when empty.
+impl CopyValue for Vec<&str> {
+    fn write(&self, out: &mut Vec<u8>) {
+        i32::from(!self.is_empty()).write(out);
+        let has_nulls: i32 = 0;
+        has_nulls.write(out);
+        TEXT_OID.write(out);
+        if self.is_empty() {
+            return;
+        }
+        count(self.len()).write(out);
+        let lower_bound: i32 = 1;
+        lower_bound.write(out);
+        for text in self {
+            write_field(text, out);
+        }
+    }
+}
+
+/// `numeric`: digits to the base of 10,000 without zeros at either end, and the power of the first.
+impl<const PRECISION: u32, const SCALE: u32> CopyValue for Numeric<PRECISION, SCALE> {
+    fn write(&self, out: &mut Vec<u8>) {
+        const BASE: u64 = 10_000;
+        // one digit holds the whole fraction
+        const { assert!(SCALE <= 4) };
+        let unit = 10_u64.pow(SCALE);
+        let magnitude = self.scaled().unsigned_abs();
+
+        // from the last digit to the first; five hold the whole part of any i64
+        let mut digits = [0_u64; 6];
+        digits[0] = magnitude % unit * (BASE / unit);
+        let mut whole = magnitude / unit;
+        let (mut count, mut weight) = (1, -1_i64);
+        while whole > 0 {
+            digits[count] = whole % BASE;
+            whole /= BASE;
+            count += 1;
+            weight += 1;
+        }
+        let zeros = digits[..count].iter().take_while(|digit| **digit == 0).count();
+        let digits = &digits[zeros..count];
+        if digits.is_empty() {
+            weight = 0;
+        }
+
+        let negative = if self.scaled() < 0 { 0x4000 } else { 0 };
+        // every word is two bytes, and what they hold fits
+        let mut word = |number: u64| out.extend_from_slice(&number.to_be_bytes()[6..]);
+        word(digits.len() as u64);
+        word(weight.cast_unsigned());
+        word(negative);
+        word(SCALE.into());
+        for digit in digits.iter().rev() {
+            word(*digit);
+        }
+    }
+}
