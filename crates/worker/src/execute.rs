@@ -21,7 +21,7 @@ use tracing::Instrument;
 use crate::compare::Verifier;
 use crate::error::ExecuteError;
 use crate::extract::Extractor;
-use crate::load::{LoadError, LoadOf, Staging};
+use crate::load::{ChunkLoad, LoadError, Staging};
 use crate::read_permits::Place;
 use crate::rejects::Rejects;
 use crate::tenant_context::tenant_context;
@@ -108,7 +108,7 @@ impl Executor {
             Some(_) => Impossible::default(),
             None => before.beyond(&version),
         };
-        let of = LoadOf {
+        let of = ChunkLoad {
             chunk: id,
             attempt: chunk.attempt,
             mapping_version: mapping.version,

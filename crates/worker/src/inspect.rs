@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::AssertSqlSafe;
+use sqlx::types::Json;
 use tidemark_ledger as ledger;
 use tidemark_ledger::reject::Reject;
+use tidemark_ledger::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::tenant::Tenant;
@@ -15,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::error::ExecuteError;
 use crate::extract::Extractor;
-use crate::load::Staging;
+use crate::load::{Staging, target};
 use crate::rejects::Rejects;
 use crate::row::columns::COLUMNS;
 use crate::tenant_context::tenant_context;
@@ -87,11 +90,17 @@ pub async fn beside(
     let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
     staged?;
     let extracted = extracted?;
-    let (in_source, in_target, there, here, differs) = staging.beside(&BESIDE, conversation).await?;
+    let (in_source, in_target, there, here, differs): (_, _, Json<Vec<Value>>, Json<Vec<Value>>, Vec<bool>) =
+        sqlx::query_as(AssertSqlSafe(BESIDE.as_str()))
+            .bind(Stored(tenant.id))
+            .bind(conversation)
+            .fetch_one(staging.connection().await?)
+            .await
+            .map_err(target("lay the conversation beside its row"))?;
     staging.end().await?;
     let columns = COLUMNS
         .iter()
-        .zip(there.into_iter().zip(here))
+        .zip(there.0.into_iter().zip(here.0))
         .zip(differs)
         .map(|((column, (source, target)), differs)| ColumnBeside {
             column: column.name,

@@ -9,7 +9,7 @@ use tidemark_postgres::sqlstate::{FailureKind, sqlstate};
 use tidemark_source::SourceError;
 use tidemark_source::view::ViewShape;
 
-use super::{ExtractError, Extractor};
+use super::extractor::{ExtractError, Extractor};
 
 impl Extractor<'_> {
     /// Takes these conversations without those that the source cannot give or that do not decode.

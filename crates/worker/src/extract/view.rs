@@ -7,7 +7,6 @@ mod messages;
 
 use std::time::Instant;
 
-use crate::transform::fold::Senders;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -15,9 +14,10 @@ use tidemark_ledger::privacy::Withheld;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_source::view::ViewShape;
 
-use super::{ExtractError, Extractor, reject, send_when_full};
+use super::extractor::{ExtractError, Extractor, reject, send_when_full};
 use crate::row::encode::{CopyEncoder, Digests};
 use crate::row::source::{SourceConversation, SourceCsat};
+use crate::transform::fold::Senders;
 use crate::transform::{TenantContext, TransformError, transform};
 
 /// Ids of the tenant's conversations within `lo..=hi`, ascending.

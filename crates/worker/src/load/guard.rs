@@ -6,14 +6,15 @@ use tidemark_ledger as ledger;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::mass_delete::{TOLERATED_ROWS, is_mass_delete};
 
-use super::{LoadError, LoadOf};
+use super::chunk_load::ChunkLoad;
+use super::error::LoadError;
 
 /// Refuses when this chunk marks `marked` rows of the tenant's inboxes and the run has then marked suspiciously many. Runs
 /// after the tenant's row is locked, so no other chunk counts at the same time.
 pub(super) async fn refuse_mass_delete(
     connection: &mut PgConnection,
     tenant: TenantId,
-    of: LoadOf<'_>,
+    of: ChunkLoad<'_>,
     marked: i64,
 ) -> Result<(), LoadError> {
     if of.allows_mass_delete || marked == 0 {

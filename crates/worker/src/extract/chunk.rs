@@ -1,0 +1,71 @@
+//! The extraction of one chunk.
+
+use tidemark_runtime::telemetry::scattered_stage;
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_source::view::ViewShape;
+
+use super::extractor::{ExtractError, Extracted, Extractor, SLICE};
+use super::{tables, view};
+
+impl Extractor<'_> {
+    /// Extracts and transforms the chunk; conversations that cannot be read or transformed are rejected.
+    ///
+    /// # Errors
+    /// When the source does not answer, too many conversations are rejected, or the load has ended.
+    pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
+        let view = match self.source.view() {
+            None => None,
+            // looked up again: it may have changed since the plan
+            Some(_) => self.source.check_catalog(self.tx.connection()).await?,
+        };
+        let keys = match (spec, &view) {
+            (ChunkSpec::Keys { ids }, _) => Ok(ids.clone()),
+            (ChunkSpec::KeyRange { lo, hi }, None) => {
+                tables::keys_in_range(self.tx.connection(), self.inboxes, *lo, *hi).await
+            }
+            (ChunkSpec::KeyRange { lo, hi }, Some(view)) => {
+                view::keys_in_range(self.tx.connection(), view, self.inboxes, *lo, *hi).await
+            }
+        };
+        let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
+        self.rejects.expect_rows(keys.len());
+        for slice in keys.chunks(SLICE) {
+            self.bisect(view.as_ref(), slice).await?;
+        }
+        self.extracted.found.sort_unstable();
+        let found = &self.extracted.found;
+        let unfinished = self.strangers.keys().copied();
+        let unfinished: Vec<i64> = unfinished
+            .filter(|key| found.binary_search(key).is_err())
+            .collect();
+        for slice in unfinished.chunks(SLICE) {
+            self.bisect(view.as_ref(), slice).await?;
+        }
+        self.flush().await?;
+        scattered_stage("transform", self.transforming);
+        self.extracted.found.sort_unstable();
+        debug_assert!(
+            unfinished
+                .iter()
+                .all(|key| self.extracted.found.binary_search(key).is_ok()),
+            "every client's phone is known now"
+        );
+        if matches!(spec, ChunkSpec::Keys { .. }) {
+            let found = &self.extracted.found;
+            let withheld = self.extracted.withheld_ids();
+            self.extracted.gone = keys
+                .into_iter()
+                .filter(|key| found.binary_search(key).is_err() && !withheld.contains(key))
+                .collect();
+        }
+        Ok(self.extracted)
+    }
+
+    /// Takes these conversations. After an error those that are found are handed on, the others are not.
+    pub(super) async fn slice(&mut self, view: Option<&ViewShape>, keys: &[i64]) -> Result<(), ExtractError> {
+        match view {
+            None => self.table_slice(keys).await,
+            Some(view) => self.view_slice(view, keys).await,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Conversations from Chatwoot's own tables, merged with the stream of their messages.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tidemark_ledger::privacy::Withheld;
+
+use super::extractor::{ExtractError, Extractor, reject, send_when_full};
+use super::messages::{Message, MessageCopy, MessageRow};
+use super::pending_phones::{Complete, Held};
+use super::tables::{self, Conversation};
+use crate::rejects::{Rejects, TooManyRejects};
+use crate::row::encode::{CopyEncoder, Digests};
+use crate::transform::fold::MessageFold;
+use crate::transform::{TenantContext, transform};
+
+impl Extractor<'_> {
+    pub(super) async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+        let known = keys.iter().filter_map(|key| self.strangers.get(key));
+        let clients: Vec<i64> = known.copied().collect();
+        self.learn_phones(&clients).await?;
+        let rules = self.tenant.rules();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
+            .await
+            .map_err(self.source.query_error("read conversations"))?;
+        let held = self.merge(conversations).await?;
+        self.learn_phones(&held.clients).await?;
+        for mut complete in held.conversations {
+            self.extracted.senders.add(complete.fold.take_senders());
+            let id = complete.conversation.record.id;
+            let begun = Instant::now();
+            take(
+                complete,
+                &self.phones,
+                self.tenant,
+                &mut self.buffer,
+                self.rejects,
+            )?;
+            self.transforming += begun.elapsed();
+            self.extracted.found.push(id);
+            send_when_full(&self.sink, &mut self.buffer).await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_phones(&mut self, clients: &[i64]) -> Result<(), ExtractError> {
+        if !clients.is_empty() {
+            let phones = tables::phones(self.tx.connection(), clients)
+                .await
+                .map_err(self.source.query_error("read phone numbers"))?;
+            self.phones.extend(phones);
+        }
+        Ok(())
+    }
+
+    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known.
+    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<Held, ExtractError> {
+        let source = self.source;
+        let ids: Vec<i64> = conversations
+            .iter()
+            .map(|conversation| conversation.record.id)
+            .collect();
+        let mut held = Held::default();
+        let mut conversations = conversations.into_iter();
+        let mut current = conversations.next();
+        let mut fold = MessageFold::under(&self.tenant.privacy);
+        let mut messages_digest = 0_i64;
+        let failed = || source.query_error("read messages");
+        let mut messages = MessageCopy::of(self.tx.connection(), &ids)
+            .await
+            .map_err(failed())?;
+        loop {
+            let row = messages.try_next().await.map_err(failed())?;
+            let message = match row.as_ref().map(MessageRow::decode).transpose() {
+                Ok(message) => message,
+                Err(error) => {
+                    messages.pass_over().await.map_err(failed())?;
+                    return Err(failed()(error).into());
+                }
+            };
+            let belongs_to = message.as_ref().map(|message| message.conversation_id);
+            // conversations before the message's are complete; without a message all that are left are
+            while let Some(conversation) = current.take() {
+                if Some(conversation.record.id) == belongs_to {
+                    current = Some(conversation);
+                    break;
+                }
+                let mut complete = Complete {
+                    conversation,
+                    fold: std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy)),
+                    messages_digest: std::mem::take(&mut messages_digest),
+                };
+                current = conversations.next();
+                let id = complete.conversation.record.id;
+                if let Some(withheld) = withheld(&complete.conversation, self.tenant) {
+                    self.extracted.withheld.push(withheld);
+                    continue;
+                }
+                if let Some(client) = complete.unknown_client(&self.phones) {
+                    if !held.hold(complete, client) {
+                        self.strangers.insert(id, client);
+                    }
+                    continue;
+                }
+                self.extracted.senders.add(complete.fold.take_senders());
+                let begun = Instant::now();
+                take(
+                    complete,
+                    &self.phones,
+                    self.tenant,
+                    &mut self.buffer,
+                    self.rejects,
+                )?;
+                self.transforming += begun.elapsed();
+                self.extracted.found.push(id);
+                send_when_full(&self.sink, &mut self.buffer).await?;
+            }
+            let Some(Message { digest, message, .. }) = message else {
+                break;
+            };
+            messages_digest = messages_digest.wrapping_add(digest);
+            fold.push(&message);
+        }
+        Ok(held)
+    }
+}
+
+/// A conversation that stays out, since its contact is forgotten.
+fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withheld> {
+    let record = &conversation.record;
+    Some(Withheld {
+        conversation_id: record.id,
+        contact_id: tenant.privacy.forgotten(record.contact_id)?,
+        inbox_id: record.inbox_id,
+        source_digest: conversation.digest,
+    })
+}
+
+/// Transforms and encodes one complete conversation whose client's phone is known, or rejects it.
+fn take(
+    complete: Complete,
+    phones: &HashMap<i64, Option<String>>,
+    tenant: &TenantContext,
+    buffer: &mut CopyEncoder,
+    rejects: &Rejects,
+) -> Result<(), TooManyRejects> {
+    let Conversation {
+        record: conversation,
+        digest,
+        related_digest,
+    } = &complete.conversation;
+    let phone = match complete.fold.client_sender_id() {
+        client if client == conversation.contact_id => conversation.contact_phone.as_deref(),
+        client => client
+            .and_then(|client| phones.get(&client))
+            .and_then(Option::as_deref),
+    };
+    match transform(tenant, conversation, complete.fold, phone) {
+        Ok(row) => {
+            let digests = Digests {
+                source: *digest,
+                related: related_digest.wrapping_add(complete.messages_digest),
+            };
+            buffer.push(&row, digests);
+        }
+        Err(error) => rejects.push(reject(conversation.id, &error))?,
+    }
+    Ok(())
+}
