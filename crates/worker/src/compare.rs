@@ -7,7 +7,9 @@ mod chunk;
 mod classify;
 mod comparer;
 mod findings;
+mod staged;
 mod sums;
+mod unproven;
 
 use std::sync::Arc;
 use std::time::Duration;

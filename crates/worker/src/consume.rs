@@ -7,7 +7,6 @@ use futures::FutureExt;
 use secrecy::SecretString;
 use tidemark_broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
 use tidemark_ledger::chunk::ClaimedChunk;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
@@ -17,11 +16,9 @@ use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
-use tidemark_shared::run::RunType;
 use tidemark_source::Sources;
 use tracing::{Instrument, Span};
 
-use crate::disposition::{Disposition, Tried, decide};
 use crate::error::ExecuteError;
 use crate::event_publisher::{Announcer, announcer};
 use crate::execute::Executor;
@@ -29,6 +26,7 @@ use crate::lease::{Lease, Lost};
 use crate::ledger_retry::until_answered;
 use crate::metrics::{self, InFlight, Outcome};
 use crate::read_permits::{Place, Places};
+use crate::settle::{record_outcome, settle_done, settle_failed};
 
 /// A worker process's work.
 pub struct Worker {
@@ -131,7 +129,7 @@ impl Worker {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
                 tracing::debug!("not claimable: done, cancelled, held or unknown");
-                ended(Outcome::Refused);
+                record_outcome(Outcome::Refused);
                 return Settle::Ack;
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
@@ -157,15 +155,10 @@ impl Worker {
         };
         match outcome {
             Ok(counts) => {
-                // a comparison moves no rows, and says itself what it found
-                if claimed.run_type != RunType::Verify {
-                    log_loaded(&counts);
-                    metrics::rows(&counts);
-                }
-                ended(Outcome::Done);
+                settle_done(&claimed, &counts);
             }
             Err(error) => {
-                if let Err(error) = self.dispose(id, &claimed, &error).await {
+                if let Err(error) = settle_failed(&self.db, &self.lifecycle, id, &claimed, &error).await {
                     // the lease runs out and rescue takes the chunk
                     tracing::warn!(error = %report(&error), "outcome of the chunk not written");
                 }
@@ -200,99 +193,4 @@ impl Worker {
             () = self.lifecycle.hard().cancelled() => Err(ExecuteError::ShuttingDown),
         }
     }
-
-    async fn dispose(
-        &self,
-        id: ChunkId,
-        claimed: &ClaimedChunk,
-        error: &ExecuteError,
-    ) -> Result<(), DbError> {
-        let text = report(error);
-        let tried = Tried {
-            attempts: claimed.attempt,
-            failures: claimed.failure_count,
-        };
-        let disposition = decide(error, tried, rand::random());
-        if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
-            telemetry::failed(&Span::current(), error);
-        }
-        ended(disposition.outcome());
-        log_failed(disposition, &text);
-        until_answered(&self.lifecycle, || {
-            self.put_down(id, claimed.attempt, disposition, &text)
-        })
-        .await
-    }
-
-    /// Writes into the ledger what becomes of the chunk; writing it again is harmless.
-    async fn put_down(
-        &self,
-        id: ChunkId,
-        attempt: i32,
-        disposition: Disposition,
-        error: &str,
-    ) -> Result<(), DbError> {
-        match disposition {
-            Disposition::Retry(after) => ledger::chunk::fail(&self.db, id, attempt, error, Some(after))
-                .await
-                .map(drop),
-            Disposition::Wait(after) | Disposition::Defer(after) => {
-                ledger::chunk::postpone(&self.db, id, attempt, error, after).await
-            }
-            Disposition::Dead => ledger::chunk::fail(&self.db, id, attempt, error, None)
-                .await
-                .map(drop),
-            Disposition::FailRun => ledger::chunk::fail_run(&self.db, id, attempt, error).await,
-            Disposition::Release => ledger::chunk::release(&self.db, id, attempt).await,
-        }
-    }
-}
-
-fn ended(outcome: Outcome) {
-    metrics::attempted(outcome);
-    Span::current().record("outcome", outcome.as_str());
-}
-
-fn log_failed(disposition: Disposition, error: &str) {
-    match disposition {
-        Disposition::Retry(after) => {
-            tracing::warn!(
-                error,
-                retry_after_s = after.as_secs_f64(),
-                "chunk failed, it is tried again"
-            );
-        }
-        Disposition::Wait(after) => {
-            tracing::warn!(
-                error,
-                retry_after_s = after.as_secs_f64(),
-                "a server is away, the chunk waits"
-            );
-        }
-        Disposition::Defer(after) => {
-            tracing::info!(
-                reason = error,
-                again_after_s = after.as_secs_f64(),
-                "chunk put back"
-            );
-        }
-        Disposition::Dead => tracing::error!(error, "chunk is dead"),
-        Disposition::FailRun => {
-            tracing::error!(error, "chunk is dead, the rest of its run is cancelled");
-        }
-        Disposition::Release => tracing::info!(reason = error, "chunk released"),
-    }
-}
-
-fn log_loaded(counts: &ChunkCounts) {
-    tracing::info!(
-        extracted = counts.extracted,
-        inserted = counts.inserted,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        stale = counts.stale,
-        deleted = counts.deleted,
-        rejected = counts.rejected,
-        "chunk loaded"
-    );
 }

@@ -15,6 +15,7 @@ pub mod metrics;
 mod read_permits;
 pub mod rejects;
 pub mod row;
+mod settle;
 mod tenant_context;
 pub mod transform;
 
