@@ -26,20 +26,20 @@ use tidemark_shared::verification::Verification;
 use tidemark_source::{Source, SourceTx, Sources};
 use tokio::time::Instant;
 
-use crate::compare::comparer::Looker;
-use crate::compare::findings::Found;
+use crate::compare::comparer::Comparer;
+use crate::compare::findings::Findings;
 use crate::error::ExecuteError;
 use crate::load::LoadError;
 use crate::tenant_context::tenant_context;
 use crate::transform::TenantContext;
 
 /// Conversations of which the sums are compared at once.
-const ROWS_AT_ONCE: i32 = 20_000;
+const ROWS_PER_RANGE: i32 = 20_000;
 /// How often rows are looked at again that were written meanwhile; what is then still in motion is left to the next sync.
-const LOOKS: usize = 3;
+const MAX_RECHECKS: usize = 3;
 /// For the runs that are under way at the first look.
-const PATIENCE: Duration = Duration::from_secs(60);
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+const OPEN_RUN_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Compares tenants.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub struct Verifier {
 }
 
 /// A tenant as a comparison sees it.
-struct Subject<'a> {
+struct TenantToCompare<'a> {
     source: &'a Source,
     tenant: TenantToPlan,
     context: TenantContext,
@@ -76,71 +76,78 @@ impl Verifier {
     /// # Errors
     /// When source or target do not answer, or the tenant was removed.
     pub async fn verify(&self, tenant: TenantId) -> Result<Verification, ExecuteError> {
-        let subject = self.subject(tenant).await?;
-        let mut found = self.look_at_all(&subject).await?;
+        let tenant_to_compare = self.load_tenant(tenant).await?;
+        let mut found = self.compare_all(&tenant_to_compare).await?;
         if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, tenant).await? {
-            let give_up_at = Instant::now() + PATIENCE;
+            let give_up_at = Instant::now() + OPEN_RUN_TIMEOUT;
             while ledger::verification::has_open_sync(&self.db, tenant).await? && Instant::now() < give_up_at
             {
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
-            let subject = self.subject(tenant).await?;
+            let tenant_to_compare = self.load_tenant(tenant).await?;
             let listed = i64::try_from(found.faults.len()).expect("a short list");
             if found.compared.fault_count() + found.compared.unproven > listed {
-                found = self.look_at_all(&subject).await?;
+                found = self.compare_all(&tenant_to_compare).await?;
             } else {
                 let ids = found.faults.iter().map(|fault| fault.conversation_id).collect();
-                self.look_again(&subject, &mut found, ids, None).await?;
+                self.compare_again(&tenant_to_compare, &mut found, ids, None)
+                    .await?;
             }
         }
         Ok(Verification::new(tenant, found.compared, found.faults))
     }
 
-    async fn look_at_all(&self, subject: &Subject<'_>) -> Result<Found, ExecuteError> {
-        let tenant = subject.tenant.tenant.id;
-        let mut snapshot = self.snapshot(subject, &format!("verify tenant {tenant}")).await?;
-        let (mut found, mut lo) = (Found::default(), i64::MIN);
+    async fn compare_all(&self, tenant_to_compare: &TenantToCompare<'_>) -> Result<Findings, ExecuteError> {
+        let tenant = tenant_to_compare.tenant.tenant.id;
+        let mut snapshot = self
+            .snapshot(tenant_to_compare, &format!("verify tenant {tenant}"))
+            .await?;
+        let (mut found, mut lo) = (Findings::default(), i64::MIN);
         loop {
-            let end = subject
+            let end = tenant_to_compare
                 .source
                 .range_end(
                     snapshot.tx.connection(),
-                    &subject.tenant.inboxes,
+                    &tenant_to_compare.tenant.inboxes,
                     lo,
-                    ROWS_AT_ONCE,
+                    ROWS_PER_RANGE,
                 )
                 .await?;
             let hi = end.unwrap_or(i64::MAX);
             let spec = ChunkSpec::KeyRange { lo, hi };
-            found.add(self.looker(subject, &mut snapshot).look(&spec, self.deep).await?);
+            found.add(
+                self.comparer(tenant_to_compare, &mut snapshot)
+                    .compare(&spec, self.deep)
+                    .await?,
+            );
             match end {
                 Some(hi) => lo = hi + 1,
                 None => break,
             }
         }
         snapshot.tx.finish().await;
-        self.settle_overtaken(subject, &mut found).await?;
+        self.recheck_newer_rows(tenant_to_compare, &mut found).await?;
         Ok(found)
     }
 
     /// Looks at these conversations once more; what was found of them before is forgotten.
-    async fn look_again(
+    async fn compare_again(
         &self,
-        subject: &Subject<'_>,
-        found: &mut Found,
+        tenant_to_compare: &TenantToCompare<'_>,
+        found: &mut Findings,
         mut ids: Vec<i64>,
         since: Option<SourceVersion>,
     ) -> Result<(), ExecuteError> {
         let (source_rows, target_rows) = (found.compared.source_rows, found.compared.target_rows);
         ids.sort_unstable();
         let spec = ChunkSpec::Keys { ids };
-        let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
-        let mut looker = self.looker(subject, &mut snapshot);
-        looker.since = since;
-        looker.impossible = impossible;
-        let mut again = looker.look(&spec, true).await?;
+        let (mut snapshot, impossible) = self.snapshot_after_rows(tenant_to_compare, &spec).await?;
+        let mut comparer = self.comparer(tenant_to_compare, &mut snapshot);
+        comparer.since = since;
+        comparer.impossible = impossible;
+        let mut again = comparer.compare(&spec, true).await?;
         snapshot.tx.finish().await;
-        self.settle_overtaken(subject, &mut again).await?;
+        self.recheck_newer_rows(tenant_to_compare, &mut again).await?;
         again.compared.source_rows = source_rows;
         again.compared.target_rows = target_rows;
         again.compared.pending += found.compared.pending;
@@ -149,18 +156,22 @@ impl Verifier {
     }
 
     /// Looks again, in later snapshots, at rows that were written after an earlier one.
-    async fn settle_overtaken(&self, subject: &Subject<'_>, found: &mut Found) -> Result<(), ExecuteError> {
-        for _ in 0..LOOKS {
-            let mut ids = std::mem::take(&mut found.overtaken);
+    async fn recheck_newer_rows(
+        &self,
+        tenant_to_compare: &TenantToCompare<'_>,
+        found: &mut Findings,
+    ) -> Result<(), ExecuteError> {
+        for _ in 0..MAX_RECHECKS {
+            let mut ids = std::mem::take(&mut found.newer_rows);
             if ids.is_empty() {
                 return Ok(());
             }
             ids.sort_unstable();
             let spec = ChunkSpec::Keys { ids };
-            let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
-            let mut looker = self.looker(subject, &mut snapshot);
-            looker.impossible = impossible;
-            let mut again = looker.look(&spec, true).await?;
+            let (mut snapshot, impossible) = self.snapshot_after_rows(tenant_to_compare, &spec).await?;
+            let mut comparer = self.comparer(tenant_to_compare, &mut snapshot);
+            comparer.impossible = impossible;
+            let mut again = comparer.compare(&spec, true).await?;
             snapshot.tx.finish().await;
             // they are counted already
             again.compared.source_rows = 0;
@@ -168,28 +179,32 @@ impl Verifier {
             found.add(again);
         }
         found.compared.pending +=
-            i64::try_from(found.overtaken.len()).expect("rows of a tenant fit in 63 bits");
-        found.overtaken.clear();
+            i64::try_from(found.newer_rows.len()).expect("rows of a tenant fit in 63 bits");
+        found.newer_rows.clear();
         Ok(())
     }
 
-    async fn subject(&self, id: TenantId) -> Result<Subject<'_>, ExecuteError> {
+    async fn load_tenant(&self, id: TenantId) -> Result<TenantToCompare<'_>, ExecuteError> {
         let tenant = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
         let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
         let mapping = ledger::inbox::mapping(&self.db, id).await?;
         let timezone = &tenant.tenant.timezone;
         let context = tenant_context(id, timezone, &mapping, self.privacy_key.as_ref())?;
-        Ok(Subject {
+        Ok(TenantToCompare {
             source: self.sources.get(&tenant.tenant.source)?,
             tenant,
             context,
         })
     }
 
-    async fn snapshot(&self, subject: &Subject<'_>, purpose: &str) -> Result<Snapshot, ExecuteError> {
+    async fn snapshot(
+        &self,
+        tenant_to_compare: &TenantToCompare<'_>,
+        purpose: &str,
+    ) -> Result<Snapshot, ExecuteError> {
         // what is known is read first: whatever the source shows afterwards must not be less
-        let known = ledger::fence::find(&self.db, subject.source.name()).await?;
-        let tx = subject.source.begin(purpose).await?;
+        let known = ledger::fence::find(&self.db, tenant_to_compare.source.name()).await?;
+        let tx = tenant_to_compare.source.begin(purpose).await?;
         let version = SourceVersion {
             epoch: known.map_or(1, |known| known.epoch),
             snapshot: *tx.snapshot(),
@@ -208,21 +223,26 @@ impl Verifier {
     /// later row may be right, on a standby.
     async fn snapshot_after_rows(
         &self,
-        subject: &Subject<'_>,
+        tenant_to_compare: &TenantToCompare<'_>,
         spec: &ChunkSpec,
     ) -> Result<(Snapshot, Option<Impossible>), ExecuteError> {
-        let before = ledger::impossible::rows(&self.db, subject.tenant.tenant.id, spec, None).await?;
-        let snapshot = self.snapshot(subject, "verify again").await?;
+        let before =
+            ledger::impossible::rows(&self.db, tenant_to_compare.tenant.tenant.id, spec, None).await?;
+        let snapshot = self.snapshot(tenant_to_compare, "verify again").await?;
         let impossible = snapshot.is_latest.then(|| before.beyond(&snapshot.version));
         Ok((snapshot, impossible))
     }
 
-    fn looker<'a>(&'a self, subject: &'a Subject<'_>, snapshot: &'a mut Snapshot) -> Looker<'a> {
-        Looker {
+    fn comparer<'a>(
+        &'a self,
+        tenant_to_compare: &'a TenantToCompare<'_>,
+        snapshot: &'a mut Snapshot,
+    ) -> Comparer<'a> {
+        Comparer {
             db: &self.db,
-            source: subject.source,
-            tenant: &subject.tenant,
-            context: subject.context.clone(),
+            source: tenant_to_compare.source,
+            tenant: &tenant_to_compare.tenant,
+            context: tenant_to_compare.context.clone(),
             version: snapshot.version,
             trusts_newer: snapshot.trusts_newer,
             is_latest: snapshot.is_latest,
@@ -233,8 +253,8 @@ impl Verifier {
     }
 
     /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
-    async fn check_mapping(&self, subject: &Subject<'_>) -> Result<(), ExecuteError> {
-        let tenant = &subject.tenant.tenant;
+    async fn check_mapping(&self, tenant_to_compare: &TenantToCompare<'_>) -> Result<(), ExecuteError> {
+        let tenant = &tenant_to_compare.tenant.tenant;
         if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {

@@ -12,28 +12,26 @@ use crate::load::LoadError;
 pub enum ExecuteError {
     #[error("the lease was lost")]
     LeaseLost,
-    #[error(
-        "the worker panicked: {0}: this is a fault of the program, please report it with the worker's log"
-    )]
+    #[error("the worker panicked: {0}: this is a bug, please report it with the worker's log")]
     Panicked(String),
     #[error("the worker is shutting down")]
     ShuttingDown,
-    #[error("tenant's time zone `{0}` is not known: set tenants.timezone to an IANA name")]
+    #[error("the tenant's time zone `{0}` is unknown: set tenants.timezone to an IANA name")]
     TimeZone(String),
     #[error(
-        "tenant {0} has columns hashed, and there is no key for it here: set TIDEMARK_PRIVACY_KEY, or \
-         TIDEMARK_PRIVACY_KEY_FILE, for every worker"
+        "tenant {0} has hashed columns, and this process has no key: set TIDEMARK_PRIVACY_KEY or \
+         TIDEMARK_PRIVACY_KEY_FILE for every worker"
     )]
     PrivacyKey(TenantId),
     #[error(
-        "source `{0}` shows no conversation at all, of those that the plan saw: nothing is marked deleted; look at what \
+        "source `{0}` shows no conversation at all, though the plan saw some: nothing is marked deleted; check what \
          its login may see"
     )]
     Empty(String),
     #[error("tenant {0} was removed")]
     Removed(TenantId),
-    /// A comparison has more to do, but not yet.
-    #[error("{0} rows are not the same yet: they are looked at once more when the tenant has been synced")]
+    /// The comparison continues after the tenant's next sync.
+    #[error("{0} rows differ: they are compared again after the tenant's next sync")]
     Unsettled(usize),
     #[error(transparent)]
     Config(#[from] ConfigError),

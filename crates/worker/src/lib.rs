@@ -1,4 +1,4 @@
-//! Does work: claims chunks, extracts, transforms, loads. Never plans, never moves a watermark.
+//! The worker: claims chunks, extracts, transforms and loads. It never plans and never moves a watermark.
 
 pub mod compare;
 pub mod consume;

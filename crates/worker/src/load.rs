@@ -1,4 +1,4 @@
-//! Load: rows into staging, staging into the target, the chunk done, all in one transaction of the target database.
+//! Load: copies rows into staging, merges staging into the target and completes the chunk, in one transaction.
 
 mod chunk_load;
 mod copy;

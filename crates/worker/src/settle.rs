@@ -1,4 +1,4 @@
-//! Writes down how an attempt at a chunk ended: in the ledger, the metrics, the span and the log.
+//! Records how an attempt ended: in the ledger, the metrics, the span and the log.
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
@@ -12,12 +12,12 @@ use tidemark_shared::ids::ChunkId;
 use tidemark_shared::run::RunType;
 use tracing::Span;
 
-use crate::disposition::{Disposition, Tried, decide};
+use crate::disposition::{AttemptCounts, Disposition, decide};
 use crate::error::ExecuteError;
-use crate::ledger_retry::until_answered;
+use crate::ledger_retry::retry_while_unavailable;
 use crate::metrics::{self, Outcome};
 
-/// The load or the comparison has already completed the chunk in the ledger.
+/// Records a success. The load or the comparison has already completed the chunk in the ledger.
 pub(crate) fn settle_done(claimed: &ClaimedChunk, counts: &ChunkCounts) {
     // a comparison moves no rows, and logs its own result
     if claimed.run_type != RunType::Verify {
@@ -27,6 +27,7 @@ pub(crate) fn settle_done(claimed: &ClaimedChunk, counts: &ChunkCounts) {
     record_outcome(Outcome::Done);
 }
 
+/// Decides what happens to the failed chunk and writes it into the ledger.
 pub(crate) async fn settle_failed(
     db: &DbPool,
     lifecycle: &Lifecycle,
@@ -35,17 +36,17 @@ pub(crate) async fn settle_failed(
     error: &ExecuteError,
 ) -> Result<(), DbError> {
     let text = report(error);
-    let tried = Tried {
+    let counts = AttemptCounts {
         attempts: claimed.attempt,
         failures: claimed.failure_count,
     };
-    let disposition = decide(error, tried, rand::random());
+    let disposition = decide(error, counts, rand::random());
     if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
         telemetry::failed(&Span::current(), error);
     }
     record_outcome(disposition.outcome());
     log_failed(disposition, &text);
-    until_answered(lifecycle, || {
+    retry_while_unavailable(lifecycle, || {
         write_disposition(db, id, claimed.attempt, disposition, &text)
     })
     .await
@@ -84,26 +85,26 @@ fn log_failed(disposition: Disposition, error: &str) {
             tracing::warn!(
                 error,
                 retry_after_s = after.as_secs_f64(),
-                "chunk failed, it is tried again"
+                "chunk failed, retrying later"
             );
         }
         Disposition::Wait(after) => {
             tracing::warn!(
                 error,
                 retry_after_s = after.as_secs_f64(),
-                "a server is away, the chunk waits"
+                "server unavailable, chunk waits"
             );
         }
         Disposition::Defer(after) => {
             tracing::info!(
                 reason = error,
                 again_after_s = after.as_secs_f64(),
-                "chunk put back"
+                "chunk deferred"
             );
         }
         Disposition::Dead => tracing::error!(error, "chunk is dead"),
         Disposition::FailRun => {
-            tracing::error!(error, "chunk is dead, the rest of its run is cancelled");
+            tracing::error!(error, "chunk is dead, its run's waiting chunks are cancelled");
         }
         Disposition::Release => tracing::info!(reason = error, "chunk released"),
     }

@@ -1,4 +1,4 @@
-//! The settings of a tenant that a transform needs, from the ledger.
+//! Builds a tenant's [`TenantContext`] from the ledger's settings.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::error::ExecuteError;
 use crate::transform::TenantContext;
 use crate::transform::privacy::Privacy;
 
-/// What a transform needs to know of the tenant, as the ledger has it at this moment.
+/// Fails when the time zone is unknown, or when columns are hashed and there is no key.
 pub(crate) fn tenant_context(
     tenant: TenantId,
     timezone: &str,

@@ -15,7 +15,7 @@ mod calendar;
 mod contact;
 mod error;
 pub mod fold;
-mod place;
+mod identity;
 pub mod privacy;
 mod round;
 mod satisfaction;
@@ -44,7 +44,7 @@ impl TenantContext {
     /// What a row is made by beside its source. It seeds the row's digests, so that verification knows rows of before a
     /// change for stale.
     #[must_use]
-    pub fn rules(&self) -> String {
+    pub fn digest_seed(&self) -> String {
         match self.privacy.fingerprint() {
             Some(fingerprint) => format!("{} {fingerprint}", self.timezone.name()),
             None => self.timezone.name().to_owned(),
@@ -67,7 +67,7 @@ pub fn transform<'a>(
 ) -> Result<TargetRow<'a>, TransformError> {
     let status = status::status(conversation)?;
     Ok(TargetRow {
-        place: place::place(tenant.tenant_id, conversation)?,
+        identity: identity::identity(tenant.tenant_id, conversation)?,
         contact: contact::contact(
             &tenant.privacy,
             conversation,

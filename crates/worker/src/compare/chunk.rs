@@ -13,8 +13,8 @@ use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::verification::Compared;
 
-use super::{Subject, Verifier};
-use crate::compare::findings::{Found, is_for_a_sync};
+use super::{TenantToCompare, Verifier};
+use crate::compare::findings::{Findings, can_sync_fix};
 use crate::error::ExecuteError;
 use crate::load::LoadError;
 
@@ -33,34 +33,34 @@ impl Verifier {
             deep: ask.deep,
             ..self.clone()
         };
-        let claim = Claim {
+        let claim = ChunkComparison {
             verifier: &verifier,
-            subject: verifier.subject(chunk.tenant_id).await?,
+            tenant_to_compare: verifier.load_tenant(chunk.tenant_id).await?,
             id,
             chunk,
         };
         match ledger::verification::find_unsettled(&self.db, id, ask).await? {
-            None => claim.first_look(ask).await,
-            Some(first) if first.is_due || first.is_overdue => claim.second_look(ask, first).await,
+            None => claim.first_pass(ask).await,
+            Some(first) if first.is_due || first.is_overdue => claim.second_pass(ask, first).await,
             Some(first) => Err(ExecuteError::Unsettled(
-                first.ids.map_or(super::findings::LISTED, |ids| ids.len()),
+                first.ids.map_or(super::findings::MAX_FAULTS, |ids| ids.len()),
             )),
         }
     }
 }
 
 /// A chunk that is this worker's.
-struct Claim<'a> {
+struct ChunkComparison<'a> {
     verifier: &'a Verifier,
-    subject: Subject<'a>,
+    tenant_to_compare: TenantToCompare<'a>,
     id: ChunkId,
     chunk: &'a ClaimedChunk,
 }
 
-impl Claim<'_> {
-    async fn first_look(&self, ask: Ask) -> Result<ChunkCounts, ExecuteError> {
+impl ChunkComparison<'_> {
+    async fn first_pass(&self, ask: Ask) -> Result<ChunkCounts, ExecuteError> {
         let (version, found) = self.look().await?;
-        let may_be_brought = found.faults.iter().any(|fault| is_for_a_sync(fault.kind));
+        let may_be_brought = found.faults.iter().any(|fault| can_sync_fix(fault.kind));
         let db = &self.verifier.db;
         let waits = may_be_brought
             && (ask.is_scheduled || ledger::verification::has_open_sync(db, self.chunk.tenant_id).await?);
@@ -77,7 +77,7 @@ impl Claim<'_> {
         Err(ExecuteError::Unsettled(found.faults.len()))
     }
 
-    async fn second_look(&self, ask: Ask, first: Unsettled) -> Result<ChunkCounts, ExecuteError> {
+    async fn second_pass(&self, ask: Ask, first: Unsettled) -> Result<ChunkCounts, ExecuteError> {
         let mut found = match first.ids {
             None => self.look().await?.1,
             Some(ids) => {
@@ -87,39 +87,39 @@ impl Claim<'_> {
                     pending: first.pending,
                     ..Compared::default()
                 };
-                let mut found = Found {
+                let mut found = Findings {
                     compared,
-                    ..Found::default()
+                    ..Findings::default()
                 };
                 self.verifier
-                    .look_again(&self.subject, &mut found, ids, Some(first.version))
+                    .compare_again(&self.tenant_to_compare, &mut found, ids, Some(first.version))
                     .await?;
-                self.verifier.check_mapping(&self.subject).await?;
+                self.verifier.check_mapping(&self.tenant_to_compare).await?;
                 found
             }
         };
         if !first.is_due && ask.is_scheduled {
             // no sync had its turn: nobody can tell
-            found.leave_to_a_sync();
+            found.count_as_pending();
         }
         self.end(&first.version, &found).await
     }
 
     /// Looks at all of the chunk.
-    async fn look(&self) -> Result<(SourceVersion, Found), ExecuteError> {
-        let (verifier, subject) = (self.verifier, &self.subject);
+    async fn look(&self) -> Result<(SourceVersion, Findings), ExecuteError> {
+        let (verifier, tenant_to_compare) = (self.verifier, &self.tenant_to_compare);
         let purpose = format!("run {} chunk {}", self.id.run_id, self.id.seq);
-        let mut snapshot = verifier.snapshot(subject, &purpose).await?;
+        let mut snapshot = verifier.snapshot(tenant_to_compare, &purpose).await?;
         let version = snapshot.version;
-        let mut looker = verifier.looker(subject, &mut snapshot);
-        let mut found = looker.look(&self.chunk.spec, verifier.deep).await?;
+        let mut comparer = verifier.comparer(tenant_to_compare, &mut snapshot);
+        let mut found = comparer.compare(&self.chunk.spec, verifier.deep).await?;
         snapshot.tx.finish().await;
-        verifier.settle_overtaken(subject, &mut found).await?;
-        verifier.check_mapping(subject).await?;
+        verifier.recheck_newer_rows(tenant_to_compare, &mut found).await?;
+        verifier.check_mapping(tenant_to_compare).await?;
         Ok((version, found))
     }
 
-    fn part<'b>(&self, version: &'b SourceVersion, found: &'b Found, is_settled: bool) -> Part<'b> {
+    fn part<'b>(&self, version: &'b SourceVersion, found: &'b Findings, is_settled: bool) -> Part<'b> {
         Part {
             chunk: self.id,
             tenant_id: self.chunk.tenant_id,
@@ -130,7 +130,7 @@ impl Claim<'_> {
         }
     }
 
-    async fn end(&self, version: &SourceVersion, found: &Found) -> Result<ChunkCounts, ExecuteError> {
+    async fn end(&self, version: &SourceVersion, found: &Findings) -> Result<ChunkCounts, ExecuteError> {
         let compared = &found.compared;
         let counts = ChunkCounts {
             extracted: compared.source_rows,

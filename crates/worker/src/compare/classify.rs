@@ -12,9 +12,9 @@ use tidemark_shared::verification::FaultKind;
 
 use crate::row::columns::{RELATED_DIGEST, SOURCE_DIGEST};
 
-/// What rows are judged by.
+/// What rows are classified by.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
+pub(super) struct Criteria<'a> {
     pub tenant: TenantId,
     pub watermark: Option<DateTime<Utc>>,
     /// The read that the target is compared with.
@@ -33,7 +33,7 @@ pub(super) struct Rules<'a> {
 
 /// A conversation that is not the same, and proven to be, on both sides.
 #[derive(Debug, FromRow)]
-pub(super) struct Row {
+pub(super) struct PairedRow {
     pub id: i64,
     staged: bool,
     live: bool,
@@ -45,13 +45,13 @@ pub(super) struct Row {
     #[sqlx(flatten, try_from = "Stored<ReadVersion>")]
     version: ReadVersion,
     /// It has no digest of its own.
-    unsealed: bool,
+    no_digest: bool,
     /// It has another than its own.
-    broken: bool,
+    digest_mismatch: bool,
     /// The target's row was read later than what it is compared with.
     newer: bool,
     /// The target's row was read later than the first look.
-    had_its_turn: bool,
+    read_after_first_pass: bool,
     /// The source's own times say that it changed after the watermark, and not in the future.
     is_recent: bool,
     is_unfetched: bool,
@@ -59,63 +59,63 @@ pub(super) struct Row {
 
 /// What becomes of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum Classification {
     Fault(FaultKind, Vec<String>),
     /// The next sync's or backfill's to bring.
     Pending,
     /// Written since: to be looked at again.
-    Overtaken,
+    NewerThanSnapshot,
     /// Written since, and the same.
     Equal,
 }
 
-impl Row {
+impl PairedRow {
     /// Judges the row; `rejected` are conversations that the source has and that cannot be taken.
-    pub(super) fn judge(self, rules: &Rules<'_>, rejected: &HashSet<i64>) -> Judgement {
+    pub(super) fn classify(self, rules: &Criteria<'_>, rejected: &HashSet<i64>) -> Classification {
         let in_source = self.staged || rejected.contains(&self.id);
         // a row that is not as a load left it has no version to go by
-        if self.newer && rules.trusts_newer && !self.broken {
+        if self.newer && rules.trusts_newer && !self.digest_mismatch {
             return match rules.impossible {
                 Some(impossible) if impossible.has(self.id, self.version) => {
-                    Judgement::Fault(FaultKind::Impossible, self.columns)
+                    Classification::Fault(FaultKind::Impossible, self.columns)
                 }
-                Some(_) if self.agrees() => Judgement::Equal,
-                _ => Judgement::Overtaken,
+                Some(_) if self.agrees() => Classification::Equal,
+                _ => Classification::NewerThanSnapshot,
             };
         }
-        if self.had_its_turn && !self.broken && !self.columns_agree() {
-            return Judgement::Pending;
+        if self.read_after_first_pass && !self.digest_mismatch && !self.columns_agree() {
+            return Classification::Pending;
         }
         if !in_source {
-            return Judgement::Fault(FaultKind::Extra, Vec::new());
+            return Classification::Fault(FaultKind::Extra, Vec::new());
         }
         if !self.live {
             return if self.is_recent || self.is_unfetched {
-                Judgement::Pending
+                Classification::Pending
             } else {
-                Judgement::Fault(FaultKind::Missing, Vec::new())
+                Classification::Fault(FaultKind::Missing, Vec::new())
             };
         }
         if !self.staged {
-            return Judgement::Fault(FaultKind::Stale, Vec::new());
+            return Classification::Fault(FaultKind::Stale, Vec::new());
         }
-        if self.broken {
-            return Judgement::Fault(FaultKind::Different, self.all_columns());
+        if self.digest_mismatch {
+            return Classification::Fault(FaultKind::Different, self.all_columns());
         }
         if self.columns.is_empty() {
-            return Judgement::Fault(FaultKind::Unproven, Vec::new());
+            return Classification::Fault(FaultKind::Unproven, Vec::new());
         }
         // what a load wrote is another by now; of a row without digest only the source can tell
-        let moved_on = self.source_differs || self.related_differs || !self.unsealed;
+        let moved_on = self.source_differs || self.related_differs || !self.no_digest;
         match (moved_on, self.is_recent) {
-            (true, true) => Judgement::Pending,
-            (true, false) => Judgement::Fault(FaultKind::Stale, self.columns),
-            (false, _) => Judgement::Fault(FaultKind::Different, self.columns),
+            (true, true) => Classification::Pending,
+            (true, false) => Classification::Fault(FaultKind::Stale, self.columns),
+            (false, _) => Classification::Fault(FaultKind::Different, self.columns),
         }
     }
 }
 
-impl Row {
+impl PairedRow {
     /// Those that differ, the digests too. Where none does, it is bookkeeping that only the row's own digest vouches for.
     fn all_columns(self) -> Vec<String> {
         let digests = [
@@ -137,7 +137,7 @@ impl Row {
 
     /// Whether it is the same and proven, apart from the moment of its read.
     const fn agrees(&self) -> bool {
-        self.columns_agree() && !self.source_differs && !self.related_differs && !self.unsealed
+        self.columns_agree() && !self.source_differs && !self.related_differs && !self.no_digest
     }
 
     const fn columns_agree(&self) -> bool {
@@ -162,12 +162,15 @@ mod tests {
         },
     };
 
-    fn judged(change: impl FnOnce(&mut Row)) -> Judgement {
-        judged_beside(None, change)
+    fn classified(change: impl FnOnce(&mut PairedRow)) -> Classification {
+        classified_with(None, change)
     }
 
-    fn judged_beside(impossible: Option<&Impossible>, change: impl FnOnce(&mut Row)) -> Judgement {
-        let mut row = Row {
+    fn classified_with(
+        impossible: Option<&Impossible>,
+        change: impl FnOnce(&mut PairedRow),
+    ) -> Classification {
+        let mut row = PairedRow {
             id: 1,
             staged: true,
             live: true,
@@ -179,15 +182,15 @@ mod tests {
                 xmax: 2,
                 in_progress: 0,
             },
-            unsealed: false,
-            broken: false,
+            no_digest: false,
+            digest_mismatch: false,
             newer: false,
-            had_its_turn: false,
+            read_after_first_pass: false,
             is_recent: false,
             is_unfetched: false,
         };
         change(&mut row);
-        let rules = Rules {
+        let rules = Criteria {
             tenant: TenantId(1),
             watermark: None,
             version: &VERSION,
@@ -197,51 +200,55 @@ mod tests {
             since: None,
             unfetched: &[],
         };
-        row.judge(&rules, &HashSet::from([9]))
+        row.classify(&rules, &HashSet::from([9]))
     }
 
-    fn fault(kind: FaultKind) -> impl Fn(Judgement) -> bool {
-        move |judgement| matches!(judgement, Judgement::Fault(found, _) if found == kind)
+    fn fault(kind: FaultKind) -> impl Fn(Classification) -> bool {
+        move |classification| matches!(classification, Classification::Fault(found, _) if found == kind)
     }
 
     #[test]
     fn a_row_that_a_load_wrote_is_stale_and_one_that_another_hand_wrote_is_different() {
-        assert!(fault(FaultKind::Stale)(judged(|_| {})));
-        assert!(fault(FaultKind::Different)(judged(|row| row.broken = true)));
+        assert!(fault(FaultKind::Stale)(classified(|_| {})));
+        assert!(fault(FaultKind::Different)(classified(|row| row
+            .digest_mismatch =
+            true)));
         assert_eq!(
-            judged(|row| {
-                row.broken = true;
+            classified(|row| {
+                row.digest_mismatch = true;
                 row.columns.clear();
             }),
-            Judgement::Fault(FaultKind::Different, vec!["row_digest".to_owned()])
+            Classification::Fault(FaultKind::Different, vec!["row_digest".to_owned()])
         );
-        assert!(fault(FaultKind::Different)(judged(|row| row.unsealed = true)));
-        assert!(fault(FaultKind::Unproven)(judged(|row| row.columns.clear())));
+        assert!(fault(FaultKind::Different)(
+            classified(|row| row.no_digest = true)
+        ));
+        assert!(fault(FaultKind::Unproven)(classified(|row| row.columns.clear())));
     }
 
     #[test]
     fn what_changed_after_the_watermark_is_the_next_syncs_and_what_another_hand_changed_is_not() {
-        assert_eq!(judged(|row| row.is_recent = true), Judgement::Pending);
+        assert_eq!(classified(|row| row.is_recent = true), Classification::Pending);
         assert_eq!(
-            judged(|row| {
+            classified(|row| {
                 row.is_recent = true;
                 row.live = false;
             }),
-            Judgement::Pending
+            Classification::Pending
         );
-        assert!(fault(FaultKind::Different)(judged(|row| {
+        assert!(fault(FaultKind::Different)(classified(|row| {
             row.is_recent = true;
-            row.broken = true;
+            row.digest_mismatch = true;
         })));
     }
 
     #[test]
     fn a_row_on_one_side_only_is_missing_or_extra() {
-        assert!(fault(FaultKind::Missing)(judged(|row| row.live = false)));
-        assert!(fault(FaultKind::Extra)(judged(|row| row.staged = false)));
+        assert!(fault(FaultKind::Missing)(classified(|row| row.live = false)));
+        assert!(fault(FaultKind::Extra)(classified(|row| row.staged = false)));
         // it is in the source all the same
         let rejected = |live: bool| {
-            judged(move |row| {
+            classified(move |row| {
                 row.id = 9;
                 row.staged = false;
                 row.live = live;
@@ -253,10 +260,13 @@ mod tests {
 
     #[test]
     fn a_row_that_a_sync_wrote_after_the_first_look_is_no_fault_at_the_second() {
-        assert_eq!(judged(|row| row.had_its_turn = true), Judgement::Pending);
-        assert!(fault(FaultKind::Different)(judged(|row| {
-            row.had_its_turn = true;
-            row.broken = true;
+        assert_eq!(
+            classified(|row| row.read_after_first_pass = true),
+            Classification::Pending
+        );
+        assert!(fault(FaultKind::Different)(classified(|row| {
+            row.read_after_first_pass = true;
+            row.digest_mismatch = true;
         })));
     }
 
@@ -272,37 +282,46 @@ mod tests {
             version,
         };
         let was_there = Impossible::of_rows(vec![row]).beyond(&VERSION);
-        let newer = |row: &mut Row| row.newer = true;
-        assert!(fault(FaultKind::Impossible)(judged_beside(
+        let newer = |row: &mut PairedRow| row.newer = true;
+        assert!(fault(FaultKind::Impossible)(classified_with(
             Some(&was_there),
             newer
         )));
         // also where it is the same: what changes later would never reach it
-        let same = |row: &mut Row| {
+        let same = |row: &mut PairedRow| {
             row.newer = true;
             row.columns.clear();
         };
-        assert!(fault(FaultKind::Impossible)(judged_beside(
+        assert!(fault(FaultKind::Impossible)(classified_with(
             Some(&was_there),
             same
         )));
         // somebody has written it since
-        let rewritten = |row: &mut Row| {
+        let rewritten = |row: &mut PairedRow| {
             row.newer = true;
             row.version.xmax = 3;
         };
-        assert_eq!(judged_beside(Some(&was_there), rewritten), Judgement::Overtaken);
+        assert_eq!(
+            classified_with(Some(&was_there), rewritten),
+            Classification::NewerThanSnapshot
+        );
         let nothing = Impossible::default();
-        assert_eq!(judged_beside(Some(&nothing), newer), Judgement::Overtaken);
-        assert_eq!(judged_beside(Some(&nothing), same), Judgement::Equal);
+        assert_eq!(
+            classified_with(Some(&nothing), newer),
+            Classification::NewerThanSnapshot
+        );
+        assert_eq!(classified_with(Some(&nothing), same), Classification::Equal);
     }
 
     #[test]
     fn a_row_that_was_written_meanwhile_is_looked_at_again_unless_nobody_knows_who_wrote_it() {
-        assert_eq!(judged(|row| row.newer = true), Judgement::Overtaken);
-        assert!(fault(FaultKind::Different)(judged(|row| {
+        assert_eq!(
+            classified(|row| row.newer = true),
+            Classification::NewerThanSnapshot
+        );
+        assert!(fault(FaultKind::Different)(classified(|row| {
             row.newer = true;
-            row.broken = true;
+            row.digest_mismatch = true;
         })));
     }
 }

@@ -1,4 +1,4 @@
-//! One look at a stretch of a tenant's conversations, as one snapshot of the source has them.
+//! One look at a range of a tenant's conversations, as one snapshot of the source has them.
 //!
 //! What agrees by sums is proven and done with. In buckets that do not, the conversations' own digests are compared, and
 //! only those that differ there, or cannot tell, are read, transformed and compared column by column.
@@ -19,12 +19,12 @@ use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
 use super::sums::{
-    Asked, BUCKET_BITS, CLIENTS_AT_ONCE, SINGLE, Stretch, of_source, of_target, other_clients,
+    BUCKET_BITS, IdRange, MAX_CLIENTS, ONE_ID_BITS, SourceQuery, list_other_clients, source_sums, target_sums,
 };
-use super::unproven::{unproven, unproven_stretches};
-use crate::compare::classify::{Judgement, Rules};
-use crate::compare::findings::Found;
-use crate::compare::staged::{count_live, target_end, unequal};
+use super::unproven::{unproven, unproven_ranges};
+use crate::compare::classify::{Classification, Criteria};
+use crate::compare::findings::Findings;
+use crate::compare::staged::{count_live, list_unequal, target_end};
 use crate::error::ExecuteError;
 use crate::extract::{Extractor, phones};
 use crate::load::Staging;
@@ -32,10 +32,10 @@ use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 
 /// Conversations staged at once.
-const STAGED_AT_ONCE: usize = 5_000;
+const MAX_STAGED: usize = 5_000;
 
 /// Looks at one tenant through one snapshot.
-pub(super) struct Looker<'a> {
+pub(super) struct Comparer<'a> {
     pub db: &'a DbPool,
     pub source: &'a Source,
     pub tenant: &'a TenantToPlan,
@@ -51,21 +51,21 @@ pub(super) struct Looker<'a> {
     pub since: Option<SourceVersion>,
 }
 
-impl Looker<'_> {
+impl Comparer<'_> {
     /// Compares by digests, and what these leave open column by column; with `deep` everything column by column.
-    pub(super) async fn look(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Found, ExecuteError> {
+    pub(super) async fn compare(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Findings, ExecuteError> {
         match spec {
-            ChunkSpec::Keys { ids } => self.compare(ids).await,
+            ChunkSpec::Keys { ids } => self.compare_keys(ids).await,
             ChunkSpec::KeyRange { lo, hi } => {
-                let stretch = Stretch { lo: *lo, hi: *hi };
+                let range = IdRange { lo: *lo, hi: *hi };
                 if deep {
-                    return self.read(stretch).await;
+                    return self.compare_range(range).await;
                 }
-                match self.prove(stretch).await {
+                match self.compare_by_digests(range).await {
                     // a row that cannot be read fails the sums over all, and the reading only itself
                     Err(ExecuteError::Source(error)) if error.is_data() => {
-                        self.control("ROLLBACK TO SAVEPOINT sums").await?;
-                        self.read(stretch).await
+                        self.run_statement("ROLLBACK TO SAVEPOINT sums").await?;
+                        self.compare_range(range).await
                     }
                     found => found,
                 }
@@ -73,89 +73,89 @@ impl Looker<'_> {
         }
     }
 
-    async fn prove(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
+    async fn compare_by_digests(&mut self, range: IdRange) -> Result<Findings, ExecuteError> {
         // the arrays that are bound hold from one inbox to thousands
-        self.control("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
+        self.run_statement("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
-        let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
+        let (tenant, rules) = (self.tenant.tenant.id, self.context.digest_seed());
         let latest = self.is_latest.then_some(self.version);
         let mut target = ledger::target::begin(self.db, tenant).await?;
         let (there, here) = tokio::join!(
-            of_source(
+            source_sums(
                 self.tx.connection(),
                 view.as_ref(),
-                asked(self.tenant, &rules),
-                stretch,
+                source_query(self.tenant, &rules),
+                range,
                 BUCKET_BITS
             ),
-            of_target(&mut target, tenant, stretch, BUCKET_BITS, latest.as_ref())
+            target_sums(&mut target, tenant, range, BUCKET_BITS, latest.as_ref())
         );
         let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
         let here = here.attempt("sum the digests of rows")?;
-        let mut found = Found::default();
+        let mut found = Findings::default();
         found.compared.source_rows = there.values().map(|sums| sums.count).sum();
         found.compared.target_rows = here.values().map(|sums| sums.count).sum();
 
         target.rollback().await.attempt("end the transaction")?;
 
-        let parts = unproven_stretches(&there, &here, stretch);
+        let parts = unproven_ranges(&there, &here, range);
         for part in &parts {
             let mut target = ledger::target::begin(self.db, tenant).await?;
-            let there = of_source(
+            let there = source_sums(
                 self.tx.connection(),
                 view.as_ref(),
-                asked(self.tenant, &rules),
+                source_query(self.tenant, &rules),
                 *part,
-                SINGLE,
+                ONE_ID_BITS,
             )
             .await
             .map_err(self.source.query_error("list the digests of conversations"))?;
-            let here = of_target(&mut target, tenant, *part, SINGLE, latest.as_ref())
+            let here = target_sums(&mut target, tenant, *part, ONE_ID_BITS, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
-            let mut doubtful = unproven(&there, &here);
+            let mut unproven_count = unproven(&there, &here);
             let mut rest = Some(*part).filter(|_| view.is_none());
-            while let Some(stretch) = rest {
-                let (clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
-                doubtful.extend(clients);
+            while let Some(range) = rest {
+                let (clients, behind) = self.clients_with_other_phones(&mut target, range).await?;
+                unproven_count.extend(clients);
                 rest = behind;
             }
             target.rollback().await.attempt("end the transaction")?;
-            let doubtful: Vec<i64> = doubtful.into_iter().collect();
-            found.add_counted(self.compare(&doubtful).await?);
+            let unproven_count: Vec<i64> = unproven_count.into_iter().collect();
+            found.add_counted(self.compare_keys(&unproven_count).await?);
         }
         // where the sums prove the rest, and say nothing of these
-        let mut rest = Some(stretch).filter(|_| view.is_none());
-        while let Some(stretch) = rest {
+        let mut rest = Some(range).filter(|_| view.is_none());
+        while let Some(range) = rest {
             let mut target = ledger::target::begin(self.db, tenant).await?;
-            let (mut clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
+            let (mut clients, behind) = self.clients_with_other_phones(&mut target, range).await?;
             target.rollback().await.attempt("end the transaction")?;
             clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
-            found.add_counted(self.compare(&clients).await?);
+            found.add_counted(self.compare_keys(&clients).await?);
             rest = behind;
         }
         Ok(found)
     }
 
     /// The first conversations whose client is not their contact and has another phone than the row says, ascending, and the
-    /// part of the stretch behind them that is still to be looked at.
+    /// part of the range behind them that is still to be looked at.
     async fn clients_with_other_phones(
         &mut self,
         target: &mut PgTransaction<'_>,
-        stretch: Stretch,
-    ) -> Result<(Vec<i64>, Option<Stretch>), ExecuteError> {
-        let rows = other_clients(target, self.tenant.tenant.id, stretch)
+        range: IdRange,
+    ) -> Result<(Vec<i64>, Option<IdRange>), ExecuteError> {
+        let rows = list_other_clients(target, self.tenant.tenant.id, range)
             .await
             .attempt("list the clients of rows")?;
         let Some((last, ..)) = rows.last() else {
             return Ok((Vec::new(), None));
         };
-        let behind = Stretch {
+        let behind = IdRange {
             lo: last + 1,
-            ..stretch
+            ..range
         };
-        let behind = Some(behind).filter(|behind| rows.len() == CLIENTS_AT_ONCE && behind.lo <= behind.hi);
+        let behind = Some(behind).filter(|behind| rows.len() == MAX_CLIENTS && behind.lo <= behind.hi);
         let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
         let clients: Vec<i64> = clients.into_iter().collect();
         let phones = phones(self.tx.connection(), &clients)
@@ -174,23 +174,23 @@ impl Looker<'_> {
     }
 
     /// Compares these conversations column by column.
-    async fn compare(&mut self, ids: &[i64]) -> Result<Found, ExecuteError> {
-        let mut found = Found::default();
-        for ids in ids.chunks(STAGED_AT_ONCE) {
-            let stretch = Stretch {
+    async fn compare_keys(&mut self, ids: &[i64]) -> Result<Findings, ExecuteError> {
+        let mut found = Findings::default();
+        for ids in ids.chunks(MAX_STAGED) {
+            let range = IdRange {
                 lo: ids[0],
                 hi: ids[ids.len() - 1],
             };
-            found.add(self.stage_and_judge(stretch, Some(ids)).await?);
+            found.add(self.stage_and_classify(range, Some(ids)).await?);
         }
         Ok(found)
     }
 
-    /// Compares everything in the stretch column by column.
-    async fn read(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
-        let at_once = i32::try_from(STAGED_AT_ONCE).expect("a small number");
+    /// Compares everything in the range column by column.
+    async fn compare_range(&mut self, range: IdRange) -> Result<Findings, ExecuteError> {
+        let at_once = i32::try_from(MAX_STAGED).expect("a small number");
         let inboxes = &self.tenant.inboxes;
-        let (mut found, mut lo) = (Found::default(), stretch.lo);
+        let (mut found, mut lo) = (Findings::default(), range.lo);
         loop {
             let end = self
                 .source
@@ -207,9 +207,9 @@ impl Looker<'_> {
                 .into_iter()
                 .chain(target_end)
                 .min()
-                .filter(|end| *end < stretch.hi);
-            let hi = end.unwrap_or(stretch.hi);
-            found.add(self.stage_and_judge(Stretch { lo, hi }, None).await?);
+                .filter(|end| *end < range.hi);
+            let hi = end.unwrap_or(range.hi);
+            found.add(self.stage_and_classify(IdRange { lo, hi }, None).await?);
             match end {
                 Some(hi) => lo = hi + 1,
                 None => return Ok(found),
@@ -217,17 +217,17 @@ impl Looker<'_> {
         }
     }
 
-    async fn stage_and_judge(
+    async fn stage_and_classify(
         &mut self,
-        stretch: Stretch,
+        range: IdRange,
         ids: Option<&[i64]>,
-    ) -> Result<Found, ExecuteError> {
+    ) -> Result<Findings, ExecuteError> {
         let tenant = self.tenant.tenant.id;
         let spec = match ids {
             Some(ids) => ChunkSpec::Keys { ids: ids.to_vec() },
             None => ChunkSpec::KeyRange {
-                lo: stretch.lo,
-                hi: stretch.hi,
+                lo: range.lo,
+                hi: range.hi,
             },
         };
         let mut staging = Staging::begin(self.db, tenant).await?;
@@ -249,7 +249,7 @@ impl Looker<'_> {
             .iter()
             .map(|reject| reject.conversation_id)
             .collect();
-        let rules = Rules {
+        let rules = Criteria {
             tenant,
             watermark: self.tenant.watermark,
             version: &self.version,
@@ -259,38 +259,38 @@ impl Looker<'_> {
             since: self.since.as_ref(),
             unfetched: &self.tenant.unfetched,
         };
-        let mut found = Found::default();
+        let mut found = Findings::default();
         found.compared.source_rows =
             i64::try_from(extracted.found.len()).expect("a chunk's length fits in 63 bits");
         found.withheld = i64::try_from(extracted.withheld.len()).expect("a chunk's length fits in 63 bits");
-        found.compared.target_rows = count_live(staging.connection().await?, tenant, stretch, ids)
+        found.compared.target_rows = count_live(staging.connection().await?, tenant, range, ids)
             .await
             .attempt("count the rows that are compared")?;
-        let rows = unequal(staging.connection().await?, &rules, stretch, ids)
+        let rows = list_unequal(staging.connection().await?, &rules, range, ids)
             .await
             .attempt("compare staging with the target")?;
-        staging.end().await?;
+        staging.commit().await?;
         // a row that cannot be taken is in the source all the same
         let mut unseen = rejected.clone();
         for row in rows {
             let id = row.id;
             unseen.remove(&id);
-            match row.judge(&rules, &rejected) {
-                Judgement::Fault(kind, columns) => found.fault(id, kind, columns),
-                Judgement::Pending => found.compared.pending += 1,
-                Judgement::Overtaken => found.overtaken.push(id),
-                Judgement::Equal => {}
+            match row.classify(&rules, &rejected) {
+                Classification::Fault(kind, columns) => found.add_fault(id, kind, columns),
+                Classification::Pending => found.compared.pending += 1,
+                Classification::NewerThanSnapshot => found.newer_rows.push(id),
+                Classification::Equal => {}
             }
         }
         let mut unseen: Vec<i64> = unseen.into_iter().collect();
         unseen.sort_unstable();
         for id in unseen {
-            found.fault(id, FaultKind::Missing, Vec::new());
+            found.add_fault(id, FaultKind::Missing, Vec::new());
         }
         Ok(found)
     }
 
-    async fn control(&mut self, statement: &'static str) -> Result<(), ExecuteError> {
+    async fn run_statement(&mut self, statement: &'static str) -> Result<(), ExecuteError> {
         raw_sql(statement)
             .execute(self.tx.connection())
             .await
@@ -299,8 +299,8 @@ impl Looker<'_> {
     }
 }
 
-fn asked<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> Asked<'a> {
-    Asked {
+fn source_query<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> SourceQuery<'a> {
+    SourceQuery {
         inboxes: &tenant.inboxes,
         rules,
     }

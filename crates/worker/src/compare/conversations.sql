@@ -1,4 +1,4 @@
--- Conversations of a stretch of ids in buckets of $5: how many there are, and the sums of their digests. {digest} and
+-- Conversations of a range of ids in buckets of $5: how many there are, and the sums of their digests. {digest} and
 -- {related} come from shared/source/digest.rs; of several satisfaction answers the newest counts, as in the extraction.
 -- $1 to $4 which conversations, $2 the tenant's inboxes, $3 its time zone, $5 how many of the last bits of an id are left out
 SELECT c.id::bigint >> $5 AS bucket, count(*) AS count, sum({digest})::text AS source, sum({related})::text AS related

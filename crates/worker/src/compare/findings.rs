@@ -3,26 +3,26 @@
 use tidemark_shared::verification::{Compared, Fault, FaultKind};
 
 /// Faults that are listed; the counts are of all.
-pub(super) const LISTED: usize = 5_000;
+pub(super) const MAX_FAULTS: usize = 5_000;
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Findings {
     pub compared: Compared,
-    /// At most [`LISTED`].
+    /// At most [`MAX_FAULTS`].
     pub faults: Vec<Fault>,
     /// Rows that were written since the snapshot: to be looked at in a later one.
-    pub overtaken: Vec<i64>,
+    pub newer_rows: Vec<i64>,
     /// Conversations of forgotten contacts, which are in neither side.
     pub withheld: i64,
 }
 
-impl Found {
+impl Findings {
     pub(super) fn add(&mut self, other: Self) {
         self.compared += other.compared;
         self.faults.extend(other.faults);
-        self.faults.truncate(LISTED);
-        self.overtaken.extend(other.overtaken);
+        self.faults.truncate(MAX_FAULTS);
+        self.newer_rows.extend(other.newer_rows);
         self.withheld += other.withheld;
     }
 
@@ -35,8 +35,8 @@ impl Found {
     }
 
     /// What a sync may bring is its to bring.
-    pub(super) fn leave_to_a_sync(&mut self) {
-        self.faults.retain(|fault| !is_for_a_sync(fault.kind));
+    pub(super) fn count_as_pending(&mut self) {
+        self.faults.retain(|fault| !can_sync_fix(fault.kind));
         let compared = &mut self.compared;
         compared.pending += compared.missing + compared.extra + compared.stale;
         compared.missing = 0;
@@ -44,9 +44,9 @@ impl Found {
         compared.stale = 0;
     }
 
-    pub(super) fn fault(&mut self, conversation_id: i64, kind: FaultKind, columns: Vec<String>) {
+    pub(super) fn add_fault(&mut self, conversation_id: i64, kind: FaultKind, columns: Vec<String>) {
         self.compared.count(kind);
-        if self.faults.len() < LISTED {
+        if self.faults.len() < MAX_FAULTS {
             self.faults.push(Fault {
                 conversation_id,
                 kind,
@@ -57,6 +57,6 @@ impl Found {
 }
 
 /// Whether a sync may bring what is at fault: a row that another hand has changed is none of its business.
-pub(super) const fn is_for_a_sync(kind: FaultKind) -> bool {
+pub(super) const fn can_sync_fix(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::Missing | FaultKind::Extra | FaultKind::Stale)
 }

@@ -4,18 +4,18 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tidemark_ledger::stored::Stored;
 use tidemark_shared::ids::TenantId;
 
-use super::classify::{Row, Rules};
-use super::sums::Stretch;
+use super::classify::{Criteria, PairedRow};
+use super::sums::IdRange;
 use crate::load::row_digest::Hashing;
 use crate::row::columns::{COLUMNS, Column, ROW_HASH};
 
-/// Rows in the stretch, or those of these ids, that are not the same and proven on both sides.
-pub(super) async fn unequal(
+/// Rows in the range, or those of these ids, that are not the same and proven on both sides.
+pub(super) async fn list_unequal(
     connection: &mut PgConnection,
-    rules: &Rules<'_>,
-    stretch: Stretch,
+    rules: &Criteria<'_>,
+    range: IdRange,
     ids: Option<&[i64]>,
-) -> Result<Vec<Row>, sqlx::Error> {
+) -> Result<Vec<PairedRow>, sqlx::Error> {
     let mut differing: Vec<String> = COLUMNS
         .iter()
         .map(|Column { name, .. }| format!("CASE WHEN s.{name} IS DISTINCT FROM t.{name} THEN '{name}' END"))
@@ -35,12 +35,12 @@ pub(super) async fn unequal(
                     coalesce(s.related_digest <> t.related_digest, false) AS related_differs, \
                     coalesce(t.source_epoch, 0) AS source_epoch, coalesce(t.source_xmax, 0) AS source_xmax, \
                     coalesce(t.source_in_progress, 0) AS source_in_progress, \
-                    t.row_digest IS NULL OR t.related_digest IS NULL AS unsealed, \
-                    t.row_digest IS NOT NULL AND {} AS broken, \
+                    t.row_digest IS NULL OR t.related_digest IS NULL AS no_digest, \
+                    t.row_digest IS NOT NULL AND {} AS digest_mismatch, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
                              > ($5, $6, -$7::integer, $8), false) AS newer, \
                     coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                             > ($11, $12, -$13::integer, $14), false) AS had_its_turn, \
+                             > ($11, $12, -$13::integer, $14), false) AS read_after_first_pass, \
                     coalesce(greatest(s.conversation_created_at, s.conversation_updated_at, s.last_activity_at, \
                                       s.waiting_since, s.first_reply_created_at, s.contact_last_seen_at, \
                                       s.agent_last_seen_at, s.mc_last_message_at, s.csat_created_at) \
@@ -50,19 +50,19 @@ pub(super) async fn unequal(
              FULL JOIN (SELECT * FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 \
                         AND ($4::bigint[] IS NULL OR conversation_id = ANY($4))) t USING (tenant_id, conversation_id) \
          ) compared \
-         WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR unsealed OR broken \
+         WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR no_digest OR digest_mismatch \
                                                OR ($15 AND newer) \
                     ELSE staged OR live END",
         differing.join(", "),
-        Hashing::of(connection).disowns_stored("t")
+        Hashing::of(connection).digest_is_invalid("t")
     );
     let snapshot = &rules.version.snapshot;
     sqlx::query_as(AssertSqlSafe(statement))
         // planned for what is bound
         .persistent(false)
         .bind(Stored(rules.tenant))
-        .bind(stretch.lo)
-        .bind(stretch.hi)
+        .bind(range.lo)
+        .bind(range.hi)
         .bind(ids)
         .bind(rules.version.epoch)
         .bind(snapshot.xmax)
@@ -97,11 +97,11 @@ pub(super) async fn target_end(
     .await
 }
 
-/// How many live rows of the target are in the stretch, or are those of these ids.
+/// How many live rows of the target are in the range, or are those of these ids.
 pub(super) async fn count_live(
     connection: &mut PgConnection,
     tenant: TenantId,
-    stretch: Stretch,
+    range: IdRange,
     ids: Option<&[i64]>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
@@ -110,8 +110,8 @@ pub(super) async fn count_live(
     )
     .persistent(false)
     .bind(Stored(tenant))
-    .bind(stretch.lo)
-    .bind(stretch.hi)
+    .bind(range.lo)
+    .bind(range.hi)
     .bind(ids)
     .fetch_one(connection)
     .await

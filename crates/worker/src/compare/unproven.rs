@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::sums::{BUCKET_BITS, Buckets, Stretch};
+use super::sums::{BUCKET_BITS, Buckets, IdRange};
 
 /// Ids whose conversations are compared one by one at once: their digests, of both sides, are then in memory.
-const SINGLES_AT_ONCE: i64 = 16 << BUCKET_BITS;
+const MAX_RANGE_IDS: i64 = 16 << BUCKET_BITS;
 
 /// Stretches of ids in which the sums do not prove that both sides are the same, each of a bounded length.
-pub(super) fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretch) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = Vec::new();
+pub(super) fn unproven_ranges(there: &Buckets, here: &Buckets, within: IdRange) -> Vec<IdRange> {
+    let mut ranges: Vec<IdRange> = Vec::new();
     for bucket in unproven(there, here) {
         // a bucket that lies partly outside is cut, as its sums are
         let first = bucket << BUCKET_BITS;
@@ -17,12 +17,12 @@ pub(super) fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretc
             first.max(within.lo),
             (first | ((1 << BUCKET_BITS) - 1)).min(within.hi),
         );
-        match stretches.last_mut() {
-            Some(last) if last.hi + 1 == lo && hi - last.lo < SINGLES_AT_ONCE => last.hi = hi,
-            _ => stretches.push(Stretch { lo, hi }),
+        match ranges.last_mut() {
+            Some(last) if last.hi + 1 == lo && hi - last.lo < MAX_RANGE_IDS => last.hi = hi,
+            _ => ranges.push(IdRange { lo, hi }),
         }
     }
-    stretches
+    ranges
 }
 
 /// Buckets of which the sums do not prove that both sides are the same, ascending.
@@ -34,7 +34,7 @@ pub(super) fn unproven(there: &Buckets, here: &Buckets) -> BTreeSet<i64> {
         .copied()
         .filter(|bucket| {
             let (there, here) = (there.get(bucket), here.get(bucket));
-            !here.unwrap_or(&none).proves(there.unwrap_or(&none))
+            !here.unwrap_or(&none).prove_equal(there.unwrap_or(&none))
         })
         .collect()
 }
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     fn buckets(sums: &[(i64, i64, u64, u64)]) -> Buckets {
-        let bucket = |&(bucket, count, related, doubtful): &(i64, i64, u64, u64)| {
+        let bucket = |&(bucket, count, related, unproven_count): &(i64, i64, u64, u64)| {
             let sums = Sums {
                 count,
                 related,
-                doubtful: i64::try_from(doubtful).unwrap(),
+                unproven_count: i64::try_from(unproven_count).unwrap(),
                 ..Sums::default()
             };
             (bucket, sums)
@@ -67,23 +67,23 @@ mod tests {
             (4, 1, 1, 1),
             (5, 1, 1, 1),
         ]);
-        let stretches = unproven_stretches(&there, &here, Stretch { lo: 100, hi: 11_000 });
-        let stretches: Vec<_> = stretches.iter().map(|stretch| (stretch.lo, stretch.hi)).collect();
-        assert_eq!(stretches, [(100, 4_095), (8_192, 11_000)]);
+        let ranges = unproven_ranges(&there, &here, IdRange { lo: 100, hi: 11_000 });
+        let ranges: Vec<_> = ranges.iter().map(|range| (range.lo, range.hi)).collect();
+        assert_eq!(ranges, [(100, 4_095), (8_192, 11_000)]);
     }
 
     #[test]
     fn however_many_buckets_differ_no_stretch_holds_more_ids_than_fit_in_memory() {
         let there: Vec<_> = (0..100).map(|bucket| (bucket, 2_048, 1, 0)).collect();
-        let within = Stretch {
+        let within = IdRange {
             lo: 0,
             hi: (100 << BUCKET_BITS) - 1,
         };
-        let stretches = unproven_stretches(&buckets(&there), &Buckets::new(), within);
-        assert!(stretches.iter().all(|part| part.hi - part.lo < SINGLES_AT_ONCE));
-        assert_eq!(stretches.len(), 7);
+        let ranges = unproven_ranges(&buckets(&there), &Buckets::new(), within);
+        assert!(ranges.iter().all(|part| part.hi - part.lo < MAX_RANGE_IDS));
+        assert_eq!(ranges.len(), 7);
         // each begins where the one before it ends
-        assert!(stretches.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo));
-        assert_eq!((stretches[0].lo, stretches[6].hi), (within.lo, within.hi));
+        assert!(ranges.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo));
+        assert_eq!((ranges[0].lo, ranges[6].hi), (within.lo, within.hi));
     }
 }

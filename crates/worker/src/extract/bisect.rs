@@ -13,18 +13,18 @@ use super::extractor::{ExtractError, Extractor};
 
 impl Extractor<'_> {
     /// Takes these conversations without those that the source cannot give or that do not decode.
-    pub(super) async fn bisect(
+    pub(super) async fn read_bisected(
         &mut self,
         view: Option<&ViewShape>,
         keys: &[i64],
     ) -> Result<(), ExtractError> {
         let mut waiting = vec![keys.to_vec()];
         while let Some(mut keys) = waiting.pop() {
-            if keys.len() > self.at_once {
-                waiting.push(keys.split_off(self.at_once));
+            if keys.len() > self.key_limit {
+                waiting.push(keys.split_off(self.key_limit));
             }
             let (handed_on, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
-            let error = match self.slice(view, &keys).await {
+            let error = match self.read_keys(view, &keys).await {
                 Ok(()) => continue,
                 Err(ExtractError::Source(error)) if error.is_data() || is_timeout(&error) => error,
                 Err(error) => return Err(error),
@@ -47,8 +47,8 @@ impl Extractor<'_> {
                 if keys_read == 1 {
                     return Err(error.into());
                 }
-                self.at_once = (keys_read / 2).max(1);
-                tracing::warn!(error = %report(&error), at_once = self.at_once, "less is read at once");
+                self.key_limit = (keys_read / 2).max(1);
+                tracing::warn!(error = %report(&error), key_limit = self.key_limit, "less is read at once");
                 if !rest.is_empty() {
                     waiting.push(rest);
                 }

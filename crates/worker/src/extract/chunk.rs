@@ -4,7 +4,7 @@ use tidemark_runtime::telemetry::scattered_stage;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_source::view::ViewShape;
 
-use super::extractor::{ExtractError, Extracted, Extractor, SLICE};
+use super::extractor::{ExtractError, Extracted, Extractor, KEYS_AT_ONCE};
 use super::{tables, view};
 
 impl Extractor<'_> {
@@ -28,21 +28,21 @@ impl Extractor<'_> {
             }
         };
         let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
-        self.rejects.expect_rows(keys.len());
-        for slice in keys.chunks(SLICE) {
-            self.bisect(view.as_ref(), slice).await?;
+        self.rejects.set_row_count(keys.len());
+        for slice in keys.chunks(KEYS_AT_ONCE) {
+            self.read_bisected(view.as_ref(), slice).await?;
         }
         self.extracted.found.sort_unstable();
         let found = &self.extracted.found;
-        let unfinished = self.strangers.keys().copied();
+        let unfinished = self.needs_client_phone.keys().copied();
         let unfinished: Vec<i64> = unfinished
             .filter(|key| found.binary_search(key).is_err())
             .collect();
-        for slice in unfinished.chunks(SLICE) {
-            self.bisect(view.as_ref(), slice).await?;
+        for slice in unfinished.chunks(KEYS_AT_ONCE) {
+            self.read_bisected(view.as_ref(), slice).await?;
         }
         self.flush().await?;
-        scattered_stage("transform", self.transforming);
+        scattered_stage("transform", self.transform_time);
         self.extracted.found.sort_unstable();
         debug_assert!(
             unfinished
@@ -62,10 +62,14 @@ impl Extractor<'_> {
     }
 
     /// Takes these conversations. After an error those that are found are handed on, the others are not.
-    pub(super) async fn slice(&mut self, view: Option<&ViewShape>, keys: &[i64]) -> Result<(), ExtractError> {
+    pub(super) async fn read_keys(
+        &mut self,
+        view: Option<&ViewShape>,
+        keys: &[i64],
+    ) -> Result<(), ExtractError> {
         match view {
-            None => self.table_slice(keys).await,
-            Some(view) => self.view_slice(view, keys).await,
+            None => self.read_from_tables(keys).await,
+            Some(view) => self.read_from_view(view, keys).await,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::transform::fold::Senders;
 use crate::transform::{TenantContext, TransformError};
 
 /// Conversations read at once with what they point to; their messages are then streamed.
-pub(super) const SLICE: usize = 500;
+pub(super) const KEYS_AT_ONCE: usize = 500;
 /// Encoded rows are handed to the load when they have grown to this many bytes, or are this many: soon, so that source,
 /// transform and target are at work at the same time.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -61,14 +61,14 @@ pub struct Extractor<'a> {
     pub(super) buffer: CopyEncoder,
     /// Phones of contacts who wrote in conversations of others.
     pub(super) phones: HashMap<i64, Option<String>>,
-    /// The conversations that they wrote in and that were too large to hold until their phones are known, with their ids:
+    /// The conversations that they wrote in and that were too large to try_push until their phones are known, with their ids:
     /// read a second time at the end. There are few, and the snapshot is the same.
-    pub(super) strangers: BTreeMap<i64, i64>,
+    pub(super) needs_client_phone: BTreeMap<i64, i64>,
     pub(super) extracted: Extracted,
     /// Conversations that are read at once.
-    pub(super) at_once: usize,
-    /// Spent on transforming, in between the reading.
-    pub(super) transforming: Duration,
+    pub(super) key_limit: usize,
+    /// Spent on transform_time, in between the reading.
+    pub(super) transform_time: Duration,
 }
 
 impl<'a> Extractor<'a> {
@@ -91,10 +91,10 @@ impl<'a> Extractor<'a> {
             rejects,
             buffer: CopyEncoder::new(),
             phones: HashMap::new(),
-            strangers: BTreeMap::new(),
+            needs_client_phone: BTreeMap::new(),
             extracted: Extracted::default(),
-            at_once: SLICE,
-            transforming: Duration::ZERO,
+            key_limit: KEYS_AT_ONCE,
+            transform_time: Duration::ZERO,
         }
     }
 

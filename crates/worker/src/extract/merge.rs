@@ -7,7 +7,7 @@ use tidemark_ledger::privacy::Withheld;
 
 use super::extractor::{ExtractError, Extractor, reject, send_when_full};
 use super::messages::{Message, MessageCopy, MessageRow};
-use super::pending_phones::{Complete, Held};
+use super::pending_phones::{CompleteConversation, PendingPhones};
 use super::tables::{self, Conversation};
 use crate::rejects::{Rejects, TooManyRejects};
 use crate::row::encode::{CopyEncoder, Digests};
@@ -15,35 +15,35 @@ use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, transform};
 
 impl Extractor<'_> {
-    pub(super) async fn table_slice(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let known = keys.iter().filter_map(|key| self.strangers.get(key));
+    pub(super) async fn read_from_tables(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+        let known = keys.iter().filter_map(|key| self.needs_client_phone.get(key));
         let clients: Vec<i64> = known.copied().collect();
-        self.learn_phones(&clients).await?;
-        let rules = self.tenant.rules();
+        self.fetch_phones(&clients).await?;
+        let rules = self.tenant.digest_seed();
         let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
             .await
             .map_err(self.source.query_error("read conversations"))?;
-        let held = self.merge(conversations).await?;
-        self.learn_phones(&held.clients).await?;
-        for mut complete in held.conversations {
+        let pending = self.merge(conversations).await?;
+        self.fetch_phones(&pending.clients).await?;
+        for mut complete in pending.conversations {
             self.extracted.senders.add(complete.fold.take_senders());
             let id = complete.conversation.record.id;
             let begun = Instant::now();
-            take(
+            transform_or_reject(
                 complete,
                 &self.phones,
                 self.tenant,
                 &mut self.buffer,
                 self.rejects,
             )?;
-            self.transforming += begun.elapsed();
+            self.transform_time += begun.elapsed();
             self.extracted.found.push(id);
             send_when_full(&self.sink, &mut self.buffer).await?;
         }
         Ok(())
     }
 
-    async fn learn_phones(&mut self, clients: &[i64]) -> Result<(), ExtractError> {
+    async fn fetch_phones(&mut self, clients: &[i64]) -> Result<(), ExtractError> {
         if !clients.is_empty() {
             let phones = tables::phones(self.tx.connection(), clients)
                 .await
@@ -54,19 +54,19 @@ impl Extractor<'_> {
     }
 
     /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known.
-    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<Held, ExtractError> {
+    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<PendingPhones, ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
             .iter()
             .map(|conversation| conversation.record.id)
             .collect();
-        let mut held = Held::default();
+        let mut pending = PendingPhones::default();
         let mut conversations = conversations.into_iter();
         let mut current = conversations.next();
-        let mut fold = MessageFold::under(&self.tenant.privacy);
+        let mut fold = MessageFold::with_privacy(&self.tenant.privacy);
         let mut messages_digest = 0_i64;
         let failed = || source.query_error("read messages");
-        let mut messages = MessageCopy::of(self.tx.connection(), &ids)
+        let mut messages = MessageCopy::begin(self.tx.connection(), &ids)
             .await
             .map_err(failed())?;
         loop {
@@ -74,7 +74,7 @@ impl Extractor<'_> {
             let message = match row.as_ref().map(MessageRow::decode).transpose() {
                 Ok(message) => message,
                 Err(error) => {
-                    messages.pass_over().await.map_err(failed())?;
+                    messages.drain().await.map_err(failed())?;
                     return Err(failed()(error).into());
                 }
             };
@@ -85,9 +85,9 @@ impl Extractor<'_> {
                     current = Some(conversation);
                     break;
                 }
-                let mut complete = Complete {
+                let mut complete = CompleteConversation {
                     conversation,
-                    fold: std::mem::replace(&mut fold, MessageFold::under(&self.tenant.privacy)),
+                    fold: std::mem::replace(&mut fold, MessageFold::with_privacy(&self.tenant.privacy)),
                     messages_digest: std::mem::take(&mut messages_digest),
                 };
                 current = conversations.next();
@@ -97,21 +97,21 @@ impl Extractor<'_> {
                     continue;
                 }
                 if let Some(client) = complete.unknown_client(&self.phones) {
-                    if !held.hold(complete, client) {
-                        self.strangers.insert(id, client);
+                    if !pending.try_push(complete, client) {
+                        self.needs_client_phone.insert(id, client);
                     }
                     continue;
                 }
                 self.extracted.senders.add(complete.fold.take_senders());
                 let begun = Instant::now();
-                take(
+                transform_or_reject(
                     complete,
                     &self.phones,
                     self.tenant,
                     &mut self.buffer,
                     self.rejects,
                 )?;
-                self.transforming += begun.elapsed();
+                self.transform_time += begun.elapsed();
                 self.extracted.found.push(id);
                 send_when_full(&self.sink, &mut self.buffer).await?;
             }
@@ -121,7 +121,7 @@ impl Extractor<'_> {
             messages_digest = messages_digest.wrapping_add(digest);
             fold.push(&message);
         }
-        Ok(held)
+        Ok(pending)
     }
 }
 
@@ -137,8 +137,8 @@ fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withh
 }
 
 /// Transforms and encodes one complete conversation whose client's phone is known, or rejects it.
-fn take(
-    complete: Complete,
+fn transform_or_reject(
+    complete: CompleteConversation,
     phones: &HashMap<i64, Option<String>>,
     tenant: &TenantContext,
     buffer: &mut CopyEncoder,

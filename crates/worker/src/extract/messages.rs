@@ -16,7 +16,7 @@ use crate::row::source::SourceMessage;
 mod tests;
 
 /// A COPY takes no parameters: the ids go by a setting of the transaction, and the statement is always the same.
-const CHOOSE: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
+const SET_CONVERSATIONS: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
 static COPY: LazyLock<String> = LazyLock::new(|| {
     let select = include_str!("messages.sql").replace("{digest}", &message_digest());
     format!("COPY ({select}) TO STDOUT (FORMAT binary)")
@@ -34,8 +34,8 @@ pub(super) struct MessageCopy<'c> {
 }
 
 impl<'c> MessageCopy<'c> {
-    pub async fn of(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
-        sqlx::query(CHOOSE)
+    pub async fn begin(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
+        sqlx::query(SET_CONVERSATIONS)
             .bind(conversations)
             .execute(&mut *connection)
             .await?;
@@ -63,7 +63,7 @@ impl<'c> MessageCopy<'c> {
     }
 
     /// Reads what is left and makes nothing of it: only then has the connection an ear for another statement.
-    pub async fn pass_over(mut self) -> Result<(), sqlx::Error> {
+    pub async fn drain(mut self) -> Result<(), sqlx::Error> {
         while self.rows.try_next().await?.is_some() {}
         Ok(())
     }

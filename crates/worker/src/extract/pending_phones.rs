@@ -6,18 +6,18 @@ use std::collections::HashMap;
 use super::tables::Conversation;
 use crate::transform::fold::MessageFold;
 
-/// So much of messages is held; a conversation beyond is read a second time, when its client's phone is known.
-const HELD_BYTES: usize = 1 << 20;
+/// So much of messages is pending; a conversation beyond is read a second time, when its client's phone is known.
+const MAX_PENDING_BYTES: usize = 1 << 20;
 
 /// A conversation with all of its messages.
-pub(super) struct Complete {
+pub(super) struct CompleteConversation {
     pub conversation: Conversation,
     pub fold: MessageFold,
     /// The sum over its messages, so that the source may add them up in any order.
     pub messages_digest: i64,
 }
 
-impl Complete {
+impl CompleteConversation {
     /// Its client, when that one's phone is neither the contact's nor among these.
     pub fn unknown_client(&self, phones: &HashMap<i64, Option<String>>) -> Option<i64> {
         let contact = self.conversation.record.contact_id;
@@ -28,17 +28,17 @@ impl Complete {
 
 /// Those of one slice.
 #[derive(Default)]
-pub(super) struct Held {
-    pub conversations: Vec<Complete>,
+pub(super) struct PendingPhones {
+    pub conversations: Vec<CompleteConversation>,
     pub clients: Vec<i64>,
     bytes: usize,
 }
 
-impl Held {
+impl PendingPhones {
     /// Holds a conversation; `false` when that would be too much.
-    pub fn hold(&mut self, complete: Complete, client: i64) -> bool {
+    pub fn try_push(&mut self, complete: CompleteConversation, client: i64) -> bool {
         let bytes = self.bytes + complete.fold.byte_count();
-        if bytes > HELD_BYTES {
+        if bytes > MAX_PENDING_BYTES {
             return false;
         }
         self.bytes = bytes;

@@ -78,13 +78,17 @@ impl From<TransformError> for RowError {
 
 impl Extractor<'_> {
     /// Reads, transforms and encodes the conversations of these keys, one by one as they come.
-    pub(super) async fn view_slice(&mut self, view: &ViewShape, keys: &[i64]) -> Result<(), ExtractError> {
+    pub(super) async fn read_from_view(
+        &mut self,
+        view: &ViewShape,
+        keys: &[i64],
+    ) -> Result<(), ExtractError> {
         let source = self.source;
         let statement = conversations(view, &format!("r.*, {} AS related_digest", view.related_digest()));
         let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(keys)
             .bind(self.inboxes)
-            .bind(self.tenant.rules())
+            .bind(self.tenant.digest_seed())
             .fetch(self.tx.connection());
         while let Some(row) = rows
             .try_next()
@@ -112,7 +116,7 @@ impl Extractor<'_> {
             }
             let begun = Instant::now();
             let encoded = encode(&row, self.tenant, &mut self.extracted.senders, &mut self.buffer);
-            self.transforming += begun.elapsed();
+            self.transform_time += begun.elapsed();
             match encoded {
                 Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
                 Err(RowError::Refused(error)) => self.rejects.push(reject(id, &error))?,

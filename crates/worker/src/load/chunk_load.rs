@@ -1,21 +1,21 @@
-//! The chunk that is loaded.
+//! The input of a load beside its rows.
 
 use tidemark_ledger::impossible::Impossible;
 use tidemark_shared::ids::ChunkId;
 
-/// Which chunk is loaded, under which claim.
+/// The chunk that is loaded, and the claim that allows it.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkLoad<'a> {
     pub chunk: ChunkId,
     pub attempt: i32,
-    /// Version of the mapping that the chunk was read under.
+    /// The version of the inbox mapping that the chunk was read with.
     pub mapping_version: i64,
-    /// Every row is written anew, whatever the target has: somebody else may have changed it.
-    pub repairs: bool,
+    /// A repair writes every row again, whatever the target has: something other than a load may have changed it.
+    pub is_repair: bool,
     /// The inboxes of that mapping.
     pub inboxes: &'a [i32],
-    /// The request says that many conversations may be gone.
+    /// The request allows that many conversations are gone.
     pub allows_mass_delete: bool,
-    /// What this source cannot have given, for a repair: it is taken for older than any read.
+    /// For a repair: rows and chunks with versions that this source cannot have had. They count as older than any read.
     pub impossible: &'a Impossible,
 }

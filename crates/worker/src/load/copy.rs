@@ -1,4 +1,4 @@
-//! Rows into staging, by COPY.
+//! Copies encoded rows into staging.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::LoadError;
-use super::savepoint::{Waiting, begin, end, refused};
+use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, target_reject};
 use crate::rejects::Rejects;
 use crate::row::columns;
 use crate::row::encode::{self, CopyEncoder};
@@ -20,13 +20,13 @@ static COPY: LazyLock<String> = LazyLock::new(|| {
         columns::staging_columns()
     )
 });
-/// What one COPY takes at most, kept until the target has taken it: a refused one is tried again in halves.
-const KEPT_BYTES: usize = 4 << 20;
-/// How long a COPY stays open for the next buffer of a slow source.
-const KEEP_COPYING: Duration = Duration::from_millis(200);
+/// The size at which one COPY ends. Its buffers are kept until it succeeds: a refused COPY is repeated in halves.
+const MAX_COPY_BYTES: usize = 4 << 20;
+/// How long a COPY stays open for the next buffer when the source is slow.
+const NEXT_BUFFER_TIMEOUT: Duration = Duration::from_millis(200);
 const COPYING: &str = "copy rows into staging";
 
-/// Copies a buffer into staging, with those that follow soon; returns how many of their rows staging took.
+/// Copies a buffer and those that follow soon into staging. Returns the number of staged rows.
 pub(super) async fn stage_buffers(
     connection: &mut PgConnection,
     first: CopyEncoder,
@@ -34,37 +34,38 @@ pub(super) async fn stage_buffers(
     rejects: &Rejects,
 ) -> Result<usize, LoadError> {
     let mut kept = vec![first];
-    begin(connection).await?;
+    begin_savepoint(connection).await?;
     let outcome = copy_buffers(connection, &mut kept, buffers).await;
-    if end(connection, outcome, COPYING).await?.is_ok() {
+    if end_savepoint(connection, outcome, COPYING).await?.is_ok() {
         return Ok(kept.iter().map(CopyEncoder::row_count).sum());
     }
-    let mut taken = 0;
+    let mut staged = 0;
     for buffer in &kept {
-        taken += stage_in_halves(connection, buffer, rejects).await?;
+        staged += stage_in_halves(connection, buffer, rejects).await?;
     }
-    Ok(taken)
+    Ok(staged)
 }
 
+/// Copies one buffer in halves, until the rows that staging refuses stand alone.
 async fn stage_in_halves(
     connection: &mut PgConnection,
     buffer: &CopyEncoder,
     rejects: &Rejects,
 ) -> Result<usize, LoadError> {
-    let mut taken = 0;
-    let mut waiting = Waiting::for_all(buffer.row_count());
-    while let Some(rows) = waiting.next() {
-        begin(connection).await?;
+    let mut staged = 0;
+    let mut pending = PendingRanges::for_all(buffer.row_count());
+    while let Some(rows) = pending.next() {
+        begin_savepoint(connection).await?;
         let outcome = copy_rows(connection, buffer, rows.clone()).await;
-        match end(connection, outcome, COPYING).await? {
-            Ok(()) => taken += rows.len(),
+        match end_savepoint(connection, outcome, COPYING).await? {
+            Ok(()) => staged += rows.len(),
             Err(error) if rows.len() == 1 => {
-                rejects.push(refused(buffer.conversation_id(rows.start), COPYING, error))?;
+                rejects.push(target_reject(buffer.conversation_id(rows.start), COPYING, error))?;
             }
-            Err(_) => waiting.halve(rows),
+            Err(_) => pending.push_halves(rows),
         }
     }
-    Ok(taken)
+    Ok(staged)
 }
 
 async fn copy_rows(
@@ -79,8 +80,8 @@ async fn copy_rows(
     copy.finish().await.map(drop)
 }
 
-/// One COPY of the buffer `kept` and of those that follow it soon, until together they have `KEPT_BYTES`; they join the
-/// first one in `kept`. The target works on each as it comes.
+/// Sends the buffer in `kept` and those that follow soon as one COPY, up to `MAX_COPY_BYTES`. Each buffer that follows is
+/// added to `kept`. The target works on each buffer as it arrives.
 async fn copy_buffers(
     connection: &mut PgConnection,
     kept: &mut Vec<CopyEncoder>,
@@ -93,8 +94,8 @@ async fn copy_buffers(
         copy.send(buffer.rows(0..buffer.row_count())).await?;
         bytes += buffer.byte_count();
     }
-    while bytes < KEPT_BYTES
-        && let Ok(Some(buffer)) = timeout(KEEP_COPYING, buffers.recv()).await
+    while bytes < MAX_COPY_BYTES
+        && let Ok(Some(buffer)) = timeout(NEXT_BUFFER_TIMEOUT, buffers.recv()).await
     {
         copy.send(buffer.rows(0..buffer.row_count())).await?;
         bytes += buffer.byte_count();

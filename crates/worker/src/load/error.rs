@@ -19,20 +19,20 @@ pub enum LoadError {
     Ledger(#[from] DbError),
     #[error(transparent)]
     TooManyRejects(#[from] TooManyRejects),
-    /// The chunk is somebody else's by now.
+    /// Another attempt has claimed the chunk.
     #[error("the lease was lost before the chunk was done")]
     LeaseLost,
-    /// The tenant's inboxes changed since the chunk was read, or what may be stored.
+    /// The mapping's version is no longer the one that the chunk was read with.
     #[error("the tenant's inboxes or its rules for personal data were changed while the chunk was read")]
     Remapped,
     #[error(
         "this run would have marked {gone} of the tenant's {live} conversations deleted, which the source no longer shows: \
-         this chunk marks none; look at what the source's login may see, or if they are really gone ask again with \
+         this chunk marks none; check what the source's login may see, or if they are really gone request the run again with \
          `--allow-mass-delete` (tenant {tenant})"
     )]
     MassDelete { tenant: TenantId, gone: i64, live: i64 },
-    /// What was about to be written may be older than what another chunk found and had no reason to write.
-    #[error("another chunk has read conversations of this one later, and is done")]
+    /// The rows may be older than what another chunk read, even where that chunk found nothing to change.
+    #[error("another chunk has read the same conversations later, and is done")]
     Overtaken,
 }
 

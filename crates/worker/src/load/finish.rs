@@ -1,4 +1,4 @@
-//! The end of a load: merge, tombstones, bookkeeping, and the chunk done.
+//! Finishes a load: merges, marks deleted rows, updates the ledger, completes the chunk.
 
 use sqlx::PgConnection;
 use tidemark_ledger as ledger;
@@ -9,7 +9,7 @@ use tidemark_shared::ids::TenantId;
 use super::chunk_load::ChunkLoad;
 use super::error::LoadError;
 use super::guard;
-use super::merge::{Merged, count_stale, hurry, merge};
+use super::merge::{Merged, count_stale, limit_idle_time, merge};
 use super::staging::Staging;
 use super::tombstone::tombstone;
 use crate::extract::Extracted;
@@ -17,15 +17,14 @@ use crate::rejects::Rejects;
 use crate::transform::privacy::Privacy;
 
 impl Staging {
-    /// Merges staging into the target, marks what is gone, completes the chunk and commits; rows that the target
-    /// refuses join the rejects.
+    /// Merges staging into the target, marks deleted rows, completes the chunk and commits. Rows that the target refuses
+    /// become rejects.
     ///
     /// # Errors
-    /// When the target refuses too many rows or does not answer, the lease was lost, the inboxes were mapped anew, or
-    /// another chunk has read the same later; nothing is written then.
+    /// See [`LoadError`]. After an error nothing is written.
     pub async fn finish(
         mut self,
-        of: ChunkLoad<'_>,
+        load: ChunkLoad<'_>,
         spec: &ChunkSpec,
         extracted: &Extracted,
         rejects: &Rejects,
@@ -33,35 +32,35 @@ impl Staging {
         privacy: &Privacy,
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
-        hurry(connection).await?;
-        ledger::impossible::disown_rows(connection, self.tenant, of.impossible).await?;
+        limit_idle_time(connection).await?;
+        ledger::impossible::disown_rows(connection, self.tenant, load.impossible).await?;
         let merged = if self.has_table {
-            merge(connection, of, version, rejects).await?
+            merge(connection, load, version, rejects).await?
         } else {
             Merged::default()
         };
-        // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
-        if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
+        // this lock serializes the tenant's loads: see "Reads that overlap" in docs/ARCHITECTURE.md
+        if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != load.mapping_version {
             return Err(LoadError::Remapped);
         }
-        ledger::impossible::disown_chunks(connection, of.impossible).await?;
-        let withheld = if privacy.forgets() {
+        ledger::impossible::disown_chunks(connection, load.impossible).await?;
+        let withheld = if privacy.has_forgotten() {
             ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
             ledger::privacy::WithheldRows::default()
         };
-        let marked = tombstone(connection, self.tenant, of, spec, extracted, version).await?;
-        let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| of.inboxes.contains(&inbox));
-        // rows of another source say nothing of what this one shows
+        let marked = tombstone(connection, self.tenant, load, spec, extracted, version).await?;
+        let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| load.inboxes.contains(&inbox));
+        // rows that came from another source do not count: they say nothing about this one
         let guarded = marked
             .iter()
-            .filter(|(id, inbox)| is_mapped(inbox) && !of.impossible.has_row(*id))
+            .filter(|(id, inbox)| is_mapped(inbox) && !load.impossible.has_row(*id))
             .count();
-        guard::refuse_mass_delete(connection, self.tenant, of, count(guarded)).await?;
+        guard::refuse_mass_delete(connection, self.tenant, load, count(guarded)).await?;
         let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
         ledger::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.take();
-        let resolved = ledger::reject::record(connection, self.tenant, of.chunk, spec, &rejects).await?;
+        let resolved = ledger::reject::record(connection, self.tenant, load.chunk, spec, &rejects).await?;
         let rejected_ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
         ledger::privacy::strip_rejected(connection, self.tenant, privacy.policy(), &rejected_ids).await?;
         let written = [
@@ -72,7 +71,7 @@ impl Staging {
             &withheld.removed,
             &withheld.changed,
         ];
-        refuse_overtaken(connection, self.tenant, of, version, written).await?;
+        refuse_overtaken(connection, self.tenant, load, version, written).await?;
 
         ledger::sender::record(&mut *connection, self.tenant, extracted.senders.iter()).await?;
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
@@ -92,33 +91,33 @@ impl Staging {
             stale,
             deleted,
             rejected,
-            // for the target there is nothing of what is withheld
+            // withheld conversations are gone from the target's point of view
             gone: count(extracted.withheld.len())
                 + match spec {
                     ChunkSpec::Keys { .. } => count(extracted.gone.len()),
                     ChunkSpec::KeyRange { .. } => deleted,
                 },
         };
-        if !ledger::chunk::complete(connection, of.chunk, of.attempt, &counts, Some(version)).await? {
+        if !ledger::chunk::complete(connection, load.chunk, load.attempt, &counts, Some(version)).await? {
             return Err(LoadError::LeaseLost);
         }
-        self.end().await?;
+        self.commit().await?;
         Ok(counts)
     }
 }
 
-/// Refuses when a chunk that was read later, and is done, covers a conversation of which this one has written something.
+/// Fails when a chunk that was read later and is done covers a conversation that this chunk has written.
 async fn refuse_overtaken(
     connection: &mut PgConnection,
     tenant: TenantId,
-    of: ChunkLoad<'_>,
+    load: ChunkLoad<'_>,
     version: &SourceVersion,
     written: [&Vec<i64>; 6],
 ) -> Result<(), LoadError> {
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());
     }
-    let later = ledger::chunk::read_later(connection, tenant, of.chunk.run_id, version).await?;
+    let later = ledger::chunk::read_later(connection, tenant, load.chunk.run_id, version).await?;
     let overtaken = written
         .into_iter()
         .flatten()

@@ -1,4 +1,4 @@
-//! Staging into the target.
+//! Merges staging into the target.
 
 use std::ops::RangeInclusive;
 
@@ -8,17 +8,16 @@ use tidemark_shared::fence::SourceVersion;
 
 use super::chunk_load::ChunkLoad;
 use super::error::{LoadError, target};
-use super::savepoint::{Waiting, begin, control, end, refused};
+use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, run_statement, target_reject};
 use super::statements::Statements;
 use crate::rejects::Rejects;
 
-const STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
+const LIST_STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
 const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";
-/// From the merge on the transaction holds rows that other loads want, so it may not stand still for long: a frozen
-/// worker's is ended by the server.
-const HURRY: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+/// From the merge on, the transaction locks rows that other loads wait for: when its worker freezes, the server ends it.
+const LIMIT_IDLE_TIME: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
 const MERGING: &str = "merge rows into the target";
-/// Rows that staging and target still do not agree on after the merge are those that the target has from a newer read.
+/// Rows that still differ after the merge: the target has them from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
      JOIN conversations_analytics t USING (tenant_id, conversation_id) \
      WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
@@ -37,73 +36,73 @@ impl Merged {
     }
 }
 
-/// Lets the server end the transaction should it stand still.
-pub(super) async fn hurry(connection: &mut PgConnection) -> Result<(), LoadError> {
-    control(connection, HURRY).await
+/// Makes the server end the transaction when it is idle for long.
+pub(super) async fn limit_idle_time(connection: &mut PgConnection) -> Result<(), LoadError> {
+    run_statement(connection, LIMIT_IDLE_TIME).await
 }
 
-/// Merges staging into the target. What the target refuses is no longer staged.
+/// Merges staging into the target. Rows that the target refuses become rejects and are removed from staging.
 pub(super) async fn merge(
     connection: &mut PgConnection,
-    of: ChunkLoad<'_>,
+    load: ChunkLoad<'_>,
     version: &SourceVersion,
     rejects: &Rejects,
 ) -> Result<Merged, LoadError> {
-    begin(connection).await?;
-    let outcome = merge_range(connection, of, version, i64::MIN..=i64::MAX).await;
-    let error = match end(connection, outcome, MERGING).await? {
+    begin_savepoint(connection).await?;
+    let outcome = merge_range(connection, load, version, i64::MIN..=i64::MAX).await;
+    let error = match end_savepoint(connection, outcome, MERGING).await? {
         Ok(merged) => return Ok(merged),
         Err(error) => error,
     };
-    let staged: Vec<i64> = sqlx::query_scalar(STAGED)
+    let staged: Vec<i64> = sqlx::query_scalar(LIST_STAGED)
         .fetch_all(&mut *connection)
         .await
         .map_err(target("list the staged rows"))?;
     if staged.is_empty() {
-        // no row is to blame: a trigger of the statement
+        // no row can be the cause: a statement trigger failed
         return Err(target(MERGING)(error));
     }
     let mut merged = Merged::default();
     let mut unmergeable = Vec::new();
-    let mut waiting = Waiting::for_all(staged.len());
-    while let Some(rows) = waiting.next() {
+    let mut pending = PendingRanges::for_all(staged.len());
+    while let Some(rows) = pending.next() {
         let conversations = staged[rows.start]..=staged[rows.end - 1];
-        begin(connection).await?;
-        let outcome = merge_range(connection, of, version, conversations).await;
-        match end(connection, outcome, MERGING).await? {
+        begin_savepoint(connection).await?;
+        let outcome = merge_range(connection, load, version, conversations).await;
+        match end_savepoint(connection, outcome, MERGING).await? {
             Ok(part) => merged.add(part),
             Err(error) if rows.len() == 1 => {
                 let id = staged[rows.start];
-                rejects.push(refused(id, MERGING, error))?;
+                rejects.push(target_reject(id, MERGING, error))?;
                 unmergeable.push(id);
             }
-            Err(_) => waiting.halve(rows),
+            Err(_) => pending.push_halves(rows),
         }
     }
     sqlx::query(UNSTAGE)
         .bind(unmergeable)
         .execute(connection)
         .await
-        .map_err(target("take refused rows out of staging"))?;
+        .map_err(target("remove refused rows from staging"))?;
     Ok(merged)
 }
 
 async fn merge_range(
     connection: &mut PgConnection,
-    of: ChunkLoad<'_>,
+    load: ChunkLoad<'_>,
     version: &SourceVersion,
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
     let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
-        .bind(Stored(of.chunk.run_id))
+        .bind(Stored(load.chunk.run_id))
         .bind(version.snapshot.clock)
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
         .bind(conversations.start())
         .bind(conversations.end())
-        .bind(of.repairs)
+        .bind(load.is_repair)
         .fetch_all(connection)
         .await?;
     let mut merged = Merged::default();

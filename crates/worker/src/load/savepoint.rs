@@ -1,5 +1,7 @@
-//! Loads that go on without the rows that the target refuses: what fails as a whole is tried in halves, each in a
-//! savepoint, until the bad rows stand alone. They are rejected, and the others load in the same transaction.
+//! Savepoints, so that a load goes on without the rows that the target refuses.
+//!
+//! Rows that fail together are tried again in halves, each in a savepoint, until every bad row stands alone. Bad rows are
+//! rejected, and the others are loaded in the same transaction.
 
 use std::ops::Range;
 
@@ -10,10 +12,10 @@ use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 
 use super::error::{LoadError, target};
 
-/// Stretches of rows still to be tried, the next one last.
-pub(super) struct Waiting(Vec<Range<usize>>);
+/// Ranges of rows that are still to be tried; the next one is last.
+pub(super) struct PendingRanges(Vec<Range<usize>>);
 
-impl Waiting {
+impl PendingRanges {
     pub fn for_all(rows: usize) -> Self {
         Self(std::iter::once(0..rows).collect())
     }
@@ -22,15 +24,15 @@ impl Waiting {
         self.0.pop()
     }
 
-    /// For a stretch of several rows that failed as a whole.
-    pub fn halve(&mut self, rows: Range<usize>) {
+    /// Adds both halves of a range that failed.
+    pub fn push_halves(&mut self, rows: Range<usize>) {
         let middle = rows.start + rows.len() / 2;
         self.0.push(middle..rows.end);
         self.0.push(rows.start..middle);
     }
 }
 
-pub(super) fn refused(conversation_id: i64, attempted: &'static str, error: sqlx::Error) -> Reject {
+pub(super) fn target_reject(conversation_id: i64, attempted: &'static str, error: sqlx::Error) -> Reject {
     Reject {
         conversation_id,
         side: RejectSide::Target,
@@ -39,32 +41,36 @@ pub(super) fn refused(conversation_id: i64, attempted: &'static str, error: sqlx
     }
 }
 
-pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), LoadError> {
-    control(connection, "SAVEPOINT rows").await
+pub(super) async fn begin_savepoint(connection: &mut PgConnection) -> Result<(), LoadError> {
+    run_statement(connection, "SAVEPOINT rows").await
 }
 
-/// Ends a try: keeps what it wrote, or undoes it and gives its data error back. Any other error ends the load.
-pub(super) async fn end<T>(
+/// Releases the savepoint on success. Rolls it back on a data error and returns that error as the inner result. Any other
+/// error fails the load.
+pub(super) async fn end_savepoint<T>(
     connection: &mut PgConnection,
     outcome: Result<T, sqlx::Error>,
     attempted: &'static str,
 ) -> Result<Result<T, sqlx::Error>, LoadError> {
     match &outcome {
-        Ok(_) => control(connection, "RELEASE SAVEPOINT rows").await?,
+        Ok(_) => run_statement(connection, "RELEASE SAVEPOINT rows").await?,
         Err(error) if failure_kind(error) == FailureKind::Data => {
-            control(connection, "ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows").await?;
+            run_statement(connection, "ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows").await?;
         }
         Err(_) => return outcome.map(Ok).map_err(target(attempted)),
     }
     Ok(outcome)
 }
 
-pub(super) async fn control(connection: &mut PgConnection, statement: &'static str) -> Result<(), LoadError> {
+pub(super) async fn run_statement(
+    connection: &mut PgConnection,
+    statement: &'static str,
+) -> Result<(), LoadError> {
     raw_sql(statement)
         .execute(connection)
         .await
         .map(drop)
-        .map_err(target("steer the load"))
+        .map_err(target("set a savepoint or a setting of the load"))
 }
 
 #[cfg(test)]
@@ -72,15 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_comes_down_to_every_single_row_in_order() {
+    fn halving_reaches_every_single_row_in_order() {
         for rows in 1..100 {
-            let mut waiting = Waiting::for_all(rows);
+            let mut pending = PendingRanges::for_all(rows);
             let mut single = Vec::new();
-            while let Some(stretch) = waiting.next() {
-                if stretch.len() == 1 {
-                    single.push(stretch.start);
+            while let Some(range) = pending.next() {
+                if range.len() == 1 {
+                    single.push(range.start);
                 } else {
-                    waiting.halve(stretch);
+                    pending.push_halves(range);
                 }
             }
             assert_eq!(single, (0..rows).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! The transaction of the target database in which a chunk's rows are staged.
+//! The transaction in which a chunk is loaded, and its staging table.
 
 use std::sync::LazyLock;
 
@@ -17,37 +17,34 @@ use crate::rejects::Rejects;
 use crate::row::columns;
 use crate::row::encode::CopyEncoder;
 
-/// The session's staging table: made once a connection, emptied by every commit and rollback.
-static KEEP_STAGING: LazyLock<String> = LazyLock::new(|| {
+/// One staging table per session. Every commit and rollback empties it.
+static CREATE_SESSION_STAGING: LazyLock<String> = LazyLock::new(|| {
     format!(
         "CREATE TEMPORARY TABLE IF NOT EXISTS tidemark_staging ({}) ON COMMIT DELETE ROWS",
         columns::staging_definition()
     )
 });
-/// The transaction's staging table, where a pooler lends the session: another build may be the next to have it, or may
-/// have left its own there.
-static MAKE_STAGING: LazyLock<String> = LazyLock::new(|| {
+/// One staging table per transaction, behind a pooler: sessions are shared there, and another build's staging table may
+/// have other columns.
+static CREATE_TRANSACTION_STAGING: LazyLock<String> = LazyLock::new(|| {
     format!(
         "DROP TABLE IF EXISTS pg_temp.tidemark_staging; CREATE TEMPORARY TABLE tidemark_staging ({}) ON COMMIT DROP",
         columns::staging_definition()
     )
 });
 
-/// A transaction of the target in which one tenant's rows are staged.
+/// A transaction of the target database in which one tenant's rows are staged.
 #[derive(Debug)]
 pub struct Staging {
     pub(super) guarded: Guarded,
     pub(super) tenant: TenantId,
     is_behind_pooler: bool,
-    /// Whether this transaction has its staging table.
+    /// Whether this transaction has created its staging table.
     pub(super) has_table: bool,
 }
 
 impl Staging {
-    /// Begins the transaction, for this tenant's rows only, with an empty staging table as soon as one is needed.
-    ///
-    /// # Errors
-    /// When the target does not answer.
+    /// Begins the transaction, restricted to this tenant's rows.
     pub async fn begin(pool: &DbPool, tenant: TenantId) -> Result<Self, LoadError> {
         let mut guarded = Guarded::acquire(pool).await.map_err(LoadError::Unreachable)?;
         let connection = guarded.connection();
@@ -68,19 +65,17 @@ impl Staging {
         })
     }
 
-    /// The transaction's connection, with a staging table: an empty chunk needs none, and emptying it costs every commit.
-    ///
-    /// # Errors
-    /// When the target does not answer.
+    /// The transaction's connection, with an empty staging table. The table is created on first use: an empty chunk needs
+    /// none, and emptying it makes the commit slower.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, LoadError> {
         let connection = self.guarded.connection();
         if !self.has_table {
-            let attempted = "make the staging table";
+            let attempted = "create the staging table";
             let staging = if self.is_behind_pooler {
                 prefer_lz4(connection, true).await.map_err(target(attempted))?;
-                &MAKE_STAGING
+                &CREATE_TRANSACTION_STAGING
             } else {
-                &KEEP_STAGING
+                &CREATE_SESSION_STAGING
             };
             raw_sql(AssertSqlSafe(staging.as_str()))
                 .execute(&mut *connection)
@@ -91,11 +86,8 @@ impl Staging {
         Ok(connection)
     }
 
-    /// Copies buffers into staging, as they come, until the extraction ends; rows that staging refuses are rejected.
-    /// Returns how many rows it took.
-    ///
-    /// # Errors
-    /// When the target does not answer, or refuses too many rows.
+    /// Copies buffers into staging until the extraction ends. Rows that staging refuses become rejects. Returns the number
+    /// of staged rows.
     pub async fn stage(
         &mut self,
         mut buffers: mpsc::Receiver<CopyEncoder>,
@@ -108,11 +100,8 @@ impl Staging {
         Ok(count(rows))
     }
 
-    /// Ends the transaction and gives its connection back; staging is empty again.
-    ///
-    /// # Errors
-    /// When the target does not answer; nothing is written then.
-    pub async fn end(mut self) -> Result<(), LoadError> {
+    /// Commits, which also empties staging, and releases the connection.
+    pub async fn commit(mut self) -> Result<(), LoadError> {
         sqlx::query("COMMIT")
             .execute(self.guarded.connection())
             .await

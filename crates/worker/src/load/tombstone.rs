@@ -1,4 +1,4 @@
-//! Marks deleted rows.
+//! Marks rows deleted whose conversations the source no longer has.
 
 use std::borrow::Cow;
 
@@ -13,15 +13,15 @@ use super::error::{LoadError, target};
 use super::statements::Statements;
 use crate::extract::Extracted;
 
-/// What a range may have lost; the index answers it.
-const LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
+/// The rows of a range that may be gone from the source; an index serves it.
+const LIST_LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
 
-/// Marks what is gone; returns what it marked, each with its inbox.
+/// Marks the rows of gone conversations deleted. Returns each marked conversation with its inbox.
 pub(super) async fn tombstone(
     connection: &mut PgConnection,
     tenant: TenantId,
-    of: ChunkLoad<'_>,
+    load: ChunkLoad<'_>,
     spec: &ChunkSpec,
     extracted: &Extracted,
     version: &SourceVersion,
@@ -29,13 +29,13 @@ pub(super) async fn tombstone(
     let gone = match spec {
         ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
         ChunkSpec::KeyRange { lo, hi } => {
-            let mut live: Vec<i64> = sqlx::query_scalar(LIVE_IN_RANGE)
+            let mut live: Vec<i64> = sqlx::query_scalar(LIST_LIVE_IN_RANGE)
                 .bind(Stored(tenant))
                 .bind(lo)
                 .bind(hi)
                 .fetch_all(&mut *connection)
                 .await
-                .map_err(target("look for deleted rows"))?;
+                .map_err(target("list the rows of the range"))?;
             live.retain(|id| extracted.found.binary_search(id).is_err());
             Cow::Owned(live)
         }
@@ -48,11 +48,11 @@ pub(super) async fn tombstone(
         .bind(Stored(tenant))
         .bind(gone.as_ref())
         .bind(version.snapshot.clock)
-        .bind(Stored(of.chunk.run_id))
+        .bind(Stored(load.chunk.run_id))
         .bind(version.epoch)
         .bind(version.snapshot.xmax)
         .bind(version.snapshot.in_progress)
-        .bind(of.repairs)
+        .bind(load.is_repair)
         .fetch_all(connection)
         .await
         .map_err(target("mark deleted rows"))

@@ -50,7 +50,7 @@ macro_rules! target_row {
 
 target_row! {
     /// Identity and place.
-    place: Place<'a> {
+    identity: Identity<'a> {
         tenant_id: i32 = "integer",
         conversation_id: i64 = "bigint",
         display_id: Option<i32> = "integer",

@@ -58,7 +58,7 @@ impl CopyEncoder {
         write_field(&digests.source, &mut self.tuples);
         write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
-        self.ids.push(row.place.conversation_id);
+        self.ids.push(row.identity.conversation_id);
         hash
     }
 

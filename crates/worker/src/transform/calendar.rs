@@ -83,7 +83,7 @@ fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
     let utc = if clock.year() + years < LISTED_BEFORE {
         DateTime::try_from(created_at).ok()?
     } else {
-        under_rules_alone(clock)?
+        same_day_in_listed_year(clock)?
     };
     let offset = timezone
         .offset_from_utc_datetime(&utc.naive_utc())
@@ -103,7 +103,7 @@ fn within_cycle(time: SourceTime) -> Option<(DateTime<Utc>, i32)> {
 
 /// The same day and hour in a listed year whose 1 March is the same weekday: there the clock changes on the same
 /// days. Years are taken from March on, so that a leap day is the last and moves no other; no clock changes around it.
-fn under_rules_alone(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn same_day_in_listed_year(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let march = |year| NaiveDate::from_ymd_opt(year, 3, 1);
     let start = march(if utc.month() < 3 {
         utc.year() - 1

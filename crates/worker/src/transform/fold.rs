@@ -103,7 +103,7 @@ impl MessageFold {
 
     /// Of messages whose texts these rules decide on.
     #[must_use]
-    pub fn under(privacy: &Arc<Privacy>) -> Self {
+    pub fn with_privacy(privacy: &Arc<Privacy>) -> Self {
         Self {
             privacy: Arc::clone(privacy),
             ..Self::default()

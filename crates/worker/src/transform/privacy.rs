@@ -73,13 +73,13 @@ impl Privacy {
         if self.policy.keeps_all() {
             return None;
         }
-        let key = self.key.as_ref().map(|key| digits(key, "fingerprint", ""));
+        let key = self.key.as_ref().map(|key| hex_hmac(key, "fingerprint", ""));
         Some(format!("{} {}", self.policy, key.unwrap_or_default()))
     }
 
     /// Whether any contact stays out.
     #[must_use]
-    pub fn forgets(&self) -> bool {
+    pub fn has_forgotten(&self) -> bool {
         !self.forgotten.is_empty()
     }
 
@@ -107,7 +107,7 @@ impl Privacy {
         text: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
-        self.treated(personal, self.policy.of(personal), text, check)
+        self.apply_treatment(personal, self.policy.of(personal), text, check)
     }
 
     /// The phone number of a contact, or that of the client which stands in for it: then the stricter treatment of the two.
@@ -121,10 +121,10 @@ impl Privacy {
         if contact.is_none() {
             treatment = treatment.max(self.policy.of(Personal::ClientPhone));
         }
-        self.treated(Personal::ContactPhone, treatment, contact.or(client), check)
+        self.apply_treatment(Personal::ContactPhone, treatment, contact.or(client), check)
     }
 
-    fn treated<'a>(
+    fn apply_treatment<'a>(
         &self,
         personal: Personal,
         treatment: Treatment,
@@ -152,11 +152,11 @@ impl Privacy {
             Personal::ContactPhone | Personal::ClientPhone => "phone",
             other => other.as_str(),
         };
-        Cow::Owned(digits(key, domain, text))
+        Cow::Owned(hex_hmac(key, domain, text))
     }
 }
 
-fn digits(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
+fn hex_hmac(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
     let mut mac = key.clone();
     mac.update(domain.as_bytes());
     mac.update(&[0]);
@@ -171,12 +171,12 @@ fn digits(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
 
 /// HMAC-SHA-256 under a key that is itself one: whoever has a tenant's key has no other's.
 fn tenant_key(tenant_id: i32, secret: &SecretString) -> Hmac<Sha256> {
-    let mut mac = keyed(secret.expose_secret().as_bytes());
+    let mut mac = hmac_with_key(secret.expose_secret().as_bytes());
     mac.update(b"tidemark tenant key");
     mac.update(&tenant_id.to_be_bytes());
-    keyed(&mac.finalize().into_bytes())
+    hmac_with_key(&mac.finalize().into_bytes())
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+fn hmac_with_key(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }

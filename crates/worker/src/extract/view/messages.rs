@@ -76,7 +76,7 @@ pub(super) fn fold(compiled: Option<&str>, privacy: &Arc<Privacy>) -> Result<Mes
         .collect::<Result<Vec<_>, _>>()?;
     messages.sort_by_key(|message| (message.created_at, message.id));
 
-    let mut fold = MessageFold::under(privacy);
+    let mut fold = MessageFold::with_privacy(privacy);
     let mut seen = HashSet::with_capacity(messages.len());
     for message in &messages {
         if seen.insert(message.id) {

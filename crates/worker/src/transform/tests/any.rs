@@ -33,7 +33,7 @@ pub(crate) struct AnyMessage {
 
 impl AnySource {
     pub(crate) fn transform(&self) -> Result<TargetRow<'_>, TransformError> {
-        let mut fold = MessageFold::under(&self.tenant.privacy);
+        let mut fold = MessageFold::with_privacy(&self.tenant.privacy);
         for message in &self.messages {
             fold.push(&message.borrow());
         }

@@ -57,7 +57,7 @@ fn row<'a>(
         timezone: chrono_tz::UTC,
         privacy: Arc::clone(privacy),
     };
-    let mut fold = MessageFold::under(privacy);
+    let mut fold = MessageFold::with_privacy(privacy);
     for message in messages {
         fold.push(message);
     }

@@ -15,20 +15,23 @@ fn identity_and_place_come_from_the_record() {
         custom_attributes: Some(r#"{"plan": "gold"}"#.to_owned()),
         ..conversation()
     };
-    let place = transformed(&source).place;
-    assert_eq!(place.tenant_id, 7);
-    assert_eq!(place.conversation_id, 42);
-    assert_eq!(place.display_id, Some(9));
-    assert_eq!(place.conversation_uuid, Some(Uuid::from_u128(5)));
-    assert_eq!((place.account_id, place.account_name), (Some(1), Some("Loja")));
-    assert_eq!(place.inbox_id, 3);
-    assert_eq!(place.inbox_name, Some("á".repeat(255).as_str()));
-    assert_eq!(place.inbox_channel_type, Some("Channel::Whatsapp"));
-    assert_eq!(place.inbox_timezone, Some("America/Sao_Paulo"));
-    assert_eq!(place.campaign_id, Some(1 << 40));
-    assert_eq!(place.labels, ["vip", "lead"]);
+    let identity = transformed(&source).identity;
+    assert_eq!(identity.tenant_id, 7);
+    assert_eq!(identity.conversation_id, 42);
+    assert_eq!(identity.display_id, Some(9));
+    assert_eq!(identity.conversation_uuid, Some(Uuid::from_u128(5)));
     assert_eq!(
-        place.conversation_custom_attributes.unwrap().0,
+        (identity.account_id, identity.account_name),
+        (Some(1), Some("Loja"))
+    );
+    assert_eq!(identity.inbox_id, 3);
+    assert_eq!(identity.inbox_name, Some("á".repeat(255).as_str()));
+    assert_eq!(identity.inbox_channel_type, Some("Channel::Whatsapp"));
+    assert_eq!(identity.inbox_timezone, Some("America/Sao_Paulo"));
+    assert_eq!(identity.campaign_id, Some(1 << 40));
+    assert_eq!(identity.labels, ["vip", "lead"]);
+    assert_eq!(
+        identity.conversation_custom_attributes.unwrap().0,
         r#"{"plan": "gold"}"#
     );
 }
@@ -52,9 +55,9 @@ fn empty_names_are_null() {
     };
     let row = transformed(&source);
     for name in [
-        row.place.account_name,
-        row.place.inbox_name,
-        row.place.inbox_channel_type,
+        row.identity.account_name,
+        row.identity.inbox_name,
+        row.identity.inbox_channel_type,
         row.status.assignee_name,
         row.status.assignee_email,
         row.status.team_name,
@@ -66,7 +69,7 @@ fn empty_names_are_null() {
         assert_eq!(name, None);
     }
     // not one of the columns in which empty means unknown
-    assert_eq!(row.place.inbox_timezone, Some(""));
+    assert_eq!(row.identity.inbox_timezone, Some(""));
 }
 
 #[test]
