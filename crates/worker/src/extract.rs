@@ -1,5 +1,7 @@
-//! Extract: conversations and their messages, so that memory follows one conversation and the load buffer and not the
-//! chunk. From tables they are two ordered streams, merged here; from a view they come together.
+//! Extract: reads conversations with their messages, transforms and encodes them.
+//!
+//! Memory is bounded by one conversation and the load buffer, and does not grow with the chunk. Chatwoot's tables give two
+//! ordered streams, conversations and messages, which `merge` joins. A view gives each conversation with its messages.
 
 mod bisect;
 mod chunk;

@@ -1,4 +1,4 @@
-//! The extraction of one chunk.
+//! Extracts one chunk.
 
 use tidemark_runtime::telemetry::scattered_stage;
 use tidemark_shared::chunk::ChunkSpec;
@@ -8,14 +8,11 @@ use super::extractor::{ExtractError, Extracted, Extractor, KEYS_AT_ONCE};
 use super::{tables, view};
 
 impl Extractor<'_> {
-    /// Extracts and transforms the chunk; conversations that cannot be read or transformed are rejected.
-    ///
-    /// # Errors
-    /// When the source does not answer, too many conversations are rejected, or the load has ended.
+    /// Extracts and transforms the chunk. Conversations that cannot be read or transformed are rejected.
     pub async fn run(mut self, spec: &ChunkSpec) -> Result<Extracted, ExtractError> {
         let view = match self.source.view() {
             None => None,
-            // looked up again: it may have changed since the plan
+            // check the view again: it may have changed since the plan
             Some(_) => self.source.check_catalog(self.tx.connection()).await?,
         };
         let keys = match (spec, &view) {
@@ -29,23 +26,25 @@ impl Extractor<'_> {
         };
         let keys = keys.map_err(self.source.query_error("list the conversations of a range"))?;
         self.rejects.set_row_count(keys.len());
-        for slice in keys.chunks(KEYS_AT_ONCE) {
-            self.read_bisected(view.as_ref(), slice).await?;
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            self.read_bisected(view.as_ref(), keys).await?;
         }
         self.extracted.found.sort_unstable();
         let found = &self.extracted.found;
-        let unfinished = self.needs_client_phone.keys().copied();
-        let unfinished: Vec<i64> = unfinished
+        let reread: Vec<i64> = self
+            .needs_client_phone
+            .keys()
+            .copied()
             .filter(|key| found.binary_search(key).is_err())
             .collect();
-        for slice in unfinished.chunks(KEYS_AT_ONCE) {
-            self.read_bisected(view.as_ref(), slice).await?;
+        for keys in reread.chunks(KEYS_AT_ONCE) {
+            self.read_bisected(view.as_ref(), keys).await?;
         }
         self.flush().await?;
         scattered_stage("transform", self.transform_time);
         self.extracted.found.sort_unstable();
         debug_assert!(
-            unfinished
+            reread
                 .iter()
                 .all(|key| self.extracted.found.binary_search(key).is_ok()),
             "every client's phone is known now"
@@ -61,7 +60,7 @@ impl Extractor<'_> {
         Ok(self.extracted)
     }
 
-    /// Takes these conversations. After an error those that are found are handed on, the others are not.
+    /// Reads these conversations. After an error, those in `extracted.found` are sent or rejected, and the others are not.
     pub(super) async fn read_keys(
         &mut self,
         view: Option<&ViewShape>,

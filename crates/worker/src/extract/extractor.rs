@@ -1,4 +1,4 @@
-//! The state of an extraction, and how rows leave it.
+//! The state of an extraction, its result and its errors.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::row::encode::CopyEncoder;
 use crate::transform::fold::Senders;
 use crate::transform::{TenantContext, TransformError};
 
-/// Conversations read at once with what they point to; their messages are then streamed.
+/// Conversations read with one query, with their inbox, contact and so on. Their messages are streamed afterwards.
 pub(super) const KEYS_AT_ONCE: usize = 500;
-/// Encoded rows are handed to the load when they have grown to this many bytes, or are this many: soon, so that source,
-/// transform and target are at work at the same time.
+/// A buffer is sent to the load when it has this many bytes or rows. It is small, so that source, worker and target work at the
+/// same time.
 const BUFFER_BYTES: usize = 1 << 20;
 const BUFFER_ROWS: usize = 100;
 
@@ -26,21 +26,21 @@ pub enum ExtractError {
     Source(#[from] SourceError),
     #[error(transparent)]
     TooManyRejects(#[from] TooManyRejects),
-    /// The load has ended early; its own error tells why.
+    /// The load has failed; its own error has the cause.
     #[error("the load no longer takes rows")]
     LoadEnded,
 }
 
-/// What was found of a chunk.
+/// What a chunk's conversations turned out to be.
 #[derive(Debug, Default)]
 pub struct Extracted {
-    /// Conversations that exist and are the tenant's, ascending; also those that were rejected.
+    /// The tenant's conversations that exist, ascending, including rejected ones.
     pub found: Vec<i64>,
-    /// Those of forgotten contacts, which are not among them.
+    /// Conversations of forgotten contacts; not in `found`.
     pub withheld: Vec<Withheld>,
-    /// Who wrote messages in them.
+    /// The senders of their messages.
     pub senders: Senders,
-    /// Keys of the chunk that are in neither; empty for a range.
+    /// Keys of the chunk that are neither in `found` nor in `withheld`. Empty for a range.
     pub gone: Vec<i64>,
 }
 
@@ -50,7 +50,7 @@ impl Extracted {
     }
 }
 
-/// Reads one chunk inside one snapshot.
+/// Reads one chunk in one snapshot.
 pub struct Extractor<'a> {
     pub(super) source: &'a Source,
     pub(super) tx: &'a mut SourceTx,
@@ -59,20 +59,20 @@ pub struct Extractor<'a> {
     pub(super) sink: mpsc::Sender<CopyEncoder>,
     pub(super) rejects: &'a Rejects,
     pub(super) buffer: CopyEncoder,
-    /// Phones of contacts who wrote in conversations of others.
+    /// Phone numbers of clients who are not the contact of the conversation that they wrote in.
     pub(super) phones: HashMap<i64, Option<String>>,
-    /// The conversations that they wrote in and that were too large to try_push until their phones are known, with their ids:
-    /// read a second time at the end. There are few, and the snapshot is the same.
+    /// Conversations, each with such a client, that were too large to keep until the client's phone was known. They are read
+    /// a second time at the end, in the same snapshot. There are few.
     pub(super) needs_client_phone: BTreeMap<i64, i64>,
     pub(super) extracted: Extracted,
-    /// Conversations that are read at once.
+    /// How many conversations one query may read. A timeout lowers it.
     pub(super) key_limit: usize,
-    /// Spent on transform_time, in between the reading.
+    /// Time spent on transforming, in total.
     pub(super) transform_time: Duration,
 }
 
 impl<'a> Extractor<'a> {
-    /// `sink` takes full buffers; it should be short, a buffer holds megabytes.
+    /// `sink` receives full buffers. Keep its queue short: a buffer may have megabytes.
     #[must_use]
     pub fn new(
         source: &'a Source,

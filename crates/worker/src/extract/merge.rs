@@ -1,4 +1,4 @@
-//! Conversations from Chatwoot's own tables, merged with the stream of their messages.
+//! Reads conversations from Chatwoot's own tables and merges them with the stream of their messages.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,11 +16,11 @@ use crate::transform::{TenantContext, transform};
 
 impl Extractor<'_> {
     pub(super) async fn read_from_tables(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
-        let known = keys.iter().filter_map(|key| self.needs_client_phone.get(key));
-        let clients: Vec<i64> = known.copied().collect();
+        let clients = keys.iter().filter_map(|key| self.needs_client_phone.get(key));
+        let clients: Vec<i64> = clients.copied().collect();
         self.fetch_phones(&clients).await?;
-        let rules = self.tenant.digest_seed();
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &rules)
+        let digest_seed = self.tenant.digest_seed();
+        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &digest_seed)
             .await
             .map_err(self.source.query_error("read conversations"))?;
         let pending = self.merge(conversations).await?;
@@ -53,7 +53,7 @@ impl Extractor<'_> {
         Ok(())
     }
 
-    /// Merges conversations with the stream of their messages; returns those whose client's phone is not yet known.
+    /// Merges conversations with the stream of their messages. Returns those whose client's phone is not yet known.
     async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<PendingPhones, ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
@@ -79,7 +79,7 @@ impl Extractor<'_> {
                 }
             };
             let belongs_to = message.as_ref().map(|message| message.conversation_id);
-            // conversations before the message's are complete; without a message all that are left are
+            // every conversation before the one of this message is complete; after the last message all are
             while let Some(conversation) = current.take() {
                 if Some(conversation.record.id) == belongs_to {
                     current = Some(conversation);
@@ -125,7 +125,7 @@ impl Extractor<'_> {
     }
 }
 
-/// A conversation that stays out, since its contact is forgotten.
+/// `Some` when the conversation's contact is forgotten: the conversation is kept out of the target.
 fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withheld> {
     let record = &conversation.record;
     Some(Withheld {
@@ -136,7 +136,7 @@ fn withheld(conversation: &Conversation, tenant: &TenantContext) -> Option<Withh
     })
 }
 
-/// Transforms and encodes one complete conversation whose client's phone is known, or rejects it.
+/// Transforms and encodes one complete conversation, or rejects it. Its client's phone must be known.
 fn transform_or_reject(
     complete: CompleteConversation,
     phones: &HashMap<i64, Option<String>>,

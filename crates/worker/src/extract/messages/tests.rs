@@ -3,7 +3,7 @@ use sqlx::raw_sql;
 use super::*;
 use crate::test_server::test_server;
 
-/// A table as far as `messages.sql` reads it.
+/// A table with the columns that `messages.sql` reads.
 const TABLE: &str = "CREATE TEMPORARY TABLE messages (conversation_id integer, id integer, content text, \
      sender_type varchar, sender_id bigint, created_at timestamp, message_type integer, content_type integer, \
      status integer, private boolean, sentiment jsonb, source_id varchar)";
@@ -114,7 +114,7 @@ async fn the_digest_is_the_one_that_the_source_computes() {
 }
 
 #[tokio::test]
-async fn nothing_is_a_copy_too() {
+async fn a_copy_may_have_no_rows() {
     let mut server = with_messages("SELECT").await;
     for conversations in [&[][..], &[1, 2]] {
         let mut copy = MessageCopy::begin(&mut server, conversations).await.unwrap();
@@ -123,7 +123,7 @@ async fn nothing_is_a_copy_too() {
 }
 
 #[tokio::test]
-async fn a_message_without_what_it_must_have_is_a_fault_of_the_data_and_the_others_are_passed_over() {
+async fn a_message_without_a_required_value_is_a_data_error_and_the_others_are_discarded() {
     let mut server = with_messages(
         "INSERT INTO messages SELECT 1, 11, 'a', 'User', 3, NULL, 0, 0, 0, false, '{}', NULL FROM generate_series(1, 5000)",
     )
@@ -140,7 +140,7 @@ async fn a_message_without_what_it_must_have_is_a_fault_of_the_data_and_the_othe
 }
 
 #[tokio::test]
-async fn a_connection_is_whole_after_a_message_that_the_server_cannot_read() {
+async fn a_connection_works_after_a_message_that_the_server_cannot_read() {
     let mut server = test_server().await;
     let statements = [
         "CREATE TEMPORARY TABLE stored (n integer)",
