@@ -1,7 +1,7 @@
-//! Verify: is each of a tenant's rows what the source would give now?
+//! Verify: compares a tenant's rows with the rows that the source would give now.
 //!
-//! Proven by sums of digests where both sides have them, and column by column where they do not agree. A digest that
-//! agrees is a proof; one that does not only says where to look: whether a row is at fault is told by its columns.
+//! Equal sums of digests prove that rows are equal. Unequal sums only show which rows to compare column by column: the columns
+//! decide whether a row is at fault.
 
 mod chunk;
 mod classify;
@@ -33,11 +33,11 @@ use crate::load::LoadError;
 use crate::tenant_context::tenant_context;
 use crate::transform::TenantContext;
 
-/// Conversations of which the sums are compared at once.
+/// Conversations per range of ids whose sums are compared with one query.
 const ROWS_PER_RANGE: i32 = 20_000;
-/// How often rows are looked at again that were written meanwhile; what is then still in motion is left to the next sync.
+/// How often rows are compared again because a load wrote them meanwhile. Rows that still change count as pending.
 const MAX_RECHECKS: usize = 3;
-/// For the runs that are under way at the first look.
+/// How long the command waits for runs that are open after the first pass.
 const OPEN_RUN_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -46,77 +46,65 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Verifier {
     pub db: DbPool,
     pub sources: Arc<Sources>,
-    /// Tenants' keys for hashes are derived from it.
+    /// The secret from which each tenant's hash key is derived.
     pub privacy_key: Option<SecretString>,
-    /// Column by column, whatever the digests say.
+    /// Compare column by column, whatever the digests show.
     pub deep: bool,
 }
 
-/// A tenant as a comparison sees it.
-struct TenantToCompare<'a> {
+/// What a comparison needs to know of a tenant.
+struct ComparedTenant<'a> {
     source: &'a Source,
-    tenant: TenantToPlan,
+    plan: TenantToPlan,
     context: TenantContext,
 }
 
-/// A snapshot of the source, and what is known of it.
+/// A snapshot of the source.
 struct Snapshot {
     tx: SourceTx,
     version: SourceVersion,
-    /// Whether a row that was read later than the snapshot can be believed.
+    /// Whether a row that was read later than this snapshot may be right. False when the source was restored.
     trusts_newer: bool,
-    /// Whether it is of a primary that has not gone back.
+    /// Whether it is a snapshot of a primary that was not restored: it has every change that was read before.
     is_latest: bool,
 }
 
 impl Verifier {
-    /// Compares all of a tenant's rows. Writes nothing. Rows that a run under way may be about to write are looked at again
-    /// when it has ended, within a minute.
-    ///
-    /// # Errors
-    /// When source or target do not answer, or the tenant was removed.
-    pub async fn verify(&self, tenant: TenantId) -> Result<Verification, ExecuteError> {
-        let tenant_to_compare = self.load_tenant(tenant).await?;
-        let mut found = self.compare_all(&tenant_to_compare).await?;
-        if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, tenant).await? {
-            let give_up_at = Instant::now() + OPEN_RUN_TIMEOUT;
-            while ledger::verification::has_open_sync(&self.db, tenant).await? && Instant::now() < give_up_at
-            {
+    /// Compares all of a tenant's rows and writes nothing. When there are faults and a run is open, it waits up to a minute for
+    /// the run to end and compares the faulty rows again.
+    pub async fn verify(&self, id: TenantId) -> Result<Verification, ExecuteError> {
+        let tenant = self.load_tenant(id).await?;
+        let mut found = self.compare_all(&tenant).await?;
+        if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, id).await? {
+            let deadline = Instant::now() + OPEN_RUN_TIMEOUT;
+            while ledger::verification::has_open_sync(&self.db, id).await? && Instant::now() < deadline {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
-            let tenant_to_compare = self.load_tenant(tenant).await?;
+            let tenant = self.load_tenant(id).await?;
             let listed = i64::try_from(found.faults.len()).expect("a short list");
             if found.compared.fault_count() + found.compared.unproven > listed {
-                found = self.compare_all(&tenant_to_compare).await?;
+                found = self.compare_all(&tenant).await?;
             } else {
                 let ids = found.faults.iter().map(|fault| fault.conversation_id).collect();
-                self.compare_again(&tenant_to_compare, &mut found, ids, None)
-                    .await?;
+                self.compare_again(&tenant, &mut found, ids, None).await?;
             }
         }
-        Ok(Verification::new(tenant, found.compared, found.faults))
+        Ok(Verification::new(id, found.compared, found.faults))
     }
 
-    async fn compare_all(&self, tenant_to_compare: &TenantToCompare<'_>) -> Result<Findings, ExecuteError> {
-        let tenant = tenant_to_compare.tenant.tenant.id;
-        let mut snapshot = self
-            .snapshot(tenant_to_compare, &format!("verify tenant {tenant}"))
-            .await?;
+    async fn compare_all(&self, tenant: &ComparedTenant<'_>) -> Result<Findings, ExecuteError> {
+        let purpose = format!("verify tenant {}", tenant.plan.tenant.id);
+        let mut snapshot = self.snapshot(tenant, &purpose).await?;
         let (mut found, mut lo) = (Findings::default(), i64::MIN);
         loop {
-            let end = tenant_to_compare
+            let end = tenant
                 .source
-                .range_end(
-                    snapshot.tx.connection(),
-                    &tenant_to_compare.tenant.inboxes,
-                    lo,
-                    ROWS_PER_RANGE,
-                )
+                .range_end(snapshot.tx.connection(), &tenant.plan.inboxes, lo, ROWS_PER_RANGE)
                 .await?;
             let hi = end.unwrap_or(i64::MAX);
             let spec = ChunkSpec::KeyRange { lo, hi };
             found.add(
-                self.comparer(tenant_to_compare, &mut snapshot)
+                self.comparer(tenant, &mut snapshot)
                     .compare(&spec, self.deep)
                     .await?,
             );
@@ -126,14 +114,14 @@ impl Verifier {
             }
         }
         snapshot.tx.finish().await;
-        self.recheck_newer_rows(tenant_to_compare, &mut found).await?;
+        self.recheck_newer_rows(tenant, &mut found).await?;
         Ok(found)
     }
 
-    /// Looks at these conversations once more; what was found of them before is forgotten.
+    /// Compares these conversations once more. The result replaces the earlier findings.
     async fn compare_again(
         &self,
-        tenant_to_compare: &TenantToCompare<'_>,
+        tenant: &ComparedTenant<'_>,
         found: &mut Findings,
         mut ids: Vec<i64>,
         since: Option<SourceVersion>,
@@ -141,13 +129,13 @@ impl Verifier {
         let (source_rows, target_rows) = (found.compared.source_rows, found.compared.target_rows);
         ids.sort_unstable();
         let spec = ChunkSpec::Keys { ids };
-        let (mut snapshot, impossible) = self.snapshot_after_rows(tenant_to_compare, &spec).await?;
-        let mut comparer = self.comparer(tenant_to_compare, &mut snapshot);
+        let (mut snapshot, impossible) = self.snapshot_after_rows(tenant, &spec).await?;
+        let mut comparer = self.comparer(tenant, &mut snapshot);
         comparer.since = since;
         comparer.impossible = impossible;
         let mut again = comparer.compare(&spec, true).await?;
         snapshot.tx.finish().await;
-        self.recheck_newer_rows(tenant_to_compare, &mut again).await?;
+        self.recheck_newer_rows(tenant, &mut again).await?;
         again.compared.source_rows = source_rows;
         again.compared.target_rows = target_rows;
         again.compared.pending += found.compared.pending;
@@ -155,10 +143,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Looks again, in later snapshots, at rows that were written after an earlier one.
+    /// Compares rows that were written after an earlier snapshot again, in later snapshots.
     async fn recheck_newer_rows(
         &self,
-        tenant_to_compare: &TenantToCompare<'_>,
+        tenant: &ComparedTenant<'_>,
         found: &mut Findings,
     ) -> Result<(), ExecuteError> {
         for _ in 0..MAX_RECHECKS {
@@ -168,12 +156,12 @@ impl Verifier {
             }
             ids.sort_unstable();
             let spec = ChunkSpec::Keys { ids };
-            let (mut snapshot, impossible) = self.snapshot_after_rows(tenant_to_compare, &spec).await?;
-            let mut comparer = self.comparer(tenant_to_compare, &mut snapshot);
+            let (mut snapshot, impossible) = self.snapshot_after_rows(tenant, &spec).await?;
+            let mut comparer = self.comparer(tenant, &mut snapshot);
             comparer.impossible = impossible;
             let mut again = comparer.compare(&spec, true).await?;
             snapshot.tx.finish().await;
-            // they are counted already
+            // these rows are already counted
             again.compared.source_rows = 0;
             again.compared.target_rows = 0;
             found.add(again);
@@ -184,32 +172,28 @@ impl Verifier {
         Ok(())
     }
 
-    async fn load_tenant(&self, id: TenantId) -> Result<TenantToCompare<'_>, ExecuteError> {
-        let tenant = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
-        let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
+    async fn load_tenant(&self, id: TenantId) -> Result<ComparedTenant<'_>, ExecuteError> {
+        let plan = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
+        let plan = plan.ok_or(ExecuteError::Removed(id))?;
         let mapping = ledger::inbox::mapping(&self.db, id).await?;
-        let timezone = &tenant.tenant.timezone;
+        let timezone = &plan.tenant.timezone;
         let context = tenant_context(id, timezone, &mapping, self.privacy_key.as_ref())?;
-        Ok(TenantToCompare {
-            source: self.sources.get(&tenant.tenant.source)?,
-            tenant,
+        Ok(ComparedTenant {
+            source: self.sources.get(&plan.tenant.source)?,
+            plan,
             context,
         })
     }
 
-    async fn snapshot(
-        &self,
-        tenant_to_compare: &TenantToCompare<'_>,
-        purpose: &str,
-    ) -> Result<Snapshot, ExecuteError> {
-        // what is known is read first: whatever the source shows afterwards must not be less
-        let known = ledger::fence::find(&self.db, tenant_to_compare.source.name()).await?;
-        let tx = tenant_to_compare.source.begin(purpose).await?;
+    async fn snapshot(&self, tenant: &ComparedTenant<'_>, purpose: &str) -> Result<Snapshot, ExecuteError> {
+        // read the highest known transaction id first: a snapshot that is taken later must not be below it
+        let known = ledger::fence::find(&self.db, tenant.source.name()).await?;
+        let tx = tenant.source.begin(purpose).await?;
         let version = SourceVersion {
             epoch: known.map_or(1, |known| known.epoch),
             snapshot: *tx.snapshot(),
         };
-        // a standby is behind; a primary that is behind was restored, and what was read from it before is no later
+        // a standby lags. A primary below the known id was restored: rows read from it earlier are not newer.
         let is_behind = known.is_some_and(|known| version.snapshot.xmax < known.highest_xmax);
         Ok(Snapshot {
             trusts_newer: tx.replay().is_some() || !is_behind,
@@ -219,30 +203,25 @@ impl Verifier {
         })
     }
 
-    /// A snapshot, and which of these rows it cannot have: those that were there before it and are later. `None` where a
-    /// later row may be right, on a standby.
+    /// A snapshot, and the impossible rows: those that existed before the snapshot and have a later version than it. `None` on a
+    /// standby, where such a row may be right.
     async fn snapshot_after_rows(
         &self,
-        tenant_to_compare: &TenantToCompare<'_>,
+        tenant: &ComparedTenant<'_>,
         spec: &ChunkSpec,
     ) -> Result<(Snapshot, Option<Impossible>), ExecuteError> {
-        let before =
-            ledger::impossible::rows(&self.db, tenant_to_compare.tenant.tenant.id, spec, None).await?;
-        let snapshot = self.snapshot(tenant_to_compare, "verify again").await?;
+        let before = ledger::impossible::rows(&self.db, tenant.plan.tenant.id, spec, None).await?;
+        let snapshot = self.snapshot(tenant, "verify again").await?;
         let impossible = snapshot.is_latest.then(|| before.beyond(&snapshot.version));
         Ok((snapshot, impossible))
     }
 
-    fn comparer<'a>(
-        &'a self,
-        tenant_to_compare: &'a TenantToCompare<'_>,
-        snapshot: &'a mut Snapshot,
-    ) -> Comparer<'a> {
+    fn comparer<'a>(&'a self, tenant: &'a ComparedTenant<'_>, snapshot: &'a mut Snapshot) -> Comparer<'a> {
         Comparer {
             db: &self.db,
-            source: tenant_to_compare.source,
-            tenant: &tenant_to_compare.tenant,
-            context: tenant_to_compare.context.clone(),
+            source: tenant.source,
+            tenant: &tenant.plan,
+            context: tenant.context.clone(),
             version: snapshot.version,
             trusts_newer: snapshot.trusts_newer,
             is_latest: snapshot.is_latest,
@@ -252,9 +231,9 @@ impl Verifier {
         }
     }
 
-    /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
-    async fn check_mapping(&self, tenant_to_compare: &TenantToCompare<'_>) -> Result<(), ExecuteError> {
-        let tenant = &tenant_to_compare.tenant.tenant;
+    /// Fails when the tenant's mapping has changed since it was loaded.
+    async fn check_mapping(&self, tenant: &ComparedTenant<'_>) -> Result<(), ExecuteError> {
+        let tenant = &tenant.plan.tenant;
         if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {

@@ -1,8 +1,7 @@
-//! From what the source holds to what the target holds: pure, synchronous, and the same for both ways to read.
+//! Transform: makes a target row from a conversation of the source. Pure and synchronous, and the same for tables and views.
 //!
-//! What a bad import leaves behind must not cost the row: an infinite time, or a difference that its column
-//! cannot hold, makes the columns that follow from it NULL. A row is refused, and then alone, for what
-//! PostgreSQL would refuse too, or for messages that its reader gave in the wrong order.
+//! Bad values do not cost the row: an infinite time, or a difference too large for its column, makes the computed columns NULL.
+//! A row is only refused for values that PostgreSQL would refuse too, or for messages in the wrong order.
 
 use std::sync::Arc;
 
@@ -30,19 +29,19 @@ pub use error::TransformError;
 use fold::MessageFold;
 use privacy::Privacy;
 
-/// What a transform needs to know of the tenant.
+/// The settings of a tenant that a transform needs.
 #[derive(Debug, Clone)]
 pub struct TenantContext {
     pub tenant_id: i32,
-    /// Decides the calendar columns.
+    /// The time zone of the calendar columns.
     pub timezone: Tz,
-    /// Decides what of a person is stored.
+    /// The rules for personal data.
     pub privacy: Arc<Privacy>,
 }
 
 impl TenantContext {
-    /// What a row is made by beside its source. It seeds the row's digests, so that verification knows rows of before a
-    /// change for stale.
+    /// The settings that a row depends on beside its source, as the seed of the row's digests: so verification treats rows
+    /// written under the old settings as stale.
     #[must_use]
     pub fn digest_seed(&self) -> String {
         match self.privacy.fingerprint() {
@@ -54,11 +53,8 @@ impl TenantContext {
 
 /// Makes the row of a conversation from its record and its messages.
 ///
-/// `client_phone` is the phone number of the contact with the id [`MessageFold::client_sender_id`]. The messages are folded
-/// under the same [`Privacy`].
-///
-/// # Errors
-/// When the record or a message holds what no target row can: see [`TransformError`].
+/// `client_phone` is the phone number of the contact [`MessageFold::client_sender_id`]. The messages must be folded with the
+/// same [`Privacy`].
 pub fn transform<'a>(
     tenant: &TenantContext,
     conversation: &'a SourceConversation,

@@ -1,4 +1,4 @@
-//! Column by column: staged rows, as the source makes them now, beside what the target stores.
+//! Classifies rows that differ between source and target.
 
 use std::collections::HashSet;
 
@@ -12,70 +12,71 @@ use tidemark_shared::verification::FaultKind;
 
 use crate::row::columns::{RELATED_DIGEST, SOURCE_DIGEST};
 
-/// What rows are classified by.
+/// The circumstances of a comparison that the classification depends on.
 #[derive(Debug)]
 pub(super) struct Criteria<'a> {
     pub tenant: TenantId,
     pub watermark: Option<DateTime<Utc>>,
-    /// The read that the target is compared with.
+    /// The version of the snapshot that the target is compared with.
     pub version: &'a SourceVersion,
-    /// Whether a row of the target that was read later than that can be believed: a source that went back has none.
+    /// Whether a row that was read later than the snapshot may be right. False when the source was restored.
     pub trusts_newer: bool,
-    /// Whether none of its rows can have been read later before this snapshot was taken: it is of a primary.
+    /// Whether the snapshot is of a primary that was not restored: it has every change that was read before.
     pub is_latest: bool,
-    /// Rows that were there before the snapshot and are beyond it; `None`: not looked up, later rows are looked at again.
+    /// Rows that existed before the snapshot and have a later version than it. `None`: not looked up; such rows are compared
+    /// again.
     pub impossible: Option<&'a Impossible>,
-    /// At a second look, the read that was looked at first: a row that was read later has had its turn.
+    /// In the second pass, the version of the first pass: a sync has written the rows that were read later.
     pub since: Option<&'a SourceVersion>,
-    /// Inboxes whose history is left to a backfill.
+    /// Inboxes whose history a backfill has yet to load.
     pub unfetched: &'a [i32],
 }
 
-/// A conversation that is not the same, and proven to be, on both sides.
+/// A conversation whose rows are not proven equal: the staged row joined with the target's.
 #[derive(Debug, FromRow)]
 pub(super) struct PairedRow {
     pub id: i64,
     staged: bool,
     live: bool,
-    /// Columns of content that differ, and the hash over them.
+    /// Content columns that differ, and `row_hash` when it differs.
     columns: Vec<String>,
     source_differs: bool,
     related_differs: bool,
-    /// The version that the target's row was read at.
+    /// The version of the read that the target's row comes from.
     #[sqlx(flatten, try_from = "Stored<ReadVersion>")]
     version: ReadVersion,
-    /// It has no digest of its own.
+    /// The target's row has no digest.
     no_digest: bool,
-    /// It has another than its own.
+    /// The target's row does not match its digest: something other than a load has changed it.
     digest_mismatch: bool,
-    /// The target's row was read later than what it is compared with.
+    /// The target's row was read later than the snapshot.
     newer: bool,
-    /// The target's row was read later than the first look.
+    /// The target's row was read later than the first pass.
     read_after_first_pass: bool,
-    /// The source's own times say that it changed after the watermark, and not in the future.
+    /// By the source's timestamps it changed after the watermark, and not in the future.
     is_recent: bool,
     is_unfetched: bool,
 }
 
-/// What becomes of one.
+/// The result for one conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Classification {
     Fault(FaultKind, Vec<String>),
-    /// The next sync's or backfill's to bring.
+    /// The next sync or backfill will load it.
     Pending,
-    /// Written since: to be looked at again.
+    /// Written after the snapshot. It has to be compared again.
     NewerThanSnapshot,
-    /// Written since, and the same.
+    /// Written after the snapshot, and equal.
     Equal,
 }
 
 impl PairedRow {
-    /// Judges the row; `rejected` are conversations that the source has and that cannot be taken.
-    pub(super) fn classify(self, rules: &Criteria<'_>, rejected: &HashSet<i64>) -> Classification {
+    /// Classifies the row. `rejected` are conversations that exist in the source and cannot be loaded.
+    pub(super) fn classify(self, criteria: &Criteria<'_>, rejected: &HashSet<i64>) -> Classification {
         let in_source = self.staged || rejected.contains(&self.id);
-        // a row that is not as a load left it has no version to go by
-        if self.newer && rules.trusts_newer && !self.digest_mismatch {
-            return match rules.impossible {
+        // the version of a row that something other than a load has changed means nothing
+        if self.newer && criteria.trusts_newer && !self.digest_mismatch {
+            return match criteria.impossible {
                 Some(impossible) if impossible.has(self.id, self.version) => {
                     Classification::Fault(FaultKind::Impossible, self.columns)
                 }
@@ -105,18 +106,16 @@ impl PairedRow {
         if self.columns.is_empty() {
             return Classification::Fault(FaultKind::Unproven, Vec::new());
         }
-        // what a load wrote is another by now; of a row without digest only the source can tell
-        let moved_on = self.source_differs || self.related_differs || !self.no_digest;
-        match (moved_on, self.is_recent) {
+        // a row with a valid digest is as a load wrote it, so the source has changed. Without one, only the source's digests show it.
+        let source_changed = self.source_differs || self.related_differs || !self.no_digest;
+        match (source_changed, self.is_recent) {
             (true, true) => Classification::Pending,
             (true, false) => Classification::Fault(FaultKind::Stale, self.columns),
             (false, _) => Classification::Fault(FaultKind::Different, self.columns),
         }
     }
-}
 
-impl PairedRow {
-    /// Those that differ, the digests too. Where none does, it is bookkeeping that only the row's own digest vouches for.
+    /// The columns that differ, including the digests. Where none differs, a bookkeeping column was changed: `row_digest`.
     fn all_columns(self) -> Vec<String> {
         let digests = [
             (self.source_differs, SOURCE_DIGEST.name),
@@ -135,7 +134,7 @@ impl PairedRow {
         columns
     }
 
-    /// Whether it is the same and proven, apart from the moment of its read.
+    /// Whether both rows are proven equal, apart from the version of the read.
     const fn agrees(&self) -> bool {
         self.columns_agree() && !self.source_differs && !self.related_differs && !self.no_digest
     }
@@ -190,7 +189,7 @@ mod tests {
             is_unfetched: false,
         };
         change(&mut row);
-        let rules = Criteria {
+        let criteria = Criteria {
             tenant: TenantId(1),
             watermark: None,
             version: &VERSION,
@@ -200,7 +199,7 @@ mod tests {
             since: None,
             unfetched: &[],
         };
-        row.classify(&rules, &HashSet::from([9]))
+        row.classify(&criteria, &HashSet::from([9]))
     }
 
     fn fault(kind: FaultKind) -> impl Fn(Classification) -> bool {
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_a_load_wrote_is_stale_and_one_that_another_hand_wrote_is_different() {
+    fn a_row_that_a_load_wrote_is_stale_and_one_that_something_else_wrote_is_different() {
         assert!(fault(FaultKind::Stale)(classified(|_| {})));
         assert!(fault(FaultKind::Different)(classified(|row| row
             .digest_mismatch =
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_after_the_watermark_is_the_next_syncs_and_what_another_hand_changed_is_not() {
+    fn a_change_after_the_watermark_is_pending_unless_something_other_than_a_load_wrote_the_row() {
         assert_eq!(classified(|row| row.is_recent = true), Classification::Pending);
         assert_eq!(
             classified(|row| {
@@ -246,7 +245,7 @@ mod tests {
     fn a_row_on_one_side_only_is_missing_or_extra() {
         assert!(fault(FaultKind::Missing)(classified(|row| row.live = false)));
         assert!(fault(FaultKind::Extra)(classified(|row| row.staged = false)));
-        // it is in the source all the same
+        // a rejected conversation is in the source
         let rejected = |live: bool| {
             classified(move |row| {
                 row.id = 9;
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_a_sync_wrote_after_the_first_look_is_no_fault_at_the_second() {
+    fn a_row_that_a_sync_wrote_after_the_first_pass_is_no_fault_in_the_second() {
         assert_eq!(
             classified(|row| row.read_after_first_pass = true),
             Classification::Pending
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_row_that_was_there_before_the_snapshot_is_of_another_source() {
+    fn a_later_row_that_existed_before_the_snapshot_is_of_another_source() {
         let version = ReadVersion {
             epoch: 1,
             xmax: 2,
@@ -281,28 +280,28 @@ mod tests {
             conversation_id: 1,
             version,
         };
-        let was_there = Impossible::of_rows(vec![row]).beyond(&VERSION);
+        let existed_before = Impossible::of_rows(vec![row]).beyond(&VERSION);
         let newer = |row: &mut PairedRow| row.newer = true;
         assert!(fault(FaultKind::Impossible)(classified_with(
-            Some(&was_there),
+            Some(&existed_before),
             newer
         )));
-        // also where it is the same: what changes later would never reach it
+        // also where it is equal: later changes would never be loaded into it
         let same = |row: &mut PairedRow| {
             row.newer = true;
             row.columns.clear();
         };
         assert!(fault(FaultKind::Impossible)(classified_with(
-            Some(&was_there),
+            Some(&existed_before),
             same
         )));
-        // somebody has written it since
+        // written again meanwhile
         let rewritten = |row: &mut PairedRow| {
             row.newer = true;
             row.version.xmax = 3;
         };
         assert_eq!(
-            classified_with(Some(&was_there), rewritten),
+            classified_with(Some(&existed_before), rewritten),
             Classification::NewerThanSnapshot
         );
         let nothing = Impossible::default();
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_written_meanwhile_is_looked_at_again_unless_nobody_knows_who_wrote_it() {
+    fn a_row_that_was_written_meanwhile_is_compared_again_unless_its_digest_is_wrong() {
         assert_eq!(
             classified(|row| row.newer = true),
             Classification::NewerThanSnapshot

@@ -1,7 +1,7 @@
-//! One look at a range of a tenant's conversations, as one snapshot of the source has them.
+//! Compares a range of a tenant's conversations with one snapshot of the source.
 //!
-//! What agrees by sums is proven and done with. In buckets that do not, the conversations' own digests are compared, and
-//! only those that differ there, or cannot tell, are read, transformed and compared column by column.
+//! Equal sums of digests prove a whole bucket of ids equal. In other buckets the digests of each conversation are compared.
+//! Conversations whose digests differ or are missing are read, transformed and compared column by column.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -31,10 +31,10 @@ use crate::load::Staging;
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 
-/// Conversations staged at once.
+/// How many conversations are staged at once.
 const MAX_STAGED: usize = 5_000;
 
-/// Looks at one tenant through one snapshot.
+/// Compares one tenant with one snapshot.
 pub(super) struct Comparer<'a> {
     pub db: &'a DbPool,
     pub source: &'a Source,
@@ -43,16 +43,16 @@ pub(super) struct Comparer<'a> {
     pub tx: &'a mut SourceTx,
     pub version: SourceVersion,
     pub trusts_newer: bool,
-    /// Whether the snapshot is of a primary that has not gone back: nothing was read from it later, before it was taken.
+    /// Whether the snapshot is of a primary that was not restored: it has every change that was read before.
     pub is_latest: bool,
-    /// Rows that were there before the snapshot, and are beyond it all the same; `None`: not looked up.
+    /// Rows that existed before the snapshot and have a later version than it; `None`: not looked up.
     pub impossible: Option<Impossible>,
-    /// What was looked at first, at a second look.
+    /// In the second pass, the version of the first pass.
     pub since: Option<SourceVersion>,
 }
 
 impl Comparer<'_> {
-    /// Compares by digests, and what these leave open column by column; with `deep` everything column by column.
+    /// Compares by digests, and column by column where they prove nothing. With `deep`, compares everything column by column.
     pub(super) async fn compare(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Findings, ExecuteError> {
         match spec {
             ChunkSpec::Keys { ids } => self.compare_keys(ids).await,
@@ -62,7 +62,7 @@ impl Comparer<'_> {
                     return self.compare_range(range).await;
                 }
                 match self.compare_by_digests(range).await {
-                    // a row that cannot be read fails the sums over all, and the reading only itself
+                    // an unreadable row fails the whole sum; the column by column comparison only rejects that row
                     Err(ExecuteError::Source(error)) if error.is_data() => {
                         self.run_statement("ROLLBACK TO SAVEPOINT sums").await?;
                         self.compare_range(range).await
@@ -73,64 +73,57 @@ impl Comparer<'_> {
         }
     }
 
+    /// Compares the sums of digests, and column by column the rows whose sums prove nothing.
     async fn compare_by_digests(&mut self, range: IdRange) -> Result<Findings, ExecuteError> {
-        // the arrays that are bound hold from one inbox to thousands
+        // a tenant has one inbox or thousands, so a generic plan for the array parameters would be wrong
         self.run_statement("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
-        let (tenant, rules) = (self.tenant.tenant.id, self.context.digest_seed());
+        let (tenant, digest_seed) = (self.tenant.tenant.id, self.context.digest_seed());
+        let query = SourceQuery {
+            inboxes: &self.tenant.inboxes,
+            digest_seed: &digest_seed,
+        };
         let latest = self.is_latest.then_some(self.version);
-        let mut target = ledger::target::begin(self.db, tenant).await?;
-        let (there, here) = tokio::join!(
-            source_sums(
-                self.tx.connection(),
-                view.as_ref(),
-                source_query(self.tenant, &rules),
-                range,
-                BUCKET_BITS
-            ),
-            target_sums(&mut target, tenant, range, BUCKET_BITS, latest.as_ref())
+        let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+        let (in_source, in_target) = tokio::join!(
+            source_sums(self.tx.connection(), view.as_ref(), query, range, BUCKET_BITS),
+            target_sums(&mut target_tx, tenant, range, BUCKET_BITS, latest.as_ref())
         );
-        let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
-        let here = here.attempt("sum the digests of rows")?;
+        let in_source = in_source.map_err(self.source.query_error("sum the digests of conversations"))?;
+        let in_target = in_target.attempt("sum the digests of rows")?;
         let mut found = Findings::default();
-        found.compared.source_rows = there.values().map(|sums| sums.count).sum();
-        found.compared.target_rows = here.values().map(|sums| sums.count).sum();
+        found.compared.source_rows = in_source.values().map(|sums| sums.count).sum();
+        found.compared.target_rows = in_target.values().map(|sums| sums.count).sum();
 
-        target.rollback().await.attempt("end the transaction")?;
+        target_tx.rollback().await.attempt("end the transaction")?;
 
-        let parts = unproven_ranges(&there, &here, range);
+        let parts = unproven_ranges(&in_source, &in_target, range);
         for part in &parts {
-            let mut target = ledger::target::begin(self.db, tenant).await?;
-            let there = source_sums(
-                self.tx.connection(),
-                view.as_ref(),
-                source_query(self.tenant, &rules),
-                *part,
-                ONE_ID_BITS,
-            )
-            .await
-            .map_err(self.source.query_error("list the digests of conversations"))?;
-            let here = target_sums(&mut target, tenant, *part, ONE_ID_BITS, latest.as_ref())
+            let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+            let in_source = source_sums(self.tx.connection(), view.as_ref(), query, *part, ONE_ID_BITS)
+                .await
+                .map_err(self.source.query_error("list the digests of conversations"))?;
+            let in_target = target_sums(&mut target_tx, tenant, *part, ONE_ID_BITS, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
-            let mut unproven_count = unproven(&there, &here);
+            let mut ids = unproven(&in_source, &in_target);
             let mut rest = Some(*part).filter(|_| view.is_none());
             while let Some(range) = rest {
-                let (clients, behind) = self.clients_with_other_phones(&mut target, range).await?;
-                unproven_count.extend(clients);
+                let (clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+                ids.extend(clients);
                 rest = behind;
             }
-            target.rollback().await.attempt("end the transaction")?;
-            let unproven_count: Vec<i64> = unproven_count.into_iter().collect();
-            found.add_counted(self.compare_keys(&unproven_count).await?);
+            target_tx.rollback().await.attempt("end the transaction")?;
+            let ids: Vec<i64> = ids.into_iter().collect();
+            found.add_counted(self.compare_keys(&ids).await?);
         }
-        // where the sums prove the rest, and say nothing of these
+        // the digests do not cover the phones of other clients, so the proven rows are checked for them too
         let mut rest = Some(range).filter(|_| view.is_none());
         while let Some(range) = rest {
-            let mut target = ledger::target::begin(self.db, tenant).await?;
-            let (mut clients, behind) = self.clients_with_other_phones(&mut target, range).await?;
-            target.rollback().await.attempt("end the transaction")?;
+            let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+            let (mut clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+            target_tx.rollback().await.attempt("end the transaction")?;
             clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
             found.add_counted(self.compare_keys(&clients).await?);
             rest = behind;
@@ -138,8 +131,8 @@ impl Comparer<'_> {
         Ok(found)
     }
 
-    /// The first conversations whose client is not their contact and has another phone than the row says, ascending, and the
-    /// part of the range behind them that is still to be looked at.
+    /// Conversations whose client is not their contact and has another phone in the source than in the row, ascending; and the
+    /// rest of the range that has to be queried next.
     async fn clients_with_other_phones(
         &mut self,
         target: &mut PgTransaction<'_>,
@@ -164,8 +157,8 @@ impl Comparer<'_> {
         let differing = rows
             .into_iter()
             .filter(|(_, client, phone)| {
-                let there = phones.get(client).and_then(Option::as_deref);
-                let cut: Option<String> = there.map(|phone| phone.chars().take(50).collect());
+                let in_source = phones.get(client).and_then(Option::as_deref);
+                let cut: Option<String> = in_source.map(|phone| phone.chars().take(50).collect());
                 cut.as_deref() != phone.as_deref()
             })
             .map(|(id, ..)| id)
@@ -196,7 +189,7 @@ impl Comparer<'_> {
                 .source
                 .range_end(self.tx.connection(), inboxes, lo, at_once)
                 .await?;
-            // the target may have any number of rows where the source has few
+            // bound the range by the target's rows too: it may have many where the source has few
             let tenant = self.tenant.tenant.id;
             let mut target = ledger::target::begin(self.db, tenant).await?;
             let target_end = target_end(&mut target, tenant, lo, i64::from(at_once))
@@ -249,7 +242,7 @@ impl Comparer<'_> {
             .iter()
             .map(|reject| reject.conversation_id)
             .collect();
-        let rules = Criteria {
+        let criteria = Criteria {
             tenant,
             watermark: self.tenant.watermark,
             version: &self.version,
@@ -266,25 +259,25 @@ impl Comparer<'_> {
         found.compared.target_rows = count_live(staging.connection().await?, tenant, range, ids)
             .await
             .attempt("count the rows that are compared")?;
-        let rows = list_unequal(staging.connection().await?, &rules, range, ids)
+        let rows = list_unequal(staging.connection().await?, &criteria, range, ids)
             .await
             .attempt("compare staging with the target")?;
         staging.commit().await?;
-        // a row that cannot be taken is in the source all the same
-        let mut unseen = rejected.clone();
+        // rejected conversations are in the source; without a target row they are missing
+        let mut unmatched = rejected.clone();
         for row in rows {
             let id = row.id;
-            unseen.remove(&id);
-            match row.classify(&rules, &rejected) {
+            unmatched.remove(&id);
+            match row.classify(&criteria, &rejected) {
                 Classification::Fault(kind, columns) => found.add_fault(id, kind, columns),
                 Classification::Pending => found.compared.pending += 1,
                 Classification::NewerThanSnapshot => found.newer_rows.push(id),
                 Classification::Equal => {}
             }
         }
-        let mut unseen: Vec<i64> = unseen.into_iter().collect();
-        unseen.sort_unstable();
-        for id in unseen {
+        let mut unmatched: Vec<i64> = unmatched.into_iter().collect();
+        unmatched.sort_unstable();
+        for id in unmatched {
             found.add_fault(id, FaultKind::Missing, Vec::new());
         }
         Ok(found)
@@ -296,12 +289,5 @@ impl Comparer<'_> {
             .await
             .map_err(self.source.query_error("set a savepoint"))?;
         Ok(())
-    }
-}
-
-fn source_query<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> SourceQuery<'a> {
-    SourceQuery {
-        inboxes: &tenant.inboxes,
-        rules,
     }
 }

@@ -1,19 +1,19 @@
-//! What a comparison found.
+//! The result of a comparison.
 
 use tidemark_shared::verification::{Compared, Fault, FaultKind};
 
-/// Faults that are listed; the counts are of all.
+/// The limit for listed faults. The counts have no limit.
 pub(super) const MAX_FAULTS: usize = 5_000;
 
-/// What a look found.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub compared: Compared,
     /// At most [`MAX_FAULTS`].
     pub faults: Vec<Fault>,
-    /// Rows that were written since the snapshot: to be looked at in a later one.
+    /// Rows that were written after the snapshot. They have to be compared in a later one.
     pub newer_rows: Vec<i64>,
-    /// Conversations of forgotten contacts, which are in neither side.
+    /// Conversations of forgotten contacts. They count on neither side.
     pub withheld: i64,
 }
 
@@ -26,7 +26,7 @@ impl Findings {
         self.withheld += other.withheld;
     }
 
-    /// The same of conversations that are counted already.
+    /// Adds the findings of conversations whose rows are already counted.
     pub(super) fn add_counted(&mut self, mut other: Self) {
         other.compared.source_rows = 0;
         other.compared.target_rows = 0;
@@ -34,7 +34,7 @@ impl Findings {
         self.add(other);
     }
 
-    /// What a sync may bring is its to bring.
+    /// Counts the faults that a sync may fix as pending.
     pub(super) fn count_as_pending(&mut self) {
         self.faults.retain(|fault| !can_sync_fix(fault.kind));
         let compared = &mut self.compared;
@@ -56,7 +56,7 @@ impl Findings {
     }
 }
 
-/// Whether a sync may bring what is at fault: a row that another hand has changed is none of its business.
+/// Whether a sync may fix the fault. It does not fix a row that something other than a load has changed.
 pub(super) const fn can_sync_fix(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::Missing | FaultKind::Extra | FaultKind::Stale)
 }

@@ -1,4 +1,5 @@
-//! Counts and sums of digests by bucket of ids, each worked out by the server that has the rows: what agrees is not moved.
+//! Counts rows and sums digests by bucket of ids. Each server computes the sums of its own rows, so that equal rows are not
+//! transferred.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,13 +15,13 @@ use tidemark_source::view::ViewShape;
 use crate::extract::view;
 use crate::load::row_digest::Hashing;
 
-/// Buckets are of 2,048 ids when digests are summed: an id without its last bits.
+/// Buckets of 2,048 ids: a bucket is an id without its last bits.
 pub(super) const BUCKET_BITS: i32 = 11;
-/// One id a bucket: its sums are the digests of that conversation.
+/// Buckets of one id: the sums are the digests of that conversation.
 pub(super) const ONE_ID_BITS: i32 = 0;
-/// Rows with a client of their own that are in memory at once.
+/// How many rows [`list_other_clients`] returns at once.
 pub(super) const MAX_CLIENTS: usize = 10_000;
-/// Keys that a view is source_query for at once.
+/// How many keys one query of a view reads.
 const KEYS_AT_ONCE: usize = 500;
 
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
@@ -31,20 +32,20 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 static MESSAGES: LazyLock<String> =
     LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));
 
-/// Conversations of one bucket.
+/// The sums of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub count: i64,
-    /// Of the conversations' own rows, modulo 2⁶⁴.
+    /// The sum of the digests of the conversations' own rows, modulo 2⁶⁴.
     pub source: u64,
-    /// Of all that belongs to them, modulo 2⁶⁴.
+    /// The sum of the digests of all rows that belong to them, modulo 2⁶⁴.
     pub related: u64,
-    /// Rows of the target without digests, or with another than theirs.
+    /// Target rows that cannot be proven: without digests, with a wrong one, or newer than the snapshot.
     pub unproven_count: i64,
 }
 
 impl Sums {
-    /// Whether target and source hold the same.
+    /// Whether these sums of the target and those of the source prove the rows equal.
     pub(super) const fn prove_equal(&self, source: &Self) -> bool {
         self.unproven_count == 0
             && self.count == source.count
@@ -53,25 +54,25 @@ impl Sums {
     }
 }
 
-/// By bucket: the id without its last bits.
+/// Sums by bucket.
 pub(super) type Buckets = BTreeMap<i64, Sums>;
 
-/// A range of a tenant's conversations, both ends included.
+/// A range of conversation ids, including both ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IdRange {
     pub lo: i64,
     pub hi: i64,
 }
 
-/// What the source is source_query with.
+/// The parameters that every query of the source takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourceQuery<'a> {
     pub inboxes: &'a [i32],
-    /// What rows are made by.
-    pub rules: &'a str,
+    /// See [`TenantContext::digest_seed`](crate::transform::TenantContext::digest_seed).
+    pub digest_seed: &'a str,
 }
 
-/// The sum of any number of 64-bit digests, modulo 2⁶⁴.
+/// Reduces a sum of 64-bit digests modulo 2⁶⁴.
 fn modulo(sum: &str) -> Result<u64, sqlx::Error> {
     let sum: i128 = sum
         .parse()
@@ -101,7 +102,7 @@ async fn source_sums_from_tables(
     let rows = sqlx::query(AssertSqlSafe(CONVERSATIONS.as_str()))
         .bind(range.lo)
         .bind(source_query.inboxes)
-        .bind(source_query.rules)
+        .bind(source_query.digest_seed)
         .bind(range.hi)
         .bind(bits)
         .fetch_all(&mut *connection)
@@ -124,7 +125,7 @@ async fn source_sums_from_tables(
     Ok(buckets)
 }
 
-/// Key by key, as the extraction reads it: the source works as much as for a sync, and moves as little as from tables.
+/// Reads the view key by key, as the extraction does. The source computes as much as for a sync, but transfers only sums.
 async fn source_sums_from_view(
     connection: &mut PgConnection,
     view: &ViewShape,
@@ -143,7 +144,7 @@ async fn source_sums_from_view(
         let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
             .bind(keys)
             .bind(source_query.inboxes)
-            .bind(source_query.rules)
+            .bind(source_query.digest_seed)
             .bind(bits)
             .fetch_all(&mut *connection)
             .await?;
@@ -162,7 +163,7 @@ fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// `latest` is the read that rows are compared with, if a row that was read later is to be doubted.
+/// `latest` is the version of the snapshot; `None`: rows that are newer than the snapshot can be proven too.
 pub(super) async fn target_sums(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -198,8 +199,9 @@ pub(super) async fn target_sums(
     Ok(buckets)
 }
 
-/// The first [`MAX_CLIENTS`] conversations of the range, ascending, whose client is another contact than their own, with the phone that the row carries.
-/// Neither digest has it: the source would have to look the client up for every conversation.
+/// Lists the first [`MAX_CLIENTS`] conversations of the range whose client is not their contact: conversation, client, and
+/// the client's phone in the row. No digest covers that phone: the source would have to look up the client of every
+/// conversation.
 pub(super) async fn list_other_clients(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_that_differ_by_two_to_the_64_are_the_same() {
+    fn sums_that_differ_by_two_to_the_64_are_equal() {
         assert_eq!(modulo("-1").unwrap(), u64::MAX);
         assert_eq!(modulo("18446744073709551617").unwrap(), 1);
         assert_eq!(modulo("-18446744073709551617").unwrap(), u64::MAX);

@@ -1,17 +1,17 @@
-//! The ids where the sums of digests do not prove both sides equal.
+//! Finds the ids whose sums of digests do not prove source and target equal.
 
 use std::collections::BTreeSet;
 
 use super::sums::{BUCKET_BITS, Buckets, IdRange};
 
-/// Ids whose conversations are compared one by one at once: their digests, of both sides, are then in memory.
+/// The limit for a range whose conversations are compared one by one: the digests of both sides are in memory.
 const MAX_RANGE_IDS: i64 = 16 << BUCKET_BITS;
 
-/// Stretches of ids in which the sums do not prove that both sides are the same, each of a bounded length.
-pub(super) fn unproven_ranges(there: &Buckets, here: &Buckets, within: IdRange) -> Vec<IdRange> {
+/// Ranges of ids whose sums do not prove both sides equal, each of a bounded length.
+pub(super) fn unproven_ranges(source: &Buckets, target: &Buckets, within: IdRange) -> Vec<IdRange> {
     let mut ranges: Vec<IdRange> = Vec::new();
-    for bucket in unproven(there, here) {
-        // a bucket that lies partly outside is cut, as its sums are
+    for bucket in unproven(source, target) {
+        // a bucket that is partly outside of the range is cut, as its sums were
         let first = bucket << BUCKET_BITS;
         let (lo, hi) = (
             first.max(within.lo),
@@ -25,16 +25,16 @@ pub(super) fn unproven_ranges(there: &Buckets, here: &Buckets, within: IdRange) 
     ranges
 }
 
-/// Buckets of which the sums do not prove that both sides are the same, ascending.
-pub(super) fn unproven(there: &Buckets, here: &Buckets) -> BTreeSet<i64> {
+/// Buckets whose sums do not prove both sides equal, ascending.
+pub(super) fn unproven(source: &Buckets, target: &Buckets) -> BTreeSet<i64> {
     let none = Default::default();
-    there
+    source
         .keys()
-        .chain(here.keys())
+        .chain(target.keys())
         .copied()
         .filter(|bucket| {
-            let (there, here) = (there.get(bucket), here.get(bucket));
-            !here.unwrap_or(&none).prove_equal(there.unwrap_or(&none))
+            let (source, target) = (source.get(bucket), target.get(bucket));
+            !target.unwrap_or(&none).prove_equal(source.unwrap_or(&none))
         })
         .collect()
 }
@@ -58,31 +58,31 @@ mod tests {
     }
 
     #[test]
-    fn buckets_beside_each_other_that_differ_are_one_stretch_and_cut_at_the_ends() {
-        let there = buckets(&[(0, 5, 7, 0), (1, 2, 7, 0), (2, 2, 7, 0), (5, 1, 1, 0)]);
-        let here = buckets(&[
+    fn neighbouring_buckets_that_differ_are_one_range_and_are_cut_at_the_ends() {
+        let source = buckets(&[(0, 5, 7, 0), (1, 2, 7, 0), (2, 2, 7, 0), (5, 1, 1, 0)]);
+        let target = buckets(&[
             (0, 5, 8, 0),
             (1, 3, 7, 0),
             (2, 2, 7, 0),
             (4, 1, 1, 1),
             (5, 1, 1, 1),
         ]);
-        let ranges = unproven_ranges(&there, &here, IdRange { lo: 100, hi: 11_000 });
+        let ranges = unproven_ranges(&source, &target, IdRange { lo: 100, hi: 11_000 });
         let ranges: Vec<_> = ranges.iter().map(|range| (range.lo, range.hi)).collect();
         assert_eq!(ranges, [(100, 4_095), (8_192, 11_000)]);
     }
 
     #[test]
-    fn however_many_buckets_differ_no_stretch_holds_more_ids_than_fit_in_memory() {
-        let there: Vec<_> = (0..100).map(|bucket| (bucket, 2_048, 1, 0)).collect();
+    fn however_many_buckets_differ_no_range_has_more_ids_than_fit_in_memory() {
+        let source: Vec<_> = (0..100).map(|bucket| (bucket, 2_048, 1, 0)).collect();
         let within = IdRange {
             lo: 0,
             hi: (100 << BUCKET_BITS) - 1,
         };
-        let ranges = unproven_ranges(&buckets(&there), &Buckets::new(), within);
+        let ranges = unproven_ranges(&buckets(&source), &Buckets::new(), within);
         assert!(ranges.iter().all(|part| part.hi - part.lo < MAX_RANGE_IDS));
         assert_eq!(ranges.len(), 7);
-        // each begins where the one before it ends
+        // each begins wtarget the one before it ends
         assert!(ranges.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo));
         assert_eq!((ranges[0].lo, ranges[6].hi), (within.lo, within.hi));
     }

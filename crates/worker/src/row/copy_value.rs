@@ -1,6 +1,4 @@
-//! Values in the binary form of PostgreSQL's COPY.
-//!
-//! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length.
+//! Encodes values for PostgreSQL's binary COPY. Every value starts with its length, and a NULL has the length -1.
 
 use std::borrow::Cow;
 
@@ -11,7 +9,7 @@ use super::value::{Date, Json, Numeric};
 
 const TEXT_OID: i32 = 25;
 
-/// Writes the length of a value and the value.
+/// Writes a value's length and the value.
 pub(crate) fn write_field<T: CopyValue>(value: &T, out: &mut Vec<u8>) {
     if value.is_null() {
         return (-1_i32).write(out);
@@ -23,12 +21,12 @@ pub(crate) fn write_field<T: CopyValue>(value: &T, out: &mut Vec<u8>) {
     out[start..start + 4].copy_from_slice(&count(length).to_be_bytes());
 }
 
-/// As PostgreSQL counts bytes and elements.
+/// A count of bytes or elements in PostgreSQL's type.
 fn count(count: usize) -> i32 {
     i32::try_from(count).expect("the transform bounds every value")
 }
 
-/// A value in the binary form of its PostgreSQL type.
+/// Writes a value in the binary format of its PostgreSQL type.
 pub(crate) trait CopyValue {
     fn is_null(&self) -> bool {
         false
@@ -91,7 +89,7 @@ impl CopyValue for String {
     }
 }
 
-/// `jsonb` takes its text behind a version number.
+/// `jsonb`: a version number, then the text.
 impl<T: CopyValue> CopyValue for Json<T> {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(1);
@@ -105,7 +103,7 @@ impl CopyValue for Uuid {
     }
 }
 
-/// `timestamptz` counts as the source's `timestamp` in UTC does.
+/// `timestamptz` has the same encoding as the source's `timestamp` in UTC.
 impl CopyValue for SourceTime {
     fn write(&self, out: &mut Vec<u8>) {
         self.micros().write(out);
@@ -118,7 +116,7 @@ impl CopyValue for Date {
     }
 }
 
-/// `text[]`: one dimension that counts from 1, or none when empty.
+/// `text[]`: one dimension with the lower bound 1, or no dimension when empty.
 impl CopyValue for Vec<&str> {
     fn write(&self, out: &mut Vec<u8>) {
         i32::from(!self.is_empty()).write(out);
@@ -137,16 +135,16 @@ impl CopyValue for Vec<&str> {
     }
 }
 
-/// `numeric`: digits to the base of 10,000 without zeros at either end, and the power of the first.
+/// `numeric`: digits to the base 10,000 without leading or trailing zeros, and the exponent of the first.
 impl<const PRECISION: u32, const SCALE: u32> CopyValue for Numeric<PRECISION, SCALE> {
     fn write(&self, out: &mut Vec<u8>) {
         const BASE: u64 = 10_000;
-        // one digit holds the whole fraction
+        // one digit has the whole fraction
         const { assert!(SCALE <= 4) };
         let unit = 10_u64.pow(SCALE);
         let magnitude = self.scaled().unsigned_abs();
 
-        // from the last digit to the first; five hold the whole part of any i64
+        // last digit first; the whole part of any i64 needs five digits at most
         let mut digits = [0_u64; 6];
         digits[0] = magnitude % unit * (BASE / unit);
         let mut whole = magnitude / unit;
@@ -164,7 +162,7 @@ impl<const PRECISION: u32, const SCALE: u32> CopyValue for Numeric<PRECISION, SC
         }
 
         let negative = if self.scaled() < 0 { 0x4000 } else { 0 };
-        // every word is two bytes, and what they hold fits
+        // every word has two bytes, which are enough for these numbers
         let mut word = |number: u64| out.extend_from_slice(&number.to_be_bytes()[6..]);
         word(digits.len() as u64);
         word(weight.cast_unsigned());

@@ -1,7 +1,6 @@
-//! Rows as PostgreSQL's COPY reads them in binary, with a hash over their content.
+//! Encodes rows for PostgreSQL's binary COPY, with a hash of their content.
 //!
-//! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length: equal bytes
-//! mean equal rows, and the hash over the bytes is a hash over the content.
+//! The encoding is unambiguous: equal bytes mean equal rows. So the hash of the bytes is a hash of the content.
 
 use std::ops::Range;
 
@@ -13,30 +12,30 @@ use super::copy_value::{CopyValue, write_field};
 #[cfg(test)]
 mod tests;
 
-/// Signature, no flags, no header extension.
+/// The signature, no flags, no header extension.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(crate) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// XXH3-128 of a row's content, as `row_hash` holds it.
+/// XXH3-128 of a row's content, stored in `row_hash`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowHash(pub [u8; 16]);
 
-/// The digests that the source had for what a row is made of.
+/// The source's digests of the rows that a target row is made from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digests {
-    /// Of the conversation's own row.
+    /// The digest of the conversation's own row.
     pub source: i64,
-    /// Of its messages and all else that belongs to it.
+    /// The digest of its messages and all other related rows.
     pub related: i64,
 }
 
-/// Collects rows for `COPY … (tenant_id, …, row_hash) FROM STDIN (FORMAT binary)`; the buffer is kept for reuse.
+/// Collects rows for `COPY … (tenant_id, …, related_digest) FROM STDIN (FORMAT binary)`.
 #[derive(Default)]
 pub struct CopyEncoder {
     tuples: Vec<u8>,
-    /// Where each row ends in `tuples`.
+    /// The end of each row in `tuples`.
     ends: Vec<usize>,
-    /// Each row's conversation.
+    /// The conversation of each row.
     ids: Vec<i64>,
 }
 
@@ -82,8 +81,8 @@ impl CopyEncoder {
         self.tuples.len()
     }
 
-    /// The rows of that range, to go between the header and the trailer of a COPY: so a refused load can be bisected
-    /// without encoding anything again.
+    /// The encoded rows of that range, to send between the header and the trailer of a COPY. A refused load is repeated in
+    /// halves without encoding again.
     ///
     /// # Panics
     /// When the range is not within `0..row_count()`.
@@ -93,7 +92,7 @@ impl CopyEncoder {
         &self.tuples[start_of(rows.start)..start_of(rows.end)]
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Removes the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.tuples.clear();
         self.ends.clear();

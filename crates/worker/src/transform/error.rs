@@ -1,31 +1,31 @@
 //! Why a conversation cannot become a row.
 
-/// Why a conversation cannot become a row. Carries no content of the row.
+/// Why a conversation cannot become a row. Has no content of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransformError {
-    /// PostgreSQL's texts cannot hold NUL; a source that is PostgreSQL never has one.
+    /// PostgreSQL's texts cannot have a NUL character, so a PostgreSQL source never has one.
     #[error("column {column} holds a NUL character")]
     NulCharacter { column: &'static str },
-    /// The text of a JSON value does not parse. Whether `jsonb` takes what parses is left to the target.
+    /// The text of a JSON value does not parse. The target may still refuse a text that parses.
     #[error("column {column} holds invalid JSON")]
     InvalidJson { column: &'static str },
-    /// A view has it NULL where a conversation always has a value.
+    /// A view has NULL in a column that always has a value in Chatwoot.
     #[error("column {column} is NULL")]
     Null { column: &'static str },
-    /// A view's column of messages is no array, or an element of it lacks its id, its time or whether it is private, or
-    /// has a value of another type.
-    #[error("column message_compiled holds what is not a message")]
+    /// A view's column of messages is no array, or an element lacks its id, its time or its private flag, or has a value of
+    /// the wrong type.
+    #[error("column message_compiled holds an element that is not a message")]
     UnreadableMessage,
-    /// A fault of the reader: counting on would give wrong numbers.
+    /// A bug of the reader: the computed columns would be wrong.
     #[error("messages are not in ascending order of (created_at, id)")]
     MessageOrder,
-    /// More than the 256 MB of a `jsonb`, refused before it costs the worker its memory.
+    /// Longer than the 256 MB of a `jsonb`. Refused early, to save the worker's memory.
     #[error("column {column} is longer than 256 MB")]
     TooLong { column: &'static str },
 }
 
 impl TransformError {
-    /// A name for the ledger, which never changes.
+    /// The name in the ledger. It never changes.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

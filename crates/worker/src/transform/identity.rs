@@ -1,4 +1,4 @@
-//! Identity and identity.
+//! The conversation's ids, account, inbox and labels.
 
 use super::error::TransformError;
 use super::text;

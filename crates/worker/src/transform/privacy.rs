@@ -1,7 +1,6 @@
-//! What of a person may be stored: the tenant's policy, and contacts that are forgotten.
+//! Applies the rules for personal data: the tenant's policy, and forgotten contacts.
 //!
-//! Counts, lengths and what else follows from a text are computed from what the source has: they say little of a person, and
-//! reports stay what they were. Ids stay too.
+//! Ids are always stored. Counts and lengths are computed from the source's texts, so that reports do not change.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,18 +14,18 @@ use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
 use super::error::TransformError;
 use crate::row::source::SourceMessage;
 
-/// Characters of a hash: 128 bits in hexadecimal digits, which every column holds.
+/// Characters of a hash: 128 bits in hexadecimal digits, which fit in every column.
 pub const HASH_LENGTH: usize = 32;
 
-/// Something is to be hashed, and there is no key.
+/// The policy hashes a column, and there is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissingKey;
 
-/// A tenant's rules.
+/// A tenant's rules for personal data.
 #[derive(Default)]
 pub struct Privacy {
     policy: PrivacyPolicy,
-    /// Set where something is hashed.
+    /// Set when the policy hashes a column.
     key: Option<Hmac<Sha256>>,
     forgotten: HashSet<i64>,
 }
@@ -41,10 +40,10 @@ impl fmt::Debug for Privacy {
 }
 
 impl Privacy {
-    /// `secret` is the installation's; each tenant's key is derived from it.
+    /// `secret` belongs to the installation; each tenant's key is derived from it.
     ///
     /// # Errors
-    /// When the policy hashes something and there is no secret.
+    /// When the policy hashes a column and there is no secret.
     pub fn new(
         tenant_id: i32,
         policy: PrivacyPolicy,
@@ -68,7 +67,7 @@ impl Privacy {
         &self.policy
     }
 
-    /// Tells this policy from others, and its key from other keys; `None` where everything is kept.
+    /// Identifies the policy and its key; `None` when everything is kept.
     pub(super) fn fingerprint(&self) -> Option<String> {
         if self.policy.keeps_all() {
             return None;
@@ -77,13 +76,13 @@ impl Privacy {
         Some(format!("{} {}", self.policy, key.unwrap_or_default()))
     }
 
-    /// Whether any contact stays out.
+    /// Whether any contact is forgotten.
     #[must_use]
     pub fn has_forgotten(&self) -> bool {
         !self.forgotten.is_empty()
     }
 
-    /// The contact, when it stays out.
+    /// The contact, when it is forgotten.
     #[must_use]
     pub fn forgotten(&self, contact: Option<i64>) -> Option<i64> {
         contact.filter(|contact| self.forgotten.contains(contact))
@@ -100,7 +99,7 @@ impl Privacy {
         }
     }
 
-    /// A text as it is stored in its column. What is stored as it is must pass `check`.
+    /// A text as it is stored in its column. A text that is kept must pass `check`.
     pub(super) fn text<'a>(
         &self,
         personal: Personal,
@@ -110,7 +109,7 @@ impl Privacy {
         self.apply_treatment(personal, self.policy.of(personal), text, check)
     }
 
-    /// The phone number of a contact, or that of the client which stands in for it: then the stricter treatment of the two.
+    /// The phone number of the contact. Without one it is the client's, and then the stricter treatment of the two applies.
     pub(super) fn contact_phone<'a>(
         &self,
         contact: Option<&'a str>,
@@ -133,7 +132,7 @@ impl Privacy {
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
         match (treatment, text) {
             (Treatment::Null, _) => Ok(None),
-            // nothing is nobody's
+            // an empty text is not hashed: it identifies nobody
             (Treatment::Hash, Some(text)) if !text.is_empty() => Ok(Some(self.hash(personal, text))),
             (Treatment::Hash | Treatment::Keep, text) => Ok(check(text)?.map(Cow::Borrowed)),
         }
@@ -146,8 +145,8 @@ impl Privacy {
         let key = self
             .key
             .as_ref()
-            .expect("rules that hash something are not made without a key");
-        // the same number is the same in both columns of phones
+            .expect("`Privacy::new` requires a key for a policy that hashes");
+        // the same number has the same hash in both phone columns
         let domain = match personal {
             Personal::ContactPhone | Personal::ClientPhone => "phone",
             other => other.as_str(),
@@ -169,7 +168,7 @@ fn hex_hmac(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
         .collect()
 }
 
-/// HMAC-SHA-256 under a key that is itself one: whoever has a tenant's key has no other's.
+/// HMAC-SHA-256 with a key that is itself derived by HMAC: a tenant's key does not reveal another's.
 fn tenant_key(tenant_id: i32, secret: &SecretString) -> Hmac<Sha256> {
     let mut mac = hmac_with_key(secret.expose_secret().as_bytes());
     mac.update(b"tidemark tenant key");

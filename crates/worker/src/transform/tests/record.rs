@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn identity_and_place_come_from_the_record() {
+fn ids_account_inbox_and_labels_come_from_the_record() {
     let source = SourceConversation {
         display_id: Some(9),
         uuid: Some(Uuid::from_u128(5)),
@@ -165,7 +165,7 @@ fn assignment_follows_the_ids() {
 }
 
 #[test]
-fn the_contact_s_phone_is_the_client_s_where_it_has_none() {
+fn a_contact_without_a_phone_gets_the_client_s() {
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,
@@ -258,7 +258,7 @@ fn without_a_reply_there_is_no_response_time() {
 }
 
 #[test]
-fn what_a_column_cannot_hold_is_null_and_keeps_the_row() {
+fn a_value_too_large_for_its_column_is_null_and_keeps_the_row() {
     // 2^31 seconds and a bit: too much for the seconds, not for the minutes
     let source = SourceConversation {
         first_reply_created_at: Some(at("2092-04-02T15:14:08")),
@@ -453,7 +453,7 @@ fn without_a_response_there_is_no_satisfaction() {
 }
 
 #[test]
-fn what_no_row_can_hold_is_an_error_without_content() {
+fn a_value_that_no_row_can_have_is_an_error_without_content() {
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,
