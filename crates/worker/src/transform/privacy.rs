@@ -9,7 +9,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
+use tidemark_shared::privacy::{PersonalColumn, PrivacyPolicy, Treatment};
 
 use super::error::TransformError;
 use crate::row::source::SourceMessage;
@@ -92,9 +92,9 @@ impl Privacy {
     pub(super) fn message_text<'a>(&self, message: &SourceMessage<'a>) -> Option<Cow<'a, str>> {
         let is_theirs = message.sender_type == Some("Contact") && self.forgotten(message.sender_id).is_some();
         let text = message.content.filter(|_| !is_theirs)?;
-        match self.policy.of(Personal::MessageText) {
+        match self.policy.of(PersonalColumn::MessageText) {
             Treatment::Keep => Some(Cow::Borrowed(text)),
-            Treatment::Hash => Some(self.hash(Personal::MessageText, text)),
+            Treatment::Hash => Some(self.hash(PersonalColumn::MessageText, text)),
             Treatment::Null => None,
         }
     }
@@ -102,7 +102,7 @@ impl Privacy {
     /// A text as it is stored in its column. A text that is kept must pass `check`.
     pub(super) fn text<'a>(
         &self,
-        personal: Personal,
+        personal: PersonalColumn,
         text: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
@@ -116,16 +116,16 @@ impl Privacy {
         client: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
-        let mut treatment = self.policy.of(Personal::ContactPhone);
+        let mut treatment = self.policy.of(PersonalColumn::ContactPhone);
         if contact.is_none() {
-            treatment = treatment.max(self.policy.of(Personal::ClientPhone));
+            treatment = treatment.max(self.policy.of(PersonalColumn::ClientPhone));
         }
-        self.apply_treatment(Personal::ContactPhone, treatment, contact.or(client), check)
+        self.apply_treatment(PersonalColumn::ContactPhone, treatment, contact.or(client), check)
     }
 
     fn apply_treatment<'a>(
         &self,
-        personal: Personal,
+        personal: PersonalColumn,
         treatment: Treatment,
         text: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
@@ -138,7 +138,7 @@ impl Privacy {
         }
     }
 
-    fn hash<'a>(&self, personal: Personal, text: &'a str) -> Cow<'a, str> {
+    fn hash<'a>(&self, personal: PersonalColumn, text: &'a str) -> Cow<'a, str> {
         if text.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -148,7 +148,7 @@ impl Privacy {
             .expect("`Privacy::new` requires a key for a policy that hashes");
         // the same number has the same hash in both phone columns
         let domain = match personal {
-            Personal::ContactPhone | Personal::ClientPhone => "phone",
+            PersonalColumn::ContactPhone | PersonalColumn::ClientPhone => "phone",
             other => other.as_str(),
         };
         Cow::Owned(hex_hmac(key, domain, text))
