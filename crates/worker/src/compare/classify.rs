@@ -106,7 +106,8 @@ impl PairedRow {
         if self.columns.is_empty() {
             return Classification::Fault(FaultKind::Unproven, Vec::new());
         }
-        // a row with a valid digest is as a load wrote it, so the source has changed. Without one, only the source's digests show it.
+        // a row with a valid digest is as a load wrote it, so the source has changed; without one, only the source's
+        // digests show that
         let source_changed = self.source_differs || self.related_differs || !self.no_digest;
         match (source_changed, self.is_recent) {
             (true, true) => Classification::Pending,
