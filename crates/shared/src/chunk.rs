@@ -116,8 +116,8 @@ pub struct CountedRange {
     pub count: i64,
 }
 
-/// Turns ascending ranges into chunks without gap or overlap that cover all ids from 1 to `top`, the highest id in source or
-/// target. So the chunks also find rows that only the target still has.
+/// Turns ascending ranges into chunks without gap or overlap that cover all ids from 1 to `top`, the highest id in
+/// source or target. So the chunks also find rows that only the target still has.
 #[must_use]
 pub fn range_chunks(ranges: &[CountedRange], top: i64) -> Vec<PlannedChunk> {
     let highest = ranges.last().map_or(top, |range| range.last.max(top));

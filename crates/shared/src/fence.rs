@@ -1,8 +1,10 @@
-//! The fence limits how far a watermark may advance: it is the newest instant before which every write is visible to the plan.
+//! The fence limits how far a watermark may advance: it is the newest instant before which every write is visible to
+//! the plan.
 //!
-//! Without it, rows that are written before a plan and committed after it would be lost. A sample of the source reads the clock
-//! first and then `hi`, the highest assigned transaction id. Every write before the sample's clock belongs to a transaction
-//! `<= hi`. When all of those have ended before a plan's snapshot, the plan sees every write before that clock.
+//! Without it, rows that are written before a plan and committed after it would be lost. A sample of the source reads
+//! the clock first and then `hi`, the highest assigned transaction id. Every write before the sample's clock belongs to
+//! a transaction `<= hi`. When all of those have ended before a plan's snapshot, the plan sees every write before that
+//! clock.
 
 use std::time::Duration;
 
@@ -38,8 +40,8 @@ pub struct SourceVersion {
     pub snapshot: SourceSnapshot,
 }
 
-/// The version of a read as it is stored with the rows. It has no clock: a server's clock may be set back, and transaction ids
-/// only grow.
+/// The version of a read as it is stored with the rows. It has no clock: a server's clock may be set back, and
+/// transaction ids only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadVersion {
     pub epoch: i32,
@@ -56,8 +58,8 @@ impl ReadVersion {
     }
 }
 
-/// The transaction that holds the fence back: the oldest one in the source's database that has written something. Some fields
-/// depend on the rights of the login.
+/// The transaction that holds the fence back: the oldest one in the source's database that has written something. Some
+/// fields depend on the rights of the login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// `None` for a prepared transaction, which has no session.
@@ -85,10 +87,10 @@ pub fn fence(samples: &[FenceSample], horizon: i64) -> Option<DateTime<Utc>> {
 
 /// Every transaction of this database with an id below the horizon had ended before the snapshot.
 ///
-/// Transaction ids are assigned per server, so transactions of other databases also keep `xmin` low. `oldest_open` is the
-/// lowest id that was open in this database just before the snapshot (`None`: no transaction was open). A transaction with
-/// an id up to a sample's `hi` that is open at the snapshot was already open when `oldest_open` was read. So one that was not
-/// open then has ended.
+/// Transaction ids are assigned per server, so transactions of other databases also keep `xmin` low. `oldest_open` is
+/// the lowest id that was open in this database just before the snapshot (`None`: no transaction was open). A
+/// transaction with an id up to a sample's `hi` that is open at the snapshot was already open when `oldest_open` was
+/// read. So one that was not open then has ended.
 #[must_use]
 pub fn horizon(oldest_open: Option<i64>, snapshot: &SourceSnapshot) -> i64 {
     oldest_open.unwrap_or(i64::MAX).max(snapshot.xmin)
@@ -119,8 +121,8 @@ impl WatermarkBounds {
     }
 }
 
-/// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: `pg_stat_activity` and `pg_prepared_xacts` only show the
-/// low half, which wraps around.
+/// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: `pg_stat_activity` and `pg_prepared_xacts` only
+/// show the low half, which wraps around.
 #[must_use]
 pub fn widen_xid(xid: u32, near: i64) -> i64 {
     const SPAN: i64 = 1 << 32;

@@ -103,8 +103,8 @@ pub struct Progress {
     pub source: SourceShare,
 }
 
-/// The pace of a run with `keys_left`: over the recent window when enough chunks ended in it, otherwise since the start. `None`
-/// when no chunk has ended, or the run makes no progress.
+/// The pace of a run with `keys_left`: over the recent window when enough chunks ended in it, otherwise since the
+/// start. `None` when no chunk has ended, or the run makes no progress.
 #[must_use]
 pub fn pace(
     at: DateTime<Utc>,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Exponential back-off with equal jitter: half of the delay is fixed and half is random, so that chunks that failed together
-/// are not retried together.
+/// Exponential back-off with equal jitter: half of the delay is fixed and half is random, so that chunks that failed
+/// together are not retried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     pub base: Duration,

@@ -10,8 +10,8 @@ use crate::job::Lane;
 use crate::selection::Selection;
 use crate::verification::Compared;
 
-/// Up to this many chunks share the run's trace; chunks of a larger run have traces of their own. Viewers show a few thousand
-/// spans, and a chunk has about eight.
+/// Up to this many chunks share the run's trace; chunks of a larger run have traces of their own. Viewers show a few
+/// thousand spans, and a chunk has about eight.
 pub const MAX_CHUNKS_PER_TRACE: usize = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -51,7 +51,8 @@ pub struct Tenant {
     pub timezone: String,
     #[serde(with = "humantime_text")]
     pub sync_interval: Duration,
-    /// How far before the watermark a plan searches again, for rows whose timestamps were set long before they were written.
+    /// How far before the watermark a plan searches again, for rows whose timestamps were set long before they were
+    /// written.
     #[serde(with = "humantime_text")]
     pub lookback: Duration,
     /// Keys per chunk.

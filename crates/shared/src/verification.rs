@@ -22,8 +22,9 @@ pub enum FaultKind {
     Different,
     /// With a version that this source cannot have had: the row comes from another source.
     Impossible,
-    /// No fault: equal column by column, but without digests that prove it. Examples are rows of an older release, or rows read
-    /// from tables that are now compared with a view. Every comparison has to read such a row until a load writes it again.
+    /// No fault: equal column by column, but without digests that prove it. Examples are rows of an older release, or
+    /// rows read from tables that are now compared with a view. Every comparison has to read such a row until a load
+    /// writes it again.
     Unproven,
 }
 

@@ -1,7 +1,7 @@
 //! Verify: compares a tenant's rows with the rows that the source would give now.
 //!
-//! Equal sums of digests prove that rows are equal. Unequal sums only show which rows to compare column by column: the columns
-//! decide whether a row is at fault.
+//! Equal sums of digests prove that rows are equal. Unequal sums only show which rows to compare column by column: the
+//! columns decide whether a row is at fault.
 
 mod chunk;
 mod classify;
@@ -70,8 +70,8 @@ struct Snapshot {
 }
 
 impl Verifier {
-    /// Compares all of a tenant's rows and writes nothing. When there are faults and a run is open, it waits up to a minute for
-    /// the run to end and compares the faulty rows again.
+    /// Compares all of a tenant's rows and writes nothing. When there are faults and a run is open, it waits up to a
+    /// minute for the run to end and compares the faulty rows again.
     pub async fn verify(&self, id: TenantId) -> Result<Verification, ExecuteError> {
         let tenant = self.load_tenant(id).await?;
         let mut found = self.compare_all(&tenant).await?;
@@ -203,8 +203,8 @@ impl Verifier {
         })
     }
 
-    /// A snapshot, and the impossible rows: those that existed before the snapshot and have a later version than it. `None` on a
-    /// standby, where such a row may be right.
+    /// A snapshot, and the impossible rows: those that existed before the snapshot and have a later version than it.
+    /// `None` on a standby, where such a row may be right.
     async fn snapshot_after_rows(
         &self,
         tenant: &ComparedTenant<'_>,

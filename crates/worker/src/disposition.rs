@@ -1,5 +1,5 @@
-//! Decides what happens to a chunk whose attempt failed. No other code decides it, except for workers that vanished: rescue
-//! counts their lost leases in the ledger.
+//! Decides what happens to a chunk whose attempt failed. No other code decides it, except for workers that vanished:
+//! rescue counts their lost leases in the ledger.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! Extract: reads conversations with their messages, transforms and encodes them.
 //!
-//! Memory is bounded by one conversation and the load buffer, and does not grow with the chunk. Chatwoot's tables give two
-//! ordered streams, conversations and messages, which `merge` joins. A view gives each conversation with its messages.
+//! Memory is bounded by one conversation and the load buffer, and does not grow with the chunk. Chatwoot's tables give
+//! two ordered streams, conversations and messages, which `merge` joins. A view gives each conversation with its
+//! messages.
 
 mod bisect;
 mod chunk;

@@ -1,8 +1,8 @@
 //! Limits how many chunks a worker reads at a time.
 //!
-//! A chunk releases its permit when it has been read, and is loaded while the next one is read: source, worker and target then
-//! work at the same time. A failed chunk keeps its permit until its failure is written: when the failure cancels the run, the
-//! next chunk is cancelled before it starts.
+//! A chunk releases its permit when it has been read, and is loaded while the next one is read: source, worker and
+//! target then work at the same time. A failed chunk keeps its permit until its failure is written: when the failure
+//! cancels the run, the next chunk is cancelled before it starts.
 
 use std::sync::Arc;
 

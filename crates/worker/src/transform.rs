@@ -1,7 +1,8 @@
-//! Transform: makes a target row from a conversation of the source. Pure and synchronous, and the same for tables and views.
+//! Transform: makes a target row from a conversation of the source. Pure and synchronous, and the same for tables and
+//! views.
 //!
-//! Bad values do not cost the row: an infinite time, or a difference too large for its column, makes the computed columns NULL.
-//! A row is only refused for values that PostgreSQL would refuse too, or for messages in the wrong order.
+//! Bad values do not cost the row: an infinite time, or a difference too large for its column, makes the computed
+//! columns NULL. A row is only refused for values that PostgreSQL would refuse too, or for messages in the wrong order.
 
 use std::sync::Arc;
 
@@ -40,8 +41,8 @@ pub struct TenantContext {
 }
 
 impl TenantContext {
-    /// The settings that a row depends on beside its source, as the seed of the row's digests: so verification treats rows
-    /// written under the old settings as stale.
+    /// The settings that a row depends on beside its source, as the seed of the row's digests: so verification treats
+    /// rows written under the old settings as stale.
     #[must_use]
     pub fn digest_seed(&self) -> String {
         match self.privacy.fingerprint() {
@@ -53,8 +54,8 @@ impl TenantContext {
 
 /// Makes the row of a conversation from its record and its messages.
 ///
-/// `client_phone` is the phone number of the contact [`MessageFold::client_sender_id`]. The messages must be folded with the
-/// same [`Privacy`].
+/// `client_phone` is the phone number of the contact [`MessageFold::client_sender_id`]. The messages must be folded
+/// with the same [`Privacy`].
 pub fn transform<'a>(
     tenant: &TenantContext,
     conversation: &'a SourceConversation,

@@ -1,8 +1,8 @@
 //! A chunk of a verify run.
 //!
-//! A row that differs may be a change that the next sync will load, and timestamps do not always show it. So such rows are
-//! compared in two passes. The first pass stores them in the ledger and defers the chunk. The second pass runs after a sync. In
-//! between, the chunk occupies neither a worker nor a session of the source.
+//! A row that differs may be a change that the next sync will load, and timestamps do not always show it. So such rows
+//! are compared in two passes. The first pass stores them in the ledger and defers the chunk. The second pass runs
+//! after a sync. In between, the chunk occupies neither a worker nor a session of the source.
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;

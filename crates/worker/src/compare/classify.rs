@@ -23,8 +23,8 @@ pub(super) struct Criteria<'a> {
     pub trusts_newer: bool,
     /// Whether the snapshot is of a primary that was not restored: it has every change that was read before.
     pub is_latest: bool,
-    /// Rows that existed before the snapshot and have a later version than it. `None`: not looked up; such rows are compared
-    /// again.
+    /// Rows that existed before the snapshot and have a later version than it. `None`: not looked up; such rows are
+    /// compared again.
     pub impossible: Option<&'a Impossible>,
     /// In the second pass, the version of the first pass: a sync has written the rows that were read later.
     pub since: Option<&'a SourceVersion>,
@@ -116,7 +116,8 @@ impl PairedRow {
         }
     }
 
-    /// The columns that differ, including the digests. Where none differs, a bookkeeping column was changed: `row_digest`.
+    /// The columns that differ, including the digests. Where none differs, a bookkeeping column was changed:
+    /// `row_digest`.
     fn all_columns(self) -> Vec<String> {
         let digests = [
             (self.source_differs, SOURCE_DIGEST.name),

@@ -1,7 +1,7 @@
 //! Compares a range of a tenant's conversations with one snapshot of the source.
 //!
-//! Equal sums of digests prove a whole bucket of ids equal. In other buckets the digests of each conversation are compared.
-//! Conversations whose digests differ or are missing are read, transformed and compared column by column.
+//! Equal sums of digests prove a whole bucket of ids equal. In other buckets the digests of each conversation are
+//! compared. Conversations whose digests differ or are missing are read, transformed and compared column by column.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -52,7 +52,8 @@ pub(super) struct Comparer<'a> {
 }
 
 impl Comparer<'_> {
-    /// Compares by digests, and column by column where they prove nothing. With `deep`, compares everything column by column.
+    /// Compares by digests, and column by column where they prove nothing. With `deep`, compares everything column by
+    /// column.
     pub(super) async fn compare(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Findings, ExecuteError> {
         match spec {
             ChunkSpec::Keys { ids } => self.compare_keys(ids).await,
@@ -131,8 +132,8 @@ impl Comparer<'_> {
         Ok(found)
     }
 
-    /// Conversations whose client is not their contact and has another phone in the source than in the row, ascending; and the
-    /// rest of the range that has to be queried next.
+    /// Conversations whose client is not their contact and has another phone in the source than in the row, ascending;
+    /// and the rest of the range that has to be queried next.
     async fn clients_with_other_phones(
         &mut self,
         target: &mut PgTransaction<'_>,

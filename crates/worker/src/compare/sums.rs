@@ -1,5 +1,5 @@
-//! Counts rows and sums digests by bucket of ids. Each server computes the sums of its own rows, so that equal rows are not
-//! transferred.
+//! Counts rows and sums digests by bucket of ids. Each server computes the sums of its own rows, so that equal rows are
+//! not transferred.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -199,8 +199,8 @@ pub(super) async fn target_sums(
     Ok(buckets)
 }
 
-/// Lists the first [`MAX_CLIENTS`] conversations of the range whose client is not their contact: conversation, client, and
-/// the client's phone in the row. No digest covers that phone: the source would have to look up the client of every
+/// Lists the first [`MAX_CLIENTS`] conversations of the range whose client is not their contact: conversation, client,
+/// and the client's phone in the row. No digest covers that phone: the source would have to look up the client of every
 /// conversation.
 pub(super) async fn list_other_clients(
     tx: &mut PgTransaction<'_>,

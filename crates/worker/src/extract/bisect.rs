@@ -1,8 +1,8 @@
 //! Reads on when the source fails on single conversations or is too slow.
 //!
-//! After a data error the keys are read again in halves, until every bad conversation stands alone and is rejected. After a
-//! timeout they are read again in smaller parts. The snapshot stays the same, so rows that were sent before the failure stay
-//! valid.
+//! After a data error the keys are read again in halves, until every bad conversation stands alone and is rejected.
+//! After a timeout they are read again in smaller parts. The snapshot stays the same, so rows that were sent before the
+//! failure stay valid.
 
 use std::collections::HashSet;
 

@@ -60,7 +60,8 @@ impl Extractor<'_> {
         Ok(self.extracted)
     }
 
-    /// Reads these conversations. After an error, those in `extracted.found` are sent or rejected, and the others are not.
+    /// Reads these conversations. After an error, those in `extracted.found` are sent or rejected, and the others are
+    /// not.
     pub(super) async fn read_keys(
         &mut self,
         view: Option<&ViewShape>,

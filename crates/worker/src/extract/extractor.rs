@@ -15,8 +15,8 @@ use crate::transform::{TenantContext, TransformError};
 
 /// Conversations read with one query, with their inbox, contact and so on. Their messages are streamed afterwards.
 pub(super) const KEYS_AT_ONCE: usize = 500;
-/// A buffer is sent to the load when it has this many bytes or rows. It is small, so that source, worker and target work at the
-/// same time.
+/// A buffer is sent to the load when it has this many bytes or rows. It is small, so that source, worker and target
+/// work at the same time.
 const BUFFER_BYTES: usize = 1 << 20;
 const BUFFER_ROWS: usize = 100;
 
@@ -61,8 +61,8 @@ pub struct Extractor<'a> {
     pub(super) buffer: CopyEncoder,
     /// Phone numbers of clients who are not the contact of the conversation that they wrote in.
     pub(super) phones: HashMap<i64, Option<String>>,
-    /// Conversations, each with such a client, that were too large to keep until the client's phone was known. They are read
-    /// a second time at the end, in the same snapshot. There are few.
+    /// Conversations, each with such a client, that were too large to keep until the client's phone was known. They are
+    /// read a second time at the end, in the same snapshot. There are few.
     pub(super) needs_client_phone: BTreeMap<i64, i64>,
     pub(super) extracted: Extracted,
     /// How many conversations one query may read. A timeout lowers it.

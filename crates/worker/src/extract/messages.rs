@@ -1,5 +1,5 @@
-//! Reads messages from Chatwoot's own table by a binary COPY. Rows are decoded in the buffer that they were received in, which
-//! costs half as much as rows of a query.
+//! Reads messages from Chatwoot's own table by a binary COPY. Rows are decoded in the buffer that they were received
+//! in, which costs half as much as rows of a query.
 
 use std::sync::LazyLock;
 

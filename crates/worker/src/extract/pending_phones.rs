@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use super::tables::Conversation;
 use crate::transform::fold::MessageFold;
 
-/// The limit for messages kept in memory. A conversation above it is read a second time, when its client's phone is known.
+/// The limit for messages kept in memory. A conversation above it is read a second time, when its client's phone is
+/// known.
 const MAX_PENDING_BYTES: usize = 1 << 20;
 
 /// A conversation with all of its messages.

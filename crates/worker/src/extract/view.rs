@@ -1,8 +1,8 @@
 //! Reads conversations from a published view.
 //!
-//! Such a view aggregates all messages of the installation, unless a query selects one conversation. So the keys are listed
-//! first, and each key is read by a sub-select of its own. The LIMIT of the sub-select stops the planner from turning it into a
-//! join over everything.
+//! Such a view aggregates all messages of the installation, unless a query selects one conversation. So the keys are
+//! listed first, and each key is read by a sub-select of its own. The LIMIT of the sub-select stops the planner from
+//! turning it into a join over everything.
 
 mod messages;
 

@@ -1,7 +1,7 @@
 //! The guard against mass deletion during the load.
 //!
-//! The plan's guard is not enough: a privilege lost or a row policy set after the plan hides rows that still exist. So each
-//! chunk adds the rows that it marks to those that its run has marked before.
+//! The plan's guard is not enough: a privilege lost or a row policy set after the plan hides rows that still exist. So
+//! each chunk adds the rows that it marks to those that its run has marked before.
 
 use sqlx::PgConnection;
 use tidemark_ledger as ledger;

@@ -1,11 +1,11 @@
-//! The digest of a whole row, computed by the target and stored in its column `row_digest`. It detects a row that something
-//! other than a load has changed. Rows that are marked deleted have no digest.
+//! The digest of a whole row, computed by the target and stored in its column `row_digest`. It detects a row that
+//! something other than a load has changed. Rows that are marked deleted have no digest.
 //!
-//! The digest is the XOR of three parts: content, time of the first insert, bookkeeping. An update keeps the time of the first
-//! insert, and can exchange that part alone.
+//! The digest is the XOR of three parts: content, time of the first insert, bookkeeping. An update keeps the time of
+//! the first insert, and can exchange that part alone.
 //!
-//! [`Hashing`] selects the hash function. A digest is written with the best function of the server, and checked with all of
-//! them: after a move to a newer server, rows still have digests of the older one.
+//! [`Hashing`] selects the hash function. A digest is written with the best function of the server, and checked with
+//! all of them: after a move to a newer server, rows still have digests of the older one.
 
 use sqlx::PgConnection;
 

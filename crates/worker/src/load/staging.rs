@@ -86,8 +86,8 @@ impl Staging {
         Ok(connection)
     }
 
-    /// Copies buffers into staging until the extraction ends. Rows that staging refuses become rejects. Returns the number
-    /// of staged rows.
+    /// Copies buffers into staging until the extraction ends. Rows that staging refuses become rejects. Returns the
+    /// number of staged rows.
     pub async fn stage(
         &mut self,
         mut buffers: mpsc::Receiver<CopyEncoder>,

@@ -1,7 +1,8 @@
--- Marks rows deleted, unless the target has them from a newer read. {digest_is_invalid} comes from load/row_digest.rs: a repair
--- also marks a row that something other than a load has changed, since the version of such a row means nothing.
--- $1 tenant, $2 conversations, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 transactions in progress,
--- $8 whether this is a repair
+-- Marks rows deleted, unless the target has them from a newer read. {digest_is_invalid} comes from load/row_digest.rs:
+-- a repair also marks a row that something other than a load has changed, since the version of such a row means
+-- nothing.
+-- $1 tenant, $2 conversations, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 transactions in progress, $8
+-- whether this is a repair
 UPDATE conversations_analytics t
 SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extracted_at = $3,
     source_epoch = $5, source_xmax = $6, source_in_progress = $7, row_digest = NULL

@@ -233,7 +233,8 @@ pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the key.
+/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the
+/// key.
 #[must_use]
 pub fn update_list() -> String {
     joined(

@@ -81,8 +81,8 @@ impl CopyEncoder {
         self.tuples.len()
     }
 
-    /// The encoded rows of that range, to send between the header and the trailer of a COPY. A refused load is repeated in
-    /// halves without encoding again.
+    /// The encoded rows of that range, to send between the header and the trailer of a COPY. A refused load is repeated
+    /// in halves without encoding again.
     ///
     /// # Panics
     /// When the range is not within `0..row_count()`.

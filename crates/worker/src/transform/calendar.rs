@@ -12,8 +12,8 @@ const SECOND: i64 = 1_000_000;
 const CYCLE: i64 = 146_097 * 86_400 * SECOND;
 const YEARS_OF_CYCLE: i64 = 400;
 
-/// chrono-tz lists the clock changes of each zone up to the end of 2099. Changes that depend on Ramadan end in 2087. Later
-/// ones only depend on the weeks of a month, and PostgreSQL continues them forever.
+/// chrono-tz lists the clock changes of each zone up to the end of 2099. Changes that depend on Ramadan end in 2087.
+/// Later ones only depend on the weeks of a month, and PostgreSQL continues them forever.
 const LISTED_BEFORE: i32 = 2099;
 const RULES_ALONE_SINCE: i32 = 2088;
 
@@ -92,8 +92,8 @@ fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
     SourceTime::from_micros(created_at.micros() + i64::from(offset) * SECOND)
 }
 
-/// A finite time moved by whole cycles into the years 2000 to 2399, and the number of years to add back. chrono's range is
-/// smaller than PostgreSQL's.
+/// A finite time moved by whole cycles into the years 2000 to 2399, and the number of years to add back. chrono's range
+/// is smaller than PostgreSQL's.
 fn within_cycle(time: SourceTime) -> Option<(DateTime<Utc>, i32)> {
     let time = Some(time).filter(|time| time.is_finite())?.micros();
     let moved = SourceTime::from_micros(time.rem_euclid(CYCLE))?;

@@ -12,8 +12,8 @@ pub enum TransformError {
     /// A view has NULL in a column that always has a value in Chatwoot.
     #[error("column {column} is NULL")]
     Null { column: &'static str },
-    /// A view's column of messages is no array, or an element lacks its id, its time or its private flag, or has a value of
-    /// the wrong type.
+    /// A view's column of messages is no array, or an element lacks its id, its time or its private flag, or has a
+    /// value of the wrong type.
     #[error("column message_compiled holds an element that is not a message")]
     UnreadableMessage,
     /// A bug of the reader: the computed columns would be wrong.

@@ -68,7 +68,8 @@ impl Senders {
 
 /// Folds messages one by one, so that memory is bounded by one conversation.
 ///
-/// The first bad message refuses the row: [`transform`](super::transform) returns its error, and later messages are ignored.
+/// The first bad message refuses the row: [`transform`](super::transform) returns its error, and later messages are
+/// ignored.
 #[derive(Debug, Default)]
 pub struct MessageFold {
     privacy: Arc<Privacy>,
@@ -263,8 +264,8 @@ impl MessageFold {
     }
 }
 
-/// One element of `message_compiled`. Its keys are in the order of `jsonb`, by length and then by bytes: the server parses
-/// this order a sixth faster than others.
+/// One element of `message_compiled`. Its keys are in the order of `jsonb`, by length and then by bytes: the server
+/// parses this order a sixth faster than others.
 #[derive(Serialize)]
 struct CompiledMessage<'a> {
     text: Option<&'a str>,

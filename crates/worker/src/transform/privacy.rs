@@ -109,7 +109,8 @@ impl Privacy {
         self.apply_treatment(personal, self.policy.of(personal), text, check)
     }
 
-    /// The phone number of the contact. Without one it is the client's, and then the stricter treatment of the two applies.
+    /// The phone number of the contact. Without one it is the client's, and then the stricter treatment of the two
+    /// applies.
     pub(super) fn contact_phone<'a>(
         &self,
         contact: Option<&'a str>,

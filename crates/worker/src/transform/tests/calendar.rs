@@ -251,8 +251,8 @@ fn a_time_without_a_date_leaves_the_calendar_empty() {
     }
 }
 
-/// Compares with PostgreSQL over its whole range, and over the centuries in which the zones' rules begin, are listed one by
-/// one, and continue forever.
+/// Compares with PostgreSQL over its whole range, and over the centuries in which the zones' rules begin, are listed
+/// one by one, and continue forever.
 #[tokio::test]
 async fn postgresql_keeps_the_same_calendar() {
     let mut runner = TestRunner::default();
