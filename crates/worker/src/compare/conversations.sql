@@ -1,6 +1,6 @@
 -- Counts the conversations of a range of ids and sums their digests, by bucket. A bucket is the id without its last $5
 -- bits.
--- {digest} and {related} come from source/digest.rs. Only the newest satisfaction answer counts, as in the extraction.
+-- "digest" and "related" come from source/digest.rs. Only the newest satisfaction answer counts, as in the extraction.
 -- $1 to $4 range of conversations, $2 the tenant's inboxes, $3 the seed of the digests, $5 bits per bucket
 SELECT c.id::bigint >> $5 AS bucket, count(*) AS count, sum({digest})::text AS source, sum({related})::text AS related
 FROM conversations c

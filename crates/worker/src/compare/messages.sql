@@ -1,4 +1,4 @@
--- Sums the digests of these conversations' messages, by the same buckets. {digest} comes from source/digest.rs.
+-- Sums the digests of these conversations' messages, by the same buckets. "digest" comes from source/digest.rs.
 -- $1 to $3 range of conversations, $2 the tenant's inboxes, $4 bits per bucket
 SELECT c.id::bigint >> $4 AS bucket, sum({digest})::text AS related
 FROM conversations c

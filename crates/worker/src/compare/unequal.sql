@@ -1,6 +1,6 @@
 -- Joins staging with the target and returns the conversations whose rows are not proven equal.
--- {differing_columns} is a CASE for each content column, made in compare/staged.rs: the column's name when it differs.
--- {digest_is_invalid} comes from load/row_digest.rs.
+-- "differing_columns" is a CASE for each content column, made in compare/staged.rs: the column's name when it differs.
+-- "digest_is_invalid" comes from load/row_digest.rs.
 -- $1 tenant, $2 to $3 range of conversations, $4 only these conversations (NULL: all), $5 to $8 the snapshot's version:
 -- epoch, xmax, transactions in progress, clock; $9 watermark, $10 inboxes whose history is not loaded yet, $11 to $14
 -- the version of the first pass (NULL: this is the first), $15 whether a row that is newer than the snapshot has to be

@@ -1,4 +1,4 @@
--- Reads the messages of some conversations, in order. {digest} comes from source/digest.rs.
+-- Reads the messages of some conversations, in order. "digest" comes from source/digest.rs.
 -- A COPY takes no parameters, so the setting tidemark.conversations of the transaction has the conversations' ids.
 SELECT m.conversation_id::bigint, m.id::bigint, m.content::text, m.sender_type::text, m.sender_id::bigint,
        m.created_at::timestamp, m.message_type::integer, m.content_type::integer, m.status::integer,

@@ -1,7 +1,7 @@
 -- Merges staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
 -- A row that was marked deleted becomes live again. A repair writes every row again, also a row that something other than
 -- a load has changed: the version of such a row means nothing.
--- {columns} and {updates} come from row/columns.rs, the other expressions from load/row_digest.rs.
+-- "columns" and "updates" come from row/columns.rs, the other expressions from load/row_digest.rs.
 -- The last returned column is whether the row is new: xmax cannot tell, since a partitioned table has none.
 -- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 range of conversations,
 -- $8 whether this is a repair

@@ -1,4 +1,4 @@
--- Marks rows deleted, unless the target has them from a newer read. {digest_is_invalid} comes from load/row_digest.rs:
+-- Marks rows deleted, unless the target has them from a newer read. "digest_is_invalid" comes from load/row_digest.rs:
 -- a repair also marks a row that something other than a load has changed, since the version of such a row means
 -- nothing.
 -- $1 tenant, $2 conversations, $3 the source's clock, $4 run, $5 epoch, $6 xmax, $7 transactions in progress, $8
