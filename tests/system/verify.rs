@@ -394,7 +394,7 @@ async fn digests_of_an_older_server_are_accepted_and_a_row_changed_by_hand_is_fo
         }
         let as_before_14 = format!(
             "UPDATE conversations_analytics t SET row_digest = {}",
-            Hashing::Texts.of_stored("t")
+            Hashing::Texts.digest_of_stored_row("t")
         );
         let written = target.execute(AssertSqlSafe(as_before_14)).await?.rows_affected();
         ensure!(written == 120, "{written} rows");

@@ -15,7 +15,7 @@ use tidemark_runtime::telemetry::TelemetryError;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_source::SourceError;
-use tidemark_worker::execute::ExecuteError;
+use tidemark_worker::error::ExecuteError;
 use tidemark_worker::extract::ExtractError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::{ChunkEvent, TraceContext};
-use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunStatus, RunType};
+use tidemark_shared::run::{MAX_CHUNKS_PER_TRACE, RunStatus, RunType};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
@@ -121,7 +121,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     let status = ledger::run::close(tx, run.id).await?;
     let span = Span::current();
     span.record("run.status", status.as_str());
-    if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > CHUNKS_IN_ONE_TRACE) {
+    if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > MAX_CHUNKS_PER_TRACE) {
         for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
             telemetry::link(&span, &trace);
         }

@@ -66,8 +66,8 @@ impl Impossible {
     /// Only what is beyond the snapshot that was taken since.
     #[must_use]
     pub fn beyond(mut self, snapshot: &SourceVersion) -> Self {
-        self.rows.retain(|row| row.version.is_beyond(snapshot));
-        self.chunks.retain(|chunk| chunk.version.is_beyond(snapshot));
+        self.rows.retain(|row| row.version.is_later_than(snapshot));
+        self.chunks.retain(|chunk| chunk.version.is_later_than(snapshot));
         self
     }
 

@@ -15,7 +15,7 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{RunId, TenantId};
-use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
+use tidemark_shared::privacy::{PersonalColumn, PrivacyPolicy, Treatment};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
 
@@ -233,7 +233,7 @@ pub async fn strip_rejected(
 }
 
 fn keeps_all(policy: &PrivacyPolicy) -> bool {
-    Personal::ALL
+    PersonalColumn::ALL
         .into_iter()
         .all(|personal| policy.of(personal) == Treatment::Keep)
 }
@@ -248,10 +248,10 @@ pub async fn strip(
     policy: &PrivacyPolicy,
     ids: Option<&[i64]>,
 ) -> DbResult<()> {
-    let columns: Vec<&str> = Personal::ALL
+    let columns: Vec<&str> = PersonalColumn::ALL
         .into_iter()
         .filter(|personal| policy.of(*personal) != Treatment::Keep)
-        .map(Personal::as_str)
+        .map(PersonalColumn::as_str)
         .collect();
     if columns.is_empty() || ids.is_some_and(<[i64]>::is_empty) {
         return Ok(());

@@ -6,7 +6,9 @@ use sqlx::{FromRow, PgExecutor, Row};
 use super::{Attempt, DbResult, statements};
 use crate::stored::{Stored, stored, values};
 use tidemark_shared::ids::RunId;
-use tidemark_shared::progress::{ChunkStates, Ended, Progress, RECENT, SlowChunk, SourceShare, pace};
+use tidemark_shared::progress::{
+    ChunkStates, EndedTotals, Progress, RECENT_WINDOW, SlowChunk, SourceShare, pace,
+};
 
 statements! {
     LIST = include_str!("progress.sql");
@@ -23,12 +25,12 @@ impl FromRow<'_, PgRow> for Stored<Progress> {
             cancelled: row.try_get("cancelled")?,
         };
         let (keys_total, keys_ended): (i64, i64) = (row.try_get("keys_total")?, row.try_get("keys_ended")?);
-        let all = Ended {
+        let all = EndedTotals {
             chunks: chunks.ended(),
             keys: keys_ended,
             rows: row.try_get("rows_ended")?,
         };
-        let recent = Ended {
+        let recent = EndedTotals {
             chunks: row.try_get("chunks_recent")?,
             keys: row.try_get("keys_recent")?,
             rows: row.try_get("rows_recent")?,
@@ -84,7 +86,7 @@ fn slow(row: &PgRow, [seq, attempt, worker, took]: [&str; 4]) -> Result<Option<S
 pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progress>> {
     sqlx::query_as(LIST)
         .bind(stored(runs))
-        .bind(RECENT.as_secs_f64())
+        .bind(RECENT_WINDOW.as_secs_f64())
         .fetch_all(db)
         .await
         .map(values)

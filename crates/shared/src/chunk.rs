@@ -1,19 +1,19 @@
-//! Chunks: fixed pieces of key space, never an offset and never a time range that has to be searched again.
+//! Chunks: fixed pieces of key space. Never an offset, and never a time range that has to be searched again.
 
 use serde::{Deserialize, Serialize};
 
-/// What a chunk covers.
+/// The conversations that a chunk covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ChunkSpec {
     /// Conversations that the plan saw, in ascending order.
     Keys { ids: Vec<i64> },
-    /// Every conversation of the tenant with `lo <= id <= hi`, also those that the plan did not see.
+    /// Every conversation of the tenant with `lo <= id <= hi`, including those that the plan did not see.
     KeyRange { lo: i64, hi: i64 },
 }
 
 impl ChunkSpec {
-    /// Whether this conversation is the chunk's to take.
+    /// Whether the chunk covers this conversation.
     #[must_use]
     pub fn covers(&self, id: i64) -> bool {
         match self {
@@ -23,11 +23,11 @@ impl ChunkSpec {
     }
 }
 
-/// A chunk as the plan makes it.
+/// A chunk as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChunk {
     pub spec: ChunkSpec,
-    /// Keys in it; for a range, as counted at the plan.
+    /// Number of keys; for a range, as the plan counted them.
     pub key_count: i64,
 }
 
@@ -36,13 +36,13 @@ pub struct PlannedChunk {
 pub enum ChunkStatus {
     /// Entered by planning, by a failed attempt, and by rescue; left by dispatch or by a claim.
     Pending,
-    /// Entered by dispatch; left by a claim, or by rescue when nobody claims it.
+    /// Entered by dispatch; left by a claim, or by rescue when no worker claims it.
     Queued,
-    /// Entered by a claim, with a lease; left by the holder of the attempt, or by rescue when the lease is over.
+    /// Entered by a claim, with a lease; left by the worker of the attempt, or by rescue when the lease has expired.
     Running,
     /// Its rows are in the target. Terminal.
     Done,
-    /// Given up on. Terminal, until an operator retries it.
+    /// It failed too often or permanently. Terminal, until an operator retries it.
     Dead,
     /// Its run was cancelled. Terminal, until an operator retries it.
     Cancelled,
@@ -77,7 +77,7 @@ impl ChunkStatus {
     }
 }
 
-/// What became of a chunk's rows. `extracted = inserted + updated + unchanged + stale + rejected`, and the chunk's
+/// Counts of a chunk's rows by outcome. `extracted = inserted + updated + unchanged + stale + rejected`, and the chunk's
 /// keys = `extracted + gone`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkCounts {
@@ -85,7 +85,7 @@ pub struct ChunkCounts {
     pub inserted: i64,
     pub updated: i64,
     pub unchanged: i64,
-    /// Rows for which the target already had a newer read.
+    /// Rows that the target already had from a newer read.
     pub stale: i64,
     /// Target rows marked deleted.
     pub deleted: i64,
@@ -108,37 +108,37 @@ pub fn key_chunks(ids: &[i64], chunk_size: usize) -> Vec<PlannedChunk> {
         .collect()
 }
 
-/// A stretch of ids with its population, as the source counts it.
+/// A range of ids with the number of conversations that the source has in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyStretch {
+pub struct CountedRange {
     pub first: i64,
     pub last: i64,
     pub count: i64,
 }
 
-/// Turns ascending stretches into ranges without gap or overlap that cover everything from 1 to `top` (the highest
-/// id that source or target knows), so that a range also finds what only the target still has.
+/// Turns ascending ranges into chunks without gap or overlap that cover all ids from 1 to `top`, the highest id in
+/// source or target. So the chunks also find rows that only the target still has.
 #[must_use]
-pub fn range_chunks(stretches: &[KeyStretch], top: i64) -> Vec<PlannedChunk> {
-    let highest = stretches.last().map_or(top, |stretch| stretch.last.max(top));
-    if stretches.is_empty() {
+pub fn range_chunks(ranges: &[CountedRange], top: i64) -> Vec<PlannedChunk> {
+    let highest = ranges.last().map_or(top, |range| range.last.max(top));
+    if ranges.is_empty() {
         return if top < 1 {
             Vec::new()
         } else {
-            vec![range(1, top, 0)]
+            vec![range_chunk(1, top, 0)]
         };
     }
-    let mut lo = stretches[0].first.min(1);
-    let mut chunks = Vec::with_capacity(stretches.len());
-    for (index, stretch) in stretches.iter().enumerate() {
-        let hi = stretches.get(index + 1).map_or(highest, |next| next.first - 1);
-        chunks.push(range(lo, hi, stretch.count));
+    let mut lo = ranges[0].first.min(1);
+    let mut chunks = Vec::with_capacity(ranges.len());
+    for (index, range) in ranges.iter().enumerate() {
+        let hi = ranges.get(index + 1).map_or(highest, |next| next.first - 1);
+        chunks.push(range_chunk(lo, hi, range.count));
         lo = hi + 1;
     }
     chunks
 }
 
-fn range(lo: i64, hi: i64, key_count: i64) -> PlannedChunk {
+fn range_chunk(lo: i64, hi: i64, key_count: i64) -> PlannedChunk {
     PlannedChunk {
         spec: ChunkSpec::KeyRange { lo, hi },
         key_count,
@@ -182,8 +182,8 @@ mod tests {
 
         #[test]
         fn range_chunks_have_no_gap_and_no_overlap(ids in proptest::collection::btree_set(1..10_000_i64, 0..500), size in 1..300_usize, top in 0..12_000_i64) {
-            let stretches = stretches(&ids, size);
-            let chunks = range_chunks(&stretches, top);
+            let counted = counted_ranges(&ids, size);
+            let chunks = range_chunks(&counted, top);
             let mut next = 1;
             for chunk in &chunks {
                 let ChunkSpec::KeyRange { lo, hi } = chunk.spec else { panic!("ranges were asked for") };
@@ -196,10 +196,10 @@ mod tests {
         }
     }
 
-    fn stretches(ids: &BTreeSet<i64>, size: usize) -> Vec<KeyStretch> {
+    fn counted_ranges(ids: &BTreeSet<i64>, size: usize) -> Vec<CountedRange> {
         let ids: Vec<i64> = ids.iter().copied().collect();
         ids.chunks(size)
-            .map(|part| KeyStretch {
+            .map(|part| CountedRange {
                 first: part[0],
                 last: part[part.len() - 1],
                 count: i64::try_from(part.len()).unwrap(),

@@ -1,16 +1,17 @@
-//! How far a watermark may go: the newest instant before which everything written is visible to the plan.
+//! The fence limits how far a watermark may advance: it is the newest instant before which every write is visible to
+//! the plan.
 //!
-//! Rows that are written before a plan and committed after it are the classic loss. A sample of the source takes its
-//! clock first and then `hi`, the highest transaction id known to be assigned. Whatever was written before the
-//! sample's clock belongs to a transaction `<= hi`; once all of those have ended before a plan's snapshot, it sees all that
-//! was written before that clock.
+//! Without it, rows that are written before a plan and committed after it would be lost. A sample of the source reads
+//! the clock first and then `hi`, the highest assigned transaction id. Every write before the sample's clock belongs to
+//! a transaction `<= hi`. When all of those have ended before a plan's snapshot, the plan sees every write before that
+//! clock.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// One look at a source.
+/// One sample of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FenceSample {
     /// The source's clock, read before `hi`.
@@ -19,7 +20,7 @@ pub struct FenceSample {
     pub hi: i64,
 }
 
-/// The snapshot that a plan or a chunk reads from.
+/// The snapshot of the source that a plan or a chunk reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceSnapshot {
     /// Lowest transaction id still in progress.
@@ -32,14 +33,14 @@ pub struct SourceSnapshot {
     pub clock: DateTime<Utc>,
 }
 
-/// Of two reads of a source, which is the older: compared field by field, the clock last.
+/// The version of a read. The older of two reads has the lower version, compared field by field, the clock last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceVersion {
     pub epoch: i32,
     pub snapshot: SourceSnapshot,
 }
 
-/// The version of a read as it is kept with what was read, without the clock: clocks of servers may be set back, and
+/// The version of a read as it is stored with the rows. It has no clock: a server's clock may be set back, and
 /// transaction ids only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadVersion {
@@ -49,22 +50,23 @@ pub struct ReadVersion {
 }
 
 impl ReadVersion {
-    /// Whether it is later than `snapshot`.
+    /// Whether the read is later than `snapshot`.
     #[must_use]
-    pub fn is_beyond(self, snapshot: &SourceVersion) -> bool {
+    pub fn is_later_than(self, snapshot: &SourceVersion) -> bool {
         let SourceVersion { epoch, snapshot } = snapshot;
         (self.epoch, self.xmax, -self.in_progress) > (*epoch, snapshot.xmax, -snapshot.in_progress)
     }
 }
 
-/// The oldest transaction of a source's database that has written something, as far as the login may see it.
+/// The transaction that holds the fence back: the oldest one in the source's database that has written something. Some
+/// fields depend on the rights of the login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// `None`: a prepared transaction, which has no session.
+    /// `None` for a prepared transaction, which has no session.
     pub pid: Option<i32>,
     pub user: Option<String>,
     pub application: Option<String>,
-    /// Such as `active` or `idle in transaction`; hidden from logins without `pg_read_all_stats`.
+    /// For example `active` or `idle in transaction`; hidden from logins without `pg_read_all_stats`.
     pub state: Option<String>,
     /// When the transaction began or was prepared; hidden like `state`.
     pub since: Option<DateTime<Utc>>,
@@ -72,8 +74,8 @@ pub struct Holder {
     pub prepared: Option<String>,
 }
 
-/// The newest sample all of whose transactions had ended before the plan; `None` while one older than all is open.
-/// `horizon` is the lowest transaction id that may still have been open when the plan took its snapshot.
+/// The clock of the newest sample whose transactions had all ended before the plan's snapshot; `None` when there is none.
+/// `horizon` is the lowest transaction id that may still have been open at the snapshot.
 #[must_use]
 pub fn fence(samples: &[FenceSample], horizon: i64) -> Option<DateTime<Utc>> {
     samples
@@ -83,22 +85,23 @@ pub fn fence(samples: &[FenceSample], horizon: i64) -> Option<DateTime<Utc>> {
         .max()
 }
 
-/// Below which id every transaction that can have written to this database had ended before the snapshot.
+/// Every transaction of this database with an id below the horizon had ended before the snapshot.
 ///
-/// Ids are given out for the whole server, so `xmin` is held down by other databases too. `oldest_open` is the lowest
-/// id open in this database, read just before the snapshot was taken (`None`: none was): a transaction with an id as low as a
-/// sample's `hi` that is open at the snapshot was open then already, so what was not seen then has ended.
+/// Transaction ids are assigned per server, so transactions of other databases also keep `xmin` low. `oldest_open` is
+/// the lowest id that was open in this database just before the snapshot (`None`: no transaction was open). A
+/// transaction with an id up to a sample's `hi` that is open at the snapshot was already open when `oldest_open` was
+/// read. So one that was not open then has ended.
 #[must_use]
 pub fn horizon(oldest_open: Option<i64>, snapshot: &SourceSnapshot) -> i64 {
     oldest_open.unwrap_or(i64::MAX).max(snapshot.xmin)
 }
 
-/// How far a plan lets watermarks go: the lower of two bounds.
+/// The two upper bounds of the watermarks of a plan. The lower one applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatermarkBounds {
-    /// `None`: a transaction is open that is older than every sample.
+    /// `None`: an open transaction is older than every sample.
     pub fence: Option<DateTime<Utc>>,
-    /// The source's clock less the safety lag.
+    /// The source's clock minus the safety lag.
     pub safety: DateTime<Utc>,
 }
 
@@ -111,15 +114,15 @@ impl WatermarkBounds {
         }
     }
 
-    /// Where a watermark goes when a run with this plan has succeeded: never past the fence, never back.
+    /// The watermark after a successful run with this plan. It never passes the fence and never moves back.
     #[must_use]
     pub fn watermark_end(self, start: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         self.fence.map(|fence| fence.min(self.safety)).max(start)
     }
 }
 
-/// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: ids wrap, and only the low half is shown in
-/// `pg_stat_activity` and `pg_prepared_xacts`.
+/// Widens a 32-bit transaction id to the 64-bit id nearest to `near`: `pg_stat_activity` and `pg_prepared_xacts` only
+/// show the low half, which wraps around.
 #[must_use]
 pub fn widen_xid(xid: u32, near: i64) -> i64 {
     const SPAN: i64 = 1 << 32;
@@ -165,10 +168,10 @@ mod tests {
             },
         };
         for beyond in [read(3, 1, 0), read(2, 101, 9), read(2, 100, 2)] {
-            assert!(beyond.is_beyond(&snapshot), "{beyond:?}");
+            assert!(beyond.is_later_than(&snapshot), "{beyond:?}");
         }
         for not in [read(1, 999, 0), read(2, 99, 0), read(2, 100, 3), read(2, 100, 4)] {
-            assert!(!not.is_beyond(&snapshot), "{not:?}");
+            assert!(!not.is_later_than(&snapshot), "{not:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Identifiers: newtypes, so that a tenant is never taken for a run.
+//! Identifiers: newtypes, so that a tenant's id is never used as a run's.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl std::str::FromStr for ChunkId {
         };
         text.split_once('/')
             .and_then(parse)
-            .ok_or_else(|| format!("`{text}` is no chunk: write run and number, such as 18/3"))
+            .ok_or_else(|| format!("`{text}` is not a chunk: write RUN/NUMBER, such as 18/3"))
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_is_read_as_it_is_written() {
+    fn a_chunk_is_parsed_as_it_is_printed() {
         let chunk: ChunkId = "18/3".parse().unwrap();
         assert_eq!(chunk.to_string(), "18/3");
         for text in ["18", "18/", "/3", "a/b", "18/3/1"] {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// An inbox as the source knows it; the texts are `None` when the source was not asked.
+/// An inbox of the source. The texts are `None` when the source was not queried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inbox {
     pub id: i32,

@@ -1,13 +1,13 @@
-//! What travels through the queue: ids only. The receiver believes the ledger, not the message.
+//! The messages of the queue. They only have ids: the receiver reads everything else from the ledger.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChunkId, RunId, TenantId};
 
-/// Version of the message bodies written by this build; another version is set aside, never guessed at.
+/// Version of the message bodies written by this build. A message of another version is set aside and not interpreted.
 pub const MESSAGE_VERSION: u32 = 1;
 
-/// Which queue a chunk travels in: a backfill of a million rows must not delay another tenant's fifty.
+/// The queue of a chunk. There are two, so that a backfill of a million rows does not delay another tenant's fifty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
@@ -36,7 +36,7 @@ pub struct Job {
     pub run_id: RunId,
     pub seq: i32,
     pub tenant_id: TenantId,
-    /// The attempt that the dispatcher saw; for reading traces, it decides nothing.
+    /// The attempt at dispatch. Only for reading traces; it decides nothing.
     pub attempt: i32,
 }
 
@@ -61,7 +61,7 @@ impl Job {
     }
 }
 
-/// "This chunk has reached a terminal state": wakes the finalizer early, and carries nothing that it relies on.
+/// A chunk has reached a terminal state. The event only wakes the finalizer early, which then reads the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkEvent {
     pub v: u32,
@@ -82,7 +82,7 @@ impl ChunkEvent {
     }
 }
 
-/// W3C trace context as text: it crosses the queue in headers and waits on the chunk row.
+/// W3C trace context as text. It is sent in message headers and stored with the chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceContext {
     pub traceparent: Option<String>,
@@ -90,7 +90,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// That of a run, whose root has no state.
+    /// The context of a run's root span, which has no state.
     #[must_use]
     pub const fn of_run(traceparent: Option<String>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The domain: what every role must agree on. Pure and synchronous: no database, no broker, no clock, no I/O.
+//! The domain types that every role shares. Pure and synchronous: no database, no broker, no clock, no I/O.
 
 pub mod chunk;
 pub mod fence;

@@ -1,13 +1,13 @@
-//! When deletions look like a mistake at the source: a lost right, an empty view, a restored database.
+//! Detects deletions that look like a mistake in the source: a lost privilege, an empty view, a restored database.
 
-/// Whether so many rows gone from a tenant that had `live` of them look like a mistake rather than like deletions.
+/// Whether `gone` of a tenant's `live` rows are so many that it looks like a mistake.
 #[must_use]
 pub const fn is_mass_delete(gone: i64, live: i64) -> bool {
     const PERCENT: i64 = 5;
     gone > TOLERATED_ROWS && gone * 100 > live * PERCENT
 }
 
-/// So many rows of a tenant may always go.
+/// The number of rows of a tenant that may always be deleted.
 pub const TOLERATED_ROWS: i64 = 50;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What of a tenant's personal data may be stored.
+//! The policy for storing a tenant's personal data.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a column, the mildest first.
+/// The treatment of a column, from the mildest to the strictest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Treatment {
     /// Stored as it is.
     #[default]
     Keep,
-    /// A hash under the tenant's key stands for it: equal values are seen to be equal, and no more.
+    /// Replaced by a hash with the tenant's key, which only shows which values are equal.
     Hash,
     /// Not stored.
     Null,
@@ -30,10 +30,10 @@ impl Treatment {
     }
 }
 
-/// A column with what a person has given or written.
+/// A column with personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Personal {
+pub enum PersonalColumn {
     ContactName,
     ContactEmail,
     ContactPhone,
@@ -44,7 +44,7 @@ pub enum Personal {
     CsatFeedback,
 }
 
-impl Personal {
+impl PersonalColumn {
     pub const ALL: [Self; 7] = [
         Self::ContactName,
         Self::ContactEmail,
@@ -69,18 +69,18 @@ impl Personal {
     }
 }
 
-/// A tenant's policy (`tenants.privacy`): what is not named is kept.
+/// A tenant's policy (`tenants.privacy`). Columns that are not in it are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PrivacyPolicy(BTreeMap<Personal, Treatment>);
+pub struct PrivacyPolicy(BTreeMap<PersonalColumn, Treatment>);
 
 impl PrivacyPolicy {
     #[must_use]
-    pub fn of(&self, personal: Personal) -> Treatment {
+    pub fn of(&self, personal: PersonalColumn) -> Treatment {
         self.0.get(&personal).copied().unwrap_or_default()
     }
 
-    /// The policy after a change; what the change does not name stays.
+    /// The policy after a change. Columns that the change does not name stay as they are.
     #[must_use]
     pub fn with(mut self, change: &PrivacyChange) -> Self {
         for (personal, treatment) in &change.0 {
@@ -97,7 +97,7 @@ impl PrivacyPolicy {
         self.0.is_empty()
     }
 
-    /// Whether anything is hashed.
+    /// Whether any column is hashed.
     #[must_use]
     pub fn needs_key(&self) -> bool {
         self.0.values().any(|treatment| *treatment == Treatment::Hash)
@@ -117,17 +117,17 @@ impl fmt::Display for PrivacyPolicy {
     }
 }
 
-/// `contact_email=hash,message_text=null`; `all=keep` names every column.
+/// A change of a policy, written as `contact_email=hash,message_text=null`; `all=keep` names every column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrivacyChange(Vec<(Personal, Treatment)>);
+pub struct PrivacyChange(Vec<(PersonalColumn, Treatment)>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrivacyChangeError {
-    #[error("`{0}` is no COLUMN=TREATMENT: write such as contact_email=hash,message_text=null")]
+    #[error("`{0}` is not COLUMN=TREATMENT: write for example contact_email=hash,message_text=null")]
     Form(String),
-    #[error("`{0}` is none of {known}, all", known = Personal::ALL.map(Personal::as_str).join(", "))]
+    #[error("unknown column `{0}`: use one of {known}, all", known = PersonalColumn::ALL.map(PersonalColumn::as_str).join(", "))]
     Column(String),
-    #[error("`{0}` is none of keep, null, hash")]
+    #[error("unknown treatment `{0}`: use one of keep, null, hash")]
     Treatment(String),
 }
 
@@ -144,7 +144,7 @@ impl FromStr for PrivacyChange {
                 .into_iter()
                 .find(|known| known.as_str() == treatment)
                 .ok_or_else(|| PrivacyChangeError::Treatment(treatment.to_owned()))?;
-            let named: Vec<Personal> = Personal::ALL
+            let named: Vec<PersonalColumn> = PersonalColumn::ALL
                 .into_iter()
                 .filter(|personal| column == "all" || column == personal.as_str())
                 .collect();
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn a_change_names_columns_and_leaves_the_others() {
         let policy = PrivacyPolicy::default().with(&change("contact_email=hash, message_text=null"));
-        assert_eq!(policy.of(Personal::ContactEmail), Treatment::Hash);
-        assert_eq!(policy.of(Personal::ContactName), Treatment::Keep);
+        assert_eq!(policy.of(PersonalColumn::ContactEmail), Treatment::Hash);
+        assert_eq!(policy.of(PersonalColumn::ContactName), Treatment::Keep);
         assert!(policy.needs_key());
         let policy = policy.with(&change("contact_email=null"));
         assert_eq!(policy.to_string(), "contact_email=null, message_text=null");

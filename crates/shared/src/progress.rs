@@ -1,4 +1,4 @@
-//! How far a run is, how fast it goes, and what of its source's room it takes. All times are the ledger's.
+//! The progress of a run, its pace, and its share of the source's limits. All times are by the ledger's clock.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::ids::RunId;
 
-/// What ended within this stretch tells how fast a run goes now.
-pub const RECENT: Duration = Duration::from_secs(60);
-/// Chunks that have to have ended recently to tell it: fewer come in lumps.
-const ENOUGH_CHUNKS: i64 = 3;
+/// The pace is measured over the chunks that ended in this window.
+pub const RECENT_WINDOW: Duration = Duration::from_secs(60);
+/// The number of chunks in the window from which the pace is measured over it. Fewer give an uneven pace.
+const MIN_RECENT_CHUNKS: i64 = 3;
 
 /// Chunks of a run in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ impl ChunkStates {
         self.pending + self.in_flight() + self.ended()
     }
 
-    /// As the limits count.
+    /// Chunks that count towards the limits.
     #[must_use]
     pub const fn in_flight(&self) -> i64 {
         self.queued + self.running
@@ -41,48 +41,48 @@ impl ChunkStates {
     }
 }
 
-/// What has ended of a run, all of it or recently.
+/// Totals of a run's ended chunks, of all or of recent ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedTotals {
     pub chunks: i64,
-    /// Conversations as the plan counted them.
+    /// Conversations, as the plan counted them.
     pub keys: i64,
     pub rows: i64,
 }
 
-/// A chunk that takes or took longest.
+/// The chunk that takes or took longest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SlowChunk {
     pub seq: i32,
     pub attempt: i32,
     pub worker_id: Option<String>,
-    /// Since its first claim, with all its attempts.
+    /// Since its first claim, over all attempts.
     pub took_ms: i64,
 }
 
-/// The room of a run's source.
+/// A run's share of its source's limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceShare {
     pub name: String,
     /// Chunks of this run that are queued or running.
     pub run_in_flight: i64,
-    /// The same of all runs over it.
+    /// The same for all runs of the source.
     pub in_flight: i64,
-    /// How many may be; `None`: the settings at hand do not know the source.
+    /// The limit; `None` when this process's settings do not have the source.
     pub max_in_flight: Option<i32>,
-    /// Sessions that chunks and plans hold on it.
+    /// Sessions that chunks and plans have open on the source.
     pub sessions: i64,
 }
 
-/// How fast a run goes.
+/// The pace of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pace {
     pub rows_per_second: f64,
-    /// How long what is left takes at this pace; `None`: nothing that counts has ended.
+    /// The time until the end at this pace; `None` when no key has ended.
     pub eta_ms: Option<i64>,
 }
 
-/// A run at one moment.
+/// The progress of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Progress {
     #[serde(skip)]
@@ -91,35 +91,35 @@ pub struct Progress {
     pub chunks: ChunkStates,
     /// Conversations that the plan counted.
     pub keys_total: i64,
-    /// Those of chunks that have ended.
+    /// Conversations of chunks that have ended.
     pub keys_ended: i64,
-    /// `None`: it has not begun, or stands still.
+    /// `None`: the run has not started, or makes no progress.
     pub pace: Option<Pace>,
     pub slowest_running: Option<SlowChunk>,
     pub slowest_done: Option<SlowChunk>,
     pub failed_attempts: i64,
-    /// Workers that vanished with a chunk.
+    /// Leases that expired because a worker vanished.
     pub lost_leases: i64,
     pub source: SourceShare,
 }
 
-/// How fast a run goes that has so many keys left: by what ended recently where that is enough to tell, else since it
-/// began. `None` when nothing has ended yet, or nothing moves.
+/// The pace of a run with `keys_left`: over the recent window when enough chunks ended in it, otherwise since the
+/// start. `None` when no chunk has ended, or the run makes no progress.
 #[must_use]
 pub fn pace(
     at: DateTime<Utc>,
     began_at: Option<DateTime<Utc>>,
     keys_left: i64,
     running: i64,
-    all: Ended,
-    recent: Ended,
+    all: EndedTotals,
+    recent: EndedTotals,
 ) -> Option<Pace> {
     let age = (at - began_at?).to_std().ok()?;
     if all.chunks == 0 || (recent.chunks == 0 && running == 0) {
         return None;
     }
-    let (ended, seconds) = if recent.chunks >= ENOUGH_CHUNKS {
-        (recent, age.min(RECENT).as_secs_f64())
+    let (ended, seconds) = if recent.chunks >= MIN_RECENT_CHUNKS {
+        (recent, age.min(RECENT_WINDOW).as_secs_f64())
     } else {
         (all, age.as_secs_f64())
     };
@@ -139,7 +139,7 @@ pub fn pace(
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rate for display")]
 const fn as_float(count: i64) -> f64 {
     count as f64
 }
@@ -162,34 +162,40 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
-    fn ended(chunks: i64, rows: i64) -> Ended {
-        Ended {
+    fn ended(chunks: i64, rows: i64) -> EndedTotals {
+        EndedTotals {
             chunks,
             keys: rows,
             rows,
         }
     }
 
-    fn at(seconds: i64, left: i64, running: i64, all: Ended, recent: Ended) -> Option<(f64, Option<i64>)> {
+    fn at(
+        seconds: i64,
+        left: i64,
+        running: i64,
+        all: EndedTotals,
+        recent: EndedTotals,
+    ) -> Option<(f64, Option<i64>)> {
         let pace = pace(after(seconds), Some(after(0)), left, running, all, recent);
         pace.map(|pace| (pace.rows_per_second, pace.eta_ms))
     }
 
     #[test]
-    fn what_ended_recently_tells_the_pace_and_the_rest_its_end() {
+    fn the_pace_is_measured_over_recent_chunks_and_gives_the_end() {
         // 600 s at 10 a second, the last minute at 100
         let found = at(600, 30_000, 4, ended(60, 12_000), ended(6, 6_000));
         assert_eq!(found, Some((100.0, Some(300_000))));
     }
 
     #[test]
-    fn a_run_younger_than_the_stretch_is_measured_from_its_beginning() {
+    fn a_run_younger_than_the_window_is_measured_from_its_start() {
         let found = at(10, 1_000, 1, ended(3, 3_000), ended(3, 3_000));
         assert_eq!(found, Some((300.0, Some(3_333))));
     }
 
     #[test]
-    fn chunks_that_take_longer_than_the_stretch_are_measured_over_all_of_the_run() {
+    fn chunks_that_take_longer_than_the_window_are_measured_over_the_whole_run() {
         let found = at(400, 2_000, 2, ended(4, 4_000), ended(1, 1_000));
         assert_eq!(found, Some((10.0, Some(200_000))));
         let found = at(400, 2_000, 2, ended(4, 4_000), ended(0, 0));
@@ -197,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_has_ended_nothing_or_stands_still_has_no_pace() {
+    fn a_run_without_ended_chunks_or_without_progress_has_no_pace() {
         assert_eq!(at(30, 1_000, 4, ended(0, 0), ended(0, 0)), None);
         assert_eq!(at(900, 1_000, 0, ended(5, 5_000), ended(0, 0)), None);
         assert_eq!(pace(after(5), None, 10, 0, ended(0, 0), ended(0, 0)), None);
@@ -206,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_the_source_no_longer_has_count_for_the_end_and_not_as_rows() {
-        let gone = Ended {
+    fn gone_keys_count_for_the_end_and_not_as_rows() {
+        let gone = EndedTotals {
             chunks: 4,
             keys: 400,
             rows: 0,

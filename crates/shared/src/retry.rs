@@ -1,9 +1,9 @@
-//! How long to wait before the next attempt. Pure: the caller brings the randomness.
+//! The delay before the next attempt. Pure: the caller supplies the randomness.
 
 use std::time::Duration;
 
-/// Exponential back-off with equal jitter: half of the delay is fixed, half is drawn, so that many failures at one
-/// moment do not come back at one moment.
+/// Exponential back-off with equal jitter: half of the delay is fixed and half is random, so that chunks that failed
+/// together are not retried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     pub base: Duration,
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_the_cap_and_keep_half_of_themselves() {
+    fn delays_double_up_to_the_cap_and_jitter_takes_at_most_half() {
         let backoff = Backoff {
             base: Duration::from_secs(1),
             cap: Duration::from_secs(60),

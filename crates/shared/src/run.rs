@@ -10,21 +10,22 @@ use crate::job::Lane;
 use crate::selection::Selection;
 use crate::verification::Compared;
 
-/// Chunks of a larger run have traces of their own: viewers show a few thousand spans, and a chunk has about eight.
-pub const CHUNKS_IN_ONE_TRACE: usize = 200;
+/// Up to this many chunks share the run's trace; chunks of a larger run have traces of their own. Viewers show a few
+/// thousand spans, and a chunk has about eight.
+pub const MAX_CHUNKS_PER_TRACE: usize = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunType {
-    /// What changed since the watermark.
+    /// Changes since the watermark.
     Incremental,
-    /// Everything; sets the watermark as of its plan.
+    /// Everything; sets the watermark to the time of its plan.
     Full,
-    /// A past part, as somebody asked; the watermark stays.
+    /// A requested part again; the watermark stays.
     Resync,
-    /// History of newly mapped inboxes; the watermark stays.
+    /// The history of newly mapped inboxes; the watermark stays.
     Backfill,
-    /// What verification found, every row of it written anew; the watermark stays.
+    /// Writes every row at fault again after a verification; the watermark stays.
     Repair,
     /// Compares source and target, and writes nothing.
     Verify,
@@ -69,19 +70,19 @@ impl RunType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
-    /// Entered when somebody asks; left by a producer's claim.
+    /// Entered by a request; left by a producer's claim.
     Requested,
     /// A producer reads the source; left by the transaction that writes the chunks.
     Planning,
-    /// Chunks are out; left by the finalizer, or by a cancel.
+    /// The chunks are written; left by the finalizer, or by a cancel.
     Running,
-    /// Every chunk done, no row rejected.
+    /// Every chunk is done and no row was rejected.
     Success,
-    /// Every chunk done, some rows rejected.
+    /// Every chunk is done and some rows were rejected.
     Partial,
-    /// The plan failed or a chunk is dead; the watermark stays. A retry makes it running again.
+    /// The plan failed or a chunk is dead; the watermark stays. A retry sets it to running again.
     Failed,
-    /// An operator ended it, or removed its tenant; the watermark stays. A retry makes it running again.
+    /// An operator cancelled it or removed its tenant; the watermark stays. A retry sets it to running again.
     Cancelled,
 }
 
@@ -104,7 +105,7 @@ impl RunStatus {
         )
     }
 
-    /// Whether it has ended, and not as a success.
+    /// Whether it has ended without success.
     #[must_use]
     pub const fn ended_badly(self) -> bool {
         matches!(self, Self::Partial | Self::Failed | Self::Cancelled)
@@ -124,38 +125,38 @@ impl RunStatus {
     }
 }
 
-/// What was asked for beyond the run's type (`etl_control.request`).
+/// The parameters of a requested run beside its type (`etl_control.request`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
-    /// Keys a chunk, instead of the tenant's setting.
+    /// Keys per chunk, instead of the tenant's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_size: Option<i32>,
-    /// Marks rows deleted even when suspiciously many are gone from the source at once.
+    /// Allow that suspiciously many rows are marked deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_mass_delete: bool,
-    /// The part to take, where the run's type leaves it open; `None`: everything.
+    /// The part to run on, for run types that take one; `None`: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
-    /// Compares column by column, whatever the digests say.
+    /// Compare column by column, whatever the digests show.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deep: bool,
 }
 
-/// A request that no run can be planned by.
+/// A request that cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    #[error("the run's request cannot be read: ask for the run again with `tidemark sync` or `resync`")]
+    #[error("the run's request cannot be read: request the run again with `tidemark sync` or `resync`")]
     Unreadable(#[source] serde_json::Error),
-    #[error("the run's request asks for chunk_size {0}, which has to be 1 or more: ask for the run again")]
+    #[error("the run's request has chunk_size {0}, which has to be 1 or more: request the run again")]
     ChunkSize(i32),
 }
 
 impl RunRequest {
-    /// Takes a request as it stands in the ledger, where another version or a hand may have written it.
+    /// Reads a request from the ledger, where another version of the program or a person may have written it.
     ///
     /// # Errors
-    /// When it has a field that is unknown, or a value that cannot be used.
+    /// When a field is unknown or a value is invalid.
     pub fn read(written: serde_json::Value) -> Result<Self, RequestError> {
         let request: Self = serde_json::from_value(written).map_err(RequestError::Unreadable)?;
         match request.chunk_size {
@@ -183,7 +184,7 @@ pub struct RecordTotals {
     pub rejected: i64,
 }
 
-/// A run as commands print it; the field names are a contract with scripts.
+/// A run as commands print it. The field names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunReport {
     pub run_id: RunId,
@@ -199,10 +200,10 @@ pub struct RunReport {
     pub signals: BTreeMap<String, i64>,
     pub requested_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// From the request to the end, or to now; milliseconds.
+    /// From the request to the end, or until now.
     pub duration_ms: i64,
     pub trace_id: Option<String>,
-    /// What a run that compares has found.
+    /// The result of a verify run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Compared>,
     pub error: Option<String>,

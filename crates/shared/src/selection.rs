@@ -1,37 +1,37 @@
-//! Which conversations a run takes that follows no watermark (part of `etl_control.request`).
+//! The conversations of a run that does not follow the watermark (part of `etl_control.request`).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Ids in one selection: it is one value of the ledger, and more are cut into several runs.
-pub const IDS_A_RUN: usize = 100_000;
+/// The limit for ids in one selection, which is one value in the ledger. More ids become several runs.
+pub const MAX_IDS_PER_RUN: usize = 100_000;
 
-/// A part of a tenant's conversations. Equal selections are equal requests, so lists are ascending and distinct.
+/// A part of a tenant's conversations. Lists are ascending and distinct, so that equal requests have equal selections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Selection {
-    /// These, also those that the source no longer has.
+    /// These conversations, including those that the source no longer has.
     Ids { ids: Vec<i64> },
-    /// Those created or changed in `from..=to`, as the conversation's own timestamps tell.
+    /// Conversations created or changed in `from..=to`, by their own timestamps.
     Time {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-        /// Only those of these inboxes at the source; empty: of all.
+        /// Only conversations that are in these inboxes in the source. Empty: all inboxes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         inboxes: Vec<i32>,
     },
-    /// Those of these inboxes, at the source or in the target.
+    /// Conversations of these inboxes, in source or target.
     Inboxes { inboxes: Vec<i32> },
-    /// Those that carry these names.
+    /// Conversations whose rows have these names, which have changed in the source.
     Renamed { names: Vec<Name> },
-    /// Those with messages of these senders, which the source no longer has.
+    /// Conversations with messages of these senders, which the source no longer has.
     Senders { senders: Vec<Sender> },
-    /// All of them, since what is stored of them is decided otherwise from this version of the mapping on.
+    /// All conversations, because the rules for personal data changed with this version of the mapping.
     Policy { version: i64 },
 }
 
 impl Selection {
-    /// Whether it leaves nothing out: such a run is planned as a full one is.
+    /// Whether it selects all conversations. Such a run is planned like a full one.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         matches!(self, Self::Policy { .. })
@@ -51,7 +51,7 @@ impl Selection {
     }
 }
 
-/// Whose names are copied into conversations' rows.
+/// The kinds of things whose names are copied into conversations' rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NameOf {
@@ -75,7 +75,7 @@ impl NameOf {
     }
 }
 
-/// Something with a name that rows carry. The ledger keeps a digest: names of people stay in the data.
+/// A name that is copied into rows. The ledger only stores a digest, since it may be the name of a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Name {
     pub of: NameOf,
@@ -83,7 +83,7 @@ pub struct Name {
     pub digest: String,
 }
 
-/// An agent, a bot or an assistant, as messages name who sent them.
+/// A sender of messages: an agent, a bot or an assistant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sender {
     pub sender_type: String,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_is_read_back_from_the_ledger_and_a_field_too_many_is_refused() {
+    fn a_selection_is_read_back_from_the_ledger_and_an_unknown_field_is_refused() {
         let selection = Selection::Renamed {
             names: vec![Name {
                 of: NameOf::Inbox,

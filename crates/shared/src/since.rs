@@ -1,13 +1,13 @@
-//! From when on something is listed.
+//! The start of a listing: an instant or an age.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Within what the ledger can take off its clock.
+/// The longest age that the ledger can subtract from its clock.
 const LONGEST_AGO: Duration = Duration::from_secs(36_500 * 24 * 3600);
 
-/// An instant, or how long ago by the ledger's clock.
+/// An instant, or an age by the ledger's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     At(DateTime<Utc>),
@@ -15,7 +15,7 @@ pub enum Since {
 }
 
 impl Since {
-    /// As statements take it: one of an instant and seconds before now.
+    /// The parameters of a statement: an instant or seconds before now.
     #[must_use]
     pub const fn split(this: Option<Self>) -> (Option<DateTime<Utc>>, Option<f64>) {
         match this {

@@ -1,4 +1,4 @@
-//! A tenant: whose conversations are kept in step, from which source, and how eagerly.
+//! A tenant: its source and its settings.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::ids::TenantId;
 use crate::privacy::PrivacyPolicy;
 
-/// Smallest and largest number of keys a chunk may hold; the ledger checks the same bounds.
+/// The smallest and the largest number of keys per chunk. The ledger checks the same bounds.
 pub const CHUNK_SIZE_MIN: i32 = 1;
 pub const CHUNK_SIZE_MAX: i32 = 50_000;
 
@@ -16,10 +16,10 @@ pub const CHUNK_SIZE_MAX: i32 = 50_000;
 #[serde(rename_all = "lowercase")]
 pub enum TenantStatus {
     Active,
-    /// Not scheduled; runs that somebody asks for are refused.
+    /// Not scheduled; requested runs are refused.
     Suspended,
     Cancelled,
-    /// As active.
+    /// Treated like active.
     Trial,
 }
 
@@ -47,22 +47,23 @@ pub struct Tenant {
     pub source: String,
     /// Chatwoot account, when known.
     pub account_id: Option<i32>,
-    /// IANA name; the calendar columns are local to it.
+    /// IANA name of the zone of the calendar columns.
     pub timezone: String,
     #[serde(with = "humantime_text")]
     pub sync_interval: Duration,
-    /// How far before the watermark a plan looks again: timestamps fixed long before the write.
+    /// How far before the watermark a plan searches again, for rows whose timestamps were set long before they were
+    /// written.
     #[serde(with = "humantime_text")]
     pub lookback: Duration,
-    /// Keys a chunk.
+    /// Keys per chunk.
     pub chunk_size: i32,
     /// Chunks of this tenant that may be queued or running at once.
     pub max_in_flight: i32,
-    /// Pause between two comparisons with the source; `None`: only when somebody asks.
+    /// Pause between two comparisons with the source; `None`: only on request.
     #[serde(with = "optional_humantime_text")]
     pub verify_interval: Option<Duration>,
     pub mapping_version: i64,
-    /// What of its personal data is stored.
+    /// The policy for personal data.
     pub privacy: PrivacyPolicy,
     pub paused_at: Option<DateTime<Utc>>,
     pub pause_reason: Option<String>,

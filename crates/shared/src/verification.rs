@@ -1,4 +1,4 @@
-//! What a comparison of a tenant's rows with its source can find.
+//! The result of comparing a tenant's rows with its source.
 
 use std::ops::AddAssign;
 
@@ -6,24 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, TenantId};
 
-/// Faults that an answer lists; the counts are of all.
-pub const FAULTS_LISTED: usize = 1_000;
+/// The limit for faults that an answer lists. The counts have no limit.
+pub const MAX_LISTED_FAULTS: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FaultKind {
-    /// Only in the source, also where the target has the row marked deleted.
+    /// Only in the source; also when the target's row is marked deleted.
     Missing,
     /// Only in the target.
     Extra,
-    /// As a load wrote it, and the source is another by now.
+    /// As a load wrote it, but the source has changed since.
     Stale,
-    /// Not as a load wrote it: somebody else did.
+    /// Not as a load wrote it: something else has changed the row.
     Different,
-    /// Of a version that this source cannot have had: read from another one.
+    /// With a version that this source cannot have had: the row comes from another source.
     Impossible,
-    /// No fault: equal column by column, but without digests that say so, such as a row of an older release or one that was
-    /// read in the other mode. Every comparison takes it the long way until it is written anew.
+    /// No fault: equal column by column, but without digests that prove it. Examples are rows of an older release, or
+    /// rows read from tables that are now compared with a view. Every comparison has to read such a row until a load
+    /// writes it again.
     Unproven,
 }
 
@@ -50,7 +51,7 @@ impl FaultKind {
     }
 }
 
-/// One row at fault, or unproven. The columns that differ are named, what is in them is not told.
+/// One row at fault, or unproven. It has the names of the columns that differ, and not their values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub conversation_id: i64,
@@ -75,7 +76,7 @@ impl Verdict {
     }
 }
 
-/// Rows that a comparison counted.
+/// The counts of a comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     pub source_rows: i64,
@@ -86,9 +87,9 @@ pub struct Compared {
     pub different: i64,
     #[serde(default)]
     pub impossible: i64,
-    /// Not the same on both sides, and the next sync's to bring.
+    /// Different on both sides, and expected to be fixed by the next sync.
     pub pending: i64,
-    /// Equal, but without digests that say so.
+    /// Equal, but without digests that prove it.
     pub unproven: i64,
 }
 
@@ -133,16 +134,16 @@ impl AddAssign for Compared {
     }
 }
 
-/// A tenant's comparison; the field names are a contract with scripts.
+/// A tenant's comparison. The field names are a contract with scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
     pub tenant_id: TenantId,
     #[serde(flatten)]
     pub compared: Compared,
     pub verdict: Verdict,
-    /// Ascending; where they are very many, the first of them.
+    /// Ascending by conversation; only the first ones when there are very many.
     pub faults: Vec<Fault>,
-    /// The run that compared; `None`: the command itself did.
+    /// The verify run; `None` when the command itself compared.
     pub run_id: Option<RunId>,
 }
 

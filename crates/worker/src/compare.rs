@@ -1,12 +1,15 @@
-//! Verify: is each of a tenant's rows what the source would give now?
+//! Verify: compares a tenant's rows with the rows that the source would give now.
 //!
-//! Proven by sums of digests where both sides have them, and column by column where they do not agree. A digest that
-//! agrees is a proof; one that does not only says where to look: whether a row is at fault is told by its columns.
+//! Equal sums of digests prove that rows are equal. Unequal sums only show which rows to compare column by column: the
+//! columns decide whether a row is at fault.
 
 mod chunk;
 mod classify;
 mod comparer;
+mod findings;
+mod staged;
 mod sums;
+mod unproven;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,119 +26,116 @@ use tidemark_shared::verification::Verification;
 use tidemark_source::{Source, SourceTx, Sources};
 use tokio::time::Instant;
 
-use crate::compare::comparer::{Found, Looker};
-use crate::execute::{ExecuteError, context};
+use crate::compare::comparer::Comparer;
+use crate::compare::findings::Findings;
+use crate::error::ExecuteError;
 use crate::load::LoadError;
+use crate::tenant_context::tenant_context;
 use crate::transform::TenantContext;
 
-/// Conversations of which the sums are compared at once.
-const ROWS_AT_ONCE: i32 = 20_000;
-/// How often rows are looked at again that were written meanwhile; what is then still in motion is left to the next sync.
-const LOOKS: usize = 3;
-/// For the runs that are under way at the first look.
-const PATIENCE: Duration = Duration::from_secs(60);
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Conversations per range of ids whose sums are compared with one query.
+const ROWS_PER_RANGE: i32 = 20_000;
+/// How often rows are compared again because a load wrote them meanwhile. Rows that still change count as pending.
+const MAX_RECHECKS: usize = 3;
+/// How long the command waits for runs that are open after the first pass.
+const OPEN_RUN_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Compares tenants.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     pub db: DbPool,
     pub sources: Arc<Sources>,
-    /// Tenants' keys for hashes are derived from it.
+    /// The secret from which each tenant's hash key is derived.
     pub privacy_key: Option<SecretString>,
-    /// Column by column, whatever the digests say.
+    /// Compare column by column, whatever the digests show.
     pub deep: bool,
 }
 
-/// A tenant as a comparison sees it.
-struct Subject<'a> {
+/// What a comparison needs to know of a tenant.
+struct ComparedTenant<'a> {
     source: &'a Source,
-    tenant: TenantToPlan,
+    plan: TenantToPlan,
     context: TenantContext,
 }
 
-/// A snapshot of the source, and what is known of it.
+/// A snapshot of the source.
 struct Snapshot {
     tx: SourceTx,
     version: SourceVersion,
-    /// Whether a row that was read later than the snapshot can be believed.
+    /// Whether a row that was read later than this snapshot may be right. False when the source was restored.
     trusts_newer: bool,
-    /// Whether it is of a primary that has not gone back.
+    /// Whether it is a snapshot of a primary that was not restored: it has every change that was read before.
     is_latest: bool,
 }
 
 impl Verifier {
-    /// Compares all of a tenant's rows. Writes nothing. Rows that a run under way may be about to write are looked at again
-    /// when it has ended, within a minute.
-    ///
-    /// # Errors
-    /// When source or target do not answer, or the tenant was removed.
-    pub async fn verify(&self, tenant: TenantId) -> Result<Verification, ExecuteError> {
-        let subject = self.subject(tenant).await?;
-        let mut found = self.look_at_all(&subject).await?;
-        if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, tenant).await? {
-            let give_up_at = Instant::now() + PATIENCE;
-            while ledger::verification::has_open_sync(&self.db, tenant).await? && Instant::now() < give_up_at
-            {
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    /// Compares all of a tenant's rows and writes nothing. When there are faults and a run is open, it waits up to a
+    /// minute for the run to end and compares the faulty rows again.
+    pub async fn verify(&self, id: TenantId) -> Result<Verification, ExecuteError> {
+        let tenant = self.load_tenant(id).await?;
+        let mut found = self.compare_all(&tenant).await?;
+        if !found.faults.is_empty() && ledger::verification::has_open_sync(&self.db, id).await? {
+            let deadline = Instant::now() + OPEN_RUN_TIMEOUT;
+            while ledger::verification::has_open_sync(&self.db, id).await? && Instant::now() < deadline {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
-            let subject = self.subject(tenant).await?;
+            let tenant = self.load_tenant(id).await?;
             let listed = i64::try_from(found.faults.len()).expect("a short list");
             if found.compared.fault_count() + found.compared.unproven > listed {
-                found = self.look_at_all(&subject).await?;
+                found = self.compare_all(&tenant).await?;
             } else {
                 let ids = found.faults.iter().map(|fault| fault.conversation_id).collect();
-                self.look_again(&subject, &mut found, ids, None).await?;
+                self.compare_again(&tenant, &mut found, ids, None).await?;
             }
         }
-        Ok(Verification::new(tenant, found.compared, found.faults))
+        Ok(Verification::new(id, found.compared, found.faults))
     }
 
-    async fn look_at_all(&self, subject: &Subject<'_>) -> Result<Found, ExecuteError> {
-        let tenant = subject.tenant.tenant.id;
-        let mut snapshot = self.snapshot(subject, &format!("verify tenant {tenant}")).await?;
-        let (mut found, mut lo) = (Found::default(), i64::MIN);
+    async fn compare_all(&self, tenant: &ComparedTenant<'_>) -> Result<Findings, ExecuteError> {
+        let purpose = format!("verify tenant {}", tenant.plan.tenant.id);
+        let mut snapshot = self.snapshot(tenant, &purpose).await?;
+        let (mut found, mut lo) = (Findings::default(), i64::MIN);
         loop {
-            let end = subject
+            let end = tenant
                 .source
-                .range_end(
-                    snapshot.tx.connection(),
-                    &subject.tenant.inboxes,
-                    lo,
-                    ROWS_AT_ONCE,
-                )
+                .range_end(snapshot.tx.connection(), &tenant.plan.inboxes, lo, ROWS_PER_RANGE)
                 .await?;
             let hi = end.unwrap_or(i64::MAX);
             let spec = ChunkSpec::KeyRange { lo, hi };
-            found.add(self.looker(subject, &mut snapshot).look(&spec, self.deep).await?);
+            found.add(
+                self.comparer(tenant, &mut snapshot)
+                    .compare(&spec, self.deep)
+                    .await?,
+            );
             match end {
                 Some(hi) => lo = hi + 1,
                 None => break,
             }
         }
         snapshot.tx.finish().await;
-        self.settle_overtaken(subject, &mut found).await?;
+        self.recheck_newer_rows(tenant, &mut found).await?;
         Ok(found)
     }
 
-    /// Looks at these conversations once more; what was found of them before is forgotten.
-    async fn look_again(
+    /// Compares these conversations once more. The result replaces the earlier findings.
+    async fn compare_again(
         &self,
-        subject: &Subject<'_>,
-        found: &mut Found,
+        tenant: &ComparedTenant<'_>,
+        found: &mut Findings,
         mut ids: Vec<i64>,
         since: Option<SourceVersion>,
     ) -> Result<(), ExecuteError> {
         let (source_rows, target_rows) = (found.compared.source_rows, found.compared.target_rows);
         ids.sort_unstable();
         let spec = ChunkSpec::Keys { ids };
-        let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
-        let mut looker = self.looker(subject, &mut snapshot);
-        looker.since = since;
-        looker.impossible = impossible;
-        let mut again = looker.look(&spec, true).await?;
+        let (mut snapshot, impossible) = self.snapshot_after_rows(tenant, &spec).await?;
+        let mut comparer = self.comparer(tenant, &mut snapshot);
+        comparer.since = since;
+        comparer.impossible = impossible;
+        let mut again = comparer.compare(&spec, true).await?;
         snapshot.tx.finish().await;
-        self.settle_overtaken(subject, &mut again).await?;
+        self.recheck_newer_rows(tenant, &mut again).await?;
         again.compared.source_rows = source_rows;
         again.compared.target_rows = target_rows;
         again.compared.pending += found.compared.pending;
@@ -143,53 +143,57 @@ impl Verifier {
         Ok(())
     }
 
-    /// Looks again, in later snapshots, at rows that were written after an earlier one.
-    async fn settle_overtaken(&self, subject: &Subject<'_>, found: &mut Found) -> Result<(), ExecuteError> {
-        for _ in 0..LOOKS {
-            let mut ids = std::mem::take(&mut found.overtaken);
+    /// Compares rows that were written after an earlier snapshot again, in later snapshots.
+    async fn recheck_newer_rows(
+        &self,
+        tenant: &ComparedTenant<'_>,
+        found: &mut Findings,
+    ) -> Result<(), ExecuteError> {
+        for _ in 0..MAX_RECHECKS {
+            let mut ids = std::mem::take(&mut found.newer_rows);
             if ids.is_empty() {
                 return Ok(());
             }
             ids.sort_unstable();
             let spec = ChunkSpec::Keys { ids };
-            let (mut snapshot, impossible) = self.snapshot_after_rows(subject, &spec).await?;
-            let mut looker = self.looker(subject, &mut snapshot);
-            looker.impossible = impossible;
-            let mut again = looker.look(&spec, true).await?;
+            let (mut snapshot, impossible) = self.snapshot_after_rows(tenant, &spec).await?;
+            let mut comparer = self.comparer(tenant, &mut snapshot);
+            comparer.impossible = impossible;
+            let mut again = comparer.compare(&spec, true).await?;
             snapshot.tx.finish().await;
-            // they are counted already
+            // these rows are already counted
             again.compared.source_rows = 0;
             again.compared.target_rows = 0;
             found.add(again);
         }
         found.compared.pending +=
-            i64::try_from(found.overtaken.len()).expect("rows of a tenant fit in 63 bits");
-        found.overtaken.clear();
+            i64::try_from(found.newer_rows.len()).expect("rows of a tenant fit in 63 bits");
+        found.newer_rows.clear();
         Ok(())
     }
 
-    async fn subject(&self, id: TenantId) -> Result<Subject<'_>, ExecuteError> {
-        let tenant = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
-        let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
+    async fn load_tenant(&self, id: TenantId) -> Result<ComparedTenant<'_>, ExecuteError> {
+        let plan = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
+        let plan = plan.ok_or(ExecuteError::Removed(id))?;
         let mapping = ledger::inbox::mapping(&self.db, id).await?;
-        let timezone = &tenant.tenant.timezone;
-        let context = context(id, timezone, &mapping, self.privacy_key.as_ref())?;
-        Ok(Subject {
-            source: self.sources.get(&tenant.tenant.source)?,
-            tenant,
+        let timezone = &plan.tenant.timezone;
+        let context = tenant_context(id, timezone, &mapping, self.privacy_key.as_ref())?;
+        Ok(ComparedTenant {
+            source: self.sources.get(&plan.tenant.source)?,
+            plan,
             context,
         })
     }
 
-    async fn snapshot(&self, subject: &Subject<'_>, purpose: &str) -> Result<Snapshot, ExecuteError> {
-        // what is known is read first: whatever the source shows afterwards must not be less
-        let known = ledger::fence::find(&self.db, subject.source.name()).await?;
-        let tx = subject.source.begin(purpose).await?;
+    async fn snapshot(&self, tenant: &ComparedTenant<'_>, purpose: &str) -> Result<Snapshot, ExecuteError> {
+        // read the highest known transaction id first: a snapshot that is taken later must not be below it
+        let known = ledger::fence::find(&self.db, tenant.source.name()).await?;
+        let tx = tenant.source.begin(purpose).await?;
         let version = SourceVersion {
             epoch: known.map_or(1, |known| known.epoch),
             snapshot: *tx.snapshot(),
         };
-        // a standby is behind; a primary that is behind was restored, and what was read from it before is no later
+        // a standby lags. A primary below the known id was restored: rows read from it earlier are not newer.
         let is_behind = known.is_some_and(|known| version.snapshot.xmax < known.highest_xmax);
         Ok(Snapshot {
             trusts_newer: tx.replay().is_some() || !is_behind,
@@ -199,25 +203,25 @@ impl Verifier {
         })
     }
 
-    /// A snapshot, and which of these rows it cannot have: those that were there before it and are later. `None` where a
-    /// later row may be right, on a standby.
+    /// A snapshot, and the impossible rows: those that existed before the snapshot and have a later version than it.
+    /// `None` on a standby, where such a row may be right.
     async fn snapshot_after_rows(
         &self,
-        subject: &Subject<'_>,
+        tenant: &ComparedTenant<'_>,
         spec: &ChunkSpec,
     ) -> Result<(Snapshot, Option<Impossible>), ExecuteError> {
-        let before = ledger::impossible::rows(&self.db, subject.tenant.tenant.id, spec, None).await?;
-        let snapshot = self.snapshot(subject, "verify again").await?;
+        let before = ledger::impossible::rows(&self.db, tenant.plan.tenant.id, spec, None).await?;
+        let snapshot = self.snapshot(tenant, "verify again").await?;
         let impossible = snapshot.is_latest.then(|| before.beyond(&snapshot.version));
         Ok((snapshot, impossible))
     }
 
-    fn looker<'a>(&'a self, subject: &'a Subject<'_>, snapshot: &'a mut Snapshot) -> Looker<'a> {
-        Looker {
+    fn comparer<'a>(&'a self, tenant: &'a ComparedTenant<'_>, snapshot: &'a mut Snapshot) -> Comparer<'a> {
+        Comparer {
             db: &self.db,
-            source: subject.source,
-            tenant: &subject.tenant,
-            context: subject.context.clone(),
+            source: tenant.source,
+            tenant: &tenant.plan,
+            context: tenant.context.clone(),
             version: snapshot.version,
             trusts_newer: snapshot.trusts_newer,
             is_latest: snapshot.is_latest,
@@ -227,9 +231,9 @@ impl Verifier {
         }
     }
 
-    /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
-    async fn check_mapping(&self, subject: &Subject<'_>) -> Result<(), ExecuteError> {
-        let tenant = &subject.tenant.tenant;
+    /// Fails when the tenant's mapping has changed since it was loaded.
+    async fn check_mapping(&self, tenant: &ComparedTenant<'_>) -> Result<(), ExecuteError> {
+        let tenant = &tenant.plan.tenant;
         if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {

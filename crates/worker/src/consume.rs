@@ -1,4 +1,4 @@
-//! The worker: takes jobs from both lanes, claims their chunks, executes them.
+//! Consumes jobs from both lanes, claims their chunks and executes them.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use futures::FutureExt;
 use secrecy::SecretString;
 use tidemark_broker::{Handler, Queue, Received, Route, Settle};
 use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
 use tidemark_ledger::chunk::ClaimedChunk;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
@@ -17,26 +16,26 @@ use tidemark_runtime::telemetry;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::job::{ChunkEvent, Job, Lane};
-use tidemark_shared::run::RunType;
 use tidemark_source::Sources;
 use tracing::{Instrument, Span};
 
-use crate::disposition::{Disposition, Tried, decide};
-use crate::event_publisher::{Announcer, announcer};
-use crate::execute::{ExecuteError, Executor};
+use crate::error::ExecuteError;
+use crate::event_publisher::{EventSender, event_channel};
+use crate::execute::Executor;
 use crate::lease::{Lease, Lost};
-use crate::ledger_retry::until_answered;
+use crate::ledger_retry::retry_while_unavailable;
 use crate::metrics::{self, InFlight, Outcome};
-use crate::read_permits::{Place, Places};
+use crate::read_permits::{ReadPermit, ReadPermits};
+use crate::settle::{record_outcome, settle_done, settle_failed};
 
-/// A worker process's work.
+/// The worker of one process.
 pub struct Worker {
     db: DbPool,
     queue: Arc<dyn Queue>,
     executor: Executor,
     instance: String,
     settings: WorkerSettings,
-    places: Places,
+    read_permits: ReadPermits,
     lifecycle: Lifecycle,
 }
 
@@ -53,7 +52,7 @@ impl Worker {
     ) -> Self {
         Self {
             executor: Executor::new(db.clone(), sources, privacy_key, settings.loads()),
-            places: Places::new(&settings),
+            read_permits: ReadPermits::new(&settings),
             db,
             queue,
             instance,
@@ -62,21 +61,21 @@ impl Worker {
         }
     }
 
-    /// Consumes both lanes until the soft stop; returns once the chunks in hand are settled.
+    /// Consumes both lanes until the soft stop. Returns when the chunks in progress are settled.
     pub async fn run(self) {
         let concurrency = self.settings.concurrency;
-        metrics::begin(concurrency);
-        let (announcer, announcements) = announcer(&self.queue);
+        metrics::initialize(concurrency);
+        let (events, publisher) = event_channel(&self.queue);
         let worker = Arc::new(self);
         let consumers = [Lane::Live, Lane::Bulk].map(|lane| {
             let handler: Handler<Job> = {
-                let (worker, announcer) = (Arc::clone(&worker), announcer.clone());
+                let (worker, events) = (Arc::clone(&worker), events.clone());
                 Arc::new(move |received| {
-                    let (worker, announcer) = (Arc::clone(&worker), announcer.clone());
-                    async move { worker.handle(lane, received, &announcer).await }.boxed()
+                    let (worker, events) = (Arc::clone(&worker), events.clone());
+                    async move { worker.handle(lane, received, &events).await }.boxed()
                 })
             };
-            // one more than is read: it waits for the place of a chunk that is only loaded any more
+            // prefetch one extra message, so that a chunk can start as soon as another has finished reading
             worker.queue.consume_jobs(
                 lane,
                 concurrency.saturating_add(1),
@@ -84,17 +83,17 @@ impl Worker {
                 handler,
             )
         });
-        // the announcements end when the last handler is gone
-        drop(announcer);
-        tokio::join!(futures::future::join_all(consumers), announcements.run());
+        // the publisher ends when the last sender is dropped, and the handlers hold the others
+        drop(events);
+        tokio::join!(futures::future::join_all(consumers), publisher.run());
     }
 
-    async fn handle(&self, lane: Lane, received: Received<Job>, announcer: &Announcer) -> Settle {
+    async fn handle(&self, lane: Lane, received: Received<Job>, events: &EventSender) -> Settle {
         metrics::delivered(received.redelivered);
-        let place = tokio::select! {
+        let permit = tokio::select! {
             biased;
             () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
-            place = self.places.take(lane) => place,
+            permit = self.read_permits.acquire(lane) => permit,
         };
         let job = received.body;
         let span = tracing::info_span!(
@@ -106,16 +105,16 @@ impl Worker {
             destination.processed_in(&span);
         }
         let task = format!("chunk {}/{}", job.run_id, job.seq);
-        let processing = self.process(&job, announcer, place).instrument(span);
-        // the chunk's lease runs out, and rescue counts it
+        let processing = self.process(&job, events, permit).instrument(span);
+        // after a panic: the lease expires, and rescue counts the attempt as failed
         self.lifecycle
             .catch(&task, processing)
             .await
             .unwrap_or(Settle::Ack)
     }
 
-    async fn process(&self, job: &Job, announcer: &Announcer, mut place: Place) -> Settle {
-        let claiming = until_answered(&self.lifecycle, || {
+    async fn process(&self, job: &Job, events: &EventSender, mut permit: ReadPermit) -> Settle {
+        let claiming = retry_while_unavailable(&self.lifecycle, || {
             ledger::chunk::claim(
                 &self.db,
                 job.chunk(),
@@ -129,16 +128,16 @@ impl Worker {
         let claimed = match telemetry::traced(claim, claiming).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
-                tracing::debug!("not claimable: done, cancelled, held or unknown");
-                ended(Outcome::Refused);
+                tracing::debug!("chunk not claimable: done, cancelled, claimed by another or unknown");
+                record_outcome(Outcome::Refused);
                 return Settle::Ack;
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
-                tracing::debug!(error = %report(&error), "not claimed before the stop");
+                tracing::debug!(error = %report(&error), "chunk not claimed before the stop");
                 return Settle::GiveBack;
             }
             Err(error) => {
-                // the chunk stays queued, and is published again like one whose message was lost
+                // the chunk stays queued: dispatch publishes it again, as after a lost message
                 tracing::error!(error = %report(&error), "chunk not claimed");
                 return Settle::Ack;
             }
@@ -146,7 +145,7 @@ impl Worker {
         Span::current().record("attempt", claimed.attempt);
         let _in_flight = InFlight::begin(claimed.lane, claimed.waited());
         let id = job.chunk();
-        let executing = AssertUnwindSafe(self.execute(id, &claimed, &mut place)).catch_unwind();
+        let executing = AssertUnwindSafe(self.execute(id, &claimed, &mut permit)).catch_unwind();
         let (outcome, panic) = match executing.await {
             Ok(outcome) => (outcome, None),
             Err(panic) => {
@@ -156,17 +155,12 @@ impl Worker {
         };
         match outcome {
             Ok(counts) => {
-                // a comparison moves no rows, and says itself what it found
-                if claimed.run_type != RunType::Verify {
-                    log_loaded(&counts);
-                    metrics::rows(&counts);
-                }
-                ended(Outcome::Done);
+                settle_done(&claimed, &counts);
             }
             Err(error) => {
-                if let Err(error) = self.dispose(id, &claimed, &error).await {
-                    // the lease runs out and rescue takes the chunk
-                    tracing::warn!(error = %report(&error), "outcome of the chunk not written");
+                if let Err(error) = settle_failed(&self.db, &self.lifecycle, id, &claimed, &error).await {
+                    // the lease expires, and rescue returns the chunk to pending
+                    tracing::warn!(error = %report(&error), "chunk outcome not written");
                 }
             }
         }
@@ -174,16 +168,16 @@ impl Worker {
             self.lifecycle
                 .panicked(&format!("chunk {}/{}", id.run_id, id.seq), message);
         }
-        announcer.tell(ChunkEvent::new(id, claimed.tenant_id));
+        events.send(ChunkEvent::new(id, claimed.tenant_id));
         Settle::Ack
     }
 
-    /// Executes beside its lease; a hard stop drops the work.
+    /// Executes the chunk while its lease is renewed. A hard stop drops the work.
     async fn execute(
         &self,
         id: ChunkId,
         claimed: &ClaimedChunk,
-        place: &mut Place,
+        permit: &mut ReadPermit,
     ) -> Result<ChunkCounts, ExecuteError> {
         let lease = Lease {
             db: self.db.clone(),
@@ -192,106 +186,11 @@ impl Worker {
             length: self.settings.lease,
         };
         tokio::select! {
-            outcome = lease.guard(Box::pin(self.executor.execute(id, claimed, place))) => match outcome {
+            outcome = lease.run(Box::pin(self.executor.execute(id, claimed, permit))) => match outcome {
                 Ok(outcome) => outcome,
                 Err(Lost) => Err(ExecuteError::LeaseLost),
             },
             () = self.lifecycle.hard().cancelled() => Err(ExecuteError::ShuttingDown),
         }
     }
-
-    async fn dispose(
-        &self,
-        id: ChunkId,
-        claimed: &ClaimedChunk,
-        error: &ExecuteError,
-    ) -> Result<(), DbError> {
-        let text = report(error);
-        let tried = Tried {
-            attempts: claimed.attempt,
-            failures: claimed.failure_count,
-        };
-        let disposition = decide(error, tried, rand::random());
-        if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
-            telemetry::failed(&Span::current(), error);
-        }
-        ended(disposition.outcome());
-        log_failed(disposition, &text);
-        until_answered(&self.lifecycle, || {
-            self.put_down(id, claimed.attempt, disposition, &text)
-        })
-        .await
-    }
-
-    /// Writes into the ledger what becomes of the chunk; writing it again is harmless.
-    async fn put_down(
-        &self,
-        id: ChunkId,
-        attempt: i32,
-        disposition: Disposition,
-        error: &str,
-    ) -> Result<(), DbError> {
-        match disposition {
-            Disposition::Retry(after) => ledger::chunk::fail(&self.db, id, attempt, error, Some(after))
-                .await
-                .map(drop),
-            Disposition::Wait(after) | Disposition::Defer(after) => {
-                ledger::chunk::postpone(&self.db, id, attempt, error, after).await
-            }
-            Disposition::Dead => ledger::chunk::fail(&self.db, id, attempt, error, None)
-                .await
-                .map(drop),
-            Disposition::FailRun => ledger::chunk::fail_run(&self.db, id, attempt, error).await,
-            Disposition::Release => ledger::chunk::release(&self.db, id, attempt).await,
-        }
-    }
-}
-
-fn ended(outcome: Outcome) {
-    metrics::attempted(outcome);
-    Span::current().record("outcome", outcome.as_str());
-}
-
-fn log_failed(disposition: Disposition, error: &str) {
-    match disposition {
-        Disposition::Retry(after) => {
-            tracing::warn!(
-                error,
-                retry_after_s = after.as_secs_f64(),
-                "chunk failed, it is tried again"
-            );
-        }
-        Disposition::Wait(after) => {
-            tracing::warn!(
-                error,
-                retry_after_s = after.as_secs_f64(),
-                "a server is away, the chunk waits"
-            );
-        }
-        Disposition::Defer(after) => {
-            tracing::info!(
-                reason = error,
-                again_after_s = after.as_secs_f64(),
-                "chunk put back"
-            );
-        }
-        Disposition::Dead => tracing::error!(error, "chunk is dead"),
-        Disposition::FailRun => {
-            tracing::error!(error, "chunk is dead, the rest of its run is cancelled");
-        }
-        Disposition::Release => tracing::info!(reason = error, "chunk released"),
-    }
-}
-
-fn log_loaded(counts: &ChunkCounts) {
-    tracing::info!(
-        extracted = counts.extracted,
-        inserted = counts.inserted,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        stale = counts.stale,
-        deleted = counts.deleted,
-        rejected = counts.rejected,
-        "chunk loaded"
-    );
 }

@@ -1,5 +1,5 @@
-//! What becomes of a chunk whose attempt failed. The one place that decides it; leases lost by workers that vanished are
-//! counted by rescue, in `shared/db/chunk.rs`.
+//! Decides what happens to a chunk whose attempt failed. No other code decides it, except for workers that vanished:
+//! rescue counts their lost leases in the ledger.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tidemark_ledger::DbError;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_shared::retry::Backoff;
 
-use crate::execute::ExecuteError;
+use crate::error::ExecuteError;
 use crate::extract::ExtractError;
 use crate::load::LoadError;
 use crate::metrics::Outcome;
@@ -18,33 +18,33 @@ const BACKOFF: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(60),
 };
-/// For a server that is away. The cap is what a chunk loses at most after it has come back.
-const AWAY: Backoff = Backoff {
+/// While a server is unavailable. The cap is the longest that a chunk still waits after the server is back.
+const UNAVAILABLE_BACKOFF: Backoff = Backoff {
     base: Duration::from_secs(1),
     cap: Duration::from_secs(15),
 };
 
-/// For a comparison that waits for a sync: dispatch brings it forward as soon as it is due.
-const UNTIL_DUE: Duration = Duration::from_secs(3600);
+/// While a comparison waits for a sync: dispatch brings it forward when the sync has ended.
+const DEFERRAL: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Due again after this long; one failure more.
+    /// Due again after this delay. Counts as a failure.
     Retry(Duration),
-    /// Due again after this long; no failure of the chunk, since a server is away.
+    /// Due again after this delay. A server is unavailable, so it counts as no failure.
     Wait(Duration),
-    /// Due again after this long, since what it waits for has not come yet.
+    /// Due again after this delay: the sync that it waits for has not run yet.
     Defer(Duration),
-    /// Given up on; an operator may retry it.
+    /// No further attempt, unless an operator retries it.
     Dead,
-    /// Nothing passes until somebody mends it: this chunk is dead and the run's waiting chunks are cancelled.
+    /// A configuration error blocks the whole run: this chunk is dead and the run's waiting chunks are cancelled.
     FailRun,
-    /// Due again at once if no other attempt holds it; nobody's fault.
+    /// Due again at once, unless another attempt has claimed it. Counts as no failure.
     Release,
 }
 
 impl Disposition {
-    /// What it is counted as.
+    /// The outcome label of the metrics.
     pub(crate) const fn outcome(self) -> Outcome {
         match self {
             Self::Retry(_) => Outcome::Retry,
@@ -55,18 +55,18 @@ impl Disposition {
     }
 }
 
-/// How often a chunk was tried.
+/// How often a chunk was attempted.
 #[derive(Debug, Clone, Copy)]
-pub struct Tried {
-    /// Claims, the one that failed now included.
+pub struct AttemptCounts {
+    /// Claims, including the one that has just failed.
     pub attempts: i32,
-    /// Those of them that failed before now.
+    /// Failures before the current one.
     pub failures: i32,
 }
 
-/// `draw` is uniform in `0.0..1.0`.
+/// Maps an error and the attempt counts to a disposition. `draw` is uniform in `0.0..1.0`.
 #[must_use]
-pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
+pub fn decide(error: &ExecuteError, counts: AttemptCounts, draw: f64) -> Disposition {
     let kind = match error {
         ExecuteError::LeaseLost
         | ExecuteError::ShuttingDown
@@ -76,7 +76,7 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
         ExecuteError::Extract(ExtractError::TooManyRejects(_))
         | ExecuteError::Load(LoadError::TooManyRejects(_)) => return Disposition::Dead,
         ExecuteError::Unsettled(_) => {
-            return Disposition::Defer(UNTIL_DUE);
+            return Disposition::Defer(DEFERRAL);
         }
         ExecuteError::Load(LoadError::MassDelete { .. })
         | ExecuteError::TimeZone(_)
@@ -94,10 +94,10 @@ pub fn decide(error: &ExecuteError, tried: Tried, draw: f64) -> Disposition {
     match kind {
         FailureKind::Configuration => Disposition::FailRun,
         FailureKind::Unavailable => {
-            Disposition::Wait(AWAY.delay(count(tried.attempts - tried.failures), draw))
+            Disposition::Wait(UNAVAILABLE_BACKOFF.delay(count(counts.attempts - counts.failures), draw))
         }
         FailureKind::Transient | FailureKind::Timeout | FailureKind::Data => {
-            let failures = tried.failures + 1;
+            let failures = counts.failures + 1;
             if failures >= MAX_FAILURES {
                 Disposition::Dead
             } else {
@@ -119,27 +119,27 @@ mod tests {
     use super::*;
     use crate::rejects::TooManyRejects;
 
-    const FIRST: Tried = Tried {
+    const FIRST: AttemptCounts = AttemptCounts {
         attempts: 1,
         failures: 0,
     };
 
-    fn failed(failures: i32) -> Tried {
-        Tried {
+    fn failed(failures: i32) -> AttemptCounts {
+        AttemptCounts {
             attempts: failures + 1,
             failures,
         }
     }
 
-    fn broken() -> sqlx::Error {
+    fn connection_reset() -> sqlx::Error {
         sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())
     }
 
     #[test]
-    fn what_breaks_off_in_the_middle_backs_off_and_ends_dead_after_the_limit() {
+    fn an_interrupted_attempt_backs_off_and_is_dead_after_the_limit() {
         let merge = ExecuteError::Load(LoadError::Target {
             attempted: "merge rows into the target",
-            source: broken(),
+            source: connection_reset(),
         });
         assert_eq!(
             decide(&merge, FIRST, 1.0),
@@ -153,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_away_is_waited_for_however_long_it_takes() {
-        let away = [
-            ExecuteError::Load(LoadError::Unreachable(broken())),
+    fn an_unavailable_server_is_waited_for_without_limit() {
+        let unavailable = [
+            ExecuteError::Load(LoadError::Unreachable(connection_reset())),
             ExecuteError::Ledger(DbError {
                 attempted: "list the tenant's inboxes",
                 source: sqlx::Error::PoolTimedOut,
@@ -163,24 +163,27 @@ mod tests {
             ExecuteError::Source(SourceError::Unreachable {
                 name: "main".into(),
                 server: "chatwoot:5432/chatwoot".into(),
-                source: broken(),
+                source: connection_reset(),
             }),
         ];
-        for error in away {
+        for error in unavailable {
             assert_eq!(
                 decide(&error, FIRST, 1.0),
                 Disposition::Wait(Duration::from_secs(1))
             );
-            let often = Tried {
+            let often = AttemptCounts {
                 attempts: 1_000,
                 failures: MAX_FAILURES - 1,
             };
-            assert_eq!(decide(&error, often, 1.0), Disposition::Wait(AWAY.cap));
+            assert_eq!(
+                decide(&error, often, 1.0),
+                Disposition::Wait(UNAVAILABLE_BACKOFF.cap)
+            );
         }
     }
 
     #[test]
-    fn losing_the_lease_shutting_down_or_being_overtaken_spends_no_attempt() {
+    fn a_lost_lease_a_shutdown_or_a_later_read_counts_as_no_failure() {
         for error in [
             ExecuteError::LeaseLost,
             ExecuteError::ShuttingDown,
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_rejects_are_not_tried_again() {
+    fn too_many_rejects_are_not_retried() {
         let too_many = TooManyRejects {
             rejected: 101,
             rows: 1_000,

@@ -1,4 +1,4 @@
-//! Events about chunks that have ended, told beside the work: a delivery is acknowledged without waiting for them.
+//! Publishes events about ended chunks in the background: a delivery is acknowledged without waiting for them.
 
 use std::sync::Arc;
 
@@ -9,81 +9,81 @@ use tidemark_shared::job::ChunkEvent;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-/// Events on their way. One that finds no room is not told: the finalizer looks by itself.
-const UNTOLD: usize = 1_000;
+/// Unpublished events that are queued. Further ones are dropped: the finalizer also polls.
+const MAX_PENDING: usize = 1_000;
 
-/// Takes events and never waits.
+/// Queues events and never waits.
 #[derive(Clone)]
-pub(crate) struct Announcer {
+pub(crate) struct EventSender {
     queue: Arc<dyn Queue>,
-    untold: mpsc::Sender<Untold>,
+    pending: mpsc::Sender<PendingEvent>,
 }
 
-struct Untold {
+struct PendingEvent {
     event: ChunkEvent,
     span: Span,
 }
 
-/// The other end, that publishes.
-pub(crate) struct Announcements {
+/// Publishes the queued events.
+pub(crate) struct EventPublisher {
     queue: Arc<dyn Queue>,
-    untold: mpsc::Receiver<Untold>,
+    pending: mpsc::Receiver<PendingEvent>,
 }
 
-pub(crate) fn announcer(queue: &Arc<dyn Queue>) -> (Announcer, Announcements) {
-    let (sender, receiver) = mpsc::channel(UNTOLD);
-    let announcer = Announcer {
+pub(crate) fn event_channel(queue: &Arc<dyn Queue>) -> (EventSender, EventPublisher) {
+    let (pending_sender, pending_receiver) = mpsc::channel(MAX_PENDING);
+    let sender = EventSender {
         queue: Arc::clone(queue),
-        untold: sender,
+        pending: pending_sender,
     };
-    let announcements = Announcements {
+    let publisher = EventPublisher {
         queue: Arc::clone(queue),
-        untold: receiver,
+        pending: pending_receiver,
     };
-    (announcer, announcements)
+    (sender, publisher)
 }
 
-impl Announcer {
-    pub fn tell(&self, event: ChunkEvent) {
+impl EventSender {
+    pub fn send(&self, event: ChunkEvent) {
         let span = tracing::info_span!("event", otel.kind = "producer");
         if let Some(destination) = self.queue.destination(Route::Events) {
             destination.sent_in(&span);
         }
-        if self.untold.try_send(Untold { event, span }).is_err() {
-            tracing::debug!("event not published, the finalizer looks by itself");
+        if self.pending.try_send(PendingEvent { event, span }).is_err() {
+            tracing::debug!("event not published, the finalizer polls");
         }
     }
 }
 
-impl Announcements {
-    /// Publishes what has gathered, all of it at once, until nobody tells any more.
+impl EventPublisher {
+    /// Publishes the queued events, many at a time, until all senders are dropped.
     pub async fn run(mut self) {
-        let mut gathered = Vec::new();
-        while self.untold.recv_many(&mut gathered, UNTOLD).await > 0 {
-            self.publish(&gathered).await;
-            gathered.clear();
+        let mut collected = Vec::new();
+        while self.pending.recv_many(&mut collected, MAX_PENDING).await > 0 {
+            self.publish(&collected).await;
+            collected.clear();
         }
     }
 
-    async fn publish(&self, gathered: &[Untold]) {
-        let events: Vec<_> = gathered
+    async fn publish(&self, collected: &[PendingEvent]) {
+        let events: Vec<_> = collected
             .iter()
-            .map(|untold| (untold.event, telemetry::context_of(&untold.span)))
+            .map(|pending| (pending.event, telemetry::context_of(&pending.span)))
             .collect();
         match self.queue.publish_events(&events).await {
             Ok(outcomes) => {
-                for (untold, outcome) in gathered.iter().zip(outcomes) {
+                for (pending, outcome) in collected.iter().zip(outcomes) {
                     if outcome != Published::Confirmed {
-                        failed(untold, &QueueError::NotStored { outcome });
+                        failed(pending, &QueueError::NotStored { outcome });
                     }
                 }
             }
-            Err(error) => gathered.iter().for_each(|untold| failed(untold, &error)),
+            Err(error) => collected.iter().for_each(|pending| failed(pending, &error)),
         }
     }
 }
 
-fn failed(untold: &Untold, error: &QueueError) {
-    telemetry::failed(&untold.span, error);
-    tracing::debug!(error = %report(error), "event not published, the finalizer looks by itself");
+fn failed(pending: &PendingEvent, error: &QueueError) {
+    telemetry::failed(&pending.span, error);
+    tracing::debug!(error = %report(error), "event not published, the finalizer polls");
 }

@@ -1,26 +1,30 @@
-//! One conversation as the source has it now, taken and transformed as a chunk would take it, beside its row of the target.
+//! Reads one conversation from the source and transforms it as a chunk would, to compare it with its row in the target.
 
 use std::sync::LazyLock;
 
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::AssertSqlSafe;
+use sqlx::types::Json;
 use tidemark_ledger as ledger;
 use tidemark_ledger::reject::Reject;
+use tidemark_ledger::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
-use crate::execute::{ExecuteError, context};
+use crate::error::ExecuteError;
 use crate::extract::Extractor;
-use crate::load::Staging;
+use crate::load::{Staging, target};
 use crate::rejects::Rejects;
 use crate::row::columns::COLUMNS;
+use crate::tenant_context::tenant_context;
 
-/// What is staged and what is stored, column by column. $1 tenant, $2 conversation
-static BESIDE: LazyLock<String> = LazyLock::new(|| {
+/// The staged and the stored row, column by column. $1 tenant, $2 conversation
+static COMPARE: LazyLock<String> = LazyLock::new(|| {
     let each = |expression: fn(&str) -> String| {
         let columns: Vec<String> = COLUMNS.iter().map(|column| expression(column.name)).collect();
         columns.join(", ")
@@ -37,45 +41,42 @@ static BESIDE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A column on both sides.
+/// The value of one column in source and target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ColumnBeside {
+pub struct InspectedColumn {
     pub column: &'static str,
-    /// What a run would write; NULL where there is nothing to write.
+    /// The value that a run would write; NULL when it would write no row.
     pub source: Value,
     pub target: Value,
     pub differs: bool,
 }
 
-/// A conversation on both sides.
+/// A conversation in source and target.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Beside {
-    /// One of the tenant's inboxes has it, and it can be taken.
+pub struct Inspection {
+    /// It is in one of the tenant's inboxes, and can be transformed.
     pub in_source: bool,
     /// The target has a row, live or marked deleted.
     pub in_target: bool,
     /// Every column, in the order of the table.
-    pub columns: Vec<ColumnBeside>,
-    /// Its contact is forgotten: it stays out of the target.
+    pub columns: Vec<InspectedColumn>,
+    /// Its contact is forgotten: it is kept out of the target.
     pub withheld: bool,
-    /// Why a run could not take it now.
+    /// Why a run would reject it now.
     pub reject: Option<Reject>,
 }
 
-/// Reads one conversation in this snapshot of its tenant's source and lays it beside the target's row. Writes nothing.
-///
-/// # Errors
-/// When source or target do not answer.
-pub async fn beside(
+/// Reads one conversation in this snapshot of its tenant's source and compares it with the target's row. Writes nothing.
+pub async fn inspect_conversation(
     db: &DbPool,
     source: &Source,
     tx: &mut SourceTx,
     tenant: &Tenant,
     privacy_key: Option<&SecretString>,
     conversation: i64,
-) -> Result<Beside, ExecuteError> {
+) -> Result<Inspection, ExecuteError> {
     let mapping = ledger::inbox::mapping(db, tenant.id).await?;
-    let context = context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
+    let context = tenant_context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);
     let rejects = Rejects::without_limit();
@@ -86,20 +87,31 @@ pub async fn beside(
     let (extracted, staged) = tokio::join!(extractor.run(&spec), staging.stage(buffers, &rejects));
     staged?;
     let extracted = extracted?;
-    let (in_source, in_target, there, here, differs) = staging.beside(&BESIDE, conversation).await?;
-    staging.end().await?;
+    let (in_source, in_target, staged_values, stored_values, differs): (
+        _,
+        _,
+        Json<Vec<Value>>,
+        Json<Vec<Value>>,
+        Vec<bool>,
+    ) = sqlx::query_as(AssertSqlSafe(COMPARE.as_str()))
+        .bind(Stored(tenant.id))
+        .bind(conversation)
+        .fetch_one(staging.connection().await?)
+        .await
+        .map_err(target("compare the conversation with its row"))?;
+    staging.commit().await?;
     let columns = COLUMNS
         .iter()
-        .zip(there.into_iter().zip(here))
+        .zip(staged_values.0.into_iter().zip(stored_values.0))
         .zip(differs)
-        .map(|((column, (source, target)), differs)| ColumnBeside {
+        .map(|((column, (source, target)), differs)| InspectedColumn {
             column: column.name,
             source,
             target,
             differs,
         })
         .collect();
-    Ok(Beside {
+    Ok(Inspection {
         in_source,
         in_target,
         columns,

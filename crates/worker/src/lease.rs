@@ -1,4 +1,4 @@
-//! The lease beside the work: renewed while the work goes on; lost, it ends the work.
+//! Renews a chunk's lease while its work runs, and drops the work when the lease is lost.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::Instrument;
 
-/// A claim to renew.
+/// The claim whose lease is renewed.
 #[derive(Debug, Clone)]
 pub struct Lease {
     pub db: DbPool,
@@ -26,21 +26,21 @@ pub struct Lease {
 pub struct Lost;
 
 impl Lease {
-    /// Runs `work` while the lease holds. Dropping the work cancels its statements on the servers.
+    /// Runs `work` while the lease is valid. Dropping the work cancels its statements on the servers.
     ///
     /// # Errors
-    /// [`Lost`] when the ledger says that another attempt holds the chunk, or has not answered for a lease's length.
+    /// [`Lost`] when another attempt has claimed the chunk, or the ledger has not answered for the length of the lease.
     ///
     /// # Panics
-    /// When the renewal panics: that is a fault of this program and no lost lease.
-    pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
-        // a task of its own, since the work may keep this one busy; it ends when the set is dropped
+    /// When the renewal panics: that is a bug and no lost lease.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
+        // a separate task, since the work may keep this one busy; dropping the set aborts it
         let mut renewal = JoinSet::new();
-        renewal.spawn(self.clone().hold().in_current_span());
+        renewal.spawn(self.clone().renew_until_lost().in_current_span());
         tokio::select! {
             outcome = work => Ok(outcome),
             ended = renewal.join_next() => match ended.map(|ended| ended.map_err(JoinError::try_into_panic)) {
-                // whether the lease holds is unknown then, and the fault is not another worker's
+                // a bug of this program: do not report it as a lost lease
                 Some(Err(Ok(panic))) => resume_unwind(panic),
                 _ => Err(Lost),
             },
@@ -48,14 +48,14 @@ impl Lease {
     }
 
     /// Renews until the lease is lost.
-    async fn hold(self) {
+    async fn renew_until_lost(self) {
         let mut ticks = tokio::time::interval(self.length / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         let mut renewed_at = Instant::now();
         loop {
             ticks.tick().await;
-            // a connection that has died without a word would keep this waiting, and the work going on
+            // without the timeout a silently dead connection would block the renewal while the work goes on
             let renewing = ledger::chunk::renew(&self.db, self.chunk, self.attempt, self.length);
             let error = match timeout(self.length / 3, renewing).await {
                 Ok(Ok(true)) => {

@@ -1,4 +1,4 @@
-//! Waiting for the ledger: what a worker knows is in its hands until it stands there.
+//! Retries ledger statements while the ledger is unavailable, so that a worker does not lose an outcome.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,11 +13,11 @@ const BACKOFF: Backoff = Backoff {
     cap: Duration::from_secs(10),
 };
 
-/// Asks the ledger, and while it is away asks again, until the soft stop.
+/// Repeats a statement while the ledger is unavailable, until the soft stop.
 ///
 /// # Errors
-/// With the last answer, when the ledger refuses or the process stops.
-pub async fn until_answered<T, F>(lifecycle: &Lifecycle, mut ask: impl FnMut() -> F) -> DbResult<T>
+/// The last error, when it is permanent or the process stops.
+pub async fn retry_while_unavailable<T, F>(lifecycle: &Lifecycle, mut ask: impl FnMut() -> F) -> DbResult<T>
 where
     F: Future<Output = DbResult<T>>,
 {
@@ -29,7 +29,7 @@ where
         };
         failures += 1;
         if failures == 1 {
-            tracing::warn!(error = %report(&error), "the ledger does not answer, waiting for it");
+            tracing::warn!(error = %report(&error), "ledger unavailable, waiting for it");
         }
         tokio::select! {
             () = lifecycle.soft().cancelled() => return Err(error),

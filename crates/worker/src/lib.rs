@@ -1,8 +1,9 @@
-//! Does work: claims chunks, extracts, transforms, loads. Never plans, never moves a watermark.
+//! The worker: claims chunks, extracts, transforms and loads. It never plans and never moves a watermark.
 
 pub mod compare;
 pub mod consume;
 pub mod disposition;
+pub mod error;
 mod event_publisher;
 pub mod execute;
 pub mod extract;
@@ -14,6 +15,8 @@ pub mod metrics;
 mod read_permits;
 pub mod rejects;
 pub mod row;
+mod settle;
+mod tenant_context;
 pub mod transform;
 
 #[cfg(test)]

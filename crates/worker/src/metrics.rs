@@ -1,4 +1,4 @@
-//! What a worker counts. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! The worker's metrics. Names carry the unit; the table in docs/OPERATIONS.md describes each.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const CONCURRENCY: &str = "tidemark_worker_concurrency";
 pub const CHUNK_WAIT: &str = "tidemark_chunk_wait_seconds";
 pub const DELIVERIES: &str = "tidemark_deliveries_total";
 
-/// From an idle worker to a queue that is longer than the workers get through in ten minutes.
+/// From an idle worker to a queue that takes more than ten minutes to work off.
 const WAIT_BOUNDS: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0,
 ];
@@ -28,9 +28,9 @@ pub(crate) enum Outcome {
     Retry,
     Dead,
     Released,
-    /// A server is away.
+    /// A server is unavailable, or a comparison waits for a sync.
     Postponed,
-    /// It was not there to be claimed.
+    /// The chunk was not claimable.
     Refused,
 }
 
@@ -97,8 +97,8 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
 });
 
-/// Says how much may be done at once, and shows a nought for what has not happened yet: a rate needs both its ends.
-pub(crate) fn begin(concurrency: u16) {
+/// Records the concurrency, and sets every counter to 0 so that a rate sees the first increase.
+pub(crate) fn initialize(concurrency: u16) {
     INSTRUMENTS.concurrency.record(u64::from(concurrency), &[]);
     rows(&ChunkCounts::default());
     for outcome in Outcome::ALL {
@@ -146,11 +146,11 @@ pub(crate) fn rows(counts: &ChunkCounts) {
     }
 }
 
-/// A chunk that is executed, for as long as this lives.
+/// Counts a chunk as in flight until it is dropped.
 pub(crate) struct InFlight([KeyValue; 1]);
 
 impl InFlight {
-    /// `waited`: since its dispatch; `None` when it was claimed without one.
+    /// `waited` is the time since dispatch; `None` when the chunk was claimed without a dispatch.
     pub fn begin(lane: Lane, waited: Option<Duration>) -> Self {
         let labels = [KeyValue::new("lane", lane.as_str())];
         INSTRUMENTS.in_flight.add(1, &labels);

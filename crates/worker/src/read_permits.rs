@@ -1,6 +1,8 @@
-//! How many chunks a worker reads at a time. A chunk that has been read gives its place to the next one, and ends while that
-//! is read: source, processor and target are then all at work. One that fails keeps its place until that is written: when
-//! nothing of its run can pass, the next chunk is cancelled and not begun.
+//! Limits how many chunks a worker reads at a time.
+//!
+//! A chunk releases its permit when it has been read, and is loaded while the next one is read: source, worker and
+//! target then work at the same time. A failed chunk keeps its permit until its failure is written: when the failure
+//! cancels the run, the next chunk is cancelled before it starts.
 
 use std::sync::Arc;
 
@@ -8,29 +10,29 @@ use tidemark_runtime::config::WorkerSettings;
 use tidemark_shared::job::Lane;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places of both lanes: one more than bulk chunks may have.
+/// The permits of both lanes. Bulk chunks can take all but one.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ReadPermits {
     all: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
 }
 
-/// One chunk's, until it is given up or dropped.
+/// One chunk's permit, until it is released or dropped.
 #[derive(Debug)]
-pub struct Place {
-    of_all: Option<OwnedSemaphorePermit>,
-    of_bulk: Option<OwnedSemaphorePermit>,
+pub struct ReadPermit {
+    all: Option<OwnedSemaphorePermit>,
+    bulk: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
-    /// Lets the next chunk begin.
-    pub fn give_up(&mut self) {
-        self.of_all.take();
-        self.of_bulk.take();
+impl ReadPermit {
+    /// Lets the next chunk start.
+    pub fn release(&mut self) {
+        self.all.take();
+        self.bulk.take();
     }
 }
 
-impl Places {
+impl ReadPermits {
     pub fn new(settings: &WorkerSettings) -> Self {
         Self {
             all: Arc::new(Semaphore::new(settings.places().into())),
@@ -38,16 +40,16 @@ impl Places {
         }
     }
 
-    /// Waits for a place in this lane.
-    pub async fn take(&self, lane: Lane) -> Place {
-        // first, so that a bulk chunk that has to wait keeps no live one waiting
-        let of_bulk = match lane {
+    /// Waits for a permit in this lane.
+    pub async fn acquire(&self, lane: Lane) -> ReadPermit {
+        // the lane's permit first: a waiting bulk chunk must not occupy a permit that a live chunk could use
+        let bulk = match lane {
             Lane::Live => None,
             Lane::Bulk => Some(permit(&self.bulk).await),
         };
-        Place {
-            of_all: Some(permit(&self.all).await),
-            of_bulk,
+        ReadPermit {
+            all: Some(permit(&self.all).await),
+            bulk,
         }
     }
 }

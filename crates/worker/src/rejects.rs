@@ -1,11 +1,11 @@
-//! What a chunk cannot take, gathered from all sides, and when that is too much.
+//! The rejects of a chunk, and the limit above which the chunk fails.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 
 use tidemark_ledger::reject::{MAX_REJECT_PERCENT, MAX_REJECTS, Reject};
 
-/// Not single rows are wrong, but something else.
+/// So many rejects that the cause is not a few bad rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{rejected} of {rows} rows cannot be taken, and there may be more: these are no single bad rows; \
@@ -17,63 +17,63 @@ pub struct TooManyRejects {
     pub last: Reject,
 }
 
-/// The rejects of one chunk. Extraction and load, side by side, both add to it.
+/// The rejects of one chunk. Extraction and load run at the same time and both add to it.
 #[derive(Debug)]
 pub struct Rejects {
-    /// Conversations that do not count; `None` when there is no limit.
+    /// Conversations that do not count towards the limit; `None`: there is no limit.
     tolerated: Option<HashSet<i64>>,
-    gathered: Mutex<Gathered>,
+    collected: Mutex<Collected>,
 }
 
 #[derive(Debug, Default)]
-struct Gathered {
+struct Collected {
     /// Rows of the chunk.
     rows: usize,
-    /// Those of `list` that count.
+    /// How many rejects count towards the limit.
     rejected: usize,
     list: Vec<Reject>,
 }
 
 impl Rejects {
-    /// `tolerated` are conversations that an earlier run rejected and that did not hinder it: they do not count again.
+    /// `tolerated` are conversations that an earlier run rejected without failing: they do not count towards the limit.
     #[must_use]
     pub fn new(tolerated: HashSet<i64>) -> Self {
         Self {
             tolerated: Some(tolerated),
-            gathered: Mutex::default(),
+            collected: Mutex::default(),
         }
     }
 
-    /// Takes any number.
+    /// Accepts any number of rejects.
     #[must_use]
     pub fn without_limit() -> Self {
         Self {
             tolerated: None,
-            gathered: Mutex::default(),
+            collected: Mutex::default(),
         }
     }
 
-    fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().expect("no holder of the lock panics")
+    fn collected(&self) -> MutexGuard<'_, Collected> {
+        self.collected.lock().expect("no holder of the lock panics")
     }
 
-    /// Says how many rows the chunk has; to be called before anything is rejected.
-    pub fn expect_rows(&self, rows: usize) {
-        self.gathered().rows = rows;
+    /// Sets the number of rows of the chunk. Call it before the first reject.
+    pub fn set_row_count(&self, rows: usize) {
+        self.collected().rows = rows;
     }
 
     /// Adds a reject.
     ///
     /// # Errors
-    /// When there are now too many of them for the chunk to go on.
+    /// When the limit is exceeded: the chunk has to fail.
     pub fn push(&self, reject: Reject) -> Result<(), TooManyRejects> {
-        let mut gathered = self.gathered();
-        let rows = gathered.rows;
+        let mut collected = self.collected();
+        let rows = collected.rows;
         if let Some(tolerated) = &self.tolerated
             && !tolerated.contains(&reject.conversation_id)
         {
-            gathered.rejected += 1;
-            let rejected = gathered.rejected;
+            collected.rejected += 1;
+            let rejected = collected.rejected;
             if rejected > MAX_REJECTS && rejected * 100 > rows * MAX_REJECT_PERCENT {
                 return Err(TooManyRejects {
                     rejected,
@@ -82,14 +82,14 @@ impl Rejects {
                 });
             }
         }
-        gathered.list.push(reject);
+        collected.list.push(reject);
         Ok(())
     }
 
-    /// All that were added, once.
+    /// Removes and returns all rejects.
     #[must_use]
     pub fn take(&self) -> Vec<Reject> {
-        std::mem::take(&mut self.gathered().list)
+        std::mem::take(&mut self.collected().list)
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn refused_at(rejects: &Rejects, rows: usize) -> Option<i64> {
-        rejects.expect_rows(rows);
+        rejects.set_row_count(rows);
         (1..=1_000).find(|id| rejects.push(reject(*id)).is_err())
     }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_that_did_not_hinder_an_earlier_run_do_not_count_again() {
+    fn rejects_that_an_earlier_run_tolerated_do_not_count_again() {
         let tolerated = Rejects::new((1..=500).collect());
         assert_eq!(refused_at(&tolerated, 1_000), Some(601));
         assert_eq!(tolerated.take().len(), 600);

@@ -1,4 +1,4 @@
-//! The PostgreSQL that tests run against.
+//! The PostgreSQL server of the tests.
 
 use sqlx::{Connection, PgConnection};
 

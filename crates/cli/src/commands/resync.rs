@@ -9,7 +9,7 @@ use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
-use tidemark_shared::selection::{IDS_A_RUN, Selection};
+use tidemark_shared::selection::{MAX_IDS_PER_RUN, Selection};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
 use super::ask::{self, Tenants};
@@ -126,7 +126,7 @@ impl Args {
         match listed {
             Some(ids) => {
                 for (tenant, ids) in assign_ids_to_tenants(app, db, tenants, ids).await? {
-                    for ids in ids.chunks(IDS_A_RUN) {
+                    for ids in ids.chunks(MAX_IDS_PER_RUN) {
                         let selection = Selection::Ids { ids: ids.to_vec() };
                         parts.push((tenant.clone(), self.request(Some(selection))));
                     }

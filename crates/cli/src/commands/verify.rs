@@ -6,7 +6,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::selection::Selection;
 use tidemark_shared::tenant::Tenant;
-use tidemark_shared::verification::{FAULTS_LISTED, FaultKind, Verdict, Verification};
+use tidemark_shared::verification::{FaultKind, MAX_LISTED_FAULTS, Verdict, Verification};
 use tidemark_worker::compare::Verifier;
 
 use super::ask;
@@ -64,7 +64,7 @@ impl Args {
             }
         }
         for one in &mut found {
-            one.faults.truncate(FAULTS_LISTED);
+            one.faults.truncate(MAX_LISTED_FAULTS);
         }
         match found.as_slice() {
             [one] if app.json && !self.all => output::json(one)?,

@@ -21,7 +21,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::Source;
-use tidemark_worker::inspect::{Beside, ColumnBeside, beside};
+use tidemark_worker::inspect::{InspectedColumn, Inspection, inspect_conversation};
 
 use super::plan;
 use crate::app::App;
@@ -52,7 +52,7 @@ struct Seen {
     source: InSource,
     writer_open: bool,
     sight: SignalReport,
-    beside: Beside,
+    beside: Inspection,
 }
 
 /// What the ledger says of it.
@@ -82,7 +82,7 @@ struct Answer {
     watermark: WatermarkView,
     #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<String>,
-    columns: Vec<ColumnBeside>,
+    columns: Vec<InspectedColumn>,
 }
 
 #[derive(Debug, Serialize)]
@@ -171,7 +171,7 @@ impl Args {
         };
         let sight = planner.sight(&source, shape.as_ref(), &mut tx, sought).await?;
         let privacy_key = app.settings.privacy_key.as_ref();
-        let beside = beside(db, &source, &mut tx, tenant, privacy_key, id).await?;
+        let beside = inspect_conversation(db, &source, &mut tx, tenant, privacy_key, id).await?;
         // of a row that cannot be read its inbox may be what cannot
         let exists = match beside.reject {
             None => source.inbox_of(tx.connection(), shape.as_ref(), id).await?,
@@ -303,7 +303,7 @@ fn owner(tenant: TenantId, mapping: Option<&InboxMapping>) -> Owner {
 }
 
 /// Why it cannot be taken: as it was seen just now; what the target refused is known only from the run that tried.
-fn refusal(known: &Known, beside: &Beside, target: &InTarget) -> Option<Refusal> {
+fn refusal(known: &Known, beside: &Inspection, target: &InTarget) -> Option<Refusal> {
     let open = known
         .reject
         .as_ref()

@@ -11,7 +11,7 @@ use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
-use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunRequest};
+use tidemark_shared::run::{MAX_CHUNKS_PER_TRACE, RunRequest};
 use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
@@ -187,7 +187,7 @@ impl Requests {
 
 /// Where the chunks of a plan go on: in the trace of this span, or, when they are many, each in one of its own.
 pub(crate) fn chunk_context(plan: &Plan) -> TraceContext {
-    if plan.chunks.len() > CHUNKS_IN_ONE_TRACE {
+    if plan.chunks.len() > MAX_CHUNKS_PER_TRACE {
         return TraceContext::default();
     }
     telemetry::context_of(&Span::current())

@@ -9,7 +9,7 @@ use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
-use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks};
+use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
 use tidemark_source::view::ViewShape;
 
@@ -229,9 +229,9 @@ fn full_chunks(
     source: &[SourceBucket],
     target: &[Bucket],
 ) -> Vec<PlannedChunk> {
-    let stretches: Vec<KeyStretch> = stretches
+    let stretches: Vec<CountedRange> = stretches
         .iter()
-        .map(|&(first, last, count)| KeyStretch { first, last, count })
+        .map(|&(first, last, count)| CountedRange { first, last, count })
         .collect();
     let lasts = source
         .iter()

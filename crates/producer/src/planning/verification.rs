@@ -8,7 +8,7 @@ use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::telemetry;
-use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
+use tidemark_shared::chunk::{ChunkSpec, CountedRange, PlannedChunk, range_chunks};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
@@ -68,9 +68,9 @@ impl Planner {
 
 /// Ranges over everything: at least one.
 fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
-    let stretches: Vec<KeyStretch> = stretches
+    let stretches: Vec<CountedRange> = stretches
         .iter()
-        .map(|&(first, last, count)| KeyStretch { first, last, count })
+        .map(|&(first, last, count)| CountedRange { first, last, count })
         .collect();
     let mut chunks = range_chunks(&stretches, last.max(1));
     if let Some(ChunkSpec::KeyRange { lo, .. }) = chunks.first_mut().map(|chunk| &mut chunk.spec) {

@@ -1,8 +1,8 @@
-//! A chunk of a run that compares.
+//! A chunk of a verify run.
 //!
-//! What is not the same may be a change that the next sync brings, and timestamps do not always tell. So such rows are looked
-//! at twice: noted at first, and once more when a sync has had its turn. Meanwhile the chunk is put back, and holds
-//! neither a worker nor a session of the source.
+//! A row that differs may be a change that the next sync will load, and timestamps do not always show it. So such rows
+//! are compared in two passes. The first pass stores them in the ledger and defers the chunk. The second pass runs
+//! after a sync. In between, the chunk occupies neither a worker nor a session of the source.
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
@@ -11,18 +11,18 @@ use tidemark_ledger::verification::{Ask, Part, Unsettled};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
-use tidemark_shared::verification::{Compared, FaultKind};
+use tidemark_shared::verification::Compared;
 
-use super::{Subject, Verifier};
-use crate::compare::comparer::Found;
-use crate::execute::ExecuteError;
+use super::{ComparedTenant, Verifier};
+use crate::compare::findings::{Findings, can_sync_fix};
+use crate::error::ExecuteError;
 use crate::load::LoadError;
 
 impl Verifier {
     /// Compares the chunk's rows and completes it. Safe to drop at any point.
     ///
     /// # Errors
-    /// When source or target do not answer, the claim was lost, or rows have to be looked at once more.
+    /// [`ExecuteError::Unsettled`] when rows have to be compared again after the next sync.
     pub(crate) async fn execute(
         &self,
         id: ChunkId,
@@ -33,53 +33,53 @@ impl Verifier {
             deep: ask.deep,
             ..self.clone()
         };
-        let claim = Claim {
+        let comparison = ChunkComparison {
             verifier: &verifier,
-            subject: verifier.subject(chunk.tenant_id).await?,
+            tenant: verifier.load_tenant(chunk.tenant_id).await?,
             id,
             chunk,
         };
         match ledger::verification::find_unsettled(&self.db, id, ask).await? {
-            None => claim.first_look(ask).await,
-            Some(first) if first.is_due || first.is_overdue => claim.second_look(ask, first).await,
+            None => comparison.first_pass(ask).await,
+            Some(first) if first.is_due || first.is_overdue => comparison.second_pass(ask, first).await,
             Some(first) => Err(ExecuteError::Unsettled(
-                first.ids.map_or(super::comparer::LISTED, |ids| ids.len()),
+                first.ids.map_or(super::findings::MAX_FAULTS, |ids| ids.len()),
             )),
         }
     }
 }
 
-/// A chunk that is this worker's.
-struct Claim<'a> {
+/// The comparison of one claimed chunk.
+struct ChunkComparison<'a> {
     verifier: &'a Verifier,
-    subject: Subject<'a>,
+    tenant: ComparedTenant<'a>,
     id: ChunkId,
     chunk: &'a ClaimedChunk,
 }
 
-impl Claim<'_> {
-    async fn first_look(&self, ask: Ask) -> Result<ChunkCounts, ExecuteError> {
-        let (version, found) = self.look().await?;
-        let may_be_brought = found.faults.iter().any(|fault| is_for_a_sync(fault.kind));
+impl ChunkComparison<'_> {
+    async fn first_pass(&self, ask: Ask) -> Result<ChunkCounts, ExecuteError> {
+        let (version, found) = self.compare().await?;
+        let may_be_fixed = found.faults.iter().any(|fault| can_sync_fix(fault.kind));
         let db = &self.verifier.db;
-        let waits = may_be_brought
+        let waits = may_be_fixed
             && (ask.is_scheduled || ledger::verification::has_open_sync(db, self.chunk.tenant_id).await?);
         if !waits {
-            return self.end(&version, &found).await;
+            return self.complete(&version, &found).await;
         }
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        // no other attempt notes anything meanwhile
+        // lock the chunk, so that no other attempt writes its findings at the same time
         if !ledger::chunk::lock_mine(&mut *tx, self.id, self.chunk.attempt).await? {
             return Err(LoadError::LeaseLost.into());
         }
         ledger::verification::note_part(&mut tx, &self.part(&version, &found, false)).await?;
-        tx.commit().await.attempt("note what the chunk found")?;
+        tx.commit().await.attempt("store the findings of the chunk")?;
         Err(ExecuteError::Unsettled(found.faults.len()))
     }
 
-    async fn second_look(&self, ask: Ask, first: Unsettled) -> Result<ChunkCounts, ExecuteError> {
+    async fn second_pass(&self, ask: Ask, first: Unsettled) -> Result<ChunkCounts, ExecuteError> {
         let mut found = match first.ids {
-            None => self.look().await?.1,
+            None => self.compare().await?.1,
             Some(ids) => {
                 let compared = Compared {
                     source_rows: first.source_rows,
@@ -87,39 +87,39 @@ impl Claim<'_> {
                     pending: first.pending,
                     ..Compared::default()
                 };
-                let mut found = Found {
+                let mut found = Findings {
                     compared,
-                    ..Found::default()
+                    ..Findings::default()
                 };
                 self.verifier
-                    .look_again(&self.subject, &mut found, ids, Some(first.version))
+                    .compare_again(&self.tenant, &mut found, ids, Some(first.version))
                     .await?;
-                self.verifier.check_mapping(&self.subject).await?;
+                self.verifier.check_mapping(&self.tenant).await?;
                 found
             }
         };
         if !first.is_due && ask.is_scheduled {
-            // no sync had its turn: nobody can tell
-            found.leave_to_a_sync();
+            // no sync has run in between, so rows that a sync may fix cannot count as faults
+            found.count_as_pending();
         }
-        self.end(&first.version, &found).await
+        self.complete(&first.version, &found).await
     }
 
-    /// Looks at all of the chunk.
-    async fn look(&self) -> Result<(SourceVersion, Found), ExecuteError> {
-        let (verifier, subject) = (self.verifier, &self.subject);
+    /// Compares all rows of the chunk.
+    async fn compare(&self) -> Result<(SourceVersion, Findings), ExecuteError> {
+        let (verifier, tenant) = (self.verifier, &self.tenant);
         let purpose = format!("run {} chunk {}", self.id.run_id, self.id.seq);
-        let mut snapshot = verifier.snapshot(subject, &purpose).await?;
+        let mut snapshot = verifier.snapshot(tenant, &purpose).await?;
         let version = snapshot.version;
-        let mut looker = verifier.looker(subject, &mut snapshot);
-        let mut found = looker.look(&self.chunk.spec, verifier.deep).await?;
+        let mut comparer = verifier.comparer(tenant, &mut snapshot);
+        let mut found = comparer.compare(&self.chunk.spec, verifier.deep).await?;
         snapshot.tx.finish().await;
-        verifier.settle_overtaken(subject, &mut found).await?;
-        verifier.check_mapping(subject).await?;
+        verifier.recheck_newer_rows(tenant, &mut found).await?;
+        verifier.check_mapping(tenant).await?;
         Ok((version, found))
     }
 
-    fn part<'b>(&self, version: &'b SourceVersion, found: &'b Found, is_settled: bool) -> Part<'b> {
+    fn part<'b>(&self, version: &'b SourceVersion, found: &'b Findings, is_settled: bool) -> Part<'b> {
         Part {
             chunk: self.id,
             tenant_id: self.chunk.tenant_id,
@@ -130,7 +130,7 @@ impl Claim<'_> {
         }
     }
 
-    async fn end(&self, version: &SourceVersion, found: &Found) -> Result<ChunkCounts, ExecuteError> {
+    async fn complete(&self, version: &SourceVersion, found: &Findings) -> Result<ChunkCounts, ExecuteError> {
         let compared = &found.compared;
         let counts = ChunkCounts {
             extracted: compared.source_rows,
@@ -138,7 +138,7 @@ impl Claim<'_> {
             ..ChunkCounts::default()
         };
         let mut tx = self.verifier.db.begin().await.attempt("begin a transaction")?;
-        // without a version: it has written nothing that an older read could undo
+        // without a version: the chunk has written no row that an older read could overwrite
         if !ledger::chunk::complete(&mut tx, self.id, self.chunk.attempt, &counts, None).await? {
             return Err(LoadError::LeaseLost.into());
         }
@@ -157,9 +157,4 @@ impl Claim<'_> {
         );
         Ok(counts)
     }
-}
-
-/// Whether a sync may bring what is at fault: a row that another hand has changed is none of its business.
-pub(super) const fn is_for_a_sync(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::Missing | FaultKind::Extra | FaultKind::Stale)
 }

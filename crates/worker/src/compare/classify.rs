@@ -1,194 +1,123 @@
-//! Column by column: staged rows, as the source makes them now, beside what the target stores.
+//! Classifies rows that differ between source and target.
 
 use std::collections::HashSet;
-use tidemark_ledger::stored::Stored;
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::FromRow;
 use tidemark_ledger::impossible::Impossible;
+use tidemark_ledger::stored::Stored;
 use tidemark_shared::fence::{ReadVersion, SourceVersion};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::verification::FaultKind;
 
-use super::sums::Stretch;
-use crate::load::row_digest::Hashing;
-use crate::row::columns::{COLUMNS, Column, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST};
+use crate::row::columns::{RELATED_DIGEST, SOURCE_DIGEST};
 
-/// What rows are judged by.
+/// The circumstances of a comparison that the classification depends on.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
+pub(super) struct Criteria<'a> {
     pub tenant: TenantId,
     pub watermark: Option<DateTime<Utc>>,
-    /// The read that the target is compared with.
+    /// The version of the snapshot that the target is compared with.
     pub version: &'a SourceVersion,
-    /// Whether a row of the target that was read later than that can be believed: a source that went back has none.
+    /// Whether a row that was read later than the snapshot may be right. False when the source was restored.
     pub trusts_newer: bool,
-    /// Whether none of its rows can have been read later before this snapshot was taken: it is of a primary.
+    /// Whether the snapshot is of a primary that was not restored: it has every change that was read before.
     pub is_latest: bool,
-    /// Rows that were there before the snapshot and are beyond it; `None`: not looked up, later rows are looked at again.
+    /// Rows that existed before the snapshot and have a later version than it. `None`: not looked up; such rows are
+    /// compared again.
     pub impossible: Option<&'a Impossible>,
-    /// At a second look, the read that was looked at first: a row that was read later has had its turn.
+    /// In the second pass, the version of the first pass: a sync has written the rows that were read later.
     pub since: Option<&'a SourceVersion>,
-    /// Inboxes whose history is left to a backfill.
+    /// Inboxes whose history a backfill has yet to load.
     pub unfetched: &'a [i32],
 }
 
-/// A conversation that is not the same, and proven to be, on both sides.
+/// A conversation whose rows are not proven equal: the staged row joined with the target's.
 #[derive(Debug, FromRow)]
-pub(super) struct Row {
+pub(super) struct PairedRow {
     pub id: i64,
     staged: bool,
     live: bool,
-    /// Columns of content that differ, and the hash over them.
+    /// Content columns that differ, and `row_hash` when it differs.
     columns: Vec<String>,
     source_differs: bool,
     related_differs: bool,
-    /// The version that the target's row was read at.
+    /// The version of the read that the target's row comes from.
     #[sqlx(flatten, try_from = "Stored<ReadVersion>")]
     version: ReadVersion,
-    /// It has no digest of its own.
-    unsealed: bool,
-    /// It has another than its own.
-    broken: bool,
-    /// The target's row was read later than what it is compared with.
+    /// The target's row has no digest.
+    no_digest: bool,
+    /// The target's row does not match its digest: something other than a load has changed it.
+    digest_mismatch: bool,
+    /// The target's row was read later than the snapshot.
     newer: bool,
-    /// The target's row was read later than the first look.
-    had_its_turn: bool,
-    /// The source's own times say that it changed after the watermark, and not in the future.
+    /// The target's row was read later than the first pass.
+    read_after_first_pass: bool,
+    /// By the source's timestamps it changed after the watermark, and not in the future.
     is_recent: bool,
     is_unfetched: bool,
 }
 
-/// What becomes of one.
+/// The result for one conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum Classification {
     Fault(FaultKind, Vec<String>),
-    /// The next sync's or backfill's to bring.
+    /// The next sync or backfill will load it.
     Pending,
-    /// Written since: to be looked at again.
-    Overtaken,
-    /// Written since, and the same.
+    /// Written after the snapshot. It has to be compared again.
+    NewerThanSnapshot,
+    /// Written after the snapshot, and equal.
     Equal,
 }
 
-/// Rows in the stretch, or those of these ids, that are not the same and proven on both sides.
-pub(super) async fn unequal(
-    connection: &mut PgConnection,
-    rules: &Rules<'_>,
-    stretch: Stretch,
-    ids: Option<&[i64]>,
-) -> Result<Vec<Row>, sqlx::Error> {
-    let mut differing: Vec<String> = COLUMNS
-        .iter()
-        .map(|Column { name, .. }| format!("CASE WHEN s.{name} IS DISTINCT FROM t.{name} THEN '{name}' END"))
-        .collect();
-    // the hash of a row that was taken over from elsewhere is zero, and says nothing
-    let hash = ROW_HASH.name;
-    differing.push(format!(
-        "CASE WHEN s.{hash} <> t.{hash} AND t.{hash} <> decode(repeat('00', 16), 'hex') THEN '{hash}' END"
-    ));
-    let statement = format!(
-        "SELECT * FROM ( \
-             SELECT conversation_id AS id, s.row_hash IS NOT NULL AS staged, \
-                    t.row_hash IS NOT NULL AND t.source_deleted_at IS NULL AS live, \
-                    CASE WHEN s.row_hash IS NOT NULL AND t.row_hash IS NOT NULL \
-                         THEN array_remove(ARRAY[{}]::text[], NULL) ELSE '{{}}' END AS columns, \
-                    coalesce(s.source_digest <> t.source_digest, false) AS source_differs, \
-                    coalesce(s.related_digest <> t.related_digest, false) AS related_differs, \
-                    coalesce(t.source_epoch, 0) AS source_epoch, coalesce(t.source_xmax, 0) AS source_xmax, \
-                    coalesce(t.source_in_progress, 0) AS source_in_progress, \
-                    t.row_digest IS NULL OR t.related_digest IS NULL AS unsealed, \
-                    t.row_digest IS NOT NULL AND {} AS broken, \
-                    coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                             > ($5, $6, -$7::integer, $8), false) AS newer, \
-                    coalesce((t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                             > ($11, $12, -$13::integer, $14), false) AS had_its_turn, \
-                    coalesce(greatest(s.conversation_created_at, s.conversation_updated_at, s.last_activity_at, \
-                                      s.waiting_since, s.first_reply_created_at, s.contact_last_seen_at, \
-                                      s.agent_last_seen_at, s.mc_last_message_at, s.csat_created_at) \
-                             BETWEEN $9::timestamptz AND $8, false) AS is_recent, \
-                    coalesce(s.inbox_id = ANY($10), false) AS is_unfetched \
-             FROM pg_temp.tidemark_staging s \
-             FULL JOIN (SELECT * FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 \
-                        AND ($4::bigint[] IS NULL OR conversation_id = ANY($4))) t USING (tenant_id, conversation_id) \
-         ) compared \
-         WHERE CASE WHEN staged AND live THEN columns <> '{{}}' OR source_differs OR related_differs OR unsealed OR broken \
-                                               OR ($15 AND newer) \
-                    ELSE staged OR live END",
-        differing.join(", "),
-        Hashing::of(connection).disowns_stored("t")
-    );
-    let snapshot = &rules.version.snapshot;
-    sqlx::query_as(AssertSqlSafe(statement))
-        // planned for what is bound
-        .persistent(false)
-        .bind(Stored(rules.tenant))
-        .bind(stretch.lo)
-        .bind(stretch.hi)
-        .bind(ids)
-        .bind(rules.version.epoch)
-        .bind(snapshot.xmax)
-        .bind(snapshot.in_progress)
-        .bind(snapshot.clock)
-        .bind(rules.watermark)
-        .bind(rules.unfetched)
-        .bind(rules.since.map(|since| since.epoch))
-        .bind(rules.since.map(|since| since.snapshot.xmax))
-        .bind(rules.since.map(|since| since.snapshot.in_progress))
-        .bind(rules.since.map(|since| since.snapshot.clock))
-        .bind(rules.is_latest)
-        .fetch_all(connection)
-        .await
-}
-
-impl Row {
-    /// Judges the row; `rejected` are conversations that the source has and that cannot be taken.
-    pub(super) fn judge(self, rules: &Rules<'_>, rejected: &HashSet<i64>) -> Judgement {
+impl PairedRow {
+    /// Classifies the row. `rejected` are conversations that exist in the source and cannot be loaded.
+    pub(super) fn classify(self, criteria: &Criteria<'_>, rejected: &HashSet<i64>) -> Classification {
         let in_source = self.staged || rejected.contains(&self.id);
-        // a row that is not as a load left it has no version to go by
-        if self.newer && rules.trusts_newer && !self.broken {
-            return match rules.impossible {
+        // the version of a row that something other than a load has changed means nothing
+        if self.newer && criteria.trusts_newer && !self.digest_mismatch {
+            return match criteria.impossible {
                 Some(impossible) if impossible.has(self.id, self.version) => {
-                    Judgement::Fault(FaultKind::Impossible, self.columns)
+                    Classification::Fault(FaultKind::Impossible, self.columns)
                 }
-                Some(_) if self.agrees() => Judgement::Equal,
-                _ => Judgement::Overtaken,
+                Some(_) if self.agrees() => Classification::Equal,
+                _ => Classification::NewerThanSnapshot,
             };
         }
-        if self.had_its_turn && !self.broken && !self.columns_agree() {
-            return Judgement::Pending;
+        if self.read_after_first_pass && !self.digest_mismatch && !self.columns_agree() {
+            return Classification::Pending;
         }
         if !in_source {
-            return Judgement::Fault(FaultKind::Extra, Vec::new());
+            return Classification::Fault(FaultKind::Extra, Vec::new());
         }
         if !self.live {
             return if self.is_recent || self.is_unfetched {
-                Judgement::Pending
+                Classification::Pending
             } else {
-                Judgement::Fault(FaultKind::Missing, Vec::new())
+                Classification::Fault(FaultKind::Missing, Vec::new())
             };
         }
         if !self.staged {
-            return Judgement::Fault(FaultKind::Stale, Vec::new());
+            return Classification::Fault(FaultKind::Stale, Vec::new());
         }
-        if self.broken {
-            return Judgement::Fault(FaultKind::Different, self.all_columns());
+        if self.digest_mismatch {
+            return Classification::Fault(FaultKind::Different, self.all_columns());
         }
         if self.columns.is_empty() {
-            return Judgement::Fault(FaultKind::Unproven, Vec::new());
+            return Classification::Fault(FaultKind::Unproven, Vec::new());
         }
-        // what a load wrote is another by now; of a row without digest only the source can tell
-        let moved_on = self.source_differs || self.related_differs || !self.unsealed;
-        match (moved_on, self.is_recent) {
-            (true, true) => Judgement::Pending,
-            (true, false) => Judgement::Fault(FaultKind::Stale, self.columns),
-            (false, _) => Judgement::Fault(FaultKind::Different, self.columns),
+        // a row with a valid digest is as a load wrote it, so the source has changed; without one, only the source's
+        // digests show that
+        let source_changed = self.source_differs || self.related_differs || !self.no_digest;
+        match (source_changed, self.is_recent) {
+            (true, true) => Classification::Pending,
+            (true, false) => Classification::Fault(FaultKind::Stale, self.columns),
+            (false, _) => Classification::Fault(FaultKind::Different, self.columns),
         }
     }
-}
 
-impl Row {
-    /// Those that differ, the digests too. Where none does, it is bookkeeping that only the row's own digest vouches for.
+    /// The columns that differ, including the digests. Where none differs, a bookkeeping column was changed:
+    /// `row_digest`.
     fn all_columns(self) -> Vec<String> {
         let digests = [
             (self.source_differs, SOURCE_DIGEST.name),
@@ -207,52 +136,14 @@ impl Row {
         columns
     }
 
-    /// Whether it is the same and proven, apart from the moment of its read.
+    /// Whether both rows are proven equal, apart from the version of the read.
     const fn agrees(&self) -> bool {
-        self.columns_agree() && !self.source_differs && !self.related_differs && !self.unsealed
+        self.columns_agree() && !self.source_differs && !self.related_differs && !self.no_digest
     }
 
     const fn columns_agree(&self) -> bool {
         self.staged && self.live && self.columns.is_empty()
     }
-}
-
-/// Where a range of so many rows of the target ends that begins at `lo`; `None` when there are fewer.
-pub(super) async fn target_end(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    lo: i64,
-    at_once: i64,
-) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id >= $2 \
-         ORDER BY conversation_id OFFSET $3 - 1 LIMIT 1",
-    )
-    .bind(Stored(tenant))
-    .bind(lo)
-    .bind(at_once)
-    .fetch_optional(connection)
-    .await
-}
-
-/// How many live rows of the target are in the stretch, or are those of these ids.
-pub(super) async fn count_live(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    stretch: Stretch,
-    ids: Option<&[i64]>,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 \
-           AND ($4::bigint[] IS NULL OR conversation_id = ANY($4)) AND source_deleted_at IS NULL",
-    )
-    .persistent(false)
-    .bind(Stored(tenant))
-    .bind(stretch.lo)
-    .bind(stretch.hi)
-    .bind(ids)
-    .fetch_one(connection)
-    .await
 }
 
 #[cfg(test)]
@@ -272,12 +163,15 @@ mod tests {
         },
     };
 
-    fn judged(change: impl FnOnce(&mut Row)) -> Judgement {
-        judged_beside(None, change)
+    fn classified(change: impl FnOnce(&mut PairedRow)) -> Classification {
+        classified_with(None, change)
     }
 
-    fn judged_beside(impossible: Option<&Impossible>, change: impl FnOnce(&mut Row)) -> Judgement {
-        let mut row = Row {
+    fn classified_with(
+        impossible: Option<&Impossible>,
+        change: impl FnOnce(&mut PairedRow),
+    ) -> Classification {
+        let mut row = PairedRow {
             id: 1,
             staged: true,
             live: true,
@@ -289,15 +183,15 @@ mod tests {
                 xmax: 2,
                 in_progress: 0,
             },
-            unsealed: false,
-            broken: false,
+            no_digest: false,
+            digest_mismatch: false,
             newer: false,
-            had_its_turn: false,
+            read_after_first_pass: false,
             is_recent: false,
             is_unfetched: false,
         };
         change(&mut row);
-        let rules = Rules {
+        let criteria = Criteria {
             tenant: TenantId(1),
             watermark: None,
             version: &VERSION,
@@ -307,51 +201,55 @@ mod tests {
             since: None,
             unfetched: &[],
         };
-        row.judge(&rules, &HashSet::from([9]))
+        row.classify(&criteria, &HashSet::from([9]))
     }
 
-    fn fault(kind: FaultKind) -> impl Fn(Judgement) -> bool {
-        move |judgement| matches!(judgement, Judgement::Fault(found, _) if found == kind)
+    fn fault(kind: FaultKind) -> impl Fn(Classification) -> bool {
+        move |classification| matches!(classification, Classification::Fault(found, _) if found == kind)
     }
 
     #[test]
-    fn a_row_that_a_load_wrote_is_stale_and_one_that_another_hand_wrote_is_different() {
-        assert!(fault(FaultKind::Stale)(judged(|_| {})));
-        assert!(fault(FaultKind::Different)(judged(|row| row.broken = true)));
+    fn a_row_that_a_load_wrote_is_stale_and_one_that_something_else_wrote_is_different() {
+        assert!(fault(FaultKind::Stale)(classified(|_| {})));
+        assert!(fault(FaultKind::Different)(classified(|row| row
+            .digest_mismatch =
+            true)));
         assert_eq!(
-            judged(|row| {
-                row.broken = true;
+            classified(|row| {
+                row.digest_mismatch = true;
                 row.columns.clear();
             }),
-            Judgement::Fault(FaultKind::Different, vec!["row_digest".to_owned()])
+            Classification::Fault(FaultKind::Different, vec!["row_digest".to_owned()])
         );
-        assert!(fault(FaultKind::Different)(judged(|row| row.unsealed = true)));
-        assert!(fault(FaultKind::Unproven)(judged(|row| row.columns.clear())));
+        assert!(fault(FaultKind::Different)(
+            classified(|row| row.no_digest = true)
+        ));
+        assert!(fault(FaultKind::Unproven)(classified(|row| row.columns.clear())));
     }
 
     #[test]
-    fn what_changed_after_the_watermark_is_the_next_syncs_and_what_another_hand_changed_is_not() {
-        assert_eq!(judged(|row| row.is_recent = true), Judgement::Pending);
+    fn a_change_after_the_watermark_is_pending_unless_something_other_than_a_load_wrote_the_row() {
+        assert_eq!(classified(|row| row.is_recent = true), Classification::Pending);
         assert_eq!(
-            judged(|row| {
+            classified(|row| {
                 row.is_recent = true;
                 row.live = false;
             }),
-            Judgement::Pending
+            Classification::Pending
         );
-        assert!(fault(FaultKind::Different)(judged(|row| {
+        assert!(fault(FaultKind::Different)(classified(|row| {
             row.is_recent = true;
-            row.broken = true;
+            row.digest_mismatch = true;
         })));
     }
 
     #[test]
     fn a_row_on_one_side_only_is_missing_or_extra() {
-        assert!(fault(FaultKind::Missing)(judged(|row| row.live = false)));
-        assert!(fault(FaultKind::Extra)(judged(|row| row.staged = false)));
-        // it is in the source all the same
+        assert!(fault(FaultKind::Missing)(classified(|row| row.live = false)));
+        assert!(fault(FaultKind::Extra)(classified(|row| row.staged = false)));
+        // a rejected conversation is in the source
         let rejected = |live: bool| {
-            judged(move |row| {
+            classified(move |row| {
                 row.id = 9;
                 row.staged = false;
                 row.live = live;
@@ -362,16 +260,19 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_a_sync_wrote_after_the_first_look_is_no_fault_at_the_second() {
-        assert_eq!(judged(|row| row.had_its_turn = true), Judgement::Pending);
-        assert!(fault(FaultKind::Different)(judged(|row| {
-            row.had_its_turn = true;
-            row.broken = true;
+    fn a_row_that_a_sync_wrote_after_the_first_pass_is_no_fault_in_the_second() {
+        assert_eq!(
+            classified(|row| row.read_after_first_pass = true),
+            Classification::Pending
+        );
+        assert!(fault(FaultKind::Different)(classified(|row| {
+            row.read_after_first_pass = true;
+            row.digest_mismatch = true;
         })));
     }
 
     #[test]
-    fn a_later_row_that_was_there_before_the_snapshot_is_of_another_source() {
+    fn a_later_row_that_existed_before_the_snapshot_is_of_another_source() {
         let version = ReadVersion {
             epoch: 1,
             xmax: 2,
@@ -381,38 +282,47 @@ mod tests {
             conversation_id: 1,
             version,
         };
-        let was_there = Impossible::of_rows(vec![row]).beyond(&VERSION);
-        let newer = |row: &mut Row| row.newer = true;
-        assert!(fault(FaultKind::Impossible)(judged_beside(
-            Some(&was_there),
+        let existed_before = Impossible::of_rows(vec![row]).beyond(&VERSION);
+        let newer = |row: &mut PairedRow| row.newer = true;
+        assert!(fault(FaultKind::Impossible)(classified_with(
+            Some(&existed_before),
             newer
         )));
-        // also where it is the same: what changes later would never reach it
-        let same = |row: &mut Row| {
+        // also where it is equal: later changes would never be loaded into it
+        let same = |row: &mut PairedRow| {
             row.newer = true;
             row.columns.clear();
         };
-        assert!(fault(FaultKind::Impossible)(judged_beside(
-            Some(&was_there),
+        assert!(fault(FaultKind::Impossible)(classified_with(
+            Some(&existed_before),
             same
         )));
-        // somebody has written it since
-        let rewritten = |row: &mut Row| {
+        // written again meanwhile
+        let rewritten = |row: &mut PairedRow| {
             row.newer = true;
             row.version.xmax = 3;
         };
-        assert_eq!(judged_beside(Some(&was_there), rewritten), Judgement::Overtaken);
+        assert_eq!(
+            classified_with(Some(&existed_before), rewritten),
+            Classification::NewerThanSnapshot
+        );
         let nothing = Impossible::default();
-        assert_eq!(judged_beside(Some(&nothing), newer), Judgement::Overtaken);
-        assert_eq!(judged_beside(Some(&nothing), same), Judgement::Equal);
+        assert_eq!(
+            classified_with(Some(&nothing), newer),
+            Classification::NewerThanSnapshot
+        );
+        assert_eq!(classified_with(Some(&nothing), same), Classification::Equal);
     }
 
     #[test]
-    fn a_row_that_was_written_meanwhile_is_looked_at_again_unless_nobody_knows_who_wrote_it() {
-        assert_eq!(judged(|row| row.newer = true), Judgement::Overtaken);
-        assert!(fault(FaultKind::Different)(judged(|row| {
+    fn a_row_that_was_written_meanwhile_is_compared_again_unless_its_digest_is_wrong() {
+        assert_eq!(
+            classified(|row| row.newer = true),
+            Classification::NewerThanSnapshot
+        );
+        assert!(fault(FaultKind::Different)(classified(|row| {
             row.newer = true;
-            row.broken = true;
+            row.digest_mismatch = true;
         })));
     }
 }

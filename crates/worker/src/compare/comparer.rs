@@ -1,7 +1,7 @@
-//! One look at a stretch of a tenant's conversations, as one snapshot of the source has them.
+//! Compares a range of a tenant's conversations with one snapshot of the source.
 //!
-//! What agrees by sums is proven and done with. In buckets that do not, the conversations' own digests are compared, and
-//! only those that differ there, or cannot tell, are read, transformed and compared column by column.
+//! Equal sums of digests prove a whole bucket of ids equal. In other buckets the digests of each conversation are
+//! compared. Conversations whose digests differ or are missing are read, transformed and compared column by column.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,81 +14,28 @@ use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
-use tidemark_shared::verification::{Compared, Fault, FaultKind};
+use tidemark_shared::verification::FaultKind;
 use tidemark_source::{Source, SourceTx};
 use tokio::sync::mpsc;
 
-use super::chunk::is_for_a_sync;
 use super::sums::{
-    Asked, BUCKET_BITS, Buckets, CLIENTS_AT_ONCE, SINGLE, Stretch, of_source, of_target, other_clients,
+    BUCKET_BITS, IdRange, MAX_CLIENTS, ONE_ID_BITS, SourceQuery, list_other_clients, source_sums, target_sums,
 };
-use crate::compare::classify::{Judgement, Rules, count_live, target_end, unequal};
-use crate::execute::ExecuteError;
+use super::unproven::{unproven, unproven_ranges};
+use crate::compare::classify::{Classification, Criteria};
+use crate::compare::findings::Findings;
+use crate::compare::staged::{count_live, list_unequal, target_end};
+use crate::error::ExecuteError;
 use crate::extract::{Extractor, phones};
 use crate::load::Staging;
 use crate::rejects::Rejects;
 use crate::transform::TenantContext;
 
-/// Conversations staged at once.
-const STAGED_AT_ONCE: usize = 5_000;
-/// Ids whose conversations are compared one by one at once: their digests, of both sides, are then in memory.
-const SINGLES_AT_ONCE: i64 = 16 << BUCKET_BITS;
-/// Faults that are listed; the counts are of all.
-pub(super) const LISTED: usize = 5_000;
+/// How many conversations are staged at once.
+const MAX_STAGED: usize = 5_000;
 
-/// What a look found.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub compared: Compared,
-    /// At most [`LISTED`].
-    pub faults: Vec<Fault>,
-    /// Rows that were written since the snapshot: to be looked at in a later one.
-    pub overtaken: Vec<i64>,
-    /// Conversations of forgotten contacts, which are in neither side.
-    pub withheld: i64,
-}
-
-impl Found {
-    pub(super) fn add(&mut self, other: Self) {
-        self.compared += other.compared;
-        self.faults.extend(other.faults);
-        self.faults.truncate(LISTED);
-        self.overtaken.extend(other.overtaken);
-        self.withheld += other.withheld;
-    }
-
-    /// The same of conversations that are counted already.
-    fn add_counted(&mut self, mut other: Self) {
-        other.compared.source_rows = 0;
-        other.compared.target_rows = 0;
-        self.compared.source_rows -= other.withheld;
-        self.add(other);
-    }
-
-    /// What a sync may bring is its to bring.
-    pub(super) fn leave_to_a_sync(&mut self) {
-        self.faults.retain(|fault| !is_for_a_sync(fault.kind));
-        let compared = &mut self.compared;
-        compared.pending += compared.missing + compared.extra + compared.stale;
-        compared.missing = 0;
-        compared.extra = 0;
-        compared.stale = 0;
-    }
-
-    fn fault(&mut self, conversation_id: i64, kind: FaultKind, columns: Vec<String>) {
-        self.compared.count(kind);
-        if self.faults.len() < LISTED {
-            self.faults.push(Fault {
-                conversation_id,
-                kind,
-                columns,
-            });
-        }
-    }
-}
-
-/// Looks at one tenant through one snapshot.
-pub(super) struct Looker<'a> {
+/// Compares one tenant with one snapshot.
+pub(super) struct Comparer<'a> {
     pub db: &'a DbPool,
     pub source: &'a Source,
     pub tenant: &'a TenantToPlan,
@@ -96,29 +43,30 @@ pub(super) struct Looker<'a> {
     pub tx: &'a mut SourceTx,
     pub version: SourceVersion,
     pub trusts_newer: bool,
-    /// Whether the snapshot is of a primary that has not gone back: nothing was read from it later, before it was taken.
+    /// Whether the snapshot is of a primary that was not restored: it has every change that was read before.
     pub is_latest: bool,
-    /// Rows that were there before the snapshot, and are beyond it all the same; `None`: not looked up.
+    /// Rows that existed before the snapshot and have a later version than it; `None`: not looked up.
     pub impossible: Option<Impossible>,
-    /// What was looked at first, at a second look.
+    /// In the second pass, the version of the first pass.
     pub since: Option<SourceVersion>,
 }
 
-impl Looker<'_> {
-    /// Compares by digests, and what these leave open column by column; with `deep` everything column by column.
-    pub(super) async fn look(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Found, ExecuteError> {
+impl Comparer<'_> {
+    /// Compares by digests, and column by column where they prove nothing. With `deep`, compares everything column by
+    /// column.
+    pub(super) async fn compare(&mut self, spec: &ChunkSpec, deep: bool) -> Result<Findings, ExecuteError> {
         match spec {
-            ChunkSpec::Keys { ids } => self.compare(ids).await,
+            ChunkSpec::Keys { ids } => self.compare_keys(ids).await,
             ChunkSpec::KeyRange { lo, hi } => {
-                let stretch = Stretch { lo: *lo, hi: *hi };
+                let range = IdRange { lo: *lo, hi: *hi };
                 if deep {
-                    return self.read(stretch).await;
+                    return self.compare_range(range).await;
                 }
-                match self.prove(stretch).await {
-                    // a row that cannot be read fails the sums over all, and the reading only itself
+                match self.compare_by_digests(range).await {
+                    // an unreadable row fails the whole sum; the column by column comparison only rejects that row
                     Err(ExecuteError::Source(error)) if error.is_data() => {
-                        self.control("ROLLBACK TO SAVEPOINT sums").await?;
-                        self.read(stretch).await
+                        self.run_statement("ROLLBACK TO SAVEPOINT sums").await?;
+                        self.compare_range(range).await
                     }
                     found => found,
                 }
@@ -126,89 +74,82 @@ impl Looker<'_> {
         }
     }
 
-    async fn prove(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
-        // the arrays that are bound hold from one inbox to thousands
-        self.control("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
+    /// Compares the sums of digests, and column by column the rows whose sums prove nothing.
+    async fn compare_by_digests(&mut self, range: IdRange) -> Result<Findings, ExecuteError> {
+        // a tenant has one inbox or thousands, so a generic plan for the array parameters would be wrong
+        self.run_statement("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
             .await?;
         let view = self.source.check_catalog(self.tx.connection()).await?;
-        let (tenant, rules) = (self.tenant.tenant.id, self.context.rules());
+        let (tenant, digest_seed) = (self.tenant.tenant.id, self.context.digest_seed());
+        let query = SourceQuery {
+            inboxes: &self.tenant.inboxes,
+            digest_seed: &digest_seed,
+        };
         let latest = self.is_latest.then_some(self.version);
-        let mut target = ledger::target::begin(self.db, tenant).await?;
-        let (there, here) = tokio::join!(
-            of_source(
-                self.tx.connection(),
-                view.as_ref(),
-                asked(self.tenant, &rules),
-                stretch,
-                BUCKET_BITS
-            ),
-            of_target(&mut target, tenant, stretch, BUCKET_BITS, latest.as_ref())
+        let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+        let (in_source, in_target) = tokio::join!(
+            source_sums(self.tx.connection(), view.as_ref(), query, range, BUCKET_BITS),
+            target_sums(&mut target_tx, tenant, range, BUCKET_BITS, latest.as_ref())
         );
-        let there = there.map_err(self.source.query_error("sum the digests of conversations"))?;
-        let here = here.attempt("sum the digests of rows")?;
-        let mut found = Found::default();
-        found.compared.source_rows = there.values().map(|sums| sums.count).sum();
-        found.compared.target_rows = here.values().map(|sums| sums.count).sum();
+        let in_source = in_source.map_err(self.source.query_error("sum the digests of conversations"))?;
+        let in_target = in_target.attempt("sum the digests of rows")?;
+        let mut found = Findings::default();
+        found.compared.source_rows = in_source.values().map(|sums| sums.count).sum();
+        found.compared.target_rows = in_target.values().map(|sums| sums.count).sum();
 
-        target.rollback().await.attempt("end the transaction")?;
+        target_tx.rollback().await.attempt("end the transaction")?;
 
-        let parts = unproven_stretches(&there, &here, stretch);
+        let parts = unproven_ranges(&in_source, &in_target, range);
         for part in &parts {
-            let mut target = ledger::target::begin(self.db, tenant).await?;
-            let there = of_source(
-                self.tx.connection(),
-                view.as_ref(),
-                asked(self.tenant, &rules),
-                *part,
-                SINGLE,
-            )
-            .await
-            .map_err(self.source.query_error("list the digests of conversations"))?;
-            let here = of_target(&mut target, tenant, *part, SINGLE, latest.as_ref())
+            let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+            let in_source = source_sums(self.tx.connection(), view.as_ref(), query, *part, ONE_ID_BITS)
+                .await
+                .map_err(self.source.query_error("list the digests of conversations"))?;
+            let in_target = target_sums(&mut target_tx, tenant, *part, ONE_ID_BITS, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
-            let mut doubtful = unproven(&there, &here);
+            let mut ids = unproven(&in_source, &in_target);
             let mut rest = Some(*part).filter(|_| view.is_none());
-            while let Some(stretch) = rest {
-                let (clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
-                doubtful.extend(clients);
+            while let Some(range) = rest {
+                let (clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+                ids.extend(clients);
                 rest = behind;
             }
-            target.rollback().await.attempt("end the transaction")?;
-            let doubtful: Vec<i64> = doubtful.into_iter().collect();
-            found.add_counted(self.compare(&doubtful).await?);
+            target_tx.rollback().await.attempt("end the transaction")?;
+            let ids: Vec<i64> = ids.into_iter().collect();
+            found.add_counted(self.compare_keys(&ids).await?);
         }
-        // where the sums prove the rest, and say nothing of these
-        let mut rest = Some(stretch).filter(|_| view.is_none());
-        while let Some(stretch) = rest {
-            let mut target = ledger::target::begin(self.db, tenant).await?;
-            let (mut clients, behind) = self.clients_with_other_phones(&mut target, stretch).await?;
-            target.rollback().await.attempt("end the transaction")?;
+        // the digests do not cover the phones of other clients, so the proven rows are checked for them too
+        let mut rest = Some(range).filter(|_| view.is_none());
+        while let Some(range) = rest {
+            let mut target_tx = ledger::target::begin(self.db, tenant).await?;
+            let (mut clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+            target_tx.rollback().await.attempt("end the transaction")?;
             clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
-            found.add_counted(self.compare(&clients).await?);
+            found.add_counted(self.compare_keys(&clients).await?);
             rest = behind;
         }
         Ok(found)
     }
 
-    /// The first conversations whose client is not their contact and has another phone than the row says, ascending, and the
-    /// part of the stretch behind them that is still to be looked at.
+    /// Conversations whose client is not their contact and has another phone in the source than in the row, ascending;
+    /// and the rest of the range that has to be queried next.
     async fn clients_with_other_phones(
         &mut self,
         target: &mut PgTransaction<'_>,
-        stretch: Stretch,
-    ) -> Result<(Vec<i64>, Option<Stretch>), ExecuteError> {
-        let rows = other_clients(target, self.tenant.tenant.id, stretch)
+        range: IdRange,
+    ) -> Result<(Vec<i64>, Option<IdRange>), ExecuteError> {
+        let rows = list_other_clients(target, self.tenant.tenant.id, range)
             .await
             .attempt("list the clients of rows")?;
         let Some((last, ..)) = rows.last() else {
             return Ok((Vec::new(), None));
         };
-        let behind = Stretch {
+        let behind = IdRange {
             lo: last + 1,
-            ..stretch
+            ..range
         };
-        let behind = Some(behind).filter(|behind| rows.len() == CLIENTS_AT_ONCE && behind.lo <= behind.hi);
+        let behind = Some(behind).filter(|behind| rows.len() == MAX_CLIENTS && behind.lo <= behind.hi);
         let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
         let clients: Vec<i64> = clients.into_iter().collect();
         let phones = phones(self.tx.connection(), &clients)
@@ -217,8 +158,8 @@ impl Looker<'_> {
         let differing = rows
             .into_iter()
             .filter(|(_, client, phone)| {
-                let there = phones.get(client).and_then(Option::as_deref);
-                let cut: Option<String> = there.map(|phone| phone.chars().take(50).collect());
+                let in_source = phones.get(client).and_then(Option::as_deref);
+                let cut: Option<String> = in_source.map(|phone| phone.chars().take(50).collect());
                 cut.as_deref() != phone.as_deref()
             })
             .map(|(id, ..)| id)
@@ -227,29 +168,29 @@ impl Looker<'_> {
     }
 
     /// Compares these conversations column by column.
-    async fn compare(&mut self, ids: &[i64]) -> Result<Found, ExecuteError> {
-        let mut found = Found::default();
-        for ids in ids.chunks(STAGED_AT_ONCE) {
-            let stretch = Stretch {
+    async fn compare_keys(&mut self, ids: &[i64]) -> Result<Findings, ExecuteError> {
+        let mut found = Findings::default();
+        for ids in ids.chunks(MAX_STAGED) {
+            let range = IdRange {
                 lo: ids[0],
                 hi: ids[ids.len() - 1],
             };
-            found.add(self.stage_and_judge(stretch, Some(ids)).await?);
+            found.add(self.stage_and_classify(range, Some(ids)).await?);
         }
         Ok(found)
     }
 
-    /// Compares everything in the stretch column by column.
-    async fn read(&mut self, stretch: Stretch) -> Result<Found, ExecuteError> {
-        let at_once = i32::try_from(STAGED_AT_ONCE).expect("a small number");
+    /// Compares everything in the range column by column.
+    async fn compare_range(&mut self, range: IdRange) -> Result<Findings, ExecuteError> {
+        let at_once = i32::try_from(MAX_STAGED).expect("a small number");
         let inboxes = &self.tenant.inboxes;
-        let (mut found, mut lo) = (Found::default(), stretch.lo);
+        let (mut found, mut lo) = (Findings::default(), range.lo);
         loop {
             let end = self
                 .source
                 .range_end(self.tx.connection(), inboxes, lo, at_once)
                 .await?;
-            // the target may have any number of rows where the source has few
+            // bound the range by the target's rows too: it may have many where the source has few
             let tenant = self.tenant.tenant.id;
             let mut target = ledger::target::begin(self.db, tenant).await?;
             let target_end = target_end(&mut target, tenant, lo, i64::from(at_once))
@@ -260,9 +201,9 @@ impl Looker<'_> {
                 .into_iter()
                 .chain(target_end)
                 .min()
-                .filter(|end| *end < stretch.hi);
-            let hi = end.unwrap_or(stretch.hi);
-            found.add(self.stage_and_judge(Stretch { lo, hi }, None).await?);
+                .filter(|end| *end < range.hi);
+            let hi = end.unwrap_or(range.hi);
+            found.add(self.stage_and_classify(IdRange { lo, hi }, None).await?);
             match end {
                 Some(hi) => lo = hi + 1,
                 None => return Ok(found),
@@ -270,17 +211,17 @@ impl Looker<'_> {
         }
     }
 
-    async fn stage_and_judge(
+    async fn stage_and_classify(
         &mut self,
-        stretch: Stretch,
+        range: IdRange,
         ids: Option<&[i64]>,
-    ) -> Result<Found, ExecuteError> {
+    ) -> Result<Findings, ExecuteError> {
         let tenant = self.tenant.tenant.id;
         let spec = match ids {
             Some(ids) => ChunkSpec::Keys { ids: ids.to_vec() },
             None => ChunkSpec::KeyRange {
-                lo: stretch.lo,
-                hi: stretch.hi,
+                lo: range.lo,
+                hi: range.hi,
             },
         };
         let mut staging = Staging::begin(self.db, tenant).await?;
@@ -302,7 +243,7 @@ impl Looker<'_> {
             .iter()
             .map(|reject| reject.conversation_id)
             .collect();
-        let rules = Rules {
+        let criteria = Criteria {
             tenant,
             watermark: self.tenant.watermark,
             version: &self.version,
@@ -312,130 +253,42 @@ impl Looker<'_> {
             since: self.since.as_ref(),
             unfetched: &self.tenant.unfetched,
         };
-        let mut found = Found::default();
+        let mut found = Findings::default();
         found.compared.source_rows =
             i64::try_from(extracted.found.len()).expect("a chunk's length fits in 63 bits");
         found.withheld = i64::try_from(extracted.withheld.len()).expect("a chunk's length fits in 63 bits");
-        found.compared.target_rows = count_live(staging.connection().await?, tenant, stretch, ids)
+        found.compared.target_rows = count_live(staging.connection().await?, tenant, range, ids)
             .await
             .attempt("count the rows that are compared")?;
-        let rows = unequal(staging.connection().await?, &rules, stretch, ids)
+        let rows = list_unequal(staging.connection().await?, &criteria, range, ids)
             .await
             .attempt("compare staging with the target")?;
-        staging.end().await?;
-        // a row that cannot be taken is in the source all the same
-        let mut unseen = rejected.clone();
+        staging.commit().await?;
+        // rejected conversations are in the source; without a target row they are missing
+        let mut unmatched = rejected.clone();
         for row in rows {
             let id = row.id;
-            unseen.remove(&id);
-            match row.judge(&rules, &rejected) {
-                Judgement::Fault(kind, columns) => found.fault(id, kind, columns),
-                Judgement::Pending => found.compared.pending += 1,
-                Judgement::Overtaken => found.overtaken.push(id),
-                Judgement::Equal => {}
+            unmatched.remove(&id);
+            match row.classify(&criteria, &rejected) {
+                Classification::Fault(kind, columns) => found.add_fault(id, kind, columns),
+                Classification::Pending => found.compared.pending += 1,
+                Classification::NewerThanSnapshot => found.newer_rows.push(id),
+                Classification::Equal => {}
             }
         }
-        let mut unseen: Vec<i64> = unseen.into_iter().collect();
-        unseen.sort_unstable();
-        for id in unseen {
-            found.fault(id, FaultKind::Missing, Vec::new());
+        let mut unmatched: Vec<i64> = unmatched.into_iter().collect();
+        unmatched.sort_unstable();
+        for id in unmatched {
+            found.add_fault(id, FaultKind::Missing, Vec::new());
         }
         Ok(found)
     }
 
-    async fn control(&mut self, statement: &'static str) -> Result<(), ExecuteError> {
+    async fn run_statement(&mut self, statement: &'static str) -> Result<(), ExecuteError> {
         raw_sql(statement)
             .execute(self.tx.connection())
             .await
             .map_err(self.source.query_error("set a savepoint"))?;
         Ok(())
-    }
-}
-
-fn asked<'a>(tenant: &'a TenantToPlan, rules: &'a str) -> Asked<'a> {
-    Asked {
-        inboxes: &tenant.inboxes,
-        rules,
-    }
-}
-
-/// Stretches of ids in which the sums do not prove that both sides are the same, each of a bounded length.
-fn unproven_stretches(there: &Buckets, here: &Buckets, within: Stretch) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = Vec::new();
-    for bucket in unproven(there, here) {
-        // a bucket that lies partly outside is cut, as its sums are
-        let first = bucket << BUCKET_BITS;
-        let (lo, hi) = (
-            first.max(within.lo),
-            (first | ((1 << BUCKET_BITS) - 1)).min(within.hi),
-        );
-        match stretches.last_mut() {
-            Some(last) if last.hi + 1 == lo && hi - last.lo < SINGLES_AT_ONCE => last.hi = hi,
-            _ => stretches.push(Stretch { lo, hi }),
-        }
-    }
-    stretches
-}
-
-/// Buckets of which the sums do not prove that both sides are the same, ascending.
-fn unproven(there: &Buckets, here: &Buckets) -> BTreeSet<i64> {
-    let none = Default::default();
-    there
-        .keys()
-        .chain(here.keys())
-        .copied()
-        .filter(|bucket| {
-            let (there, here) = (there.get(bucket), here.get(bucket));
-            !here.unwrap_or(&none).proves(there.unwrap_or(&none))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::sums::Sums;
-    use super::*;
-
-    fn buckets(sums: &[(i64, i64, u64, u64)]) -> Buckets {
-        let bucket = |&(bucket, count, related, doubtful): &(i64, i64, u64, u64)| {
-            let sums = Sums {
-                count,
-                related,
-                doubtful: i64::try_from(doubtful).unwrap(),
-                ..Sums::default()
-            };
-            (bucket, sums)
-        };
-        sums.iter().map(bucket).collect()
-    }
-
-    #[test]
-    fn buckets_beside_each_other_that_differ_are_one_stretch_and_cut_at_the_ends() {
-        let there = buckets(&[(0, 5, 7, 0), (1, 2, 7, 0), (2, 2, 7, 0), (5, 1, 1, 0)]);
-        let here = buckets(&[
-            (0, 5, 8, 0),
-            (1, 3, 7, 0),
-            (2, 2, 7, 0),
-            (4, 1, 1, 1),
-            (5, 1, 1, 1),
-        ]);
-        let stretches = unproven_stretches(&there, &here, Stretch { lo: 100, hi: 11_000 });
-        let stretches: Vec<_> = stretches.iter().map(|stretch| (stretch.lo, stretch.hi)).collect();
-        assert_eq!(stretches, [(100, 4_095), (8_192, 11_000)]);
-    }
-
-    #[test]
-    fn however_many_buckets_differ_no_stretch_holds_more_ids_than_fit_in_memory() {
-        let there: Vec<_> = (0..100).map(|bucket| (bucket, 2_048, 1, 0)).collect();
-        let within = Stretch {
-            lo: 0,
-            hi: (100 << BUCKET_BITS) - 1,
-        };
-        let stretches = unproven_stretches(&buckets(&there), &Buckets::new(), within);
-        assert!(stretches.iter().all(|part| part.hi - part.lo < SINGLES_AT_ONCE));
-        assert_eq!(stretches.len(), 7);
-        // each begins where the one before it ends
-        assert!(stretches.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo));
-        assert_eq!((stretches[0].lo, stretches[6].hi), (within.lo, within.hi));
     }
 }

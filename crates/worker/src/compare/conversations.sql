@@ -1,6 +1,7 @@
--- Conversations of a stretch of ids in buckets of $5: how many there are, and the sums of their digests. {digest} and
--- {related} come from shared/source/digest.rs; of several satisfaction answers the newest counts, as in the extraction.
--- $1 to $4 which conversations, $2 the tenant's inboxes, $3 its time zone, $5 how many of the last bits of an id are left out
+-- Counts the conversations of a range of ids and sums their digests, by bucket. A bucket is the id without its last $5
+-- bits.
+-- "digest" and "related" come from source/digest.rs. Only the newest satisfaction answer counts, as in the extraction.
+-- $1 to $4 range of conversations, $2 the tenant's inboxes, $3 the seed of the digests, $5 bits per bucket
 SELECT c.id::bigint >> $5 AS bucket, count(*) AS count, sum({digest})::text AS source, sum({related})::text AS related
 FROM conversations c
 LEFT JOIN accounts a ON a.id = c.account_id

@@ -1,6 +1,5 @@
--- The sums of the digests of these conversations' messages, in the same buckets. {digest} comes from
--- shared/source/digest.rs.
--- $1 to $3 which conversations, $2 the tenant's inboxes, $4 how many of the last bits of an id are left out
+-- Sums the digests of these conversations' messages, by the same buckets. "digest" comes from source/digest.rs.
+-- $1 to $3 range of conversations, $2 the tenant's inboxes, $4 bits per bucket
 SELECT c.id::bigint >> $4 AS bucket, sum({digest})::text AS related
 FROM conversations c
 JOIN messages m ON m.conversation_id = c.id

@@ -1,4 +1,5 @@
-//! Counts and sums of digests by bucket of ids, each worked out by the server that has the rows: what agrees is not moved.
+//! Counts rows and sums digests by bucket of ids. Each server computes the sums of its own rows, so that equal rows are
+//! not transferred.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,13 +15,13 @@ use tidemark_source::view::ViewShape;
 use crate::extract::view;
 use crate::load::row_digest::Hashing;
 
-/// Buckets are of 2,048 ids when digests are summed: an id without its last bits.
+/// Buckets of 2,048 ids: a bucket is an id without its last bits.
 pub(super) const BUCKET_BITS: i32 = 11;
-/// One id a bucket: its sums are the digests of that conversation.
-pub(super) const SINGLE: i32 = 0;
-/// Rows with a client of their own that are in memory at once.
-pub(super) const CLIENTS_AT_ONCE: usize = 10_000;
-/// Keys that a view is asked for at once.
+/// Buckets of one id: the sums are the digests of that conversation.
+pub(super) const ONE_ID_BITS: i32 = 0;
+/// How many rows [`list_other_clients`] returns at once.
+pub(super) const MAX_CLIENTS: usize = 10_000;
+/// How many keys one query of a view reads.
 const KEYS_AT_ONCE: usize = 500;
 
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
@@ -31,47 +32,47 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 static MESSAGES: LazyLock<String> =
     LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));
 
-/// Conversations of one bucket.
+/// The sums of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub count: i64,
-    /// Of the conversations' own rows, modulo 2⁶⁴.
+    /// The sum of the digests of the conversations' own rows, modulo 2⁶⁴.
     pub source: u64,
-    /// Of all that belongs to them, modulo 2⁶⁴.
+    /// The sum of the digests of all rows that belong to them, modulo 2⁶⁴.
     pub related: u64,
-    /// Rows of the target without digests, or with another than theirs.
-    pub doubtful: i64,
+    /// Target rows that cannot be proven: without digests, with a wrong one, or newer than the snapshot.
+    pub unproven_count: i64,
 }
 
 impl Sums {
-    /// Whether target and source hold the same.
-    pub(super) const fn proves(&self, source: &Self) -> bool {
-        self.doubtful == 0
+    /// Whether these sums of the target and those of the source prove the rows equal.
+    pub(super) const fn prove_equal(&self, source: &Self) -> bool {
+        self.unproven_count == 0
             && self.count == source.count
             && self.source == source.source
             && self.related == source.related
     }
 }
 
-/// By bucket: the id without its last bits.
+/// Sums by bucket.
 pub(super) type Buckets = BTreeMap<i64, Sums>;
 
-/// A stretch of a tenant's conversations, both ends included.
+/// A range of conversation ids, including both ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
+pub(super) struct IdRange {
     pub lo: i64,
     pub hi: i64,
 }
 
-/// What the source is asked with.
+/// The parameters that every query of the source takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct SourceQuery<'a> {
     pub inboxes: &'a [i32],
-    /// What rows are made by.
-    pub rules: &'a str,
+    /// See [`TenantContext::digest_seed`](crate::transform::TenantContext::digest_seed).
+    pub digest_seed: &'a str,
 }
 
-/// The sum of any number of 64-bit digests, modulo 2⁶⁴.
+/// Reduces a sum of 64-bit digests modulo 2⁶⁴.
 fn modulo(sum: &str) -> Result<u64, sqlx::Error> {
     let sum: i128 = sum
         .parse()
@@ -79,30 +80,30 @@ fn modulo(sum: &str) -> Result<u64, sqlx::Error> {
     Ok(u64::try_from(sum.rem_euclid(1 << 64)).expect("a remainder of 2⁶⁴ fits in 64 bits"))
 }
 
-pub(super) async fn of_source(
+pub(super) async fn source_sums(
     connection: &mut PgConnection,
     view: Option<&ViewShape>,
-    asked: Asked<'_>,
-    stretch: Stretch,
+    source_query: SourceQuery<'_>,
+    range: IdRange,
     bits: i32,
 ) -> Result<Buckets, sqlx::Error> {
     match view {
-        None => of_tables(connection, asked, stretch, bits).await,
-        Some(view) => of_view(connection, view, asked, stretch, bits).await,
+        None => source_sums_from_tables(connection, source_query, range, bits).await,
+        Some(view) => source_sums_from_view(connection, view, source_query, range, bits).await,
     }
 }
 
-async fn of_tables(
+async fn source_sums_from_tables(
     connection: &mut PgConnection,
-    asked: Asked<'_>,
-    stretch: Stretch,
+    source_query: SourceQuery<'_>,
+    range: IdRange,
     bits: i32,
 ) -> Result<Buckets, sqlx::Error> {
     let rows = sqlx::query(AssertSqlSafe(CONVERSATIONS.as_str()))
-        .bind(stretch.lo)
-        .bind(asked.inboxes)
-        .bind(asked.rules)
-        .bind(stretch.hi)
+        .bind(range.lo)
+        .bind(source_query.inboxes)
+        .bind(source_query.digest_seed)
+        .bind(range.hi)
         .bind(bits)
         .fetch_all(&mut *connection)
         .await?;
@@ -111,9 +112,9 @@ async fn of_tables(
         add(&mut buckets, &row)?;
     }
     let messages: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(MESSAGES.as_str()))
-        .bind(stretch.lo)
-        .bind(asked.inboxes)
-        .bind(stretch.hi)
+        .bind(range.lo)
+        .bind(source_query.inboxes)
+        .bind(range.hi)
         .bind(bits)
         .fetch_all(connection)
         .await?;
@@ -124,12 +125,12 @@ async fn of_tables(
     Ok(buckets)
 }
 
-/// Key by key, as the extraction reads it: the source works as much as for a sync, and moves as little as from tables.
-async fn of_view(
+/// Reads the view key by key, as the extraction does. The source computes as much as for a sync, but transfers only sums.
+async fn source_sums_from_view(
     connection: &mut PgConnection,
     view: &ViewShape,
-    asked: Asked<'_>,
-    stretch: Stretch,
+    source_query: SourceQuery<'_>,
+    range: IdRange,
     bits: i32,
 ) -> Result<Buckets, sqlx::Error> {
     let select = format!(
@@ -137,13 +138,13 @@ async fn of_view(
         view.related_digest()
     );
     let statement = format!("{} GROUP BY 1", view::conversations(view, &select));
-    let keys = view::keys_in_range(&mut *connection, view, asked.inboxes, stretch.lo, stretch.hi).await?;
+    let keys = view::keys_in_range(&mut *connection, view, source_query.inboxes, range.lo, range.hi).await?;
     let mut buckets = Buckets::new();
     for keys in keys.chunks(KEYS_AT_ONCE) {
         let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
             .bind(keys)
-            .bind(asked.inboxes)
-            .bind(asked.rules)
+            .bind(source_query.inboxes)
+            .bind(source_query.digest_seed)
             .bind(bits)
             .fetch_all(&mut *connection)
             .await?;
@@ -162,11 +163,11 @@ fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// `latest` is the read that rows are compared with, if a row that was read later is to be doubted.
-pub(super) async fn of_target(
+/// `latest` is the version of the snapshot; `None`: rows that are newer than the snapshot can be proven too.
+pub(super) async fn target_sums(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
-    stretch: Stretch,
+    range: IdRange,
     bits: i32,
     latest: Option<&SourceVersion>,
 ) -> Result<Buckets, sqlx::Error> {
@@ -174,15 +175,15 @@ pub(super) async fn of_target(
         "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
                 coalesce(sum(t.related_digest), 0)::text AS related, \
                 count(*) FILTER (WHERE t.related_digest IS NULL OR {} \
-                                 OR (t.source_epoch, t.source_xmax, -t.source_in_progress) > ($5, $6, -$7::integer)) AS doubtful \
+                                 OR (t.source_epoch, t.source_xmax, -t.source_in_progress) > ($5, $6, -$7::integer)) AS unproven_count \
          FROM conversations_analytics t \
          WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
-        Hashing::of(tx).disowns_stored("t")
+        Hashing::of(tx).digest_is_invalid("t")
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(Stored(tenant))
-        .bind(stretch.lo)
-        .bind(stretch.hi)
+        .bind(range.lo)
+        .bind(range.hi)
         .bind(bits)
         .bind(latest.map(|latest| latest.epoch))
         .bind(latest.map(|latest| latest.snapshot.xmax))
@@ -192,17 +193,19 @@ pub(super) async fn of_target(
     let mut buckets = Buckets::new();
     for row in rows {
         add(&mut buckets, &row)?;
-        buckets.entry(row.try_get("bucket")?).or_default().doubtful += row.try_get::<i64, _>("doubtful")?;
+        buckets.entry(row.try_get("bucket")?).or_default().unproven_count +=
+            row.try_get::<i64, _>("unproven_count")?;
     }
     Ok(buckets)
 }
 
-/// The first [`CLIENTS_AT_ONCE`] conversations of the stretch, ascending, whose client is another contact than their own, with the phone that the row carries.
-/// Neither digest has it: the source would have to look the client up for every conversation.
-pub(super) async fn other_clients(
+/// Lists the first [`MAX_CLIENTS`] conversations of the range whose client is not their contact: conversation, client,
+/// and the client's phone in the row. No digest covers that phone: the source would have to look up the client of every
+/// conversation.
+pub(super) async fn list_other_clients(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
-    stretch: Stretch,
+    range: IdRange,
 ) -> Result<Vec<(i64, i64, Option<String>)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT conversation_id, client_sender_id, client_phone::text FROM conversations_analytics \
@@ -211,9 +214,9 @@ pub(super) async fn other_clients(
          ORDER BY conversation_id LIMIT $4",
     )
     .bind(Stored(tenant))
-    .bind(stretch.lo)
-    .bind(stretch.hi)
-    .bind(i64::try_from(CLIENTS_AT_ONCE).expect("a small number"))
+    .bind(range.lo)
+    .bind(range.hi)
+    .bind(i64::try_from(MAX_CLIENTS).expect("a small number"))
     .fetch_all(&mut **tx)
     .await
 }
@@ -223,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_that_differ_by_two_to_the_64_are_the_same() {
+    fn sums_that_differ_by_two_to_the_64_are_equal() {
         assert_eq!(modulo("-1").unwrap(), u64::MAX);
         assert_eq!(modulo("18446744073709551617").unwrap(), 1);
         assert_eq!(modulo("-18446744073709551617").unwrap(), u64::MAX);

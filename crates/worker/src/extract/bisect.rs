@@ -1,5 +1,8 @@
-//! Reads that go on without the conversations that the source cannot give: what fails as a whole is read in halves, until
-//! the bad conversations stand alone, and what runs out of time in smaller pieces. The snapshot stays the same, so what was handed on before a failure stays good.
+//! Reads on when the source fails on single conversations or is too slow.
+//!
+//! After a data error the keys are read again in halves, until every bad conversation stands alone and is rejected.
+//! After a timeout they are read again in smaller parts. The snapshot stays the same, so rows that were sent before the
+//! failure stay valid.
 
 use std::collections::HashSet;
 
@@ -9,48 +12,48 @@ use tidemark_postgres::sqlstate::{FailureKind, sqlstate};
 use tidemark_source::SourceError;
 use tidemark_source::view::ViewShape;
 
-use super::{ExtractError, Extractor};
+use super::extractor::{ExtractError, Extractor};
 
 impl Extractor<'_> {
-    /// Takes these conversations without those that the source cannot give or that do not decode.
-    pub(super) async fn bisect(
+    /// Reads these conversations, and rejects those that the source cannot read or that do not decode.
+    pub(super) async fn read_bisected(
         &mut self,
         view: Option<&ViewShape>,
         keys: &[i64],
     ) -> Result<(), ExtractError> {
-        let mut waiting = vec![keys.to_vec()];
-        while let Some(mut keys) = waiting.pop() {
-            if keys.len() > self.at_once {
-                waiting.push(keys.split_off(self.at_once));
+        let mut pending = vec![keys.to_vec()];
+        while let Some(mut keys) = pending.pop() {
+            if keys.len() > self.key_limit {
+                pending.push(keys.split_off(self.key_limit));
             }
-            let (handed_on, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
-            let error = match self.slice(view, &keys).await {
+            let (done, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
+            let error = match self.read_keys(view, &keys).await {
                 Ok(()) => continue,
                 Err(ExtractError::Source(error)) if error.is_data() || is_timeout(&error) => error,
                 Err(error) => return Err(error),
             };
-            // nothing is written here that this could undo
+            // a rollback loses nothing: the source's transaction only reads
             self.tx
                 .go_back()
                 .await
                 .map_err(self.source.query_error("go back to a savepoint"))?;
             let withheld = self.extracted.withheld[withheld..].iter();
-            let handed_on: HashSet<i64> = self.extracted.found[handed_on..]
+            let done: HashSet<i64> = self.extracted.found[done..]
                 .iter()
                 .copied()
                 .chain(withheld.map(|one| one.conversation_id))
                 .collect();
             let keys_read = keys.len();
-            let rest: Vec<i64> = keys.into_iter().filter(|key| !handed_on.contains(key)).collect();
+            let rest: Vec<i64> = keys.into_iter().filter(|key| !done.contains(key)).collect();
             if is_timeout(&error) {
-                // what is left of the chunk is read in pieces of half the size, so that few statements run out of time
+                // read the rest of the chunk in parts of half the size, so that few further statements time out
                 if keys_read == 1 {
                     return Err(error.into());
                 }
-                self.at_once = (keys_read / 2).max(1);
-                tracing::warn!(error = %report(&error), at_once = self.at_once, "less is read at once");
+                self.key_limit = (keys_read / 2).max(1);
+                tracing::warn!(error = %report(&error), key_limit = self.key_limit, "reading fewer conversations at once");
                 if !rest.is_empty() {
-                    waiting.push(rest);
+                    pending.push(rest);
                 }
                 continue;
             }
@@ -62,7 +65,7 @@ impl Extractor<'_> {
                 }
                 _ => {
                     let (first, second) = rest.split_at(rest.len() / 2);
-                    waiting.extend([second.to_vec(), first.to_vec()]);
+                    pending.extend([second.to_vec(), first.to_vec()]);
                 }
             }
         }

@@ -1,6 +1,6 @@
--- Conversations by key with what they point to; of several satisfaction answers the newest. {digest} and
--- {related} come from shared/source/digest.rs.
--- $1 ids, $2 the tenant's inboxes, $3 its time zone
+-- Reads conversations by key, with the rows that they refer to and their newest satisfaction answer. "digest" and
+-- "related" come from source/digest.rs.
+-- $1 ids, $2 the tenant's inboxes, $3 the seed of the digests
 SELECT c.id::bigint, c.display_id, c.uuid, c.account_id, a.name::text, c.inbox_id, i.name::text, i.channel_type::text,
        i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text, c.custom_attributes::text, c.status, c.priority,
        c.snoozed_until::timestamp, c.assignee_id, u.name::text, u.email::text, c.team_id::bigint, t.name::text,

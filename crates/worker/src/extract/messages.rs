@@ -1,5 +1,5 @@
-//! Messages of Chatwoot's own table, as a COPY in PostgreSQL's binary form: every row is decoded where it was read, which
-//! costs half of what rows of a query do.
+//! Reads messages from Chatwoot's own table by a binary COPY. Rows are decoded in the buffer that they were received
+//! in, which costs half as much as rows of a query.
 
 use std::sync::LazyLock;
 
@@ -15,27 +15,27 @@ use crate::row::source::SourceMessage;
 #[cfg(test)]
 mod tests;
 
-/// A COPY takes no parameters: the ids go by a setting of the transaction, and the statement is always the same.
-const CHOOSE: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
+/// A COPY takes no parameters: a setting of the transaction passes the ids, and the statement is always the same.
+const SET_CONVERSATIONS: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
 static COPY: LazyLock<String> = LazyLock::new(|| {
     let select = include_str!("messages.sql").replace("{digest}", &message_digest());
     format!("COPY ({select}) TO STDOUT (FORMAT binary)")
 });
-/// Signature, flags and header extension, where there is none.
+/// Bytes of the signature, the flags and the length of the empty header extension.
 const HEADER: usize = 11 + 4 + 4;
 const FIELDS: i16 = 13;
-/// In the place of a number of fields.
+/// The field count that marks the end.
 const END: i16 = -1;
 
-/// The messages of some conversations, ascending by conversation, each conversation's by `(created_at, id)`.
+/// A running COPY of messages, ordered by conversation, `created_at` and id.
 pub(super) struct MessageCopy<'c> {
     rows: BoxStream<'c, Result<Bytes, sqlx::Error>>,
     has_begun: bool,
 }
 
 impl<'c> MessageCopy<'c> {
-    pub async fn of(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
-        sqlx::query(CHOOSE)
+    pub async fn begin(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
+        sqlx::query(SET_CONVERSATIONS)
             .bind(conversations)
             .execute(&mut *connection)
             .await?;
@@ -45,7 +45,7 @@ impl<'c> MessageCopy<'c> {
         })
     }
 
-    /// The next message; the server sends each for itself.
+    /// The next message. The server sends one row per protocol message.
     pub async fn try_next(&mut self) -> Result<Option<MessageRow>, sqlx::Error> {
         while let Some(mut row) = self.rows.try_next().await? {
             if !self.has_begun {
@@ -62,8 +62,8 @@ impl<'c> MessageCopy<'c> {
         Ok(None)
     }
 
-    /// Reads what is left and makes nothing of it: only then has the connection an ear for another statement.
-    pub async fn pass_over(mut self) -> Result<(), sqlx::Error> {
+    /// Discards the remaining rows. The connection cannot run another statement until the COPY is drained.
+    pub async fn drain(mut self) -> Result<(), sqlx::Error> {
         while self.rows.try_next().await?.is_some() {}
         Ok(())
     }
@@ -72,10 +72,10 @@ impl<'c> MessageCopy<'c> {
 /// A row of `messages.sql`.
 pub(super) struct MessageRow(Bytes);
 
-/// One message, with what belongs to it here.
+/// One decoded message.
 pub(super) struct Message<'a> {
     pub conversation_id: i64,
-    /// That the source has for it.
+    /// The digest that the source computed for it.
     pub digest: i64,
     pub message: SourceMessage<'a>,
 }
@@ -111,7 +111,7 @@ impl MessageRow {
     }
 }
 
-/// What is left of a row.
+/// The fields of a row that are not read yet.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -121,7 +121,7 @@ impl<'a> Fields<'a> {
         Some(*taken)
     }
 
-    /// `None` for a NULL, which has no length.
+    /// The next field; `None` for a NULL, whose length is -1.
     fn next(&mut self) -> Result<Option<&'a [u8]>, sqlx::Error> {
         let length = i32::from_be_bytes(self.take().ok_or_else(malformed)?);
         let Ok(length) = usize::try_from(length) else {
@@ -151,12 +151,12 @@ fn required<T>(name: &'static str, value: Option<T>) -> Result<T, sqlx::Error> {
     value.ok_or_else(|| undecodable(&format!("{name} is NULL")))
 }
 
-/// The message is at fault.
+/// This message is bad, and the others are not: a data error.
 fn undecodable(what: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("a message cannot be read: {what}").into())
 }
 
-/// The server is.
+/// The server does not follow the protocol.
 fn malformed() -> sqlx::Error {
-    sqlx::Error::Protocol("a COPY in binary form is not as PostgreSQL writes it".to_owned())
+    sqlx::Error::Protocol("a binary COPY does not have PostgreSQL's format".to_owned())
 }

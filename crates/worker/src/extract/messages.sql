@@ -1,5 +1,5 @@
--- Messages of these conversations, each conversation's in order. {digest} comes from shared/source/digest.rs.
--- A COPY takes no parameters: which conversations is a setting of the transaction.
+-- Reads the messages of some conversations, in order. "digest" comes from source/digest.rs.
+-- A COPY takes no parameters, so the setting tidemark.conversations of the transaction has the conversations' ids.
 SELECT m.conversation_id::bigint, m.id::bigint, m.content::text, m.sender_type::text, m.sender_id::bigint,
        m.created_at::timestamp, m.message_type::integer, m.content_type::integer, m.status::integer,
        m.private::boolean, m.sentiment::text, m.source_id::text, {digest}

@@ -1,4 +1,4 @@
-//! Reading Chatwoot's own tables, by key.
+//! Queries of Chatwoot's own tables.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
-/// Ids of the tenant's conversations within `lo..=hi`, ascending.
+/// The ids of the tenant's conversations in `lo..=hi`, ascending.
 pub(super) async fn keys_in_range(
     connection: &mut PgConnection,
     inboxes: &[i32],
@@ -33,22 +33,22 @@ pub(super) async fn keys_in_range(
         .await
 }
 
-/// Those of these conversations that exist and are the tenant's, ascending.
+/// The conversations of these ids that exist and are in the tenant's inboxes, ascending.
 pub(super) async fn conversations(
     connection: &mut PgConnection,
     inboxes: &[i32],
     ids: &[i64],
-    timezone: &str,
+    digest_seed: &str,
 ) -> Result<Vec<Conversation>, sqlx::Error> {
     sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
         .bind(ids)
         .bind(inboxes)
-        .bind(timezone)
+        .bind(digest_seed)
         .fetch_all(connection)
         .await
 }
 
-/// Phone numbers of contacts; a contact that does not exist has none.
+/// The phone numbers of these contacts; `None` for a contact that does not exist.
 pub(crate) async fn phones(
     connection: &mut PgConnection,
     contacts: &[i64],
@@ -62,7 +62,7 @@ pub(crate) async fn phones(
     Ok(phones)
 }
 
-/// A conversation, and the digests that the source has for its row and for what that points to.
+/// A conversation, with the digests of its row and of the rows that it refers to, as the source computed them.
 pub(super) struct Conversation {
     pub record: SourceConversation,
     pub digest: i64,

@@ -1,13 +1,13 @@
-//! Reading a published view, by key.
+//! Reads conversations from a published view.
 //!
-//! Such a view aggregates all messages of the installation, unless it is asked for one conversation at a time: keys first,
-//! then one sub-select a key. Its LIMIT keeps the planner from flattening it into one join over everything.
+//! Such a view aggregates all messages of the installation, unless a query selects one conversation. So the keys are
+//! listed first, and each key is read by a sub-select of its own. The LIMIT of the sub-select stops the planner from
+//! turning it into a join over everything.
 
 mod messages;
 
 use std::time::Instant;
 
-use crate::transform::fold::Senders;
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -15,12 +15,13 @@ use tidemark_ledger::privacy::Withheld;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_source::view::ViewShape;
 
-use super::{ExtractError, Extractor, reject, send_when_full};
+use super::extractor::{ExtractError, Extractor, reject, send_when_full};
 use crate::row::encode::{CopyEncoder, Digests};
 use crate::row::source::{SourceConversation, SourceCsat};
+use crate::transform::fold::Senders;
 use crate::transform::{TenantContext, TransformError, transform};
 
-/// Ids of the tenant's conversations within `lo..=hi`, ascending.
+/// The ids of the tenant's conversations in `lo..=hi`, ascending.
 pub(crate) async fn keys_in_range(
     connection: &mut PgConnection,
     view: &ViewShape,
@@ -28,7 +29,7 @@ pub(crate) async fn keys_in_range(
     lo: i64,
     hi: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    // no other column is named, so that the planner drops the joins
+    // select no other column, so that the planner removes the view's joins
     let statement = format!(
         "SELECT DISTINCT v.conversation_id::bigint AS id FROM {} v \
          WHERE v.conversation_id BETWEEN $1 AND $2 AND v.inbox_id = ANY($3) ORDER BY id",
@@ -42,8 +43,8 @@ pub(crate) async fn keys_in_range(
         .await
 }
 
-/// The conversations of these keys, each once, as `select` takes them from the row `r` that they are read as.
-/// $1 ids, $2 the tenant's inboxes, $3 its time zone
+/// The query that reads conversations by key, each once. `select` is the select list over the view's row `r`.
+/// $1 ids, $2 the tenant's inboxes, $3 the seed of the digests
 pub(crate) fn conversations(view: &ViewShape, select: &str) -> String {
     format!(
         "SELECT {select} FROM unnest($1::bigint[]) AS k (id) CROSS JOIN LATERAL ( \
@@ -56,11 +57,11 @@ pub(crate) fn conversations(view: &ViewShape, select: &str) -> String {
     )
 }
 
-/// Why a row did not become one of the target.
+/// Why a row of the view did not become a row of the target.
 enum RowError {
-    /// The row cannot be read: nor can the others.
+    /// The query's result cannot be read, which stops the query.
     Read(sqlx::Error),
-    /// This row alone cannot be taken.
+    /// The transform refuses this row.
     Refused(TransformError),
 }
 
@@ -77,14 +78,18 @@ impl From<TransformError> for RowError {
 }
 
 impl Extractor<'_> {
-    /// Reads, transforms and encodes the conversations of these keys, one by one as they come.
-    pub(super) async fn view_slice(&mut self, view: &ViewShape, keys: &[i64]) -> Result<(), ExtractError> {
+    /// Reads, transforms and encodes the conversations of these keys, one by one.
+    pub(super) async fn read_from_view(
+        &mut self,
+        view: &ViewShape,
+        keys: &[i64],
+    ) -> Result<(), ExtractError> {
         let source = self.source;
         let statement = conversations(view, &format!("r.*, {} AS related_digest", view.related_digest()));
         let mut rows = sqlx::query(AssertSqlSafe(statement))
             .bind(keys)
             .bind(self.inboxes)
-            .bind(self.tenant.rules())
+            .bind(self.tenant.digest_seed())
             .fetch(self.tx.connection());
         while let Some(row) = rows
             .try_next()
@@ -112,7 +117,7 @@ impl Extractor<'_> {
             }
             let begun = Instant::now();
             let encoded = encode(&row, self.tenant, &mut self.extracted.senders, &mut self.buffer);
-            self.transforming += begun.elapsed();
+            self.transform_time += begun.elapsed();
             match encoded {
                 Ok(()) => send_when_full(&self.sink, &mut self.buffer).await?,
                 Err(RowError::Refused(error)) => self.rejects.push(reject(id, &error))?,
@@ -120,7 +125,7 @@ impl Extractor<'_> {
                     return Err(source.query_error("read conversations")(error).into());
                 }
             }
-            // only what was handed on or rejected is found: the rest is read again after an error
+            // `found` has only rows that were sent or rejected: the others are read again after an error
             self.extracted.found.push(id);
         }
         Ok(())
@@ -138,7 +143,7 @@ fn encode(
     senders.add(fold.take_senders());
     let shown_client: Option<i64> = row.try_get("client_sender_id")?;
     let shown_phone: Option<&str> = row.try_get("client_phone")?;
-    // the messages say who the client is; the view knows the phones of its own client and of the contact only
+    // the messages decide who the client is; the view has only the phones of its own client and of the contact
     let phone = match fold.client_sender_id() {
         None => None,
         client if client == conversation.contact_id => conversation.contact_phone.as_deref(),
@@ -196,7 +201,7 @@ fn conversation(row: &PgRow) -> Result<SourceConversation, RowError> {
     })
 }
 
-/// There is an answer when the view shows anything of one: it may lack any of the columns.
+/// There is an answer when any of its columns has a value: a view may lack some of them.
 fn csat(row: &PgRow) -> Result<Option<SourceCsat>, sqlx::Error> {
     let csat = SourceCsat {
         id: row.try_get("csat_response_id")?,

@@ -1,9 +1,10 @@
--- Staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
--- A row that had been marked deleted comes back. A repair writes every row anew, and a row that is not as a load left it
--- has no version to go by. {columns} and {updates} come from load/columns.rs, the other expressions from load/seal.rs.
--- A row is new when it was inserted in this very transaction: a partitioned table has no xmax to tell it by.
--- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 which conversations, $8 whether
--- this is a repair
+-- Merges staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
+-- A row that was marked deleted becomes live again. A repair writes every row again, also a row that something other than
+-- a load has changed: the version of such a row means nothing.
+-- "columns" and "updates" come from row/columns.rs, the other expressions from load/row_digest.rs.
+-- The last returned column is whether the row is new: xmax cannot tell, since a partitioned table has none.
+-- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 range of conversations,
+-- $8 whether this is a repair
 INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
                                           source_in_progress, row_digest)
 SELECT {columns}, $1, $2, $3, $4, $5, {digest}
@@ -21,5 +22,5 @@ WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.sour
        OR t.source_deleted_at IS NOT NULL)
   AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
        >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
-       OR ($8 AND {disowned}))
+       OR ($8 AND {digest_is_invalid}))
 RETURNING t.conversation_id, t.etl_inserted_at = now()

@@ -1,16 +1,18 @@
-//! The digest that the target itself computes over a row, kept in it as `row_digest`: a row that was changed by anything
-//! but a load no longer has the digest that it shows. Rows that are marked deleted have none.
+//! The digest of a whole row, computed by the target and stored in its column `row_digest`. It detects a row that
+//! something other than a load has changed. Rows that are marked deleted have no digest.
 //!
-//! Three parts joined by XOR, since an update keeps the moment of the first insert and knows the digest of the rest only
-//! as a whole. [`Hashing`] says by which functions. A digest is written by the best that the server has, and compared by all
-//! that it has: a database that moved to a newer server brings digests of the older one along.
+//! The digest is the XOR of three parts: content, time of the first insert, bookkeeping. An update keeps the time of
+//! the first insert, and can exchange that part alone.
+//!
+//! [`Hashing`] selects the hash function. A digest is written with the best function of the server, and checked with
+//! all of them: after a move to a newer server, rows still have digests of the older one.
 
 use sqlx::PgConnection;
 
 use crate::row::columns::{Column, staging};
 
-/// Bookkeeping that a load writes anew with every change; what marks a row deleted is left out.
-const WRITTEN: [&str; 6] = [
+/// The bookkeeping columns that a load writes with every change, without the one that marks a row deleted.
+const BOOKKEEPING: [&str; 6] = [
     "etl_run_id",
     "etl_updated_at",
     "source_extracted_at",
@@ -18,15 +20,15 @@ const WRITTEN: [&str; 6] = [
     "source_xmax",
     "source_in_progress",
 ];
-/// The first version that hashes whole rows.
+/// The first PostgreSQL version that hashes whole rows.
 const HASHES_RECORDS: u32 = 140_000;
 
 /// How the server hashes a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hashing {
-    /// Column by column, as each type hashes its values.
+    /// Column by column, with the hash function of each type.
     Records,
-    /// As one text, before PostgreSQL 14.
+    /// The row as one text, before PostgreSQL 14.
     Texts,
 }
 
@@ -46,7 +48,7 @@ impl Hashing {
         }
     }
 
-    /// Over what staging has of the row `table`.
+    /// The hash of the columns that staging has.
     fn content(self, table: &str) -> String {
         let fields: Vec<String> = staging()
             .map(|Column { name, .. }| format!("{table}.{name}"))
@@ -54,24 +56,24 @@ impl Hashing {
         self.hash(&fields.join(", "), 0)
     }
 
-    /// Over the moment of the first insert.
+    /// The hash of the time of the first insert.
     #[must_use]
-    pub fn inserted(self, at: &str) -> String {
+    pub fn hash_of_insert_time(self, at: &str) -> String {
         self.hash(at, 1)
     }
 
-    /// Over a row of staging that is inserted now, with its other bookkeeping as these expressions give it.
+    /// The digest of a staged row that is inserted now; `written` are the expressions of its bookkeeping columns.
     #[must_use]
-    pub fn of_new(self, table: &str, written: [&str; WRITTEN.len()]) -> String {
-        let (content, inserted) = (self.content(table), self.inserted("now()"));
+    pub fn digest_of_new_row(self, table: &str, written: [&str; BOOKKEEPING.len()]) -> String {
+        let (content, inserted) = (self.content(table), self.hash_of_insert_time("now()"));
         format!("{content} # {inserted} # {}", self.hash(&written.join(", "), 2))
     }
 
-    /// Over a row of the target as it is stored.
+    /// The digest of a row as the target stores it.
     #[must_use]
-    pub fn of_stored(self, table: &str) -> String {
-        let inserted = self.inserted(&format!("{table}.etl_inserted_at"));
-        let written = WRITTEN.map(|column| format!("{table}.{column}")).join(", ");
+    pub fn digest_of_stored_row(self, table: &str) -> String {
+        let inserted = self.hash_of_insert_time(&format!("{table}.etl_inserted_at"));
+        let written = BOOKKEEPING.map(|column| format!("{table}.{column}")).join(", ");
         format!(
             "{} # {inserted} # {}",
             self.content(table),
@@ -79,19 +81,18 @@ impl Hashing {
         )
     }
 
-    /// A condition: the row of the target as it is stored has no digest, or one that neither hashing gives it. The texts,
-    /// which are dearer, are hashed only for a row that is not proven otherwise, and a server that cannot hash records is
-    /// not asked to.
+    /// The condition that a stored row has no digest, or a wrong one by every hash function. The slower text hash is only
+    /// computed when the record hash does not match.
     #[must_use]
-    pub fn disowns_stored(self, table: &str) -> String {
+    pub fn digest_is_invalid(self, table: &str) -> String {
         let texts = format!(
             "{table}.row_digest IS DISTINCT FROM {}",
-            Self::Texts.of_stored(table)
+            Self::Texts.digest_of_stored_row(table)
         );
         match self {
             Self::Records => format!(
                 "CASE WHEN {table}.row_digest = {} THEN false ELSE {texts} END",
-                self.of_stored(table)
+                self.digest_of_stored_row(table)
             ),
             Self::Texts => texts,
         }

@@ -1,11 +1,11 @@
-//! The columns of `conversations_analytics`, once: whatever names, creates or writes them is made from this list.
+//! The columns of `conversations_analytics`. Everything that names, creates or writes them is generated from this list.
 
 use std::borrow::Cow;
 
 use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
-use super::encode::write_field;
+use super::copy_value::write_field;
 use super::value::{Date, Json, Numeric};
 
 /// A column of the target.
@@ -19,7 +19,7 @@ macro_rules! target_row {
     ($($(#[$meta:meta])* $group:ident: $Group:ident $(<$life:lifetime>)? {
         $($column:ident: $kind:ty = $sql_type:literal,)*
     })*) => {
-        /// The content of one row. Fields are named after their columns.
+        /// The content of one row. Each field has the name of its column.
         #[derive(Debug, Clone, PartialEq)]
         pub struct TargetRow<'a> {
             $(pub $group: $Group $(<$life>)?,)*
@@ -33,8 +33,7 @@ macro_rules! target_row {
             }
         )*
 
-        /// The content columns, key included, in the order of the table. `row_hash` follows them in staging;
-        /// the other bookkeeping columns belong to the load.
+        /// The key and content columns, in the order of the table. The bookkeeping columns are not in this list.
         pub const COLUMNS: &[Column] = &[
             $($(Column { name: stringify!($column), sql_type: $sql_type },)*)*
         ];
@@ -49,8 +48,8 @@ macro_rules! target_row {
 }
 
 target_row! {
-    /// Identity and place.
-    place: Place<'a> {
+    /// The conversation's ids, account, inbox and labels.
+    identity: Identity<'a> {
         tenant_id: i32 = "integer",
         conversation_id: i64 = "bigint",
         display_id: Option<i32> = "integer",
@@ -102,7 +101,7 @@ target_row! {
         contact_phone: Option<Cow<'a, str>> = "varchar(50)",
     }
 
-    /// Times and what follows from their differences.
+    /// Times, and the columns computed from their differences.
     times: Times {
         conversation_created_at: SourceTime = "timestamptz",
         conversation_updated_at: SourceTime = "timestamptz",
@@ -122,7 +121,7 @@ target_row! {
         agent_has_seen: bool = "boolean",
     }
 
-    /// What the messages add up to.
+    /// The columns computed from the messages.
     messages: Messages {
         message_compiled: Option<Json<String>> = "jsonb",
         t_messages: i32 = "integer",
@@ -167,7 +166,7 @@ target_row! {
         has_detailed_feedback: bool = "boolean",
     }
 
-    /// When the conversation began, in the tenant's time zone.
+    /// The time of the conversation's creation, in the tenant's time zone.
     #[derive(Default)]
     calendar: Calendar {
         conversation_date: Option<Date> = "date",
@@ -196,19 +195,19 @@ target_row! {
 /// The primary key.
 pub const KEY: [&str; 2] = ["tenant_id", "conversation_id"];
 
-/// The hash over [`COLUMNS`], after them in staging.
+/// The hash of [`COLUMNS`]. In staging it follows them.
 pub const ROW_HASH: Column = Column {
     name: "row_hash",
     sql_type: "bytea",
 };
 
-/// The digest that the source had for the conversation's own row, after the hash in staging.
+/// The source's digest of the conversation's own row. In staging it follows the hash.
 pub const SOURCE_DIGEST: Column = Column {
     name: "source_digest",
     sql_type: "bigint",
 };
 
-/// The digest that the source had for all else that the row is made of, last in staging.
+/// The source's digest of all other rows that the row is made from. The last column of staging.
 pub const RELATED_DIGEST: Column = Column {
     name: "related_digest",
     sql_type: "bigint",
@@ -222,19 +221,20 @@ pub(crate) fn staging() -> impl Iterator<Item = Column> {
         .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
 }
 
-/// `tenant_id integer, …, related_digest bigint`: the body of staging's CREATE TABLE.
+/// `tenant_id integer, …, related_digest bigint`: the columns of staging's CREATE TABLE.
 #[must_use]
 pub fn staging_definition() -> String {
     joined(staging().map(|column| format!("{} {}", column.name, column.sql_type)))
 }
 
-/// `tenant_id, …, related_digest`: what COPY fills, and what the INSERT takes from staging.
+/// `tenant_id, …, related_digest`: the columns that COPY fills and the merge reads.
 #[must_use]
 pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the key.
+/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the
+/// key.
 #[must_use]
 pub fn update_list() -> String {
     joined(

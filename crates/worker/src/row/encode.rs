@@ -1,46 +1,41 @@
-//! Rows as PostgreSQL's COPY reads them in binary, with a hash over their content.
+//! Encodes rows for PostgreSQL's binary COPY, with a hash of their content.
 //!
-//! A NULL is a length of -1 and an empty text a length of 0, and every value starts with its length: equal bytes
-//! mean equal rows, and the hash over the bytes is a hash over the content.
+//! The encoding is unambiguous: equal bytes mean equal rows. So the hash of the bytes is a hash of the content.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use tidemark_postgres::source_time::SourceTime;
-use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{COLUMNS, TargetRow};
-use super::value::{Date, Json, Numeric};
+use super::copy_value::{CopyValue, write_field};
 
 #[cfg(test)]
 mod tests;
 
-/// Signature, no flags, no header extension.
+/// The signature, no flags, no header extension.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(crate) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
-const TEXT_OID: i32 = 25;
 
-/// XXH3-128 of a row's content, as `row_hash` holds it.
+/// XXH3-128 of a row's content, stored in `row_hash`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowHash(pub [u8; 16]);
 
-/// The digests that the source had for what a row is made of.
+/// The source's digests of the rows that a target row is made from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digests {
-    /// Of the conversation's own row.
+    /// The digest of the conversation's own row.
     pub source: i64,
-    /// Of its messages and all else that belongs to it.
+    /// The digest of its messages and all other related rows.
     pub related: i64,
 }
 
-/// Collects rows for `COPY … (tenant_id, …, row_hash) FROM STDIN (FORMAT binary)`; the buffer is kept for reuse.
+/// Collects rows for `COPY … (tenant_id, …, related_digest) FROM STDIN (FORMAT binary)`.
 #[derive(Default)]
 pub struct CopyEncoder {
     tuples: Vec<u8>,
-    /// Where each row ends in `tuples`.
+    /// The end of each row in `tuples`.
     ends: Vec<usize>,
-    /// Each row's conversation.
+    /// The conversation of each row.
     ids: Vec<i64>,
 }
 
@@ -62,7 +57,7 @@ impl CopyEncoder {
         write_field(&digests.source, &mut self.tuples);
         write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
-        self.ids.push(row.place.conversation_id);
+        self.ids.push(row.identity.conversation_id);
         hash
     }
 
@@ -86,8 +81,8 @@ impl CopyEncoder {
         self.tuples.len()
     }
 
-    /// The rows of that range, to go between the header and the trailer of a COPY: so a refused load can be bisected
-    /// without encoding anything again.
+    /// The encoded rows of that range, to send between the header and the trailer of a COPY. A refused load is repeated
+    /// in halves without encoding again.
     ///
     /// # Panics
     /// When the range is not within `0..row_count()`.
@@ -97,7 +92,7 @@ impl CopyEncoder {
         &self.tuples[start_of(rows.start)..start_of(rows.end)]
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Removes the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.tuples.clear();
         self.ends.clear();
@@ -105,173 +100,8 @@ impl CopyEncoder {
     }
 }
 
-/// Writes the length of a value and the value.
-pub(crate) fn write_field<T: CopyValue>(value: &T, out: &mut Vec<u8>) {
-    if value.is_null() {
-        return (-1_i32).write(out);
-    }
-    let start = out.len();
-    0_i32.write(out);
-    value.write(out);
-    let length = out.len() - start - 4;
-    out[start..start + 4].copy_from_slice(&count(length).to_be_bytes());
-}
-
-/// As PostgreSQL counts bytes and elements.
-fn count(count: usize) -> i32 {
-    i32::try_from(count).expect("the transform bounds every value")
-}
-
-/// A value in the binary form of its PostgreSQL type.
-pub(crate) trait CopyValue {
-    fn is_null(&self) -> bool {
-        false
-    }
-
-    fn write(&self, out: &mut Vec<u8>);
-}
-
-impl<T: CopyValue> CopyValue for Option<T> {
-    fn is_null(&self) -> bool {
-        self.is_none()
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        if let Some(value) = self {
-            value.write(out);
-        }
-    }
-}
-
-impl CopyValue for bool {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(*self));
-    }
-}
-
-impl CopyValue for i16 {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_be_bytes());
-    }
-}
-
-impl CopyValue for i32 {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_be_bytes());
-    }
-}
-
-impl CopyValue for i64 {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_be_bytes());
-    }
-}
-
-impl CopyValue for &str {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-}
-
-impl CopyValue for Cow<'_, str> {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-}
-
-impl CopyValue for String {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-}
-
-/// `jsonb` takes its text behind a version number.
-impl<T: CopyValue> CopyValue for Json<T> {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(1);
-        self.0.write(out);
-    }
-}
-
-impl CopyValue for Uuid {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.as_bytes());
-    }
-}
-
 impl CopyValue for RowHash {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
-    }
-}
-
-/// `timestamptz` counts as the source's `timestamp` in UTC does.
-impl CopyValue for SourceTime {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.micros().write(out);
-    }
-}
-
-impl CopyValue for Date {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.days().write(out);
-    }
-}
-
-/// `text[]`: one dimension that counts from 1, or none when empty.
-impl CopyValue for Vec<&str> {
-    fn write(&self, out: &mut Vec<u8>) {
-        i32::from(!self.is_empty()).write(out);
-        let has_nulls: i32 = 0;
-        has_nulls.write(out);
-        TEXT_OID.write(out);
-        if self.is_empty() {
-            return;
-        }
-        count(self.len()).write(out);
-        let lower_bound: i32 = 1;
-        lower_bound.write(out);
-        for text in self {
-            write_field(text, out);
-        }
-    }
-}
-
-/// `numeric`: digits to the base of 10,000 without zeros at either end, and the power of the first.
-impl<const PRECISION: u32, const SCALE: u32> CopyValue for Numeric<PRECISION, SCALE> {
-    fn write(&self, out: &mut Vec<u8>) {
-        const BASE: u64 = 10_000;
-        // one digit holds the whole fraction
-        const { assert!(SCALE <= 4) };
-        let unit = 10_u64.pow(SCALE);
-        let magnitude = self.scaled().unsigned_abs();
-
-        // from the last digit to the first; five hold the whole part of any i64
-        let mut digits = [0_u64; 6];
-        digits[0] = magnitude % unit * (BASE / unit);
-        let mut whole = magnitude / unit;
-        let (mut count, mut weight) = (1, -1_i64);
-        while whole > 0 {
-            digits[count] = whole % BASE;
-            whole /= BASE;
-            count += 1;
-            weight += 1;
-        }
-        let zeros = digits[..count].iter().take_while(|digit| **digit == 0).count();
-        let digits = &digits[zeros..count];
-        if digits.is_empty() {
-            weight = 0;
-        }
-
-        let negative = if self.scaled() < 0 { 0x4000 } else { 0 };
-        // every word is two bytes, and what they hold fits
-        let mut word = |number: u64| out.extend_from_slice(&number.to_be_bytes()[6..]);
-        word(digits.len() as u64);
-        word(weight.cast_unsigned());
-        word(negative);
-        word(SCALE.into());
-        for digit in digits.iter().rev() {
-            word(*digit);
-        }
     }
 }

@@ -1,9 +1,9 @@
-//! What a source gives for one conversation, the same from Chatwoot's tables and from a view.
+//! A conversation as the source has it, from Chatwoot's tables or from a view.
 
 use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
-/// A conversation with what it points to. Texts are as the source holds them: neither cut nor trimmed.
+/// A conversation with the rows that it refers to. Texts are as in the source, neither cut nor trimmed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceConversation {
     pub id: i64,
@@ -17,7 +17,7 @@ pub struct SourceConversation {
     pub inbox_timezone: Option<String>,
     pub campaign_id: Option<i64>,
     pub cached_label_list: Option<String>,
-    /// JSON as PostgreSQL prints a `jsonb`: another spelling of the same value is another content hash.
+    /// JSON as PostgreSQL prints a `jsonb`: another spelling of the same value would change the content hash.
     pub custom_attributes: Option<String>,
     pub status: Option<i32>,
     pub priority: Option<i32>,
@@ -46,7 +46,7 @@ pub struct SourceConversation {
 /// An answer to a satisfaction survey.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceCsat {
-    /// `None` where a view does not show it.
+    /// `None` when a view does not have it.
     pub id: Option<i64>,
     pub rating: Option<i32>,
     pub feedback: Option<String>,

@@ -1,13 +1,13 @@
-//! Values of PostgreSQL's types that Rust has none for.
+//! PostgreSQL's types without an equivalent in Rust.
 
 use tidemark_postgres::source_time::SourceTime;
 
-/// A `date` of the years that timestamps have, which are more than chrono has.
+/// A `date`. chrono's dates do not cover all years of PostgreSQL's timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(i32);
 
 impl Date {
-    /// The date of a time, without regard to zones; `None` when that is infinite.
+    /// The date of a time, ignoring time zones; `None` when the time is infinite.
     #[must_use]
     pub fn of(time: SourceTime) -> Option<Self> {
         const MICROS_OF_DAY: i64 = 86_400_000_000;
@@ -28,14 +28,14 @@ impl Date {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// A value of `numeric(PRECISION, SCALE)`, counted in units of its last place.
+/// A value of `numeric(PRECISION, SCALE)`, stored in units of its last decimal place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Numeric<const PRECISION: u32, const SCALE: u32>(i64);
 
 impl<const PRECISION: u32, const SCALE: u32> Numeric<PRECISION, SCALE> {
     pub const ZERO: Self = Self(0);
 
-    /// From units of the last place; `None` when that takes more than `PRECISION` digits.
+    /// From units of the last decimal place; `None` when that needs more than `PRECISION` digits.
     #[must_use]
     pub fn from_scaled(scaled: i128) -> Option<Self> {
         let fits = scaled.unsigned_abs() < 10_u128.pow(PRECISION);

@@ -1,4 +1,4 @@
-//! When a conversation began, in the tenant's time zone.
+//! The calendar columns: the creation time of a conversation in the tenant's time zone.
 
 use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
@@ -8,12 +8,12 @@ use crate::row::columns::Calendar;
 use crate::row::value::Date;
 
 const SECOND: i64 = 1_000_000;
-/// The Gregorian calendar repeats after 146,097 days, which are whole weeks.
+/// The Gregorian calendar repeats every 146,097 days, which is a whole number of weeks.
 const CYCLE: i64 = 146_097 * 86_400 * SECOND;
 const YEARS_OF_CYCLE: i64 = 400;
 
-/// chrono-tz lists the changes of each clock up to the end of 2099. The last that heed Ramadan are in 2087; those
-/// after them go by the week of a month, and so do PostgreSQL's without end.
+/// chrono-tz lists the clock changes of each zone up to the end of 2099. Changes that depend on Ramadan end in 2087.
+/// Later ones only depend on the weeks of a month, and PostgreSQL continues them forever.
 const LISTED_BEFORE: i32 = 2099;
 const RULES_ALONE_SINCE: i32 = 2088;
 
@@ -32,7 +32,7 @@ const MONTHS: [&str; 12] = [
     "Dezembro",
 ];
 
-/// Every column is NULL where `created_at` has no local date: infinite, or beyond what PostgreSQL holds.
+/// Every column is NULL when `created_at` has no local date: it is infinite, or out of PostgreSQL's range.
 pub(super) fn calendar(created_at: SourceTime, timezone: Tz) -> Calendar {
     local_time(created_at, timezone)
         .and_then(calendar_of)
@@ -77,13 +77,13 @@ fn calendar_of(local: SourceTime) -> Option<Calendar> {
     })
 }
 
-/// The clock on the wall there, held as if it were UTC.
+/// The local time in the zone, stored as if it were UTC.
 fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
     let (clock, years) = within_cycle(created_at)?;
     let utc = if clock.year() + years < LISTED_BEFORE {
         DateTime::try_from(created_at).ok()?
     } else {
-        under_rules_alone(clock)?
+        same_day_in_listed_year(clock)?
     };
     let offset = timezone
         .offset_from_utc_datetime(&utc.naive_utc())
@@ -92,8 +92,8 @@ fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
     SourceTime::from_micros(created_at.micros() + i64::from(offset) * SECOND)
 }
 
-/// A finite time moved by whole cycles to the years 2000 to 2399, because chrono ends before PostgreSQL does, and
-/// the years that it was moved back by.
+/// A finite time moved by whole cycles into the years 2000 to 2399, and the number of years to add back. chrono's range
+/// is smaller than PostgreSQL's.
 fn within_cycle(time: SourceTime) -> Option<(DateTime<Utc>, i32)> {
     let time = Some(time).filter(|time| time.is_finite())?.micros();
     let moved = SourceTime::from_micros(time.rem_euclid(CYCLE))?;
@@ -101,9 +101,9 @@ fn within_cycle(time: SourceTime) -> Option<(DateTime<Utc>, i32)> {
     Some((DateTime::try_from(moved).ok()?, i32::try_from(years).ok()?))
 }
 
-/// The same day and hour in a listed year whose 1 March is the same weekday: there the clock changes on the same
-/// days. Years are taken from March on, so that a leap day is the last and moves no other; no clock changes around it.
-fn under_rules_alone(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// The same day and hour in a listed year whose 1 March is the same weekday: its clock changes are on the same days. The
+/// year starts in March here, so that a leap day is its last day and shifts no other; no clock changes around it.
+fn same_day_in_listed_year(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let march = |year| NaiveDate::from_ymd_opt(year, 3, 1);
     let start = march(if utc.month() < 3 {
         utc.year() - 1
@@ -116,7 +116,7 @@ fn under_rules_alone(utc: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(utc - (start - listed))
 }
 
-/// The year within its era, as PostgreSQL's `to_char` prints it.
+/// The year in its era (BC or AD), as PostgreSQL's `to_char` prints it.
 fn era_year(year: i32) -> i32 {
     if year > 0 { year } else { 1 - year }
 }

@@ -1,4 +1,4 @@
-//! The messages of one conversation, folded into the columns that they add up to.
+//! Folds the messages of one conversation into columns.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,23 +9,24 @@ use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_shared::selection::Sender;
 
+use super::error::TransformError;
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
-use super::{TransformError, text};
+use super::text;
 use crate::row::columns::Messages;
 use crate::row::source::SourceMessage;
 use crate::row::value::{Json, Numeric};
 
 const COLUMN: &str = "message_compiled";
-/// Chatwoot's names of senders are shorter; whatever is longer is not noted.
+/// Chatwoot's sender types are shorter. Longer ones are not recorded.
 const MAX_SENDER_TYPE: usize = 100;
 
-/// Who wrote messages, contacts left out, with the first and the last message of each.
+/// The senders of messages, without contacts, each with its first and last message.
 #[derive(Debug, Default)]
 pub struct Senders(BTreeMap<Sender, (i64, i64)>);
 
 impl Senders {
-    /// Adds those of another conversation.
+    /// Adds the senders of another conversation.
     pub fn add(&mut self, others: Self) {
         for (sender, (first, last)) in others.0 {
             self.note(sender, first, last);
@@ -48,7 +49,7 @@ impl Senders {
         if sender_type == "Contact" || sender_type.len() > MAX_SENDER_TYPE {
             return;
         }
-        // most conversations have one agent: no text is copied for its later messages
+        // most conversations have one agent: do not copy its type again for later messages
         let known = self
             .0
             .iter_mut()
@@ -65,10 +66,10 @@ impl Senders {
     }
 }
 
-/// Takes messages one by one and keeps what the row needs of them: memory follows one conversation.
+/// Folds messages one by one, so that memory is bounded by one conversation.
 ///
-/// The first message that cannot be taken decides the row: its error comes out of
-/// [`transform`](super::transform), and the messages after it are ignored.
+/// The first bad message refuses the row: [`transform`](super::transform) returns its error, and later messages are
+/// ignored.
 #[derive(Debug, Default)]
 pub struct MessageFold {
     privacy: Arc<Privacy>,
@@ -80,7 +81,7 @@ pub struct MessageFold {
     last: Option<(SourceTime, i64)>,
     public_count: i32,
     private_count: i32,
-    /// Public ones, as `contact_count`.
+    /// Public messages only, like `contact_count`.
     user_count: i32,
     contact_count: i32,
     has_user: bool,
@@ -94,15 +95,15 @@ pub struct MessageFold {
 }
 
 impl MessageFold {
-    /// Of messages of which everything is kept.
+    /// A fold that keeps every text.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Of messages whose texts these rules decide on.
+    /// A fold that applies these rules to the texts.
     #[must_use]
-    pub fn under(privacy: &Arc<Privacy>) -> Self {
+    pub fn with_privacy(privacy: &Arc<Privacy>) -> Self {
         Self {
             privacy: Arc::clone(privacy),
             ..Self::default()
@@ -124,18 +125,18 @@ impl MessageFold {
         }
     }
 
-    /// Who wrote the messages; to be taken once.
+    /// Removes and returns the senders.
     pub fn take_senders(&mut self) -> Senders {
         std::mem::take(&mut self.senders)
     }
 
-    /// What it holds of the messages' texts.
+    /// The bytes of the compiled messages.
     #[must_use]
     pub const fn byte_count(&self) -> usize {
         self.compiled.len()
     }
 
-    /// The sender of the first message from a contact, private ones included.
+    /// The sender of the first message from a contact, private messages included.
     #[must_use]
     pub const fn client_sender_id(&self) -> Option<i64> {
         self.client_sender_id
@@ -170,7 +171,7 @@ impl MessageFold {
         Ok(())
     }
 
-    /// No counter overflows: each message has taken some bytes of a text of bounded length.
+    /// No counter overflows: each message takes some bytes of the compiled text, whose length is bounded.
     fn count(&mut self, message: &SourceMessage<'_>, text: Option<Cow<'_, str>>) {
         self.first_at.get_or_insert(message.created_at);
         self.last = Some((message.created_at, message.id));
@@ -206,7 +207,7 @@ impl MessageFold {
         }
     }
 
-    /// The columns, or why a message could not be taken.
+    /// The columns, or the error of the first bad message.
     pub(crate) fn finish(mut self, is_resolved: bool) -> Result<Messages, TransformError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -263,8 +264,8 @@ impl MessageFold {
     }
 }
 
-/// One element of `message_compiled`. Its keys are in the order in which `jsonb` keeps them, by length and then by their
-/// bytes: the server parses it a sixth faster than in another order.
+/// One element of `message_compiled`. Its keys are in the order of `jsonb`, by length and then by bytes: the server
+/// parses this order a sixth faster than others.
 #[derive(Serialize)]
 struct CompiledMessage<'a> {
     text: Option<&'a str>,
@@ -285,7 +286,7 @@ fn as_text<S: Serializer>(time: &SourceTime, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(time)
 }
 
-/// What the row shows of the first and the last public message.
+/// The parts of the first and the last public message that the row has.
 #[derive(Debug, Clone)]
 struct PublicMessage {
     created_at: SourceTime,
@@ -302,7 +303,7 @@ impl PublicMessage {
         }
     }
 
-    /// Takes the place of an earlier message, in its memory.
+    /// Overwrites an earlier message and reuses its memory.
     fn replace(&mut self, message: &SourceMessage<'_>, text: Option<&str>) {
         self.created_at = message.created_at;
         assign(&mut self.text, text);
@@ -330,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_longer_than_jsonb_are_refused_and_forgotten() {
+    fn messages_longer_than_jsonb_are_refused_and_freed() {
         let mut fold = MessageFold {
             compiled: vec![b'['; text::MAX_BYTES - 1],
             ..MessageFold::new()

@@ -1,7 +1,6 @@
-//! What of a person may be stored: the tenant's policy, and contacts that are forgotten.
+//! Applies the rules for personal data: the tenant's policy, and forgotten contacts.
 //!
-//! Counts, lengths and what else follows from a text are computed from what the source has: they say little of a person, and
-//! reports stay what they were. Ids stay too.
+//! Ids are always stored. Counts and lengths are computed from the source's texts, so that reports do not change.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,23 +9,23 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use tidemark_shared::privacy::{Personal, PrivacyPolicy, Treatment};
+use tidemark_shared::privacy::{PersonalColumn, PrivacyPolicy, Treatment};
 
-use super::TransformError;
+use super::error::TransformError;
 use crate::row::source::SourceMessage;
 
-/// Characters of a hash: 128 bits in hexadecimal digits, which every column holds.
+/// Characters of a hash: 128 bits in hexadecimal digits, which fit in every column.
 pub const HASH_LENGTH: usize = 32;
 
-/// Something is to be hashed, and there is no key.
+/// The policy hashes a column, and there is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissingKey;
 
-/// A tenant's rules.
+/// A tenant's rules for personal data.
 #[derive(Default)]
 pub struct Privacy {
     policy: PrivacyPolicy,
-    /// Set where something is hashed.
+    /// Set when the policy hashes a column.
     key: Option<Hmac<Sha256>>,
     forgotten: HashSet<i64>,
 }
@@ -41,10 +40,10 @@ impl fmt::Debug for Privacy {
 }
 
 impl Privacy {
-    /// `secret` is the installation's; each tenant's key is derived from it.
+    /// `secret` belongs to the installation; each tenant's key is derived from it.
     ///
     /// # Errors
-    /// When the policy hashes something and there is no secret.
+    /// When the policy hashes a column and there is no secret.
     pub fn new(
         tenant_id: i32,
         policy: PrivacyPolicy,
@@ -68,22 +67,22 @@ impl Privacy {
         &self.policy
     }
 
-    /// Tells this policy from others, and its key from other keys; `None` where everything is kept.
+    /// Identifies the policy and its key; `None` when everything is kept.
     pub(super) fn fingerprint(&self) -> Option<String> {
         if self.policy.keeps_all() {
             return None;
         }
-        let key = self.key.as_ref().map(|key| digits(key, "fingerprint", ""));
+        let key = self.key.as_ref().map(|key| hex_hmac(key, "fingerprint", ""));
         Some(format!("{} {}", self.policy, key.unwrap_or_default()))
     }
 
-    /// Whether any contact stays out.
+    /// Whether any contact is forgotten.
     #[must_use]
-    pub fn forgets(&self) -> bool {
+    pub fn has_forgotten(&self) -> bool {
         !self.forgotten.is_empty()
     }
 
-    /// The contact, when it stays out.
+    /// The contact, when it is forgotten.
     #[must_use]
     pub fn forgotten(&self, contact: Option<i64>) -> Option<i64> {
         contact.filter(|contact| self.forgotten.contains(contact))
@@ -93,70 +92,71 @@ impl Privacy {
     pub(super) fn message_text<'a>(&self, message: &SourceMessage<'a>) -> Option<Cow<'a, str>> {
         let is_theirs = message.sender_type == Some("Contact") && self.forgotten(message.sender_id).is_some();
         let text = message.content.filter(|_| !is_theirs)?;
-        match self.policy.of(Personal::MessageText) {
+        match self.policy.of(PersonalColumn::MessageText) {
             Treatment::Keep => Some(Cow::Borrowed(text)),
-            Treatment::Hash => Some(self.hash(Personal::MessageText, text)),
+            Treatment::Hash => Some(self.hash(PersonalColumn::MessageText, text)),
             Treatment::Null => None,
         }
     }
 
-    /// A text as it is stored in its column. What is stored as it is must pass `check`.
+    /// A text as it is stored in its column. A text that is kept must pass `check`.
     pub(super) fn text<'a>(
         &self,
-        personal: Personal,
+        personal: PersonalColumn,
         text: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
-        self.treated(personal, self.policy.of(personal), text, check)
+        self.apply_treatment(personal, self.policy.of(personal), text, check)
     }
 
-    /// The phone number of a contact, or that of the client which stands in for it: then the stricter treatment of the two.
+    /// The phone number of the contact. Without one it is the client's, and then the stricter treatment of the two
+    /// applies.
     pub(super) fn contact_phone<'a>(
         &self,
         contact: Option<&'a str>,
         client: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
-        let mut treatment = self.policy.of(Personal::ContactPhone);
+        let mut treatment = self.policy.of(PersonalColumn::ContactPhone);
         if contact.is_none() {
-            treatment = treatment.max(self.policy.of(Personal::ClientPhone));
+            treatment = treatment.max(self.policy.of(PersonalColumn::ClientPhone));
         }
-        self.treated(Personal::ContactPhone, treatment, contact.or(client), check)
+        self.apply_treatment(PersonalColumn::ContactPhone, treatment, contact.or(client), check)
     }
 
-    fn treated<'a>(
+    fn apply_treatment<'a>(
         &self,
-        personal: Personal,
+        personal: PersonalColumn,
         treatment: Treatment,
         text: Option<&'a str>,
         check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
     ) -> Result<Option<Cow<'a, str>>, TransformError> {
         match (treatment, text) {
             (Treatment::Null, _) => Ok(None),
-            // nothing is nobody's
+            // an empty text is not hashed: it identifies nobody
             (Treatment::Hash, Some(text)) if !text.is_empty() => Ok(Some(self.hash(personal, text))),
             (Treatment::Hash | Treatment::Keep, text) => Ok(check(text)?.map(Cow::Borrowed)),
         }
     }
 
-    fn hash<'a>(&self, personal: Personal, text: &'a str) -> Cow<'a, str> {
+    fn hash<'a>(&self, personal: PersonalColumn, text: &'a str) -> Cow<'a, str> {
         if text.is_empty() {
             return Cow::Borrowed(text);
         }
         let key = self
             .key
             .as_ref()
-            .expect("rules that hash something are not made without a key");
-        // the same number is the same in both columns of phones
+            .expect("`Privacy::new` requires a key for a policy that hashes");
+        // the same number has the same hash in both phone columns
         let domain = match personal {
-            Personal::ContactPhone | Personal::ClientPhone => "phone",
+            PersonalColumn::ContactPhone | PersonalColumn::ClientPhone => "phone",
             other => other.as_str(),
         };
-        Cow::Owned(digits(key, domain, text))
+        Cow::Owned(hex_hmac(key, domain, text))
     }
 }
 
-fn digits(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
+fn hex_hmac(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
     let mut mac = key.clone();
     mac.update(domain.as_bytes());
     mac.update(&[0]);
@@ -169,14 +169,14 @@ fn digits(key: &Hmac<Sha256>, domain: &str, text: &str) -> String {
         .collect()
 }
 
-/// HMAC-SHA-256 under a key that is itself one: whoever has a tenant's key has no other's.
+/// HMAC-SHA-256 with a key that is itself derived by HMAC: a tenant's key does not reveal another's.
 fn tenant_key(tenant_id: i32, secret: &SecretString) -> Hmac<Sha256> {
-    let mut mac = keyed(secret.expose_secret().as_bytes());
+    let mut mac = hmac_with_key(secret.expose_secret().as_bytes());
     mac.update(b"tidemark tenant key");
     mac.update(&tenant_id.to_be_bytes());
-    keyed(&mac.finalize().into_bytes())
+    hmac_with_key(&mac.finalize().into_bytes())
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+fn hmac_with_key(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }

@@ -16,12 +16,12 @@ pub(super) fn divide(numerator: i128, denominator: i128) -> i128 {
     }
 }
 
-/// Microseconds as whole seconds; `None` when an `integer` cannot hold them.
+/// Microseconds as whole seconds; `None` when they do not fit in an `integer`.
 pub(super) fn whole_seconds(micros: i128) -> Option<i32> {
     i32::try_from(divide(micros, 1_000_000)).ok()
 }
 
-/// `numerator / denominator` in the places of a column; `None` when the column cannot hold it, and when
+/// `numerator / denominator` with the decimal places of a column; `None` when it does not fit in the column or
 /// `denominator` is 0.
 pub(super) fn quotient<const PRECISION: u32, const SCALE: u32>(
     numerator: i128,

@@ -1,9 +1,10 @@
 //! The answer to the satisfaction survey.
 
-use tidemark_shared::privacy::Personal;
+use tidemark_shared::privacy::PersonalColumn;
 
+use super::error::TransformError;
 use super::privacy::Privacy;
-use super::{TransformError, text};
+use super::text;
 use crate::row::columns::Satisfaction;
 use crate::row::source::SourceCsat;
 
@@ -16,7 +17,7 @@ pub(super) fn satisfaction<'a>(
     Ok(Satisfaction {
         csat_response_id: csat.and_then(|csat| csat.id),
         csat_rating: rating,
-        csat_feedback: privacy.text(Personal::CsatFeedback, feedback, |text| {
+        csat_feedback: privacy.text(PersonalColumn::CsatFeedback, feedback, |text| {
             text::whole("csat_feedback", text)
         })?,
         csat_created_at: csat.and_then(|csat| csat.created_at),

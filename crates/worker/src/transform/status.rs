@@ -1,10 +1,11 @@
 //! Status, priority, assignment.
 
-use super::{TransformError, text};
+use super::error::TransformError;
+use super::text;
 use crate::row::columns::Status;
 use crate::row::source::SourceConversation;
 
-// Chatwoot's numbers
+// Chatwoot's enum values
 const OPEN: i32 = 0;
 const RESOLVED: i32 = 1;
 const PENDING: i32 = 2;

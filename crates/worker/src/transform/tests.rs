@@ -1,4 +1,4 @@
-//! Expectations are worked out by hand from the definition of each column, never taken from the code.
+//! Expected values are computed by hand from the definition of each column, never taken from the code.
 
 use chrono_tz::Tz;
 use tidemark_postgres::source_time::SourceTime;
@@ -18,7 +18,7 @@ fn at(text: &str) -> SourceTime {
     text.parse().unwrap()
 }
 
-/// An open conversation of 2024-03-15 with nothing that could be left out.
+/// An open conversation of 2024-03-15 with only the required values.
 fn conversation() -> SourceConversation {
     SourceConversation {
         id: 42,

@@ -1,13 +1,13 @@
-//! Texts as the target's columns take them.
+//! Cuts and checks texts for the target's columns.
 
 use serde_json::value::RawValue;
 
-use super::TransformError;
+use super::error::TransformError;
 
-/// What a `jsonb` value holds, for texts too: a value beyond it costs memory and would be refused by the target.
+/// The limit of a `jsonb` value, used for texts too: the target would refuse a longer value, which also costs memory.
 pub(super) const MAX_BYTES: usize = 0x0fff_ffff;
 
-/// The text as it is.
+/// The whole text.
 pub(super) fn whole<'a>(
     column: &'static str,
     text: Option<&'a str>,
@@ -19,7 +19,7 @@ pub(super) fn whole<'a>(
     }
 }
 
-/// Cut to `limit` characters, as `varchar` counts them.
+/// The text cut to `limit` characters, as `varchar` counts them.
 pub(super) fn limited<'a>(
     column: &'static str,
     text: Option<&'a str>,
@@ -28,7 +28,7 @@ pub(super) fn limited<'a>(
     whole(column, text.map(|text| cut(text, limit)))
 }
 
-/// Cut to `limit` characters; empty is none.
+/// The text cut to `limit` characters; `None` when it is empty.
 pub(super) fn name<'a>(
     column: &'static str,
     text: Option<&'a str>,
@@ -54,7 +54,7 @@ pub(super) fn json<'a>(
 ) -> Result<Option<&'a RawValue>, TransformError> {
     match text {
         Some(text) if text.len() > MAX_BYTES => Err(TransformError::TooLong { column }),
-        // not straight into an Option, for which the text `null` would be no value
+        // not parsed into an Option, which would turn the text `null` into None
         Some(text) => match serde_json::from_str(text) {
             Ok(json) => Ok(Some(json)),
             Err(_) => Err(TransformError::InvalidJson { column }),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_jsonb_cannot_hold_is_refused() {
+    fn a_value_too_long_for_jsonb_is_refused() {
         let text = "1".repeat(MAX_BYTES + 1);
         assert_eq!(
             whole("c", Some(&text)),

@@ -1,4 +1,4 @@
-//! Times, and what follows from their differences.
+//! Times, and the columns computed from their differences.
 
 use super::round::{quotient, whole_seconds};
 use crate::row::columns::Times;

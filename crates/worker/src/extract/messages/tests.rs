@@ -3,7 +3,7 @@ use sqlx::raw_sql;
 use super::*;
 use crate::test_server::test_server;
 
-/// A table as far as `messages.sql` reads it.
+/// A table with the columns that `messages.sql` reads.
 const TABLE: &str = "CREATE TEMPORARY TABLE messages (conversation_id integer, id integer, content text, \
      sender_type varchar, sender_id bigint, created_at timestamp, message_type integer, content_type integer, \
      status integer, private boolean, sentiment jsonb, source_id varchar)";
@@ -27,7 +27,7 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
     )
     .await;
     for _ in 0..2 {
-        let mut copy = MessageCopy::of(&mut server, &[1, 2]).await.unwrap();
+        let mut copy = MessageCopy::begin(&mut server, &[1, 2]).await.unwrap();
         let mut found = Vec::new();
         while let Some(row) = copy.try_next().await.unwrap() {
             let Message {
@@ -108,39 +108,39 @@ async fn the_digest_is_the_one_that_the_source_computes() {
     .fetch_one(&mut server)
     .await
     .unwrap();
-    let mut copy = MessageCopy::of(&mut server, &[1]).await.unwrap();
+    let mut copy = MessageCopy::begin(&mut server, &[1]).await.unwrap();
     let row = copy.try_next().await.unwrap().unwrap();
     assert_eq!(row.decode().unwrap().digest, expected);
 }
 
 #[tokio::test]
-async fn nothing_is_a_copy_too() {
+async fn a_copy_may_have_no_rows() {
     let mut server = with_messages("SELECT").await;
     for conversations in [&[][..], &[1, 2]] {
-        let mut copy = MessageCopy::of(&mut server, conversations).await.unwrap();
+        let mut copy = MessageCopy::begin(&mut server, conversations).await.unwrap();
         assert!(copy.try_next().await.unwrap().is_none());
     }
 }
 
 #[tokio::test]
-async fn a_message_without_what_it_must_have_is_a_fault_of_the_data_and_the_others_are_passed_over() {
+async fn a_message_without_a_required_value_is_a_data_error_and_the_others_are_discarded() {
     let mut server = with_messages(
         "INSERT INTO messages SELECT 1, 11, 'a', 'User', 3, NULL, 0, 0, 0, false, '{}', NULL FROM generate_series(1, 5000)",
     )
     .await;
-    let mut copy = MessageCopy::of(&mut server, &[1]).await.unwrap();
+    let mut copy = MessageCopy::begin(&mut server, &[1]).await.unwrap();
     let row = copy.try_next().await.unwrap().unwrap();
     let Err(error) = row.decode() else {
         panic!("a message without a time")
     };
     assert!(matches!(error, sqlx::Error::Decode(_)), "{error}");
     assert!(error.to_string().contains("created_at is NULL"), "{error}");
-    copy.pass_over().await.unwrap();
+    copy.drain().await.unwrap();
     raw_sql("SELECT").execute(&mut server).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_is_whole_after_a_message_that_the_server_cannot_read() {
+async fn a_connection_works_after_a_message_that_the_server_cannot_read() {
     let mut server = test_server().await;
     let statements = [
         "CREATE TEMPORARY TABLE stored (n integer)",
@@ -156,7 +156,7 @@ async fn a_connection_is_whole_after_a_message_that_the_server_cannot_read() {
     }
     for _ in 0..2 {
         let error = {
-            let mut copy = MessageCopy::of(&mut server, &[1]).await.unwrap();
+            let mut copy = MessageCopy::begin(&mut server, &[1]).await.unwrap();
             loop {
                 match copy.try_next().await {
                     Ok(Some(_)) => {}

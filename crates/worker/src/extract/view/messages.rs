@@ -1,4 +1,4 @@
-//! The messages of a conversation as a view compiles them: one JSON array.
+//! Reads a conversation's messages from the JSON array that a view compiles.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::transform::TransformError;
 use crate::transform::fold::MessageFold;
 use crate::transform::privacy::Privacy;
 
-/// An element of `message_compiled`. Other keys are left aside.
+/// An element of `message_compiled`. Other keys are ignored.
 #[derive(Deserialize)]
 struct Element<'a> {
-    /// The key must be there: else any other object would pass for no message.
+    /// The key must exist: otherwise any other object would count as "no message".
     #[serde(deserialize_with = "Option::deserialize")]
     message_id: Option<i64>,
     text: Option<String>,
@@ -26,14 +26,14 @@ struct Element<'a> {
     content_type: Option<i32>,
     status: Option<i32>,
     private: Option<bool>,
-    /// As it is spelled: no number of it is read.
+    /// The raw text, so that its numbers keep their spelling.
     #[serde(borrow)]
     sentiment: Option<&'a RawValue>,
     source_id: Option<String>,
 }
 
 impl Element<'_> {
-    /// What a view with an outer join makes of no message.
+    /// Whether this is the element that a view's outer join gives for a conversation without messages.
     const fn is_nothing(&self) -> bool {
         self.message_id.is_none() && self.sent_at.is_none()
     }
@@ -55,7 +55,7 @@ impl Element<'_> {
     }
 }
 
-/// Folds the messages in their order, whatever order the view has them in, and each once.
+/// Sorts the messages, folds them and skips duplicates.
 ///
 /// # Errors
 /// When the text is no array of messages.
@@ -76,7 +76,7 @@ pub(super) fn fold(compiled: Option<&str>, privacy: &Arc<Privacy>) -> Result<Mes
         .collect::<Result<Vec<_>, _>>()?;
     messages.sort_by_key(|message| (message.created_at, message.id));
 
-    let mut fold = MessageFold::under(privacy);
+    let mut fold = MessageFold::with_privacy(privacy);
     let mut seen = HashSet::with_capacity(messages.len());
     for message in &messages {
         if seen.insert(message.id) {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_put_in_order_and_taken_once() {
+    fn messages_are_sorted_and_duplicates_are_skipped() {
         let messages = folded(
             r#"[{"message_id": 3, "sent_at": "2024-03-06T10:00:00", "private": false, "text": "c"},
                 {"message_id": 1, "sent_at": "2024-03-06 10:00:00+00:00", "private": false, "text": "b"},
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_comes_in_several_forms() {
+    fn no_message_has_several_forms() {
         let nothing =
             r#"[{"message_id": null, "sent_at": null, "private": null, "text": null, "sentiment": null}]"#;
         for compiled in [None, Some("null"), Some("[]"), Some("[null]"), Some(nothing)] {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_refuses_the_conversation() {
+    fn an_element_that_is_no_message_refuses_the_conversation() {
         for compiled in [
             "{}",
             "[1]",

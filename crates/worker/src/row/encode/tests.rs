@@ -5,11 +5,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use sqlx::{PgConnection, Row};
+use tidemark_postgres::source_time::SourceTime;
+use uuid::Uuid;
 
 use super::*;
 use crate::row::columns::{
     Column, KEY, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
 };
+use crate::row::value::{Date, Numeric};
 use crate::test_server::test_server;
 use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
 
@@ -59,7 +62,7 @@ async fn copy_in(server: &mut PgConnection, statement: &str, parts: [&[u8]; 3]) 
     copy.finish().await.unwrap()
 }
 
-/// All that a COPY of these rows sends.
+/// The parts of a COPY of these rows.
 fn copy_of(encoder: &CopyEncoder, rows: Range<usize>) -> [&[u8]; 3] {
     [HEADER, encoder.rows(rows), TRAILER]
 }
@@ -95,7 +98,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
 
 fn assert_same_field(column: &Column, sent: Option<&[u8]>, read: Option<&[u8]>) {
     match (column.sql_type, sent, read) {
-        // PostgreSQL prints JSON anew
+        // PostgreSQL prints JSON in its own spelling
         ("jsonb", Some(sent), Some(read)) => {
             let parse = |json: &[u8]| serde_json::from_slice::<serde_json::Value>(&json[1..]).unwrap();
             assert_eq!(parse(sent), parse(read), "{}", column.name);
@@ -145,7 +148,7 @@ type Probe = (
 );
 
 fn any_probe() -> impl Strategy<Value = Probe> {
-    // every magnitude, not just the largest
+    // every magnitude, not only the largest
     let scaled = |digits: u32| {
         let number = (0..=digits).prop_flat_map(|digits| -(10_i128.pow(digits) - 1)..10_i128.pow(digits));
         option::of(prop_oneof![3 => number.clone(), 1 => number.prop_map(move |n| n / 10_000 * 10_000)])

@@ -1,4 +1,4 @@
-//! Whatever a source may hold: extreme times, huge numbers, empty texts, all scripts.
+//! Generates any value that a source may have: extreme times, huge numbers, empty texts, all scripts.
 
 use std::ops::RangeInclusive;
 
@@ -33,7 +33,7 @@ pub(crate) struct AnyMessage {
 
 impl AnySource {
     pub(crate) fn transform(&self) -> Result<TargetRow<'_>, TransformError> {
-        let mut fold = MessageFold::under(&self.tenant.privacy);
+        let mut fold = MessageFold::with_privacy(&self.tenant.privacy);
         for message in &self.messages {
             fold.push(&message.borrow());
         }
@@ -87,7 +87,7 @@ pub(crate) fn any_time() -> impl Strategy<Value = SourceTime> {
     ]
 }
 
-/// No NUL: a source that is PostgreSQL has none.
+/// Without NUL: a PostgreSQL source has none.
 pub(crate) fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-zA-Z0-9 ,.\"\\\\\n\t]{0,60}",
@@ -159,7 +159,7 @@ fn any_message() -> impl Strategy<Value = AnyMessage> {
     })
 }
 
-/// In the order that a reader gives them.
+/// Sorted as a reader returns them.
 fn any_messages() -> impl Strategy<Value = Vec<AnyMessage>> {
     vec(any_message(), 0..12).prop_map(|mut messages| {
         messages.sort_by_key(AnyMessage::position);

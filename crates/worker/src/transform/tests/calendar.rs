@@ -240,7 +240,7 @@ fn a_time_without_a_date_leaves_the_calendar_empty() {
         ("infinity", chrono_tz::UTC),
         ("-infinity", chrono_tz::UTC),
         ("294276-12-31T23:59:59.999999", chrono_tz::Pacific::Kiritimati),
-        // there the first day that PostgreSQL knows has not yet begun
+        // the first day of PostgreSQL's range has not begun in this zone
         ("4714-11-24T00:00:00 BC", chrono_tz::America::Sao_Paulo),
     ] {
         assert_eq!(
@@ -251,8 +251,8 @@ fn a_time_without_a_date_leaves_the_calendar_empty() {
     }
 }
 
-/// What PostgreSQL says of the same instants: over all that it holds, and over the centuries in which the rules of
-/// the zones begin, are listed one by one, and go on without end.
+/// Compares with PostgreSQL over its whole range, and over the centuries in which the zones' rules begin, are listed
+/// one by one, and continue forever.
 #[tokio::test]
 async fn postgresql_keeps_the_same_calendar() {
     let mut runner = TestRunner::default();
@@ -273,7 +273,7 @@ async fn postgresql_keeps_the_same_calendar() {
         chrono_tz::Asia::Kathmandu,
         // half an hour, from October to April
         chrono_tz::Australia::Lord_Howe,
-        // summer is the standard time, and winter is behind it
+        // standard time is in summer, and winter time is one hour earlier
         chrono_tz::Europe::Dublin,
         chrono_tz::Europe::Lisbon,
         chrono_tz::Pacific::Apia,

@@ -190,7 +190,7 @@ fn messages_are_counted_by_sender_and_privacy() {
 }
 
 #[test]
-fn private_messages_make_senders_known_but_do_not_count() {
+fn private_messages_set_the_sender_flags_but_are_not_counted_by_sender() {
     let row = columns(&[
         note(1),
         SourceMessage {
@@ -476,7 +476,7 @@ fn a_bot_resolves_without_a_user_s_public_message() {
 }
 
 #[test]
-fn a_message_that_cannot_be_taken_decides_the_row() {
+fn a_bad_message_refuses_the_row() {
     let nul = SourceMessage {
         content: Some("a\0"),
         ..message(2)

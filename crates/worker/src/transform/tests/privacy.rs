@@ -57,7 +57,7 @@ fn row<'a>(
         timezone: chrono_tz::UTC,
         privacy: Arc::clone(privacy),
     };
-    let mut fold = MessageFold::under(privacy);
+    let mut fold = MessageFold::with_privacy(privacy);
     for message in messages {
         fold.push(message);
     }
@@ -67,7 +67,7 @@ fn row<'a>(
 const SECRET: &str = "a secret of at least 32 characters";
 
 #[test]
-fn a_hash_is_the_same_for_the_same_value_and_tells_nothing_across_tenants_keys_and_columns() {
+fn equal_values_have_equal_hashes_but_not_across_tenants_keys_and_columns() {
     let source = person();
     let hashed = |tenant_id, secret| {
         row(
@@ -104,17 +104,17 @@ fn a_hash_is_the_same_for_the_same_value_and_tells_nothing_across_tenants_keys_a
         assert_eq!(text.len(), HASH_LENGTH);
         assert!(text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
     }
-    // worked out with another implementation of HMAC
+    // computed with another implementation of HMAC
     assert_eq!(
         one.contact_email.as_deref(),
         Some("6144285bceb5ef9e736de72dcced6cf2")
     );
-    // the client's number stands in for the contact's, and is the same there
+    // the client's number is used for the contact, with the same hash
     assert_eq!(one.contact_phone, one.client_phone);
 }
 
 #[test]
-fn what_is_not_stored_leaves_counts_and_lengths_as_they_are() {
+fn texts_that_are_not_stored_do_not_change_counts_and_lengths() {
     let source = person();
     let messages = [said(1, 5, "olá"), said(2, 9, "bom dia")];
     let kept = row(&Arc::default(), &source, &messages, Some("+551"));
@@ -163,7 +163,7 @@ fn what_is_not_stored_leaves_counts_and_lengths_as_they_are() {
 }
 
 #[test]
-fn a_phone_that_stands_in_is_treated_as_strictly_as_its_own_column() {
+fn a_client_s_phone_used_for_the_contact_gets_the_stricter_treatment() {
     let source = person();
     let phones = |change| {
         let row = row(&rules(7, change, &[], SECRET), &source, &[], Some("+551"));
@@ -192,7 +192,7 @@ fn a_phone_that_stands_in_is_treated_as_strictly_as_its_own_column() {
 }
 
 #[test]
-fn a_forgotten_contact_leaves_no_word_and_no_number_in_conversations_of_others() {
+fn a_forgotten_contact_leaves_no_text_and_no_number_in_conversations_of_others() {
     let source = person();
     let messages = [said(1, 9, "sou o outro"), said(2, 5, "olá"), said(3, 9, "tchau")];
     let user = SourceMessage {
@@ -227,7 +227,7 @@ fn a_forgotten_contact_leaves_no_word_and_no_number_in_conversations_of_others()
 }
 
 #[test]
-fn without_a_key_nothing_is_hashed_and_nothing_kept_instead() {
+fn without_a_key_a_policy_that_hashes_is_an_error() {
     let policy = PrivacyPolicy::default().with(&"contact_name=hash".parse().unwrap());
     assert_eq!(Privacy::new(7, policy, [], None).err(), Some(MissingKey));
     let policy = PrivacyPolicy::default().with(&"contact_name=null".parse().unwrap());

@@ -7,7 +7,7 @@ proptest! {
     #[test]
     fn every_source_becomes_a_row(source in any_source()) {
         let row = source.transform().unwrap();
-        prop_assert_eq!(row.place.conversation_id, source.conversation.id);
+        prop_assert_eq!(row.identity.conversation_id, source.conversation.id);
         prop_assert_eq!(usize::try_from(row.messages.t_messages).unwrap(), source.messages.len());
     }
 

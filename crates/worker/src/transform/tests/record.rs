@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn identity_and_place_come_from_the_record() {
+fn ids_account_inbox_and_labels_come_from_the_record() {
     let source = SourceConversation {
         display_id: Some(9),
         uuid: Some(Uuid::from_u128(5)),
@@ -15,20 +15,23 @@ fn identity_and_place_come_from_the_record() {
         custom_attributes: Some(r#"{"plan": "gold"}"#.to_owned()),
         ..conversation()
     };
-    let place = transformed(&source).place;
-    assert_eq!(place.tenant_id, 7);
-    assert_eq!(place.conversation_id, 42);
-    assert_eq!(place.display_id, Some(9));
-    assert_eq!(place.conversation_uuid, Some(Uuid::from_u128(5)));
-    assert_eq!((place.account_id, place.account_name), (Some(1), Some("Loja")));
-    assert_eq!(place.inbox_id, 3);
-    assert_eq!(place.inbox_name, Some("á".repeat(255).as_str()));
-    assert_eq!(place.inbox_channel_type, Some("Channel::Whatsapp"));
-    assert_eq!(place.inbox_timezone, Some("America/Sao_Paulo"));
-    assert_eq!(place.campaign_id, Some(1 << 40));
-    assert_eq!(place.labels, ["vip", "lead"]);
+    let identity = transformed(&source).identity;
+    assert_eq!(identity.tenant_id, 7);
+    assert_eq!(identity.conversation_id, 42);
+    assert_eq!(identity.display_id, Some(9));
+    assert_eq!(identity.conversation_uuid, Some(Uuid::from_u128(5)));
     assert_eq!(
-        place.conversation_custom_attributes.unwrap().0,
+        (identity.account_id, identity.account_name),
+        (Some(1), Some("Loja"))
+    );
+    assert_eq!(identity.inbox_id, 3);
+    assert_eq!(identity.inbox_name, Some("á".repeat(255).as_str()));
+    assert_eq!(identity.inbox_channel_type, Some("Channel::Whatsapp"));
+    assert_eq!(identity.inbox_timezone, Some("America/Sao_Paulo"));
+    assert_eq!(identity.campaign_id, Some(1 << 40));
+    assert_eq!(identity.labels, ["vip", "lead"]);
+    assert_eq!(
+        identity.conversation_custom_attributes.unwrap().0,
         r#"{"plan": "gold"}"#
     );
 }
@@ -52,9 +55,9 @@ fn empty_names_are_null() {
     };
     let row = transformed(&source);
     for name in [
-        row.place.account_name,
-        row.place.inbox_name,
-        row.place.inbox_channel_type,
+        row.identity.account_name,
+        row.identity.inbox_name,
+        row.identity.inbox_channel_type,
         row.status.assignee_name,
         row.status.assignee_email,
         row.status.team_name,
@@ -66,7 +69,7 @@ fn empty_names_are_null() {
         assert_eq!(name, None);
     }
     // not one of the columns in which empty means unknown
-    assert_eq!(row.place.inbox_timezone, Some(""));
+    assert_eq!(row.identity.inbox_timezone, Some(""));
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn assignment_follows_the_ids() {
 }
 
 #[test]
-fn the_contact_s_phone_is_the_client_s_where_it_has_none() {
+fn a_contact_without_a_phone_gets_the_client_s() {
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,
@@ -255,7 +258,7 @@ fn without_a_reply_there_is_no_response_time() {
 }
 
 #[test]
-fn what_a_column_cannot_hold_is_null_and_keeps_the_row() {
+fn a_value_too_large_for_its_column_is_null_and_keeps_the_row() {
     // 2^31 seconds and a bit: too much for the seconds, not for the minutes
     let source = SourceConversation {
         first_reply_created_at: Some(at("2092-04-02T15:14:08")),
@@ -450,7 +453,7 @@ fn without_a_response_there_is_no_satisfaction() {
 }
 
 #[test]
-fn what_no_row_can_hold_is_an_error_without_content() {
+fn a_value_that_no_row_can_have_is_an_error_without_content() {
     let tenant = TenantContext {
         tenant_id: 7,
         timezone: chrono_tz::UTC,

@@ -1,12 +1,13 @@
-//! Identity and place.
+//! The conversation's ids, account, inbox and labels.
 
-use super::{TransformError, text};
-use crate::row::columns::Place;
+use super::error::TransformError;
+use super::text;
+use crate::row::columns::Identity;
 use crate::row::source::SourceConversation;
 use crate::row::value::Json;
 
-pub(super) fn place(tenant_id: i32, source: &SourceConversation) -> Result<Place<'_>, TransformError> {
-    Ok(Place {
+pub(super) fn identity(tenant_id: i32, source: &SourceConversation) -> Result<Identity<'_>, TransformError> {
+    Ok(Identity {
         tenant_id,
         conversation_id: source.id,
         display_id: source.display_id,

@@ -1,0 +1,124 @@
+//! Merges staging into the target.
+
+use std::ops::RangeInclusive;
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use tidemark_ledger::stored::Stored;
+use tidemark_shared::fence::SourceVersion;
+
+use super::chunk_load::ChunkLoad;
+use super::error::{LoadError, target};
+use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, run_statement, target_reject};
+use super::statements::Statements;
+use crate::rejects::Rejects;
+
+const LIST_STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
+const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";
+/// From the merge on, the transaction locks rows that other loads wait for: when its worker freezes, the server ends it.
+const LIMIT_IDLE_TIME: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+const MERGING: &str = "merge rows into the target";
+/// Rows that still differ after the merge: the target has them from a newer read.
+const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
+     JOIN conversations_analytics t USING (tenant_id, conversation_id) \
+     WHERE t.row_hash <> s.row_hash OR t.source_digest <> s.source_digest OR t.source_deleted_at IS NOT NULL";
+
+/// Conversations whose rows a merge wrote.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    pub inserted: Vec<i64>,
+    pub updated: Vec<i64>,
+}
+
+impl Merged {
+    fn add(&mut self, other: Self) {
+        self.inserted.extend(other.inserted);
+        self.updated.extend(other.updated);
+    }
+}
+
+/// Makes the server end the transaction when it is idle for long.
+pub(super) async fn limit_idle_time(connection: &mut PgConnection) -> Result<(), LoadError> {
+    run_statement(connection, LIMIT_IDLE_TIME).await
+}
+
+/// Merges staging into the target. Rows that the target refuses become rejects and are removed from staging.
+pub(super) async fn merge(
+    connection: &mut PgConnection,
+    load: ChunkLoad<'_>,
+    version: &SourceVersion,
+    rejects: &Rejects,
+) -> Result<Merged, LoadError> {
+    begin_savepoint(connection).await?;
+    let outcome = merge_range(connection, load, version, i64::MIN..=i64::MAX).await;
+    let error = match end_savepoint(connection, outcome, MERGING).await? {
+        Ok(merged) => return Ok(merged),
+        Err(error) => error,
+    };
+    let staged: Vec<i64> = sqlx::query_scalar(LIST_STAGED)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(target("list the staged rows"))?;
+    if staged.is_empty() {
+        // no row can be the cause: a statement trigger failed
+        return Err(target(MERGING)(error));
+    }
+    let mut merged = Merged::default();
+    let mut unmergeable = Vec::new();
+    let mut pending = PendingRanges::for_all(staged.len());
+    while let Some(rows) = pending.next() {
+        let conversations = staged[rows.start]..=staged[rows.end - 1];
+        begin_savepoint(connection).await?;
+        let outcome = merge_range(connection, load, version, conversations).await;
+        match end_savepoint(connection, outcome, MERGING).await? {
+            Ok(part) => merged.add(part),
+            Err(error) if rows.len() == 1 => {
+                let id = staged[rows.start];
+                rejects.push(target_reject(id, MERGING, error))?;
+                unmergeable.push(id);
+            }
+            Err(_) => pending.push_halves(rows),
+        }
+    }
+    sqlx::query(UNSTAGE)
+        .bind(unmergeable)
+        .execute(connection)
+        .await
+        .map_err(target("remove refused rows from staging"))?;
+    Ok(merged)
+}
+
+async fn merge_range(
+    connection: &mut PgConnection,
+    load: ChunkLoad<'_>,
+    version: &SourceVersion,
+    conversations: RangeInclusive<i64>,
+) -> Result<Merged, sqlx::Error> {
+    let merge = Statements::of(connection).merge.as_str();
+    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
+        .bind(Stored(load.chunk.run_id))
+        .bind(version.snapshot.clock)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(conversations.start())
+        .bind(conversations.end())
+        .bind(load.is_repair)
+        .fetch_all(connection)
+        .await?;
+    let mut merged = Merged::default();
+    for (id, is_new) in written {
+        if is_new {
+            merged.inserted.push(id);
+        } else {
+            merged.updated.push(id);
+        }
+    }
+    Ok(merged)
+}
+
+pub(super) async fn count_stale(connection: &mut PgConnection) -> Result<i64, LoadError> {
+    sqlx::query_scalar(COUNT_STALE)
+        .fetch_one(connection)
+        .await
+        .map_err(target("count stale rows"))
+}
