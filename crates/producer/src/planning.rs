@@ -2,9 +2,13 @@
 
 pub mod assignment;
 pub mod backfill;
+pub mod error;
+pub(crate) mod fence_sample;
 mod guard;
+mod member;
 mod membership;
 mod names;
+pub mod plan;
 pub mod planner;
 mod selection;
 pub mod signal_report;

@@ -17,7 +17,9 @@ use tracing::{Instrument, Span};
 
 use crate::metrics::{self, Planned};
 use crate::planning::backfill::write_names;
-use crate::planning::planner::{Plan, PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::plan::Plan;
+use crate::planning::planner::Planner;
 use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.

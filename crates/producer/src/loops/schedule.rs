@@ -22,7 +22,8 @@ use tracing::{Instrument, Span};
 use crate::loops::request::{chunk_context, log_planned};
 use crate::metrics::{self, Planned};
 use crate::planning::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
-use crate::planning::planner::{Plan, Planner};
+use crate::planning::plan::Plan;
+use crate::planning::planner::Planner;
 use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another

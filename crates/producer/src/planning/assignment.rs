@@ -8,7 +8,8 @@ use tidemark_ledger::Attempt;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use crate::planning::planner::{PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::planner::Planner;
 
 /// Ids a statement.
 const IDS_AT_ONCE: usize = 20_000;

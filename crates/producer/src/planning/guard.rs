@@ -6,7 +6,7 @@ use tidemark_shared::mass_delete::is_mass_delete;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
-use crate::planning::planner::PlanError;
+use crate::planning::error::PlanError;
 
 /// Refuses a plan that would mark suspiciously many rows deleted: `gone` of the tenant's `live`. Rows of an inbox that
 /// is no longer the tenant's leave because an operator said so, and do not count.

@@ -4,144 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
-use tidemark_ledger::matched_totals::MatchedTotals;
-use tidemark_ledger::reject::MAX_REJECTS;
-use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
-use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
-use tidemark_runtime::config::{ConfigError, ProducerSettings};
-use tidemark_shared::chunk::PlannedChunk;
+use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
-use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceError, SourceTx, Sources};
+use tidemark_source::{Source, SourceTx, Sources};
 
-use crate::planning::names::Names;
+use crate::planning::error::PlanError;
+use crate::planning::fence_sample;
+use crate::planning::fence_sample::STANDBY_MARGIN;
+use crate::planning::member::Member;
+use crate::planning::plan::{Plan, Planned, Trace};
 use crate::planning::signals::Signals;
-use crate::planning::source_scan::{Member, look};
+use crate::planning::source_scan::look;
 use crate::planning::tenant_plan::draft;
-
-/// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
-/// sessions' transaction ids are not to be seen there.
-pub(crate) const STANDBY_MARGIN: Duration = Duration::from_secs(10);
-
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    #[error(transparent)]
-    Ledger(#[from] DbError),
-    /// The target answers, and not as the migrations made it.
-    #[error("the target cannot be read: {changed}")]
-    Target {
-        changed: String,
-        #[source]
-        source: DbError,
-    },
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(
-        "tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`"
-    )]
-    NoInboxes(TenantId, String),
-    #[error("tenant {0} was removed")]
-    Removed(TenantId),
-    #[error(
-        "more than {MAX_REJECTS} of the tenant's conversations cannot be read: these are no single bad rows"
-    )]
-    TooManyUnreadable(#[source] SourceError),
-    #[error(
-        "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
-         if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`",
-        if *.run_type == RunType::Resync { "resync" } else { "sync" }
-    )]
-    MassDelete {
-        run_type: RunType,
-        tenant: TenantId,
-        gone: i64,
-        live: i64,
-    },
-    #[error(
-        "source `{name}` shows no conversation at all while the tenant has {live}: nothing is marked deleted; look at \
-         what its login may see, or if that is right run `tidemark sync --tenant {tenant} --allow-mass-delete`"
-    )]
-    Empty {
-        tenant: TenantId,
-        name: String,
-        live: i64,
-    },
-}
-
-impl PlanError {
-    /// Whether one tenant's rows may be the cause, so that the others of its group pass without it. A statement that ran out
-    /// of its time, a server that is away and a missing right concern the whole group: to try each would multiply the cost.
-    fn may_be_one_tenants(&self) -> bool {
-        let kind = match self {
-            Self::Ledger(error) => failure_kind(&error.source),
-            Self::Source(error) => error.kind(),
-            _ => return true,
-        };
-        !self.is_unavailable() && matches!(kind, FailureKind::Data | FailureKind::Transient)
-    }
-
-    /// Whether a statement at the source ran out of its time.
-    fn is_timeout(&self) -> bool {
-        matches!(self, Self::Source(error) if error.kind() == FailureKind::Timeout)
-    }
-
-    /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Ledger(error) => error.may_pass(),
-            // planning reads and holds nothing: a connection that breaks in it is the server's doing
-            Self::Source(SourceError::Query { source, .. }) => {
-                control_failure_kind(source) == FailureKind::Unavailable
-            }
-            Self::Source(error) => error.kind() == FailureKind::Unavailable,
-            // the others are about what was found there
-            _ => false,
-        }
-    }
-}
-
-/// A plan, not yet written.
-#[derive(Debug)]
-pub struct Plan {
-    /// What was asked for, or `Full` for a tenant that has no watermark.
-    pub run_type: RunType,
-    pub chunks: Vec<PlannedChunk>,
-    pub record: PlanRecord,
-    /// What decided where the watermark may go; `None` for a run that leaves it where it is.
-    pub reach: Option<WatermarkBounds>,
-    pub(crate) names: Names,
-    /// Source and target were seen equal; to be noted when nothing else comes of the plan.
-    pub(crate) agreement: Option<MatchedTotals>,
-}
-
-/// A tenant of a group with its plan, or why it has none: often everybody's reason.
-pub type Planned = (Tenant, Result<Plan, Arc<PlanError>>);
-
-impl Plan {
-    /// How many inboxes, accounts, users and teams are called otherwise than before; a backfill takes their rows.
-    #[must_use]
-    pub const fn renamed_count(&self) -> usize {
-        self.names.renamed.len()
-    }
-}
-
-/// What a plan leaves behind in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trace {
-    /// Its fence sample, for later plans.
-    Sample,
-    Nothing,
-}
 
 /// Plans runs of tenants.
 #[derive(Debug, Clone)]
@@ -349,9 +229,9 @@ impl Planner {
     async fn open(&self, source: &Source, purpose: &str, trace: Trace) -> Result<PlanView, PlanError> {
         const RETRY: Duration = Duration::from_millis(50);
         let (epoch, own) = match trace {
-            Trace::Sample => crate::loops::sample::sample(&self.db, source).await?,
+            Trace::Sample => fence_sample::sample(&self.db, source).await?,
             Trace::Nothing => {
-                let (epoch, seen) = crate::loops::sample::look(&self.db, source).await?;
+                let (epoch, seen) = fence_sample::look(&self.db, source).await?;
                 (epoch, seen.sample)
             }
         };
@@ -386,11 +266,6 @@ impl Planner {
             return Ok(PlanView { tx, shape, reach });
         }
     }
-}
-
-/// A chunk size as the ledger has it.
-pub(crate) fn as_size(chunk_size: i32) -> usize {
-    usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive")
 }
 
 /// Who is planned together, the last group first. A tenant whose last run has failed is planned alone, so that it keeps no

@@ -14,9 +14,12 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 
+use crate::planning::error::PlanError;
+use crate::planning::fence_sample;
 use crate::planning::guard::refuse_mass_delete;
 use crate::planning::names::Names;
-use crate::planning::planner::{Plan, PlanError, Planner, Trace, as_size};
+use crate::planning::plan::{Plan, Trace, as_size};
+use crate::planning::planner::Planner;
 
 /// What is asked for a selection, of tables or of a view.
 struct Statements {
@@ -101,8 +104,8 @@ impl Planner {
         }
         // the watermark does not need the sample, but a source that went back in time is noticed by it
         match trace {
-            Trace::Sample => crate::loops::sample::sample(&self.db, source).await.map(drop)?,
-            Trace::Nothing => crate::loops::sample::look(&self.db, source).await.map(drop)?,
+            Trace::Sample => fence_sample::sample(&self.db, source).await.map(drop)?,
+            Trace::Nothing => fence_sample::look(&self.db, source).await.map(drop)?,
         }
         let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
         let shape = source.check_catalog(tx.connection()).await?;

@@ -8,9 +8,10 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceTx};
 
-use crate::planning::planner::{PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::member::Member;
+use crate::planning::planner::Planner;
 use crate::planning::signals::{ALL_IDS, Inboxes, Signals};
-use crate::planning::source_scan::Member;
 
 /// $1 since, $2 the conversation, $3 the contact that wrote in it, if it is another's
 const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at >= $1 \

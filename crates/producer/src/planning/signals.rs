@@ -18,7 +18,7 @@ use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 
 pub(crate) use self::contacts::ChangedContacts;
-use crate::planning::source_scan::Member;
+use crate::planning::member::Member;
 
 /// Ids a bucket, when digests are compared.
 pub(crate) const BUCKET_WIDTH: i64 = 2_048;

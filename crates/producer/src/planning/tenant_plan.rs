@@ -13,13 +13,15 @@ use tidemark_shared::chunk::{KeyStretch, PlannedChunk, key_chunks, range_chunks}
 use tidemark_shared::fence::WatermarkBounds;
 use tidemark_source::view::ViewShape;
 
+use crate::planning::error::PlanError;
 use crate::planning::guard::refuse_mass_delete;
+use crate::planning::member::Member;
 use crate::planning::membership::{Difference, difference, differing_buckets, unexplained_buckets};
 use crate::planning::names;
 use crate::planning::names::Names;
-use crate::planning::planner::{Plan, PlanError, as_size};
+use crate::planning::plan::{Plan, as_size};
 use crate::planning::signals::{BUCKET_WIDTH, Hits, Signals, SourceBucket};
-use crate::planning::source_scan::{Member, Seen};
+use crate::planning::source_scan::Seen;
 
 /// What the target has to say to what the source said.
 #[derive(Debug, Default)]

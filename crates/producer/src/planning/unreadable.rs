@@ -15,7 +15,7 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
-use crate::planning::planner::PlanError;
+use crate::planning::error::PlanError;
 use crate::planning::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
 impl Signals<'_> {

@@ -13,8 +13,11 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
 
+use crate::planning::error::PlanError;
+use crate::planning::fence_sample;
 use crate::planning::names::Names;
-use crate::planning::planner::{Plan, PlanError, Planner};
+use crate::planning::plan::Plan;
+use crate::planning::planner::Planner;
 use crate::planning::signals::Signals;
 
 /// Conversations a chunk: of most of them only sums move, and each chunk asks both servers a few times.
@@ -35,7 +38,7 @@ impl Planner {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source));
         }
         // nothing is decided by the sample, but a source that went back in time is noticed by it
-        crate::loops::sample::sample(&self.db, source).await?;
+        fence_sample::sample(&self.db, source).await?;
         let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
         let shape = source.check_catalog(tx.connection()).await?;
         let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
