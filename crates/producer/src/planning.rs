@@ -2,11 +2,11 @@
 
 pub mod assignment;
 pub mod backfill;
+mod digests;
 pub mod error;
 pub(crate) mod fence_sample;
-mod guard;
+mod mass_delete;
 mod member;
-mod membership;
 mod names;
 pub mod plan;
 pub mod planner;
@@ -14,6 +14,7 @@ mod selection;
 pub mod signal_report;
 mod signals;
 mod source_scan;
+mod target_comparison;
 mod tenant_plan;
 mod unreadable;
 pub mod verification;

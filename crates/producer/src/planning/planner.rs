@@ -19,9 +19,11 @@ use crate::planning::fence_sample;
 use crate::planning::fence_sample::STANDBY_MARGIN;
 use crate::planning::member::Member;
 use crate::planning::plan::{Plan, Planned, Trace};
+use crate::planning::selection::plan_selection;
 use crate::planning::signals::Signals;
 use crate::planning::source_scan::look;
 use crate::planning::tenant_plan::draft;
+use crate::planning::verification::plan_verification;
 
 /// Plans runs of tenants.
 #[derive(Debug, Clone)]
@@ -73,12 +75,21 @@ impl Planner {
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
         if run_type == RunType::Verify {
-            return self.plan_verification(tenant, request).await;
+            let source = self.sources.get(&tenant.source)?;
+            return plan_verification(&self.db, source, tenant, request).await;
         }
         if let Some(selection) = request.selection.as_ref().filter(|part| !part.is_everything()) {
-            return self
-                .plan_selection(tenant, run_type, request, selection, Trace::Sample)
-                .await;
+            let source = self.sources.get(&tenant.source)?;
+            return plan_selection(
+                &self.db,
+                source,
+                tenant,
+                run_type,
+                request,
+                selection,
+                Trace::Sample,
+            )
+            .await;
         }
         self.plan_one(tenant, run_type, request, Trace::Sample).await
     }
@@ -95,8 +106,17 @@ impl Planner {
     ) -> Result<Plan, PlanError> {
         let planned = match &request.selection {
             Some(selection) => {
-                self.plan_selection(tenant, run_type, request, selection, Trace::Nothing)
-                    .await
+                let source = self.sources.get(&tenant.source)?;
+                plan_selection(
+                    &self.db,
+                    source,
+                    tenant,
+                    run_type,
+                    request,
+                    selection,
+                    Trace::Nothing,
+                )
+                .await
             }
             None => self.plan_one(tenant, run_type, request, Trace::Nothing).await,
         };

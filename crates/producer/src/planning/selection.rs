@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
 use tidemark_ledger::run::PlanRecord;
+use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::key_chunks;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::run::{RunRequest, RunType};
@@ -16,10 +17,9 @@ use tidemark_source::{Source, SourceError, SourceTx};
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample;
-use crate::planning::guard::refuse_mass_delete;
+use crate::planning::mass_delete::refuse_mass_delete;
 use crate::planning::names::Names;
 use crate::planning::plan::{Plan, Trace, as_size};
-use crate::planning::planner::Planner;
 
 /// What is asked for a selection, of tables or of a view.
 struct Statements {
@@ -87,95 +87,93 @@ fn carried_by(view: &ViewShape) -> String {
     conditions.join(" OR ")
 }
 
-impl Planner {
-    /// Plans a run over a part of the tenant's conversations.
-    pub(crate) async fn plan_selection(
-        &self,
-        tenant: &Tenant,
-        run_type: RunType,
-        request: &RunRequest,
-        selection: &Selection,
-        trace: Trace,
-    ) -> Result<Plan, PlanError> {
-        let source = self.sources.get(&tenant.source)?;
-        let inboxes = ledger::inbox::list_active(&self.db, tenant.id, &tenant.source).await?;
-        if inboxes.is_empty() {
-            return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
-        }
-        // the watermark does not need the sample, but a source that went back in time is noticed by it
-        match trace {
-            Trace::Sample => fence_sample::sample(&self.db, source).await.map(drop)?,
-            Trace::Nothing => fence_sample::look(&self.db, source).await.map(drop)?,
-        }
-        let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
-        let shape = source.check_catalog(tx.connection()).await?;
-        let mut reader = Reader {
-            source,
-            statements: shape
-                .as_ref()
-                .map_or_else(Statements::of_tables, Statements::of_view),
-            tx: &mut tx,
-            inboxes: &inboxes,
-        };
-        let mut keys = reader.selected(selection).await?;
-        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
-        // what else was asked for is taken too: what the source no longer has becomes a tombstone
-        let asked = match selection {
-            Selection::Ids { ids } => ids.clone(),
-            Selection::Inboxes { inboxes } => {
-                ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
-            }
-            Selection::Senders { senders } => {
-                ledger::target::live_with_senders(&mut target, tenant.id, senders).await?
-            }
-            Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
-        };
-        let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
-        if !request.allow_mass_delete {
-            let existing = reader.existing(&doubtful).await?;
-            let absent: Vec<i64> = doubtful
-                .iter()
-                .filter(|id| !existing.contains(id))
-                .copied()
-                .collect();
-            let mut gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
-            if run_type == RunType::Repair {
-                // rows that are later than this snapshot may be of another source, and are not missed here
-                let known = ledger::fence::find(&self.db, source.name()).await?;
-                let version = SourceVersion {
-                    epoch: known.map_or(1, |known| known.epoch),
-                    snapshot: *tx.snapshot(),
-                };
-                gone = ledger::target::read_by(&mut target, tenant.id, &gone, &version).await?;
-            }
-            let live = ledger::target::count_live(&mut target, tenant.id).await?;
-            refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
-        }
-        keys.extend(doubtful);
-        target.rollback().await.attempt("end the transaction")?;
-        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
-        tx.finish().await;
-
-        let keys: Vec<i64> = keys.into_iter().collect();
-        let chunks = key_chunks(&keys, as_size(request.chunk_size.unwrap_or(tenant.chunk_size)));
-        let hits = i64::try_from(keys.len()).expect("keys of a plan fit in 63 bits");
-        Ok(Plan {
-            run_type,
-            record: PlanRecord {
-                mapping_version: tenant.mapping_version,
-                watermark_start: None,
-                watermark_end: None,
-                signals: BTreeMap::from([(selection.as_str().to_owned(), hits)]),
-                warnings,
-                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
-                compares_digests: false,
-            },
-            chunks,
-            reach: None,
-            names: Names::default(),
-            agreement: None,
-        })
+/// Plans a run over a part of the tenant's conversations.
+pub(crate) async fn plan_selection(
+    db: &DbPool,
+    source: &Source,
+    tenant: &Tenant,
+    run_type: RunType,
+    request: &RunRequest,
+    selection: &Selection,
+    trace: Trace,
+) -> Result<Plan, PlanError> {
+    let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
+    if inboxes.is_empty() {
+        return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
     }
+    // the watermark does not need the sample, but a source that went back in time is noticed by it
+    match trace {
+        Trace::Sample => fence_sample::sample(db, source).await.map(drop)?,
+        Trace::Nothing => fence_sample::look(db, source).await.map(drop)?,
+    }
+    let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+    let shape = source.check_catalog(tx.connection()).await?;
+    let mut reader = Reader {
+        source,
+        statements: shape
+            .as_ref()
+            .map_or_else(Statements::of_tables, Statements::of_view),
+        tx: &mut tx,
+        inboxes: &inboxes,
+    };
+    let mut keys = reader.selected(selection).await?;
+    let mut target = ledger::target::begin(db, tenant.id).await?;
+    // what else was asked for is taken too: what the source no longer has becomes a tombstone
+    let asked = match selection {
+        Selection::Ids { ids } => ids.clone(),
+        Selection::Inboxes { inboxes } => {
+            ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
+        }
+        Selection::Senders { senders } => {
+            ledger::target::live_with_senders(&mut target, tenant.id, senders).await?
+        }
+        Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
+    };
+    let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
+    if !request.allow_mass_delete {
+        let existing = reader.existing(&doubtful).await?;
+        let absent: Vec<i64> = doubtful
+            .iter()
+            .filter(|id| !existing.contains(id))
+            .copied()
+            .collect();
+        let mut gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
+        if run_type == RunType::Repair {
+            // rows that are later than this snapshot may be of another source, and are not missed here
+            let known = ledger::fence::find(db, source.name()).await?;
+            let version = SourceVersion {
+                epoch: known.map_or(1, |known| known.epoch),
+                snapshot: *tx.snapshot(),
+            };
+            gone = ledger::target::read_by(&mut target, tenant.id, &gone, &version).await?;
+        }
+        let live = ledger::target::count_live(&mut target, tenant.id).await?;
+        refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
+    }
+    keys.extend(doubtful);
+    target.rollback().await.attempt("end the transaction")?;
+    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    tx.finish().await;
+
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let chunks = key_chunks(&keys, as_size(request.chunk_size.unwrap_or(tenant.chunk_size)));
+    let hits = i64::try_from(keys.len()).expect("keys of a plan fit in 63 bits");
+    Ok(Plan {
+        run_type,
+        record: PlanRecord {
+            mapping_version: tenant.mapping_version,
+            watermark_start: None,
+            watermark_end: None,
+            signals: BTreeMap::from([(selection.as_str().to_owned(), hits)]),
+            warnings,
+            chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+            compares_digests: false,
+        },
+        chunks,
+        reach: None,
+        names: Names::default(),
+        agreement: None,
+    })
 }
 
 /// Reads keys inside one snapshot of a source; only conversations of the tenant's inboxes are seen.

@@ -12,61 +12,59 @@ use tidemark_shared::chunk::{ChunkSpec, KeyStretch, PlannedChunk, range_chunks};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::Source;
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample;
 use crate::planning::names::Names;
 use crate::planning::plan::Plan;
-use crate::planning::planner::Planner;
 use crate::planning::signals::Signals;
 
 /// Conversations a chunk: of most of them only sums move, and each chunk asks both servers a few times.
 const CHUNK_SIZE: i32 = 20_000;
 
-impl Planner {
-    /// Plans a run that compares. Its chunks have no gap between them, and the outermost no end: what should not be there is
-    /// looked at too.
-    pub(crate) async fn plan_verification(
-        &self,
-        tenant: &Tenant,
-        request: &RunRequest,
-    ) -> Result<Plan, PlanError> {
-        let source = self.sources.get(&tenant.source)?;
-        let ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?.pop();
-        let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
-        if inboxes.is_empty() {
-            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
-        }
-        // nothing is decided by the sample, but a source that went back in time is noticed by it
-        fence_sample::sample(&self.db, source).await?;
-        let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
-        let shape = source.check_catalog(tx.connection()).await?;
-        let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
-        let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
-        let stretches = signals.stretches(&inboxes, size).await?;
-        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
-        tx.finish().await;
-        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
-        let last = ledger::target::last_live(&mut target, tenant.id).await?;
-        target.rollback().await.attempt("end the transaction")?;
-        let chunks = open_ended(&stretches, last.unwrap_or(0));
-        Ok(Plan {
-            run_type: RunType::Verify,
-            record: PlanRecord {
-                mapping_version: tenant.mapping_version,
-                watermark_start: None,
-                watermark_end: None,
-                signals: BTreeMap::new(),
-                warnings,
-                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
-                compares_digests: false,
-            },
-            chunks,
-            reach: None,
-            names: Names::default(),
-            agreement: None,
-        })
+/// Plans a run that compares. Its chunks have no gap between them, and the outermost no end: what should not be there is
+/// looked at too.
+pub(crate) async fn plan_verification(
+    db: &DbPool,
+    source: &Source,
+    tenant: &Tenant,
+    request: &RunRequest,
+) -> Result<Plan, PlanError> {
+    let ready = ledger::tenant::list_to_plan(db, &[tenant.id]).await?.pop();
+    let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
+    if inboxes.is_empty() {
+        return Err(PlanError::NoInboxes(tenant.id, tenant.source));
     }
+    // nothing is decided by the sample, but a source that went back in time is noticed by it
+    fence_sample::sample(db, source).await?;
+    let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+    let shape = source.check_catalog(tx.connection()).await?;
+    let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
+    let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
+    let stretches = signals.stretches(&inboxes, size).await?;
+    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    tx.finish().await;
+    let mut target = ledger::target::begin(db, tenant.id).await?;
+    let last = ledger::target::last_live(&mut target, tenant.id).await?;
+    target.rollback().await.attempt("end the transaction")?;
+    let chunks = open_ended(&stretches, last.unwrap_or(0));
+    Ok(Plan {
+        run_type: RunType::Verify,
+        record: PlanRecord {
+            mapping_version: tenant.mapping_version,
+            watermark_start: None,
+            watermark_end: None,
+            signals: BTreeMap::new(),
+            warnings,
+            chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+            compares_digests: false,
+        },
+        chunks,
+        reach: None,
+        names: Names::default(),
+        agreement: None,
+    })
 }
 
 /// Ranges over everything: at least one.
