@@ -12,11 +12,10 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::metrics::meter;
+use tidemark_runtime::ticker::{Ticker, Turn};
 use tidemark_shared::job::Lane;
-use tokio::sync::Notify;
 
 use crate::metrics;
-use tidemark_runtime::wake::pause;
 
 const EVERY: Duration = Duration::from_secs(15);
 
@@ -65,26 +64,14 @@ impl FleetWatch {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // only the clock wakes it
-        let never = Notify::new();
-        let mut failing = false;
-        loop {
-            let found = self.tick().await;
-            if let Err(error) = &found
-                && !failing
-            {
-                // once per outage, not once per look
-                tracing::warn!(error, "metrics of the fleet are not up to date");
-            }
-            failing = found.is_err();
-            if !pause(&never, EVERY, &lifecycle).await {
-                return;
-            }
+        let mut ticker = Ticker::new("fleet metrics", EVERY, &lifecycle);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Looks once; the error has the words of all that failed.
-    async fn tick(&self) -> Result<(), String> {
+    /// Reads the numbers once. The error names every failure.
+    async fn tick(&self) -> Result<Turn, String> {
         let (fleet, depths) = tokio::join!(ledger::fleet::look(&self.db), self.queue.depths());
         let errors: Vec<String> = [
             fleet.as_ref().err().map(|error| report(error)),
@@ -98,7 +85,7 @@ impl FleetWatch {
             depths: depths.ok(),
         };
         if errors.is_empty() {
-            Ok(())
+            Ok(Turn::Done)
         } else {
             Err(errors.join("; "))
         }

@@ -9,14 +9,14 @@ use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::job::TraceContext;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::metrics;
 use crate::metrics::Rescued;
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// The rescue loop.
 #[derive(Debug)]
@@ -76,19 +76,14 @@ impl Rescuer {
     }
 
     pub async fn run(mut self, lifecycle: Lifecycle) {
-        // leases run out by the clock
-        let never = Notify::new();
-        let mut failures = Failures::of("rescue");
-        // nothing is lost by a tick, and a process that begins has other things to do
-        while pause(&never, failures.pause(self.tick), &lifecycle).await {
-            match self.tick().await {
-                Ok(()) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
+        // a process that starts has more urgent work
+        let mut ticker = Ticker::new("rescue", self.tick, &lifecycle).pause_first(true);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    async fn tick(&mut self) -> Result<(), DbError> {
+    async fn tick(&mut self) -> Result<Turn, DbError> {
         let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
         note(&queued, Rescued::QueuedTooLong);
         let lost = if self.contact.answered(Instant::now()) {
@@ -101,7 +96,7 @@ impl Rescuer {
             self.wakes.dispatch.notify_one();
             self.wakes.finalize.notify_one();
         }
-        Ok(())
+        Ok(Turn::Done)
     }
 }
 

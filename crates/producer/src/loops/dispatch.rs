@@ -13,16 +13,16 @@ use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
-use tokio::time::Instant;
 use tracing::Span;
 
 use crate::metrics::{self, Publication};
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
-/// From one look to the next at least.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// A fleet wakes the dispatcher hundreds of times a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// Pause before a chunk that the broker did not take is tried again.
 const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
 
@@ -68,29 +68,18 @@ impl Dispatcher {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let mut failures = Failures::of("dispatch");
-        // a command's own runs are planned first, on all of the processors
-        if self.only.is_some() && !pause(&self.wakes.dispatch, self.tick, &lifecycle).await {
-            return;
-        }
-        loop {
-            match self.tick().await {
-                // nothing was due: that tells nothing of the broker
-                Ok(0) => {}
-                Ok(_) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
-            let looked_at = Instant::now();
-            if !pause(&self.wakes.dispatch, failures.pause(self.tick), &lifecycle).await {
-                return;
-            }
-            // a fleet tells of hundreds of chunks a second
-            tokio::time::sleep_until(looked_at + BETWEEN_LOOKS).await;
+        let mut ticker = Ticker::new("dispatch", self.tick, &lifecycle)
+            .woken_by(&self.wakes.dispatch)
+            .shortest_pause(SHORTEST_PAUSE)
+            // a command plans its runs first, on all of the processors
+            .pause_first(self.only.is_some());
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Publishes what is due and has room; returns how many chunks the broker took.
-    async fn tick(&self) -> Result<usize, DispatchError> {
+    /// Publishes the due chunks for which there is room.
+    async fn tick(&self) -> Result<Turn, DispatchError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let due = ledger::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
         // none when another dispatcher is at it: it takes what there is
@@ -103,12 +92,13 @@ impl Dispatcher {
         ledger::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
         if due.is_empty() {
-            return Ok(0);
+            // the broker was not asked
+            return Ok(Turn::Untried);
         }
         self.publish(&due).await
     }
 
-    async fn publish(&self, due: &[Sending]) -> Result<usize, DispatchError> {
+    async fn publish(&self, due: &[Sending]) -> Result<Turn, DispatchError> {
         let jobs: Vec<Outgoing> = due.iter().map(Sending::outgoing).collect();
         let outcome = match self.queue.publish_jobs(&jobs).await {
             Ok(outcome) => outcome,
@@ -132,7 +122,7 @@ impl Dispatcher {
         ledger::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");
         if refused.is_empty() {
-            return Ok(taken.len());
+            return Ok(Turn::Done);
         }
         let refused: Vec<ChunkId> = refused
             .into_iter()

@@ -3,24 +3,26 @@
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::run::{ClaimedRun, PlanRecord};
+use tidemark_ledger::run::ClaimedRun;
 use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
-use tidemark_shared::run::{CHUNKS_IN_ONE_TRACE, RunRequest};
+use tidemark_shared::run::RunRequest;
 use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
+use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, Planned};
 use crate::planning::backfill::write_names;
 use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
 const PLANNING_HOLD: Duration = Duration::from_secs(15);
@@ -59,23 +61,15 @@ impl Requests {
     }
 
     async fn take_turns(&self, lifecycle: &Lifecycle) {
-        let mut failures = Failures::of("requests");
-        loop {
-            pulse::beat();
-            match self.tick().await {
-                Ok(true) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
-            let tick = failures.pause(self.planner.settings.tick);
-            if !pause(&self.wakes.request, tick, lifecycle).await {
-                return;
-            }
+        let tick = self.planner.settings.tick;
+        let mut ticker = Ticker::new("requests", tick, lifecycle).woken_by(&self.wakes.request);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Plans one requested run, `false` when there is none.
-    async fn tick(&self) -> Result<bool, DbError> {
+    /// Plans one requested run, if there is one.
+    async fn tick(&self) -> Result<Turn, DbError> {
         let claimed = ledger::run::claim_requested(
             &self.planner.db,
             &self.instance,
@@ -89,12 +83,12 @@ impl Requests {
                 self.wakes.dispatch.notify_one();
                 self.wakes.finalize.notify_one();
             }
-            return Ok(false);
+            return Ok(Turn::Done);
         };
         let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
         telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
         self.plan(&run).instrument(span).await?;
-        Ok(true)
+        Ok(Turn::More)
     }
 
     async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
@@ -145,15 +139,7 @@ impl Requests {
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        ledger::chunk::insert_all(
-            &mut tx,
-            run.id,
-            tenant.id,
-            plan.run_type.lane(),
-            &plan.chunks,
-            &chunk_context(plan),
-        )
-        .await?;
+        insert_chunks(&mut tx, run.id, tenant.id, plan).await?;
         if !ledger::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
             tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
             return tx.rollback().await.attempt("roll the plan back");
@@ -185,21 +171,4 @@ impl Requests {
         }
         Ok(())
     }
-}
-
-/// Where the chunks of a plan go on: in the trace of this span, or, when they are many, each in one of its own.
-pub(crate) fn chunk_context(plan: &Plan) -> TraceContext {
-    if plan.chunks.len() > CHUNKS_IN_ONE_TRACE {
-        return TraceContext::default();
-    }
-    telemetry::context_of(&Span::current())
-}
-
-pub(crate) fn log_planned(plan: &PlanRecord) {
-    tracing::info!(
-        chunks = plan.chunks_total,
-        watermark.start = plan.watermark_start.map(tracing::field::display),
-        watermark.end = plan.watermark_end.map(tracing::field::display),
-        "run planned"
-    );
 }

@@ -13,18 +13,18 @@ use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
-use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
-use crate::loops::request::{chunk_context, log_planned};
+use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, Planned};
 use crate::planning::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
 /// producer. A producer that dies meanwhile costs each of them an interval.
@@ -48,26 +48,14 @@ impl Scheduler {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // nothing wakes it early: tenants become due by the clock
-        let never = Notify::new();
-        let mut failures = Failures::of("schedule");
-        loop {
-            pulse::beat();
-            match self.tick().await {
-                Ok(0) => failures.over(),
-                Ok(_) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => {}
-                Err(error) => failures.another(&error),
-            }
-            let tick = failures.pause(self.planner.settings.tick);
-            if !pause(&never, tick, &lifecycle).await {
-                return;
-            }
+        let mut ticker = Ticker::new("schedule", self.planner.settings.tick, &lifecycle);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Plans the tenants that are due; returns how many there were.
-    async fn tick(&self) -> Result<usize, DbError> {
+    /// Plans the tenants that are due.
+    async fn tick(&self) -> Result<Turn, DbError> {
         let backfills = ask_for_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
         let comparisons = crate::planning::verification::ask_for_due(&self.planner.db).await?;
         if !backfills.is_empty() || !comparisons.is_empty() {
@@ -87,7 +75,7 @@ impl Scheduler {
                 self.plan(&source, tenants).await;
             })
             .await;
-        Ok(due.len())
+        Ok(if due.is_empty() { Turn::Done } else { Turn::More })
     }
 
     /// Plans tenants of one source: for those that have changed a run is written, the others' watermarks advance.
@@ -209,15 +197,7 @@ impl Scheduler {
         let Some(run) = run else {
             return tx.rollback().await.attempt("roll the plan back");
         };
-        ledger::chunk::insert_all(
-            &mut tx,
-            run,
-            tenant.id,
-            plan.run_type.lane(),
-            &plan.chunks,
-            &chunk_context(plan),
-        )
-        .await?;
+        insert_chunks(&mut tx, run, tenant.id, plan).await?;
         write_names(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
