@@ -17,7 +17,7 @@ use tidemark_postgres::guarded::cancels_sent;
 use tidemark_postgres::report::report;
 use tidemark_producer::loops::dispatch::Dispatcher;
 use tidemark_producer::loops::notices::NoticeListener;
-use tidemark_producer::loops::request::Requests;
+use tidemark_producer::loops::request::RequestPlanner;
 use tidemark_producer::loops::sample::Sampler;
 use tidemark_producer::loops::schedule::Scheduler;
 use tidemark_producer::planning::planner::Planner;
@@ -92,7 +92,7 @@ impl Roles {
             self.lifecycle
                 .spawn("notices", notices.run(self.lifecycle.clone()));
         }
-        let requests = Requests::new(
+        let requests = RequestPlanner::new(
             self.planner(),
             self.instance.clone(),
             self.wakes.clone(),

@@ -27,7 +27,7 @@ const RUNS_AT_ONCE: i64 = 20;
 /// A fleet wakes the finalizer hundreds of times a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// Chunk traces that a large run's end links to; exporters cut off at 128.
-const LINKS: i64 = 100;
+const MAX_LINKS: i64 = 100;
 
 /// The finalizing loop.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Finalizer {
         }
         tx.commit().await.attempt("close the runs")?;
         for (run_type, status) in finished {
-            metrics::runs_finished(run_type, status, 1);
+            metrics::count_finished_runs(run_type, status, 1);
         }
         Ok(if complete.is_empty() {
             Turn::Done
@@ -109,7 +109,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     let span = Span::current();
     span.record("run.status", status.as_str());
     if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > CHUNKS_IN_ONE_TRACE) {
-        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
+        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, MAX_LINKS).await? {
             telemetry::link(&span, &trace);
         }
     }

@@ -17,7 +17,7 @@ use tidemark_shared::job::Lane;
 
 use crate::metrics;
 
-const EVERY: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_secs(15);
 
 /// How far behind a tenant may be, by names that a dashboard can show.
 const FRESHNESS: [(&str, f64); 6] = [
@@ -38,7 +38,7 @@ type Series = Vec<(f64, Vec<KeyValue>)>;
 
 /// What the last look found; nothing while it cannot be found.
 #[derive(Debug, Default)]
-struct Seen {
+struct Numbers {
     fleet: Option<Fleet>,
     depths: Option<Vec<QueueDepth>>,
 }
@@ -47,7 +47,7 @@ struct Seen {
 pub struct FleetWatch {
     db: DbPool,
     queue: Arc<dyn Queue>,
-    seen: Arc<RwLock<Seen>>,
+    numbers: Arc<RwLock<Numbers>>,
 }
 
 impl FleetWatch {
@@ -57,14 +57,14 @@ impl FleetWatch {
         let watch = Self {
             db,
             queue,
-            seen: Arc::default(),
+            numbers: Arc::default(),
         };
-        watch.show(per_tenant);
+        watch.register(per_tenant);
         watch
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let mut ticker = Ticker::new("fleet metrics", EVERY, &lifecycle);
+        let mut ticker = Ticker::new("fleet metrics", INTERVAL, &lifecycle);
         while ticker.next_turn().await {
             ticker.ended(self.tick().await);
         }
@@ -80,7 +80,7 @@ impl FleetWatch {
         .into_iter()
         .flatten()
         .collect();
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Seen {
+        *self.numbers.write().unwrap_or_else(PoisonError::into_inner) = Numbers {
             fleet: fleet.ok(),
             depths: depths.ok(),
         };
@@ -91,7 +91,7 @@ impl FleetWatch {
         }
     }
 
-    fn show(&self, per_tenant: bool) {
+    fn register(&self, per_tenant: bool) {
         self.fleet_gauge(metrics::TENANTS, "Tenants, by how they are.", tenants);
         self.fleet_gauge(
             metrics::TENANTS_FRESH,
@@ -128,7 +128,7 @@ impl FleetWatch {
         self.fleet_gauge(
             metrics::TENANTS_VERIFIED,
             "Tenants by what their last comparison with the source found.",
-            |fleet| counted("verdict", &VERDICTS, &fleet.verifications),
+            |fleet| count_by_label("verdict", &VERDICTS, &fleet.verifications),
         );
         self.fleet_gauge(
             metrics::VERIFICATION_FAULTS,
@@ -148,23 +148,23 @@ impl FleetWatch {
             },
         );
         self.fleet_gauge(metrics::PROCESSES, "Processes that live, by role.", |fleet| {
-            counted("role", &ROLES, &fleet.processes)
+            count_by_label("role", &ROLES, &fleet.processes)
         });
-        self.show_sources();
-        self.show_depths();
+        self.register_sources();
+        self.register_depths();
         if per_tenant {
-            self.show_each_tenant();
+            self.register_each_tenant();
         }
     }
 
-    fn show_sources(&self) {
+    fn register_sources(&self) {
         self.fleet_gauge(
             metrics::FENCE_LAG,
             "How far the fence is behind the source's clock.",
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .filter_map(|source| Some((source.fence_lag?, of_source(&source.source))))
+                    .filter_map(|source| Some((source.fence_lag?, source_label(&source.source))))
                     .collect()
             },
         );
@@ -174,7 +174,7 @@ impl FleetWatch {
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .map(|source| (f64::from(u8::from(source.failing)), of_source(&source.source)))
+                    .map(|source| (f64::from(u8::from(source.failing)), source_label(&source.source)))
                     .collect()
             },
         );
@@ -184,13 +184,13 @@ impl FleetWatch {
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .map(|source| (source.seen_ago, of_source(&source.source)))
+                    .map(|source| (source.seen_ago, source_label(&source.source)))
                     .collect()
             },
         );
     }
 
-    fn show_depths(&self) {
+    fn register_depths(&self) {
         self.depth_gauge(
             metrics::QUEUE_MESSAGES,
             "Messages that no consumer has been handed yet.",
@@ -201,14 +201,14 @@ impl FleetWatch {
         });
     }
 
-    fn show_each_tenant(&self) {
+    fn register_each_tenant(&self) {
         self.fleet_gauge(
             metrics::TENANT_WATERMARK_LAG,
             "How far the tenant is behind.",
             |fleet| {
                 let tenants = fleet.tenants.iter();
                 tenants
-                    .map(|tenant| (tenant.watermark_lag, of_tenant(tenant.tenant_id.0)))
+                    .map(|tenant| (tenant.watermark_lag, tenant_label(tenant.tenant_id.0)))
                     .collect()
             },
         );
@@ -221,7 +221,7 @@ impl FleetWatch {
                     .map(|tenant| {
                         (
                             f64::from(tenant.consecutive_failures),
-                            of_tenant(tenant.tenant_id.0),
+                            tenant_label(tenant.tenant_id.0),
                         )
                     })
                     .collect()
@@ -230,14 +230,14 @@ impl FleetWatch {
     }
 
     fn fleet_gauge(&self, name: &'static str, description: &'static str, series: fn(&Fleet) -> Series) {
-        self.gauge(name, description, move |seen| {
-            seen.fleet.as_ref().map(series).unwrap_or_default()
+        self.gauge(name, description, move |numbers| {
+            numbers.fleet.as_ref().map(series).unwrap_or_default()
         });
     }
 
     fn depth_gauge(&self, name: &'static str, description: &'static str, value: fn(&QueueDepth) -> u32) {
-        self.gauge(name, description, move |seen| {
-            let depths = seen.depths.iter().flatten();
+        self.gauge(name, description, move |numbers| {
+            let depths = numbers.depths.iter().flatten();
             depths
                 .map(|depth| (f64::from(value(depth)), vec![KeyValue::new("queue", depth.queue)]))
                 .collect()
@@ -248,14 +248,14 @@ impl FleetWatch {
         &self,
         name: &'static str,
         description: &'static str,
-        series: impl Fn(&Seen) -> Series + Send + Sync + 'static,
+        series: impl Fn(&Numbers) -> Series + Send + Sync + 'static,
     ) {
-        let seen = Arc::clone(&self.seen);
+        let numbers = Arc::clone(&self.numbers);
         meter()
             .f64_observable_gauge(name)
             .with_description(description)
             .with_callback(move |now| {
-                for (value, labels) in series(&seen.read().unwrap_or_else(PoisonError::into_inner)) {
+                for (value, labels) in series(&numbers.read().unwrap_or_else(PoisonError::into_inner)) {
                     now.observe(value, &labels);
                 }
             })
@@ -263,16 +263,16 @@ impl FleetWatch {
     }
 }
 
-fn of_source(name: &str) -> Vec<KeyValue> {
+fn source_label(name: &str) -> Vec<KeyValue> {
     vec![KeyValue::new("source", name.to_owned())]
 }
 
-fn of_tenant(id: i32) -> Vec<KeyValue> {
+fn tenant_label(id: i32) -> Vec<KeyValue> {
     vec![KeyValue::new("tenant", i64::from(id))]
 }
 
 /// A value for each that can be, so that none is missing when there is none of it.
-fn counted(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -> Series {
+fn count_by_label(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -> Series {
     all.iter()
         .map(|name| {
             let count = found.iter().find(|(known, _)| known == name);
@@ -333,5 +333,5 @@ fn open_runs(fleet: &Fleet) -> Series {
         .iter()
         .map(|run| (run.state.clone(), run.runs))
         .collect();
-    counted("state", &RUN_STATES, &found)
+    count_by_label("state", &RUN_STATES, &found)
 }

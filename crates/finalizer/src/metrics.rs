@@ -69,23 +69,23 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 /// Shows a nought for what has not happened yet: a rate needs both its ends.
 pub fn begin() {
     for reason in [Rescued::LeaseExpired, Rescued::QueuedTooLong] {
-        rescued(reason, 0);
+        count_rescued(reason, 0);
     }
     for status in [RunStatus::Success, RunStatus::Partial, RunStatus::Failed] {
         for run_type in [RunType::Incremental, RunType::Full] {
-            runs_finished(run_type, status, 0);
+            count_finished_runs(run_type, status, 0);
         }
     }
 }
 
-pub(crate) fn rescued(why: Rescued, chunks: usize) {
-    let reason = why.as_str().replace(' ', "_");
+pub(crate) fn count_rescued(reason: Rescued, chunks: usize) {
+    let label = reason.as_str().replace(' ', "_");
     INSTRUMENTS
         .rescued
-        .add(count(chunks), &[KeyValue::new("reason", reason)]);
+        .add(count(chunks), &[KeyValue::new("reason", label)]);
 }
 
-pub(crate) fn runs_finished(run_type: RunType, status: RunStatus, runs: usize) {
+pub(crate) fn count_finished_runs(run_type: RunType, status: RunStatus, runs: usize) {
     let labels = [
         KeyValue::new("type", run_type.as_str()),
         KeyValue::new("status", status.as_str()),

@@ -25,21 +25,21 @@ pub struct Rescuer {
     tick: Duration,
     requeue_after: Duration,
     max_lost: i32,
-    contact: Contact,
+    contact: LedgerContact,
     wakes: Wakes,
 }
 
 /// Whether workers could renew their leases lately. After a gap between two answers of the ledger they get one lease's
 /// length for it before any is taken for lost: it was the ledger that vanished, and not they.
 #[derive(Debug)]
-struct Contact {
+struct LedgerContact {
     lease: Duration,
     longest_gap: Duration,
     answered_at: Option<Instant>,
     trusted_from: Option<Instant>,
 }
 
-impl Contact {
+impl LedgerContact {
     /// `tick` is the pause between two looks.
     fn new(lease: Duration, tick: Duration) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Contact {
     }
 
     /// The ledger has answered; whether leases that have run out are lost ones.
-    fn answered(&mut self, now: Instant) -> bool {
+    fn note_answer(&mut self, now: Instant) -> bool {
         if let Some(before) = self.answered_at.replace(now)
             && now.duration_since(before) > self.longest_gap
         {
@@ -70,7 +70,7 @@ impl Rescuer {
             tick: settings.tick,
             requeue_after: settings.requeue_after,
             max_lost: settings.max_lost,
-            contact: Contact::new(lease, settings.tick),
+            contact: LedgerContact::new(lease, settings.tick),
             wakes,
         }
     }
@@ -85,13 +85,13 @@ impl Rescuer {
 
     async fn tick(&mut self) -> Result<Turn, DbError> {
         let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
-        note(&queued, Rescued::QueuedTooLong);
-        let lost = if self.contact.answered(Instant::now()) {
+        log_rescued(&queued, Rescued::QueuedTooLong);
+        let lost = if self.contact.note_answer(Instant::now()) {
             ledger::chunk::rescue_lost(&self.db, self.max_lost).await?
         } else {
             Vec::new()
         };
-        note(&lost, Rescued::LeaseExpired);
+        log_rescued(&lost, Rescued::LeaseExpired);
         if !lost.is_empty() || !queued.is_empty() {
             self.wakes.dispatch.notify_one();
             self.wakes.finalize.notify_one();
@@ -100,9 +100,9 @@ impl Rescuer {
     }
 }
 
-fn note(chunks: &[RescuedChunk], why: Rescued) {
-    metrics::rescued(why, chunks.len());
-    let why = why.as_str();
+fn log_rescued(chunks: &[RescuedChunk], reason: Rescued) {
+    metrics::count_rescued(reason, chunks.len());
+    let reason = reason.as_str();
     for chunk in chunks {
         let span = tracing::info_span!(
             "rescue", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id, chunk.seq = chunk.seq, attempt = chunk.attempt,
@@ -113,8 +113,8 @@ fn note(chunks: &[RescuedChunk], why: Rescued) {
         };
         telemetry::set_parent(&span, &context);
         span.in_scope(|| match chunk.status {
-            ChunkStatus::Dead => tracing::error!(why, "chunk is dead"),
-            _ => tracing::warn!(why, "chunk rescued"),
+            ChunkStatus::Dead => tracing::error!(reason, "chunk is dead"),
+            _ => tracing::warn!(reason, "chunk rescued"),
         });
     }
 }
@@ -126,14 +126,14 @@ mod tests {
     #[test]
     fn after_the_ledger_was_away_leases_get_their_length_before_they_count_as_lost() {
         let lease = Duration::from_secs(30);
-        let mut contact = Contact::new(lease, Duration::from_secs(1));
+        let mut contact = LedgerContact::new(lease, Duration::from_secs(1));
         let start = Instant::now();
-        assert!(contact.answered(start));
-        assert!(contact.answered(start + Duration::from_secs(10)));
+        assert!(contact.note_answer(start));
+        assert!(contact.note_answer(start + Duration::from_secs(10)));
         let back = start + Duration::from_secs(70);
-        assert!(!contact.answered(back));
-        assert!(!contact.answered(back + Duration::from_secs(10)));
-        assert!(!contact.answered(back + Duration::from_secs(20)));
-        assert!(contact.answered(back + lease));
+        assert!(!contact.note_answer(back));
+        assert!(!contact.note_answer(back + Duration::from_secs(10)));
+        assert!(!contact.note_answer(back + Duration::from_secs(20)));
+        assert!(contact.note_answer(back + lease));
     }
 }

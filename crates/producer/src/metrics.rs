@@ -10,14 +10,14 @@ pub const PLANS: &str = "tidemark_plans_total";
 pub const CHUNKS_PUBLISHED: &str = "tidemark_chunks_published_total";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Planned {
+pub(crate) enum PlanOutcome {
     /// With something to do.
     Work,
     Nothing,
     Failed,
 }
 
-impl Planned {
+impl PlanOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Work => "work",
@@ -67,24 +67,24 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 /// Shows a nought for what has not happened yet: a rate needs both its ends.
 pub fn begin() {
-    for what in [Planned::Work, Planned::Nothing, Planned::Failed] {
-        planned(what, 0);
+    for outcome in [PlanOutcome::Work, PlanOutcome::Nothing, PlanOutcome::Failed] {
+        count_plans(outcome, 0);
     }
     for publication in [Publication::Confirmed, Publication::Refused, Publication::Unknown] {
-        published(publication, 0);
+        count_published(publication, 0);
     }
 }
 
-pub(crate) fn planned(what: Planned, tenants: usize) {
+pub(crate) fn count_plans(outcome: PlanOutcome, tenants: usize) {
     INSTRUMENTS
         .plans
-        .add(count(tenants), &[KeyValue::new("outcome", what.as_str())]);
+        .add(count(tenants), &[KeyValue::new("outcome", outcome.as_str())]);
 }
 
-pub(crate) fn published(what: Publication, chunks: usize) {
+pub(crate) fn count_published(outcome: Publication, chunks: usize) {
     INSTRUMENTS
         .published
-        .add(count(chunks), &[KeyValue::new("outcome", what.as_str())]);
+        .add(count(chunks), &[KeyValue::new("outcome", outcome.as_str())]);
 }
 
 fn count(things: usize) -> u64 {

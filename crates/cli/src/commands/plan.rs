@@ -160,14 +160,13 @@ async fn one(
 }
 
 fn of(tenant_id: TenantId, plan: Plan, keys: i64, cost: ReadEstimate) -> PlanReport {
-    let held_by =
-        plan.run_type
-            .moves_watermark()
-            .then(|| match plan.reach.map(|reach| (reach.fence, reach.safety)) {
-                Some((Some(fence), safety)) if safety < fence => HeldBy::SafetyLag,
-                Some((Some(_), _)) => HeldBy::Fence,
-                _ => HeldBy::OpenTransaction,
-            });
+    let held_by = plan.run_type.moves_watermark().then(|| {
+        match plan.watermark_bounds.map(|bounds| (bounds.fence, bounds.safety)) {
+            Some((Some(fence), safety)) if safety < fence => HeldBy::SafetyLag,
+            Some((Some(_), _)) => HeldBy::Fence,
+            _ => HeldBy::OpenTransaction,
+        }
+    });
     PlanReport {
         tenant_id,
         run_type: plan.run_type,

@@ -83,12 +83,12 @@ impl Dispatcher {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let due = ledger::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
         // none when another dispatcher is at it: it takes what there is
-        let due: Vec<Sending> = due
+        let due: Vec<OutgoingChunk> = due
             .into_iter()
             .flatten()
-            .map(|chunk| Sending::begin(chunk, &*self.queue))
+            .map(|chunk| OutgoingChunk::begin(chunk, &*self.queue))
             .collect();
-        let begun: Vec<_> = due.iter().filter_map(Sending::begun_trace).collect();
+        let begun: Vec<_> = due.iter().filter_map(OutgoingChunk::new_trace).collect();
         ledger::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
         if due.is_empty() {
@@ -98,16 +98,16 @@ impl Dispatcher {
         self.publish(&due).await
     }
 
-    async fn publish(&self, due: &[Sending]) -> Result<Turn, DispatchError> {
-        let jobs: Vec<Outgoing> = due.iter().map(Sending::outgoing).collect();
+    async fn publish(&self, due: &[OutgoingChunk]) -> Result<Turn, DispatchError> {
+        let jobs: Vec<Outgoing> = due.iter().map(OutgoingChunk::outgoing).collect();
         let outcome = match self.queue.publish_jobs(&jobs).await {
             Ok(outcome) => outcome,
             Err(error) => {
-                metrics::published(Publication::Unknown, due.len());
+                metrics::count_published(Publication::Unknown, due.len());
                 // nothing is known of any of them; publishing again is harmless
-                let all: Vec<ChunkId> = due.iter().map(Sending::id).collect();
+                let all: Vec<ChunkId> = due.iter().map(OutgoingChunk::id).collect();
                 due.iter()
-                    .for_each(|sending| telemetry::failed(&sending.span, &error));
+                    .for_each(|chunk| telemetry::failed(&chunk.span, &error));
                 ledger::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
@@ -116,9 +116,9 @@ impl Dispatcher {
             .iter()
             .zip(outcome)
             .partition(|(_, published)| *published == Published::Confirmed);
-        let taken: Vec<ChunkId> = taken.into_iter().map(|(sending, _)| sending.id()).collect();
-        metrics::published(Publication::Confirmed, taken.len());
-        metrics::published(Publication::Refused, refused.len());
+        let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        metrics::count_published(Publication::Confirmed, taken.len());
+        metrics::count_published(Publication::Refused, refused.len());
         ledger::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");
         if refused.is_empty() {
@@ -126,9 +126,9 @@ impl Dispatcher {
         }
         let refused: Vec<ChunkId> = refused
             .into_iter()
-            .map(|(sending, outcome)| {
-                telemetry::failed(&sending.span, &QueueError::NotStored { outcome });
-                sending.id()
+            .map(|(chunk, outcome)| {
+                telemetry::failed(&chunk.span, &QueueError::NotStored { outcome });
+                chunk.id()
             })
             .collect();
         ledger::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
@@ -137,12 +137,12 @@ impl Dispatcher {
 }
 
 /// A chunk on its way to the broker, and the span of that.
-struct Sending {
+struct OutgoingChunk {
     chunk: DispatchedChunk,
     span: Span,
 }
 
-impl Sending {
+impl OutgoingChunk {
     fn begin(chunk: DispatchedChunk, queue: &dyn Queue) -> Self {
         let span = tracing::info_span!(
             parent: None, "dispatch", otel.kind = "producer", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id,
@@ -168,7 +168,7 @@ impl Sending {
     }
 
     /// The chunk's own trace, when this is its beginning: later attempts are in it too.
-    fn begun_trace(&self) -> Option<(ChunkId, TraceContext)> {
+    fn new_trace(&self) -> Option<(ChunkId, TraceContext)> {
         if self.chunk.traceparent.is_some() {
             return None;
         }

@@ -18,27 +18,27 @@ use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
 use crate::loops::write_plan::{insert_chunks, log_planned};
-use crate::metrics::{self, Planned};
-use crate::planning::backfill::write_names;
+use crate::metrics::{self, PlanOutcome};
+use crate::planning::backfill::record_name_changes;
 use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
 
 /// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
-const PLANNING_HOLD: Duration = Duration::from_secs(15);
+const PLANNING_CLAIM: Duration = Duration::from_secs(15);
 /// Runs planned side by side: each holds a session of its source.
 const PLANS_AT_ONCE: usize = 4;
 
 /// The loop over requested runs.
 #[derive(Debug)]
-pub struct Requests {
+pub struct RequestPlanner {
     planner: Planner,
     instance: String,
     wakes: Wakes,
     only: Option<Vec<RunId>>,
 }
 
-impl Requests {
+impl RequestPlanner {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
     pub const fn new(planner: Planner, instance: String, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
@@ -56,11 +56,11 @@ impl Requests {
             .only
             .as_ref()
             .map_or(PLANS_AT_ONCE, |only| PLANS_AT_ONCE.min(only.len()));
-        let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(count);
+        let planners = std::iter::repeat_with(|| self.plan_requests(&lifecycle)).take(count);
         futures::future::join_all(planners).await;
     }
 
-    async fn take_turns(&self, lifecycle: &Lifecycle) {
+    async fn plan_requests(&self, lifecycle: &Lifecycle) {
         let tick = self.planner.settings.tick;
         let mut ticker = Ticker::new("requests", tick, lifecycle).woken_by(&self.wakes.request);
         while ticker.next_turn().await {
@@ -73,7 +73,7 @@ impl Requests {
         let claimed = ledger::run::claim_requested(
             &self.planner.db,
             &self.instance,
-            PLANNING_HOLD,
+            PLANNING_CLAIM,
             self.only.as_deref(),
         )
         .await?;
@@ -101,7 +101,7 @@ impl Requests {
                 let plan = self.planner.plan(&tenant, run.run_type, &request);
                 tokio::select! {
                     plan = plan => plan.map(|plan| (tenant, plan)),
-                    () = self.hold(run) => {
+                    () = self.renew_claim(run) => {
                         tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
                         return Ok(());
                     }
@@ -123,14 +123,14 @@ impl Requests {
     }
 
     /// Renews the claim beside the planning; returns when it is lost.
-    async fn hold(&self, run: &ClaimedRun) {
+    async fn renew_claim(&self, run: &ClaimedRun) {
         loop {
-            tokio::time::sleep(PLANNING_HOLD / 3).await;
+            tokio::time::sleep(PLANNING_CLAIM / 3).await;
             // a plan may take long, and ends by the source's statement timeout
             pulse::beat();
             // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
             if let Ok(false) =
-                ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await
+                ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_CLAIM).await
             {
                 return;
             }
@@ -144,11 +144,18 @@ impl Requests {
             tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
             return tx.rollback().await.attempt("roll the plan back");
         }
-        write_names(&mut tx, tenant.id, &plan.names).await?;
+        record_name_changes(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         log_planned(&plan.record);
         let nothing = plan.chunks.is_empty();
-        metrics::planned(if nothing { Planned::Nothing } else { Planned::Work }, 1);
+        metrics::count_plans(
+            if nothing {
+                PlanOutcome::Nothing
+            } else {
+                PlanOutcome::Work
+            },
+            1,
+        );
         self.wakes.request.notify_one();
         self.wakes.dispatch.notify_one();
         self.wakes.finalize.notify_one();
@@ -163,7 +170,7 @@ impl Requests {
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
-        metrics::planned(Planned::Failed, 1);
+        metrics::count_plans(PlanOutcome::Failed, 1);
         if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {

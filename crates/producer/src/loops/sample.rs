@@ -11,7 +11,7 @@ use tidemark_runtime::ticker::Ticker;
 use tidemark_source::{Source, Sources};
 
 use crate::planning::error::PlanError;
-use crate::planning::fence_sample::{STANDBY_MARGIN, observe};
+use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
 
 /// The sampling loop.
 #[derive(Debug)]
@@ -58,11 +58,11 @@ impl Sampler {
     /// Samples a source, and writes down its fence and the session that holds it back.
     async fn tick(&self, source: &Source) -> Result<(), PlanError> {
         let db = &self.db;
-        let (epoch, observation) = observe(db, source).await?;
+        let (epoch, observation) = take_sample(db, source, SampleMode::Store).await?;
         let sampled_at = observation.sample.sampled_at;
         let holder = source.holder().await?;
         let fence_at = match observation.replay {
-            Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
+            Some(replay) => standby_fence(&replay),
             None => {
                 let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
                 let sample =

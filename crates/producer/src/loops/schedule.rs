@@ -21,8 +21,8 @@ use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
 use crate::loops::write_plan::{insert_chunks, log_planned};
-use crate::metrics::{self, Planned};
-use crate::planning::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
+use crate::metrics::{self, PlanOutcome};
+use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes, request_due};
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
 
@@ -56,8 +56,8 @@ impl Scheduler {
 
     /// Plans the tenants that are due.
     async fn tick(&self) -> Result<Turn, DbError> {
-        let backfills = ask_for_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
-        let comparisons = crate::planning::verification::ask_for_due(&self.planner.db).await?;
+        let backfills = request_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
+        let comparisons = crate::planning::verification::request_due(&self.planner.db).await?;
         if !backfills.is_empty() || !comparisons.is_empty() {
             self.wakes.request.notify_one();
         }
@@ -85,19 +85,19 @@ impl Scheduler {
         // a plan may take long, and ends by the source's statement timeout
         let planning_all = self.planner.plan_together(source, tenants).instrument(span);
         let planned = pulse::beating(planning_all).await;
-        let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut idle, mut others, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
                 Err(error) if error.is_unavailable() => {
-                    away.push(error);
+                    unavailable.push(error);
                 }
                 plan => others.push((tenant, plan)),
             }
         }
-        if let Some(error) = away.first() {
+        if let Some(error) = unavailable.first() {
             tracing::warn!(
-                error = %report(&**error), source, tenants = away.len(),
+                error = %report(&**error), source, tenants = unavailable.len(),
                 "tenants not planned, they are due again after their intervals"
             );
         }
@@ -164,18 +164,19 @@ impl Scheduler {
         };
         ledger::watermark::advance(&mut tx, &moves, mover).await?;
         for (tenant, plan) in &idle {
-            write_names(&mut tx, *tenant, &plan.names).await?;
+            record_name_changes(&mut tx, *tenant, &plan.names).await?;
         }
         ledger::watermark::succeeded(&mut *tx, &locked).await?;
-        let agreements: Vec<MatchedTotals> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
-        ledger::matched_totals::record(&mut *tx, &agreements).await?;
+        let matched_totals: Vec<MatchedTotals> =
+            idle.iter().filter_map(|(_, plan)| plan.matched_totals).collect();
+        ledger::matched_totals::record(&mut *tx, &matched_totals).await?;
         let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
             .unzip();
         ledger::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
-        metrics::planned(Planned::Nothing, idle.len());
+        metrics::count_plans(PlanOutcome::Nothing, idle.len());
         Ok(())
     }
 
@@ -198,18 +199,18 @@ impl Scheduler {
             return tx.rollback().await.attempt("roll the plan back");
         };
         insert_chunks(&mut tx, run, tenant.id, plan).await?;
-        write_names(&mut tx, tenant.id, &plan.names).await?;
+        record_name_changes(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);
-        metrics::planned(Planned::Work, 1);
+        metrics::count_plans(PlanOutcome::Work, 1);
         self.wakes.dispatch.notify_one();
         Ok(())
     }
 
     async fn fail(&self, tenant: &Tenant, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
-        metrics::planned(Planned::Failed, 1);
+        metrics::count_plans(PlanOutcome::Failed, 1);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
         ledger::run::insert_failed(

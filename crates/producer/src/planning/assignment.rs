@@ -16,7 +16,7 @@ const IDS_AT_ONCE: usize = 20_000;
 
 /// A list of ids, shared out.
 #[derive(Debug, Default)]
-pub struct SharedOut {
+pub struct IdAssignment {
     /// Ascending. A conversation that has moved is both its old and its new tenant's.
     pub by_tenant: BTreeMap<TenantId, Vec<i64>>,
     /// Neither in an inbox of one of the tenants nor among their live rows.
@@ -33,7 +33,7 @@ impl Planner {
         &self,
         tenants: &[Tenant],
         ids: &[i64],
-    ) -> Result<SharedOut, PlanError> {
+    ) -> Result<IdAssignment, PlanError> {
         let mut found: BTreeMap<TenantId, BTreeSet<i64>> = BTreeMap::new();
         let mut by_source: BTreeMap<&str, BTreeMap<i32, TenantId>> = BTreeMap::new();
         for tenant in tenants {
@@ -42,7 +42,7 @@ impl Planner {
             owners.extend(inboxes.into_iter().map(|inbox| (inbox, tenant.id)));
         }
         for (name, owners) in &by_source {
-            for (id, inbox) in self.at_source(name, owners, ids).await? {
+            for (id, inbox) in self.find_at_source(name, owners, ids).await? {
                 if let Some(tenant) = owners.get(&inbox) {
                     found.entry(*tenant).or_default().insert(id);
                 }
@@ -58,7 +58,7 @@ impl Planner {
             target.rollback().await.attempt("end the transaction")?;
         }
         let known: BTreeSet<i64> = found.values().flatten().copied().collect();
-        Ok(SharedOut {
+        Ok(IdAssignment {
             by_tenant: found
                 .into_iter()
                 .filter(|(_, ids)| !ids.is_empty())
@@ -69,7 +69,7 @@ impl Planner {
     }
 
     /// Those of these ids that the source has in one of the inboxes, with the inbox.
-    async fn at_source(
+    async fn find_at_source(
         &self,
         name: &str,
         owners: &BTreeMap<i32, TenantId>,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_ledger::target::Bucket;
 
-use crate::planning::signals::{SourceBucket, sum};
+use crate::planning::signals::{SourceBucket, parse_sum};
 
 /// Buckets in which source and target hold different conversations.
 pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> Vec<i64> {
@@ -39,7 +39,7 @@ pub(crate) fn unexplained_buckets(
         .collect();
     let mut here: BTreeMap<i64, (i64, i128)> = target
         .iter()
-        .map(|bucket| (bucket.bucket, (bucket.count, sum(&bucket.digest))))
+        .map(|bucket| (bucket.bucket, (bucket.count, parse_sum(&bucket.digest))))
         .collect();
     for (id, digest) in known {
         let (count, sum) = here.entry(id.div_euclid(width)).or_default();

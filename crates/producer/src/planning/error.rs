@@ -58,7 +58,7 @@ pub enum PlanError {
 impl PlanError {
     /// Whether one tenant's rows may be the cause, so that the others of its group pass without it. A statement that ran out
     /// of its time, a server that is away and a missing right concern the whole group: to try each would multiply the cost.
-    pub(crate) fn may_be_one_tenants(&self) -> bool {
+    pub(crate) fn may_be_caused_by_one_tenant(&self) -> bool {
         let kind = match self {
             Self::Ledger(error) => failure_kind(&error.source),
             Self::Source(error) => error.kind(),

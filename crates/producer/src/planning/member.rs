@@ -20,14 +20,14 @@ pub(crate) struct Member {
     /// From when on changes are looked for; `None`: everything is taken.
     pub since: Option<NaiveDateTime>,
     /// Whether digests are compared, or what change signals name will do.
-    pub compares: bool,
+    pub compares_digests: bool,
     pub inboxes: Vec<i32>,
     /// Those whose history is left to a backfill, in the bulk lane: only what changes in them is taken.
     pub unfetched: Vec<i32>,
     pub chunk_size: i32,
     pub allow_mass_delete: bool,
     /// The target is asked even where an agreement could stand for it.
-    pub always_compare: bool,
+    pub always_reads_target: bool,
 }
 
 impl Member {
@@ -65,12 +65,12 @@ impl Member {
             watermark,
             consecutive_failures,
             since,
-            compares: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
+            compares_digests: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
             inboxes,
             unfetched: if since.is_some() { unfetched } else { Vec::new() },
             chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
             allow_mass_delete: request.allow_mass_delete,
-            always_compare: false,
+            always_reads_target: false,
             tenant,
         })
     }

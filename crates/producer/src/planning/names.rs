@@ -1,4 +1,4 @@
-//! Names that are copied into rows: of inboxes, accounts, users and teams. When one changes, the rows that carry it are
+//! NameChanges that are copied into rows: of inboxes, accounts, users and teams. When one changes, the rows that carry it are
 //! many and none is urgent, so a backfill takes them and no live chunk does.
 //!
 //! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
@@ -52,31 +52,31 @@ const TABLES: [(&str, NameOf, &str, &str); 4] = [
         "JOIN conversations c ON c.team_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
     ),
 ];
-const WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
+const TABLES_WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
      JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) AND a.attname = 'updated_at' \
       AND NOT a.attisdropped WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT')";
 
 /// What a plan found out about names; to be written with it.
 #[derive(Debug, Default, Clone)]
-pub struct Names {
+pub struct NameChanges {
     /// Rows that carry these are to be taken anew.
     pub(crate) renamed: Vec<Name>,
     /// New to the ledger, those renamed among them.
-    pub(crate) seen: Vec<Name>,
+    pub(crate) to_record: Vec<Name>,
     /// Rows that show messages of these are to be taken anew.
     pub(crate) deleted_senders: Vec<Sender>,
 }
 
 /// Somebody or something touched at the source, with its names.
 #[derive(Debug)]
-pub(crate) struct Touched {
+pub(crate) struct TouchedName {
     name: Name,
     texts: Vec<Option<String>>,
     /// Whom it concerns.
     tenants: Vec<TenantId>,
 }
 
-impl FromRow<'_, PgRow> for Touched {
+impl FromRow<'_, PgRow> for TouchedName {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             name: Name {
@@ -92,10 +92,10 @@ impl FromRow<'_, PgRow> for Touched {
 
 /// What was touched and is not called what the ledger says.
 #[derive(Debug, Clone)]
-pub(crate) struct Doubt {
-    touched: Arc<Touched>,
+pub(crate) struct SuspectedRename {
+    touched: Arc<TouchedName>,
     /// Whether the ledger has another name for it, or none.
-    has_other: bool,
+    was_recorded: bool,
 }
 
 impl Signals<'_> {
@@ -104,7 +104,7 @@ impl Signals<'_> {
         &mut self,
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
-    ) -> Result<Vec<Touched>, SourceError> {
+    ) -> Result<Vec<TouchedName>, SourceError> {
         if let Some(shape) = self.shape {
             let Some(statement) = view::names(shape) else {
                 return Ok(Vec::new());
@@ -117,7 +117,7 @@ impl Signals<'_> {
                 .map_err(self.source.query_error("look for changed names"));
         }
         let tables: Vec<&str> = TABLES.iter().map(|(table, ..)| *table).collect();
-        let dated: Vec<String> = sqlx::query_scalar(WITH_UPDATED_AT)
+        let dated: Vec<String> = sqlx::query_scalar(TABLES_WITH_UPDATED_AT)
             .bind(tables)
             .fetch_all(self.tx.connection())
             .await
@@ -154,12 +154,15 @@ impl Signals<'_> {
 }
 
 /// Compares what was touched with the ledger, for each tenant that it concerns.
-pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(TenantId, Doubt)>, DbError> {
+pub(crate) async fn list_suspected_renames(
+    db: &DbPool,
+    touched: Vec<TouchedName>,
+) -> Result<Vec<(TenantId, SuspectedRename)>, DbError> {
     if touched.is_empty() {
         return Ok(Vec::new());
     }
-    let touched: Vec<Arc<Touched>> = touched.into_iter().map(Arc::new).collect();
-    let concerned: Vec<(TenantId, &Arc<Touched>)> = touched
+    let touched: Vec<Arc<TouchedName>> = touched.into_iter().map(Arc::new).collect();
+    let concerned: Vec<(TenantId, &Arc<TouchedName>)> = touched
         .iter()
         .flat_map(|touched| touched.tenants.iter().map(move |tenant| (*tenant, touched)))
         .collect();
@@ -173,43 +176,49 @@ pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(Te
         .zip(known)
         .filter(|((_, touched), known)| known.as_deref() != Some(touched.name.digest.as_str()))
         .map(|((tenant, touched), known)| {
-            let doubt = Doubt {
+            let suspect = SuspectedRename {
                 touched: Arc::clone(touched),
-                has_other: known.is_some(),
+                was_recorded: known.is_some(),
             };
-            (tenant, doubt)
+            (tenant, suspect)
         })
         .collect())
 }
 
-/// Which of a tenant's doubts are renames.
-pub(crate) async fn resolve(
+/// Which of a tenant's suspected are renames.
+pub(crate) async fn confirm_renames(
     target: &mut PgTransaction<'_>,
     tenant: TenantId,
-    doubts: &[Doubt],
-) -> Result<Names, DbError> {
-    let name = |doubt: &Doubt| doubt.touched.name.clone();
+    suspected: &[SuspectedRename],
+) -> Result<NameChanges, DbError> {
+    let name = |suspect: &SuspectedRename| suspect.touched.name.clone();
     // a chunk in flight may still bring the old name, so the rows are not asked
-    let mut renamed: Vec<Name> = doubts.iter().filter(|doubt| doubt.has_other).map(name).collect();
-    let unknown: Vec<&Doubt> = doubts.iter().filter(|doubt| !doubt.has_other).collect();
+    let mut renamed: Vec<Name> = suspected
+        .iter()
+        .filter(|suspect| suspect.was_recorded)
+        .map(name)
+        .collect();
+    let unknown: Vec<&SuspectedRename> = suspected.iter().filter(|suspect| !suspect.was_recorded).collect();
     if !unknown.is_empty() {
         let texts: Vec<NameTexts<'_>> = unknown
             .iter()
-            .map(|Doubt { touched, .. }| (touched.name.of, touched.name.id, touched.texts.as_slice()))
+            .map(|SuspectedRename { touched, .. }| {
+                (touched.name.of, touched.name.id, touched.texts.as_slice())
+            })
             .collect();
         let differing = ledger::target::carry_others(target, tenant, &texts).await?;
         renamed.extend(
             differing
                 .into_iter()
                 .filter_map(|position| unknown.get(usize::try_from(position).ok()?))
-                .map(|doubt| name(doubt)),
+                .map(|suspect| name(suspect)),
         );
     }
     // equal renames are equal requests
     renamed.sort();
-    Ok(Names {
+    Ok(NameChanges {
         renamed,
-        seen: doubts.iter().map(name).collect(),
+        to_record: suspected.iter().map(name).collect(),
         deleted_senders: Vec::new(),
     })
 }

@@ -10,7 +10,7 @@ use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
 use crate::planning::error::PlanError;
-use crate::planning::names::Names;
+use crate::planning::names::NameChanges;
 
 /// A plan, not yet written.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub struct Plan {
     pub chunks: Vec<PlannedChunk>,
     pub record: PlanRecord,
     /// What decided where the watermark may go; `None` for a run that leaves it where it is.
-    pub reach: Option<WatermarkBounds>,
-    pub(crate) names: Names,
+    pub watermark_bounds: Option<WatermarkBounds>,
+    pub(crate) names: NameChanges,
     /// Source and target were seen equal; to be noted when nothing else comes of the plan.
-    pub(crate) agreement: Option<MatchedTotals>,
+    pub(crate) matched_totals: Option<MatchedTotals>,
 }
 
 /// A tenant of a group with its plan, or why it has none: often everybody's reason.
@@ -35,14 +35,6 @@ impl Plan {
     pub const fn renamed_count(&self) -> usize {
         self.names.renamed.len()
     }
-}
-
-/// What a plan leaves behind in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trace {
-    /// Its fence sample, for later plans.
-    Sample,
-    Nothing,
 }
 
 /// A chunk size as the ledger has it.

@@ -15,14 +15,13 @@ use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceTx, Sources};
 
 use crate::planning::error::PlanError;
-use crate::planning::fence_sample;
-use crate::planning::fence_sample::STANDBY_MARGIN;
+use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
 use crate::planning::member::Member;
-use crate::planning::plan::{Plan, Planned, Trace};
+use crate::planning::plan::{Plan, Planned};
 use crate::planning::selection::plan_selection;
 use crate::planning::signals::Signals;
-use crate::planning::source_scan::look;
-use crate::planning::tenant_plan::draft;
+use crate::planning::source_scan::scan_source;
+use crate::planning::tenant_plan::build_plan;
 use crate::planning::verification::plan_verification;
 
 /// Plans runs of tenants.
@@ -34,11 +33,11 @@ pub struct Planner {
 }
 
 /// What a plan reads through: the snapshot, and how far it lets the watermark go.
-struct PlanView {
+struct PlanSnapshot {
     tx: SourceTx,
-    /// Set where the source is read through a view.
+    /// Set where the source is read through a snapshot.
     shape: Option<ViewShape>,
-    reach: WatermarkBounds,
+    bounds: WatermarkBounds,
 }
 
 impl Planner {
@@ -52,12 +51,12 @@ impl Planner {
         run_type: RunType,
         request: &RunRequest,
     ) -> Result<Plan, PlanError> {
-        let planned = self.plan_any(tenant, run_type, request).await;
-        self.explained(planned).await
+        let planned = self.plan_by_type(tenant, run_type, request).await;
+        self.with_altered_columns(planned).await
     }
 
     /// Adds to an error of the target which of its columns were altered.
-    async fn explained<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
+    async fn with_altered_columns<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
         let source = match outcome {
             Err(PlanError::Ledger(error)) if !error.may_pass() => error,
             outcome => return outcome,
@@ -68,7 +67,7 @@ impl Planner {
         }
     }
 
-    async fn plan_any(
+    async fn plan_by_type(
         &self,
         tenant: &Tenant,
         run_type: RunType,
@@ -87,11 +86,12 @@ impl Planner {
                 run_type,
                 request,
                 selection,
-                Trace::Sample,
+                SampleMode::Store,
             )
             .await;
         }
-        self.plan_one(tenant, run_type, request, Trace::Sample).await
+        self.plan_whole(tenant, run_type, request, SampleMode::Store)
+            .await
     }
 
     /// The same for somebody who wants to look: writes nothing at all.
@@ -114,33 +114,36 @@ impl Planner {
                     run_type,
                     request,
                     selection,
-                    Trace::Nothing,
+                    SampleMode::Discard,
                 )
                 .await
             }
-            None => self.plan_one(tenant, run_type, request, Trace::Nothing).await,
+            None => {
+                self.plan_whole(tenant, run_type, request, SampleMode::Discard)
+                    .await
+            }
         };
-        self.explained(planned).await
+        self.with_altered_columns(planned).await
     }
 
-    async fn plan_one(
+    async fn plan_whole(
         &self,
         tenant: &Tenant,
         run_type: RunType,
         request: &RunRequest,
-        trace: Trace,
+        mode: SampleMode,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
         let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         let mut member = Member::new(ready, run_type, request, self.settings.digest_interval)?;
         // a requested run is open, and no agreement stands beside one; who wants to look wants to see
-        member.always_compare = true;
-        let mut view = self
-            .open(source, &format!("plan tenant {}", tenant.id), trace)
+        member.always_reads_target = true;
+        let mut snapshot = self
+            .open_snapshot(source, &format!("plan tenant {}", tenant.id), mode)
             .await?;
-        let mut plans = self.draft(source, &mut view, &[member]).await?;
-        view.tx.finish().await;
+        let mut plans = self.plan_in_snapshot(source, &mut snapshot, &[member]).await?;
+        snapshot.tx.finish().await;
         plans.pop().expect("a member has a plan")
     }
 
@@ -166,11 +169,11 @@ impl Planner {
         let source = match self.sources.get(source) {
             Ok(source) => source,
             Err(error) => {
-                fail_all(members, error.into(), &mut planned);
+                fail_group(members, error.into(), &mut planned);
                 return planned;
             }
         };
-        let mut groups = groups_of(members);
+        let mut groups = group_members(members);
         let mut has_timed_out = false;
         while let Some(mut group) = groups.pop() {
             let purpose = match group.as_slice() {
@@ -178,22 +181,22 @@ impl Planner {
                 many => format!("plan {} tenants", many.len()),
             };
             // what fails before anything of a tenant was read is everybody's trouble
-            let mut view = match self.open(source, &purpose, Trace::Sample).await {
-                Ok(view) => view,
+            let mut snapshot = match self.open_snapshot(source, &purpose, SampleMode::Store).await {
+                Ok(snapshot) => snapshot,
                 Err(error) => {
                     group.extend(groups.into_iter().flatten());
-                    fail_all(group, error, &mut planned);
+                    fail_group(group, error, &mut planned);
                     break;
                 }
             };
-            let drafted = self.draft(source, &mut view, &group).await;
-            match self.explained(drafted).await {
+            let plans = self.plan_in_snapshot(source, &mut snapshot, &group).await;
+            match self.with_altered_columns(plans).await {
                 Ok(plans) => {
-                    view.tx.finish().await;
+                    snapshot.tx.finish().await;
                     let tenants = group.into_iter().map(|member| member.tenant);
                     planned.extend(tenants.zip(plans.into_iter().map(|plan| plan.map_err(Arc::new))));
                 }
-                Err(error) if group.len() > 1 && error.may_be_one_tenants() => {
+                Err(error) if group.len() > 1 && error.may_be_caused_by_one_tenant() => {
                     tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, its halves are");
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
@@ -201,12 +204,12 @@ impl Planner {
                 Err(error) if error.is_timeout() && has_timed_out => {
                     // the source is slow, and not one tenant
                     group.extend(groups.into_iter().flatten());
-                    fail_all(group, error, &mut planned);
+                    fail_group(group, error, &mut planned);
                     break;
                 }
                 Err(error) => {
                     has_timed_out |= error.is_timeout();
-                    fail_all(group, error, &mut planned);
+                    fail_group(group, error, &mut planned);
                 }
             }
         }
@@ -214,18 +217,18 @@ impl Planner {
     }
 
     /// Plans the members in one snapshot. The inner errors are those of single tenants.
-    async fn draft(
+    async fn plan_in_snapshot(
         &self,
         source: &Source,
-        view: &mut PlanView,
+        snapshot: &mut PlanSnapshot,
         members: &[Member],
     ) -> Result<Vec<Result<Plan, PlanError>>, PlanError> {
-        let mut signals = Signals::begin(source, view.shape.as_ref(), &mut view.tx).await?;
-        let seen = look(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
+        let mut signals = Signals::begin(source, snapshot.shape.as_ref(), &mut snapshot.tx).await?;
+        let scans = scan_source(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
         let mut plans = Vec::with_capacity(members.len());
-        for (member, seen) in members.iter().zip(seen) {
+        for (member, scan) in members.iter().zip(scans) {
             plans.push(
-                match draft(&self.db, &mut signals, view.reach, member, seen).await {
+                match build_plan(&self.db, &mut signals, snapshot.bounds, member, scan).await {
                     Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
                     planned => Ok(planned?),
                 },
@@ -235,7 +238,7 @@ impl Planner {
         // a run without chunks reads no message
         if planned.iter().any(|plan| !plan.chunks.is_empty()) {
             let warnings = source
-                .view_warnings(view.tx.connection(), view.shape.as_ref())
+                .view_warnings(snapshot.tx.connection(), snapshot.shape.as_ref())
                 .await;
             for plan in &mut planned {
                 plan.record.warnings.clone_from(&warnings);
@@ -246,22 +249,22 @@ impl Planner {
 
     /// Takes a sample, then the snapshot to plan from. Where no older sample qualifies yet, waits a bounded moment for
     /// this one to: the transactions open just now are usually short.
-    async fn open(&self, source: &Source, purpose: &str, trace: Trace) -> Result<PlanView, PlanError> {
+    async fn open_snapshot(
+        &self,
+        source: &Source,
+        purpose: &str,
+        mode: SampleMode,
+    ) -> Result<PlanSnapshot, PlanError> {
         const RETRY: Duration = Duration::from_millis(50);
-        let (epoch, own) = match trace {
-            Trace::Sample => fence_sample::sample(&self.db, source).await?,
-            Trace::Nothing => {
-                let (epoch, seen) = fence_sample::look(&self.db, source).await?;
-                (epoch, seen.sample)
-            }
-        };
+        let (epoch, observation) = take_sample(&self.db, source, mode).await?;
+        let own = observation.sample;
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
             // read after the sample: of samples that others take from now on it says nothing
             let (oldest_open, mut tx) = source.begin_knowing_open(purpose).await?;
             let shape = source.check_catalog(tx.connection()).await?;
             let fence = match tx.replay() {
-                Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
+                Some(replay) => standby_fence(&replay),
                 None => {
                     let horizon = horizon(oldest_open, tx.snapshot());
                     let kept = ledger::fence::find_qualifying(
@@ -282,15 +285,15 @@ impl Planner {
                     fence
                 }
             };
-            let reach = WatermarkBounds::new(fence, tx.snapshot(), self.settings.safety_lag);
-            return Ok(PlanView { tx, shape, reach });
+            let bounds = WatermarkBounds::new(fence, tx.snapshot(), self.settings.safety_lag);
+            return Ok(PlanSnapshot { tx, shape, bounds });
         }
     }
 }
 
 /// Who is planned together, the last group first. A tenant whose last run has failed is planned alone, so that it keeps no
 /// other from its plan a second time; those that have failed least often come first.
-fn groups_of(members: Vec<Member>) -> Vec<Vec<Member>> {
+fn group_members(members: Vec<Member>) -> Vec<Vec<Member>> {
     let (well, mut failing): (Vec<Member>, Vec<Member>) = members
         .into_iter()
         .partition(|member| member.consecutive_failures == 0);
@@ -301,7 +304,7 @@ fn groups_of(members: Vec<Member>) -> Vec<Vec<Member>> {
 }
 
 /// Nobody's plan can be made, for one reason.
-fn fail_all(group: Vec<Member>, error: PlanError, planned: &mut Vec<Planned>) {
+fn fail_group(group: Vec<Member>, error: PlanError, planned: &mut Vec<Planned>) {
     let error = Arc::new(error);
     planned.extend(
         group

@@ -16,10 +16,10 @@ use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 
 use crate::planning::error::PlanError;
-use crate::planning::fence_sample;
+use crate::planning::fence_sample::{SampleMode, take_sample};
 use crate::planning::mass_delete::refuse_mass_delete;
-use crate::planning::names::Names;
-use crate::planning::plan::{Plan, Trace, as_size};
+use crate::planning::names::NameChanges;
+use crate::planning::plan::{Plan, as_size};
 
 /// What is asked for a selection, of tables or of a view.
 struct Statements {
@@ -30,7 +30,7 @@ struct Statements {
     /// $1 the tenant's inboxes, $2 inboxes
     in_inboxes: String,
     /// $1 the tenant's inboxes, $2 inboxes, $3 accounts, $4 users, $5 teams
-    carrying: String,
+    with_names: String,
 }
 
 impl Statements {
@@ -45,7 +45,7 @@ impl Statements {
                      AND (cardinality($4::integer[]) = 0 OR inbox_id = ANY($4))"
             ),
             in_inboxes: format!("{select} AND inbox_id = ANY($2)"),
-            carrying: format!(
+            with_names: format!(
                 "{select} AND (inbox_id = ANY($2) OR account_id = ANY($3) OR assignee_id = ANY($4) OR team_id = ANY($5))"
             ),
         }
@@ -65,14 +65,14 @@ impl Statements {
                 view.change_times()
             ),
             in_inboxes: format!("{select} AND v.inbox_id = ANY($2)"),
-            carrying: format!("{select} AND ({})", carried_by(view)),
+            with_names: format!("{select} AND ({})", shows_any_name(view)),
         }
     }
 }
 
 /// Whether a conversation of the view carries one of the names. What the view does not show was asked for before the mode
 /// was switched, and all of the tenant's rows are written anew for that.
-fn carried_by(view: &ViewShape) -> String {
+fn shows_any_name(view: &ViewShape) -> String {
     let shown = view.names();
     let conditions: Vec<String> = [NameOf::Inbox, NameOf::Account, NameOf::User, NameOf::Team]
         .into_iter()
@@ -95,20 +95,17 @@ pub(crate) async fn plan_selection(
     run_type: RunType,
     request: &RunRequest,
     selection: &Selection,
-    trace: Trace,
+    mode: SampleMode,
 ) -> Result<Plan, PlanError> {
     let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
     if inboxes.is_empty() {
         return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
     }
     // the watermark does not need the sample, but a source that went back in time is noticed by it
-    match trace {
-        Trace::Sample => fence_sample::sample(db, source).await.map(drop)?,
-        Trace::Nothing => fence_sample::look(db, source).await.map(drop)?,
-    }
+    take_sample(db, source, mode).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
-    let mut reader = Reader {
+    let mut reader = SelectionReader {
         source,
         statements: shape
             .as_ref()
@@ -129,10 +126,10 @@ pub(crate) async fn plan_selection(
         }
         Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
     };
-    let doubtful: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
+    let unconfirmed: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
     if !request.allow_mass_delete {
-        let existing = reader.existing(&doubtful).await?;
-        let absent: Vec<i64> = doubtful
+        let existing = reader.existing(&unconfirmed).await?;
+        let absent: Vec<i64> = unconfirmed
             .iter()
             .filter(|id| !existing.contains(id))
             .copied()
@@ -150,7 +147,7 @@ pub(crate) async fn plan_selection(
         let live = ledger::target::count_live(&mut target, tenant.id).await?;
         refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
     }
-    keys.extend(doubtful);
+    keys.extend(unconfirmed);
     target.rollback().await.attempt("end the transaction")?;
     let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
     tx.finish().await;
@@ -170,21 +167,21 @@ pub(crate) async fn plan_selection(
             compares_digests: false,
         },
         chunks,
-        reach: None,
-        names: Names::default(),
-        agreement: None,
+        watermark_bounds: None,
+        names: NameChanges::default(),
+        matched_totals: None,
     })
 }
 
 /// Reads keys inside one snapshot of a source; only conversations of the tenant's inboxes are seen.
-struct Reader<'a> {
+struct SelectionReader<'a> {
     source: &'a Source,
     statements: Statements,
     tx: &'a mut SourceTx,
     inboxes: &'a [i32],
 }
 
-impl Reader<'_> {
+impl SelectionReader<'_> {
     /// What the source has of the selection; ids are left to [`Self::existing`].
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
@@ -213,7 +210,7 @@ impl Reader<'_> {
                         .map(|name| name.id)
                         .collect()
                 };
-                sqlx::query_scalar(AssertSqlSafe(self.statements.carrying.clone()))
+                sqlx::query_scalar(AssertSqlSafe(self.statements.with_names.clone()))
                     .bind(self.inboxes)
                     .bind(ids(NameOf::Inbox))
                     .bind(ids(NameOf::Account))

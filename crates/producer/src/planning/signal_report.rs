@@ -44,19 +44,19 @@ impl Planner {
     ///
     /// # Errors
     /// When ledger or source do not answer.
-    pub async fn sight(
+    pub async fn report_signals(
         &self,
         source: &Source,
         shape: Option<&ViewShape>,
         tx: &mut SourceTx,
-        sought: SignalQuery<'_>,
+        query: SignalQuery<'_>,
     ) -> Result<SignalReport, PlanError> {
         let SignalQuery {
             tenant,
             conversation,
             stored,
             rejected,
-        } = sought;
+        } = query;
         let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         if ready.inboxes.is_empty() {
@@ -77,10 +77,10 @@ impl Planner {
         };
         let inboxes = Inboxes::of([&member]);
         let mut signals = Signals::begin(source, shape, tx).await?;
-        let mut sight = SignalReport::default();
+        let mut report = SignalReport::default();
         let mut add = |named: bool, signal| {
             if named {
-                sight.signals.push(signal);
+                report.signals.push(signal);
             }
         };
 
@@ -133,8 +133,9 @@ impl Planner {
         add(unreadable, "unreadable");
         add(rejected, "rejects");
         let by_digests = |signal: &&str| ["membership", "digest"].contains(signal);
-        let told = !sight.signals.is_empty();
-        sight.waits_for_digests = told && !member.compares && sight.signals.iter().all(by_digests);
-        Ok(sight)
+        let is_named = !report.signals.is_empty();
+        report.waits_for_digests =
+            is_named && !member.compares_digests && report.signals.iter().all(by_digests);
+        Ok(report)
     }
 }

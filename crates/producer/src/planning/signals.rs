@@ -26,7 +26,7 @@ pub(crate) const BUCKET_WIDTH: i64 = 2_048;
 pub(crate) const ALL_IDS: i64 = i64::MAX;
 
 // A prepared statement is soon planned for arrays of ten, whatever it is given. Here they hold from one inbox to thousands.
-const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
+const USE_CUSTOM_PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("signals/conversations.sql")
         .replace("{digest}", &conversation_digest())
@@ -51,7 +51,7 @@ static CHANGED: LazyLock<String> = LazyLock::new(|| {
 });
 const MESSAGES: &str = include_str!("signals/messages.sql");
 // an index that begins with updated_at, or a table of at most so many bytes
-const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
+const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const SENDERS: &str = include_str!("signals/senders.sql");
@@ -67,9 +67,9 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
          FROM conversations WHERE inbox_id = ANY($1)) c \
      GROUP BY part ORDER BY part";
 /// A table of messages up to this size is looked through in a fraction of a second.
-const CHEAP_BYTES: i64 = 256 << 20;
+const SMALL_TABLE_BYTES: i64 = 256 << 20;
 
-fn of_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
+fn with_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
     found
         .into_iter()
         .map(|(Stored(tenant), conversation)| (tenant, conversation))
@@ -94,18 +94,18 @@ pub(crate) struct SourceBucket {
 
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
-        sum(&self.digest)
+        parse_sum(&self.digest)
     }
 
     /// Number and sum of the digests of those that have not changed.
     pub(crate) fn unchanged(&self) -> (i64, i128) {
-        let digest = self.digest_sum() - sum(&self.changed_digest);
+        let digest = self.digest_sum() - parse_sum(&self.changed_digest);
         (self.count - self.changed_count, digest)
     }
 }
 
 /// A sum of digests as PostgreSQL prints it.
-pub(crate) fn sum(digests: &str) -> i128 {
+pub(crate) fn parse_sum(digests: &str) -> i128 {
     digests
         .parse()
         .expect("64-bit digests of any number of rows add up to less than 127 bits")
@@ -181,12 +181,12 @@ impl<'a> Signals<'a> {
             tx,
             unreadable: Vec::new(),
         };
-        signals.prepare().await?;
+        signals.use_custom_plans().await?;
         Ok(signals)
     }
 
-    async fn prepare(&mut self) -> Result<(), SourceError> {
-        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
+    async fn use_custom_plans(&mut self) -> Result<(), SourceError> {
+        sqlx::query(USE_CUSTOM_PLANS)
             .execute(self.tx.connection())
             .await
             .map(drop)
@@ -199,7 +199,7 @@ impl<'a> Signals<'a> {
             .go_back()
             .await
             .map_err(self.source.query_error("go back to a savepoint"))?;
-        self.prepare().await
+        self.use_custom_plans().await
     }
 
     /// Conversations by tenant and bucket of `width` ids, with those that changed since.
@@ -245,7 +245,7 @@ impl<'a> Signals<'a> {
             .bind(earliest)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
@@ -258,8 +258,8 @@ impl<'a> Signals<'a> {
         window: Duration,
         only: Option<i64>,
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
-            .bind(CHEAP_BYTES)
+        let cheap: bool = sqlx::query_scalar(CAN_SEARCH_ALL_EDITS)
+            .bind(SMALL_TABLE_BYTES)
             .fetch_one(self.tx.connection())
             .await
             .map_err(self.source.query_error("look at the size of its messages"))?;
@@ -272,7 +272,7 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for new and edited messages"))
     }
 
@@ -291,7 +291,7 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
     }
 

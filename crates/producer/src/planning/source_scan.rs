@@ -14,14 +14,14 @@ use tidemark_shared::selection::Sender;
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::names;
-use crate::planning::names::{Doubt, Touched};
+use crate::planning::names::{SuspectedRename, TouchedName};
 use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, ChangedContacts, Inboxes, Signals, SourceBucket};
 
 /// What the source says of one tenant, with what is known of its target by then.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct SourceScan {
     /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
-    pub compared: bool,
+    pub has_digests: bool,
     pub buckets: Vec<SourceBucket>,
     /// What the target has, where it was asked meanwhile. It may have got newer rows since: what differs is asked again.
     pub target_buckets: Option<Vec<Bucket>>,
@@ -30,21 +30,21 @@ pub(crate) struct Seen {
     pub messages: Vec<i64>,
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
-    pub doubts: Vec<Doubt>,
+    pub suspected_renames: Vec<SuspectedRename>,
     /// Whom the source no longer has, though rows show messages of theirs.
     pub deleted_senders: Vec<Sender>,
     /// Conversations whose own row cannot be read.
     pub unreadable: Vec<i64>,
     /// Nothing has to be asked of the target: no reject is open, and either an agreement stands for its digests or they are
     /// not compared.
-    pub target_is_known: bool,
+    pub can_skip_target: bool,
 }
 
-impl Seen {
+impl SourceScan {
     /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
     /// cannot be read, is not in its sums.
     pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
-        if !self.compared
+        if !self.has_digests
             || member.since.is_none()
             || !member.unfetched.is_empty()
             || !self.unreadable.is_empty()
@@ -65,15 +65,15 @@ impl Seen {
 ///
 /// # Errors
 /// When source or ledger do not answer.
-pub(crate) async fn look(
+pub(crate) async fn scan_source(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
     message_edit_window: Duration,
-) -> Result<Vec<Seen>, PlanError> {
+) -> Result<Vec<SourceScan>, PlanError> {
     let inboxes = Inboxes::of(members);
-    let mut seen = ByTenant::default();
-    read_conversations(db, signals, members, &mut seen).await?;
+    let mut scans = ScansByTenant::default();
+    read_conversations(db, signals, members, &mut scans).await?;
     if let Some(span) = inboxes.span() {
         // a view shows what these find with the conversation itself
         if signals.shape.is_none() {
@@ -81,51 +81,53 @@ pub(crate) async fn look(
                 .messages(&inboxes, span.0, message_edit_window, None)
                 .await?
             {
-                seen.of(tenant).messages.push(id);
+                scans.of(tenant).messages.push(id);
             }
             for (tenant, id) in signals.csat(&inboxes, span.0, None).await? {
-                seen.of(tenant).csat.push(id);
+                scans.of(tenant).csat.push(id);
             }
             for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
-                seen.of(tenant).contacts = contacts;
+                scans.of(tenant).contacts = contacts;
             }
         }
-        let touched: Vec<Touched> = signals.touched_names(&inboxes, span.0).await?;
-        for (tenant, doubt) in names::doubts(db, touched).await? {
-            seen.of(tenant).doubts.push(doubt);
+        let touched: Vec<TouchedName> = signals.touched_names(&inboxes, span.0).await?;
+        for (tenant, suspect) in names::list_suspected_renames(db, touched).await? {
+            scans.of(tenant).suspected_renames.push(suspect);
         }
     }
 
-    find_deleted_senders(db, signals, members, &mut seen).await?;
-    let comparable = members.iter().filter(|member| !member.always_compare);
+    find_deleted_senders(db, signals, members, &mut scans).await?;
+    let comparable = members.iter().filter(|member| !member.always_reads_target);
     let totals: Vec<Totals> = comparable
-        .filter_map(|member| seen.of(member.tenant.id).totals(member))
+        .filter_map(|member| scans.of(member.tenant.id).totals(member))
         .collect();
     let mut known = ledger::matched_totals::list_still_matching(db, &totals).await?;
     let uncompared = members.iter().map(|member| member.tenant.id);
-    let uncompared: Vec<TenantId> = uncompared.filter(|tenant| !seen.of(*tenant).compared).collect();
+    let uncompared: Vec<TenantId> = uncompared
+        .filter(|tenant| !scans.of(*tenant).has_digests)
+        .collect();
     known.extend(ledger::reject::list_without_open(db, &uncompared).await?);
     for tenant in known {
-        seen.of(tenant).target_is_known = true;
+        scans.of(tenant).can_skip_target = true;
     }
     if members.len() > 1 {
         let others = Inboxes::of(members.iter().filter(|member| {
-            let seen = seen.of(member.tenant.id);
-            let is_to_compare = seen.compared && !seen.target_is_known;
-            if is_to_compare {
-                seen.buckets.clear();
+            let scan = scans.of(member.tenant.id);
+            let must_compare = scan.has_digests && !scan.can_skip_target;
+            if must_compare {
+                scan.buckets.clear();
             }
-            is_to_compare
+            must_compare
         }));
         if !others.ids.is_empty() {
             for bucket in signals.conversations(&others, BUCKET_WIDTH).await? {
-                seen.of(bucket.tenant_id).buckets.push(bucket);
+                scans.of(bucket.tenant_id).buckets.push(bucket);
             }
         }
     }
     Ok(members
         .iter()
-        .map(|member| std::mem::take(seen.of(member.tenant.id)))
+        .map(|member| std::mem::take(scans.of(member.tenant.id)))
         .collect())
 }
 
@@ -134,10 +136,10 @@ async fn read_conversations(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
-    seen: &mut ByTenant,
+    scans: &mut ScansByTenant,
 ) -> Result<(), PlanError> {
     let (mut comparing, others): (Vec<&Member>, Vec<&Member>) =
-        members.iter().partition(|member| member.compares);
+        members.iter().partition(|member| member.compares_digests);
     if !others.is_empty() {
         match signals.changed(&Inboxes::of(others)).await {
             // which conversation cannot be read, only reading them all finds out
@@ -147,13 +149,13 @@ async fn read_conversations(
             }
             changed => {
                 for (tenant, id) in changed? {
-                    seen.of(tenant).changed.push(id);
+                    scans.of(tenant).changed.push(id);
                 }
             }
         }
     }
     for member in &comparing {
-        seen.of(member.tenant.id).compared = true;
+        scans.of(member.tenant.id).has_digests = true;
     }
     let buckets = match members {
         _ if comparing.is_empty() => Vec::new(),
@@ -168,16 +170,16 @@ async fn read_conversations(
                 signals.readable_conversations(db, tenant, &inboxes),
                 target_buckets(db, member),
             );
-            let seen = seen.of(tenant);
-            seen.target_buckets = target_buckets?;
-            seen.unreadable.clone_from(&signals.unreadable);
+            let scans = scans.of(tenant);
+            scans.target_buckets = target_buckets?;
+            scans.unreadable.clone_from(&signals.unreadable);
             buckets?
         }
         // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
     };
     for bucket in buckets {
-        seen.of(bucket.tenant_id).buckets.push(bucket);
+        scans.of(bucket.tenant_id).buckets.push(bucket);
     }
     Ok(())
 }
@@ -188,11 +190,11 @@ async fn find_deleted_senders(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
-    seen: &mut ByTenant,
+    scans: &mut ScansByTenant,
 ) -> Result<(), PlanError> {
     let looking: Vec<TenantId> = members
         .iter()
-        .filter(|member| member.compares && member.since.is_some())
+        .filter(|member| member.compares_digests && member.since.is_some())
         .map(|member| member.tenant.id)
         .collect();
     if signals.shape.is_some() || looking.is_empty() {
@@ -203,7 +205,7 @@ async fn find_deleted_senders(
         return Ok(());
     }
     for deleted in signals.deleted_senders(known).await? {
-        seen.of(deleted.tenant_id).deleted_senders.push(Sender {
+        scans.of(deleted.tenant_id).deleted_senders.push(Sender {
             sender_type: deleted.sender_type,
             id: deleted.sender_id,
         });
@@ -213,7 +215,7 @@ async fn find_deleted_senders(
 
 /// What the target has, unless an agreement may stand for it.
 async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
-    if !member.always_compare {
+    if !member.always_reads_target {
         return Ok(None);
     }
     let mut target = ledger::target::begin(db, member.tenant.id).await?;
@@ -224,10 +226,10 @@ async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucke
 }
 
 #[derive(Debug, Default)]
-struct ByTenant(BTreeMap<TenantId, Seen>);
+struct ScansByTenant(BTreeMap<TenantId, SourceScan>);
 
-impl ByTenant {
-    fn of(&mut self, tenant: TenantId) -> &mut Seen {
+impl ScansByTenant {
+    fn of(&mut self, tenant: TenantId) -> &mut SourceScan {
         self.0.entry(tenant).or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! What the target has, compared with what the source said of a tenant.
+//! What the target has, comparison with what the source said of a tenant.
 
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
@@ -12,48 +12,49 @@ use crate::planning::error::PlanError;
 use crate::planning::mass_delete::refuse_mass_delete;
 use crate::planning::member::Member;
 use crate::planning::names;
-use crate::planning::names::Names;
+use crate::planning::names::NameChanges;
 use crate::planning::signals::{BUCKET_WIDTH, Signals};
-use crate::planning::source_scan::Seen;
+use crate::planning::source_scan::SourceScan;
 
 /// What the target has to say to what the source said.
 #[derive(Debug, Default)]
-pub(crate) struct Compared {
+pub(crate) struct TargetComparison {
     pub buckets: Vec<Bucket>,
     pub difference: Difference,
-    pub clients: Vec<i64>,
-    pub rejects: Vec<i64>,
-    pub names: Names,
-    pub agreement: Option<MatchedTotals>,
+    pub conversations_of_contacts: Vec<i64>,
+    pub open_rejects: Vec<i64>,
+    pub names: NameChanges,
+    pub matched_totals: Option<MatchedTotals>,
 }
 
 /// Asks the target, in one snapshot of it.
-pub(crate) async fn compare(
+pub(crate) async fn compare_with_target(
     db: &DbPool,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &Seen,
-) -> Result<Compared, PlanError> {
+    scan: &SourceScan,
+) -> Result<TargetComparison, PlanError> {
     let tenant = &member.tenant;
-    let mut compared = Compared::default();
+    let mut comparison = TargetComparison::default();
     let mut target = ledger::target::begin(db, tenant.id).await?;
-    if !seen.target_is_known {
-        if seen.compared {
-            compare_digests(&mut target, signals, member, seen, &mut compared).await?;
+    if !scan.can_skip_target {
+        if scan.has_digests {
+            compare_digests(&mut target, signals, member, scan, &mut comparison).await?;
         }
         if member.since.is_some() {
-            compared.rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
+            comparison.open_rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
         }
     }
-    if !seen.contacts.ids.is_empty() {
-        let contacts: Vec<i64> = seen.contacts.ids.iter().copied().collect();
-        compared.clients = ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
+    if !scan.contacts.ids.is_empty() {
+        let contacts: Vec<i64> = scan.contacts.ids.iter().copied().collect();
+        comparison.conversations_of_contacts =
+            ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
     }
-    if !seen.doubts.is_empty() {
-        compared.names = names::resolve(&mut target, tenant.id, &seen.doubts).await?;
+    if !scan.suspected_renames.is_empty() {
+        comparison.names = names::confirm_renames(&mut target, tenant.id, &scan.suspected_renames).await?;
     }
     target.rollback().await.attempt("end the transaction")?;
-    Ok(compared)
+    Ok(comparison)
 }
 
 /// What differs by digest, of all that either side has.
@@ -61,24 +62,24 @@ async fn compare_digests(
     target: &mut PgTransaction<'_>,
     signals: &mut Signals<'_>,
     member: &Member,
-    seen: &Seen,
-    compared: &mut Compared,
+    scan: &SourceScan,
+    comparison: &mut TargetComparison,
 ) -> Result<(), PlanError> {
     let tenant = &member.tenant;
-    compared.buckets = match &seen.target_buckets {
+    comparison.buckets = match &scan.target_buckets {
         Some(buckets) => buckets.clone(),
         None => ledger::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
     };
-    let differing = differing_buckets(&seen.buckets, &compared.buckets);
-    let is_first = member.since.is_none() && compared.buckets.is_empty();
+    let differing = differing_buckets(&scan.buckets, &comparison.buckets);
+    let is_first = member.since.is_none() && comparison.buckets.is_empty();
     if differing.is_empty() {
-        // an agreement is about the snapshot in which the target was compared
-        if let Some(totals) = seen.totals(member).filter(|_| !member.always_compare) {
+        // an matched_totals is about the snapshot in which the target was comparison
+        if let Some(totals) = scan.totals(member).filter(|_| !member.always_reads_target) {
             let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
-            compared.agreement = quiet.map(|quiet| MatchedTotals { totals, quiet });
+            comparison.matched_totals = quiet.map(|quiet| MatchedTotals { totals, quiet });
         }
     } else if !is_first {
-        let differing = unexplained(target, member, seen, differing, &compared.buckets).await?;
+        let differing = list_unexplained(target, member, scan, differing, &comparison.buckets).await?;
         if !differing.is_empty() {
             let there = signals.digests_in_buckets(member, &differing).await?;
             let here = ledger::target::digests_in_buckets(
@@ -89,39 +90,39 @@ async fn compare_digests(
                 &member.unfetched,
             )
             .await?;
-            compared.difference = difference(&there, &here);
+            comparison.difference = difference(&there, &here);
         }
         // the target may still have them from before
-        compared
+        comparison
             .difference
             .gone
-            .retain(|id| seen.unreadable.binary_search(id).is_err());
+            .retain(|id| scan.unreadable.binary_search(id).is_err());
     }
     if !member.allow_mass_delete {
-        let live = compared.buckets.iter().map(|bucket| bucket.count).sum();
-        if seen.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
+        let live = comparison.buckets.iter().map(|bucket| bucket.count).sum();
+        if scan.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
             return Err(PlanError::Empty {
                 tenant: tenant.id,
                 name: signals.source.name().to_owned(),
                 live,
             });
         }
-        let gone = &compared.difference.gone;
+        let gone = &comparison.difference.gone;
         refuse_mass_delete(target, tenant, member.run_type, &member.inboxes, gone, live).await?;
     }
     Ok(())
 }
 
-/// Those of the differing buckets whose conversations have to be compared one by one. What has changed by its timestamps is
+/// Those of the differing buckets whose conversations have to be comparison one by one. What has changed by its timestamps is
 /// taken anyway: where nothing else differs, neither side is read a second time.
-async fn unexplained(
+async fn list_unexplained(
     target: &mut PgTransaction<'_>,
     member: &Member,
-    seen: &Seen,
+    scan: &SourceScan,
     differing: Vec<i64>,
     buckets: &[Bucket],
 ) -> Result<Vec<i64>, PlanError> {
-    let changed = seen
+    let changed = scan
         .buckets
         .iter()
         .flat_map(|bucket| bucket.changed.iter().copied());
@@ -132,7 +133,7 @@ async fn unexplained(
     let known = ledger::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
     Ok(unexplained_buckets(
         differing,
-        &seen.buckets,
+        &scan.buckets,
         buckets,
         &known,
         BUCKET_WIDTH,

@@ -1,4 +1,4 @@
-//! The plan of one tenant: what the source said of it, compared with the target.
+//! The plan of one tenant: what the source said of it, comparison with the target.
 
 use std::collections::BTreeMap;
 
@@ -14,39 +14,40 @@ use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::plan::{Plan, as_size};
 use crate::planning::signals::{Hits, Signals, SourceBucket};
-use crate::planning::source_scan::Seen;
-use crate::planning::target_comparison::{Compared, compare};
+use crate::planning::source_scan::SourceScan;
+use crate::planning::target_comparison::{TargetComparison, compare_with_target};
 
 /// Makes a member's plan.
 ///
 /// # Errors
 /// When source or target do not answer, or too much is gone from the source.
-pub(crate) async fn draft(
+pub(crate) async fn build_plan(
     db: &DbPool,
     signals: &mut Signals<'_>,
-    reach: WatermarkBounds,
+    bounds: WatermarkBounds,
     member: &Member,
-    seen: Seen,
+    scan: SourceScan,
 ) -> Result<Plan, PlanError> {
-    let is_known = seen.target_is_known && seen.contacts.ids.is_empty() && seen.doubts.is_empty();
-    let mut compared = if is_known {
-        Compared::default()
+    let can_skip_target =
+        scan.can_skip_target && scan.contacts.ids.is_empty() && scan.suspected_renames.is_empty();
+    let mut comparison = if can_skip_target {
+        TargetComparison::default()
     } else {
-        compare(db, signals, member, &seen).await?
+        compare_with_target(db, signals, member, &scan).await?
     };
-    let compares_digests = seen.compared;
-    let agreement = compared.agreement;
-    let mut names = std::mem::take(&mut compared.names);
-    names.deleted_senders.clone_from(&seen.deleted_senders);
+    let compares_digests = scan.has_digests;
+    let matched_totals = comparison.matched_totals;
+    let mut names = std::mem::take(&mut comparison.names);
+    names.deleted_senders.clone_from(&scan.deleted_senders);
     // equal selections are equal requests
     names.deleted_senders.sort();
     let (chunks, counts) = if member.since.is_some() {
-        let hits = hits(seen, compared, signals.shape.is_none());
+        let hits = collect_hits(scan, comparison, signals.shape.is_none());
         let ids: Vec<i64> = hits.ids.into_iter().collect();
         (key_chunks(&ids, as_size(member.chunk_size)), hits.counts)
     } else {
         let stretches = signals.stretches(&member.inboxes, member.chunk_size).await?;
-        let chunks = full_chunks(&stretches, &seen.buckets, &compared.buckets);
+        let chunks = full_chunks(&stretches, &scan.buckets, &comparison.buckets);
         (chunks, BTreeMap::new())
     };
     let moves = member.run_type.moves_watermark();
@@ -55,44 +56,44 @@ pub(crate) async fn draft(
         record: PlanRecord {
             mapping_version: member.tenant.mapping_version,
             watermark_start: member.watermark.filter(|_| moves),
-            watermark_end: reach.watermark_end(member.watermark).filter(|_| moves),
+            watermark_end: bounds.watermark_end(member.watermark).filter(|_| moves),
             signals: counts,
             warnings: signals.shape.map(ViewShape::warnings).unwrap_or_default(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests,
         },
         chunks,
-        reach: moves.then_some(reach),
+        watermark_bounds: moves.then_some(bounds),
         names,
-        agreement,
+        matched_totals,
     })
 }
 
 /// What every signal names. Messages, answers and contacts of a view are in what it shows of a conversation.
-fn hits(seen: Seen, compared: Compared, of_tables: bool) -> Hits {
+fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bool) -> Hits {
     let mut hits = Hits::default();
     hits.add(
         "conversations",
-        seen.buckets
+        scan.buckets
             .into_iter()
             .flat_map(|bucket| bucket.changed)
-            .chain(seen.changed),
+            .chain(scan.changed),
     );
-    if of_tables {
-        hits.add("messages", seen.messages);
-        hits.add("csat", seen.csat);
-        hits.add("contacts", seen.contacts.conversations);
-        hits.add("contacts", compared.clients);
+    if reads_tables {
+        hits.add("messages", scan.messages);
+        hits.add("csat", scan.csat);
+        hits.add("contacts", scan.contacts.conversations);
+        hits.add("contacts", comparison.conversations_of_contacts);
     }
     let Difference {
         missing,
         gone,
         changed,
-    } = compared.difference;
+    } = comparison.difference;
     hits.add("membership", missing.into_iter().chain(gone));
     hits.add("digest", changed);
-    hits.add("unreadable", seen.unreadable);
-    hits.add("rejects", compared.rejects);
+    hits.add("unreadable", scan.unreadable);
+    hits.add("rejects", comparison.open_rejects);
     hits
 }
 

@@ -15,8 +15,8 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_source::Source;
 
 use crate::planning::error::PlanError;
-use crate::planning::fence_sample;
-use crate::planning::names::Names;
+use crate::planning::fence_sample::{SampleMode, take_sample};
+use crate::planning::names::NameChanges;
 use crate::planning::plan::Plan;
 use crate::planning::signals::Signals;
 
@@ -37,7 +37,7 @@ pub(crate) async fn plan_verification(
         return Err(PlanError::NoInboxes(tenant.id, tenant.source));
     }
     // nothing is decided by the sample, but a source that went back in time is noticed by it
-    fence_sample::sample(db, source).await?;
+    take_sample(db, source, SampleMode::Store).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
     let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn plan_verification(
     let mut target = ledger::target::begin(db, tenant.id).await?;
     let last = ledger::target::last_live(&mut target, tenant.id).await?;
     target.rollback().await.attempt("end the transaction")?;
-    let chunks = open_ended(&stretches, last.unwrap_or(0));
+    let chunks = cover_all_ids(&stretches, last.unwrap_or(0));
     Ok(Plan {
         run_type: RunType::Verify,
         record: PlanRecord {
@@ -61,14 +61,14 @@ pub(crate) async fn plan_verification(
             compares_digests: false,
         },
         chunks,
-        reach: None,
-        names: Names::default(),
-        agreement: None,
+        watermark_bounds: None,
+        names: NameChanges::default(),
+        matched_totals: None,
     })
 }
 
 /// Ranges over everything: at least one.
-fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
+fn cover_all_ids(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
     let stretches: Vec<KeyStretch> = stretches
         .iter()
         .map(|&(first, last, count)| KeyStretch { first, last, count })
@@ -87,18 +87,18 @@ fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn ask_for_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
-    let mut asked = Vec::new();
+pub async fn request_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
+    let mut requested = Vec::new();
     for tenant in ledger::verification::list_due(db).await? {
-        if let Requested::Created(id) = ask(db, tenant).await? {
+        if let Requested::Created(id) = request(db, tenant).await? {
             tracing::info!(tenant.id = %tenant, run.id = %id, "comparison asked for");
-            asked.push(id);
+            requested.push(id);
         }
     }
-    Ok(asked)
+    Ok(requested)
 }
 
-async fn ask(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
+async fn request(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
     let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
     let run = NewRun {
         tenant_id: tenant,
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_comparison_has_no_end_on_either_side() {
         let spec = |stretches: &[(i64, i64, i64)], last| {
-            open_ended(stretches, last)
+            cover_all_ids(stretches, last)
                 .into_iter()
                 .map(|chunk| chunk.spec)
                 .collect::<Vec<_>>()

@@ -60,13 +60,13 @@ impl Signals<'_> {
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for the accounts of its inboxes"))?;
-        Ok(tell_apart(inboxes, &accounts, &changed))
+        Ok(split_by_tenant(inboxes, &accounts, &changed))
     }
 }
 
 /// Gives each tenant the contacts of its accounts, which may write in conversations of others, and its own conversations
 /// of any changed contact; `accounts` are those of the inboxes.
-fn tell_apart(
+fn split_by_tenant(
     inboxes: &Inboxes,
     accounts: &[(i32, i32)],
     changed: &[ChangedContact],
@@ -80,7 +80,7 @@ fn tell_apart(
         .filter_map(|((inbox, tenant), since)| Some((*inbox, (*tenant, (*since)?))))
         .collect();
     // a tenant with several inboxes of one account looks at it once
-    let lookers: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
+    let interested: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
         .ids
         .iter()
         .zip(&inboxes.tenants)
@@ -92,7 +92,7 @@ fn tell_apart(
         of_account.entry(contact.account_id).or_default().push(contact);
     }
     let mut found: BTreeMap<TenantId, ChangedContacts> = BTreeMap::new();
-    for (tenant, account, since) in lookers {
+    for (tenant, account, since) in interested {
         let contacts = of_account.get(&account).into_iter().flatten();
         for contact in contacts.filter(|contact| contact.changed_at >= since) {
             found.entry(tenant).or_default().ids.insert(contact.id);
@@ -150,7 +150,7 @@ mod tests {
             contact(104, 9, 12, Some((1_004, 21))),
             contact(105, 9, 10, Some((1_005, 21))),
         ];
-        let found = tell_apart(&inboxes, &accounts, &changed);
+        let found = split_by_tenant(&inboxes, &accounts, &changed);
         let expected = [
             (TenantId(1), vec![100, 101, 102], vec![1_000, 1_002]),
             (TenantId(2), vec![101, 102, 104], vec![1_001, 1_004]),
