@@ -1,4 +1,6 @@
-//! Planning: the source is scanned, compared with the target, and a plan is built from what differs.
+//! Planning: scan the source, compare it with the target, build a plan from the differences.
+//!
+//! The files import each other in that direction only: `source_scan`, `target_comparison`, `tenant_plan`, `planner`.
 
 pub mod assignment;
 pub mod backfill;

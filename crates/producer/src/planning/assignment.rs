@@ -1,4 +1,4 @@
-//! Whose conversations the ids of a list are: for an operator who has one list and several tenants.
+//! Finds the tenant of each conversation id, for an operator with one list of ids and several tenants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,21 @@ use tidemark_shared::tenant::Tenant;
 use crate::planning::error::PlanError;
 use crate::planning::planner::Planner;
 
-/// Ids a statement.
+/// Ids in one statement.
 const IDS_AT_ONCE: usize = 20_000;
 
-/// A list of ids, shared out.
+/// The ids of a list by their tenants.
 #[derive(Debug, Default)]
 pub struct IdAssignment {
-    /// Ascending. A conversation that has moved is both its old and its new tenant's.
+    /// Ascending. A conversation that moved belongs to its old and its new tenant.
     pub by_tenant: BTreeMap<TenantId, Vec<i64>>,
-    /// Neither in an inbox of one of the tenants nor among their live rows.
+    /// Ids that are neither in an inbox nor among the live rows of these tenants.
     pub unknown: Vec<i64>,
 }
 
 impl Planner {
-    /// Shares ids out among tenants: each gets those that its inboxes have at the source, and those that it has a live row
-    /// of. Reads keys only. `ids` are ascending and distinct.
-    ///
-    /// # Errors
-    /// When source or target do not answer.
+    /// Assigns ids to tenants: each tenant gets the ids in its inboxes at the source, and the ids of its live rows. Reads only
+    /// keys. `ids` are ascending and distinct.
     pub async fn assign_ids_to_tenants(
         &self,
         tenants: &[Tenant],
@@ -68,7 +65,7 @@ impl Planner {
         })
     }
 
-    /// Those of these ids that the source has in one of the inboxes, with the inbox.
+    /// The ids that the source has in one of the inboxes, each with its inbox.
     async fn find_at_source(
         &self,
         name: &str,
@@ -77,7 +74,7 @@ impl Planner {
     ) -> Result<Vec<(i64, i32)>, PlanError> {
         let source = self.sources.get(name)?;
         let inboxes: Vec<i32> = owners.keys().copied().collect();
-        let mut tx = source.begin("look ids up").await?;
+        let mut tx = source.begin("look up ids").await?;
         let statement = match source.check_catalog(tx.connection()).await? {
             None => {
                 "SELECT id::bigint, inbox_id FROM conversations WHERE inbox_id = ANY($1) AND id = ANY($2)"
@@ -96,7 +93,7 @@ impl Planner {
                 .bind(part)
                 .fetch_all(tx.connection())
                 .await
-                .map_err(source.query_error("look conversations up"))?;
+                .map_err(source.query_error("look up conversations"))?;
             found.extend(rows);
         }
         tx.finish().await;

@@ -1,5 +1,5 @@
-//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed,
-//! rows of an earlier privacy policy.
+//! Requests backfills: of newly mapped inboxes, of rows with a changed name or a deleted sender, and of rows that were
+//! written under an earlier privacy policy.
 
 use std::time::Duration;
 
@@ -16,13 +16,10 @@ use tracing::Span;
 
 use crate::planning::names::NameChanges;
 
-/// How long a backfill that failed or was cancelled is left alone.
+/// Time between a backfill that failed or was cancelled and the next request for it.
 pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-/// Asks for the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Requests the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
 pub async fn request_due(
     db: &DbPool,
     only: Option<&[TenantId]>,
@@ -33,14 +30,15 @@ pub async fn request_due(
         let (run, span) = new_run(due.tenant_id, due.selection.0);
         if let Requested::Created(id) = ledger::run::request(db, &run).await? {
             span.record("run.id", tracing::field::display(id));
-            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
+            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill requested");
             requested.push(id);
         }
     }
     Ok(requested)
 }
 
-/// Writes what a plan found out about names and senders, in the transaction that lets the watermark pass the change.
+/// Records the changed names and deleted senders that a plan found, and requests backfills of their rows. Runs in the
+/// transaction in which the watermark may pass the change.
 pub(crate) async fn record_name_changes(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -69,7 +67,7 @@ async fn request(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Select
     Ok(())
 }
 
-/// A request with the root of its trace, which is linked to the work that led to it.
+/// A request, and the root span of its trace, which links to the current span.
 fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
     let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
     telemetry::link(&span, &telemetry::context_of(&Span::current()));

@@ -1,5 +1,5 @@
-//! Which conversations are not the same on both sides, whatever their timestamps say: every plan compares counts and
-//! sums of digests by bucket, and the conversations of the buckets that differ. See `shared/source/digest.rs`.
+//! Finds conversations that differ between source and target, whatever their timestamps are. A plan compares the counts and
+//! the sums of digests of each bucket, then the conversations of the buckets that differ. See `source/digest.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> V
         .collect()
 }
 
-/// Those of the differing buckets in which more differs than conversations that have changed by their timestamps, which
-/// are read again anyway. `known` is what the target has of these, with their digests.
+/// The differing buckets in which other conversations differ than those that changed by their timestamps. `known` are the
+/// target's digests of the changed conversations, which are read again anyway.
 pub(crate) fn unexplained_buckets(
     differing: Vec<i64>,
     source: &[SourceBucket],
@@ -56,15 +56,15 @@ pub(crate) fn unexplained_buckets(
 /// Conversations that are not the same on both sides.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// Only in the source: to be fetched.
+    /// Only in the source: to read.
     pub missing: Vec<i64>,
-    /// Only in the target: to be marked deleted.
+    /// Only in the target: to mark deleted.
     pub gone: Vec<i64>,
-    /// On both sides, but the source's row is not the one that was read: to be fetched again.
+    /// On both sides with different digests: to read again.
     pub changed: Vec<i64>,
 }
 
-/// Compares ids and digests, both sides ascending by id.
+/// Compares ids and digests.
 pub(crate) fn difference(source: &[(i64, i64)], target: &[(i64, i64)]) -> Difference {
     let source: BTreeMap<i64, i64> = source.iter().copied().collect();
     let target: BTreeMap<i64, i64> = target.iter().copied().collect();

@@ -1,4 +1,4 @@
-//! Why a run has no plan.
+//! Why a run could not be planned.
 
 use tidemark_ledger::DbError;
 use tidemark_ledger::reject::MAX_REJECTS;
@@ -12,7 +12,7 @@ use tidemark_source::SourceError;
 pub enum PlanError {
     #[error(transparent)]
     Ledger(#[from] DbError),
-    /// The target answers, and not as the migrations made it.
+    /// A table of the target is not as the migrations made it.
     #[error("the target cannot be read: {changed}")]
     Target {
         changed: String,
@@ -30,7 +30,7 @@ pub enum PlanError {
     #[error("tenant {0} was removed")]
     Removed(TenantId),
     #[error(
-        "more than {MAX_REJECTS} of the tenant's conversations cannot be read: these are no single bad rows"
+        "more than {MAX_REJECTS} of the tenant's conversations cannot be read: too many to reject row by row"
     )]
     TooManyUnreadable(#[source] SourceError),
     #[error(
@@ -45,8 +45,8 @@ pub enum PlanError {
         live: i64,
     },
     #[error(
-        "source `{name}` shows no conversation at all while the tenant has {live}: nothing is marked deleted; look at \
-         what its login may see, or if that is right run `tidemark sync --tenant {tenant} --allow-mass-delete`"
+        "source `{name}` shows no conversation at all while the tenant has {live}: nothing is marked deleted; check \
+         what its login may read, or if that is right run `tidemark sync --tenant {tenant} --allow-mass-delete`"
     )]
     Empty {
         tenant: TenantId,
@@ -56,8 +56,9 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// Whether one tenant's rows may be the cause, so that the others of its group pass without it. A statement that ran out
-    /// of its time, a server that is away and a missing right concern the whole group: to try each would multiply the cost.
+    /// Whether the rows of one tenant may be the cause, so that the rest of its group can be planned without it.
+    /// A timeout, an unavailable server and a missing privilege concern the whole group: trying each tenant would multiply
+    /// the cost.
     pub(crate) fn may_be_caused_by_one_tenant(&self) -> bool {
         let kind = match self {
             Self::Ledger(error) => failure_kind(&error.source),
@@ -67,22 +68,22 @@ impl PlanError {
         !self.is_unavailable() && matches!(kind, FailureKind::Data | FailureKind::Transient)
     }
 
-    /// Whether a statement at the source ran out of its time.
+    /// Whether a statement at the source timed out.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Source(error) if error.kind() == FailureKind::Timeout)
     }
 
-    /// Whether ledger or source are away: no fault of the run, which can be planned when they are back.
+    /// Whether the ledger or the source is unavailable: the run can be planned later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Ledger(error) => error.may_pass(),
-            // planning reads and holds nothing: a connection that breaks in it is the server's doing
+            // planning only reads: when its connection breaks, the server is the cause
             Self::Source(SourceError::Query { source, .. }) => {
                 control_failure_kind(source) == FailureKind::Unavailable
             }
             Self::Source(error) => error.kind() == FailureKind::Unavailable,
-            // the others are about what was found there
+            // all other errors are about what the servers answered
             _ => false,
         }
     }

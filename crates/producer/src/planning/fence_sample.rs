@@ -11,8 +11,8 @@ use tidemark_source::{Replay, Source};
 
 use crate::planning::error::PlanError;
 
-/// How far behind a standby's replay the watermark stays: what its primary had written by then is replayed, but other
-/// sessions' transaction ids are not to be seen there.
+/// How far the watermark stays behind the replay of a standby. What committed on the primary before is replayed by then,
+/// but a standby does not show which transactions are still open on its primary and may commit later.
 const STANDBY_MARGIN: Duration = Duration::from_secs(10);
 
 /// What happens to a sample that a plan takes.
@@ -24,7 +24,7 @@ pub(crate) enum SampleMode {
     Discard,
 }
 
-/// Epoch of a source that the ledger does not know yet; its table has the same default.
+/// Epoch of a source that is not in the ledger yet. The table has the same default.
 const FIRST_EPOCH: i32 = 1;
 
 /// Takes one sample of a source; returns it with the source's epoch.
@@ -33,7 +33,7 @@ pub(crate) async fn take_sample(
     source: &Source,
     mode: SampleMode,
 ) -> Result<(i32, Observation), PlanError> {
-    // read the ledger first: the source must not show less afterwards
+    // the ledger is read first: a source that answers a lower xmax afterwards went back in time
     let known = ledger::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
     source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
@@ -45,11 +45,11 @@ pub(crate) async fn take_sample(
     if observation.replay.is_none() {
         ledger::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
     }
-    tx.commit().await.attempt("keep the fence sample")?;
+    tx.commit().await.attempt("store the fence sample")?;
     Ok((state.epoch, observation))
 }
 
-/// Where the watermark of a standby's source may go.
+/// The fence of a source that is a standby.
 pub(crate) fn standby_fence(replay: &Replay) -> Option<DateTime<Utc>> {
     replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN)
 }

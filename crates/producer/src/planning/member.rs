@@ -1,4 +1,4 @@
-//! A tenant of a group that is planned in one snapshot.
+//! One tenant of a group that is planned in one snapshot.
 
 use std::time::Duration;
 
@@ -9,32 +9,29 @@ use tidemark_shared::tenant::Tenant;
 
 use crate::planning::error::PlanError;
 
-/// One tenant of a group.
+/// A tenant, and what its plan has to look for.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub tenant: Tenant,
     pub run_type: RunType,
     pub watermark: Option<DateTime<Utc>>,
-    /// How often in a row its runs have failed.
+    /// Failed runs in a row.
     pub consecutive_failures: i32,
-    /// From when on changes are looked for; `None`: everything is taken.
+    /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
-    /// Whether digests are compared, or what change signals name will do.
+    /// Whether digests are compared. Otherwise the plan takes only what change signals name.
     pub compares_digests: bool,
     pub inboxes: Vec<i32>,
-    /// Those whose history is left to a backfill, in the bulk lane: only what changes in them is taken.
+    /// Inboxes whose history waits for a backfill in the bulk lane: only their changes are planned.
     pub unfetched: Vec<i32>,
     pub chunk_size: i32,
     pub allow_mass_delete: bool,
-    /// The target is asked even where an agreement could stand for it.
+    /// Reads the target even where the stored matched totals would do.
     pub always_reads_target: bool,
 }
 
 impl Member {
-    /// `digest_interval` is how long a comparison of digests holds.
-    ///
-    /// # Errors
-    /// When the tenant has no inboxes.
+    /// `digest_interval`: how long the last comparison of digests stays valid.
     pub(crate) fn new(
         ready: TenantToPlan,
         run_type: RunType,
@@ -52,7 +49,7 @@ impl Member {
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source));
         }
-        // a tenant without a watermark gets everything
+        // without a watermark everything is planned
         let (run_type, since) = match (run_type, watermark) {
             (RunType::Incremental, Some(watermark)) => {
                 (run_type, Some((watermark - tenant.lookback).naive_utc()))

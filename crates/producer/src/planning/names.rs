@@ -1,10 +1,10 @@
-//! NameChanges that are copied into rows: of inboxes, accounts, users and teams. When one changes, the rows that carry it are
-//! many and none is urgent, so a backfill takes them and no live chunk does.
+//! Finds changed names of inboxes, accounts, users and teams, which rows of the target copy. A changed name concerns many
+//! rows and none is urgent, so a backfill rewrites them and no live chunk does.
 //!
-//! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
-//! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
-//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names;
-//! rows that were imported and never read say nothing, since the backfill of their inbox reads them anyway.
+//! Names that were touched at the source are compared with their digests in the ledger. Every login touches a user, and must
+//! cause no work. A view does not show when a name was touched, so all of its names are compared.
+//! Another digest than the recorded one is a rename. For a name without a recorded digest, the rows of the target show
+//! whether it changed. Rows that were imported and never read do not count: the backfill of their inbox reads them anyway.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use tidemark_source::SourceError;
 
 use crate::planning::signals::{Inboxes, Signals, view};
 
-/// Table, whose names are in it, its texts in the order of the target's columns, and how its rows `n` concern the inboxes
-/// `m`: users and teams by conversations that are theirs.
+/// The table, the kind of its names, its texts in the order of the target's columns, and the join from its rows `n` to the
+/// inboxes `m`. Users and teams are joined by their conversations.
 const TABLES: [(&str, NameOf, &str, &str); 4] = [
     (
         "inboxes",
@@ -56,23 +56,23 @@ const TABLES_WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]
      JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) AND a.attname = 'updated_at' \
       AND NOT a.attisdropped WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT')";
 
-/// What a plan found out about names; to be written with it.
+/// The changed names and deleted senders that a plan found. They are written with the plan.
 #[derive(Debug, Default, Clone)]
 pub struct NameChanges {
-    /// Rows that carry these are to be taken anew.
+    /// Names whose rows must be rewritten.
     pub(crate) renamed: Vec<Name>,
-    /// New to the ledger, those renamed among them.
+    /// Names to record in the ledger, including the renamed ones.
     pub(crate) to_record: Vec<Name>,
-    /// Rows that show messages of these are to be taken anew.
+    /// Senders whose rows must be rewritten.
     pub(crate) deleted_senders: Vec<Sender>,
 }
 
-/// Somebody or something touched at the source, with its names.
+/// An inbox, account, user or team that was touched at the source, with its name.
 #[derive(Debug)]
 pub(crate) struct TouchedName {
     name: Name,
     texts: Vec<Option<String>>,
-    /// Whom it concerns.
+    /// Tenants with rows that may show the name.
     tenants: Vec<TenantId>,
 }
 
@@ -90,16 +90,16 @@ impl FromRow<'_, PgRow> for TouchedName {
     }
 }
 
-/// What was touched and is not called what the ledger says.
+/// A touched name that the ledger has not, or has with another digest.
 #[derive(Debug, Clone)]
 pub(crate) struct SuspectedRename {
     touched: Arc<TouchedName>,
-    /// Whether the ledger has another name for it, or none.
+    /// Whether the ledger has another digest, or none.
     was_recorded: bool,
 }
 
 impl Signals<'_> {
-    /// What was touched since and may have another name.
+    /// Names that were touched since.
     pub(crate) async fn touched_names(
         &mut self,
         inboxes: &Inboxes,
@@ -121,15 +121,15 @@ impl Signals<'_> {
             .bind(tables)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look its tables up"))?;
+            .map_err(self.source.query_error("look up its tables"))?;
         let parts: Vec<String> = TABLES
             .iter()
             .filter(|(table, ..)| dated.iter().any(|dated| dated == table))
-            .map(|(table, of, texts, concerned)| {
+            .map(|(table, of, texts, join)| {
                 format!(
                     "SELECT '{}', n.id::bigint, md5(ARRAY[{texts}]::text), to_jsonb(ARRAY[{texts}]), \
                             array_agg(DISTINCT m.tenant_id) \
-                     FROM {table} n {concerned} WHERE n.updated_at >= $4 AND n.updated_at >= m.since GROUP BY 1, 2, 3, 4",
+                     FROM {table} n {join} WHERE n.updated_at >= $4 AND n.updated_at >= m.since GROUP BY 1, 2, 3, 4",
                     of.as_str()
                 )
             })
@@ -153,7 +153,7 @@ impl Signals<'_> {
     }
 }
 
-/// Compares what was touched with the ledger, for each tenant that it concerns.
+/// Compares touched names with the ledger, for each of their tenants.
 pub(crate) async fn list_suspected_renames(
     db: &DbPool,
     touched: Vec<TouchedName>,
@@ -185,14 +185,14 @@ pub(crate) async fn list_suspected_renames(
         .collect())
 }
 
-/// Which of a tenant's suspected are renames.
+/// The suspected renames of a tenant that are renames.
 pub(crate) async fn confirm_renames(
     target: &mut PgTransaction<'_>,
     tenant: TenantId,
     suspected: &[SuspectedRename],
 ) -> Result<NameChanges, DbError> {
     let name = |suspect: &SuspectedRename| suspect.touched.name.clone();
-    // a chunk in flight may still bring the old name, so the rows are not asked
+    // the rows are not checked: a chunk in flight may still write the old name
     let mut renamed: Vec<Name> = suspected
         .iter()
         .filter(|suspect| suspect.was_recorded)
@@ -214,7 +214,7 @@ pub(crate) async fn confirm_renames(
                 .map(|suspect| name(suspect)),
         );
     }
-    // equal renames are equal requests
+    // sorted, so that equal lists give equal requests
     renamed.sort();
     Ok(NameChanges {
         renamed,

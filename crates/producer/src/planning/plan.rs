@@ -1,4 +1,4 @@
-//! What planning makes.
+//! The result of planning.
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use crate::planning::names::NameChanges;
 /// A plan, not yet written.
 #[derive(Debug)]
 pub struct Plan {
-    /// What was asked for, or `Full` for a tenant that has no watermark.
+    /// The requested type, or `Full` for a tenant that has no watermark.
     pub run_type: RunType,
     pub chunks: Vec<PlannedChunk>,
     pub record: PlanRecord,
-    /// What decided where the watermark may go; `None` for a run that leaves it where it is.
+    /// What limits the watermark; `None` for a run that does not move it.
     pub watermark_bounds: Option<WatermarkBounds>,
     pub(crate) names: NameChanges,
-    /// Source and target were seen equal; to be noted when nothing else comes of the plan.
+    /// Set when source and target are equal. Recorded when the plan has no chunks.
     pub(crate) matched_totals: Option<MatchedTotals>,
 }
 
-/// A tenant of a group with its plan, or why it has none: often everybody's reason.
+/// A tenant of a group with its plan or its error. Tenants of a group often share one error.
 pub type Planned = (Tenant, Result<Plan, Arc<PlanError>>);
 
 impl Plan {
-    /// How many inboxes, accounts, users and teams are called otherwise than before; a backfill takes their rows.
+    /// Number of inboxes, accounts, users and teams that were renamed. A backfill rewrites their rows.
     #[must_use]
     pub const fn renamed_count(&self) -> usize {
         self.names.renamed.len()
     }
 }
 
-/// A chunk size as the ledger has it.
+/// Converts a chunk size of the ledger.
 pub(crate) fn as_size(chunk_size: i32) -> usize {
     usize::try_from(chunk_size).expect("the ledger checks that a chunk size is positive")
 }

@@ -1,4 +1,4 @@
-//! Planning: which keys a run has to take, in which chunks, and where its watermark would go.
+//! Plans runs: their keys, their chunks, and their next watermark.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,19 +32,19 @@ pub struct Planner {
     pub settings: ProducerSettings,
 }
 
-/// What a plan reads through: the snapshot, and how far it lets the watermark go.
+/// The source snapshot of a plan, and how far it lets the watermark move.
 struct PlanSnapshot {
     tx: SourceTx,
-    /// Set where the source is read through a snapshot.
+    /// Set where the source is read through a view.
     shape: Option<ViewShape>,
     bounds: WatermarkBounds,
 }
 
 impl Planner {
-    /// Plans a run; writes nothing but the fence sample that it takes.
+    /// Plans a run. Writes nothing but its fence sample.
     ///
     /// # Errors
-    /// When ledger or source do not answer, the source lacks something, went back in time, or lost too much at once.
+    /// [`PlanError::is_unavailable`] tells errors that pass from errors that fail the run.
     pub async fn plan(
         &self,
         tenant: &Tenant,
@@ -55,7 +55,7 @@ impl Planner {
         self.with_altered_columns(planned).await
     }
 
-    /// Adds to an error of the target which of its columns were altered.
+    /// Replaces an error of the target by one that names its altered columns, if there are any.
     async fn with_altered_columns<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
         let source = match outcome {
             Err(PlanError::Ledger(error)) if !error.may_pass() => error,
@@ -94,7 +94,7 @@ impl Planner {
             .await
     }
 
-    /// The same for somebody who wants to look: writes nothing at all.
+    /// Plans a run to show it to an operator. Writes nothing at all.
     ///
     /// # Errors
     /// As [`Self::plan`].
@@ -137,7 +137,7 @@ impl Planner {
         let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
         let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
         let mut member = Member::new(ready, run_type, request, self.settings.digest_interval)?;
-        // a requested run is open, and no agreement stands beside one; who wants to look wants to see
+        // an open run invalidates the matched totals, and a preview must show the real difference
         member.always_reads_target = true;
         let mut snapshot = self
             .open_snapshot(source, &format!("plan tenant {}", tenant.id), mode)
@@ -147,9 +147,9 @@ impl Planner {
         plans.pop().expect("a member has a plan")
     }
 
-    /// Plans incremental runs of tenants of one source, in as few snapshots of it as possible. A group that fails for the
-    /// rows of one tenant is planned again by halves, so that the others get their plans. A tenant that has no watermark gets a
-    /// full run.
+    /// Plans incremental runs for tenants of one source, in as few snapshots as possible. When the rows of one tenant make a
+    /// group fail, its two halves are planned again, so that the other tenants get their plans. A tenant without a watermark
+    /// gets a full run.
     pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
         let mut planned = Vec::with_capacity(tenants.len());
         let mut members = Vec::with_capacity(tenants.len());
@@ -180,7 +180,7 @@ impl Planner {
                 [member] => format!("plan tenant {}", member.tenant.id),
                 many => format!("plan {} tenants", many.len()),
             };
-            // what fails before anything of a tenant was read is everybody's trouble
+            // no tenant's rows were read yet: the failure concerns all groups
             let mut snapshot = match self.open_snapshot(source, &purpose, SampleMode::Store).await {
                 Ok(snapshot) => snapshot,
                 Err(error) => {
@@ -197,12 +197,12 @@ impl Planner {
                     planned.extend(tenants.zip(plans.into_iter().map(|plan| plan.map_err(Arc::new))));
                 }
                 Err(error) if group.len() > 1 && error.may_be_caused_by_one_tenant() => {
-                    tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, its halves are");
+                    tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, planning its halves");
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
                 }
                 Err(error) if error.is_timeout() && has_timed_out => {
-                    // the source is slow, and not one tenant
+                    // the second timeout: the source is slow, and not one tenant
                     group.extend(groups.into_iter().flatten());
                     fail_group(group, error, &mut planned);
                     break;
@@ -216,7 +216,7 @@ impl Planner {
         planned
     }
 
-    /// Plans the members in one snapshot. The inner errors are those of single tenants.
+    /// Plans the members in one snapshot. An inner error concerns one tenant, the outer error all of them.
     async fn plan_in_snapshot(
         &self,
         source: &Source,
@@ -235,7 +235,7 @@ impl Planner {
             );
         }
         let mut planned: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
-        // a run without chunks reads no message
+        // the warnings are about messages, and a run without chunks reads none
         if planned.iter().any(|plan| !plan.chunks.is_empty()) {
             let warnings = source
                 .view_warnings(snapshot.tx.connection(), snapshot.shape.as_ref())
@@ -247,8 +247,8 @@ impl Planner {
         Ok(plans)
     }
 
-    /// Takes a sample, then the snapshot to plan from. Where no older sample qualifies yet, waits a bounded moment for
-    /// this one to: the transactions open just now are usually short.
+    /// Takes a fence sample, then the snapshot to plan from. When no older sample qualifies, waits up to `fence_wait` for
+    /// the new one to qualify: the transactions that are open now are usually short.
     async fn open_snapshot(
         &self,
         source: &Source,
@@ -260,7 +260,7 @@ impl Planner {
         let own = observation.sample;
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
-            // read after the sample: of samples that others take from now on it says nothing
+            // read after our sample. It says nothing about samples that other producers take later
             let (oldest_open, mut tx) = source.begin_knowing_open(purpose).await?;
             let shape = source.check_catalog(tx.connection()).await?;
             let fence = match tx.replay() {
@@ -291,8 +291,8 @@ impl Planner {
     }
 }
 
-/// Who is planned together, the last group first. A tenant whose last run has failed is planned alone, so that it keeps no
-/// other from its plan a second time; those that have failed least often come first.
+/// Groups of tenants that are planned together; the last group is planned first. A tenant whose last run failed is planned
+/// alone, so that it cannot fail the others again. Those with the fewest failures come first.
 fn group_members(members: Vec<Member>) -> Vec<Vec<Member>> {
     let (well, mut failing): (Vec<Member>, Vec<Member>) = members
         .into_iter()
@@ -303,7 +303,7 @@ fn group_members(members: Vec<Member>) -> Vec<Vec<Member>> {
     groups
 }
 
-/// Nobody's plan can be made, for one reason.
+/// Gives every member of the group the same error.
 fn fail_group(group: Vec<Member>, error: PlanError, planned: &mut Vec<Planned>) {
     let error = Arc::new(error);
     planned.extend(

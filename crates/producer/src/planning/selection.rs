@@ -1,4 +1,4 @@
-//! Plans of runs that take a selection: keys of the bulk lane, and a watermark that stays where it is.
+//! Plans runs over a selection of conversations. They use the bulk lane and do not move the watermark.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::planning::mass_delete::refuse_mass_delete;
 use crate::planning::names::NameChanges;
 use crate::planning::plan::{Plan, as_size};
 
-/// What is asked for a selection, of tables or of a view.
+/// The statements that list selected conversations, on tables or on a view.
 struct Statements {
     /// $1 the tenant's inboxes, $2 ids
     existing: String,
@@ -51,7 +51,7 @@ impl Statements {
         }
     }
 
-    /// No other column than the key is selected, so that the planner drops the joins.
+    /// Only the key is selected, so that PostgreSQL drops the joins of the view.
     fn of_view(view: &ViewShape) -> Self {
         let select = format!(
             "SELECT DISTINCT v.conversation_id::bigint FROM {} v WHERE v.inbox_id = ANY($1)",
@@ -70,8 +70,8 @@ impl Statements {
     }
 }
 
-/// Whether a conversation of the view carries one of the names. What the view does not show was asked for before the mode
-/// was switched, and all of the tenant's rows are written anew for that.
+/// The condition that a conversation of the view shows one of the names. A name that the view does not show was requested
+/// before the source's mode changed: then all rows of the tenant are rewritten.
 fn shows_any_name(view: &ViewShape) -> String {
     let shown = view.names();
     let conditions: Vec<String> = [NameOf::Inbox, NameOf::Account, NameOf::User, NameOf::Team]
@@ -101,7 +101,7 @@ pub(crate) async fn plan_selection(
     if inboxes.is_empty() {
         return Err(PlanError::NoInboxes(tenant.id, tenant.source.clone()));
     }
-    // the watermark does not need the sample, but a source that went back in time is noticed by it
+    // the sample is only taken to detect a source that went back in time
     take_sample(db, source, mode).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
@@ -115,8 +115,8 @@ pub(crate) async fn plan_selection(
     };
     let mut keys = reader.selected(selection).await?;
     let mut target = ledger::target::begin(db, tenant.id).await?;
-    // what else was asked for is taken too: what the source no longer has becomes a tombstone
-    let asked = match selection {
+    // rows that only the target has are planned, too: they become tombstones
+    let requested = match selection {
         Selection::Ids { ids } => ids.clone(),
         Selection::Inboxes { inboxes } => {
             ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
@@ -126,7 +126,7 @@ pub(crate) async fn plan_selection(
         }
         Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
     };
-    let unconfirmed: Vec<i64> = asked.into_iter().filter(|id| !keys.contains(id)).collect();
+    let unconfirmed: Vec<i64> = requested.into_iter().filter(|id| !keys.contains(id)).collect();
     if !request.allow_mass_delete {
         let existing = reader.existing(&unconfirmed).await?;
         let absent: Vec<i64> = unconfirmed
@@ -136,7 +136,7 @@ pub(crate) async fn plan_selection(
             .collect();
         let mut gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
         if run_type == RunType::Repair {
-            // rows that are later than this snapshot may be of another source, and are not missed here
+            // rows that are newer than this snapshot may come from another source, and do not count as gone
             let known = ledger::fence::find(db, source.name()).await?;
             let version = SourceVersion {
                 epoch: known.map_or(1, |known| known.epoch),
@@ -173,7 +173,7 @@ pub(crate) async fn plan_selection(
     })
 }
 
-/// Reads keys inside one snapshot of a source; only conversations of the tenant's inboxes are seen.
+/// Reads keys of the tenant's inboxes in one snapshot of a source.
 struct SelectionReader<'a> {
     source: &'a Source,
     statements: Statements,
@@ -182,11 +182,11 @@ struct SelectionReader<'a> {
 }
 
 impl SelectionReader<'_> {
-    /// What the source has of the selection; ids are left to [`Self::existing`].
+    /// The selected conversations of the source. For selections by id see [`Self::existing`].
     async fn selected(&mut self, selection: &Selection) -> Result<BTreeSet<i64>, SourceError> {
         let error = self.source.query_error("list the selected conversations");
         let query = match selection {
-            // all of them is no part, and planned elsewhere; of deleted senders only the target's rows tell
+            // a policy concerns all conversations and is planned elsewhere; only the target still knows deleted senders
             Selection::Ids { .. } | Selection::Senders { .. } | Selection::Policy { .. } => {
                 return Ok(BTreeSet::new());
             }
@@ -228,7 +228,7 @@ impl SelectionReader<'_> {
             .bind(ids)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look conversations up"))?;
+            .map_err(self.source.query_error("look up conversations"))?;
         Ok(found.into_iter().collect())
     }
 }

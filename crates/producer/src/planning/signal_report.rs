@@ -1,4 +1,4 @@
-//! Which change signals name one conversation now: what the next plan would say of it, at the cost of its own rows.
+//! Reports which change signals name one conversation now, as the next plan would. Reads only the rows of that conversation.
 
 use sqlx::AssertSqlSafe;
 use tidemark_ledger as ledger;
@@ -13,37 +13,34 @@ use crate::planning::member::Member;
 use crate::planning::planner::Planner;
 use crate::planning::signals::{ALL_IDS, Inboxes, Signals};
 
-/// $1 since, $2 the conversation, $3 the contact that wrote in it, if it is another's
+/// $1 since, $2 the conversation, $3 the other contact who wrote in it, or NULL
 const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at >= $1 \
      AND k.id IN (SELECT c.contact_id FROM conversations c WHERE c.id = $2 UNION ALL SELECT $3))";
 
-/// A conversation to look for.
+/// The conversation to report on.
 #[derive(Debug, Clone, Copy)]
 pub struct SignalQuery<'a> {
     pub tenant: &'a Tenant,
     pub conversation: i64,
-    /// What the target has of it.
+    /// Its row in the target.
     pub stored: Option<&'a StoredRow>,
-    /// An open reject stands for it.
+    /// It has an open reject.
     pub rejected: bool,
 }
 
-/// What a plan would say of a conversation.
+/// What a plan would find out about a conversation.
 #[derive(Debug, Default)]
 pub struct SignalReport {
-    /// Names of the signals, as a run has them.
+    /// Names of the signals, as in the record of a run.
     pub signals: Vec<&'static str>,
-    /// The tenant has no watermark: its next sync takes everything.
+    /// The tenant has no watermark: its next sync reads everything.
     pub never_synced: bool,
-    /// Digests alone tell, and the next plan does not compare any.
+    /// Only digests name it, and the next plan does not compare digests.
     pub waits_for_digests: bool,
 }
 
 impl Planner {
     /// The signals that name a conversation in this snapshot of its tenant's source.
-    ///
-    /// # Errors
-    /// When ledger or source do not answer.
     pub async fn report_signals(
         &self,
         source: &Source,
@@ -114,10 +111,10 @@ impl Planner {
                 .bind(client)
                 .fetch_one(signals.tx.connection())
                 .await
-                .map_err(source.query_error("look whether its contact changed"))?;
+                .map_err(source.query_error("check whether its contact changed"))?;
             add(contacts && (bucket.is_some() || client.is_some()), "contacts");
         }
-        // inboxes that wait for a backfill are left out of the comparison, on both sides
+        // the comparison leaves out inboxes that wait for a backfill, on both sides
         let counted = bucket.filter(|bucket| bucket.count > 0);
         let live = stored.filter(|row| {
             row.source_deleted_at.is_none()

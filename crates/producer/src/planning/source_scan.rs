@@ -1,4 +1,4 @@
-//! A group of tenants of one source, planned in one snapshot with one statement a signal. One tenant is a group of one.
+//! Scans the source for a group of tenants: one snapshot, and one statement a signal. One tenant is a group of one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,32 +17,33 @@ use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
 use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, ChangedContacts, Inboxes, Signals, SourceBucket};
 
-/// What the source says of one tenant, with what is known of its target by then.
+/// What the source shows of one tenant, and what is already known of its target.
 #[derive(Debug, Default)]
 pub(crate) struct SourceScan {
-    /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
+    /// Whether digests were read: then `buckets` holds all conversations, and otherwise it is empty.
     pub has_digests: bool,
     pub buckets: Vec<SourceBucket>,
-    /// What the target has, where it was asked meanwhile. It may have got newer rows since: what differs is asked again.
+    /// The target's buckets, where they were read beside the source. Newer rows may have been written since, so buckets that
+    /// differ are read again.
     pub target_buckets: Option<Vec<Bucket>>,
-    /// What its times name, where digests were not read.
+    /// Conversations that changed by their timestamps, where digests were not read.
     pub changed: Vec<i64>,
     pub messages: Vec<i64>,
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
     pub suspected_renames: Vec<SuspectedRename>,
-    /// Whom the source no longer has, though rows show messages of theirs.
+    /// Senders that the source deleted and rows of the target still show.
     pub deleted_senders: Vec<Sender>,
     /// Conversations whose own row cannot be read.
     pub unreadable: Vec<i64>,
-    /// Nothing has to be asked of the target: no reject is open, and either an agreement stands for its digests or they are
-    /// not compared.
+    /// The target need not be read: no reject is open, and its digests either match by the stored totals or are not
+    /// compared.
     pub can_skip_target: bool,
 }
 
 impl SourceScan {
-    /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
-    /// cannot be read, is not in its sums.
+    /// The tenant's totals, to compare with stored ones. `None` where they are incomplete: conversations that wait for a
+    /// backfill or cannot be read are not in the sums.
     pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
         if !self.has_digests
             || member.since.is_none()
@@ -60,11 +61,8 @@ impl SourceScan {
     }
 }
 
-/// Reads the members' signals, each with one statement for all of them, and finds out whose target need not be asked.
-/// What it returns is in the members' order.
-///
-/// # Errors
-/// When source or ledger do not answer.
+/// Reads each signal with one statement for all members, and finds the members whose target need not be read.
+/// Returns one scan a member, in their order.
 pub(crate) async fn scan_source(
     db: &DbPool,
     signals: &mut Signals<'_>,
@@ -75,7 +73,7 @@ pub(crate) async fn scan_source(
     let mut scans = ScansByTenant::default();
     read_conversations(db, signals, members, &mut scans).await?;
     if let Some(span) = inboxes.span() {
-        // a view shows what these find with the conversation itself
+        // a row of a view contains its messages, answers and contact
         if signals.shape.is_none() {
             for (tenant, id) in signals
                 .messages(&inboxes, span.0, message_edit_window, None)
@@ -131,7 +129,7 @@ pub(crate) async fn scan_source(
         .collect())
 }
 
-/// The members' conversations: with their digests where these are compared, of the others those that have changed.
+/// Reads all conversations with their digests for members that compare digests, and changed conversations for the others.
 async fn read_conversations(
     db: &DbPool,
     signals: &mut Signals<'_>,
@@ -142,7 +140,7 @@ async fn read_conversations(
         members.iter().partition(|member| member.compares_digests);
     if !others.is_empty() {
         match signals.changed(&Inboxes::of(others)).await {
-            // which conversation cannot be read, only reading them all finds out
+            // only a read of all conversations finds the unreadable one
             Err(error) if error.is_data() && members.len() == 1 => {
                 signals.go_back().await?;
                 comparing = members.iter().collect();
@@ -159,7 +157,7 @@ async fn read_conversations(
     }
     let buckets = match members {
         _ if comparing.is_empty() => Vec::new(),
-        // there is nothing to compare with, and everything is taken
+        // everything is planned, and there is nothing to compare with
         [member] if member.since.is_none() && ledger::target::is_empty(db, member.tenant.id).await? => {
             Vec::new()
         }
@@ -170,12 +168,12 @@ async fn read_conversations(
                 signals.readable_conversations(db, tenant, &inboxes),
                 target_buckets(db, member),
             );
-            let scans = scans.of(tenant);
-            scans.target_buckets = target_buckets?;
-            scans.unreadable.clone_from(&signals.unreadable);
+            let scan = scans.of(tenant);
+            scan.target_buckets = target_buckets?;
+            scan.unreadable.clone_from(&signals.unreadable);
             buckets?
         }
-        // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
+        // the ids of many tenants are scattered over the buckets, and for most tenants the totals are enough
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
     };
     for bucket in buckets {
@@ -184,23 +182,23 @@ async fn read_conversations(
     Ok(())
 }
 
-/// Looks for deleted senders, of members that are compared and do not take everything. What a view shows of messages is too
-/// dear to ask at every plan.
+/// Finds deleted senders for members that compare digests and do not plan everything. Reading the messages of a view at
+/// every plan would be too expensive.
 async fn find_deleted_senders(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
     scans: &mut ScansByTenant,
 ) -> Result<(), PlanError> {
-    let looking: Vec<TenantId> = members
+    let searched: Vec<TenantId> = members
         .iter()
         .filter(|member| member.compares_digests && member.since.is_some())
         .map(|member| member.tenant.id)
         .collect();
-    if signals.shape.is_some() || looking.is_empty() {
+    if signals.shape.is_some() || searched.is_empty() {
         return Ok(());
     }
-    let known = ledger::sender::list(db, &looking).await?;
+    let known = ledger::sender::list(db, &searched).await?;
     if known.is_empty() {
         return Ok(());
     }
@@ -213,7 +211,7 @@ async fn find_deleted_senders(
     Ok(())
 }
 
-/// What the target has, unless an agreement may stand for it.
+/// The target's buckets, unless the stored totals may replace them.
 async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
     if !member.always_reads_target {
         return Ok(None);

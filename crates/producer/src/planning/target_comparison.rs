@@ -1,4 +1,4 @@
-//! What the target has, comparison with what the source said of a tenant.
+//! Compares the scan of a tenant with its target.
 
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
@@ -16,7 +16,7 @@ use crate::planning::names::NameChanges;
 use crate::planning::signals::{BUCKET_WIDTH, Signals};
 use crate::planning::source_scan::SourceScan;
 
-/// What the target has to say to what the source said.
+/// What differs between source and target.
 #[derive(Debug, Default)]
 pub(crate) struct TargetComparison {
     pub buckets: Vec<Bucket>,
@@ -27,7 +27,7 @@ pub(crate) struct TargetComparison {
     pub matched_totals: Option<MatchedTotals>,
 }
 
-/// Asks the target, in one snapshot of it.
+/// Compares in one snapshot of the target.
 pub(crate) async fn compare_with_target(
     db: &DbPool,
     signals: &mut Signals<'_>,
@@ -57,7 +57,7 @@ pub(crate) async fn compare_with_target(
     Ok(comparison)
 }
 
-/// What differs by digest, of all that either side has.
+/// Compares the digests of all conversations of both sides, and refuses a mass deletion.
 async fn compare_digests(
     target: &mut PgTransaction<'_>,
     signals: &mut Signals<'_>,
@@ -73,7 +73,7 @@ async fn compare_digests(
     let differing = differing_buckets(&scan.buckets, &comparison.buckets);
     let is_first = member.since.is_none() && comparison.buckets.is_empty();
     if differing.is_empty() {
-        // an matched_totals is about the snapshot in which the target was comparison
+        // the record of matched totals refers to this snapshot of the target
         if let Some(totals) = scan.totals(member).filter(|_| !member.always_reads_target) {
             let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
             comparison.matched_totals = quiet.map(|quiet| MatchedTotals { totals, quiet });
@@ -92,7 +92,7 @@ async fn compare_digests(
             .await?;
             comparison.difference = difference(&there, &here);
         }
-        // the target may still have them from before
+        // the target may have older rows of conversations that cannot be read now
         comparison
             .difference
             .gone
@@ -113,8 +113,8 @@ async fn compare_digests(
     Ok(())
 }
 
-/// Those of the differing buckets whose conversations have to be comparison one by one. What has changed by its timestamps is
-/// taken anyway: where nothing else differs, neither side is read a second time.
+/// The differing buckets whose conversations must be compared one by one. Conversations that changed by their timestamps
+/// are planned anyway: where nothing else differs, neither side is read a second time.
 async fn list_unexplained(
     target: &mut PgTransaction<'_>,
     member: &Member,

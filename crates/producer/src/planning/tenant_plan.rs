@@ -1,4 +1,4 @@
-//! The plan of one tenant: what the source said of it, comparison with the target.
+//! Builds the plan of one tenant from its scan and the comparison with its target.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,7 @@ use crate::planning::signals::{Hits, Signals, SourceBucket};
 use crate::planning::source_scan::SourceScan;
 use crate::planning::target_comparison::{TargetComparison, compare_with_target};
 
-/// Makes a member's plan.
-///
-/// # Errors
-/// When source or target do not answer, or too much is gone from the source.
+/// Builds a member's plan.
 pub(crate) async fn build_plan(
     db: &DbPool,
     signals: &mut Signals<'_>,
@@ -39,7 +36,7 @@ pub(crate) async fn build_plan(
     let matched_totals = comparison.matched_totals;
     let mut names = std::mem::take(&mut comparison.names);
     names.deleted_senders.clone_from(&scan.deleted_senders);
-    // equal selections are equal requests
+    // sorted, so that equal lists give equal requests
     names.deleted_senders.sort();
     let (chunks, counts) = if member.since.is_some() {
         let hits = collect_hits(scan, comparison, signals.shape.is_none());
@@ -69,7 +66,7 @@ pub(crate) async fn build_plan(
     })
 }
 
-/// What every signal names. Messages, answers and contacts of a view are in what it shows of a conversation.
+/// The conversations that each signal names. The signals of a view include its messages, answers and contacts.
 fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bool) -> Hits {
     let mut hits = Hits::default();
     hits.add(
@@ -97,7 +94,7 @@ fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bo
     hits
 }
 
-/// Ranges over everything that source or target know.
+/// Ranges that cover every id of the source and the target.
 fn full_chunks(
     stretches: &[(i64, i64, i64)],
     source: &[SourceBucket],

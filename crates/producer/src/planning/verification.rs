@@ -1,4 +1,4 @@
-//! Runs that compare: planned as ranges over everything that source or target know, and asked for on each tenant's schedule.
+//! Verification runs: plans ranges over all ids of source and target, and requests runs when a tenant's schedule is due.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,10 @@ use crate::planning::names::NameChanges;
 use crate::planning::plan::Plan;
 use crate::planning::signals::Signals;
 
-/// Conversations a chunk: of most of them only sums move, and each chunk asks both servers a few times.
+/// Conversations a chunk. For most of them only sums are read, and each chunk costs both servers a few statements.
 const CHUNK_SIZE: i32 = 20_000;
 
-/// Plans a run that compares. Its chunks have no gap between them, and the outermost no end: what should not be there is
-/// looked at too.
+/// Plans a verification run. Its chunks cover all ids without a gap, so that rows that should not exist are found, too.
 pub(crate) async fn plan_verification(
     db: &DbPool,
     source: &Source,
@@ -36,7 +35,7 @@ pub(crate) async fn plan_verification(
     if inboxes.is_empty() {
         return Err(PlanError::NoInboxes(tenant.id, tenant.source));
     }
-    // nothing is decided by the sample, but a source that went back in time is noticed by it
+    // the sample is only taken to detect a source that went back in time
     take_sample(db, source, SampleMode::Store).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
@@ -67,7 +66,7 @@ pub(crate) async fn plan_verification(
     })
 }
 
-/// Ranges over everything: at least one.
+/// At least one range; together they cover all ids.
 fn cover_all_ids(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
     let stretches: Vec<KeyStretch> = stretches
         .iter()
@@ -83,15 +82,12 @@ fn cover_all_ids(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> 
     chunks
 }
 
-/// Asks for the comparisons that are due; returns the runs that were not open before.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Requests the verification runs that are due; returns those that were not open before.
 pub async fn request_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
     let mut requested = Vec::new();
     for tenant in ledger::verification::list_due(db).await? {
         if let Requested::Created(id) = request(db, tenant).await? {
-            tracing::info!(tenant.id = %tenant, run.id = %id, "comparison asked for");
+            tracing::info!(tenant.id = %tenant, run.id = %id, "verification requested");
             requested.push(id);
         }
     }

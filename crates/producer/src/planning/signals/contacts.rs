@@ -1,4 +1,4 @@
-//! Contacts that changed. Tenants can share an account, so what changed is read once and told apart here.
+//! Changed contacts. Tenants can share an account, so changed contacts are read once and split by tenant here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use tidemark_source::SourceError;
 
 use super::{Inboxes, Signals};
 
-// $1 inboxes, $2 the earliest instant, $3 the latest: what is later is as good as that, and may be no date at all; $4 conversations
-// that are set aside
+// $1 inboxes, $2 the earliest instant, $3 the latest (later times are cut to it, since chrono cannot hold all of them),
+// $4 excluded conversations
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
             c.id::bigint AS conversation_id, c.inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
@@ -18,7 +18,7 @@ const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
 const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
 
-/// A tenant's contacts that changed since, and the conversations that are theirs.
+/// A tenant's changed contacts, and their conversations.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ChangedContacts {
     pub ids: BTreeSet<i64>,
@@ -30,15 +30,15 @@ pub(crate) struct ChangedContacts {
 struct ChangedContact {
     id: i64,
     account_id: i32,
-    /// At most the latest instant that anybody looks from.
+    /// At most the latest `since` of the tenants.
     changed_at: NaiveDateTime,
     conversation_id: Option<i64>,
     inbox_id: Option<i32>,
 }
 
 impl Signals<'_> {
-    /// Contacts that changed since: those of the tenants' accounts, and in a merged installation those of other accounts that
-    /// have a conversation with the tenant.
+    /// Contacts of the tenants' accounts that changed since. In a merged installation also contacts of other accounts that have
+    /// a conversation with the tenant.
     pub(crate) async fn contacts(
         &mut self,
         inboxes: &Inboxes,
@@ -59,13 +59,13 @@ impl Signals<'_> {
             .bind(&inboxes.ids)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look for the accounts of its inboxes"))?;
+            .map_err(self.source.query_error("look up the accounts of its inboxes"))?;
         Ok(split_by_tenant(inboxes, &accounts, &changed))
     }
 }
 
-/// Gives each tenant the contacts of its accounts, which may write in conversations of others, and its own conversations
-/// of any changed contact; `accounts` are those of the inboxes.
+/// Gives each tenant the changed contacts of its accounts, even of those without a conversation, and its own conversations
+/// with any changed contact. `accounts` are pairs of inbox and account.
 fn split_by_tenant(
     inboxes: &Inboxes,
     accounts: &[(i32, i32)],
@@ -79,7 +79,7 @@ fn split_by_tenant(
         .zip(&inboxes.since)
         .filter_map(|((inbox, tenant), since)| Some((*inbox, (*tenant, (*since)?))))
         .collect();
-    // a tenant with several inboxes of one account looks at it once
+    // one entry for a tenant with several inboxes of one account
     let interested: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
         .ids
         .iter()
