@@ -1,5 +1,5 @@
-//! Closes runs all of whose chunks are terminal, and advances the watermarks of those that succeeded. A query, not a
-//! counter: it may run anywhere, any number of times.
+//! Closes runs whose chunks have all ended, and advances the watermarks of runs that succeeded. A query finds these runs, not a
+//! counter, so it may run in several processes and any number of times.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::metrics;
 const RUNS_AT_ONCE: i64 = 20;
 /// A fleet wakes the finalizer hundreds of times a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// Chunk traces that a large run's end links to; exporters cut off at 128.
+/// Chunk traces that the last span of a large run links to. Exporters drop links beyond 128.
 const MAX_LINKS: i64 = 100;
 
 /// The finalizing loop.
@@ -85,9 +85,9 @@ impl Finalizer {
                     finished.push((run.run_type, status));
                 }
                 Err(error) => {
-                    // fails too when it is the ledger that is away
+                    // fails as well when the ledger is unavailable
                     step.rollback().await.attempt("leave the run open")?;
-                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, it is tried again");
+                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, will try again");
                     refused.push(run.id);
                 }
             }
@@ -139,7 +139,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
         };
         let moved = ledger::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
         if moved.is_empty() {
-            tracing::warn!("watermark not advanced: it was moved while the run was under way");
+            tracing::warn!("watermark not advanced: it was moved while the run was open");
         }
     }
     ledger::watermark::run_compared(&mut **tx, run.id).await?;

@@ -1,5 +1,5 @@
-//! The fleet's own numbers. The finalizer asks ledger and broker for them every now and then, and whoever reads the
-//! metrics gets what it found: a reader more costs the servers nothing. What cannot be asked is not shown.
+//! Metrics of the whole fleet. The finalizer reads them from the ledger and the broker at an interval, so a scrape costs the
+//! servers nothing. Numbers that cannot be read are not exported.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::metrics;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// How far behind a tenant may be, by names that a dashboard can show.
+/// Steps of the lag of tenants, with the labels of a dashboard.
 const FRESHNESS: [(&str, f64); 6] = [
     ("1m", 60.0),
     ("5m", 300.0),
@@ -33,17 +33,17 @@ const RUN_STATES: [&str; 3] = ["requested", "planning", "running"];
 const VERDICTS: [&str; 3] = ["equal", "different", "never"];
 const ROLES: [&str; 4] = ["producer", "worker", "finalizer", "up"];
 
-/// Values with their labels.
+/// Values and their labels.
 type Series = Vec<(f64, Vec<KeyValue>)>;
 
-/// What the last look found; nothing while it cannot be found.
+/// The latest numbers; `None` where the last read failed.
 #[derive(Debug, Default)]
 struct Numbers {
     fleet: Option<Fleet>,
     depths: Option<Vec<QueueDepth>>,
 }
 
-/// The loop that looks.
+/// The loop that reads the numbers.
 pub struct FleetWatch {
     db: DbPool,
     queue: Arc<dyn Queue>,
@@ -51,7 +51,7 @@ pub struct FleetWatch {
 }
 
 impl FleetWatch {
-    /// Shows the fleet in this process's metrics. `per_tenant`: with series for each tenant, however many there are.
+    /// Exports the fleet in the metrics of this process. `per_tenant` adds series for each tenant.
     #[must_use]
     pub fn new(db: DbPool, queue: Arc<dyn Queue>, per_tenant: bool) -> Self {
         let watch = Self {
@@ -92,15 +92,15 @@ impl FleetWatch {
     }
 
     fn register(&self, per_tenant: bool) {
-        self.fleet_gauge(metrics::TENANTS, "Tenants, by how they are.", tenants);
+        self.fleet_gauge(metrics::TENANTS, "Tenants, by state.", tenants);
         self.fleet_gauge(
             metrics::TENANTS_FRESH,
-            "Tenants that are at most so far behind.",
+            "Tenants whose lag is at most this.",
             freshness,
         );
         self.fleet_gauge(
             metrics::WATERMARK_LAG_MAX,
-            "How far the tenant that is furthest behind is behind.",
+            "The largest watermark lag of a tenant.",
             |fleet| {
                 let lags = fleet.tenants.iter().map(|tenant| tenant.watermark_lag);
                 vec![(lags.fold(0.0, f64::max), vec![])]
@@ -114,25 +114,23 @@ impl FleetWatch {
         self.fleet_gauge(metrics::RUNS_OPEN, "Open runs, by state.", open_runs);
         self.fleet_gauge(
             metrics::RUN_STALLED_MAX,
-            "The longest that an open run has been without a chunk beginning or ending.",
+            "The longest time since a chunk of an open run started or ended.",
             |fleet| {
                 let stalled = fleet.runs.iter().map(|run| run.stalled);
                 vec![(stalled.fold(0.0, f64::max), vec![])]
             },
         );
-        self.fleet_gauge(
-            metrics::REJECTS_OPEN,
-            "Rows that are set aside at the moment.",
-            |fleet| vec![(fleet.rejects as f64, vec![])],
-        );
+        self.fleet_gauge(metrics::REJECTS_OPEN, "Rejected rows that are open.", |fleet| {
+            vec![(fleet.rejects as f64, vec![])]
+        });
         self.fleet_gauge(
             metrics::TENANTS_VERIFIED,
-            "Tenants by what their last comparison with the source found.",
+            "Tenants, by the verdict of their last verification.",
             |fleet| count_by_label("verdict", &VERDICTS, &fleet.verifications),
         );
         self.fleet_gauge(
             metrics::VERIFICATION_FAULTS,
-            "Rows that the tenants' last comparisons found at fault.",
+            "Rows that the last verifications of the tenants found at fault.",
             |fleet| {
                 let (missing, extra, stale, different, impossible) = fleet.faults;
                 let kinds = [
@@ -147,7 +145,7 @@ impl FleetWatch {
                     .into()
             },
         );
-        self.fleet_gauge(metrics::PROCESSES, "Processes that live, by role.", |fleet| {
+        self.fleet_gauge(metrics::PROCESSES, "Live processes, by role.", |fleet| {
             count_by_label("role", &ROLES, &fleet.processes)
         });
         self.register_sources();
@@ -160,7 +158,7 @@ impl FleetWatch {
     fn register_sources(&self) {
         self.fleet_gauge(
             metrics::FENCE_LAG,
-            "How far the fence is behind the source's clock.",
+            "Lag of the fence behind the clock of the source.",
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
@@ -180,7 +178,7 @@ impl FleetWatch {
         );
         self.fleet_gauge(
             metrics::SOURCE_SEEN,
-            "Since a producer last looked at the source.",
+            "Time since a producer last sampled the source.",
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
@@ -193,7 +191,7 @@ impl FleetWatch {
     fn register_depths(&self) {
         self.depth_gauge(
             metrics::QUEUE_MESSAGES,
-            "Messages that no consumer has been handed yet.",
+            "Messages that wait for a consumer.",
             |depth| depth.messages,
         );
         self.depth_gauge(metrics::QUEUE_CONSUMERS, "Consumers of a queue.", |depth| {
@@ -204,7 +202,7 @@ impl FleetWatch {
     fn register_each_tenant(&self) {
         self.fleet_gauge(
             metrics::TENANT_WATERMARK_LAG,
-            "How far the tenant is behind.",
+            "Watermark lag of the tenant.",
             |fleet| {
                 let tenants = fleet.tenants.iter();
                 tenants
@@ -214,7 +212,7 @@ impl FleetWatch {
         );
         self.fleet_gauge(
             metrics::TENANT_FAILURES,
-            "Runs and plans of the tenant that failed in a row.",
+            "Failed runs and plans of the tenant in a row.",
             |fleet| {
                 let tenants = fleet.tenants.iter();
                 tenants
@@ -271,7 +269,7 @@ fn tenant_label(id: i32) -> Vec<KeyValue> {
     vec![KeyValue::new("tenant", i64::from(id))]
 }
 
-/// A value for each that can be, so that none is missing when there is none of it.
+/// One value for each possible label, zero where none was found.
 fn count_by_label(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -> Series {
     all.iter()
         .map(|name| {
@@ -282,7 +280,7 @@ fn count_by_label(label: &'static str, all: &[&'static str], found: &[(String, i
         .collect()
 }
 
-/// A tenant may be in several of these at once.
+/// A tenant may be in several states at once.
 fn tenants(fleet: &Fleet) -> Series {
     let late = fleet.tenants.iter().filter(|tenant| tenant.late);
     let failing = fleet

@@ -1,4 +1,4 @@
-//! Closes runs and advances watermarks, takes lost chunks back, forgets old runs. Never touches a source.
+//! Closes runs, advances watermarks, rescues chunks, deletes old runs. Never touches a source.
 
 pub mod events;
 pub mod finalize;

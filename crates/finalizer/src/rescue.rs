@@ -1,4 +1,4 @@
-//! Returns chunks to pending whose worker vanished, or whose message did.
+//! Returns chunks to pending when their worker or their message vanished.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub struct Rescuer {
     wakes: Wakes,
 }
 
-/// Whether workers could renew their leases lately. After a gap between two answers of the ledger they get one lease's
-/// length for it before any is taken for lost: it was the ledger that vanished, and not they.
+/// Whether workers could renew their leases. While the ledger is unavailable, no worker can renew. So after a gap between
+/// two answers of the ledger, workers get the length of one lease to renew before an expired lease counts as lost.
 #[derive(Debug)]
 struct LedgerContact {
     lease: Duration,
@@ -40,18 +40,18 @@ struct LedgerContact {
 }
 
 impl LedgerContact {
-    /// `tick` is the pause between two looks.
+    /// `tick`: the pause between two turns of the loop.
     fn new(lease: Duration, tick: Duration) -> Self {
         Self {
             lease,
-            // renewal is due three times in a lease: a shorter gap has cost nobody more than one of them
+            // a lease is renewed three times in its length: a shorter gap costs a worker one renewal at most
             longest_gap: lease / 2 + tick * 2,
             answered_at: None,
             trusted_from: None,
         }
     }
 
-    /// The ledger has answered; whether leases that have run out are lost ones.
+    /// Notes that the ledger answered. Returns whether an expired lease counts as lost.
     fn note_answer(&mut self, now: Instant) -> bool {
         if let Some(before) = self.answered_at.replace(now)
             && now.duration_since(before) > self.longest_gap

@@ -1,4 +1,4 @@
-//! What a producer counts. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! Metrics of a producer. Their names contain the unit.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ pub const CHUNKS_PUBLISHED: &str = "tidemark_chunks_published_total";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanOutcome {
-    /// With something to do.
+    /// The plan has chunks.
     Work,
     Nothing,
     Failed,
@@ -27,12 +27,12 @@ impl PlanOutcome {
     }
 }
 
-/// What the broker made of chunks.
+/// The broker's answer to published chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Publication {
     Confirmed,
     Refused,
-    /// It has not answered.
+    /// No answer.
     Unknown,
 }
 
@@ -56,16 +56,16 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     Instruments {
         plans: meter
             .u64_counter(PLANS)
-            .with_description("Plans, by what they found.")
+            .with_description("Plans, by outcome.")
             .build(),
         published: meter
             .u64_counter(CHUNKS_PUBLISHED)
-            .with_description("Chunks published, by what the broker said.")
+            .with_description("Published chunks, by the broker's answer.")
             .build(),
     }
 });
 
-/// Shows a nought for what has not happened yet: a rate needs both its ends.
+/// Exports zeros from the start: a rate needs a first value.
 pub fn begin() {
     for outcome in [PlanOutcome::Work, PlanOutcome::Nothing, PlanOutcome::Failed] {
         count_plans(outcome, 0);

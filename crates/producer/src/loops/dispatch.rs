@@ -1,7 +1,7 @@
-//! From the ledger into the queue: short queues, fair to every tenant, and nothing lost in between.
+//! Publishes chunks of the ledger to the queue: queues stay short, every tenant gets its share, and no chunk is lost.
 //!
-//! A chunk is marked queued and committed before it is published (the other way round a fast worker sees the message
-//! before the row). A crash in between leaves it queued and unpublished, which rescue returns to pending.
+//! A chunk is marked queued before it is published, in a transaction that is committed. In the other order a fast worker
+//! could see the message before the row. After a crash between the two steps, rescue returns the chunk to pending.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::metrics::{self, Publication};
 
 /// A fleet wakes the dispatcher hundreds of times a second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
-/// Pause before a chunk that the broker did not take is tried again.
+/// Pause before a chunk that the broker refused is published again.
 const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,9 @@ pub enum DispatchError {
     Ledger(#[from] DbError),
     #[error("publish chunks")]
     Queue(#[source] QueueError),
-    #[error("{0} of the published chunks were not taken by the broker: its queues are missing or refuse")]
+    #[error(
+        "{0} of the published chunks were not taken by the broker: its queues are missing or refuse messages"
+    )]
     NotTaken(usize),
 }
 
@@ -82,7 +84,7 @@ impl Dispatcher {
     async fn tick(&self) -> Result<Turn, DispatchError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let due = ledger::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
-        // none when another dispatcher is at it: it takes what there is
+        // `None` while another dispatcher publishes the due chunks
         let due: Vec<OutgoingChunk> = due
             .into_iter()
             .flatten()
@@ -92,7 +94,7 @@ impl Dispatcher {
         ledger::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
         if due.is_empty() {
-            // the broker was not asked
+            // nothing was sent to the broker
             return Ok(Turn::Untried);
         }
         self.publish(&due).await
@@ -104,7 +106,7 @@ impl Dispatcher {
             Ok(outcome) => outcome,
             Err(error) => {
                 metrics::count_published(Publication::Unknown, due.len());
-                // nothing is known of any of them; publishing again is harmless
+                // unknown whether the broker took any of them; publishing a chunk twice is harmless
                 let all: Vec<ChunkId> = due.iter().map(OutgoingChunk::id).collect();
                 due.iter()
                     .for_each(|chunk| telemetry::failed(&chunk.span, &error));
@@ -136,7 +138,7 @@ impl Dispatcher {
     }
 }
 
-/// A chunk on its way to the broker, and the span of that.
+/// A chunk to publish, and the span of its publication.
 struct OutgoingChunk {
     chunk: DispatchedChunk,
     span: Span,
@@ -167,7 +169,7 @@ impl OutgoingChunk {
         self.chunk.id()
     }
 
-    /// The chunk's own trace, when this is its beginning: later attempts are in it too.
+    /// The trace that begins here and is stored for later attempts; `None` when the chunk has a trace already.
     fn new_trace(&self) -> Option<(ChunkId, TraceContext)> {
         if self.chunk.traceparent.is_some() {
             return None;

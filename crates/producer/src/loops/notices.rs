@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidemark_ledger::DbError;
 use tidemark_ledger::notice;
 use tidemark_ledger::notice::Notice;
 use tidemark_postgres::DbPool;
@@ -34,7 +35,7 @@ impl NoticeListener {
     }
 
     /// Listens until the connection fails.
-    async fn tick(&self) -> Result<Turn, tidemark_ledger::DbError> {
+    async fn tick(&self) -> Result<Turn, DbError> {
         let wake = |notice| match notice {
             Notice::Request => self.wakes.request.notify_one(),
             Notice::Room => self.wakes.dispatch.notify_one(),

@@ -1,4 +1,4 @@
-//! Plans the runs that somebody asked for.
+//! Plans requested runs.
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
 
-/// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
+/// How long a claim for planning is valid without renewal. When a producer dies while planning, its run waits this long.
 const PLANNING_CLAIM: Duration = Duration::from_secs(15);
-/// Runs planned side by side: each holds a session of its source.
+/// Runs planned side by side. Each uses one session of its source.
 const PLANS_AT_ONCE: usize = 4;
 
 /// The loop over requested runs.
@@ -51,7 +51,7 @@ impl RequestPlanner {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // each begins on a connection of its own
+        // a command plans no more runs than it has
         let count = self
             .only
             .as_ref()
@@ -79,7 +79,7 @@ impl RequestPlanner {
         .await?;
         let Some(run) = claimed else {
             if self.only.is_some() {
-                // those that an earlier process has planned go on
+                // an earlier process may have planned the runs of this command already
                 self.wakes.dispatch.notify_one();
                 self.wakes.finalize.notify_one();
             }
@@ -102,12 +102,12 @@ impl RequestPlanner {
                 tokio::select! {
                     plan = plan => plan.map(|plan| (tenant, plan)),
                     () = self.renew_claim(run) => {
-                        tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+                        tracing::warn!("plan dropped: the claim was lost or the run was cancelled");
                         return Ok(());
                     }
                 }
             }
-            // removed between the request and now
+            // removed after the request
             None => return self.fail(run, "the tenant was removed").await,
         };
         if let Err(error) = &outcome {
@@ -115,20 +115,20 @@ impl RequestPlanner {
         }
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
-            // the ledger is away: the claim runs out and the run is planned again
+            // the ledger is unavailable: the claim expires, and then the run is planned again
             Err(PlanError::Ledger(error)) if error.may_pass() => Err(error),
             Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }
     }
 
-    /// Renews the claim beside the planning; returns when it is lost.
+    /// Renews the claim during planning; returns when the claim is lost.
     async fn renew_claim(&self, run: &ClaimedRun) {
         loop {
             tokio::time::sleep(PLANNING_CLAIM / 3).await;
-            // a plan may take long, and ends by the source's statement timeout
+            // planning may take long; the statement timeout of the source limits it
             pulse::beat();
-            // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
+            // an error is ignored: the next renewal tries again, and a plan with a lost claim is not written
             if let Ok(false) =
                 ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_CLAIM).await
             {
@@ -141,7 +141,7 @@ impl RequestPlanner {
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
         insert_chunks(&mut tx, run.id, tenant.id, plan).await?;
         if !ledger::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
-            tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+            tracing::warn!("plan dropped: the claim was lost or the run was cancelled");
             return tx.rollback().await.attempt("roll the plan back");
         }
         record_name_changes(&mut tx, tenant.id, &plan.names).await?;
@@ -162,9 +162,9 @@ impl RequestPlanner {
         Ok(())
     }
 
-    /// The source is away: the claim is left to run out, and then the run is planned again.
+    /// The source is unavailable: the run is planned again when the claim expires.
     async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
-        tracing::warn!(error, "run not planned yet, its source is away");
+        tracing::warn!(error, "run not planned yet, its source is unavailable");
         ledger::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
     }
 

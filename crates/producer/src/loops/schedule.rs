@@ -1,4 +1,4 @@
-//! Starts runs of tenants that are due, backfills, and comparisons. A tenant for which nothing changed gets no run: its watermark just
+//! Starts the runs, backfills and verifications that are due. A tenant without changes gets no run: only its watermark
 //! advances.
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,16 +22,18 @@ use tracing::{Instrument, Span};
 
 use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, PlanOutcome};
-use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes, request_due};
+use crate::planning::backfill;
+use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes};
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
+use crate::planning::verification;
 
-/// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
-/// producer. A producer that dies meanwhile costs each of them an interval.
+/// Tenants claimed in one turn. The rest stays due for the next turn or another producer. When a producer dies after the
+/// claim, its tenants are due again after their intervals.
 const DUE_AT_ONCE: i64 = 1_000;
-/// Sources planned side by side: each gives one session.
+/// Sources planned side by side. Each uses one session of its source.
 const SOURCES_AT_ONCE: usize = 4;
-/// Plans written side by side: each holds a connection of the ledger.
+/// Plans written side by side. Each uses one connection to the ledger.
 const WRITES_AT_ONCE: usize = 4;
 
 /// The loop over due tenants.
@@ -56,9 +58,9 @@ impl Scheduler {
 
     /// Plans the tenants that are due.
     async fn tick(&self) -> Result<Turn, DbError> {
-        let backfills = request_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
-        let comparisons = crate::planning::verification::request_due(&self.planner.db).await?;
-        if !backfills.is_empty() || !comparisons.is_empty() {
+        let backfills = backfill::request_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
+        let verifications = verification::request_due(&self.planner.db).await?;
+        if !backfills.is_empty() || !verifications.is_empty() {
             self.wakes.request.notify_one();
         }
         let due = ledger::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
@@ -78,21 +80,21 @@ impl Scheduler {
         Ok(if due.is_empty() { Turn::Done } else { Turn::More })
     }
 
-    /// Plans tenants of one source: for those that have changed a run is written, the others' watermarks advance.
+    /// Plans tenants of one source. Writes a run for tenants with changes, and advances the watermarks of the others.
     async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
         let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
         let planning = telemetry::context_of(&span);
-        // a plan may take long, and ends by the source's statement timeout
+        // planning may take long; the statement timeout of the source limits it
         let planning_all = self.planner.plan_together(source, tenants).instrument(span);
         let planned = pulse::beating(planning_all).await;
-        let (mut idle, mut others, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut idle, mut to_write, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
                 Err(error) if error.is_unavailable() => {
                     unavailable.push(error);
                 }
-                plan => others.push((tenant, plan)),
+                plan => to_write.push((tenant, plan)),
             }
         }
         if let Some(error) = unavailable.first() {
@@ -107,14 +109,14 @@ impl Scheduler {
                 "idle tenants not advanced, they are due again after their intervals"
             );
         }
-        stream::iter(others)
+        stream::iter(to_write)
             .for_each_concurrent(WRITES_AT_ONCE, |(tenant, plan)| {
                 let span = tracing::info_span!(
                     parent: None, "run", tenant.id = %tenant.id, run.id = tracing::field::Empty,
                 );
                 telemetry::link(&span, &planning);
                 async move {
-                    // a turn with many tenants is long
+                    // a turn with many tenants takes long
                     pulse::beat();
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
@@ -132,7 +134,7 @@ impl Scheduler {
             .await;
     }
 
-    /// Lets the watermarks of tenants for which nothing changed go on. Those that somebody is busy with stay.
+    /// Advances the watermarks of tenants without changes, except tenants with an open run.
     async fn advance(&self, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
         if idle.is_empty() {
             return Ok(());
@@ -194,7 +196,7 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        // somebody asked for a run meanwhile, which plans by itself, or moved the tenant to another source
+        // meanwhile a run was requested, which gets its own plan, or the tenant moved to another source
         let Some(run) = run else {
             return tx.rollback().await.attempt("roll the plan back");
         };
