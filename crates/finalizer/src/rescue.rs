@@ -113,8 +113,8 @@ fn log_rescued(chunks: &[RescuedChunk], reason: Rescued) {
         };
         telemetry::set_parent(&span, &context);
         span.in_scope(|| match chunk.status {
-            ChunkStatus::Dead => tracing::error!(reason, "chunk is dead"),
-            _ => tracing::warn!(reason, "chunk rescued"),
+            ChunkStatus::Dead => tracing::error!(why = reason, "chunk is dead"),
+            _ => tracing::warn!(why = reason, "chunk rescued"),
         });
     }
 }

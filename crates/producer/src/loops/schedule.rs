@@ -65,11 +65,11 @@ impl Scheduler {
         }
         let due = ledger::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
         let mut by_source: BTreeMap<String, Vec<TenantToPlan>> = BTreeMap::new();
-        for ready in ledger::tenant::list_to_plan(&self.planner.db, &due).await? {
+        for to_plan in ledger::tenant::list_to_plan(&self.planner.db, &due).await? {
             by_source
-                .entry(ready.tenant.source.clone())
+                .entry(to_plan.tenant.source.clone())
                 .or_default()
-                .push(ready);
+                .push(to_plan);
         }
         stream::iter(by_source)
             .for_each_concurrent(SOURCES_AT_ONCE, |(source, tenants)| async move {

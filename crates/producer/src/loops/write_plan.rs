@@ -12,6 +12,7 @@ use tracing::Span;
 
 use crate::planning::plan::Plan;
 
+/// Inserts the chunks of a plan into the lane of its run.
 pub(crate) async fn insert_chunks(
     tx: &mut PgTransaction<'_>,
     run: RunId,

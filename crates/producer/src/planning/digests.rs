@@ -33,23 +33,23 @@ pub(crate) fn unexplained_buckets(
     known: &[(i64, i64)],
     width: i64,
 ) -> Vec<i64> {
-    let there: BTreeMap<i64, (i64, i128)> = source
+    let source: BTreeMap<i64, (i64, i128)> = source
         .iter()
         .map(|bucket| (bucket.bucket, bucket.unchanged()))
         .collect();
-    let mut here: BTreeMap<i64, (i64, i128)> = target
+    let mut target: BTreeMap<i64, (i64, i128)> = target
         .iter()
         .map(|bucket| (bucket.bucket, (bucket.count, parse_sum(&bucket.digest))))
         .collect();
     for (id, digest) in known {
-        let (count, sum) = here.entry(id.div_euclid(width)).or_default();
+        let (count, sum) = target.entry(id.div_euclid(width)).or_default();
         *count -= 1;
         *sum -= i128::from(*digest);
     }
     let nothing = (0, 0);
     let mut unexplained = differing;
     unexplained
-        .retain(|bucket| there.get(bucket).unwrap_or(&nothing) != here.get(bucket).unwrap_or(&nothing));
+        .retain(|bucket| source.get(bucket).unwrap_or(&nothing) != target.get(bucket).unwrap_or(&nothing));
     unexplained
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Member {
 impl Member {
     /// `digest_interval`: how long the last comparison of digests stays valid.
     pub(crate) fn new(
-        ready: TenantToPlan,
+        to_plan: TenantToPlan,
         run_type: RunType,
         request: &RunRequest,
         digest_interval: Duration,
@@ -45,7 +45,7 @@ impl Member {
             digests_age,
             inboxes,
             unfetched,
-        } = ready;
+        } = to_plan;
         if inboxes.is_empty() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source));
         }

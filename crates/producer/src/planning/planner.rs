@@ -134,9 +134,9 @@ impl Planner {
         mode: SampleMode,
     ) -> Result<Plan, PlanError> {
         let source = self.sources.get(&tenant.source)?;
-        let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
-        let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
-        let mut member = Member::new(ready, run_type, request, self.settings.digest_interval)?;
+        let mut to_plan = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let to_plan = to_plan.pop().ok_or(PlanError::Removed(tenant.id))?;
+        let mut member = Member::new(to_plan, run_type, request, self.settings.digest_interval)?;
         // an open run invalidates the matched totals, and a preview must show the real difference
         member.always_reads_target = true;
         let mut snapshot = self
@@ -153,11 +153,11 @@ impl Planner {
     pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
         let mut planned = Vec::with_capacity(tenants.len());
         let mut members = Vec::with_capacity(tenants.len());
-        for ready in tenants {
-            let tenant = ready.tenant.clone();
+        for to_plan in tenants {
+            let tenant = to_plan.tenant.clone();
             let digest_interval = self.settings.digest_interval;
             match Member::new(
-                ready,
+                to_plan,
                 RunType::Incremental,
                 &RunRequest::default(),
                 digest_interval,

@@ -54,14 +54,14 @@ impl Planner {
             stored,
             rejected,
         } = query;
-        let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
-        let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
-        if ready.inboxes.is_empty() {
+        let mut to_plan = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let to_plan = to_plan.pop().ok_or(PlanError::Removed(tenant.id))?;
+        if to_plan.inboxes.is_empty() {
             return Ok(SignalReport::default());
         }
         let digest_interval = self.settings.digest_interval;
         let member = Member::new(
-            ready,
+            to_plan,
             RunType::Incremental,
             &RunRequest::default(),
             digest_interval,
@@ -87,7 +87,7 @@ impl Planner {
         let (bucket, unreadable) = match read {
             Ok(mut buckets) => (buckets.pop(), false),
             Err(error) if error.is_data() => {
-                signals.go_back().await?;
+                signals.recover().await?;
                 (None, true)
             }
             Err(error) => return Err(error.into()),
@@ -125,7 +125,7 @@ impl Planner {
         add(!unreadable && counted.is_some() != live.is_some(), "membership");
         let digests = counted.zip(live);
         let differs =
-            digests.is_some_and(|(there, here)| there.digest_sum() != i128::from(here.source_digest));
+            digests.is_some_and(|(source, target)| source.digest_sum() != i128::from(target.source_digest));
         add(differs, "digest");
         add(unreadable, "unreadable");
         add(rejected, "rejects");

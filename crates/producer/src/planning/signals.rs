@@ -1,6 +1,6 @@
 //! Change signals: small queries on the source that name changed conversations, each with its own count.
 
-mod contacts;
+pub(crate) mod contacts;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,6 @@ use tidemark_source::digest::{CHANGED_AT, conversation_digest};
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 
-pub(crate) use self::contacts::ChangedContacts;
 use crate::planning::member::Member;
 
 /// Ids in one bucket of a comparison of digests.
@@ -194,7 +193,7 @@ impl<'a> Signals<'a> {
     }
 
     /// Makes the transaction usable after a failed statement. It undoes nothing, since nothing is written.
-    pub(crate) async fn go_back(&mut self) -> Result<(), SourceError> {
+    pub(crate) async fn recover(&mut self) -> Result<(), SourceError> {
         self.tx
             .go_back()
             .await

@@ -15,7 +15,8 @@ use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
-use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, ChangedContacts, Inboxes, Signals, SourceBucket};
+use crate::planning::signals::contacts::ChangedContacts;
+use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
 /// What the source shows of one tenant, and what is already known of its target.
 #[derive(Debug, Default)]
@@ -99,13 +100,13 @@ pub(crate) async fn scan_source(
     let totals: Vec<Totals> = comparable
         .filter_map(|member| scans.of(member.tenant.id).totals(member))
         .collect();
-    let mut known = ledger::matched_totals::list_still_matching(db, &totals).await?;
+    let mut skippable = ledger::matched_totals::list_still_matching(db, &totals).await?;
     let uncompared = members.iter().map(|member| member.tenant.id);
     let uncompared: Vec<TenantId> = uncompared
         .filter(|tenant| !scans.of(*tenant).has_digests)
         .collect();
-    known.extend(ledger::reject::list_without_open(db, &uncompared).await?);
-    for tenant in known {
+    skippable.extend(ledger::reject::list_without_open(db, &uncompared).await?);
+    for tenant in skippable {
         scans.of(tenant).can_skip_target = true;
     }
     if members.len() > 1 {
@@ -142,7 +143,7 @@ async fn read_conversations(
         match signals.changed(&Inboxes::of(others)).await {
             // only a read of all conversations finds the unreadable one
             Err(error) if error.is_data() && members.len() == 1 => {
-                signals.go_back().await?;
+                signals.recover().await?;
                 comparing = members.iter().collect();
             }
             changed => {

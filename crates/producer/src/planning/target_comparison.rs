@@ -81,8 +81,8 @@ async fn compare_digests(
     } else if !is_first {
         let differing = list_unexplained(target, member, scan, differing, &comparison.buckets).await?;
         if !differing.is_empty() {
-            let there = signals.digests_in_buckets(member, &differing).await?;
-            let here = ledger::target::digests_in_buckets(
+            let source_digests = signals.digests_in_buckets(member, &differing).await?;
+            let target_digests = ledger::target::digests_in_buckets(
                 target,
                 tenant.id,
                 &differing,
@@ -90,7 +90,7 @@ async fn compare_digests(
                 &member.unfetched,
             )
             .await?;
-            comparison.difference = difference(&there, &here);
+            comparison.difference = difference(&source_digests, &target_digests);
         }
         // the target may have older rows of conversations that cannot be read now
         comparison

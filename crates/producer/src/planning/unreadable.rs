@@ -27,7 +27,7 @@ impl Signals<'_> {
         inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.recover().await?,
             outcome => return Ok(outcome?),
         }
         // open rejects are planned anyway, so all of them may be excluded: a lasting failure costs no search in every plan
@@ -35,7 +35,7 @@ impl Signals<'_> {
         self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.recover().await?,
             outcome => return Ok(outcome?),
         }
         self.exclude_unreadable(inboxes).await?;
@@ -55,7 +55,7 @@ impl Signals<'_> {
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),
             };
-            self.go_back().await?;
+            self.recover().await?;
             if lo < hi {
                 // the mean, rounded down, without an overflow
                 let middle = (lo & hi) + ((lo ^ hi) >> 1);

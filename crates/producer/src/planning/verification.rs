@@ -30,8 +30,8 @@ pub(crate) async fn plan_verification(
     tenant: &Tenant,
     request: &RunRequest,
 ) -> Result<Plan, PlanError> {
-    let ready = ledger::tenant::list_to_plan(db, &[tenant.id]).await?.pop();
-    let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
+    let to_plan = ledger::tenant::list_to_plan(db, &[tenant.id]).await?.pop();
+    let TenantToPlan { tenant, inboxes, .. } = to_plan.ok_or(PlanError::Removed(tenant.id))?;
     if inboxes.is_empty() {
         return Err(PlanError::NoInboxes(tenant.id, tenant.source));
     }

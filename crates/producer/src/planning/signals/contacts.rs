@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
-use super::{Inboxes, Signals};
+use crate::planning::signals::{Inboxes, Signals};
 
 // $1 inboxes, $2 the earliest instant, $3 the latest (later times are cut to it, since chrono cannot hold all of them),
 // $4 excluded conversations
