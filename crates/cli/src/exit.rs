@@ -9,7 +9,7 @@ use tidemark_ledger::connect::OpenError;
 use tidemark_operations::script_import::LegacyError;
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
-use tidemark_producer::planning::planner::PlanError;
+use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
 use tidemark_runtime::telemetry::TelemetryError;
 use tidemark_shared::ids::RunId;

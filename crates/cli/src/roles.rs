@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tidemark_broker::Queue;
-use tidemark_finalizer::finalize::{Finalizer, listen};
+use tidemark_finalizer::events::EventListener;
+use tidemark_finalizer::finalize::Finalizer;
 use tidemark_finalizer::fleet::FleetWatch;
 use tidemark_finalizer::prune::Pruner;
 use tidemark_finalizer::rescue::Rescuer;
@@ -15,8 +16,8 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::guarded::cancels_sent;
 use tidemark_postgres::report::report;
 use tidemark_producer::loops::dispatch::Dispatcher;
-use tidemark_producer::loops::notices::listen_for_notices;
-use tidemark_producer::loops::request::Requests;
+use tidemark_producer::loops::notices::NoticeListener;
+use tidemark_producer::loops::request::RequestPlanner;
 use tidemark_producer::loops::sample::Sampler;
 use tidemark_producer::loops::schedule::Scheduler;
 use tidemark_producer::planning::planner::Planner;
@@ -87,11 +88,11 @@ impl Roles {
     /// Plans what was asked for, and dispatches.
     pub fn spawn_planning(&self) {
         if self.only.is_none() && !self.db.is_behind_pooler() {
-            let (db, wakes) = (self.db.clone(), self.wakes.clone());
-            let hearing = listen_for_notices(db, wakes, self.producer.tick, self.lifecycle.clone());
-            self.lifecycle.spawn("notices", hearing);
+            let notices = NoticeListener::new(self.db.clone(), self.producer.tick, self.wakes.clone());
+            self.lifecycle
+                .spawn("notices", notices.run(self.lifecycle.clone()));
         }
-        let requests = Requests::new(
+        let requests = RequestPlanner::new(
             self.planner(),
             self.instance.clone(),
             self.wakes.clone(),
@@ -143,15 +144,8 @@ impl Roles {
             .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
         // whose dispatcher is in this process has heard already
         let others = self.only.is_none().then(|| self.db.clone());
-        self.lifecycle.spawn(
-            "events",
-            listen(
-                Arc::clone(&self.queue),
-                self.wakes.clone(),
-                others,
-                self.lifecycle.clone(),
-            ),
-        );
+        let events = EventListener::new(Arc::clone(&self.queue), self.wakes.clone(), others);
+        self.lifecycle.spawn("events", events.run(self.lifecycle.clone()));
     }
 
     /// Forgets what the ledger has kept for long enough.

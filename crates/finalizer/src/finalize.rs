@@ -1,13 +1,10 @@
-//! Closes runs all of whose chunks are terminal, and advances the watermarks of those that succeeded. A query, not a
-//! counter: it may run anywhere, any number of times.
+//! Closes runs whose chunks have all ended, and advances the watermarks of runs that succeeded. A query finds these runs, not a
+//! counter, so it may run in several processes and any number of times.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use sqlx::Acquire;
 use sqlx::postgres::PgTransaction;
-use tidemark_broker::{Handler, Queue, Settle};
 use tidemark_ledger as ledger;
 use tidemark_ledger::run::CompleteRun;
 use tidemark_ledger::watermark::{Advance, Mover};
@@ -15,26 +12,22 @@ use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
-use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::RunId;
-use tidemark_shared::job::{ChunkEvent, TraceContext};
+use tidemark_shared::job::TraceContext;
 use tidemark_shared::run::{MAX_CHUNKS_PER_TRACE, RunStatus, RunType};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 use tracing::Span;
 
 use crate::metrics;
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// Runs closed in one transaction.
 const RUNS_AT_ONCE: i64 = 20;
-/// From one look to the next at least.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Chunk traces that a large run's end links to; exporters cut off at 128.
-const LINKS: i64 = 100;
-/// Events wake the finalizer and carry nothing: many may be taken at once.
-const EVENT_PREFETCH: u16 = 100;
+/// A fleet wakes the finalizer hundreds of times a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// Chunk traces that the last span of a large run links to. Exporters drop links beyond 128.
+const MAX_LINKS: i64 = 100;
 
 /// The finalizing loop.
 #[derive(Debug)]
@@ -58,34 +51,24 @@ impl Finalizer {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let mut failures = Failures::of("finalize");
-        // a command's own runs are planned first, on all of the processors
-        if self.only.is_some() && !pause(&self.wakes.finalize, self.tick, &lifecycle).await {
-            return;
-        }
-        // of this round: those behind them have their turn first
+        let mut ticker = Ticker::new("finalize", self.tick, &lifecycle)
+            .woken_by(&self.wakes.finalize)
+            .shortest_pause(SHORTEST_PAUSE)
+            // a command plans its runs first, on all of the processors
+            .pause_first(self.only.is_some());
+        // runs that could not be closed wait until the runs behind them have had their turn
         let mut refused = Vec::new();
-        loop {
-            pulse::beat();
-            match self.tick(&mut refused).await {
-                Ok(0) => failures.over(),
-                Ok(_) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => {}
-                Err(error) => failures.another(&error),
+        while ticker.next_turn().await {
+            let outcome = self.tick(&mut refused).await;
+            if !matches!(outcome, Ok(Turn::More)) {
+                refused.clear();
             }
-            refused.clear();
-            let looked_at = Instant::now();
-            if !pause(&self.wakes.finalize, failures.pause(self.tick), &lifecycle).await {
-                return;
-            }
-            // a fleet tells of hundreds of chunks a second
-            tokio::time::sleep_until(looked_at + BETWEEN_LOOKS).await;
+            ticker.ended(outcome);
         }
     }
 
-    /// Closes complete runs; returns how many it tried to. One that cannot be closed is left as it was, joins `refused`,
-    /// and is not tried while it is in there.
-    async fn tick(&self, refused: &mut Vec<RunId>) -> Result<usize, DbError> {
+    /// Closes complete runs, except those in `refused`. A run that cannot be closed stays open and joins `refused`.
+    async fn tick(&self, refused: &mut Vec<RunId>) -> Result<Turn, DbError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let complete =
             ledger::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
@@ -102,18 +85,22 @@ impl Finalizer {
                     finished.push((run.run_type, status));
                 }
                 Err(error) => {
-                    // fails too when it is the ledger that is away
+                    // fails as well when the ledger is unavailable
                     step.rollback().await.attempt("leave the run open")?;
-                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, it is tried again");
+                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, will try again");
                     refused.push(run.id);
                 }
             }
         }
         tx.commit().await.attempt("close the runs")?;
         for (run_type, status) in finished {
-            metrics::runs_finished(run_type, status, 1);
+            metrics::count_finished_runs(run_type, status, 1);
         }
-        Ok(complete.len())
+        Ok(if complete.is_empty() {
+            Turn::Done
+        } else {
+            Turn::More
+        })
     }
 }
 
@@ -122,7 +109,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     let span = Span::current();
     span.record("run.status", status.as_str());
     if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > MAX_CHUNKS_PER_TRACE) {
-        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, LINKS).await? {
+        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, MAX_LINKS).await? {
             telemetry::link(&span, &trace);
         }
     }
@@ -152,50 +139,10 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
         };
         let moved = ledger::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
         if moved.is_empty() {
-            tracing::warn!("watermark not advanced: it was moved while the run was under way");
+            tracing::warn!("watermark not advanced: it was moved while the run was open");
         }
     }
     ledger::watermark::run_compared(&mut **tx, run.id).await?;
     ledger::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
     Ok(status)
-}
-
-/// Wakes finalizer and dispatcher whenever a chunk has ended somewhere in the fleet, and through `others` the dispatchers of
-/// other processes.
-pub async fn listen(queue: Arc<dyn Queue>, wakes: Wakes, others: Option<DbPool>, lifecycle: Lifecycle) {
-    let ended = Arc::new(Notify::new());
-    let handler: Handler<ChunkEvent> = {
-        let ended = Arc::clone(&ended);
-        Arc::new(move |_| {
-            wakes.finalize.notify_one();
-            wakes.dispatch.notify_one();
-            ended.notify_one();
-            async { Settle::Ack }.boxed()
-        })
-    };
-    let telling = async {
-        if let Some(db) = others {
-            notify_capacity(&db, &ended, &lifecycle).await;
-        }
-    };
-    tokio::join!(
-        queue.consume_events(EVENT_PREFETCH, lifecycle.soft().clone(), handler),
-        telling
-    );
-}
-
-/// Passes on that chunks have ended. Whoever does not hear of it looks at the next tick.
-async fn notify_capacity(db: &DbPool, ended: &Notify, lifecycle: &Lifecycle) {
-    let mut failures = Failures::of("notices of room");
-    loop {
-        tokio::select! {
-            () = lifecycle.soft().cancelled() => return,
-            () = ended.notified() => {}
-        }
-        match ledger::notice::notify_capacity(db).await {
-            Ok(()) => failures.over(),
-            Err(error) => failures.another(&error),
-        }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
-    }
 }

@@ -1,5 +1,5 @@
-//! The fleet's own numbers. The finalizer asks ledger and broker for them every now and then, and whoever reads the
-//! metrics gets what it found: a reader more costs the servers nothing. What cannot be asked is not shown.
+//! Metrics of the whole fleet. The finalizer reads them from the ledger and the broker at an interval, so a scrape costs the
+//! servers nothing. Numbers that cannot be read are not exported.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,15 +12,14 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::metrics::meter;
+use tidemark_runtime::ticker::{Ticker, Turn};
 use tidemark_shared::job::Lane;
-use tokio::sync::Notify;
 
 use crate::metrics;
-use tidemark_runtime::wake::pause;
 
-const EVERY: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_secs(15);
 
-/// How far behind a tenant may be, by names that a dashboard can show.
+/// Steps of the lag of tenants, with the labels of a dashboard.
 const FRESHNESS: [(&str, f64); 6] = [
     ("1m", 60.0),
     ("5m", 300.0),
@@ -34,57 +33,45 @@ const RUN_STATES: [&str; 3] = ["requested", "planning", "running"];
 const VERDICTS: [&str; 3] = ["equal", "different", "never"];
 const ROLES: [&str; 4] = ["producer", "worker", "finalizer", "up"];
 
-/// Values with their labels.
+/// Values and their labels.
 type Series = Vec<(f64, Vec<KeyValue>)>;
 
-/// What the last look found; nothing while it cannot be found.
+/// The latest numbers; `None` where the last read failed.
 #[derive(Debug, Default)]
-struct Seen {
+struct Numbers {
     fleet: Option<Fleet>,
     depths: Option<Vec<QueueDepth>>,
 }
 
-/// The loop that looks.
+/// The loop that reads the numbers.
 pub struct FleetWatch {
     db: DbPool,
     queue: Arc<dyn Queue>,
-    seen: Arc<RwLock<Seen>>,
+    numbers: Arc<RwLock<Numbers>>,
 }
 
 impl FleetWatch {
-    /// Shows the fleet in this process's metrics. `per_tenant`: with series for each tenant, however many there are.
+    /// Exports the fleet in the metrics of this process. `per_tenant` adds series for each tenant.
     #[must_use]
     pub fn new(db: DbPool, queue: Arc<dyn Queue>, per_tenant: bool) -> Self {
         let watch = Self {
             db,
             queue,
-            seen: Arc::default(),
+            numbers: Arc::default(),
         };
-        watch.show(per_tenant);
+        watch.register(per_tenant);
         watch
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // only the clock wakes it
-        let never = Notify::new();
-        let mut failing = false;
-        loop {
-            let found = self.tick().await;
-            if let Err(error) = &found
-                && !failing
-            {
-                // once per outage, not once per look
-                tracing::warn!(error, "metrics of the fleet are not up to date");
-            }
-            failing = found.is_err();
-            if !pause(&never, EVERY, &lifecycle).await {
-                return;
-            }
+        let mut ticker = Ticker::new("fleet metrics", INTERVAL, &lifecycle);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Looks once; the error has the words of all that failed.
-    async fn tick(&self) -> Result<(), String> {
+    /// Reads the numbers once. The error names every failure.
+    async fn tick(&self) -> Result<Turn, String> {
         let (fleet, depths) = tokio::join!(ledger::fleet::look(&self.db), self.queue.depths());
         let errors: Vec<String> = [
             fleet.as_ref().err().map(|error| report(error)),
@@ -93,27 +80,27 @@ impl FleetWatch {
         .into_iter()
         .flatten()
         .collect();
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Seen {
+        *self.numbers.write().unwrap_or_else(PoisonError::into_inner) = Numbers {
             fleet: fleet.ok(),
             depths: depths.ok(),
         };
         if errors.is_empty() {
-            Ok(())
+            Ok(Turn::Done)
         } else {
             Err(errors.join("; "))
         }
     }
 
-    fn show(&self, per_tenant: bool) {
-        self.fleet_gauge(metrics::TENANTS, "Tenants, by how they are.", tenants);
+    fn register(&self, per_tenant: bool) {
+        self.fleet_gauge(metrics::TENANTS, "Tenants, by state.", tenants);
         self.fleet_gauge(
             metrics::TENANTS_FRESH,
-            "Tenants that are at most so far behind.",
+            "Tenants whose lag is at most this.",
             freshness,
         );
         self.fleet_gauge(
             metrics::WATERMARK_LAG_MAX,
-            "How far the tenant that is furthest behind is behind.",
+            "The largest watermark lag of a tenant.",
             |fleet| {
                 let lags = fleet.tenants.iter().map(|tenant| tenant.watermark_lag);
                 vec![(lags.fold(0.0, f64::max), vec![])]
@@ -127,25 +114,23 @@ impl FleetWatch {
         self.fleet_gauge(metrics::RUNS_OPEN, "Open runs, by state.", open_runs);
         self.fleet_gauge(
             metrics::RUN_STALLED_MAX,
-            "The longest that an open run has been without a chunk beginning or ending.",
+            "The longest time since a chunk of an open run started or ended.",
             |fleet| {
                 let stalled = fleet.runs.iter().map(|run| run.stalled);
                 vec![(stalled.fold(0.0, f64::max), vec![])]
             },
         );
-        self.fleet_gauge(
-            metrics::REJECTS_OPEN,
-            "Rows that are set aside at the moment.",
-            |fleet| vec![(fleet.rejects as f64, vec![])],
-        );
+        self.fleet_gauge(metrics::REJECTS_OPEN, "Rejected rows that are open.", |fleet| {
+            vec![(fleet.rejects as f64, vec![])]
+        });
         self.fleet_gauge(
             metrics::TENANTS_VERIFIED,
-            "Tenants by what their last comparison with the source found.",
-            |fleet| counted("verdict", &VERDICTS, &fleet.verifications),
+            "Tenants, by the verdict of their last verification.",
+            |fleet| count_by_label("verdict", &VERDICTS, &fleet.verifications),
         );
         self.fleet_gauge(
             metrics::VERIFICATION_FAULTS,
-            "Rows that the tenants' last comparisons found at fault.",
+            "Rows that the last verifications of the tenants found at fault.",
             |fleet| {
                 let (missing, extra, stale, different, impossible) = fleet.faults;
                 let kinds = [
@@ -160,24 +145,24 @@ impl FleetWatch {
                     .into()
             },
         );
-        self.fleet_gauge(metrics::PROCESSES, "Processes that live, by role.", |fleet| {
-            counted("role", &ROLES, &fleet.processes)
+        self.fleet_gauge(metrics::PROCESSES, "Live processes, by role.", |fleet| {
+            count_by_label("role", &ROLES, &fleet.processes)
         });
-        self.show_sources();
-        self.show_depths();
+        self.register_sources();
+        self.register_depths();
         if per_tenant {
-            self.show_each_tenant();
+            self.register_each_tenant();
         }
     }
 
-    fn show_sources(&self) {
+    fn register_sources(&self) {
         self.fleet_gauge(
             metrics::FENCE_LAG,
-            "How far the fence is behind the source's clock.",
+            "Lag of the fence behind the clock of the source.",
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .filter_map(|source| Some((source.fence_lag?, of_source(&source.source))))
+                    .filter_map(|source| Some((source.fence_lag?, source_label(&source.source))))
                     .collect()
             },
         );
@@ -187,26 +172,26 @@ impl FleetWatch {
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .map(|source| (f64::from(u8::from(source.failing)), of_source(&source.source)))
+                    .map(|source| (f64::from(u8::from(source.failing)), source_label(&source.source)))
                     .collect()
             },
         );
         self.fleet_gauge(
             metrics::SOURCE_SEEN,
-            "Since a producer last looked at the source.",
+            "Time since a producer last sampled the source.",
             |fleet| {
                 let sources = fleet.sources.iter();
                 sources
-                    .map(|source| (source.seen_ago, of_source(&source.source)))
+                    .map(|source| (source.seen_ago, source_label(&source.source)))
                     .collect()
             },
         );
     }
 
-    fn show_depths(&self) {
+    fn register_depths(&self) {
         self.depth_gauge(
             metrics::QUEUE_MESSAGES,
-            "Messages that no consumer has been handed yet.",
+            "Messages that wait for a consumer.",
             |depth| depth.messages,
         );
         self.depth_gauge(metrics::QUEUE_CONSUMERS, "Consumers of a queue.", |depth| {
@@ -214,27 +199,27 @@ impl FleetWatch {
         });
     }
 
-    fn show_each_tenant(&self) {
+    fn register_each_tenant(&self) {
         self.fleet_gauge(
             metrics::TENANT_WATERMARK_LAG,
-            "How far the tenant is behind.",
+            "Watermark lag of the tenant.",
             |fleet| {
                 let tenants = fleet.tenants.iter();
                 tenants
-                    .map(|tenant| (tenant.watermark_lag, of_tenant(tenant.tenant_id.0)))
+                    .map(|tenant| (tenant.watermark_lag, tenant_label(tenant.tenant_id.0)))
                     .collect()
             },
         );
         self.fleet_gauge(
             metrics::TENANT_FAILURES,
-            "Runs and plans of the tenant that failed in a row.",
+            "Failed runs and plans of the tenant in a row.",
             |fleet| {
                 let tenants = fleet.tenants.iter();
                 tenants
                     .map(|tenant| {
                         (
                             f64::from(tenant.consecutive_failures),
-                            of_tenant(tenant.tenant_id.0),
+                            tenant_label(tenant.tenant_id.0),
                         )
                     })
                     .collect()
@@ -243,14 +228,14 @@ impl FleetWatch {
     }
 
     fn fleet_gauge(&self, name: &'static str, description: &'static str, series: fn(&Fleet) -> Series) {
-        self.gauge(name, description, move |seen| {
-            seen.fleet.as_ref().map(series).unwrap_or_default()
+        self.gauge(name, description, move |numbers| {
+            numbers.fleet.as_ref().map(series).unwrap_or_default()
         });
     }
 
     fn depth_gauge(&self, name: &'static str, description: &'static str, value: fn(&QueueDepth) -> u32) {
-        self.gauge(name, description, move |seen| {
-            let depths = seen.depths.iter().flatten();
+        self.gauge(name, description, move |numbers| {
+            let depths = numbers.depths.iter().flatten();
             depths
                 .map(|depth| (f64::from(value(depth)), vec![KeyValue::new("queue", depth.queue)]))
                 .collect()
@@ -261,14 +246,14 @@ impl FleetWatch {
         &self,
         name: &'static str,
         description: &'static str,
-        series: impl Fn(&Seen) -> Series + Send + Sync + 'static,
+        series: impl Fn(&Numbers) -> Series + Send + Sync + 'static,
     ) {
-        let seen = Arc::clone(&self.seen);
+        let numbers = Arc::clone(&self.numbers);
         meter()
             .f64_observable_gauge(name)
             .with_description(description)
             .with_callback(move |now| {
-                for (value, labels) in series(&seen.read().unwrap_or_else(PoisonError::into_inner)) {
+                for (value, labels) in series(&numbers.read().unwrap_or_else(PoisonError::into_inner)) {
                     now.observe(value, &labels);
                 }
             })
@@ -276,16 +261,16 @@ impl FleetWatch {
     }
 }
 
-fn of_source(name: &str) -> Vec<KeyValue> {
+fn source_label(name: &str) -> Vec<KeyValue> {
     vec![KeyValue::new("source", name.to_owned())]
 }
 
-fn of_tenant(id: i32) -> Vec<KeyValue> {
+fn tenant_label(id: i32) -> Vec<KeyValue> {
     vec![KeyValue::new("tenant", i64::from(id))]
 }
 
-/// A value for each that can be, so that none is missing when there is none of it.
-fn counted(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -> Series {
+/// One value for each possible label, zero where none was found.
+fn count_by_label(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -> Series {
     all.iter()
         .map(|name| {
             let count = found.iter().find(|(known, _)| known == name);
@@ -295,7 +280,7 @@ fn counted(label: &'static str, all: &[&'static str], found: &[(String, i64)]) -
         .collect()
 }
 
-/// A tenant may be in several of these at once.
+/// A tenant may be in several states at once.
 fn tenants(fleet: &Fleet) -> Series {
     let late = fleet.tenants.iter().filter(|tenant| tenant.late);
     let failing = fleet
@@ -346,5 +331,5 @@ fn open_runs(fleet: &Fleet) -> Series {
         .iter()
         .map(|run| (run.state.clone(), run.runs))
         .collect();
-    counted("state", &RUN_STATES, &found)
+    count_by_label("state", &RUN_STATES, &found)
 }

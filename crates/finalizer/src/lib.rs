@@ -1,5 +1,6 @@
-//! Closes runs and advances watermarks, takes lost chunks back, forgets old runs. Never touches a source.
+//! Closes runs, advances watermarks, rescues chunks, deletes old runs. Never touches a source.
 
+pub mod events;
 pub mod finalize;
 pub mod fleet;
 pub mod metrics;

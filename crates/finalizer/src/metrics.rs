@@ -1,5 +1,4 @@
-//! What a finalizer counts, and the fleet's numbers that it shows. Names carry the unit; the table in docs/OPERATIONS.md
-//! describes each.
+//! Metrics of a finalizer, and of the fleet. Their names contain the unit.
 
 use std::sync::LazyLock;
 
@@ -11,7 +10,7 @@ use tidemark_shared::run::{RunStatus, RunType};
 pub const CHUNKS_RESCUED: &str = "tidemark_chunks_rescued_total";
 pub const RUNS_FINISHED: &str = "tidemark_runs_finished_total";
 
-// the fleet's, from the ledger: see `fleet.rs`
+// of the fleet, see `fleet.rs`
 pub const TENANTS: &str = "tidemark_tenants";
 pub const TENANTS_FRESH: &str = "tidemark_tenants_fresh";
 pub const WATERMARK_LAG_MAX: &str = "tidemark_watermark_lag_max_seconds";
@@ -32,9 +31,9 @@ pub const QUEUE_CONSUMERS: &str = "tidemark_queue_consumers";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rescued {
-    /// Its worker vanished: another takes over.
+    /// Its worker vanished: another worker takes it.
     LeaseExpired,
-    /// Nobody has claimed it: it is published again.
+    /// No worker claimed it: it is published again.
     QueuedTooLong,
 }
 
@@ -57,35 +56,35 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     Instruments {
         rescued: meter
             .u64_counter(CHUNKS_RESCUED)
-            .with_description("Chunks taken back, by why.")
+            .with_description("Chunks returned to pending, by reason.")
             .build(),
         runs_finished: meter
             .u64_counter(RUNS_FINISHED)
-            .with_description("Runs closed, by their type and how they ended.")
+            .with_description("Closed runs, by type and status.")
             .build(),
     }
 });
 
-/// Shows a nought for what has not happened yet: a rate needs both its ends.
+/// Exports zeros from the start: a rate needs a first value.
 pub fn begin() {
     for reason in [Rescued::LeaseExpired, Rescued::QueuedTooLong] {
-        rescued(reason, 0);
+        count_rescued(reason, 0);
     }
     for status in [RunStatus::Success, RunStatus::Partial, RunStatus::Failed] {
         for run_type in [RunType::Incremental, RunType::Full] {
-            runs_finished(run_type, status, 0);
+            count_finished_runs(run_type, status, 0);
         }
     }
 }
 
-pub(crate) fn rescued(why: Rescued, chunks: usize) {
-    let reason = why.as_str().replace(' ', "_");
+pub(crate) fn count_rescued(reason: Rescued, chunks: usize) {
+    let label = reason.as_str().replace(' ', "_");
     INSTRUMENTS
         .rescued
-        .add(count(chunks), &[KeyValue::new("reason", reason)]);
+        .add(count(chunks), &[KeyValue::new("reason", label)]);
 }
 
-pub(crate) fn runs_finished(run_type: RunType, status: RunStatus, runs: usize) {
+pub(crate) fn count_finished_runs(run_type: RunType, status: RunStatus, runs: usize) {
     let labels = [
         KeyValue::new("type", run_type.as_str()),
         KeyValue::new("status", status.as_str()),

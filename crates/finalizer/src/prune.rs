@@ -1,19 +1,18 @@
-//! Forgets what the ledger has kept for long enough, every now and then.
+//! Deletes old runs, moves and rejects from the ledger, now and then.
 
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
 use tidemark_ledger::prune::Pruned;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::RetentionSettings;
 use tidemark_runtime::lifecycle::Lifecycle;
-use tokio::sync::Notify;
+use tidemark_runtime::ticker::{Ticker, Turn};
 use tokio::time::Instant;
 
-use tidemark_runtime::wake::{Failures, pause};
-
-/// Between two looks at the clock: a loop that shows no sign of life for ten minutes is taken for dead. The first is when
-/// pruning begins, so that a process that is started again and again gets to it, too.
+/// How often the loop checks whether pruning is due. A loop without a turn for ten minutes counts as dead, and the
+/// interval between two prunings is longer. The first tick prunes, so that a process that restarts often prunes, too.
 const TICK: Duration = Duration::from_secs(60);
 
 /// The loop that prunes.
@@ -21,44 +20,44 @@ const TICK: Duration = Duration::from_secs(60);
 pub struct Pruner {
     db: DbPool,
     keep: RetentionSettings,
+    pruned_at: Option<Instant>,
 }
 
 impl Pruner {
     #[must_use]
     pub const fn new(db: DbPool, keep: RetentionSettings) -> Self {
-        Self { db, keep }
-    }
-
-    pub async fn run(self, lifecycle: Lifecycle) {
-        // only the clock wakes it
-        let never = Notify::new();
-        let mut failures = Failures::of("prune");
-        let mut pruned_at = None;
-        while pause(&never, failures.pause(TICK), &lifecycle).await {
-            if pruned_at.is_some_and(|at: Instant| at.elapsed() < self.keep.prune_every) {
-                continue;
-            }
-            match ledger::prune::prune(&self.db, &self.keep).await {
-                Ok(pruned) => {
-                    failures.over();
-                    pruned_at = Some(Instant::now());
-                    say(pruned);
-                }
-                Err(error) => failures.another(&error),
-            }
+        Self {
+            db,
+            keep,
+            pruned_at: None,
         }
     }
-}
 
-fn say(pruned: Pruned) {
-    if pruned == Pruned::default() {
-        return;
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        let mut ticker = Ticker::new("prune", TICK, &lifecycle).pause_first(true);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
+        }
     }
-    tracing::info!(
-        runs = pruned.runs,
-        chunks = pruned.chunks,
-        moves = pruned.moves,
-        rejects = pruned.rejects,
-        "ledger pruned"
-    );
+
+    async fn tick(&mut self) -> Result<Turn, DbError> {
+        if self
+            .pruned_at
+            .is_some_and(|at| at.elapsed() < self.keep.prune_every)
+        {
+            return Ok(Turn::Untried);
+        }
+        let pruned = ledger::prune::prune(&self.db, &self.keep).await?;
+        self.pruned_at = Some(Instant::now());
+        if pruned != Pruned::default() {
+            tracing::info!(
+                runs = pruned.runs,
+                chunks = pruned.chunks,
+                moves = pruned.moves,
+                rejects = pruned.rejects,
+                "ledger pruned"
+            );
+        }
+        Ok(Turn::Done)
+    }
 }

@@ -1,4 +1,4 @@
-//! Returns chunks to pending whose worker vanished, or whose message did.
+//! Returns chunks to pending when their worker or their message vanished.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::job::TraceContext;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::metrics;
 use crate::metrics::Rescued;
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
 /// The rescue loop.
 #[derive(Debug)]
@@ -25,34 +25,34 @@ pub struct Rescuer {
     tick: Duration,
     requeue_after: Duration,
     max_lost: i32,
-    contact: Contact,
+    contact: LedgerContact,
     wakes: Wakes,
 }
 
-/// Whether workers could renew their leases lately. After a gap between two answers of the ledger they get one lease's
-/// length for it before any is taken for lost: it was the ledger that vanished, and not they.
+/// Whether workers could renew their leases. While the ledger is unavailable, no worker can renew. So after a gap between
+/// two answers of the ledger, workers get the length of one lease to renew before an expired lease counts as lost.
 #[derive(Debug)]
-struct Contact {
+struct LedgerContact {
     lease: Duration,
     longest_gap: Duration,
     answered_at: Option<Instant>,
     trusted_from: Option<Instant>,
 }
 
-impl Contact {
-    /// `tick` is the pause between two looks.
+impl LedgerContact {
+    /// `tick`: the pause between two turns of the loop.
     fn new(lease: Duration, tick: Duration) -> Self {
         Self {
             lease,
-            // renewal is due three times in a lease: a shorter gap has cost nobody more than one of them
+            // a lease is renewed three times in its length: a shorter gap costs a worker one renewal at most
             longest_gap: lease / 2 + tick * 2,
             answered_at: None,
             trusted_from: None,
         }
     }
 
-    /// The ledger has answered; whether leases that have run out are lost ones.
-    fn answered(&mut self, now: Instant) -> bool {
+    /// Notes that the ledger answered. Returns whether an expired lease counts as lost.
+    fn note_answer(&mut self, now: Instant) -> bool {
         if let Some(before) = self.answered_at.replace(now)
             && now.duration_since(before) > self.longest_gap
         {
@@ -70,44 +70,39 @@ impl Rescuer {
             tick: settings.tick,
             requeue_after: settings.requeue_after,
             max_lost: settings.max_lost,
-            contact: Contact::new(lease, settings.tick),
+            contact: LedgerContact::new(lease, settings.tick),
             wakes,
         }
     }
 
     pub async fn run(mut self, lifecycle: Lifecycle) {
-        // leases run out by the clock
-        let never = Notify::new();
-        let mut failures = Failures::of("rescue");
-        // nothing is lost by a tick, and a process that begins has other things to do
-        while pause(&never, failures.pause(self.tick), &lifecycle).await {
-            match self.tick().await {
-                Ok(()) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
+        // a process that starts has more urgent work
+        let mut ticker = Ticker::new("rescue", self.tick, &lifecycle).pause_first(true);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    async fn tick(&mut self) -> Result<(), DbError> {
+    async fn tick(&mut self) -> Result<Turn, DbError> {
         let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
-        note(&queued, Rescued::QueuedTooLong);
-        let lost = if self.contact.answered(Instant::now()) {
+        log_rescued(&queued, Rescued::QueuedTooLong);
+        let lost = if self.contact.note_answer(Instant::now()) {
             ledger::chunk::rescue_lost(&self.db, self.max_lost).await?
         } else {
             Vec::new()
         };
-        note(&lost, Rescued::LeaseExpired);
+        log_rescued(&lost, Rescued::LeaseExpired);
         if !lost.is_empty() || !queued.is_empty() {
             self.wakes.dispatch.notify_one();
             self.wakes.finalize.notify_one();
         }
-        Ok(())
+        Ok(Turn::Done)
     }
 }
 
-fn note(chunks: &[RescuedChunk], why: Rescued) {
-    metrics::rescued(why, chunks.len());
-    let why = why.as_str();
+fn log_rescued(chunks: &[RescuedChunk], reason: Rescued) {
+    metrics::count_rescued(reason, chunks.len());
+    let reason = reason.as_str();
     for chunk in chunks {
         let span = tracing::info_span!(
             "rescue", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id, chunk.seq = chunk.seq, attempt = chunk.attempt,
@@ -118,8 +113,8 @@ fn note(chunks: &[RescuedChunk], why: Rescued) {
         };
         telemetry::set_parent(&span, &context);
         span.in_scope(|| match chunk.status {
-            ChunkStatus::Dead => tracing::error!(why, "chunk is dead"),
-            _ => tracing::warn!(why, "chunk rescued"),
+            ChunkStatus::Dead => tracing::error!(why = reason, "chunk is dead"),
+            _ => tracing::warn!(why = reason, "chunk rescued"),
         });
     }
 }
@@ -131,14 +126,14 @@ mod tests {
     #[test]
     fn after_the_ledger_was_away_leases_get_their_length_before_they_count_as_lost() {
         let lease = Duration::from_secs(30);
-        let mut contact = Contact::new(lease, Duration::from_secs(1));
+        let mut contact = LedgerContact::new(lease, Duration::from_secs(1));
         let start = Instant::now();
-        assert!(contact.answered(start));
-        assert!(contact.answered(start + Duration::from_secs(10)));
+        assert!(contact.note_answer(start));
+        assert!(contact.note_answer(start + Duration::from_secs(10)));
         let back = start + Duration::from_secs(70);
-        assert!(!contact.answered(back));
-        assert!(!contact.answered(back + Duration::from_secs(10)));
-        assert!(!contact.answered(back + Duration::from_secs(20)));
-        assert!(contact.answered(back + lease));
+        assert!(!contact.note_answer(back));
+        assert!(!contact.note_answer(back + Duration::from_secs(10)));
+        assert!(!contact.note_answer(back + Duration::from_secs(20)));
+        assert!(contact.note_answer(back + lease));
     }
 }

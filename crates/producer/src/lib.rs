@@ -1,4 +1,4 @@
-//! Decides work: plans runs and dispatches chunks. Never touches a row of data.
+//! Plans runs and dispatches chunks. Reads keys and digests, and no row of data.
 
 pub mod loops;
 pub mod metrics;

@@ -5,3 +5,4 @@ pub mod notices;
 pub mod request;
 pub mod sample;
 pub mod schedule;
+mod write_plan;

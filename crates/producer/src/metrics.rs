@@ -1,4 +1,4 @@
-//! What a producer counts. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! Metrics of a producer. Their names contain the unit.
 
 use std::sync::LazyLock;
 
@@ -10,14 +10,14 @@ pub const PLANS: &str = "tidemark_plans_total";
 pub const CHUNKS_PUBLISHED: &str = "tidemark_chunks_published_total";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Planned {
-    /// With something to do.
+pub(crate) enum PlanOutcome {
+    /// The plan has chunks.
     Work,
     Nothing,
     Failed,
 }
 
-impl Planned {
+impl PlanOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Work => "work",
@@ -27,12 +27,12 @@ impl Planned {
     }
 }
 
-/// What the broker made of chunks.
+/// The broker's answer to published chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Publication {
     Confirmed,
     Refused,
-    /// It has not answered.
+    /// No answer.
     Unknown,
 }
 
@@ -56,35 +56,35 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     Instruments {
         plans: meter
             .u64_counter(PLANS)
-            .with_description("Plans, by what they found.")
+            .with_description("Plans, by outcome.")
             .build(),
         published: meter
             .u64_counter(CHUNKS_PUBLISHED)
-            .with_description("Chunks published, by what the broker said.")
+            .with_description("Published chunks, by the broker's answer.")
             .build(),
     }
 });
 
-/// Shows a nought for what has not happened yet: a rate needs both its ends.
+/// Exports zeros from the start: a rate needs a first value.
 pub fn begin() {
-    for what in [Planned::Work, Planned::Nothing, Planned::Failed] {
-        planned(what, 0);
+    for outcome in [PlanOutcome::Work, PlanOutcome::Nothing, PlanOutcome::Failed] {
+        count_plans(outcome, 0);
     }
     for publication in [Publication::Confirmed, Publication::Refused, Publication::Unknown] {
-        published(publication, 0);
+        count_published(publication, 0);
     }
 }
 
-pub(crate) fn planned(what: Planned, tenants: usize) {
+pub(crate) fn count_plans(outcome: PlanOutcome, tenants: usize) {
     INSTRUMENTS
         .plans
-        .add(count(tenants), &[KeyValue::new("outcome", what.as_str())]);
+        .add(count(tenants), &[KeyValue::new("outcome", outcome.as_str())]);
 }
 
-pub(crate) fn published(what: Publication, chunks: usize) {
+pub(crate) fn count_published(outcome: Publication, chunks: usize) {
     INSTRUMENTS
         .published
-        .add(count(chunks), &[KeyValue::new("outcome", what.as_str())]);
+        .add(count(chunks), &[KeyValue::new("outcome", outcome.as_str())]);
 }
 
 fn count(things: usize) -> u64 {

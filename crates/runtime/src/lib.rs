@@ -6,4 +6,5 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod pulse;
 pub mod telemetry;
+pub mod ticker;
 pub mod wake;

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
-use tidemark_producer::planning::planner::{Plan, PlanError, Planner};
+use tidemark_producer::planning::error::PlanError;
+use tidemark_producer::planning::plan::Plan;
+use tidemark_producer::planning::planner::Planner;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
@@ -158,14 +160,13 @@ async fn one(
 }
 
 fn of(tenant_id: TenantId, plan: Plan, keys: i64, cost: ReadEstimate) -> PlanReport {
-    let held_by =
-        plan.run_type
-            .moves_watermark()
-            .then(|| match plan.reach.map(|reach| (reach.fence, reach.safety)) {
-                Some((Some(fence), safety)) if safety < fence => HeldBy::SafetyLag,
-                Some((Some(_), _)) => HeldBy::Fence,
-                _ => HeldBy::OpenTransaction,
-            });
+    let held_by = plan.run_type.moves_watermark().then(|| {
+        match plan.watermark_bounds.map(|bounds| (bounds.fence, bounds.safety)) {
+            Some((Some(fence), safety)) if safety < fence => HeldBy::SafetyLag,
+            Some((Some(_), _)) => HeldBy::Fence,
+            _ => HeldBy::OpenTransaction,
+        }
+    });
     PlanReport {
         tenant_id,
         run_type: plan.run_type,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemark_broker::MemoryQueue;
 use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
-use tidemark_producer::planning::backfill::ask_for_due;
+use tidemark_producer::planning::backfill;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
@@ -130,7 +130,7 @@ async fn backfill_here(
     tenants: &[Tenant],
 ) -> anyhow::Result<Vec<RunReport>> {
     let tenants: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
-    ask_for_due(db, Some(&tenants), Duration::ZERO).await?;
+    backfill::request_due(db, Some(&tenants), Duration::ZERO).await?;
     let open = ledger::backfill::list_open(db, &tenants).await?;
     if open.is_empty() {
         return Ok(Vec::new());

@@ -169,7 +169,9 @@ impl Args {
             stored: known.stored.as_ref(),
             rejected,
         };
-        let sight = planner.sight(&source, shape.as_ref(), &mut tx, sought).await?;
+        let sight = planner
+            .report_signals(&source, shape.as_ref(), &mut tx, sought)
+            .await?;
         let privacy_key = app.settings.privacy_key.as_ref();
         let beside = inspect_conversation(db, &source, &mut tx, tenant, privacy_key, id).await?;
         // of a row that cannot be read its inbox may be what cannot

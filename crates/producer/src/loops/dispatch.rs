@@ -1,7 +1,7 @@
-//! From the ledger into the queue: short queues, fair to every tenant, and nothing lost in between.
+//! Publishes chunks of the ledger to the queue: queues stay short, every tenant gets its share, and no chunk is lost.
 //!
-//! A chunk is marked queued and committed before it is published (the other way round a fast worker sees the message
-//! before the row). A crash in between leaves it queued and unpublished, which rescue returns to pending.
+//! A chunk is marked queued before it is published, in a transaction that is committed. In the other order a fast worker
+//! could see the message before the row. After a crash between the two steps, rescue returns the chunk to pending.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::job::{Job, TraceContext};
-use tokio::time::Instant;
 use tracing::Span;
 
 use crate::metrics::{self, Publication};
-use tidemark_runtime::wake::{Failures, Wakes, pause};
 
-/// From one look to the next at least.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
-/// Pause before a chunk that the broker did not take is tried again.
+/// A fleet wakes the dispatcher hundreds of times a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// Pause before a chunk that the broker refused is published again.
 const NOT_TAKEN_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,9 @@ pub enum DispatchError {
     Ledger(#[from] DbError),
     #[error("publish chunks")]
     Queue(#[source] QueueError),
-    #[error("{0} of the published chunks were not taken by the broker: its queues are missing or refuse")]
+    #[error(
+        "{0} of the published chunks were not taken by the broker: its queues are missing or refuse messages"
+    )]
     NotTaken(usize),
 }
 
@@ -68,56 +70,46 @@ impl Dispatcher {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        let mut failures = Failures::of("dispatch");
-        // a command's own runs are planned first, on all of the processors
-        if self.only.is_some() && !pause(&self.wakes.dispatch, self.tick, &lifecycle).await {
-            return;
-        }
-        loop {
-            match self.tick().await {
-                // nothing was due: that tells nothing of the broker
-                Ok(0) => {}
-                Ok(_) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
-            let looked_at = Instant::now();
-            if !pause(&self.wakes.dispatch, failures.pause(self.tick), &lifecycle).await {
-                return;
-            }
-            // a fleet tells of hundreds of chunks a second
-            tokio::time::sleep_until(looked_at + BETWEEN_LOOKS).await;
+        let mut ticker = Ticker::new("dispatch", self.tick, &lifecycle)
+            .woken_by(&self.wakes.dispatch)
+            .shortest_pause(SHORTEST_PAUSE)
+            // a command plans its runs first, on all of the processors
+            .pause_first(self.only.is_some());
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Publishes what is due and has room; returns how many chunks the broker took.
-    async fn tick(&self) -> Result<usize, DispatchError> {
+    /// Publishes the due chunks for which there is room.
+    async fn tick(&self) -> Result<Turn, DispatchError> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
         let due = ledger::chunk::dispatch(&mut tx, &self.limits, self.only.as_deref()).await?;
-        // none when another dispatcher is at it: it takes what there is
-        let due: Vec<Sending> = due
+        // `None` while another dispatcher publishes the due chunks
+        let due: Vec<OutgoingChunk> = due
             .into_iter()
             .flatten()
-            .map(|chunk| Sending::begin(chunk, &*self.queue))
+            .map(|chunk| OutgoingChunk::begin(chunk, &*self.queue))
             .collect();
-        let begun: Vec<_> = due.iter().filter_map(Sending::begun_trace).collect();
+        let begun: Vec<_> = due.iter().filter_map(OutgoingChunk::new_trace).collect();
         ledger::chunk::begin_traces(&mut tx, &begun).await?;
         tx.commit().await.attempt("mark chunks queued")?;
         if due.is_empty() {
-            return Ok(0);
+            // nothing was sent to the broker
+            return Ok(Turn::Untried);
         }
         self.publish(&due).await
     }
 
-    async fn publish(&self, due: &[Sending]) -> Result<usize, DispatchError> {
-        let jobs: Vec<Outgoing> = due.iter().map(Sending::outgoing).collect();
+    async fn publish(&self, due: &[OutgoingChunk]) -> Result<Turn, DispatchError> {
+        let jobs: Vec<Outgoing> = due.iter().map(OutgoingChunk::outgoing).collect();
         let outcome = match self.queue.publish_jobs(&jobs).await {
             Ok(outcome) => outcome,
             Err(error) => {
-                metrics::published(Publication::Unknown, due.len());
-                // nothing is known of any of them; publishing again is harmless
-                let all: Vec<ChunkId> = due.iter().map(Sending::id).collect();
+                metrics::count_published(Publication::Unknown, due.len());
+                // unknown whether the broker took any of them; publishing a chunk twice is harmless
+                let all: Vec<ChunkId> = due.iter().map(OutgoingChunk::id).collect();
                 due.iter()
-                    .for_each(|sending| telemetry::failed(&sending.span, &error));
+                    .for_each(|chunk| telemetry::failed(&chunk.span, &error));
                 ledger::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
@@ -126,19 +118,19 @@ impl Dispatcher {
             .iter()
             .zip(outcome)
             .partition(|(_, published)| *published == Published::Confirmed);
-        let taken: Vec<ChunkId> = taken.into_iter().map(|(sending, _)| sending.id()).collect();
-        metrics::published(Publication::Confirmed, taken.len());
-        metrics::published(Publication::Refused, refused.len());
+        let taken: Vec<ChunkId> = taken.into_iter().map(|(chunk, _)| chunk.id()).collect();
+        metrics::count_published(Publication::Confirmed, taken.len());
+        metrics::count_published(Publication::Refused, refused.len());
         ledger::chunk::mark_published(&self.db, &taken).await?;
         tracing::debug!(chunks = taken.len(), "chunks published");
         if refused.is_empty() {
-            return Ok(taken.len());
+            return Ok(Turn::Done);
         }
         let refused: Vec<ChunkId> = refused
             .into_iter()
-            .map(|(sending, outcome)| {
-                telemetry::failed(&sending.span, &QueueError::NotStored { outcome });
-                sending.id()
+            .map(|(chunk, outcome)| {
+                telemetry::failed(&chunk.span, &QueueError::NotStored { outcome });
+                chunk.id()
             })
             .collect();
         ledger::chunk::unqueue(&self.db, &refused, NOT_TAKEN_DELAY).await?;
@@ -146,13 +138,13 @@ impl Dispatcher {
     }
 }
 
-/// A chunk on its way to the broker, and the span of that.
-struct Sending {
+/// A chunk to publish, and the span of its publication.
+struct OutgoingChunk {
     chunk: DispatchedChunk,
     span: Span,
 }
 
-impl Sending {
+impl OutgoingChunk {
     fn begin(chunk: DispatchedChunk, queue: &dyn Queue) -> Self {
         let span = tracing::info_span!(
             parent: None, "dispatch", otel.kind = "producer", tenant.id = %chunk.tenant_id, run.id = %chunk.run_id,
@@ -177,8 +169,8 @@ impl Sending {
         self.chunk.id()
     }
 
-    /// The chunk's own trace, when this is its beginning: later attempts are in it too.
-    fn begun_trace(&self) -> Option<(ChunkId, TraceContext)> {
+    /// The trace that begins here and is stored for later attempts; `None` when the chunk has a trace already.
+    fn new_trace(&self) -> Option<(ChunkId, TraceContext)> {
         if self.chunk.traceparent.is_some() {
             return None;
         }

@@ -1,33 +1,46 @@
-//! Notices of other processes, passed on to the loops of this one.
+//! Passes notices of other processes on to the loops of this one.
 
 use std::time::Duration;
 
+use tidemark_ledger::DbError;
 use tidemark_ledger::notice;
 use tidemark_ledger::notice::Notice;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
-use tokio::sync::Notify;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 
-use tidemark_runtime::wake::{Failures, Wakes, pause};
+/// The loop that listens: planning and dispatch start at once, and not only at their next tick.
+#[derive(Debug)]
+pub struct NoticeListener {
+    db: DbPool,
+    tick: Duration,
+    wakes: Wakes,
+}
 
-/// Wakes planning and dispatch as soon as there is a reason, and not only at the next tick.
-pub async fn listen_for_notices(db: DbPool, wakes: Wakes, tick: Duration, lifecycle: Lifecycle) {
-    let mut failures = Failures::of("notices");
-    let never = Notify::new();
-    let heard = |notice| match notice {
-        Notice::Request => wakes.request.notify_one(),
-        Notice::Room => wakes.dispatch.notify_one(),
-    };
-    loop {
-        tokio::select! {
-            () = lifecycle.soft().cancelled() => return,
-            outcome = notice::listen(&db, heard) => {
-                let Err(error) = outcome;
-                failures.another(&error);
+impl NoticeListener {
+    #[must_use]
+    pub const fn new(db: DbPool, tick: Duration, wakes: Wakes) -> Self {
+        Self { db, tick, wakes }
+    }
+
+    pub async fn run(self, lifecycle: Lifecycle) {
+        let mut ticker = Ticker::new("notices", self.tick, &lifecycle);
+        while ticker.next_turn().await {
+            tokio::select! {
+                () = lifecycle.soft().cancelled() => return,
+                outcome = self.tick() => ticker.ended(outcome),
             }
         }
-        if !pause(&never, failures.pause(tick), &lifecycle).await {
-            return;
-        }
+    }
+
+    /// Listens until the connection fails.
+    async fn tick(&self) -> Result<Turn, DbError> {
+        let wake = |notice| match notice {
+            Notice::Request => self.wakes.request.notify_one(),
+            Notice::Room => self.wakes.dispatch.notify_one(),
+        };
+        let never = notice::listen(&self.db, wake).await?;
+        match never {}
     }
 }

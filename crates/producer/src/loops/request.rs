@@ -1,40 +1,44 @@
-//! Plans the runs that somebody asked for.
+//! Plans requested runs.
 
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::run::{ClaimedRun, PlanRecord};
+use tidemark_ledger::run::ClaimedRun;
 use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::job::TraceContext;
-use tidemark_shared::run::{MAX_CHUNKS_PER_TRACE, RunRequest};
+use tidemark_shared::run::RunRequest;
 use tidemark_shared::tenant::Tenant;
 use tracing::{Instrument, Span};
 
-use crate::metrics::{self, Planned};
-use crate::planning::backfill::write_names;
-use crate::planning::planner::{Plan, PlanError, Planner};
-use tidemark_runtime::wake::{Failures, Wakes, pause};
+use crate::loops::write_plan::{insert_chunks, log_planned};
+use crate::metrics::{self, PlanOutcome};
+use crate::planning::backfill::record_name_changes;
+use crate::planning::error::PlanError;
+use crate::planning::plan::Plan;
+use crate::planning::planner::Planner;
 
-/// How long a claim for planning holds without renewal: a producer that dies while planning delays its run by this.
-const PLANNING_HOLD: Duration = Duration::from_secs(15);
-/// Runs planned side by side: each holds a session of its source.
+/// How long a claim for planning is valid without renewal. When a producer dies while planning, its run waits this long.
+const PLANNING_CLAIM: Duration = Duration::from_secs(15);
+/// Runs planned side by side. Each uses one session of its source.
 const PLANS_AT_ONCE: usize = 4;
 
 /// The loop over requested runs.
 #[derive(Debug)]
-pub struct Requests {
+pub struct RequestPlanner {
     planner: Planner,
     instance: String,
     wakes: Wakes,
     only: Option<Vec<RunId>>,
 }
 
-impl Requests {
+impl RequestPlanner {
     /// `only` restricts it to these runs (`--local`).
     #[must_use]
     pub const fn new(planner: Planner, instance: String, wakes: Wakes, only: Option<Vec<RunId>>) -> Self {
@@ -47,52 +51,44 @@ impl Requests {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // each begins on a connection of its own
+        // a command plans no more runs than it has
         let count = self
             .only
             .as_ref()
             .map_or(PLANS_AT_ONCE, |only| PLANS_AT_ONCE.min(only.len()));
-        let planners = std::iter::repeat_with(|| self.take_turns(&lifecycle)).take(count);
+        let planners = std::iter::repeat_with(|| self.plan_requests(&lifecycle)).take(count);
         futures::future::join_all(planners).await;
     }
 
-    async fn take_turns(&self, lifecycle: &Lifecycle) {
-        let mut failures = Failures::of("requests");
-        loop {
-            pulse::beat();
-            match self.tick().await {
-                Ok(true) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => failures.over(),
-                Err(error) => failures.another(&error),
-            }
-            let tick = failures.pause(self.planner.settings.tick);
-            if !pause(&self.wakes.request, tick, lifecycle).await {
-                return;
-            }
+    async fn plan_requests(&self, lifecycle: &Lifecycle) {
+        let tick = self.planner.settings.tick;
+        let mut ticker = Ticker::new("requests", tick, lifecycle).woken_by(&self.wakes.request);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Plans one requested run, `false` when there is none.
-    async fn tick(&self) -> Result<bool, DbError> {
+    /// Plans one requested run, if there is one.
+    async fn tick(&self) -> Result<Turn, DbError> {
         let claimed = ledger::run::claim_requested(
             &self.planner.db,
             &self.instance,
-            PLANNING_HOLD,
+            PLANNING_CLAIM,
             self.only.as_deref(),
         )
         .await?;
         let Some(run) = claimed else {
             if self.only.is_some() {
-                // those that an earlier process has planned go on
+                // an earlier process may have planned the runs of this command already
                 self.wakes.dispatch.notify_one();
                 self.wakes.finalize.notify_one();
             }
-            return Ok(false);
+            return Ok(Turn::Done);
         };
         let span = tracing::info_span!("plan", tenant.id = %run.tenant_id, run.id = %run.id);
         telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
         self.plan(&run).instrument(span).await?;
-        Ok(true)
+        Ok(Turn::More)
     }
 
     async fn plan(&self, run: &ClaimedRun) -> Result<(), DbError> {
@@ -105,13 +101,13 @@ impl Requests {
                 let plan = self.planner.plan(&tenant, run.run_type, &request);
                 tokio::select! {
                     plan = plan => plan.map(|plan| (tenant, plan)),
-                    () = self.hold(run) => {
-                        tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+                    () = self.renew_claim(run) => {
+                        tracing::warn!("plan dropped: the claim was lost or the run was cancelled");
                         return Ok(());
                     }
                 }
             }
-            // removed between the request and now
+            // removed after the request
             None => return self.fail(run, "the tenant was removed").await,
         };
         if let Err(error) = &outcome {
@@ -119,22 +115,22 @@ impl Requests {
         }
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
-            // the ledger is away: the claim runs out and the run is planned again
+            // the ledger is unavailable: the claim expires, and then the run is planned again
             Err(PlanError::Ledger(error)) if error.may_pass() => Err(error),
             Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }
     }
 
-    /// Renews the claim beside the planning; returns when it is lost.
-    async fn hold(&self, run: &ClaimedRun) {
+    /// Renews the claim during planning; returns when the claim is lost.
+    async fn renew_claim(&self, run: &ClaimedRun) {
         loop {
-            tokio::time::sleep(PLANNING_HOLD / 3).await;
-            // a plan may take long, and ends by the source's statement timeout
+            tokio::time::sleep(PLANNING_CLAIM / 3).await;
+            // planning may take long; the statement timeout of the source limits it
             pulse::beat();
-            // a ledger that does not answer just now is asked again; when the claim is lost, writing the plan fails
+            // an error is ignored: the next renewal tries again, and a plan with a lost claim is not written
             if let Ok(false) =
-                ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_HOLD).await
+                ledger::run::renew_planning(&self.planner.db, run.id, &self.instance, PLANNING_CLAIM).await
             {
                 return;
             }
@@ -143,39 +139,38 @@ impl Requests {
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        ledger::chunk::insert_all(
-            &mut tx,
-            run.id,
-            tenant.id,
-            plan.run_type.lane(),
-            &plan.chunks,
-            &chunk_context(plan),
-        )
-        .await?;
+        insert_chunks(&mut tx, run.id, tenant.id, plan).await?;
         if !ledger::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
-            tracing::warn!("plan dropped: the claim was lost or the run cancelled meanwhile");
+            tracing::warn!("plan dropped: the claim was lost or the run was cancelled");
             return tx.rollback().await.attempt("roll the plan back");
         }
-        write_names(&mut tx, tenant.id, &plan.names).await?;
+        record_name_changes(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         log_planned(&plan.record);
         let nothing = plan.chunks.is_empty();
-        metrics::planned(if nothing { Planned::Nothing } else { Planned::Work }, 1);
+        metrics::count_plans(
+            if nothing {
+                PlanOutcome::Nothing
+            } else {
+                PlanOutcome::Work
+            },
+            1,
+        );
         self.wakes.request.notify_one();
         self.wakes.dispatch.notify_one();
         self.wakes.finalize.notify_one();
         Ok(())
     }
 
-    /// The source is away: the claim is left to run out, and then the run is planned again.
+    /// The source is unavailable: the run is planned again when the claim expires.
     async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
-        tracing::warn!(error, "run not planned yet, its source is away");
+        tracing::warn!(error, "run not planned yet, its source is unavailable");
         ledger::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
     }
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
-        metrics::planned(Planned::Failed, 1);
+        metrics::count_plans(PlanOutcome::Failed, 1);
         if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {
@@ -183,21 +178,4 @@ impl Requests {
         }
         Ok(())
     }
-}
-
-/// Where the chunks of a plan go on: in the trace of this span, or, when they are many, each in one of its own.
-pub(crate) fn chunk_context(plan: &Plan) -> TraceContext {
-    if plan.chunks.len() > MAX_CHUNKS_PER_TRACE {
-        return TraceContext::default();
-    }
-    telemetry::context_of(&Span::current())
-}
-
-pub(crate) fn log_planned(plan: &PlanRecord) {
-    tracing::info!(
-        chunks = plan.chunks_total,
-        watermark.start = plan.watermark_start.map(tracing::field::display),
-        watermark.end = plan.watermark_end.map(tracing::field::display),
-        "run planned"
-    );
 }

@@ -3,70 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tidemark_ledger as ledger;
-use tidemark_ledger::Attempt;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
-use tidemark_runtime::pulse;
-use tidemark_shared::fence::FenceSample;
-use tidemark_source::fence::Observation;
+use tidemark_runtime::ticker::Ticker;
 use tidemark_source::{Source, Sources};
 
-use crate::planning::planner::{PlanError, STANDBY_MARGIN};
-
-/// Epoch of a source that the ledger does not know yet; its table has the same default.
-const FIRST_EPOCH: i32 = 1;
-
-/// Takes one sample of a source and keeps it nowhere; returns it with the source's epoch.
-///
-/// # Errors
-/// As [`sample`].
-pub(crate) async fn look(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
-    // what is known is read first: whatever the source shows afterwards must not be less
-    let known = ledger::fence::find(db, source.name()).await?;
-    let observation = source.observe().await?;
-    source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
-    Ok((known.map_or(FIRST_EPOCH, |known| known.epoch), observation))
-}
-
-/// Takes one sample of a source and keeps it in the ledger; returns it with the source's epoch.
-///
-/// # Errors
-/// When ledger or source do not answer, or the source went back in time.
-pub async fn sample(db: &DbPool, source: &Source) -> Result<(i32, FenceSample), PlanError> {
-    let (epoch, observation) = observe(db, source).await?;
-    Ok((epoch, observation.sample))
-}
-
-async fn observe(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
-    let (_, observation) = look(db, source).await?;
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let state = ledger::fence::note(&mut *tx, source.name(), observation.xmax).await?;
-    if observation.replay.is_none() {
-        ledger::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
-    }
-    tx.commit().await.attempt("keep the fence sample")?;
-    Ok((state.epoch, observation))
-}
-
-/// Samples a source and notes where its fence stands, and who holds it.
-async fn watch(db: &DbPool, source: &Source) -> Result<(), PlanError> {
-    let (epoch, observation) = observe(db, source).await?;
-    let looked_at = observation.sample.sampled_at;
-    let holder = source.holder().await?;
-    let fence_at = match observation.replay {
-        Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
-        None => {
-            let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
-            let sample = ledger::fence::find_qualifying(db, source.name(), epoch, horizon, looked_at).await?;
-            sample.map(|sample| sample.sampled_at)
-        }
-    };
-    ledger::source_watch::seen(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
-    Ok(())
-}
+use crate::planning::error::PlanError;
+use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
 
 /// The sampling loop.
 #[derive(Debug)]
@@ -87,46 +32,60 @@ impl Sampler {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // a source that does not answer holds up none of the others
+        // a source that does not answer delays none of the others
         let sources = self.sources.iter().map(|source| self.watch(source, &lifecycle));
         futures::future::join_all(sources).await;
     }
 
     async fn watch(&self, source: &Source, lifecycle: &Lifecycle) {
-        let mut failing = false;
-        loop {
-            let watched = tokio::select! {
-                watched = watch(&self.db, source) => watched,
+        // failures are logged here, with their source, and do not lengthen the interval
+        let mut ticker = Ticker::new("sampler", self.interval, lifecycle);
+        let mut is_failing = false;
+        while ticker.next_turn().await {
+            let outcome = tokio::select! {
+                outcome = self.tick(source) => outcome,
                 () = lifecycle.soft().cancelled() => return,
             };
-            match watched {
-                Ok(()) if failing => {
-                    tracing::info!(source = source.name(), "fence sampled again");
-                    failing = false;
-                }
+            match outcome {
+                Ok(()) if is_failing => tracing::info!(source = source.name(), "fence sampled again"),
                 Ok(()) => {}
-                Err(error) => {
-                    let error = report(&error);
-                    // once per outage, not once per sample
-                    if !failing {
-                        tracing::warn!(
-                            source = source.name(),
-                            error,
-                            "fence not sampled, watermarks stay"
-                        );
-                    }
-                    failing = true;
-                    if let Err(error) = ledger::source_watch::failed(&self.db, source.name(), &error).await {
-                        tracing::debug!(error = %report(&error), "trouble with the source not noted");
-                    }
-                }
+                Err(ref error) => self.note_failure(source, error, is_failing).await,
             }
-            pulse::beat();
-            let pause = self.interval.mul_f64(rand::rng().random_range(0.8..1.2));
-            tokio::select! {
-                () = lifecycle.soft().cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+            is_failing = outcome.is_err();
+        }
+    }
+
+    /// Samples a source, and writes down its fence and the session that holds it back.
+    async fn tick(&self, source: &Source) -> Result<(), PlanError> {
+        let db = &self.db;
+        let (epoch, observation) = take_sample(db, source, SampleMode::Store).await?;
+        let sampled_at = observation.sample.sampled_at;
+        let holder = source.holder().await?;
+        let fence_at = match observation.replay {
+            Some(replay) => standby_fence(&replay),
+            None => {
+                let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
+                let sample =
+                    ledger::fence::find_qualifying(db, source.name(), epoch, horizon, sampled_at).await?;
+                sample.map(|sample| sample.sampled_at)
             }
+        };
+        ledger::source_watch::seen(db, source.name(), sampled_at, fence_at, holder.as_ref()).await?;
+        Ok(())
+    }
+
+    async fn note_failure(&self, source: &Source, error: &PlanError, was_failing: bool) {
+        let error = report(error);
+        // once per outage, not once per sample
+        if !was_failing {
+            tracing::warn!(
+                source = source.name(),
+                error,
+                "fence not sampled, watermarks stay"
+            );
+        }
+        if let Err(error) = ledger::source_watch::failed(&self.db, source.name(), &error).await {
+            tracing::debug!(error = %report(&error), "failure of the source not recorded");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Starts runs of tenants that are due, backfills, and comparisons. A tenant for which nothing changed gets no run: its watermark just
+//! Starts the runs, backfills and verifications that are due. A tenant without changes gets no run: only its watermark
 //! advances.
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,24 +13,27 @@ use tidemark_postgres::report::report;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse;
 use tidemark_runtime::telemetry;
+use tidemark_runtime::ticker::{Ticker, Turn};
+use tidemark_runtime::wake::Wakes;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
-use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
-use crate::loops::request::{chunk_context, log_planned};
-use crate::metrics::{self, Planned};
-use crate::planning::backfill::{PAUSE_AFTER_FAILURE, ask_for_due, write_names};
-use crate::planning::planner::{Plan, Planner};
-use tidemark_runtime::wake::{Failures, Wakes, pause};
+use crate::loops::write_plan::{insert_chunks, log_planned};
+use crate::metrics::{self, PlanOutcome};
+use crate::planning::backfill;
+use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes};
+use crate::planning::plan::Plan;
+use crate::planning::planner::Planner;
+use crate::planning::verification;
 
-/// Tenants taken at once, those of one source planned together; what is left is due at the next look, or for another
-/// producer. A producer that dies meanwhile costs each of them an interval.
+/// Tenants claimed in one turn. The rest stays due for the next turn or another producer. When a producer dies after the
+/// claim, its tenants are due again after their intervals.
 const DUE_AT_ONCE: i64 = 1_000;
-/// Sources planned side by side: each gives one session.
+/// Sources planned side by side. Each uses one session of its source.
 const SOURCES_AT_ONCE: usize = 4;
-/// Plans written side by side: each holds a connection of the ledger.
+/// Plans written side by side. Each uses one connection to the ledger.
 const WRITES_AT_ONCE: usize = 4;
 
 /// The loop over due tenants.
@@ -47,38 +50,26 @@ impl Scheduler {
     }
 
     pub async fn run(self, lifecycle: Lifecycle) {
-        // nothing wakes it early: tenants become due by the clock
-        let never = Notify::new();
-        let mut failures = Failures::of("schedule");
-        loop {
-            pulse::beat();
-            match self.tick().await {
-                Ok(0) => failures.over(),
-                Ok(_) if !lifecycle.soft().is_cancelled() => continue,
-                Ok(_) => {}
-                Err(error) => failures.another(&error),
-            }
-            let tick = failures.pause(self.planner.settings.tick);
-            if !pause(&never, tick, &lifecycle).await {
-                return;
-            }
+        let mut ticker = Ticker::new("schedule", self.planner.settings.tick, &lifecycle);
+        while ticker.next_turn().await {
+            ticker.ended(self.tick().await);
         }
     }
 
-    /// Plans the tenants that are due; returns how many there were.
-    async fn tick(&self) -> Result<usize, DbError> {
-        let backfills = ask_for_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
-        let comparisons = crate::planning::verification::ask_for_due(&self.planner.db).await?;
-        if !backfills.is_empty() || !comparisons.is_empty() {
+    /// Plans the tenants that are due.
+    async fn tick(&self) -> Result<Turn, DbError> {
+        let backfills = backfill::request_due(&self.planner.db, None, PAUSE_AFTER_FAILURE).await?;
+        let verifications = verification::request_due(&self.planner.db).await?;
+        if !backfills.is_empty() || !verifications.is_empty() {
             self.wakes.request.notify_one();
         }
         let due = ledger::watermark::claim_due(&self.planner.db, DUE_AT_ONCE).await?;
         let mut by_source: BTreeMap<String, Vec<TenantToPlan>> = BTreeMap::new();
-        for ready in ledger::tenant::list_to_plan(&self.planner.db, &due).await? {
+        for to_plan in ledger::tenant::list_to_plan(&self.planner.db, &due).await? {
             by_source
-                .entry(ready.tenant.source.clone())
+                .entry(to_plan.tenant.source.clone())
                 .or_default()
-                .push(ready);
+                .push(to_plan);
         }
         stream::iter(by_source)
             .for_each_concurrent(SOURCES_AT_ONCE, |(source, tenants)| async move {
@@ -86,29 +77,29 @@ impl Scheduler {
                 self.plan(&source, tenants).await;
             })
             .await;
-        Ok(due.len())
+        Ok(if due.is_empty() { Turn::Done } else { Turn::More })
     }
 
-    /// Plans tenants of one source: for those that have changed a run is written, the others' watermarks advance.
+    /// Plans tenants of one source. Writes a run for tenants with changes, and advances the watermarks of the others.
     async fn plan(&self, source: &str, tenants: Vec<TenantToPlan>) {
         let span = tracing::info_span!("plan tenants", source, tenants = tenants.len());
         let planning = telemetry::context_of(&span);
-        // a plan may take long, and ends by the source's statement timeout
+        // planning may take long; the statement timeout of the source limits it
         let planning_all = self.planner.plan_together(source, tenants).instrument(span);
         let planned = pulse::beating(planning_all).await;
-        let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut idle, mut to_write, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
                 Err(error) if error.is_unavailable() => {
-                    away.push(error);
+                    unavailable.push(error);
                 }
-                plan => others.push((tenant, plan)),
+                plan => to_write.push((tenant, plan)),
             }
         }
-        if let Some(error) = away.first() {
+        if let Some(error) = unavailable.first() {
             tracing::warn!(
-                error = %report(&**error), source, tenants = away.len(),
+                error = %report(&**error), source, tenants = unavailable.len(),
                 "tenants not planned, they are due again after their intervals"
             );
         }
@@ -118,14 +109,14 @@ impl Scheduler {
                 "idle tenants not advanced, they are due again after their intervals"
             );
         }
-        stream::iter(others)
+        stream::iter(to_write)
             .for_each_concurrent(WRITES_AT_ONCE, |(tenant, plan)| {
                 let span = tracing::info_span!(
                     parent: None, "run", tenant.id = %tenant.id, run.id = tracing::field::Empty,
                 );
                 telemetry::link(&span, &planning);
                 async move {
-                    // a turn with many tenants is long
+                    // a turn with many tenants takes long
                     pulse::beat();
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
@@ -143,7 +134,7 @@ impl Scheduler {
             .await;
     }
 
-    /// Lets the watermarks of tenants for which nothing changed go on. Those that somebody is busy with stay.
+    /// Advances the watermarks of tenants without changes, except tenants with an open run.
     async fn advance(&self, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
         if idle.is_empty() {
             return Ok(());
@@ -175,18 +166,19 @@ impl Scheduler {
         };
         ledger::watermark::advance(&mut tx, &moves, mover).await?;
         for (tenant, plan) in &idle {
-            write_names(&mut tx, *tenant, &plan.names).await?;
+            record_name_changes(&mut tx, *tenant, &plan.names).await?;
         }
         ledger::watermark::succeeded(&mut *tx, &locked).await?;
-        let agreements: Vec<MatchedTotals> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
-        ledger::matched_totals::record(&mut *tx, &agreements).await?;
+        let matched_totals: Vec<MatchedTotals> =
+            idle.iter().filter_map(|(_, plan)| plan.matched_totals).collect();
+        ledger::matched_totals::record(&mut *tx, &matched_totals).await?;
         let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
             .unzip();
         ledger::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
-        metrics::planned(Planned::Nothing, idle.len());
+        metrics::count_plans(PlanOutcome::Nothing, idle.len());
         Ok(())
     }
 
@@ -204,31 +196,23 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        // somebody asked for a run meanwhile, which plans by itself, or moved the tenant to another source
+        // meanwhile a run was requested, which gets its own plan, or the tenant moved to another source
         let Some(run) = run else {
             return tx.rollback().await.attempt("roll the plan back");
         };
-        ledger::chunk::insert_all(
-            &mut tx,
-            run,
-            tenant.id,
-            plan.run_type.lane(),
-            &plan.chunks,
-            &chunk_context(plan),
-        )
-        .await?;
-        write_names(&mut tx, tenant.id, &plan.names).await?;
+        insert_chunks(&mut tx, run, tenant.id, plan).await?;
+        record_name_changes(&mut tx, tenant.id, &plan.names).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);
-        metrics::planned(Planned::Work, 1);
+        metrics::count_plans(PlanOutcome::Work, 1);
         self.wakes.dispatch.notify_one();
         Ok(())
     }
 
     async fn fail(&self, tenant: &Tenant, error: &str) -> Result<(), DbError> {
         tracing::error!(error, "run not planned");
-        metrics::planned(Planned::Failed, 1);
+        metrics::count_plans(PlanOutcome::Failed, 1);
         let span = Span::current();
         let (trace_id, context) = (telemetry::trace_id(&span), telemetry::context_of(&span));
         ledger::run::insert_failed(

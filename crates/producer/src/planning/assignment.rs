@@ -1,4 +1,4 @@
-//! Whose conversations the ids of a list are: for an operator who has one list and several tenants.
+//! Finds the tenant of each conversation id, for an operator with one list of ids and several tenants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,31 +8,29 @@ use tidemark_ledger::Attempt;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use crate::planning::planner::{PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::planner::Planner;
 
-/// Ids a statement.
+/// Ids in one statement.
 const IDS_AT_ONCE: usize = 20_000;
 
-/// A list of ids, shared out.
+/// The ids of a list by their tenants.
 #[derive(Debug, Default)]
-pub struct SharedOut {
-    /// Ascending. A conversation that has moved is both its old and its new tenant's.
+pub struct IdAssignment {
+    /// Ascending. A conversation that moved belongs to its old and its new tenant.
     pub by_tenant: BTreeMap<TenantId, Vec<i64>>,
-    /// Neither in an inbox of one of the tenants nor among their live rows.
+    /// Ids that are neither in an inbox nor among the live rows of these tenants.
     pub unknown: Vec<i64>,
 }
 
 impl Planner {
-    /// Shares ids out among tenants: each gets those that its inboxes have at the source, and those that it has a live row
-    /// of. Reads keys only. `ids` are ascending and distinct.
-    ///
-    /// # Errors
-    /// When source or target do not answer.
+    /// Assigns ids to tenants: each tenant gets the ids in its inboxes at the source, and the ids of its live rows. Reads only
+    /// keys. `ids` are ascending and distinct.
     pub async fn assign_ids_to_tenants(
         &self,
         tenants: &[Tenant],
         ids: &[i64],
-    ) -> Result<SharedOut, PlanError> {
+    ) -> Result<IdAssignment, PlanError> {
         let mut found: BTreeMap<TenantId, BTreeSet<i64>> = BTreeMap::new();
         let mut by_source: BTreeMap<&str, BTreeMap<i32, TenantId>> = BTreeMap::new();
         for tenant in tenants {
@@ -41,7 +39,7 @@ impl Planner {
             owners.extend(inboxes.into_iter().map(|inbox| (inbox, tenant.id)));
         }
         for (name, owners) in &by_source {
-            for (id, inbox) in self.at_source(name, owners, ids).await? {
+            for (id, inbox) in self.find_at_source(name, owners, ids).await? {
                 if let Some(tenant) = owners.get(&inbox) {
                     found.entry(*tenant).or_default().insert(id);
                 }
@@ -57,7 +55,7 @@ impl Planner {
             target.rollback().await.attempt("end the transaction")?;
         }
         let known: BTreeSet<i64> = found.values().flatten().copied().collect();
-        Ok(SharedOut {
+        Ok(IdAssignment {
             by_tenant: found
                 .into_iter()
                 .filter(|(_, ids)| !ids.is_empty())
@@ -67,8 +65,8 @@ impl Planner {
         })
     }
 
-    /// Those of these ids that the source has in one of the inboxes, with the inbox.
-    async fn at_source(
+    /// The ids that the source has in one of the inboxes, each with its inbox.
+    async fn find_at_source(
         &self,
         name: &str,
         owners: &BTreeMap<i32, TenantId>,
@@ -76,7 +74,7 @@ impl Planner {
     ) -> Result<Vec<(i64, i32)>, PlanError> {
         let source = self.sources.get(name)?;
         let inboxes: Vec<i32> = owners.keys().copied().collect();
-        let mut tx = source.begin("look ids up").await?;
+        let mut tx = source.begin("look up ids").await?;
         let statement = match source.check_catalog(tx.connection()).await? {
             None => {
                 "SELECT id::bigint, inbox_id FROM conversations WHERE inbox_id = ANY($1) AND id = ANY($2)"
@@ -95,7 +93,7 @@ impl Planner {
                 .bind(part)
                 .fetch_all(tx.connection())
                 .await
-                .map_err(source.query_error("look conversations up"))?;
+                .map_err(source.query_error("look up conversations"))?;
             found.extend(rows);
         }
         tx.finish().await;

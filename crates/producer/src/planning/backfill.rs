@@ -1,5 +1,5 @@
-//! Asks for backfills: history of newly mapped inboxes, and rows that carry a name which has changed,
-//! rows of an earlier privacy policy.
+//! Requests backfills: of newly mapped inboxes, of rows with a changed name or a deleted sender, and of rows that were
+//! written under an earlier privacy policy.
 
 use std::time::Duration;
 
@@ -14,54 +14,52 @@ use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
 use tracing::Span;
 
-use crate::planning::names::Names;
+use crate::planning::names::NameChanges;
 
-/// How long a backfill that failed or was cancelled is left alone.
+/// Time between a backfill that failed or was cancelled and the next request for it.
 pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-/// Asks for the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn ask_for_due(
+/// Requests the backfills that are due; returns the runs that were not open before. `only` restricts it to these tenants.
+pub async fn request_due(
     db: &DbPool,
     only: Option<&[TenantId]>,
     pause_after_failure: Duration,
 ) -> Result<Vec<RunId>, DbError> {
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for due in ledger::backfill::list_due(db, only, pause_after_failure).await? {
         let (run, span) = new_run(due.tenant_id, due.selection.0);
         if let Requested::Created(id) = ledger::run::request(db, &run).await? {
             span.record("run.id", tracing::field::display(id));
-            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill asked for");
-            asked.push(id);
+            tracing::info!(tenant.id = %due.tenant_id, run.id = %id, "backfill requested");
+            requested.push(id);
         }
     }
-    Ok(asked)
+    Ok(requested)
 }
 
-/// Writes what a plan found out about names and senders, in the transaction that lets the watermark pass the change.
-pub(crate) async fn write_names(
+/// Records the changed names and deleted senders that a plan found, and requests backfills of their rows. Runs in the
+/// transaction in which the watermark may pass the change.
+pub(crate) async fn record_name_changes(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
-    names: &Names,
+    changes: &NameChanges,
 ) -> Result<(), DbError> {
-    if !names.seen.is_empty() {
-        ledger::backfill::record_names(&mut **tx, tenant, &names.seen).await?;
+    if !changes.to_record.is_empty() {
+        ledger::backfill::record_names(&mut **tx, tenant, &changes.to_record).await?;
     }
-    if !names.renamed.is_empty() {
-        let names = names.renamed.clone();
-        ask(tx, tenant, Selection::Renamed { names }).await?;
+    if !changes.renamed.is_empty() {
+        let names = changes.renamed.clone();
+        request(tx, tenant, Selection::Renamed { names }).await?;
     }
-    if !names.deleted_senders.is_empty() {
-        let senders = names.deleted_senders.clone();
+    if !changes.deleted_senders.is_empty() {
+        let senders = changes.deleted_senders.clone();
         ledger::sender::forget(&mut **tx, tenant, &senders).await?;
-        ask(tx, tenant, Selection::Senders { senders }).await?;
+        request(tx, tenant, Selection::Senders { senders }).await?;
     }
     Ok(())
 }
 
-async fn ask(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Selection) -> Result<(), DbError> {
+async fn request(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Selection) -> Result<(), DbError> {
     let (run, span) = new_run(tenant, selection);
     if let Some(id) = ledger::run::insert_requested(&mut **tx, &run).await? {
         span.record("run.id", tracing::field::display(id));
@@ -69,7 +67,7 @@ async fn ask(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Selection)
     Ok(())
 }
 
-/// A request with the root of its trace, which is linked to the work that led to it.
+/// A request, and the root span of its trace, which links to the current span.
 fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
     let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
     telemetry::link(&span, &telemetry::context_of(&Span::current()));

@@ -1,10 +1,10 @@
-//! Names that are copied into rows: of inboxes, accounts, users and teams. When one changes, the rows that carry it are
-//! many and none is urgent, so a backfill takes them and no live chunk does.
+//! Finds changed names of inboxes, accounts, users and teams, which rows of the target copy. A changed name concerns many
+//! rows and none is urgent, so a backfill rewrites them and no live chunk does.
 //!
-//! What was touched at the source since the last look is compared with the digests in the ledger: users are touched by
-//! every login, and that must cost nothing. A view does not show what was touched: all that it shows is compared.
-//! Another digest than the one known is a rename. Of what is not known yet the rows tell whether they carry other names;
-//! rows that were imported and never read say nothing, since the backfill of their inbox reads them anyway.
+//! Names that were touched at the source are compared with their digests in the ledger. Every login touches a user, and must
+//! cause no work. A view does not show when a name was touched, so all of its names are compared.
+//! Another digest than the recorded one is a rename. For a name without a recorded digest, the rows of the target show
+//! whether it changed. Rows that were imported and never read do not count: the backfill of their inbox reads them anyway.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use tidemark_source::SourceError;
 
 use crate::planning::signals::{Inboxes, Signals, view};
 
-/// Table, whose names are in it, its texts in the order of the target's columns, and how its rows `n` concern the inboxes
-/// `m`: users and teams by conversations that are theirs.
+/// The table, the kind of its names, its texts in the order of the target's columns, and the join from its rows `n` to the
+/// inboxes `m`. Users and teams are joined by their conversations.
 const TABLES: [(&str, NameOf, &str, &str); 4] = [
     (
         "inboxes",
@@ -52,31 +52,31 @@ const TABLES: [(&str, NameOf, &str, &str); 4] = [
         "JOIN conversations c ON c.team_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
     ),
 ];
-const WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
+const TABLES_WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
      JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) AND a.attname = 'updated_at' \
       AND NOT a.attisdropped WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT')";
 
-/// What a plan found out about names; to be written with it.
+/// The changed names and deleted senders that a plan found. They are written with the plan.
 #[derive(Debug, Default, Clone)]
-pub struct Names {
-    /// Rows that carry these are to be taken anew.
+pub struct NameChanges {
+    /// Names whose rows must be rewritten.
     pub(crate) renamed: Vec<Name>,
-    /// New to the ledger, those renamed among them.
-    pub(crate) seen: Vec<Name>,
-    /// Rows that show messages of these are to be taken anew.
+    /// Names to record in the ledger, including the renamed ones.
+    pub(crate) to_record: Vec<Name>,
+    /// Senders whose rows must be rewritten.
     pub(crate) deleted_senders: Vec<Sender>,
 }
 
-/// Somebody or something touched at the source, with its names.
+/// An inbox, account, user or team that was touched at the source, with its name.
 #[derive(Debug)]
-pub(crate) struct Touched {
+pub(crate) struct TouchedName {
     name: Name,
     texts: Vec<Option<String>>,
-    /// Whom it concerns.
+    /// Tenants with rows that may show the name.
     tenants: Vec<TenantId>,
 }
 
-impl FromRow<'_, PgRow> for Touched {
+impl FromRow<'_, PgRow> for TouchedName {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             name: Name {
@@ -90,21 +90,21 @@ impl FromRow<'_, PgRow> for Touched {
     }
 }
 
-/// What was touched and is not called what the ledger says.
+/// A touched name that the ledger has not, or has with another digest.
 #[derive(Debug, Clone)]
-pub(crate) struct Doubt {
-    touched: Arc<Touched>,
-    /// Whether the ledger has another name for it, or none.
-    has_other: bool,
+pub(crate) struct SuspectedRename {
+    touched: Arc<TouchedName>,
+    /// Whether the ledger has another digest, or none.
+    was_recorded: bool,
 }
 
 impl Signals<'_> {
-    /// What was touched since and may have another name.
+    /// Names that were touched since.
     pub(crate) async fn touched_names(
         &mut self,
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
-    ) -> Result<Vec<Touched>, SourceError> {
+    ) -> Result<Vec<TouchedName>, SourceError> {
         if let Some(shape) = self.shape {
             let Some(statement) = view::names(shape) else {
                 return Ok(Vec::new());
@@ -117,19 +117,19 @@ impl Signals<'_> {
                 .map_err(self.source.query_error("look for changed names"));
         }
         let tables: Vec<&str> = TABLES.iter().map(|(table, ..)| *table).collect();
-        let dated: Vec<String> = sqlx::query_scalar(WITH_UPDATED_AT)
+        let dated: Vec<String> = sqlx::query_scalar(TABLES_WITH_UPDATED_AT)
             .bind(tables)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look its tables up"))?;
+            .map_err(self.source.query_error("look up its tables"))?;
         let parts: Vec<String> = TABLES
             .iter()
             .filter(|(table, ..)| dated.iter().any(|dated| dated == table))
-            .map(|(table, of, texts, concerned)| {
+            .map(|(table, of, texts, join)| {
                 format!(
                     "SELECT '{}', n.id::bigint, md5(ARRAY[{texts}]::text), to_jsonb(ARRAY[{texts}]), \
                             array_agg(DISTINCT m.tenant_id) \
-                     FROM {table} n {concerned} WHERE n.updated_at >= $4 AND n.updated_at >= m.since GROUP BY 1, 2, 3, 4",
+                     FROM {table} n {join} WHERE n.updated_at >= $4 AND n.updated_at >= m.since GROUP BY 1, 2, 3, 4",
                     of.as_str()
                 )
             })
@@ -153,13 +153,16 @@ impl Signals<'_> {
     }
 }
 
-/// Compares what was touched with the ledger, for each tenant that it concerns.
-pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(TenantId, Doubt)>, DbError> {
+/// Compares touched names with the ledger, for each of their tenants.
+pub(crate) async fn list_suspected_renames(
+    db: &DbPool,
+    touched: Vec<TouchedName>,
+) -> Result<Vec<(TenantId, SuspectedRename)>, DbError> {
     if touched.is_empty() {
         return Ok(Vec::new());
     }
-    let touched: Vec<Arc<Touched>> = touched.into_iter().map(Arc::new).collect();
-    let concerned: Vec<(TenantId, &Arc<Touched>)> = touched
+    let touched: Vec<Arc<TouchedName>> = touched.into_iter().map(Arc::new).collect();
+    let concerned: Vec<(TenantId, &Arc<TouchedName>)> = touched
         .iter()
         .flat_map(|touched| touched.tenants.iter().map(move |tenant| (*tenant, touched)))
         .collect();
@@ -173,43 +176,49 @@ pub(crate) async fn doubts(db: &DbPool, touched: Vec<Touched>) -> Result<Vec<(Te
         .zip(known)
         .filter(|((_, touched), known)| known.as_deref() != Some(touched.name.digest.as_str()))
         .map(|((tenant, touched), known)| {
-            let doubt = Doubt {
+            let suspect = SuspectedRename {
                 touched: Arc::clone(touched),
-                has_other: known.is_some(),
+                was_recorded: known.is_some(),
             };
-            (tenant, doubt)
+            (tenant, suspect)
         })
         .collect())
 }
 
-/// Which of a tenant's doubts are renames.
-pub(crate) async fn resolve(
+/// The suspected renames of a tenant that are renames.
+pub(crate) async fn confirm_renames(
     target: &mut PgTransaction<'_>,
     tenant: TenantId,
-    doubts: &[Doubt],
-) -> Result<Names, DbError> {
-    let name = |doubt: &Doubt| doubt.touched.name.clone();
-    // a chunk in flight may still bring the old name, so the rows are not asked
-    let mut renamed: Vec<Name> = doubts.iter().filter(|doubt| doubt.has_other).map(name).collect();
-    let unknown: Vec<&Doubt> = doubts.iter().filter(|doubt| !doubt.has_other).collect();
+    suspected: &[SuspectedRename],
+) -> Result<NameChanges, DbError> {
+    let name = |suspect: &SuspectedRename| suspect.touched.name.clone();
+    // the rows are not checked: a chunk in flight may still write the old name
+    let mut renamed: Vec<Name> = suspected
+        .iter()
+        .filter(|suspect| suspect.was_recorded)
+        .map(name)
+        .collect();
+    let unknown: Vec<&SuspectedRename> = suspected.iter().filter(|suspect| !suspect.was_recorded).collect();
     if !unknown.is_empty() {
         let texts: Vec<NameTexts<'_>> = unknown
             .iter()
-            .map(|Doubt { touched, .. }| (touched.name.of, touched.name.id, touched.texts.as_slice()))
+            .map(|SuspectedRename { touched, .. }| {
+                (touched.name.of, touched.name.id, touched.texts.as_slice())
+            })
             .collect();
         let differing = ledger::target::carry_others(target, tenant, &texts).await?;
         renamed.extend(
             differing
                 .into_iter()
                 .filter_map(|position| unknown.get(usize::try_from(position).ok()?))
-                .map(|doubt| name(doubt)),
+                .map(|suspect| name(suspect)),
         );
     }
-    // equal renames are equal requests
+    // sorted, so that equal lists give equal requests
     renamed.sort();
-    Ok(Names {
+    Ok(NameChanges {
         renamed,
-        seen: doubts.iter().map(name).collect(),
+        to_record: suspected.iter().map(name).collect(),
         deleted_senders: Vec::new(),
     })
 }

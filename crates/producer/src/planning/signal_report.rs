@@ -1,4 +1,4 @@
-//! Which change signals name one conversation now: what the next plan would say of it, at the cost of its own rows.
+//! Reports which change signals name one conversation now, as the next plan would. Reads only the rows of that conversation.
 
 use sqlx::AssertSqlSafe;
 use tidemark_ledger as ledger;
@@ -8,62 +8,60 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceTx};
 
-use crate::planning::planner::{PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::member::Member;
+use crate::planning::planner::Planner;
 use crate::planning::signals::{ALL_IDS, Inboxes, Signals};
-use crate::planning::source_scan::Member;
 
-/// $1 since, $2 the conversation, $3 the contact that wrote in it, if it is another's
+/// $1 since, $2 the conversation, $3 the other contact who wrote in it, or NULL
 const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at >= $1 \
      AND k.id IN (SELECT c.contact_id FROM conversations c WHERE c.id = $2 UNION ALL SELECT $3))";
 
-/// A conversation to look for.
+/// The conversation to report on.
 #[derive(Debug, Clone, Copy)]
 pub struct SignalQuery<'a> {
     pub tenant: &'a Tenant,
     pub conversation: i64,
-    /// What the target has of it.
+    /// Its row in the target.
     pub stored: Option<&'a StoredRow>,
-    /// An open reject stands for it.
+    /// It has an open reject.
     pub rejected: bool,
 }
 
-/// What a plan would say of a conversation.
+/// What a plan would find out about a conversation.
 #[derive(Debug, Default)]
 pub struct SignalReport {
-    /// Names of the signals, as a run has them.
+    /// Names of the signals, as in the record of a run.
     pub signals: Vec<&'static str>,
-    /// The tenant has no watermark: its next sync takes everything.
+    /// The tenant has no watermark: its next sync reads everything.
     pub never_synced: bool,
-    /// Digests alone tell, and the next plan does not compare any.
+    /// Only digests name it, and the next plan does not compare digests.
     pub waits_for_digests: bool,
 }
 
 impl Planner {
     /// The signals that name a conversation in this snapshot of its tenant's source.
-    ///
-    /// # Errors
-    /// When ledger or source do not answer.
-    pub async fn sight(
+    pub async fn report_signals(
         &self,
         source: &Source,
         shape: Option<&ViewShape>,
         tx: &mut SourceTx,
-        sought: SignalQuery<'_>,
+        query: SignalQuery<'_>,
     ) -> Result<SignalReport, PlanError> {
         let SignalQuery {
             tenant,
             conversation,
             stored,
             rejected,
-        } = sought;
-        let mut ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
-        let ready = ready.pop().ok_or(PlanError::Removed(tenant.id))?;
-        if ready.inboxes.is_empty() {
+        } = query;
+        let mut to_plan = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?;
+        let to_plan = to_plan.pop().ok_or(PlanError::Removed(tenant.id))?;
+        if to_plan.inboxes.is_empty() {
             return Ok(SignalReport::default());
         }
         let digest_interval = self.settings.digest_interval;
         let member = Member::new(
-            ready,
+            to_plan,
             RunType::Incremental,
             &RunRequest::default(),
             digest_interval,
@@ -76,10 +74,10 @@ impl Planner {
         };
         let inboxes = Inboxes::of([&member]);
         let mut signals = Signals::begin(source, shape, tx).await?;
-        let mut sight = SignalReport::default();
+        let mut report = SignalReport::default();
         let mut add = |named: bool, signal| {
             if named {
-                sight.signals.push(signal);
+                report.signals.push(signal);
             }
         };
 
@@ -89,7 +87,7 @@ impl Planner {
         let (bucket, unreadable) = match read {
             Ok(mut buckets) => (buckets.pop(), false),
             Err(error) if error.is_data() => {
-                signals.go_back().await?;
+                signals.recover().await?;
                 (None, true)
             }
             Err(error) => return Err(error.into()),
@@ -113,10 +111,10 @@ impl Planner {
                 .bind(client)
                 .fetch_one(signals.tx.connection())
                 .await
-                .map_err(source.query_error("look whether its contact changed"))?;
+                .map_err(source.query_error("check whether its contact changed"))?;
             add(contacts && (bucket.is_some() || client.is_some()), "contacts");
         }
-        // inboxes that wait for a backfill are left out of the comparison, on both sides
+        // the comparison leaves out inboxes that wait for a backfill, on both sides
         let counted = bucket.filter(|bucket| bucket.count > 0);
         let live = stored.filter(|row| {
             row.source_deleted_at.is_none()
@@ -127,13 +125,14 @@ impl Planner {
         add(!unreadable && counted.is_some() != live.is_some(), "membership");
         let digests = counted.zip(live);
         let differs =
-            digests.is_some_and(|(there, here)| there.digest_sum() != i128::from(here.source_digest));
+            digests.is_some_and(|(source, target)| source.digest_sum() != i128::from(target.source_digest));
         add(differs, "digest");
         add(unreadable, "unreadable");
         add(rejected, "rejects");
         let by_digests = |signal: &&str| ["membership", "digest"].contains(signal);
-        let told = !sight.signals.is_empty();
-        sight.waits_for_digests = told && !member.compares && sight.signals.iter().all(by_digests);
-        Ok(sight)
+        let is_named = !report.signals.is_empty();
+        report.waits_for_digests =
+            is_named && !member.compares_digests && report.signals.iter().all(by_digests);
+        Ok(report)
     }
 }

@@ -1,6 +1,6 @@
-//! What names a changed conversation: small queries on the source, each with its own count of hits.
+//! Change signals: small queries on the source that name changed conversations, each with its own count.
 
-mod contacts;
+pub(crate) mod contacts;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,16 +17,15 @@ use tidemark_source::digest::{CHANGED_AT, conversation_digest};
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
 
-pub(crate) use self::contacts::ChangedContacts;
-use crate::planning::source_scan::Member;
+use crate::planning::member::Member;
 
-/// Ids a bucket, when digests are compared.
+/// Ids in one bucket of a comparison of digests.
 pub(crate) const BUCKET_WIDTH: i64 = 2_048;
-/// The width of a bucket that holds all of a tenant's ids.
+/// The width of one bucket for all ids of a tenant.
 pub(crate) const ALL_IDS: i64 = i64::MAX;
 
-// A prepared statement is soon planned for arrays of ten, whatever it is given. Here they hold from one inbox to thousands.
-const PLAN_FOR_WHAT_IS_BOUND: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
+// After a few executions PostgreSQL reuses a generic plan, which assumes arrays of ten. Ours hold from one inbox to thousands.
+const USE_CUSTOM_PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("signals/conversations.sql")
         .replace("{digest}", &conversation_digest())
@@ -40,7 +39,7 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
         conversation_digest()
     )
 });
-// The statements over a group bound the scan by the earliest of the tenants' instants, and each row by its own tenant's.
+// Statements over a group limit the scan by the earliest instant of the tenants, and each row by the instant of its tenant.
 // $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
 static CHANGED: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -50,12 +49,12 @@ static CHANGED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 const MESSAGES: &str = include_str!("signals/messages.sql");
-// an index that begins with updated_at, or a table of at most so many bytes
-const ALL_EDITS_ARE_CHEAP: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
+// whether `messages` has an index that begins with updated_at, or at most $1 bytes
+const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const SENDERS: &str = include_str!("signals/senders.sql");
-// $1 to $4 as above, $5 this conversation, or NULL for all
+// $1 to $4 as in CHANGED, $5 only this conversation, or NULL
 const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
      JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
@@ -66,17 +65,17 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
          FROM conversations WHERE inbox_id = ANY($1)) c \
      GROUP BY part ORDER BY part";
-/// A table of messages up to this size is looked through in a fraction of a second.
-const CHEAP_BYTES: i64 = 256 << 20;
+/// A scan of `messages` up to this size takes a fraction of a second.
+const SMALL_TABLE_BYTES: i64 = 256 << 20;
 
-fn of_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
+fn with_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
     found
         .into_iter()
         .map(|(Stored(tenant), conversation)| (tenant, conversation))
         .collect()
 }
 
-/// A tenant's conversations in one stretch of ids, as the source has them.
+/// A tenant's conversations at the source in one bucket of ids.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct SourceBucket {
     #[sqlx(try_from = "Stored<TenantId>")]
@@ -84,34 +83,34 @@ pub(crate) struct SourceBucket {
     pub bucket: i64,
     pub count: i64,
     pub digest: String,
-    /// Of those that changed and are counted above.
+    /// Conversations in `count` that changed.
     pub changed_count: i64,
     pub changed_digest: String,
     pub last: i64,
-    /// In no order.
+    /// Ids of changed conversations, in no order.
     pub changed: Vec<i64>,
 }
 
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
-        sum(&self.digest)
+        parse_sum(&self.digest)
     }
 
-    /// Number and sum of the digests of those that have not changed.
+    /// The count and the sum of the digests of unchanged conversations.
     pub(crate) fn unchanged(&self) -> (i64, i128) {
-        let digest = self.digest_sum() - sum(&self.changed_digest);
+        let digest = self.digest_sum() - parse_sum(&self.changed_digest);
         (self.count - self.changed_count, digest)
     }
 }
 
 /// A sum of digests as PostgreSQL prints it.
-pub(crate) fn sum(digests: &str) -> i128 {
+pub(crate) fn parse_sum(digests: &str) -> i128 {
     digests
         .parse()
         .expect("64-bit digests of any number of rows add up to less than 127 bits")
 }
 
-/// Inboxes of a group of tenants, column by column as the statements take them.
+/// Inboxes of a group of tenants, as column arrays for the statements.
 #[derive(Debug, Default)]
 pub(crate) struct Inboxes {
     pub ids: Vec<i32>,
@@ -134,14 +133,14 @@ impl Inboxes {
         inboxes
     }
 
-    /// The earliest and the latest instant from which changes are looked for; `None` when nobody looks for any.
+    /// The earliest and the latest `since` of the tenants; `None` when no tenant has one.
     pub(crate) fn span(&self) -> Option<(NaiveDateTime, NaiveDateTime)> {
         let instants = || self.since.iter().flatten().copied();
         instants().min().zip(instants().max())
     }
 }
 
-/// The ids that the signals named, and how many each did.
+/// The ids that the signals named, and the count of each signal.
 #[derive(Debug, Default)]
 pub(crate) struct Hits {
     pub ids: BTreeSet<i64>,
@@ -162,10 +161,10 @@ impl Hits {
 /// Reads the signals of a group of tenants inside one snapshot of their source.
 pub(crate) struct Signals<'a> {
     pub source: &'a Source,
-    /// Set where the source is read through a view: its rows are then all there is to ask.
+    /// Set where the source is read through a view: then only its rows can be read.
     pub shape: Option<&'a ViewShape>,
     pub tx: &'a mut SourceTx,
-    /// Conversations that are set aside, ascending: their own row cannot be read. Never any in a group of several.
+    /// Excluded conversations, ascending: their own row cannot be read. Always empty for a group of several tenants.
     pub unreadable: Vec<i64>,
 }
 
@@ -181,28 +180,28 @@ impl<'a> Signals<'a> {
             tx,
             unreadable: Vec::new(),
         };
-        signals.prepare().await?;
+        signals.use_custom_plans().await?;
         Ok(signals)
     }
 
-    async fn prepare(&mut self) -> Result<(), SourceError> {
-        sqlx::query(PLAN_FOR_WHAT_IS_BOUND)
+    async fn use_custom_plans(&mut self) -> Result<(), SourceError> {
+        sqlx::query(USE_CUSTOM_PLANS)
             .execute(self.tx.connection())
             .await
             .map(drop)
             .map_err(self.source.query_error("prepare the plan"))
     }
 
-    /// Goes on after a statement that has failed. Nothing is written here that this could undo.
-    pub(crate) async fn go_back(&mut self) -> Result<(), SourceError> {
+    /// Makes the transaction usable after a failed statement. It undoes nothing, since nothing is written.
+    pub(crate) async fn recover(&mut self) -> Result<(), SourceError> {
         self.tx
             .go_back()
             .await
             .map_err(self.source.query_error("go back to a savepoint"))?;
-        self.prepare().await
+        self.use_custom_plans().await
     }
 
-    /// Conversations by tenant and bucket of `width` ids, with those that changed since.
+    /// Conversations by tenant and bucket of `width` ids, with the ids of changed ones.
     pub(crate) async fn conversations(
         &mut self,
         inboxes: &Inboxes,
@@ -211,7 +210,7 @@ impl<'a> Signals<'a> {
         self.conversations_within(inboxes, width, None).await
     }
 
-    /// The same, where `part` is given of these conversations alone; a bucket that lies partly outside is cut.
+    /// The same for the ids in `part` only; a bucket that is partly outside is cut.
     pub(crate) async fn conversations_within(
         &mut self,
         inboxes: &Inboxes,
@@ -234,7 +233,7 @@ impl<'a> Signals<'a> {
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
-    /// Conversations whose own times say that they changed since. None of the group may be taking everything.
+    /// Conversations that changed by their own timestamps. Every tenant must have a `since`.
     pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<(TenantId, i64)>, SourceError> {
         let statement = self.shape.map(view::changed);
         let earliest = inboxes.span().map(|(earliest, _)| earliest);
@@ -245,12 +244,12 @@ impl<'a> Signals<'a> {
             .bind(earliest)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
-    /// Conversations with messages created or edited since. Where the source has no index to find edits by and too many
-    /// messages to look through, an edit is found when its message was created at most `window` before.
+    /// Conversations with messages that were created or edited since. Where the source has no index for edits and too many
+    /// messages to scan, only edits of messages are found that were created at most `window` before.
     pub(crate) async fn messages(
         &mut self,
         inboxes: &Inboxes,
@@ -258,11 +257,11 @@ impl<'a> Signals<'a> {
         window: Duration,
         only: Option<i64>,
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        let cheap: bool = sqlx::query_scalar(ALL_EDITS_ARE_CHEAP)
-            .bind(CHEAP_BYTES)
+        let cheap: bool = sqlx::query_scalar(CAN_SEARCH_ALL_EDITS)
+            .bind(SMALL_TABLE_BYTES)
             .fetch_one(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look at the size of its messages"))?;
+            .map_err(self.source.query_error("check the size of its messages"))?;
         sqlx::query_as(MESSAGES)
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
@@ -272,11 +271,11 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for new and edited messages"))
     }
 
-    /// Conversations with satisfaction answers given or changed since.
+    /// Conversations with satisfaction answers that were given or changed since.
     pub(crate) async fn csat(
         &mut self,
         inboxes: &Inboxes,
@@ -291,11 +290,11 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map(of_tenants)
+            .map(with_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
     }
 
-    /// Those of these senders that the source no longer has.
+    /// The senders that the source deleted.
     pub(crate) async fn deleted_senders(
         &mut self,
         known: Vec<KnownSender>,
@@ -321,7 +320,7 @@ impl<'a> Signals<'a> {
             .collect())
     }
 
-    /// The tenant's id space in stretches of `size` conversations.
+    /// First id, last id and count of stretches of `size` conversations.
     pub(crate) async fn stretches(
         &mut self,
         inboxes: &[i32],
@@ -336,7 +335,7 @@ impl<'a> Signals<'a> {
             .map_err(self.source.query_error("cut the conversations into ranges"))
     }
 
-    /// The tenant's conversations in these buckets with their digests, ascending; those not yet fetched are left out.
+    /// The conversations in these buckets with their digests, ascending, without inboxes that wait for a backfill.
     pub(crate) async fn digests_in_buckets(
         &mut self,
         member: &Member,

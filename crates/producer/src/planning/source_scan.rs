@@ -1,120 +1,52 @@
-//! A group of tenants of one source, planned in one snapshot with one statement a signal. One tenant is a group of one.
+//! Scans the source for a group of tenants: one snapshot, and one statement a signal. One tenant is a group of one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
 use tidemark_ledger::matched_totals::Totals;
 use tidemark_ledger::target::Bucket;
-use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Sender;
-use tidemark_shared::tenant::Tenant;
 
+use crate::planning::error::PlanError;
+use crate::planning::member::Member;
 use crate::planning::names;
-use crate::planning::names::{Doubt, Touched};
-use crate::planning::planner::PlanError;
-use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, ChangedContacts, Inboxes, Signals, SourceBucket};
+use crate::planning::names::{SuspectedRename, TouchedName};
+use crate::planning::signals::contacts::ChangedContacts;
+use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
-/// One tenant of a group.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub tenant: Tenant,
-    pub run_type: RunType,
-    pub watermark: Option<DateTime<Utc>>,
-    /// How often in a row its runs have failed.
-    pub consecutive_failures: i32,
-    /// From when on changes are looked for; `None`: everything is taken.
-    pub since: Option<NaiveDateTime>,
-    /// Whether digests are compared, or what change signals name will do.
-    pub compares: bool,
-    pub inboxes: Vec<i32>,
-    /// Those whose history is left to a backfill, in the bulk lane: only what changes in them is taken.
-    pub unfetched: Vec<i32>,
-    pub chunk_size: i32,
-    pub allow_mass_delete: bool,
-    /// The target is asked even where an agreement could stand for it.
-    pub always_compare: bool,
-}
-
-impl Member {
-    /// `digest_interval` is how long a comparison of digests holds.
-    ///
-    /// # Errors
-    /// When the tenant has no inboxes.
-    pub(crate) fn new(
-        ready: TenantToPlan,
-        run_type: RunType,
-        request: &RunRequest,
-        digest_interval: Duration,
-    ) -> Result<Self, PlanError> {
-        let TenantToPlan {
-            tenant,
-            watermark,
-            consecutive_failures,
-            digests_age,
-            inboxes,
-            unfetched,
-        } = ready;
-        if inboxes.is_empty() {
-            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
-        }
-        // a tenant without a watermark gets everything
-        let (run_type, since) = match (run_type, watermark) {
-            (RunType::Incremental, Some(watermark)) => {
-                (run_type, Some((watermark - tenant.lookback).naive_utc()))
-            }
-            (RunType::Incremental, None) => (RunType::Full, None),
-            _ => (run_type, None),
-        };
-        Ok(Self {
-            run_type,
-            watermark,
-            consecutive_failures,
-            since,
-            compares: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
-            inboxes,
-            unfetched: if since.is_some() { unfetched } else { Vec::new() },
-            chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
-            allow_mass_delete: request.allow_mass_delete,
-            always_compare: false,
-            tenant,
-        })
-    }
-}
-
-/// What the source says of one tenant, with what is known of its target by then.
+/// What the source shows of one tenant, and what is already known of its target.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// Whether digests tell what differs, and buckets are all there is; otherwise there is no bucket.
-    pub compared: bool,
+pub(crate) struct SourceScan {
+    /// Whether digests were read: then `buckets` holds all conversations, and otherwise it is empty.
+    pub has_digests: bool,
     pub buckets: Vec<SourceBucket>,
-    /// What the target has, where it was asked meanwhile. It may have got newer rows since: what differs is asked again.
+    /// The target's buckets, where they were read beside the source. Newer rows may have been written since, so buckets that
+    /// differ are read again.
     pub target_buckets: Option<Vec<Bucket>>,
-    /// What its times name, where digests were not read.
+    /// Conversations that changed by their timestamps, where digests were not read.
     pub changed: Vec<i64>,
     pub messages: Vec<i64>,
     pub csat: Vec<i64>,
     pub contacts: ChangedContacts,
-    pub doubts: Vec<Doubt>,
-    /// Whom the source no longer has, though rows show messages of theirs.
+    pub suspected_renames: Vec<SuspectedRename>,
+    /// Senders that the source deleted and rows of the target still show.
     pub deleted_senders: Vec<Sender>,
     /// Conversations whose own row cannot be read.
     pub unreadable: Vec<i64>,
-    /// Nothing has to be asked of the target: no reject is open, and either an agreement stands for its digests or they are
-    /// not compared.
-    pub target_is_known: bool,
+    /// The target need not be read: no reject is open, and its digests either match by the stored totals or are not
+    /// compared.
+    pub can_skip_target: bool,
 }
 
-impl Seen {
-    /// The tenant's totals, where an agreement can be about them: what is left to a backfill, or
-    /// cannot be read, is not in its sums.
+impl SourceScan {
+    /// The tenant's totals, to compare with stored ones. `None` where they are incomplete: conversations that wait for a
+    /// backfill or cannot be read are not in the sums.
     pub(crate) fn totals(&self, member: &Member) -> Option<Totals> {
-        if !self.compared
+        if !self.has_digests
             || member.since.is_none()
             || !member.unfetched.is_empty()
             || !self.unreadable.is_empty()
@@ -130,104 +62,103 @@ impl Seen {
     }
 }
 
-/// Reads the members' signals, each with one statement for all of them, and finds out whose target need not be asked.
-/// What it returns is in the members' order.
-///
-/// # Errors
-/// When source or ledger do not answer.
-pub(crate) async fn look(
+/// Reads each signal with one statement for all members, and finds the members whose target need not be read.
+/// Returns one scan a member, in their order.
+pub(crate) async fn scan_source(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
     message_edit_window: Duration,
-) -> Result<Vec<Seen>, PlanError> {
+) -> Result<Vec<SourceScan>, PlanError> {
     let inboxes = Inboxes::of(members);
-    let mut seen = ByTenant::default();
-    read_conversations(db, signals, members, &mut seen).await?;
+    let mut scans = ScansByTenant::default();
+    read_conversations(db, signals, members, &mut scans).await?;
     if let Some(span) = inboxes.span() {
-        // a view shows what these find with the conversation itself
+        // a row of a view contains its messages, answers and contact
         if signals.shape.is_none() {
             for (tenant, id) in signals
                 .messages(&inboxes, span.0, message_edit_window, None)
                 .await?
             {
-                seen.of(tenant).messages.push(id);
+                scans.of(tenant).messages.push(id);
             }
             for (tenant, id) in signals.csat(&inboxes, span.0, None).await? {
-                seen.of(tenant).csat.push(id);
+                scans.of(tenant).csat.push(id);
             }
             for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
-                seen.of(tenant).contacts = contacts;
+                scans.of(tenant).contacts = contacts;
             }
         }
-        let touched: Vec<Touched> = signals.touched_names(&inboxes, span.0).await?;
-        for (tenant, doubt) in names::doubts(db, touched).await? {
-            seen.of(tenant).doubts.push(doubt);
+        let touched: Vec<TouchedName> = signals.touched_names(&inboxes, span.0).await?;
+        for (tenant, suspect) in names::list_suspected_renames(db, touched).await? {
+            scans.of(tenant).suspected_renames.push(suspect);
         }
     }
 
-    find_deleted_senders(db, signals, members, &mut seen).await?;
-    let comparable = members.iter().filter(|member| !member.always_compare);
+    find_deleted_senders(db, signals, members, &mut scans).await?;
+    let comparable = members.iter().filter(|member| !member.always_reads_target);
     let totals: Vec<Totals> = comparable
-        .filter_map(|member| seen.of(member.tenant.id).totals(member))
+        .filter_map(|member| scans.of(member.tenant.id).totals(member))
         .collect();
-    let mut known = ledger::matched_totals::list_still_matching(db, &totals).await?;
+    let mut skippable = ledger::matched_totals::list_still_matching(db, &totals).await?;
     let uncompared = members.iter().map(|member| member.tenant.id);
-    let uncompared: Vec<TenantId> = uncompared.filter(|tenant| !seen.of(*tenant).compared).collect();
-    known.extend(ledger::reject::list_without_open(db, &uncompared).await?);
-    for tenant in known {
-        seen.of(tenant).target_is_known = true;
+    let uncompared: Vec<TenantId> = uncompared
+        .filter(|tenant| !scans.of(*tenant).has_digests)
+        .collect();
+    skippable.extend(ledger::reject::list_without_open(db, &uncompared).await?);
+    for tenant in skippable {
+        scans.of(tenant).can_skip_target = true;
     }
     if members.len() > 1 {
         let others = Inboxes::of(members.iter().filter(|member| {
-            let seen = seen.of(member.tenant.id);
-            let is_to_compare = seen.compared && !seen.target_is_known;
-            if is_to_compare {
-                seen.buckets.clear();
+            let scan = scans.of(member.tenant.id);
+            let must_compare = scan.has_digests && !scan.can_skip_target;
+            if must_compare {
+                scan.buckets.clear();
             }
-            is_to_compare
+            must_compare
         }));
         if !others.ids.is_empty() {
             for bucket in signals.conversations(&others, BUCKET_WIDTH).await? {
-                seen.of(bucket.tenant_id).buckets.push(bucket);
+                scans.of(bucket.tenant_id).buckets.push(bucket);
             }
         }
     }
     Ok(members
         .iter()
-        .map(|member| std::mem::take(seen.of(member.tenant.id)))
+        .map(|member| std::mem::take(scans.of(member.tenant.id)))
         .collect())
 }
 
-/// The members' conversations: with their digests where these are compared, of the others those that have changed.
+/// Reads all conversations with their digests for members that compare digests, and changed conversations for the others.
 async fn read_conversations(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
-    seen: &mut ByTenant,
+    scans: &mut ScansByTenant,
 ) -> Result<(), PlanError> {
     let (mut comparing, others): (Vec<&Member>, Vec<&Member>) =
-        members.iter().partition(|member| member.compares);
+        members.iter().partition(|member| member.compares_digests);
     if !others.is_empty() {
         match signals.changed(&Inboxes::of(others)).await {
-            // which conversation cannot be read, only reading them all finds out
+            // only a read of all conversations finds the unreadable one
             Err(error) if error.is_data() && members.len() == 1 => {
-                signals.go_back().await?;
+                signals.recover().await?;
                 comparing = members.iter().collect();
             }
             changed => {
                 for (tenant, id) in changed? {
-                    seen.of(tenant).changed.push(id);
+                    scans.of(tenant).changed.push(id);
                 }
             }
         }
     }
     for member in &comparing {
-        seen.of(member.tenant.id).compared = true;
+        scans.of(member.tenant.id).has_digests = true;
     }
     let buckets = match members {
         _ if comparing.is_empty() => Vec::new(),
-        // there is nothing to compare with, and everything is taken
+        // everything is planned, and there is nothing to compare with
         [member] if member.since.is_none() && ledger::target::is_empty(db, member.tenant.id).await? => {
             Vec::new()
         }
@@ -238,42 +169,42 @@ async fn read_conversations(
                 signals.readable_conversations(db, tenant, &inboxes),
                 target_buckets(db, member),
             );
-            let seen = seen.of(tenant);
-            seen.target_buckets = target_buckets?;
-            seen.unreadable.clone_from(&signals.unreadable);
+            let scan = scans.of(tenant);
+            scan.target_buckets = target_buckets?;
+            scan.unreadable.clone_from(&signals.unreadable);
             buckets?
         }
-        // ids of many tenants lie scattered over the buckets, and of most tenants the sums will do
+        // the ids of many tenants are scattered over the buckets, and for most tenants the totals are enough
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
     };
     for bucket in buckets {
-        seen.of(bucket.tenant_id).buckets.push(bucket);
+        scans.of(bucket.tenant_id).buckets.push(bucket);
     }
     Ok(())
 }
 
-/// Looks for deleted senders, of members that are compared and do not take everything. What a view shows of messages is too
-/// dear to ask at every plan.
+/// Finds deleted senders for members that compare digests and do not plan everything. Reading the messages of a view at
+/// every plan would be too expensive.
 async fn find_deleted_senders(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
-    seen: &mut ByTenant,
+    scans: &mut ScansByTenant,
 ) -> Result<(), PlanError> {
-    let looking: Vec<TenantId> = members
+    let searched: Vec<TenantId> = members
         .iter()
-        .filter(|member| member.compares && member.since.is_some())
+        .filter(|member| member.compares_digests && member.since.is_some())
         .map(|member| member.tenant.id)
         .collect();
-    if signals.shape.is_some() || looking.is_empty() {
+    if signals.shape.is_some() || searched.is_empty() {
         return Ok(());
     }
-    let known = ledger::sender::list(db, &looking).await?;
+    let known = ledger::sender::list(db, &searched).await?;
     if known.is_empty() {
         return Ok(());
     }
     for deleted in signals.deleted_senders(known).await? {
-        seen.of(deleted.tenant_id).deleted_senders.push(Sender {
+        scans.of(deleted.tenant_id).deleted_senders.push(Sender {
             sender_type: deleted.sender_type,
             id: deleted.sender_id,
         });
@@ -281,9 +212,9 @@ async fn find_deleted_senders(
     Ok(())
 }
 
-/// What the target has, unless an agreement may stand for it.
+/// The target's buckets, unless the stored totals may replace them.
 async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucket>>, PlanError> {
-    if !member.always_compare {
+    if !member.always_reads_target {
         return Ok(None);
     }
     let mut target = ledger::target::begin(db, member.tenant.id).await?;
@@ -294,10 +225,10 @@ async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucke
 }
 
 #[derive(Debug, Default)]
-struct ByTenant(BTreeMap<TenantId, Seen>);
+struct ScansByTenant(BTreeMap<TenantId, SourceScan>);
 
-impl ByTenant {
-    fn of(&mut self, tenant: TenantId) -> &mut Seen {
+impl ScansByTenant {
+    fn of(&mut self, tenant: TenantId) -> &mut SourceScan {
         self.0.entry(tenant).or_default()
     }
 }

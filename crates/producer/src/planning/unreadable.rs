@@ -1,11 +1,11 @@
-//! Plans that go on without the conversations whose own row the source cannot show: a value that does not cast, a page
-//! that is damaged. One of them makes the statement over all of a tenant's conversations fail.
+//! Finds conversations whose own row the source cannot read, because a value does not cast or a page is damaged. One such
+//! row fails the statement over all conversations of a tenant.
 //!
-//! They are looked for by halving the ids until each stands alone, set aside in the statements that follow, and named to
-//! the run like any other hit: the worker cannot read them either, and rejects them. A conversation that is set aside is
-//! neither missing nor gone. A row whose inbox cannot be read is nobody's to reject: it still fails the plan.
+//! The ids are halved until each unreadable conversation is found. Later statements exclude them, and the plan names them like
+//! any other hit: the worker cannot read them either, and rejects them. An excluded conversation counts neither as missing
+//! nor as gone. A row whose inbox cannot be read belongs to no tenant that could reject it, and still fails the plan.
 //!
-//! This is for a tenant alone: a group that cannot be read is planned by halves, down to such a tenant.
+//! This works on one tenant: a group that cannot be read is halved until one tenant is left.
 
 use sqlx::AssertSqlSafe;
 use tidemark_ledger as ledger;
@@ -15,11 +15,11 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
-use crate::planning::planner::PlanError;
+use crate::planning::error::PlanError;
 use crate::planning::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
 impl Signals<'_> {
-    /// A tenant's conversations by bucket, those that cannot be read set aside.
+    /// A tenant's conversations by bucket, without those that cannot be read.
     pub(crate) async fn readable_conversations(
         &mut self,
         db: &DbPool,
@@ -27,27 +27,26 @@ impl Signals<'_> {
         inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.recover().await?,
             outcome => return Ok(outcome?),
         }
-        // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
-        // long is not searched for in every plan
+        // open rejects are planned anyway, so all of them may be excluded: a lasting failure costs no search in every plan
         let mut target = ledger::target::begin(db, tenant).await?;
         self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.recover().await?,
             outcome => return Ok(outcome?),
         }
-        self.set_unreadable_aside(inboxes).await?;
+        self.exclude_unreadable(inboxes).await?;
         Ok(self.conversations(inboxes, BUCKET_WIDTH).await?)
     }
 
-    /// Finds the conversations that are not yet set aside and make [`Self::conversations`] fail.
-    async fn set_unreadable_aside(&mut self, inboxes: &Inboxes) -> Result<(), PlanError> {
+    /// Finds and excludes the conversations that still make [`Self::conversations`] fail.
+    async fn exclude_unreadable(&mut self, inboxes: &Inboxes) -> Result<(), PlanError> {
         let mut found = Vec::new();
-        let mut waiting: Vec<(i64, i64)> = self.span(&inboxes.ids).await?.into_iter().collect();
-        while let Some((lo, hi)) = waiting.pop() {
+        let mut ranges: Vec<(i64, i64)> = self.span(&inboxes.ids).await?.into_iter().collect();
+        while let Some((lo, hi)) = ranges.pop() {
             let error = match self
                 .conversations_within(inboxes, BUCKET_WIDTH, Some(lo..=hi))
                 .await
@@ -56,11 +55,11 @@ impl Signals<'_> {
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),
             };
-            self.go_back().await?;
+            self.recover().await?;
             if lo < hi {
-                // the mean, rounded down, of any two integers
+                // the mean, rounded down, without an overflow
                 let middle = (lo & hi) + ((lo ^ hi) >> 1);
-                waiting.extend([(middle + 1, hi), (lo, middle)]);
+                ranges.extend([(middle + 1, hi), (lo, middle)]);
             } else if found.len() < MAX_REJECTS {
                 found.push(lo);
             } else {
@@ -91,10 +90,7 @@ impl Signals<'_> {
             .bind(inboxes)
             .fetch_one(self.tx.connection())
             .await
-            .map_err(
-                self.source
-                    .query_error("look for the first and last conversation"),
-            )?;
+            .map_err(self.source.query_error("find the first and last conversation"))?;
         Ok(lo.zip(hi))
     }
 }

@@ -1,4 +1,4 @@
-//! Runs that compare: planned as ranges over everything that source or target know, and asked for on each tenant's schedule.
+//! Verification runs: plans ranges over all ids of source and target, and requests runs when a tenant's schedule is due.
 
 use std::collections::BTreeMap;
 
@@ -12,67 +12,67 @@ use tidemark_shared::chunk::{ChunkSpec, CountedRange, PlannedChunk, range_chunks
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::Source;
 
-use crate::planning::names::Names;
-use crate::planning::planner::{Plan, PlanError, Planner};
+use crate::planning::error::PlanError;
+use crate::planning::fence_sample::{SampleMode, take_sample};
+use crate::planning::names::NameChanges;
+use crate::planning::plan::Plan;
 use crate::planning::signals::Signals;
 
-/// Conversations a chunk: of most of them only sums move, and each chunk asks both servers a few times.
+/// Conversations a chunk. For most of them only sums are read, and each chunk costs both servers a few statements.
 const CHUNK_SIZE: i32 = 20_000;
 
-impl Planner {
-    /// Plans a run that compares. Its chunks have no gap between them, and the outermost no end: what should not be there is
-    /// looked at too.
-    pub(crate) async fn plan_verification(
-        &self,
-        tenant: &Tenant,
-        request: &RunRequest,
-    ) -> Result<Plan, PlanError> {
-        let source = self.sources.get(&tenant.source)?;
-        let ready = ledger::tenant::list_to_plan(&self.db, &[tenant.id]).await?.pop();
-        let TenantToPlan { tenant, inboxes, .. } = ready.ok_or(PlanError::Removed(tenant.id))?;
-        if inboxes.is_empty() {
-            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
-        }
-        // nothing is decided by the sample, but a source that went back in time is noticed by it
-        crate::loops::sample::sample(&self.db, source).await?;
-        let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
-        let shape = source.check_catalog(tx.connection()).await?;
-        let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
-        let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
-        let stretches = signals.stretches(&inboxes, size).await?;
-        let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
-        tx.finish().await;
-        let mut target = ledger::target::begin(&self.db, tenant.id).await?;
-        let last = ledger::target::last_live(&mut target, tenant.id).await?;
-        target.rollback().await.attempt("end the transaction")?;
-        let chunks = open_ended(&stretches, last.unwrap_or(0));
-        Ok(Plan {
-            run_type: RunType::Verify,
-            record: PlanRecord {
-                mapping_version: tenant.mapping_version,
-                watermark_start: None,
-                watermark_end: None,
-                signals: BTreeMap::new(),
-                warnings,
-                chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
-                compares_digests: false,
-            },
-            chunks,
-            reach: None,
-            names: Names::default(),
-            agreement: None,
-        })
+/// Plans a verification run. Its chunks cover all ids without a gap, so that rows that should not exist are found, too.
+pub(crate) async fn plan_verification(
+    db: &DbPool,
+    source: &Source,
+    tenant: &Tenant,
+    request: &RunRequest,
+) -> Result<Plan, PlanError> {
+    let to_plan = ledger::tenant::list_to_plan(db, &[tenant.id]).await?.pop();
+    let TenantToPlan { tenant, inboxes, .. } = to_plan.ok_or(PlanError::Removed(tenant.id))?;
+    if inboxes.is_empty() {
+        return Err(PlanError::NoInboxes(tenant.id, tenant.source));
     }
+    // the sample is only taken to detect a source that went back in time
+    take_sample(db, source, SampleMode::Store).await?;
+    let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
+    let shape = source.check_catalog(tx.connection()).await?;
+    let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
+    let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
+    let stretches = signals.stretches(&inboxes, size).await?;
+    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    tx.finish().await;
+    let mut target = ledger::target::begin(db, tenant.id).await?;
+    let last = ledger::target::last_live(&mut target, tenant.id).await?;
+    target.rollback().await.attempt("end the transaction")?;
+    let chunks = cover_all_ids(&stretches, last.unwrap_or(0));
+    Ok(Plan {
+        run_type: RunType::Verify,
+        record: PlanRecord {
+            mapping_version: tenant.mapping_version,
+            watermark_start: None,
+            watermark_end: None,
+            signals: BTreeMap::new(),
+            warnings,
+            chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
+            compares_digests: false,
+        },
+        chunks,
+        watermark_bounds: None,
+        names: NameChanges::default(),
+        matched_totals: None,
+    })
 }
 
-/// Ranges over everything: at least one.
-fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
-    let stretches: Vec<CountedRange> = stretches
+/// At least one range; together they cover all ids.
+fn cover_all_ids(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
+    let ranges: Vec<CountedRange> = stretches
         .iter()
         .map(|&(first, last, count)| CountedRange { first, last, count })
         .collect();
-    let mut chunks = range_chunks(&stretches, last.max(1));
+    let mut chunks = range_chunks(&ranges, last.max(1));
     if let Some(ChunkSpec::KeyRange { lo, .. }) = chunks.first_mut().map(|chunk| &mut chunk.spec) {
         *lo = i64::MIN;
     }
@@ -82,22 +82,19 @@ fn open_ended(stretches: &[(i64, i64, i64)], last: i64) -> Vec<PlannedChunk> {
     chunks
 }
 
-/// Asks for the comparisons that are due; returns the runs that were not open before.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn ask_for_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
-    let mut asked = Vec::new();
+/// Requests the verification runs that are due; returns those that were not open before.
+pub async fn request_due(db: &DbPool) -> Result<Vec<RunId>, DbError> {
+    let mut requested = Vec::new();
     for tenant in ledger::verification::list_due(db).await? {
-        if let Requested::Created(id) = ask(db, tenant).await? {
-            tracing::info!(tenant.id = %tenant, run.id = %id, "comparison asked for");
-            asked.push(id);
+        if let Requested::Created(id) = request(db, tenant).await? {
+            tracing::info!(tenant.id = %tenant, run.id = %id, "verification requested");
+            requested.push(id);
         }
     }
-    Ok(asked)
+    Ok(requested)
 }
 
-async fn ask(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
+async fn request(db: &DbPool, tenant: TenantId) -> Result<Requested, DbError> {
     let span = tracing::info_span!(parent: None, "run", tenant.id = %tenant, run.id = tracing::field::Empty);
     let run = NewRun {
         tenant_id: tenant,
@@ -120,7 +117,7 @@ mod tests {
     #[test]
     fn a_comparison_has_no_end_on_either_side() {
         let spec = |stretches: &[(i64, i64, i64)], last| {
-            open_ended(stretches, last)
+            cover_all_ids(stretches, last)
                 .into_iter()
                 .map(|chunk| chunk.spec)
                 .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! Contacts that changed. Tenants can share an account, so what changed is read once and told apart here.
+//! Changed contacts. Tenants can share an account, so changed contacts are read once and split by tenant here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use sqlx::FromRow;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
-use super::{Inboxes, Signals};
+use crate::planning::signals::{Inboxes, Signals};
 
-// $1 inboxes, $2 the earliest instant, $3 the latest: what is later is as good as that, and may be no date at all; $4 conversations
-// that are set aside
+// $1 inboxes, $2 the earliest instant, $3 the latest (later times are cut to it, since chrono cannot hold all of them),
+// $4 excluded conversations
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
             c.id::bigint AS conversation_id, c.inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
@@ -18,7 +18,7 @@ const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
 const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
 
-/// A tenant's contacts that changed since, and the conversations that are theirs.
+/// A tenant's changed contacts, and their conversations.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ChangedContacts {
     pub ids: BTreeSet<i64>,
@@ -30,15 +30,15 @@ pub(crate) struct ChangedContacts {
 struct ChangedContact {
     id: i64,
     account_id: i32,
-    /// At most the latest instant that anybody looks from.
+    /// At most the latest `since` of the tenants.
     changed_at: NaiveDateTime,
     conversation_id: Option<i64>,
     inbox_id: Option<i32>,
 }
 
 impl Signals<'_> {
-    /// Contacts that changed since: those of the tenants' accounts, and in a merged installation those of other accounts that
-    /// have a conversation with the tenant.
+    /// Contacts of the tenants' accounts that changed since. In a merged installation also contacts of other accounts that have
+    /// a conversation with the tenant.
     pub(crate) async fn contacts(
         &mut self,
         inboxes: &Inboxes,
@@ -59,14 +59,14 @@ impl Signals<'_> {
             .bind(&inboxes.ids)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look for the accounts of its inboxes"))?;
-        Ok(tell_apart(inboxes, &accounts, &changed))
+            .map_err(self.source.query_error("look up the accounts of its inboxes"))?;
+        Ok(split_by_tenant(inboxes, &accounts, &changed))
     }
 }
 
-/// Gives each tenant the contacts of its accounts, which may write in conversations of others, and its own conversations
-/// of any changed contact; `accounts` are those of the inboxes.
-fn tell_apart(
+/// Gives each tenant the changed contacts of its accounts, even of those without a conversation, and its own conversations
+/// with any changed contact. `accounts` are pairs of inbox and account.
+fn split_by_tenant(
     inboxes: &Inboxes,
     accounts: &[(i32, i32)],
     changed: &[ChangedContact],
@@ -79,8 +79,8 @@ fn tell_apart(
         .zip(&inboxes.since)
         .filter_map(|((inbox, tenant), since)| Some((*inbox, (*tenant, (*since)?))))
         .collect();
-    // a tenant with several inboxes of one account looks at it once
-    let lookers: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
+    // one entry for a tenant with several inboxes of one account
+    let interested: BTreeSet<(TenantId, i32, NaiveDateTime)> = inboxes
         .ids
         .iter()
         .zip(&inboxes.tenants)
@@ -92,7 +92,7 @@ fn tell_apart(
         of_account.entry(contact.account_id).or_default().push(contact);
     }
     let mut found: BTreeMap<TenantId, ChangedContacts> = BTreeMap::new();
-    for (tenant, account, since) in lookers {
+    for (tenant, account, since) in interested {
         let contacts = of_account.get(&account).into_iter().flatten();
         for contact in contacts.filter(|contact| contact.changed_at >= since) {
             found.entry(tenant).or_default().ids.insert(contact.id);
@@ -150,7 +150,7 @@ mod tests {
             contact(104, 9, 12, Some((1_004, 21))),
             contact(105, 9, 10, Some((1_005, 21))),
         ];
-        let found = tell_apart(&inboxes, &accounts, &changed);
+        let found = split_by_tenant(&inboxes, &accounts, &changed);
         let expected = [
             (TenantId(1), vec![100, 101, 102], vec![1_000, 1_002]),
             (TenantId(2), vec![101, 102, 104], vec![1_001, 1_004]),

@@ -1,9 +1,11 @@
--- One pass over the conversations of a group of tenants, in buckets of $5 ids: which changed since their tenant's $4, and
--- how many there are with the sum of their digests, of all and of those that changed. What is not yet fetched is neither counted nor summed: a backfill
--- brings it. {digest} and {changed_at} come from shared/source/digest.rs.
--- $1 inboxes, and for each: $2 its tenant, $3 whether it is fetched, $4 since (UTC; NULL names none as changed); $5 width of
--- a bucket, $6 to $7 which conversations (NULL: all), $8 but not these. It is planned for what is bound: conditions that then
--- say nothing are gone from the plan, and a few inboxes are found by their index.
+-- Reads the conversations of a group of tenants once, in buckets of $5 ids: the ids that changed since their tenant's $4, and
+-- the count and the sum of the digests, of all conversations and of the changed ones. Inboxes that wait for a backfill are
+-- neither counted nor summed.
+-- {digest} and {changed_at} are the expressions of source/digest.rs: replace them before running this in psql.
+-- $1 inboxes, and for each: $2 its tenant, $3 false while it waits for a backfill, $4 since (UTC; NULL: nothing changed);
+-- $5 width of a bucket, $6 first and $7 last conversation (NULL: all), $8 excluded conversations.
+-- PostgreSQL plans it for the bound values: conditions that are always true leave the plan, and few inboxes are found by
+-- their index.
 SELECT tenant_id,
        id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,

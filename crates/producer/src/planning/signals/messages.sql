@@ -1,7 +1,8 @@
--- Conversations with messages created or edited since. What changed is read first, of all inboxes, and then looked up by
--- its conversation: in a merged installation a message may carry another inbox than its conversation.
--- $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 no message older than this, or NULL: the
--- index on created_at bounds both, and an edit of an older message is found by verification; $6 this conversation, or NULL
+-- Conversations with messages that were created or edited since. Changed messages of all inboxes are read first and then
+-- joined to their conversations: in a merged installation a message may have another inbox than its conversation.
+-- $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 only messages created after this, or NULL:
+-- the index on created_at then limits the scan, and verification finds edits of older messages; $6 only this conversation, or
+-- NULL
 WITH changed AS MATERIALIZED (
     SELECT conversation_id, max(greatest(created_at, updated_at)) AS changed_at
     FROM messages

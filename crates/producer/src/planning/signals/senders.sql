@@ -1,7 +1,7 @@
--- Senders of whom one of two messages has another sender now: whoever deletes an agent, a bot or an assistant in Chatwoot leaves
--- its messages without one. A message that is not to be seen says nothing, whether it was deleted or is only hidden. Messages
--- are looked up by their primary key.
--- $1 types, $2 ids of senders, and for each: $3 its first message, $4 its last
+-- Positions of deleted senders in the arrays. A sender counts as deleted when one of its two messages has another sender now:
+-- Chatwoot removes the sender from the messages of a deleted agent, bot or assistant. A message that cannot be seen shows
+-- nothing: it may be deleted or only hidden. Messages are found by their primary key.
+-- $1 types and $2 ids of senders, and for each: $3 its first message, $4 its last
 SELECT s.position::integer - 1
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
      WITH ORDINALITY AS s (sender_type, sender_id, first_message_id, last_message_id, position)

@@ -1,9 +1,9 @@
-//! What the signals ask of a view. No message column is named, so that the planner drops the joins that aggregate
-//! messages. A view can show a conversation more than once: the row that counts is the one that is extracted too.
+//! The statements of the signals on a view. They name no message column, so that PostgreSQL drops the joins that aggregate
+//! messages. A view can show a conversation more than once: the row that counts is the row that the worker extracts.
 
 use tidemark_source::view::ViewShape;
 
-/// As `conversations.sql`, with every time that the view shows, the satisfaction answer's included.
+/// As `conversations.sql`, with all timestamps of the view, including those of satisfaction answers.
 pub(super) fn conversations(shape: &ViewShape) -> String {
     include_str!("view.sql")
         .replace("{digest}", &shape.digest())
@@ -12,8 +12,8 @@ pub(super) fn conversations(shape: &ViewShape) -> String {
         .replace("{view}", &shape.relation())
 }
 
-/// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these. Of a conversation that is shown twice any
-/// of the rows may have changed.
+/// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these. A conversation with several rows changed when
+/// any of them did.
 pub(super) fn changed(shape: &ViewShape) -> String {
     let changed_at = shape.changed_at();
     format!(
@@ -24,7 +24,7 @@ pub(super) fn changed(shape: &ViewShape) -> String {
     )
 }
 
-/// $1 inboxes, $2 buckets, $3 width of a bucket, $4 inboxes not yet fetched, $5 conversations set aside
+/// $1 inboxes, $2 buckets, $3 width of a bucket, $4 inboxes that wait for a backfill, $5 excluded conversations
 pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     format!(
         "SELECT c.id, c.digest FROM unnest($2::bigint[]) AS b (bucket) CROSS JOIN LATERAL ( \
@@ -38,8 +38,8 @@ pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
     )
 }
 
-/// Whose names the view shows with a tenant's conversations: of anyone whom it shows by several, always the same. Nothing
-/// in a view tells when a name was changed, so these are all. `None` where it shows no names.
+/// All names in a tenant's rows of the view: a view does not show when a name was changed. When a view shows several names
+/// for one id, the first in order is used. `None` for a view without names.
 /// $1 inboxes, $2 the tenant of each
 pub(crate) fn names(shape: &ViewShape) -> Option<String> {
     let parts: Vec<String> = shape
@@ -64,7 +64,7 @@ pub(crate) fn names(shape: &ViewShape) -> Option<String> {
     })
 }
 
-/// $1 inboxes, $2 conversations a stretch
+/// $1 inboxes, $2 conversations in one stretch
 pub(super) fn stretches(shape: &ViewShape) -> String {
     format!(
         "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \

@@ -1,5 +1,5 @@
--- One pass over the conversations of a group of tenants as the view shows them, for what conversations.sql finds in the
--- tables. Its parameters are the same.
+-- As conversations.sql, on a view, with the same parameters. {view} is its name, {newest_first} orders the rows of one
+-- conversation.
 SELECT tenant_id,
        id / $5 AS bucket,
        count(*) FILTER (WHERE fetched) AS count,

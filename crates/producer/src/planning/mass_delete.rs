@@ -1,4 +1,4 @@
-//! The guard against mass deletion.
+//! Refuses plans that would delete suspiciously much.
 
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
@@ -6,13 +6,10 @@ use tidemark_shared::mass_delete::is_mass_delete;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
-use crate::planning::planner::PlanError;
+use crate::planning::error::PlanError;
 
-/// Refuses a plan that would mark suspiciously many rows deleted: `gone` of the tenant's `live`. Rows of an inbox that
-/// is no longer the tenant's leave because an operator said so, and do not count.
-///
-/// # Errors
-/// When it refuses, or the target does not answer.
+/// Refuses a plan that would mark suspiciously many rows deleted: `gone` of the tenant's `live` rows. Rows of an inbox that
+/// an operator unmapped do not count.
 pub(crate) async fn refuse_mass_delete(
     target: &mut PgTransaction<'_>,
     tenant: &Tenant,

@@ -1,11 +1,11 @@
-//! Which conversations are not the same on both sides, whatever their timestamps say: every plan compares counts and
-//! sums of digests by bucket, and the conversations of the buckets that differ. See `shared/source/digest.rs`.
+//! Finds conversations that differ between source and target, whatever their timestamps are. A plan compares the counts and
+//! the sums of digests of each bucket, then the conversations of the buckets that differ. See `source/digest.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_ledger::target::Bucket;
 
-use crate::planning::signals::{SourceBucket, sum};
+use crate::planning::signals::{SourceBucket, parse_sum};
 
 /// Buckets in which source and target hold different conversations.
 pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> Vec<i64> {
@@ -24,8 +24,8 @@ pub(crate) fn differing_buckets(source: &[SourceBucket], target: &[Bucket]) -> V
         .collect()
 }
 
-/// Those of the differing buckets in which more differs than conversations that have changed by their timestamps, which
-/// are read again anyway. `known` is what the target has of these, with their digests.
+/// The differing buckets in which other conversations differ than those that changed by their timestamps. `known` are the
+/// target's digests of the changed conversations, which are read again anyway.
 pub(crate) fn unexplained_buckets(
     differing: Vec<i64>,
     source: &[SourceBucket],
@@ -33,38 +33,38 @@ pub(crate) fn unexplained_buckets(
     known: &[(i64, i64)],
     width: i64,
 ) -> Vec<i64> {
-    let there: BTreeMap<i64, (i64, i128)> = source
+    let source: BTreeMap<i64, (i64, i128)> = source
         .iter()
         .map(|bucket| (bucket.bucket, bucket.unchanged()))
         .collect();
-    let mut here: BTreeMap<i64, (i64, i128)> = target
+    let mut target: BTreeMap<i64, (i64, i128)> = target
         .iter()
-        .map(|bucket| (bucket.bucket, (bucket.count, sum(&bucket.digest))))
+        .map(|bucket| (bucket.bucket, (bucket.count, parse_sum(&bucket.digest))))
         .collect();
     for (id, digest) in known {
-        let (count, sum) = here.entry(id.div_euclid(width)).or_default();
+        let (count, sum) = target.entry(id.div_euclid(width)).or_default();
         *count -= 1;
         *sum -= i128::from(*digest);
     }
     let nothing = (0, 0);
     let mut unexplained = differing;
     unexplained
-        .retain(|bucket| there.get(bucket).unwrap_or(&nothing) != here.get(bucket).unwrap_or(&nothing));
+        .retain(|bucket| source.get(bucket).unwrap_or(&nothing) != target.get(bucket).unwrap_or(&nothing));
     unexplained
 }
 
 /// Conversations that are not the same on both sides.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// Only in the source: to be fetched.
+    /// Only in the source: to read.
     pub missing: Vec<i64>,
-    /// Only in the target: to be marked deleted.
+    /// Only in the target: to mark deleted.
     pub gone: Vec<i64>,
-    /// On both sides, but the source's row is not the one that was read: to be fetched again.
+    /// On both sides with different digests: to read again.
     pub changed: Vec<i64>,
 }
 
-/// Compares ids and digests, both sides ascending by id.
+/// Compares ids and digests.
 pub(crate) fn difference(source: &[(i64, i64)], target: &[(i64, i64)]) -> Difference {
     let source: BTreeMap<i64, i64> = source.iter().copied().collect();
     let target: BTreeMap<i64, i64> = target.iter().copied().collect();

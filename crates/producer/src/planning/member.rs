@@ -1,0 +1,74 @@
+//! One tenant of a group that is planned in one snapshot.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::tenant::Tenant;
+
+use crate::planning::error::PlanError;
+
+/// A tenant, and what its plan has to look for.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub tenant: Tenant,
+    pub run_type: RunType,
+    pub watermark: Option<DateTime<Utc>>,
+    /// Failed runs in a row.
+    pub consecutive_failures: i32,
+    /// Changes after this instant are planned; `None` plans everything.
+    pub since: Option<NaiveDateTime>,
+    /// Whether digests are compared. Otherwise the plan takes only what change signals name.
+    pub compares_digests: bool,
+    pub inboxes: Vec<i32>,
+    /// Inboxes whose history waits for a backfill in the bulk lane: only their changes are planned.
+    pub unfetched: Vec<i32>,
+    pub chunk_size: i32,
+    pub allow_mass_delete: bool,
+    /// Reads the target even where the stored matched totals would do.
+    pub always_reads_target: bool,
+}
+
+impl Member {
+    /// `digest_interval`: how long the last comparison of digests stays valid.
+    pub(crate) fn new(
+        to_plan: TenantToPlan,
+        run_type: RunType,
+        request: &RunRequest,
+        digest_interval: Duration,
+    ) -> Result<Self, PlanError> {
+        let TenantToPlan {
+            tenant,
+            watermark,
+            consecutive_failures,
+            digests_age,
+            inboxes,
+            unfetched,
+        } = to_plan;
+        if inboxes.is_empty() {
+            return Err(PlanError::NoInboxes(tenant.id, tenant.source));
+        }
+        // without a watermark everything is planned
+        let (run_type, since) = match (run_type, watermark) {
+            (RunType::Incremental, Some(watermark)) => {
+                (run_type, Some((watermark - tenant.lookback).naive_utc()))
+            }
+            (RunType::Incremental, None) => (RunType::Full, None),
+            _ => (run_type, None),
+        };
+        Ok(Self {
+            run_type,
+            watermark,
+            consecutive_failures,
+            since,
+            compares_digests: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
+            inboxes,
+            unfetched: if since.is_some() { unfetched } else { Vec::new() },
+            chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
+            allow_mass_delete: request.allow_mass_delete,
+            always_reads_target: false,
+            tenant,
+        })
+    }
+}

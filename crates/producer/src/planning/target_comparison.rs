@@ -1,0 +1,141 @@
+//! Compares the scan of a tenant with its target.
+
+use sqlx::postgres::PgTransaction;
+use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::matched_totals::MatchedTotals;
+use tidemark_ledger::target::Bucket;
+use tidemark_postgres::DbPool;
+
+use crate::planning::digests::{Difference, difference, differing_buckets, unexplained_buckets};
+use crate::planning::error::PlanError;
+use crate::planning::mass_delete::refuse_mass_delete;
+use crate::planning::member::Member;
+use crate::planning::names;
+use crate::planning::names::NameChanges;
+use crate::planning::signals::{BUCKET_WIDTH, Signals};
+use crate::planning::source_scan::SourceScan;
+
+/// What differs between source and target.
+#[derive(Debug, Default)]
+pub(crate) struct TargetComparison {
+    pub buckets: Vec<Bucket>,
+    pub difference: Difference,
+    pub conversations_of_contacts: Vec<i64>,
+    pub open_rejects: Vec<i64>,
+    pub names: NameChanges,
+    pub matched_totals: Option<MatchedTotals>,
+}
+
+/// Compares in one snapshot of the target.
+pub(crate) async fn compare_with_target(
+    db: &DbPool,
+    signals: &mut Signals<'_>,
+    member: &Member,
+    scan: &SourceScan,
+) -> Result<TargetComparison, PlanError> {
+    let tenant = &member.tenant;
+    let mut comparison = TargetComparison::default();
+    let mut target = ledger::target::begin(db, tenant.id).await?;
+    if !scan.can_skip_target {
+        if scan.has_digests {
+            compare_digests(&mut target, signals, member, scan, &mut comparison).await?;
+        }
+        if member.since.is_some() {
+            comparison.open_rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
+        }
+    }
+    if !scan.contacts.ids.is_empty() {
+        let contacts: Vec<i64> = scan.contacts.ids.iter().copied().collect();
+        comparison.conversations_of_contacts =
+            ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
+    }
+    if !scan.suspected_renames.is_empty() {
+        comparison.names = names::confirm_renames(&mut target, tenant.id, &scan.suspected_renames).await?;
+    }
+    target.rollback().await.attempt("end the transaction")?;
+    Ok(comparison)
+}
+
+/// Compares the digests of all conversations of both sides, and refuses a mass deletion.
+async fn compare_digests(
+    target: &mut PgTransaction<'_>,
+    signals: &mut Signals<'_>,
+    member: &Member,
+    scan: &SourceScan,
+    comparison: &mut TargetComparison,
+) -> Result<(), PlanError> {
+    let tenant = &member.tenant;
+    comparison.buckets = match &scan.target_buckets {
+        Some(buckets) => buckets.clone(),
+        None => ledger::target::buckets(target, tenant.id, BUCKET_WIDTH, &member.unfetched).await?,
+    };
+    let differing = differing_buckets(&scan.buckets, &comparison.buckets);
+    let is_first = member.since.is_none() && comparison.buckets.is_empty();
+    if differing.is_empty() {
+        // the record of matched totals refers to this snapshot of the target
+        if let Some(totals) = scan.totals(member).filter(|_| !member.always_reads_target) {
+            let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
+            comparison.matched_totals = quiet.map(|quiet| MatchedTotals { totals, quiet });
+        }
+    } else if !is_first {
+        let differing = list_unexplained(target, member, scan, differing, &comparison.buckets).await?;
+        if !differing.is_empty() {
+            let source_digests = signals.digests_in_buckets(member, &differing).await?;
+            let target_digests = ledger::target::digests_in_buckets(
+                target,
+                tenant.id,
+                &differing,
+                BUCKET_WIDTH,
+                &member.unfetched,
+            )
+            .await?;
+            comparison.difference = difference(&source_digests, &target_digests);
+        }
+        // the target may have older rows of conversations that cannot be read now
+        comparison
+            .difference
+            .gone
+            .retain(|id| scan.unreadable.binary_search(id).is_err());
+    }
+    if !member.allow_mass_delete {
+        let live = comparison.buckets.iter().map(|bucket| bucket.count).sum();
+        if scan.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
+            return Err(PlanError::Empty {
+                tenant: tenant.id,
+                name: signals.source.name().to_owned(),
+                live,
+            });
+        }
+        let gone = &comparison.difference.gone;
+        refuse_mass_delete(target, tenant, member.run_type, &member.inboxes, gone, live).await?;
+    }
+    Ok(())
+}
+
+/// The differing buckets whose conversations must be compared one by one. Conversations that changed by their timestamps
+/// are planned anyway: where nothing else differs, neither side is read a second time.
+async fn list_unexplained(
+    target: &mut PgTransaction<'_>,
+    member: &Member,
+    scan: &SourceScan,
+    differing: Vec<i64>,
+    buckets: &[Bucket],
+) -> Result<Vec<i64>, PlanError> {
+    let changed = scan
+        .buckets
+        .iter()
+        .flat_map(|bucket| bucket.changed.iter().copied());
+    let changed: Vec<i64> = changed.collect();
+    if changed.is_empty() {
+        return Ok(differing);
+    }
+    let known = ledger::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
+    Ok(unexplained_buckets(
+        differing,
+        &scan.buckets,
+        buckets,
+        &known,
+        BUCKET_WIDTH,
+    ))
+}
