@@ -71,8 +71,7 @@ async fn a_scheduled_run_that_cannot_read_an_altered_target_fails_and_names_the_
         );
         let told: Value = stage.tidemark(&["status", "--json"]).await?.json();
         ensure!(told.to_string().contains("has the type numeric"), "{told:#}");
-        ensure!(producer.terminate().await? == 0);
-        Ok(())
+        producer.stop().await
     })
     .await;
 }

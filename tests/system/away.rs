@@ -37,8 +37,7 @@ async fn a_source_that_is_away_for_longer_than_any_number_of_attempts_kills_no_c
             .await?;
         wire.refuse(false);
         ends_well(&stage, &run).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -83,8 +82,7 @@ async fn a_run_that_is_asked_for_while_the_source_is_away_is_planned_when_it_is_
             .fetch_one(&stage.target)
             .await?;
         ensure!(failed == 0, "{failed} runs failed because the source was away");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -101,10 +99,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
         stage.sample(300, 1, 79).await?;
         // the first lease that counts as lost kills its chunk
         let strict = [("TIDEMARK_PRODUCER_MAX_LOST", "1")];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &strict))
-            .collect::<Result<Vec<_>>>()?;
+        let mut fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &strict)?;
         // holds the chunks in hand in the middle of their extraction
         let holder = stage.hold_readers("messages").await?;
         let run = stage.ask_full("20").await?;
@@ -114,17 +109,14 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
         ledger.stop().await?;
         // the outage itself: longer than the lease of 3 s
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let late = stage.start(&["worker"])?;
+        fleet.add("worker")?;
         ledger.start().await?;
         holder.close().await?;
         ends_well(&stage, &run).await?;
         stage
             .until("SELECT max(lost_count) = 0 AND max(failure_count) <= 1 FROM etl_chunk")
             .await?;
-        for process in fleet.into_iter().chain([late]) {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -143,10 +135,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         stage.sample(400, 1, 83).await?;
         broker.ctl(&["stop_app"]).await?;
         let quick = [("TIDEMARK_PRODUCER_REQUEUE_AFTER", "2s")];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &quick))
-            .collect::<Result<Vec<_>>>()?;
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &quick)?;
         let run = stage.ask_full("20").await?;
         // planned, and waiting for a broker
         stage.until("SELECT count(*) > 0 FROM etl_chunk").await?;
@@ -175,10 +164,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         let run = stage.ask_full("20").await?;
         ends_well(&stage, &run).await?;
         stage.until_consumed("chunks.bulk", 2).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -196,10 +182,7 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
             ("TIDEMARK_AMQP_URL", url.as_str()),
             ("TIDEMARK_PRODUCER_REQUEUE_AFTER", "2s"),
         ];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &settings))
-            .collect::<Result<Vec<_>>>()?;
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &settings)?;
         stage.until_consumed("chunks.bulk", 2).await?;
         let run = stage.ask_full("10").await?;
         stage
@@ -215,10 +198,7 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
         stage.until_consumed("chunks.bulk", 2).await?;
         let run = stage.ask_full("10").await?;
         ends_well(&stage, &run).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

@@ -89,8 +89,7 @@ async fn a_newly_mapped_inbox_is_fetched_by_itself_in_the_bulk_lane() {
             .await?;
         sync(&stage, 1).await?;
         stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -132,7 +131,7 @@ async fn a_backfill_that_fails_leaves_its_inboxes_to_be_fetched_and_is_not_repea
             .execute("UPDATE etl_control SET finished_at = now() - interval '10 minutes' WHERE status = 'failed'")
             .await?;
         stage.until("SELECT bool_and(backfilled_at IS NOT NULL) FROM inbox_tenant_mapping").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -158,8 +157,7 @@ async fn an_inbox_given_to_another_tenant_leaves_the_old_one_and_arrives_in_the_
             .await?;
         let refused = stage.tidemark(&["sync", "--tenant", "2", "--wait", "--json"]).await?;
         ensure!(refused.code == 1 && refused.stdout.contains("--allow-mass-delete"), "{refused:?}");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -189,7 +187,7 @@ async fn a_chunk_in_flight_does_not_bring_back_an_inbox_that_went_to_another_ten
         ensure!(ended.code == 0 && ended.json()["records"]["extracted"] == 0, "{ended:?}");
         sync(&stage, 1).await?;
         stage.until("SELECT bool_and(backfilled_at IS NOT NULL) FROM inbox_tenant_mapping").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage
             .until("SELECT bool_and(a.tenant_id = m.tenant_id) FROM conversations_analytics a \
                     JOIN inbox_tenant_mapping m USING (inbox_id) WHERE a.source_deleted_at IS NULL")
@@ -252,8 +250,7 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
                 .fetch_one(&stage.target)
                 .await?;
         ensure!(secrets == 0, "a name is in the ledger");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }

@@ -19,7 +19,7 @@ use sqlx::Executor;
 use tidemark_sample::TrafficOptions;
 use tokio_util::sync::CancellationToken;
 
-use self::fleet::{FINALIZERS, Fleet, WORKERS};
+use self::fleet::{FINALIZERS, SupervisedFleet, WORKERS};
 use self::outcome::{Outcome, assert_sound, print_open_work};
 use self::theatre::{Houses, Theatre};
 use crate::stage::{Stage, on_servers};
@@ -57,7 +57,7 @@ async fn a_fleet_under_fire_loses_nothing() {
             .execute("UPDATE tenants SET sync_interval = interval '1 second', lookback = interval '30 seconds', chunk_size = 25")
             .await?;
         stage.target.execute("UPDATE etl_watermark SET next_due_at = now()").await?;
-        let fleet = Fleet::start(Arc::clone(&stage), settings(&stage, houses)?)?;
+        let fleet = SupervisedFleet::start(Arc::clone(&stage), settings(&stage, houses)?)?;
         let mut theatre = Theatre::new(Arc::clone(&stage), houses, fleet, StdRng::seed_from_u64(seed));
 
         let over = CancellationToken::new();

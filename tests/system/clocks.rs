@@ -56,12 +56,10 @@ async fn workers_whose_clocks_are_ten_minutes_off_do_as_all_others() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 137).await?;
         let (ahead, behind) = (Clock::off_by(600).await?, Clock::off_by(-600).await?);
-        let producer = stage.start(&["producer"])?;
-        let finalizer = stage.start(&["finalizer"])?;
-        let workers = [
-            stage.start_with(&["worker"], &ahead.preloaded()?)?,
-            stage.start_with(&["worker"], &behind.preloaded()?)?,
-        ];
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
+        for clock in [&ahead, &behind] {
+            fleet.take_in(stage.start_with(&["worker"], &clock.preloaded()?)?);
+        }
         for change in [
             "",
             "UPDATE conversations SET priority = 2, updated_at = now() AT TIME ZONE 'UTC' WHERE id <= 100",
@@ -80,10 +78,7 @@ async fn workers_whose_clocks_are_ten_minutes_off_do_as_all_others() {
             .fetch_one(&stage.target)
             .await?;
         ensure!(instances == 2, "{instances} workers took chunks");
-        for process in workers.into_iter().chain([producer, finalizer]) {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

@@ -20,10 +20,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
             ("TIDEMARK_WORKER_LEASE", "3s"),
             ("TIDEMARK_PRODUCER_REQUEUE_AFTER", "5s"),
         ];
-        let mut fleet = Vec::new();
-        for role in ["producer", "worker", "worker", "finalizer"] {
-            fleet.push(stage.start_with(&[role], &settings)?);
-        }
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &settings)?;
         stage
             .until("SELECT count(*) = 4 AND bool_and(doing IS NULL) FROM etl_process")
             .await?;
@@ -82,10 +79,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
             .await?;
         ensure!(later.code == 0, "{later:?}");
         stage.assert_equal(&[1, 2]).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

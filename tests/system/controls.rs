@@ -112,8 +112,7 @@ async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_i
         refused(&stage, &["run", "retry", &run], "no dead or cancelled chunk").await?;
         refused(&stage, &["run", "cancel", &run], "success").await?;
         refused(&stage, &["run", "cancel", "99"], "there is no run 99").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -147,7 +146,7 @@ async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
 async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 73).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?);
         stage
             .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
@@ -156,8 +155,8 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO mislaid")
             .await?;
-        let worker = stage.start(&["worker", "--concurrency", "1"])?;
-        let finalizer = stage.start(&["finalizer"])?;
+        fleet.add("worker --concurrency 1")?;
+        fleet.add("finalizer")?;
         stage
             .until("SELECT bool_and(status = 'failed') FROM etl_control")
             .await?;
@@ -198,10 +197,7 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
         );
         ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 1);
         stage.assert_equal(&[1]).await?;
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -215,7 +211,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .source
             .execute("UPDATE conversations SET updated_at = now() WHERE account_id = 2")
             .await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?;
         done(&stage, &["sync", "--tenant", "2"]).await?;
         stage
@@ -237,7 +233,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .await?;
         let mut gate = stage.target.begin().await?;
         gate.execute("SELECT pg_advisory_xact_lock(78)").await?;
-        let worker = stage.start(&["worker", "--concurrency", "1"])?;
+        fleet.add("worker --concurrency 1")?;
         // the one chunk that has the bulk lane's place, and the one that has the live lane's
         stage
             .until(
@@ -252,10 +248,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .until("SELECT bool_and(status IN ('dead', 'cancelled')) FROM etl_chunk WHERE tenant_id = 1")
             .await?;
         ensure!(count(&stage, begun).await? == 2);
-        for process in [producer, worker] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -274,7 +267,7 @@ async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark
         stage
             .until("SELECT count(*) = 1 FROM etl_chunk WHERE status = 'queued'")
             .await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
         done(&stage, &["run", "cancel", &old]).await?;
 
         done(&stage, &["sync", "--tenant", "1"]).await?;
@@ -320,7 +313,7 @@ async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
         // the messages that are out already are refused, and nobody sends others
         let worker = stage.start(&["worker", "--concurrency", "2"])?;
         stage.until_waiting("chunks.bulk", 0).await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
+        worker.stop().await?;
         stage.until_waiting("chunks.bulk", 0).await?;
         ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE attempt > 0").await? == 0);
         let answer = stage.tidemark(&["sync", "--tenant", "1"]).await?;
@@ -331,13 +324,12 @@ async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
 
         let resumed = done(&stage, &["tenant", "resume", "--tenant", "1"]).await?;
         ensure!(resumed["paused_at"].is_null(), "{resumed:#}");
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
         let up = stage.start(&["up"])?;
         let ended = done(&stage, &["run", "watch", &run]).await?;
         ensure!(ended["records"]["inserted"] == 200, "{ended:#}");
         stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }

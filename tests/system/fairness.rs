@@ -99,11 +99,7 @@ async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {
             ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", "16"),
             ("TIDEMARK_SOURCE_MAX_IN_FLIGHT", "16"),
         ];
-        let processes = [
-            stage.start_with(&["producer"], &settings)?,
-            stage.start(&["finalizer"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-        ];
+        let fleet = stage.fleet_with(&["producer", "finalizer", "worker --concurrency 2"], &settings)?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--chunk-size", "2", "--json"])
             .await?;
@@ -143,9 +139,7 @@ async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {
             .await?;
         let cancelled = stage.tidemark(&["run", "cancel", &backfill]).await?;
         ensure!(cancelled.code == 0, "{cancelled:?}");
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[2]).await
     })
     .await;

@@ -56,7 +56,7 @@ async fn one_process_with_all_roles_syncs_every_tenant_and_then_only_what_change
         let second = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
         ensure!(second.code == 0, "{second:?}");
         stage.assert_equal(&tenants).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.until("SELECT count(*) = 0 FROM etl_process").await
     })
     .await;
@@ -66,8 +66,7 @@ async fn one_process_with_all_roles_syncs_every_tenant_and_then_only_what_change
 async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row() {
     on_stage(|stage| async move {
         stage.sample(600, 1, 13).await?;
-        let producer = stage.start(&["producer"])?;
-        let finalizer = stage.start(&["finalizer"])?;
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
         let doomed = stage.start(&["worker", "--concurrency", "2"])?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--json", "--chunk-size", "10"])
@@ -87,7 +86,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
         doomed.kill().await?;
         lock.commit().await?;
 
-        let replacement = stage.start(&["worker", "--concurrency", "2"])?;
+        fleet.add("worker --concurrency 2")?;
         let ended = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
         ensure!(
             ended.code == 0 && ended.json()["status"] == "success",
@@ -105,10 +104,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
             .until("SELECT bool_or(lost_count > 0) FROM etl_chunk")
             .await?;
         stage.assert_equal(&[1]).await?;
-        for process in [producer, finalizer, replacement] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -126,7 +122,7 @@ async fn a_purged_queue_costs_delay_and_no_row() {
             .until("SELECT count(*) = 8 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
         ensure!(stage.purge("chunks.bulk").await? == 8, "nothing was in the queue");
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
 
         let up = stage.start_with(&["up"], &[("TIDEMARK_PRODUCER_REQUEUE_AFTER", "1s")])?;
         let ended = stage
@@ -134,8 +130,7 @@ async fn a_purged_queue_costs_delay_and_no_row() {
             .await?;
         ensure!(ended.code == 0, "{ended:?}");
         stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -152,7 +147,7 @@ async fn the_scheduler_syncs_a_due_tenant_and_writes_no_run_when_nothing_changed
         stage.until("SELECT count(*) = 1 AND bool_and(moved_at > now() - interval '1 minute') \
                      FROM etl_watermark_audit WHERE actor = 'scheduler' AND reason = 'nothing changed'").await?;
         stage.until("SELECT new > old + interval '1 second' FROM etl_watermark_audit WHERE actor = 'scheduler'").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let runs: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_control").fetch_one(&stage.target).await?;
         ensure!(runs == 1, "{runs} runs for nothing");
         stage.assert_equal(&[1]).await
@@ -193,11 +188,8 @@ async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
         let set = ["tenant", "set", "--tenant", "1", "--max-in-flight", "2"];
         ensure!(stage.tidemark(&set).await?.code == 0, "the tenant has no limit");
         let never = [("TIDEMARK_PRODUCER_TICK", "1day")];
-        let mut processes = Vec::new();
-        for role in ["producer", "finalizer", "worker"] {
-            processes.push(stage.start_with(&[role], &never)?);
-        }
-        stage.until_started(3).await?;
+        let fleet = stage.fleet_with(&["producer", "finalizer", "worker"], &never)?;
+        fleet.until_started().await?;
         // more chunks than have room at once
         let synced = stage
             .tidemark(&["sync", "--tenant", "1", "--wait", "--json", "--chunk-size", "30"])
@@ -208,10 +200,7 @@ async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
             "{synced:?}"
         );
         stage.assert_equal(&tenants).await?;
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

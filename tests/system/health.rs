@@ -57,7 +57,7 @@ async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
         until(&address, "/readyz", |response| response.status == 503).await?;
         gate.open().await?;
         until(&address, "/readyz", |response| response.status == 200).await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
+        worker.stop().await?;
         let gone = stage.tidemark(&["health", &url]).await?;
         ensure!(gone.code == 1, "nobody answers: {gone:?}");
         Ok(())
@@ -197,8 +197,7 @@ async fn a_producer_is_alive_while_a_plan_takes_long() {
         let waits: bool = sqlx::query_scalar(plan_waits).fetch_one(&stage.source).await?;
         ensure!(waits, "the plan has ended");
         holder.close().await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        producer.stop().await
     })
     .await;
 }

@@ -25,7 +25,7 @@ async fn json(stage: &Stage, args: &[&str]) -> Result<Value> {
 async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or_set_aside() {
     on_stage(|stage| async move {
         let tenants = stage.sample(200, 2, 81).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = json(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?;
         let run = asked["run_id"].as_i64().unwrap();
         stage
@@ -36,12 +36,9 @@ async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or
             publish(&stage, "jobs", &job(run, 1, 1)).await?;
         }
         publish(&stage, "jobs", &job(run, 2, 2)).await?;
-        let others = [
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["finalizer"])?,
-            producer,
-        ];
+        for command in ["worker --concurrency 2", "worker --concurrency 2", "finalizer"] {
+            fleet.add(command)?;
+        }
         let ended = json(&stage, &["run", "watch", &run.to_string()]).await?;
         ensure!(ended["status"] == "success", "{ended:#}");
         let finished: String = sqlx::query_scalar("SELECT finished_at::text FROM etl_control")
@@ -68,9 +65,7 @@ async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or
         stage.publish("jobs", "events", b"rubbish").await?;
         stage.until_waiting("dead", 7).await?;
         stage.until_waiting("chunks.live", 0).await?;
-        for process in others {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         // what was in somebody's hands when it stopped would be back now
         for queue in ["chunks.live", "chunks.bulk"] {
             stage.until_waiting(queue, 0).await?;
@@ -123,7 +118,7 @@ async fn dead_messages_are_redriven_when_they_are_wanted_and_stay_otherwise() {
         stage
             .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
         ensure!(stage.purge("chunks.bulk").await? == 3, "nothing was in the queue");
         publish(&stage, "dead", &job(run, 2, 1)).await?;
         publish(&stage, "dead", &job(run, 2, 7)).await?;
@@ -150,7 +145,7 @@ async fn dead_messages_are_redriven_when_they_are_wanted_and_stay_otherwise() {
         stage
             .until("SELECT bool_and((status = 'done') = (seq = 2)) FROM etl_chunk")
             .await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
+        worker.stop().await?;
 
         let asked = stage.tidemark(&["dead", "purge"]).await?;
         ensure!(

@@ -40,12 +40,12 @@ fn value(exposition: &str, sample: &str) -> Result<f64> {
 async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_described() {
     on_stage(|stage| async move {
         stage.sample(120, 2, 23).await?;
-        let producer = stage.start(&["producer"])?;
-        let worker = stage.start(&["worker"])?;
+        let mut fleet = stage.fleet(&["producer", "worker"])?;
         stage
             .until("SELECT count(*) = 1 FROM etl_source_watch WHERE fence_at IS NOT NULL")
             .await?;
-        let finalizer = stage.start_with(&["finalizer"], &[("TIDEMARK_METRICS_PER_TENANT", "true")])?;
+        let per_tenant = [("TIDEMARK_METRICS_PER_TENANT", "true")];
+        fleet.take_in(stage.start_with(&["finalizer"], &per_tenant)?);
         let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
         ensure!(synced.code == 0, "{synced:?}");
         // one tenant was never compared, of the other a row is gone
@@ -100,7 +100,7 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
         ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
         ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
 
-        let [planned, worked, fleet] = expositions.as_slice() else {
+        let [planned, worked, finalized] = expositions.as_slice() else {
             unreachable!("three processes were asked")
         };
         let rows = value(worked, "tidemark_rows_total{outcome=\"inserted\"}")?;
@@ -111,26 +111,23 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
         );
         for verdict in ["different", "never"] {
             let tenants = format!("tidemark_tenants_verified{{verdict=\"{verdict}\"}}");
-            ensure!(value(fleet, &tenants)? == 1.0, "{verdict} in {fleet}");
+            ensure!(value(finalized, &tenants)? == 1.0, "{verdict} in {finalized}");
         }
         for stage in ["claim", "extract", "transform", "load", "event"] {
             let count = format!("tidemark_stage_duration_seconds_count{{stage=\"{stage}\"}}");
             ensure!(value(worked, &count)? >= 2.0, "{stage} in {worked}");
         }
         ensure!(
-            value(fleet, "tidemark_processes{role=\"worker\"}")? == 1.0,
-            "{fleet}"
+            value(finalized, "tidemark_processes{role=\"worker\"}")? == 1.0,
+            "{finalized}"
         );
         ensure!(
-            value(fleet, "tidemark_tenants{state=\"planned\"}")? == 2.0,
-            "{fleet}"
+            value(finalized, "tidemark_tenants{state=\"planned\"}")? == 2.0,
+            "{finalized}"
         );
         let runs = "tidemark_runs_finished_total{status=\"success\",type=\"full\"}";
-        ensure!(value(fleet, runs)? == 2.0, "{fleet}");
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
-        Ok(())
+        ensure!(value(finalized, runs)? == 2.0, "{finalized}");
+        fleet.stop().await
     })
     .await;
 }

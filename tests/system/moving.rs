@@ -18,8 +18,7 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
         .target
         .execute("CREATE VIEW open_chunk AS SELECT * FROM etl_chunk WHERE run_id = (SELECT max(id) FROM etl_control)")
         .await?;
-    let producer = stage.start(&["producer"])?;
-    let finalizer = stage.start(&["finalizer"])?;
+    let mut fleet = stage.fleet(&["producer", "finalizer"])?;
     let asked = stage
         .tidemark(&["sync", "--tenant", "1", "--full", "--json", "--chunk-size", "100"])
         .await?;
@@ -31,7 +30,7 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
     let mut lock = stage.target.begin().await?;
     lock.execute("SELECT FROM open_chunk WHERE seq = 4 FOR UPDATE")
         .await?;
-    let worker = stage.start(&["worker", "--concurrency", "1"])?;
+    fleet.add("worker --concurrency 1")?;
     stage
         .until(
             "SELECT (SELECT array_agg(seq ORDER BY seq) = '{1,2,3}' FROM open_chunk WHERE status = 'done') \
@@ -52,9 +51,7 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
         .tidemark(&["run", "watch", &asked.json()["run_id"].to_string(), "--json"])
         .await?;
     ensure!(ended.code == 0, "{ended:?}");
-    for process in [worker, producer, finalizer] {
-        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-    }
+    fleet.stop().await?;
     Ok(ended.json())
 }
 

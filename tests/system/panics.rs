@@ -72,7 +72,7 @@ async fn a_panic_in_the_renewal_of_a_lease_fails_the_attempt_and_stops_the_worke
                 "SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'queued' AND published_at IS NOT NULL)",
             )
             .await?;
-        ensure!(producer.terminate().await? == 0);
+        producer.stop().await?;
 
         let url = stage.url("source");
         let settings =

@@ -93,14 +93,12 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
                 "{run:#}"
             );
         }
-        let fleet = [stage.start(&["up"])?];
+        let up = stage.start(&["up"])?;
         let again = stage
             .tidemark(&["resync", "--tenant", "1", "--all-rows", "--wait", "--json"])
             .await?;
         ensure!(again.code == 0 && again.json()["records"]["updated"] == 0, "{again:?}");
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        up.stop().await?;
         stage.assert_equal(&[1, 2]).await?;
 
         // before the next question, which looks everywhere

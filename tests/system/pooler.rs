@@ -87,10 +87,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
             ("TIDEMARK_DATABASE_URL", url.as_str()),
             ("TIDEMARK_DATABASE_POOLER", "transaction"),
         ];
-        let mut fleet = Vec::new();
-        for role in ["producer", "worker", "finalizer"] {
-            fleet.push(stage.start_with(&[role], &settings)?);
-        }
+        let mut fleet = stage.fleet_with(&["producer", "worker", "finalizer"], &settings)?;
         let victim = stage.start_with(&["worker"], &settings)?;
         stage
             .until("SELECT count(*) = 4 AND bool_and(doing IS NULL) FROM etl_process")
@@ -110,7 +107,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
         };
         done(5).await?;
         victim.kill().await?;
-        fleet.push(stage.start_with(&["worker"], &settings)?);
+        fleet.add("worker")?;
         done(15).await?;
         ensure!(served(&stage).await? <= i64::from(POOL_SIZE), "more connections than agreed");
         pooler.crash().await?;
@@ -138,9 +135,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
                 .fetch_one(&stage.target)
                 .await?;
         ensure!(deleted == 20, "{deleted} rows are marked deleted");
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         ensure!(served(&stage).await? <= i64::from(POOL_SIZE), "more connections than agreed");
         nothing_is_left(&url).await
     })

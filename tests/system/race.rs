@@ -70,23 +70,21 @@ async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
 async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 91).await?;
-        let processes = [
-            stage.start(&["producer"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["finalizer"])?,
-            stage.start(&["finalizer"])?,
-        ];
-        stage.until_started(processes.len()).await?;
+        let fleet = stage.fleet(&[
+            "producer",
+            "worker --concurrency 2",
+            "worker --concurrency 2",
+            "finalizer",
+            "finalizer",
+        ])?;
+        fleet.until_started().await?;
         for _ in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
             lock.execute("COMMIT").await?;
             let (status, _) = ended(&stage, run).await?;
             ensure!(status == RunStatus::Success, "{status:?}");
         }
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -97,9 +95,8 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
 async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_both() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 92).await?;
-        let up = stage.start(&["up", "--workers", "3"])?;
-        let finalizer = stage.start(&["finalizer"])?;
-        stage.until_started(2).await?;
+        let fleet = stage.fleet(&["up --workers 3", "finalizer"])?;
+        fleet.until_started().await?;
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
@@ -133,9 +130,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             cancelled > 0 && finished > 0,
             "no race: {cancelled} cancelled, {finished} finished"
         );
-        for process in [up, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         stage.assert_equal(&[1]).await
     })

@@ -92,7 +92,7 @@ async fn every_selector_takes_its_part_in_the_bulk_lane_and_leaves_the_watermark
             .until("SELECT bool_and(c.lane = 'bulk' AND r.reason = 'a test' AND r.triggered_by LIKE 'cli:%') \
                     FROM etl_control r JOIN etl_chunk c ON c.run_id = r.id WHERE r.type = 'resync'")
             .await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -142,7 +142,7 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
                 "UPDATE conversations SET priority = 3, updated_at = now() AT TIME ZONE 'UTC' WHERE id <= 9",
             )
             .await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = stage.tidemark(&["sync", "--tenant", "1", "--json"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage
@@ -177,8 +177,8 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
             .until("SELECT count(*) = 4 FROM etl_control WHERE status = 'running' AND finished_at IS NULL")
             .await?;
 
-        let worker = stage.start(&["worker"])?;
-        let finalizer = stage.start(&["finalizer"])?;
+        fleet.add("worker")?;
+        fleet.add("finalizer")?;
         stage
             .until("SELECT bool_and(status = 'success') FROM etl_control")
             .await?;
@@ -188,9 +188,7 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
             !runs.contains(&again["run_id"].to_string()) && again["records"]["unchanged"] == 2,
             "{again:#}"
         );
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -228,7 +226,7 @@ async fn many_conversations_gone_at_once_stop_a_resync_too() {
             allowed["records"]["deleted"] == 60 && allowed["records"]["extracted"] == 0,
             "{allowed:#}"
         );
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;

@@ -224,20 +224,16 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         }
 
         // a fleet, and another producer that the source refuses
-        let processes = [
-            session.start(&["producer"], None)?,
-            session.start(&["worker"], None)?,
-            session.start(&["finalizer"], None)?,
-        ];
+        let mut fleet = stage.fleet(&[])?;
+        for role in ["producer", "worker", "finalizer"] {
+            fleet.take_in(session.start(&[role], None)?);
+        }
         session.run("sync --all --wait --json", None, 0).await?;
         let refused = session.start(&["producer"], Some(("TIDEMARK_SOURCE_URL", wrong_source)))?;
         stage
             .until("SELECT bool_or(error IS NOT NULL) FROM etl_source_watch")
             .await?;
-        ensure!(
-            refused.terminate().await? == 0,
-            "the refused producer does not stop"
-        );
+        refused.stop().await?;
         // a run that fails at the source, while the source cites its own words
         stage
             .source
@@ -265,9 +261,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
             session.run(asked, None, 0).await?;
         }
         session.read_tables().await?;
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
 
         session.heard += &collector.text();
         ensure!(collector.spans().len() > 20, "nothing was exported");

@@ -11,8 +11,6 @@ use tidemark_runtime::config::SourceSettings;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use crate::stage::Stage;
-
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The server needs a moment to notice that a process is gone.
@@ -25,11 +23,11 @@ const LEFT_OPEN: &str = "SELECT array_agg(application_name) FROM pg_stat_activit
 
 /// The processes that a test has started, each with when it was found to have ended.
 #[derive(Debug, Default)]
-pub struct Guests(Mutex<Vec<(u32, Option<Instant>)>>);
+pub struct SourceSessions(Mutex<Vec<(u32, Option<Instant>)>>);
 
-impl Guests {
+impl SourceSessions {
     /// Counts a process that has just been started.
-    pub fn count(&self, child: Child) -> Child {
+    pub fn register(&self, child: Child) -> Child {
         if let Some(pid) = child.id() {
             self.0
                 .lock()
@@ -52,18 +50,21 @@ impl Guests {
     }
 
     /// Runs a test while looking at the source's sessions again and again.
-    pub async fn watch(&self, stage: &Stage, test: impl Future<Output = Result<()>>) -> Result<()> {
-        let mut admin = stage.admin().await?;
-        let source = stage.database("source");
+    pub async fn watch(
+        &self,
+        mut admin: PgConnection,
+        source: &str,
+        test: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
         tokio::select! {
             outcome = test => outcome?,
-            exceeded = self.look(&mut admin, &source) => exceeded?,
+            exceeded = self.look(&mut admin, source) => exceeded?,
         }
         let mut open = Vec::new();
         let closed = async {
             loop {
                 let left: Option<Vec<String>> = sqlx::query_scalar(LEFT_OPEN)
-                    .bind(&source)
+                    .bind(source)
                     .fetch_one(&mut admin)
                     .await?;
                 match left {

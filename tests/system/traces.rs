@@ -158,8 +158,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret"),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ];
-        let producer = stage.start_with(&["producer"], &settings)?;
-        let finalizer = stage.start_with(&["finalizer"], &settings)?;
+        let mut fleet = stage.fleet_with(&["producer", "finalizer"], &settings)?;
         // killed, it leaves behind no half of a tree
         let silent = [&settings[..], &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]].concat();
         let doomed = stage.start_with(&["worker", "--concurrency", "1"], &silent)?;
@@ -185,10 +184,8 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
                  CREATE TRIGGER luck AFTER INSERT ON conversations_analytics FOR EACH STATEMENT EXECUTE FUNCTION try_luck()",
             )
             .await?;
-        let workers = [
-            stage.start_with(&["worker"], &settings)?,
-            stage.start_with(&["worker"], &settings)?,
-        ];
+        fleet.add("worker")?;
+        fleet.add("worker")?;
         let runs = asked.json().as_array().cloned().unwrap_or_default();
         ensure!(runs.len() == 3, "{asked:?}");
         for run in &runs {
@@ -197,9 +194,7 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
                 .await?;
             ensure!(ended.code == 0, "{ended:?}");
         }
-        for process in [producer, finalizer].into_iter().chain(workers) {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
+        fleet.stop().await?;
 
         let all = collector.spans();
         for run in &runs {
@@ -274,7 +269,7 @@ async fn spans_and_metrics_go_over_http_under_the_name_that_was_given() {
             .tidemark_with(&["sync", "--tenant", "1", "--wait", "--json"], &settings)
             .await?;
         ensure!(synced.code == 0, "{synced:?}");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let spans = collector.spans();
         let trace = synced.json()["trace_id"].as_str().context("a trace")?.to_owned();
         for name in [
@@ -410,7 +405,7 @@ async fn a_scheduled_run_has_its_own_trace_linked_to_the_plan_of_many_tenants() 
         stage
             .until("SELECT count(*) = 2 FROM etl_control WHERE status = 'success' AND triggered_by = 'scheduler'")
             .await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let spans = collector.spans();
         let traces: Vec<String> = sqlx::query_scalar("SELECT trace_id FROM etl_control ORDER BY id")
             .fetch_all(&stage.target)

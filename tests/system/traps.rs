@@ -266,7 +266,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 137).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--full", "--json"])
             .await?;
@@ -278,7 +278,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
             .source
             .execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations")
             .await?;
-        let workers = stage.start(&["up"])?;
+        fleet.add("up")?;
         stage
             .until("SELECT count(*) = 1 FROM etl_chunk WHERE failure_count > 0 AND error LIKE '%shows no conversation%'")
             .await?;
@@ -289,8 +289,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
         stage
             .until("SELECT bool_and(status = 'success') FROM etl_control")
             .await?;
-        workers.terminate().await?;
-        producer.terminate().await?;
+        fleet.stop().await?;
         stage
             .until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics")
             .await?;

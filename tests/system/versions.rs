@@ -26,12 +26,8 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
         .source
         .execute("UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 2")
         .await?;
-    let processes = [
-        stage.start(&["producer"])?,
-        stage.start(&["worker", "--concurrency", "2"])?,
-        stage.start(&["finalizer"])?,
-    ];
-    stage.until_started(processes.len()).await?;
+    let fleet = stage.fleet(&["producer", "worker --concurrency 2", "finalizer"])?;
+    fleet.until_started().await?;
     // the merge takes rows in order of their ids, so it waits here before it comes to conversation 9
     let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
     holder
@@ -51,9 +47,7 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
     let run = slow.json()["run_id"].to_string();
     let slow = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
     ensure!(slow.code % 2 == 0, "{slow:?}");
-    for process in processes {
-        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-    }
+    fleet.stop().await?;
     Ok((slow.json(), quick.json()))
 }
 

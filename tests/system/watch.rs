@@ -128,7 +128,7 @@ async fn who_no_longer_waits_leaves_the_run_alone() {
             let watching = stage.start(args)?;
             stage.until(WATCHED).await?;
             watching.signal(Signal::INT)?;
-            ensure!(watching.ended().await? == 130, "{args:?}");
+            ensure!(watching.wait().await? == 130, "{args:?}");
             stage
                 .until("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'tidemark cli' AND datname = current_database()")
                 .await?;

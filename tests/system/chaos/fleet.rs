@@ -13,7 +13,7 @@ pub const PRODUCERS: u32 = 2;
 pub const WORKERS: u32 = 3;
 pub const FINALIZERS: u32 = 2;
 
-pub struct Fleet {
+pub struct SupervisedFleet {
     stage: Arc<Stage>,
     settings: Vec<(&'static str, String)>,
     members: Vec<(Role, Process)>,
@@ -21,7 +21,7 @@ pub struct Fleet {
     pub ended_by_themselves: u64,
 }
 
-impl Fleet {
+impl SupervisedFleet {
     pub fn start(stage: Arc<Stage>, settings: Vec<(&'static str, String)>) -> Result<Self> {
         let mut fleet = Self {
             stage,
@@ -85,10 +85,10 @@ impl Fleet {
 
     /// SIGTERM for all; every one must end cleanly.
     pub async fn stop(self) -> Result<()> {
-        for (role, process) in self.members {
-            let code = process.terminate().await?;
-            anyhow::ensure!(code == 0, "a {role} ends with {code}");
+        let mut fleet = self.stage.fleet(&[])?;
+        for (_, process) in self.members {
+            fleet.take_in(process);
         }
-        Ok(())
+        fleet.stop().await
     }
 }

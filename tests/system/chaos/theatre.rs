@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 
 use super::fault::{Fault, Role, Site};
-use super::fleet::Fleet;
+use super::fleet::SupervisedFleet;
 use crate::proxy::Proxy;
 use crate::servers::Server;
 use crate::stage::{Process, Servers, Signal, Stage};
@@ -74,14 +74,14 @@ enum Recovery {
 pub struct Theatre<'a> {
     stage: Arc<Stage>,
     houses: &'a Houses,
-    pub fleet: Fleet,
+    pub fleet: SupervisedFleet,
     rng: StdRng,
     later: Vec<(Instant, Recovery)>,
     pub faults: BTreeMap<Fault, u64>,
 }
 
 impl<'a> Theatre<'a> {
-    pub const fn new(stage: Arc<Stage>, houses: &'a Houses, fleet: Fleet, rng: StdRng) -> Self {
+    pub const fn new(stage: Arc<Stage>, houses: &'a Houses, fleet: SupervisedFleet, rng: StdRng) -> Self {
         Self {
             stage,
             houses,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PATIENCE, Stage};
+use super::{Stage, WAIT_LIMIT};
 
 impl Stage {
     async fn broker(&self) -> Result<lapin::Connection> {
@@ -128,7 +128,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached)
+        tokio::time::timeout(WAIT_LIMIT, reached)
             .await
             .with_context(|| format!("{queue} never has {count} consumers"))
     }
@@ -173,7 +173,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached)
+        tokio::time::timeout(WAIT_LIMIT, reached)
             .await
             .with_context(|| format!("never {count} messages in {queue}"))??;
         Ok(broker.close(200, "done".into()).await?)
