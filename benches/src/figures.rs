@@ -137,3 +137,14 @@ pub fn median(values: &[f64]) -> f64 {
         count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
     }
 }
+
+/// A number with three significant figures; from 100 on a whole number.
+#[must_use]
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}

@@ -3,8 +3,7 @@
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::figures::Case;
-use crate::report::number;
+use crate::figures::{Case, number};
 
 const WIDTH: u32 = 900;
 const BAR: u32 = 34;
@@ -19,7 +18,7 @@ const OURS: RGBColor = RGBColor(30, 110, 160);
 ///
 /// # Errors
 /// When it cannot be drawn.
-pub fn of(case: &Case) -> Result<Option<String>> {
+pub fn bar_chart(case: &Case) -> Result<Option<String>> {
     if case.rows.len() < 2 {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::figures::{Case, Goal, Results, Row};
+use crate::figures::{Case, Goal, Results, Row, number};
 use crate::plot;
 
 /// The page, and the lines in it between which the tables go.
@@ -76,7 +76,7 @@ pub fn write(file: &Path, results: &Results) -> Result<()> {
     let mut tables = facts(results);
     for case in &results.cases {
         tables.push_str(&table(case));
-        if let Some(picture) = plot::of(case)? {
+        if let Some(picture) = plot::bar_chart(case)? {
             let name = format!("bench-{}.svg", case.key);
             fs::write(Path::new(IMAGES).join(&name), picture)?;
             writeln!(tables, "\n![{}](images/{name})", case.title)?;
@@ -142,15 +142,4 @@ fn line(case: &Case, row: &Row) -> String {
         row.name,
         number(row.median())
     )
-}
-
-/// Three figures, or whole numbers from 100 on.
-#[must_use]
-pub fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
 }
