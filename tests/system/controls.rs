@@ -60,61 +60,73 @@ async fn a_retry_of_a_request_that_nobody_can_read_says_so() {
     .await;
 }
 
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// Cancels a run whose chunks are being loaded, and asserts that nothing of it is written.
+async fn cancel_under_way(stage: &Stage) -> Result<String> {
+    // loads wait for this lock, so chunks are certainly running
+    let mut lock = stage.target.begin().await?;
+    lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
+        .await?;
+    let run = run_id(&done(stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?);
+    stage.until(&format!("SELECT ({WAITING}) >= 1")).await?;
+
+    let cancelled = done(stage, &["run", "cancel", &run, "--reason", "wrong day"]).await?;
+    let begun = Instant::now();
+    ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
+    let error = cancelled["error"].as_str().unwrap_or_default();
+    ensure!(error.ends_with("wrong day"), "{cancelled:#}");
+    let open = count(
+        stage,
+        "SELECT count(*) FROM etl_chunk WHERE status <> 'cancelled'",
+    )
+    .await?;
+    ensure!(open == 0, "{open} chunks are not cancelled");
+    // the lock is still there: only a dropped load stops waiting for it
+    stage.until(&format!("SELECT ({WAITING}) = 0")).await?;
+    // a lease of 3 s is renewed every second; the rest is for a busy machine
+    ensure!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    lock.rollback().await?;
+    let rows = count(stage, "SELECT count(*) FROM conversations_analytics").await?;
+    ensure!(rows == 0, "{rows} rows of a cancelled run");
+    ensure!(count(stage, "SELECT count(*) FROM etl_watermark_audit").await? == 0);
+    Ok(run)
+}
+
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_it() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 71).await?;
         let up = stage.start(&["up", "--workers", "2"])?;
         stage.until_started(1).await?;
-        // loads wait for this lock, so that chunks are in hand for certain
-        let mut lock = stage.target.begin().await?;
-        lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
-            .await?;
-        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?);
-        let blocked = "SELECT count(*) >= 1 FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        stage.until(blocked).await?;
-
-        let cancelled = done(&stage, &["run", "cancel", &run, "--reason", "wrong day"]).await?;
-        let begun = Instant::now();
-        ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
-        ensure!(
-            cancelled["error"].as_str().unwrap().ends_with("wrong day"),
-            "{cancelled:#}"
-        );
-        ensure!(
-            count(
-                &stage,
-                "SELECT count(*) FROM etl_chunk WHERE status <> 'cancelled'"
-            )
-            .await?
-                == 0
-        );
-        // the lock is still held: only a dropped load stops waiting for it
-        stage
-            .until(
-                "SELECT count(*) = 0 FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .await?;
-        // a lease of 3 s is renewed every second; the rest is for a busy machine
-        ensure!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-        lock.rollback().await?;
-        ensure!(count(&stage, "SELECT count(*) FROM conversations_analytics").await? == 0);
-        ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 0);
-        refused(&stage, &["run", "cancel", &run], "cancelled").await?;
+        let run = cancel_under_way(&stage).await?;
 
         let again = done(&stage, &["run", "retry", &run]).await?;
         ensure!(run_id(&again) == run, "{again:#}");
         let ended = done(&stage, &["run", "watch", &run]).await?;
-        ensure!(ended["status"] == "success", "{ended:#}");
-        ensure!(ended["records"]["inserted"] == 300, "{ended:#}");
+        ensure!(
+            ended["status"] == "success" && ended["records"]["inserted"] == 300,
+            "{ended:#}"
+        );
         ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 1);
         stage.assert_equal(&[1]).await?;
+        up.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_or_does_not_exist_is_neither_cancelled_nor_retried() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 70).await?;
+        let run = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
+        done(&stage, &["run", "cancel", &run]).await?;
+        refused(&stage, &["run", "cancel", &run], "cancelled").await?;
+        let run = run_id(&stage.sync_local(&["--tenant", "1"]).await?);
         refused(&stage, &["run", "retry", &run], "no dead or cancelled chunk").await?;
         refused(&stage, &["run", "cancel", &run], "success").await?;
-        refused(&stage, &["run", "cancel", "99"], "there is no run 99").await?;
-        up.stop().await
+        refused(&stage, &["run", "cancel", "99"], "there is no run 99").await
     })
     .await;
 }

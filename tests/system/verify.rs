@@ -238,55 +238,78 @@ async fn through_a_view_messages_names_and_rows_are_compared_too() {
     .await;
 }
 
+async fn set_interval(stage: &Stage, option: &str, interval: &str) -> Result<()> {
+    let set = ["tenant", "set", "--tenant", "1", option, interval];
+    let answer = stage.tidemark(&set).await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    Ok(())
+}
+
 #[tokio::test]
-async fn the_fleet_compares_in_chunks_and_on_schedule_without_false_alarm() {
+async fn the_fleet_compares_on_schedule_without_false_alarm() {
     on_stage(|stage| async move {
         stage.sample(400, 1, 93).await?;
-        let _up = stage.start(&["up"])?;
+        let up = stage.start(&["up"])?;
         let synced = stage.tidemark(&["sync", "--all", "--wait"]).await?;
         ensure!(synced.code == 0, "{synced:?}");
-
-        // a change that no timestamp tells of: the scheduled comparison sees it before the sync does, and waits for that
+        // no timestamp shows this change: the comparison finds it before the next sync, and waits for that sync
         stage
             .source
             .execute("UPDATE conversations SET priority = 3 - coalesce(priority, 0) WHERE id = 5")
             .await?;
-        let scheduled = ["tenant", "set", "--tenant", "1", "--verify-interval", "1h"];
-        ensure!(stage.tidemark(&scheduled).await?.code == 0);
+        set_interval(&stage, "--verify-interval", "1h").await?;
         stage
             .until("SELECT count(*) = 1 FROM etl_verification_part WHERE NOT is_settled AND stale = 1")
             .await?;
-        let syncing = ["tenant", "set", "--tenant", "1", "--sync-interval", "1s"];
-        ensure!(stage.tidemark(&syncing).await?.code == 0);
+        set_interval(&stage, "--sync-interval", "1s").await?;
         stage
             .until("SELECT count(*) = 1 FROM etl_control WHERE type = 'verify' AND status = 'success'")
             .await?;
         stage
             .until("SELECT missing + extra + stale + different + pending = 0 AND source_rows > 300 FROM etl_verification")
             .await?;
-        let idle = ["tenant", "set", "--tenant", "1", "--sync-interval", "1h"];
-        ensure!(stage.tidemark(&idle).await?.code == 0);
-        stage
-            .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
-            .await?;
+        up.stop().await
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn the_fleet_compares_on_request_and_repairs_without_moving_the_watermark() {
+    on_stage(|stage| async move {
+        stage.sample(120, 1, 94).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        set_interval(&stage, "--sync-interval", "1h").await?;
+        let up = stage.start(&["up"])?;
         stage
             .target
             .execute("UPDATE conversations_analytics SET team_name = 'nobody' WHERE conversation_id = 6")
             .await?;
         let found = verify(&stage, &["--wait"]).await?;
-        ensure!(found.code == 1, "{found:?}");
-        ensure!(faults(&found) == Faults::from([(6, "different".to_owned())]), "{found:?}");
-        ensure!(found.json()["faults"][0]["columns"][0] == "team_name", "{found:?}");
-        let runs = stage.tidemark(&["run", "list", "--tenant", "1", "--limit", "1"]).await?;
+        ensure!(
+            found.code == 1 && faults(&found) == Faults::from([(6, "different".to_owned())]),
+            "{found:?}"
+        );
+        ensure!(
+            found.json()["faults"][0]["columns"][0] == "team_name",
+            "{found:?}"
+        );
+        let runs = stage
+            .tidemark(&["run", "list", "--tenant", "1", "--limit", "1"])
+            .await?;
         ensure!(runs.stdout.contains("success, 1 at fault"), "{runs:?}");
         let status = stage.tidemark(&["status", "--json"]).await?;
         let last = &status.json()["tenants"][0]["last_verification"];
-        ensure!(last["verdict"] == "different" && last["different"] == 1, "{status:?}");
+        ensure!(
+            last["verdict"] == "different" && last["different"] == 1,
+            "{status:?}"
+        );
 
-        let mended = verify(&stage, &["--wait", "--repair", "--deep"]).await?;
-        ensure!(mended.code == 0 && mended.json()["verdict"] == "equal", "{mended:?}");
-        // a scheduled look may still have moved it
+        let repaired = verify(&stage, &["--wait", "--repair", "--deep"]).await?;
+        ensure!(
+            repaired.code == 0 && repaired.json()["verdict"] == "equal",
+            "{repaired:?}"
+        );
+        // the schedule may still have moved it
         let moves: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM etl_watermark_audit a JOIN etl_control r ON r.id = a.run_id \
              WHERE r.type IN ('verify', 'repair')",
@@ -294,7 +317,7 @@ async fn the_fleet_compares_in_chunks_and_on_schedule_without_false_alarm() {
         .fetch_one(&stage.target)
         .await?;
         ensure!(moves == 0, "comparing moved the watermark");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
