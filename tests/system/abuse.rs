@@ -1,4 +1,4 @@
-//! Trap 15: what an attacker, a bug or a mistake may try against the wall between tenants.
+//! Trap 15: attacks, bugs and mistakes that must not reach another tenant's rows.
 
 use anyhow::{Result, ensure};
 use secrecy::SecretString;
@@ -21,7 +21,7 @@ async fn count(stage: &Stage, of: &str) -> Result<i64> {
 async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_other() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 7).await?;
-        // the same Chatwoot under a second name: every id is there twice
+        // the same Chatwoot under a second name, so that every id exists twice
         let file = std::env::temp_dir().join(format!("{}.toml", stage.database("twice")));
         std::fs::write(&file, format!("[sources.second]\nurl = \"{}\"\n", stage.url("source")))?;
         let twice = file.to_str().unwrap_or_default();
@@ -34,7 +34,7 @@ async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_o
                 Ok(())
             }
         };
-        // the highest id that a tenant can have, too
+        // the highest possible tenant id, too
         run("tenant add --id 2147483647 --name Second --source second --account-id 1").await?;
         run("inbox discover --tenant 2147483647").await?;
         run("sync --local --all").await?;
@@ -63,7 +63,8 @@ async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_o
     .await;
 }
 
-/// Counts what a transaction sees that has entered `tenant`, or nobody, and how it ends.
+/// Counts the rows that a transaction sees as `tenant`, or as no tenant. With `fails`, the transaction ends with an
+/// error.
 async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     let mut tx = db.begin().await?;
     if let Some(tenant) = tenant {
@@ -78,7 +79,7 @@ async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     if fails {
         let broken = tx.execute("SELECT 1 / 0").await;
         ensure!(broken.is_err(), "nothing is divided by zero");
-        // dropped, as by an error that is handed on
+        // dropped without a rollback, as on an error that is returned with `?`
         drop(tx);
     } else {
         tx.commit().await?;
@@ -115,7 +116,7 @@ async fn a_pooled_connection_remembers_no_tenant() {
                 );
             }
         }
-        // none is reset by a role or a setting that was left behind either
+        // no connection is reset: neither a role nor a setting may be left on one
         let acting: (String, Option<String>) = sqlx::query_as(
             "SELECT current_user::text, nullif(current_setting('app.current_tenant_id', true), '')",
         )
@@ -183,7 +184,7 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
     .await;
 }
 
-/// Puts another tenant on some rows of every staging table, as a bug of the worker would.
+/// Writes another tenant's id into some rows of every staging table, as a bug of the worker would.
 const FORGE: &str = "CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ \
      BEGIN IF NEW.conversation_id % 7 = 0 THEN NEW.tenant_id := 2; END IF; RETURN NEW; END $$; \
      CREATE FUNCTION forge_staging() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -236,7 +237,7 @@ async fn sql_in_an_argument_is_no_sql() {
             let refused = stage.tidemark(args).await?;
             ensure!(refused.code == 64, "{args:?}: {refused:?}");
         }
-        // texts are taken as they are
+        // texts are stored as they are
         let name = "'); DROP TABLE tenants; --";
         let added = stage
             .tidemark(&["tenant", "add", "--id", "7", "--name", name, "--slug", "x'; --", "--timezone", "UTC"])

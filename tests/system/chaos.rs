@@ -1,8 +1,8 @@
-//! The fleet under fire: random faults in every process, server and wire, while the source goes on changing. Then quiet,
-//! and everything must be as if nothing had happened.
+//! Random faults in every process, server and connection, while the source keeps changing. After the last fault
+//! everything must be as if nothing had happened.
 //!
-//! `TIDEMARK_CHAOS_SECONDS` says for how long (45), `TIDEMARK_CHAOS_SEED` repeats the faults of an earlier time, in their
-//! order and with their lengths. `make chaos` takes ten minutes.
+//! `TIDEMARK_CHAOS_SECONDS` is how long there are faults (45). `TIDEMARK_CHAOS_SEED` repeats the faults of an earlier
+//! run in the same order and with the same lengths. `make chaos` takes ten minutes.
 
 mod fault;
 mod fleet;
@@ -27,7 +27,7 @@ use crate::stage::{Stage, on_servers};
 const TENANTS: u16 = 3;
 const CONVERSATIONS: u64 = 3_000;
 const CHANGES_PER_SECOND: f64 = 20.0;
-/// Between two runs that somebody asks for: the workers are never without work for long.
+/// Pause between two requested runs: short enough that the workers always have work.
 const OPERATOR_PAUSE: Duration = Duration::from_secs(5);
 
 #[expect(
@@ -83,7 +83,7 @@ async fn a_fleet_under_fire_loses_nothing() {
         };
         eprintln!("{:>8.1}  seconds from the last fault until what was open then had ended", recovered.as_secs_f64());
 
-        // backed off by its failures, a tenant is not due for long: somebody asks
+        // after failures the schedule waits long before it tries a tenant again, so syncs are requested here
         for _ in 0..2 {
             let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
             ensure!(synced.code == 0, "{synced:?}");
@@ -96,7 +96,8 @@ async fn a_fleet_under_fire_loses_nothing() {
     .await;
 }
 
-/// Waits until every consumer is back and what was open at the last fault has ended; says how long that took.
+/// Waits until every consumer is back and every run that was open at the last fault has ended. Returns how long that
+/// took.
 async fn recovery(stage: &Stage) -> Result<Duration> {
     let calm = Instant::now();
     let last: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM etl_control")
@@ -110,7 +111,7 @@ async fn recovery(stage: &Stage) -> Result<Duration> {
     Ok(calm.elapsed())
 }
 
-/// Short leases and ticks, so that much happens; the fleet reaches every server through its proxy.
+/// Short leases and ticks, so that much happens. The fleet reaches every server through its proxy.
 fn settings(stage: &Stage, houses: &Houses) -> Result<Vec<(&'static str, String)>> {
     let amqp = houses.broker.wires.url(&houses.broker.server.url()?)?;
     let mut settings = vec![
@@ -137,13 +138,13 @@ fn settings(stage: &Stage, houses: &Houses) -> Result<Vec<(&'static str, String)
     Ok(settings)
 }
 
-/// Changes the source until it is over, whatever happens to the source; returns how many changes were made.
+/// Changes the source until `over`, whatever happens to the source. Returns the number of changes.
 async fn traffic(stage: &Stage, seed: u64, over: CancellationToken) -> u64 {
     let mut changes = 0;
     for round in 0.. {
         let options = TrafficOptions {
             rate_per_second: CHANGES_PER_SECOND,
-            // a round that the source's restart ends is not counted: its changes are there all the same
+            // a round that a restart of the source ends is not counted, although its changes are there
             count: Some(100),
             seed: seed.wrapping_add(round),
             ..TrafficOptions::default()
@@ -162,7 +163,7 @@ async fn traffic(stage: &Stage, seed: u64, over: CancellationToken) -> u64 {
     changes
 }
 
-/// Asks for full runs and resyncs beside the schedule; what the ledger cannot take is asked for another time.
+/// Requests full runs and resyncs beside the schedule. A request that the ledger cannot take is not repeated.
 async fn operator(stage: &Stage, tenants: &[i32], over: CancellationToken) {
     for (turn, tenant) in tenants.iter().cycle().enumerate() {
         let tenant = tenant.to_string();

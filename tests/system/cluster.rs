@@ -13,7 +13,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
         let first = Server::rabbitmq().await?;
         let second = first.cluster_node().await?;
         let third = first.cluster_node().await?;
-        // the one that is listed first gets the connections, and the queues' leaders with them
+        // processes connect to the first URL, so this node has the connections and the leaders of the queues
         let urls = format!("{},{},{}", second.url()?, first.url()?, third.url()?);
         let settings = [
             ("TIDEMARK_AMQP_URL", urls.as_str()),
@@ -73,7 +73,7 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
             "{ended:?}"
         );
 
-        // and so does a run that begins without it
+        // a run that begins without the node succeeds too
         let later = stage
             .tidemark_with(&["sync", "--all", "--full", "--wait", "--json"], &settings)
             .await?;

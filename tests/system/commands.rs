@@ -1,4 +1,4 @@
-//! Bad input: a clear error, the right exit code, nothing half-written.
+//! Bad input gives a clear error, the right exit code, and writes nothing.
 
 use anyhow::{Result, ensure};
 use sqlx::Executor;

@@ -1,4 +1,4 @@
-//! What operators do to tenants, runs, chunks and watermarks while work is under way.
+//! What operators do to runs and chunks while work is under way.
 
 mod tenants;
 
@@ -10,7 +10,7 @@ use sqlx::Executor;
 
 use crate::stage::{Stage, on_stage};
 
-/// A command that must succeed, and its JSON.
+/// Runs a command that must succeed, and returns its JSON.
 async fn done(stage: &Stage, args: &[&str]) -> Result<Value> {
     let answer = stage.tidemark(&[args, &["--json"]].concat()).await?;
     ensure!(answer.code == 0, "{args:?}: {answer:?}");
@@ -21,7 +21,7 @@ fn run_id(run: &Value) -> String {
     run["run_id"].to_string()
 }
 
-/// A command that must be refused as a wrong use, saying this.
+/// Runs a command that must be refused as a usage error with this text.
 async fn refused(stage: &Stage, args: &[&str], word: &str) -> Result<()> {
     let answer = stage.tidemark(args).await?;
     ensure!(
@@ -138,7 +138,7 @@ async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
         let first = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
         let cancelled = done(&stage, &["run", "cancel", &first]).await?;
         ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
-        // what was cancelled does not come back with the next tick
+        // the cancelled run does not come back with the next tick
         ensure!(
             count(
                 &stage,
@@ -235,7 +235,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO mislaid")
             .await?;
-        // a ledger that keeps the news of a dead chunk waiting
+        // in this ledger, the update that makes a chunk dead waits
         stage
             .target
             .execute(
@@ -248,7 +248,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
         let mut gate = stage.target.begin().await?;
         gate.execute("SELECT pg_advisory_xact_lock(78)").await?;
         fleet.add("worker --concurrency 1")?;
-        // the one chunk that has the bulk lane's place, and the one that has the live lane's
+        // one chunk has the place of the bulk lane, the other that of the live lane
         stage
             .until(
                 "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database \

@@ -112,7 +112,7 @@ async fn with_logins(stage: &Stage, test: impl AsyncFnOnce(&Logins) -> Result<()
     outcome
 }
 
-/// A check-up must name this error, and the installation is not healthy for it.
+/// The check-up must report this error, and exit with 1.
 async fn assert_error(
     stage: &Stage,
     logins: &Logins,

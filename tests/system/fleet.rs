@@ -1,4 +1,4 @@
-//! The main job through RabbitMQ, every role a process of its own.
+//! Syncs through RabbitMQ, with a process for every role.
 
 use anyhow::{Result, ensure};
 use sqlx::Executor;
@@ -76,7 +76,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'done') >= 3 FROM etl_chunk")
             .await?;
-        // a row lock on the mapping keeps the chunks in hand from being completed: the kill hits them for certain
+        // a row lock on the tenant keeps running chunks from completing, so the kill certainly hits them
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1")
             .await?;
@@ -143,7 +143,7 @@ async fn the_scheduler_syncs_a_due_tenant_and_writes_no_run_when_nothing_changed
         stage.target.execute("UPDATE etl_watermark SET next_due_at = now()").await?;
         let up = stage.start(&["up"])?;
         stage.until("SELECT count(*) = 1 FROM etl_control WHERE status = 'success' AND triggered_by = 'scheduler'").await?;
-        // the idle moves that follow are one audit row that grows
+        // the idle moves of the watermark that follow are one audit row, which is updated
         stage.until("SELECT count(*) = 1 AND bool_and(moved_at > now() - interval '1 minute') \
                      FROM etl_watermark_audit WHERE actor = 'scheduler' AND reason = 'nothing changed'").await?;
         stage.until("SELECT new > old + interval '1 second' FROM etl_watermark_audit WHERE actor = 'scheduler'").await?;
@@ -170,7 +170,7 @@ async fn a_second_request_finds_the_open_run() {
         );
         ensure!(second.stderr.contains("open"), "it does not say so: {second:?}");
         ensure!(first.json()["status"] == "requested", "{first:?}");
-        // a local sync executes what is open
+        // a local sync executes the open run
         let local = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(
             local["run_id"] == first.json()["run_id"] && local["status"] == "success",
@@ -190,7 +190,7 @@ async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
         let never = [("TIDEMARK_PRODUCER_TICK", "1day")];
         let fleet = stage.fleet_with(&["producer", "finalizer", "worker"], &never)?;
         fleet.until_started().await?;
-        // more chunks than have room at once
+        // more chunks than there is room for at once
         let synced = stage
             .tidemark(&["sync", "--tenant", "1", "--wait", "--json", "--chunk-size", "30"])
             .await?;

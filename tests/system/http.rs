@@ -1,4 +1,4 @@
-//! Asking a process over HTTP, as whoever supervises or scrapes it does.
+//! HTTP requests to a process, as a supervisor or a scraper makes them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::stage::Stage;
 /// Bound of every wait: above anything that a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a process answered.
+/// The response of a process.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Whether a line of the head begins like this.
+    /// True when a line of the head starts with `line`.
     pub fn has_header(&self, line: &str) -> bool {
         self.head.lines().any(|header| header.starts_with(line))
     }
@@ -33,7 +33,7 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Of a health report: whether the check of this name is well.
+    /// From a health report: whether the check of this name succeeded.
     pub fn check(&self, name: &str) -> Option<bool> {
         let report = self.json();
         let checks = report["checks"].as_array()?;
@@ -41,7 +41,7 @@ impl Response {
     }
 }
 
-/// Asks for `path` in HTTP/1.0, accepting `accept`.
+/// Requests `path` over HTTP/1.0, with this `Accept` header.
 pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
     let mut stream = TcpStream::connect(address).await?;
     let question = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
@@ -57,7 +57,7 @@ pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
     })
 }
 
-/// Asks again and again until the answer is as wanted.
+/// Repeats the request until `wanted` accepts the response.
 pub async fn until(address: &str, path: &str, wanted: impl Fn(&Response) -> bool) -> Result<Response> {
     let mut last = None;
     let asking = async {
@@ -75,7 +75,7 @@ pub async fn until(address: &str, path: &str, wanted: impl Fn(&Response) -> bool
     reached.map_err(|_| anyhow::anyhow!("{path} never answered as wanted, last: {last:?}"))
 }
 
-/// Where the running process of this role answers.
+/// The HTTP address of the running process of this role.
 pub async fn address_of(stage: &Stage, role: &'static str) -> Result<String> {
     let asking = async {
         loop {
@@ -96,7 +96,7 @@ pub async fn address_of(stage: &Stage, role: &'static str) -> Result<String> {
         .with_context(|| format!("no {role} is running"))?
 }
 
-/// A way to a server that a test can open and close, at an address that stays.
+/// A way to a server that a test can open and close. Its address stays the same.
 pub struct Gate {
     pub address: SocketAddr,
     server: String,
@@ -104,7 +104,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Closed at first: nobody listens.
+    /// A closed gate: nothing listens.
     pub async fn to(server: &str) -> Result<Self> {
         Ok(Self {
             address: TcpListener::bind("127.0.0.1:0").await?.local_addr()?,
@@ -123,7 +123,7 @@ impl Gate {
                 let server = server.clone();
                 connections.spawn(async move {
                     if let Ok(mut server) = TcpStream::connect(server).await {
-                        // either side going away ends it
+                        // either side may close the connection
                         drop(copy_bidirectional(&mut client, &mut server).await);
                     }
                 });
@@ -133,7 +133,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Cuts every connection and lets no new one in.
+    /// Closes every connection and accepts no new one.
     pub async fn close(&mut self) {
         if let Some(mut tasks) = self.open.take() {
             tasks.shutdown().await;

@@ -33,7 +33,7 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
         let mut fleet = stage.fleet(&["producer", "finalizer"])?;
         let zombie = stage.start(&["worker"])?;
         stage.until_started(3).await?;
-        // a row lock on the mapping holds the zombie between its extraction and its merge
+        // a row lock on the tenant stops the worker between its extraction and its merge
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1").await?;
         let run = ask(&stage, "1", "100").await?;
@@ -81,14 +81,14 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
             let begun = Instant::now();
             worker.signal(Signal::TERM)?;
             if hurried {
-                // signals of one kind that are pending together are one: the first must have been heard
+                // pending signals of one kind count as one signal, so the first must have been handled
                 stage
                     .until("SELECT count(*) = 0 FROM etl_process WHERE role = 'worker'")
                     .await?;
                 worker.signal(Signal::TERM)?;
             }
             worker.finish().await?;
-            // the lock would be waited for for 10 s
+            // the source's statements would wait 10 s for the lock
             ensure!(
                 begun.elapsed() < Duration::from_secs(8),
                 "it took {:?}",
@@ -161,7 +161,7 @@ async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_o
             ("TIDEMARK_PRODUCER_MAX_LOST", "3"),
         ];
         let mut fleet = stage.fleet_with(&["producer", "finalizer"], &settings)?;
-        // every worker that takes it is held at this lock, and killed there
+        // every worker that takes the chunk waits for this lock, and is killed there
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1")
             .await?;
@@ -198,7 +198,7 @@ async fn a_producer_killed_between_planning_and_publishing_leaves_nothing_behind
     let shared = Servers::shared();
     let wire = Proxy::before(&shared.amqp).await.expect("a proxy can be made");
     let url = wire.url(&shared.amqp).expect("it has a URL");
-    // nothing that is said arrives in time
+    // nothing arrives at the broker in time
     wire.delay(Duration::from_secs(3600));
     on_stage(|stage| async move {
         stage.sample(100, 1, 99).await?;

@@ -1,4 +1,4 @@
-//! Coming from the Python script: its tenants, inboxes, watermarks and rows.
+//! Importing the Python script's tenants, inboxes, watermarks and rows.
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -270,7 +270,7 @@ async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames(
         let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
         let imported = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(imported.code == 0, "{imported:?}");
-        // every login touches a user, and the script kept few names and cut some
+        // every login updates a user; the script stored few names and cut some of them
         for table in ["users", "teams", "inboxes", "accounts"] {
             let touch = format!("UPDATE {table} SET updated_at = now() AT TIME ZONE 'UTC'");
             stage.source.execute(AssertSqlSafe(touch)).await?;
@@ -283,7 +283,7 @@ async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames(
         ensure!(asked == ["inboxes"], "{asked:?} for the history of the import");
         stage.assert_equal(&[1]).await?;
 
-        // a name that changes from now on is one
+        // a name that changes from now on is a rename
         stage
             .source
             .execute("UPDATE teams SET name = name || ' II', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id = 1")
@@ -296,7 +296,7 @@ async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames(
     .await;
 }
 
-/// Trap 21: a table that is rewritten while the import begins would look empty to it.
+/// Trap 21: to a transaction that began earlier, a rewritten table looks empty.
 #[tokio::test]
 async fn an_import_beside_a_rewrite_of_the_old_rows_brings_all_of_them_or_says_why_not() {
     on_stage(|stage| async move {
@@ -343,7 +343,7 @@ async fn an_import_beside_a_rewrite_of_the_old_rows_brings_all_of_them_or_says_w
 #[tokio::test]
 async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
     on_stage(|stage| async move {
-        // a database in which tables are made where the script has its own
+        // in this database new tables go to the schema of the script's tables
         let mut connection = stage.target.acquire().await?;
         connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
         connection.execute(FIXTURE).await?;
@@ -387,7 +387,7 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
                 .await?;
             ensure!(refused.code == 78 && refused.stderr.contains(told), "{refused:?}");
         }
-        // an id that is another tenant's here
+        // another tenant has this id
         connection.execute("UPDATE taken.tenants SET slug = 'renamed' WHERE id = 2").await?;
         let clash = stage.tidemark_with(&IMPORT, &settings).await?;
         ensure!(clash.code == 1 && clash.json()["tenants"][2]["state"] == "clash", "{clash:?}");

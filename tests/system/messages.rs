@@ -1,5 +1,5 @@
-//! Messages that come twice, late, or that nobody can read: rows count once, a run ends once, and nothing goes round in
-//! circles.
+//! Messages that come twice, late or unreadable: rows count once, a run ends once, and no message circulates for
+//! ever.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};

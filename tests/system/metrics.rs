@@ -1,4 +1,4 @@
-//! What processes export, and whether dashboard, alerts and documentation speak of the same.
+//! Exported metrics, against those that dashboard, alerts and documentation name.
 
 use std::collections::BTreeSet;
 use std::path::Path;

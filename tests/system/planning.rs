@@ -1,5 +1,5 @@
-//! Tenants of one source planned together: the plans they get alone, each one's trouble its own, and a target that is
-//! asked only when it can have something to say.
+//! Tenants of one source planned together: each gets the same plan as alone, one tenant's failure fails no other, and
+//! an unchanged target is not read again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn plan_together(stage: &Stage, planner: &Planner, tenants: &[i32]) -> Res
     Ok(planned)
 }
 
-/// What has to be the same, whoever is planned beside.
+/// The parts of a plan that must not depend on the other tenants.
 fn describe<E: std::fmt::Display>(plan: Result<&Plan, E>) -> String {
     match plan {
         Ok(plan) => format!(
@@ -61,7 +61,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
     for (view, digest_interval) in [(None, 0), (Some(VIEW), 0), (None, 3600)] {
         on_stage(|stage| async move {
             let mut tenants = stage.sample(600, 5, 61).await?;
-            // tenant 6 shares the account of the first, 7 has nothing mapped
+            // tenant 6 shares the account of tenant 1, and tenant 7 has no inbox
             let shared: i32 = sqlx::query_scalar("SELECT max(id) FROM inboxes WHERE account_id = 1")
                 .fetch_one(&stage.source)
                 .await?;
@@ -84,7 +84,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 let synced = stage.tidemark_with(&["sync", "--local", "--tenant", tenant], settings).await?;
                 ensure!(synced.code == 0, "{synced:?}");
             }
-            // tenant 5 has no watermark yet; the others look back to instants of their own
+            // tenant 5 has no watermark yet; the others have watermarks and lookbacks of their own
             stage
                 .target
                 .execute(
@@ -101,7 +101,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
             let stop = tokio_util::sync::CancellationToken::new();
             tidemark_sample::traffic(&stage.url("source"), &options, stop).await?;
             for change in [
-                // behind the reach of some of the tenants
+                // before the lookback of some of the tenants
                 "UPDATE messages SET content = content || '!', updated_at = now() AT TIME ZONE 'UTC' - interval '5 hours' \
                  WHERE id % 40 = 0",
                 "UPDATE contacts SET name = 'Outro', updated_at = now() AT TIME ZONE 'UTC' - interval '3 hours' WHERE id % 10 = 0",
@@ -110,13 +110,13 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 "UPDATE users SET name = name || ' Silva', updated_at = now() AT TIME ZONE 'UTC' - interval '2 hours' WHERE id % 3 = 0",
                 "UPDATE inboxes SET name = 'Front desk', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id <= 2",
                 "UPDATE conversations SET priority = 3 WHERE id % 50 = 7",
-                // more than the guard lets pass
+                // more than the guard allows
                 "DELETE FROM conversations WHERE account_id = 2",
             ] {
                 stage.source.execute(change).await?;
             }
 
-            // some compare digests once more, some go by times
+            // some plans compare digests, some go by times
             stage
                 .target
                 .execute(
@@ -157,7 +157,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
 async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 5, 63).await?;
-        // the first plan of a tenant asks for less
+        // a tenant's first plan needs fewer statements
         stage.sync_local(&["--all"]).await?;
         let broken = format!(
             "CREATE FUNCTION refuse(account integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql \
@@ -184,7 +184,7 @@ async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
     .await;
 }
 
-/// Lets the scheduler look at every tenant once.
+/// Waits until the scheduler has checked every tenant once.
 async fn look(stage: &Stage) -> Result<()> {
     stage
         .target
@@ -215,7 +215,7 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
         ensure!((runs, agreements) == (3, 3), "{runs} runs, {agreements} agreements");
         ensure!(audits == 3, "{audits} audit rows say where the idle watermarks are");
 
-        // what nobody but an operator does: only who asks the target finds it
+        // only an operator changes rows like this; only a plan that reads the target finds it
         stage
             .target
             .execute("UPDATE conversations_analytics SET source_digest = source_digest + 1 WHERE conversation_id <= 40")
@@ -242,7 +242,7 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
                 "UPDATE etl_agreement SET digest = digest + 1",
                 "UPDATE etl_agreement SET digest = digest - 1",
             ),
-            // a run that was opened again and has ended anew
+            // a run that was opened again and has ended again
             (
                 "UPDATE etl_control SET finished_at = finished_at + interval '1 minute'",
                 "UPDATE etl_control SET finished_at = finished_at - interval '1 minute'",
@@ -267,7 +267,7 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
             stage.target.execute(back).await?;
             ensure!(keys().await? == 0, "the target was asked after {back}");
         }
-        // whoever wants to look, and whoever asked for a run, has it looked at
+        // `plan` and a requested run always read the target
         let shown = stage.tidemark(&["plan", "--tenant", "1", "--json"]).await?;
         ensure!(shown.json()["signals"]["digest"].as_i64() > Some(0), "{shown:?}");
         let runs = stage.sync_local(&["--all"]).await?;

@@ -1,4 +1,4 @@
-//! What the ledger's statements read when its history is long: a look at what is open must not cost what is done.
+//! The cost of the ledger's statements with a long history: finding open work must not read finished work.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,12 +7,12 @@ use tidemark_ledger::all_statements;
 
 use crate::stage::on_stage;
 
-/// Rows of history: a sequential scan of them is the planner's choice only if it has nothing better.
+/// Rows of history: with so many, PostgreSQL scans a whole table only if it has no better plan.
 const HISTORY: &str = include_str!("plans/history.sql");
-/// Rows of `etl_chunk` or `etl_control` that one look may touch. What is open there is a tenth of it.
+/// Rows of `etl_chunk` or `etl_control` that one statement may touch. A tenth of them are open.
 const MOST_ROWS: f64 = 2_000.0;
 
-/// The program's own statement of this name that contains `part`.
+/// The program's statement of this name that contains `part`.
 fn statement(name: &str, part: &str) -> Result<&'static str> {
     let found: Vec<&str> = all_statements()
         .filter(|(its_name, text)| *its_name == name && text.contains(part))
@@ -121,7 +121,7 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
                     .await
                     .context(look)?;
                 let (scans, rows) = cost(&plan);
-                // the list of all sorts the newest run's chunks, which are as many as the run has
+                // the list of all chunks sorts those of the newest run, as many as the run has
                 let may_be_long = look == "chunk list";
                 if !scans.is_empty() || (rows > MOST_ROWS && !may_be_long) {
                     faults.push(format!(
@@ -136,7 +136,7 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
     .await;
 }
 
-/// Runs a prepared statement, takes back what it did, and returns how it was executed.
+/// Runs a prepared statement, rolls it back, and returns how it was executed.
 async fn explain(db: &mut PgConnection, mode: &str, call: &str) -> Result<Value> {
     db.execute("BEGIN").await?;
     db.execute(AssertSqlSafe(format!("SET LOCAL plan_cache_mode = {mode}")))
@@ -151,7 +151,7 @@ async fn explain(db: &mut PgConnection, mode: &str, call: &str) -> Result<Value>
     Ok(plan?)
 }
 
-/// Of runs and chunks: which of the two tables are read from end to end, and how many rows are touched in all.
+/// Which of `etl_control` and `etl_chunk` are scanned from end to end, and how many rows of them are touched.
 fn cost(plan: &Value) -> (Vec<String>, f64) {
     let (mut scans, mut rows) = (Vec::new(), 0.0);
     let mut nodes = vec![&plan[0]["Plan"]];

@@ -1,4 +1,4 @@
-//! The end of a run, when everything happens in one moment.
+//! The end of a run, when several things happen at one moment.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
@@ -28,8 +28,8 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
     Ok(request(&stage.db(), &new).await?.run_id())
 }
 
-/// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
-/// connection lets them end together.
+/// Requests a run of two chunks, and stops both just before they write. Committing the returned transaction lets them
+/// end together.
 async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
     let mut lock = PgConnection::connect(&stage.owner_url("target")).await?;
     lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
@@ -44,7 +44,7 @@ async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
     Ok((run, lock))
 }
 
-/// How the run ended; its watermark moves, and whether they fit.
+/// How the run ended, and how often the watermark moved.
 async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
     stage
         .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
@@ -100,7 +100,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
             let (run, mut lock) = at_the_brink(&stage).await?;
-            // certainly before the end, then later in each round, and at last certainly after it
+            // before the end in the first round, later in each following round, and after it in the last
             if round > 0 {
                 lock.execute("COMMIT").await?;
             }

@@ -1,4 +1,4 @@
-//! Past parts taken again on request, beside everything else and with the watermark where it was; and the dry run.
+//! Resyncs beside all other work, with the watermark unchanged; and the dry run.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::stage::{Stage, on_stage};
 
-/// Makes every row of the target wrong, so that what a run takes is counted as updated.
+/// Makes every row of the target wrong, so that each row of a run counts as updated.
 async fn spoil(stage: &Stage) -> Result<()> {
     stage
         .target
@@ -182,7 +182,7 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
         stage
             .until("SELECT bool_and(status = 'success') FROM etl_control")
             .await?;
-        // ended is not open: the same request is a new run
+        // a run that has ended is not open: the same request is a new run
         let again = resync(&stage, &["--ids", "2,4"]).await?;
         ensure!(
             !runs.contains(&again["run_id"].to_string()) && again["records"]["unchanged"] == 2,

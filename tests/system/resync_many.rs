@@ -1,4 +1,4 @@
-//! Resyncs of several tenants, by long lists, and without doing it.
+//! Resyncs of several tenants, from long lists, and as a dry run.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -40,7 +40,7 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
         let (first, second) = (ids_of(&stage, 1).await?, ids_of(&stage, 2).await?);
-        // a row whose conversation is gone is still its tenant's
+        // a row whose conversation is gone still belongs to its tenant
         sqlx::query("DELETE FROM conversations WHERE id = $1")
             .bind(first[0])
             .execute(&stage.source)

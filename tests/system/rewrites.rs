@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::stage::{Process, Stage, on_stage};
 use crate::traps::assert_sound;
 
-/// A table that is rewritten at the source, held open: to older snapshots it is empty afterwards.
+/// Rewrites a source table in an open transaction. After its commit, the table looks empty to older snapshots.
 struct Rewrite(PgConnection);
 
 impl Rewrite {
@@ -27,7 +27,7 @@ impl Rewrite {
     }
 }
 
-/// Waits until a session of ours waits for a lock, or has been refused one and asks again.
+/// Waits until one of our sessions waits for a lock, or was refused one and tries again.
 async fn until_met(stage: &Stage) -> Result<()> {
     stage
         .until_source(
@@ -67,7 +67,7 @@ async fn a_table_that_is_rewritten_while_a_full_run_begins_is_read_whole() {
     }
 }
 
-/// Trap 21: the plan saw all of it, and only the chunks meet the rewrite; by a login that may only read.
+/// Trap 21: the plan saw all rows, and only the chunks meet the rewrite. The login may only read.
 #[tokio::test]
 async fn a_table_that_is_rewritten_while_chunks_begin_is_read_whole() {
     for (table, by) in [("messages", ALTER), ("contacts", ALTER), ("messages", REFILL)] {
@@ -145,7 +145,7 @@ async fn a_resync_and_a_repair_empty_nothing_when_a_table_is_rewritten_as_they_b
     .await;
 }
 
-/// Trap 21: a login with rights for single columns cannot lock, so a rewrite after the snapshot is looked for.
+/// Trap 21: a login with rights on single columns cannot lock, so it must detect a rewrite after the snapshot.
 #[tokio::test]
 async fn a_login_with_rights_for_single_columns_reads_a_rewritten_table_whole() {
     on_stage(|stage| async move {
@@ -169,7 +169,7 @@ async fn a_login_with_rights_for_single_columns_reads_a_rewritten_table_whole() 
     .await;
 }
 
-/// Trap 21: the source's own transaction must never be the one that a deadlock ends.
+/// Trap 21: a deadlock must never end the source's own transaction.
 #[tokio::test]
 async fn a_migration_of_the_source_that_rewrites_one_table_after_another_is_not_disturbed() {
     on_stage(|stage| async move {
@@ -202,7 +202,7 @@ async fn rows_that_are_hidden_between_plan_and_chunk_are_not_marked_deleted() {
             .until("SELECT count(*) = 1 FROM etl_control WHERE status = 'running'")
             .await?;
         producer.stop().await?;
-        // ten of a chunk's forty rows stay to be seen, so no chunk finds nothing at all
+        // ten rows of a chunk's forty stay visible, so no chunk finds nothing at all
         stage
             .source
             .execute(
@@ -240,7 +240,7 @@ async fn rows_that_are_hidden_between_plan_and_chunk_are_not_marked_deleted() {
     .await;
 }
 
-/// Trap 22: what an operator says is gone may go, chunk by chunk.
+/// Trap 22: rows that an operator declares deleted may go, chunk by chunk.
 #[tokio::test]
 async fn a_run_that_allows_it_marks_as_many_as_are_gone() {
     on_stage(|stage| async move {

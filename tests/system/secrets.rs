@@ -1,4 +1,4 @@
-//! Passwords stay where they are: a session that goes well and badly in every way, and a search through all that it leaves
+//! Passwords: commands and a fleet that succeed and fail in every way, and a search of everything that they leave
 //! behind.
 
 use std::fs::File;
@@ -12,12 +12,12 @@ use crate::http::{address_of, get};
 use crate::servers::Server;
 use crate::stage::{Process, Servers, Stage, on_servers};
 
-/// All that an URL gives a meaning to, what quoting stumbles over, and a letter that is none of ASCII.
+/// Every character with a meaning in a URL, characters that break quoting, and a letter outside ASCII.
 const NASTY: &str = "p@ss/w?rd%:#\"'é";
-/// Survives every way of encoding.
+/// Survives every encoding.
 const MARK: &str = "Qz7Lk";
 
-/// Parts that have to be found nowhere: whole and half, as typed, in URLs, in JSON, escaped.
+/// Parts that must be found nowhere: whole and half, as typed, in URLs, in JSON, escaped.
 const TRACES_OF_IT: [&str; 9] = [
     MARK,
     "p@ss",
@@ -34,7 +34,7 @@ fn password(of: &str) -> String {
     format!("{NASTY}{MARK}{of}")
 }
 
-/// With every byte encoded, as somebody does who wants to be sure.
+/// With every byte encoded, as a careful operator may write it.
 fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
     let mut url: url::Url = url.parse()?;
     let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -83,7 +83,7 @@ impl Houses {
     }
 }
 
-/// All that a session leaves behind.
+/// Everything that commands and processes leave behind.
 struct Session<'a> {
     stage: &'a Stage,
     settings: Vec<(&'static str, String)>,
@@ -102,7 +102,7 @@ impl Session<'_> {
         settings
     }
 
-    /// Runs a command to its end and keeps what it says.
+    /// Runs a command to its end and keeps its output.
     async fn run(&mut self, args: &str, other: Option<(&'static str, String)>, code: i32) -> Result<String> {
         let settings = self.with(other);
         let settings: Vec<(&str, &str)> = settings
@@ -125,7 +125,7 @@ impl Session<'_> {
         self.stage.start_into(&self.log, args, &settings)
     }
 
-    /// What a process shows to whoever asks.
+    /// Keeps the HTTP responses of a process.
     async fn ask(&mut self, role: &'static str) -> Result<()> {
         let address = address_of(self.stage, role).await?;
         for path in ["/metrics", "/readyz", "/livez"] {
@@ -136,7 +136,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Every column of every table of the ledger and the target, and what the servers show of their sessions.
+    /// Keeps every column of every table of ledger and target, and the servers' views of their sessions.
     async fn read_tables(&mut self) -> Result<()> {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace \
@@ -192,7 +192,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         let wrong_target = with_password(&target, &login, &password("wrong"))?;
         let wrong_broker = with_password(&broker, "fleet", &password("wrong"))?;
 
-        // refused, by each server
+        // every server refuses these passwords
         for process in ["worker", "producer", "finalizer"] {
             let refused = Some(("TIDEMARK_DATABASE_URL", wrong_target.clone()));
             session.run(process, refused, 78).await?;
@@ -201,7 +201,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         }
         let refused = Some(("TIDEMARK_SOURCE_URL", wrong_source.clone()));
         session.run("sync --local --all", refused, 78).await?;
-        // not there, not understood
+        // servers that are away, and URLs that cannot be read
         let nowhere = broker.replacen(
             &url::Url::parse(&broker)?.port().unwrap_or_default().to_string(),
             "1",
@@ -234,7 +234,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
             .until("SELECT bool_or(error IS NOT NULL) FROM etl_source_watch")
             .await?;
         refused.stop().await?;
-        // a run that fails at the source, while the source cites its own words
+        // a run that fails at the source, with an error of the source's own
         stage
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO words")

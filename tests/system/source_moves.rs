@@ -1,4 +1,4 @@
-//! Trap 23: a tenant whose source becomes another one, by the command that is made for it and by hand.
+//! Trap 23: a tenant whose source changes, by `tenant move` and by hand.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use tidemark_sample::{CreateOptions, create};
 use crate::servers::Server;
 use crate::stage::{Answer, Stage, on_stage};
 
-/// A second source for a stage: `second` beside its own `main`, on a server of its own whose transaction ids are lower.
+/// A second source: `second` beside the stage's `main`, on a server of its own with lower transaction ids.
 struct Second {
     server: Server,
     inboxes: Vec<i32>,
@@ -18,9 +18,9 @@ struct Second {
 }
 
 impl Second {
-    /// `without`: its conversations up to this id are gone.
+    /// Its conversations up to the id `without` are deleted.
     async fn of(stage: &Stage, conversations: u64, without: u64) -> Result<Self> {
-        // each of these takes a transaction id, so that reads of `main` look later than those of `second`
+        // each loop takes a transaction id, so that reads of `main` look later than those of `second`
         stage
             .source
             .execute("DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$")
@@ -42,7 +42,7 @@ impl Second {
             inboxes: report.tenants[0].inbox_ids.clone(),
             config,
         };
-        // so that each of the two sources has ids that the other has not
+        // each of the two sources has ids that the other does not have
         for statement in [
             "DELETE FROM messages WHERE conversation_id <= $1",
             "DELETE FROM csat_survey_responses WHERE conversation_id <= $1",
@@ -77,7 +77,7 @@ impl Second {
         Ok(answer.json())
     }
 
-    /// A command that must be refused as a wrong use, saying this.
+    /// Runs a command that must be refused as a usage error with this text.
     async fn refused(&self, stage: &Stage, args: &[&str], word: &str) -> Result<()> {
         let answer = self.tidemark(stage, args).await?;
         ensure!(
@@ -96,7 +96,7 @@ impl Second {
         Ok(())
     }
 
-    /// Asserts that the tenant's live rows are those of the second source, and proven to be.
+    /// Asserts that the tenant's live rows are those of the second source, and proven so.
     async fn assert_equal(&self, stage: &Stage) -> Result<()> {
         for args in [
             ["verify", "--tenant", "1"].as_slice(),
@@ -135,14 +135,15 @@ async fn count(stage: &Stage, query: &str) -> Result<i64> {
         .await?)
 }
 
-/// Plans a full run of tenant 1 from its first source, lets some chunks be done, and cancels the rest; returns the run.
+/// Plans a full run of tenant 1 from its first source, lets some chunks complete, and cancels the rest. Returns the
+/// run.
 async fn cancel_half_way(stage: &Stage, second: &Second, chunk_size: &str) -> Result<String> {
     let producer = stage.start(&["producer"])?;
     let run = stage.ask_full(chunk_size).await?;
     stage
         .until("SELECT count(*) >= 4 FROM etl_chunk WHERE published_at IS NOT NULL")
         .await?;
-    // whoever claims the fourth chunk waits for this lock
+    // the worker that claims the fourth chunk waits for this lock
     let mut lock = stage.target.begin().await?;
     lock.execute("SELECT FROM etl_chunk WHERE seq = 4 FOR UPDATE")
         .await?;
@@ -226,7 +227,7 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
             "{synced:#}"
         );
         second.assert_equal(&stage).await?;
-        // what only the old source has stays as tombstones, without what the policy does not keep
+        // rows that only the old source has stay as tombstones, without the columns that the policy leaves out
         ensure!(count(&stage, "SELECT count(*) FROM conversations_analytics WHERE conversation_id <= 20 \
                                AND source_deleted_at IS NOT NULL AND contact_email IS NULL").await? == 20);
 
@@ -297,10 +298,10 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
 async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 4_005).await?;
-        // more rows of the first source than a run may mark deleted at once, in inboxes of the same ids
+        // more rows of the first source than a run may mark deleted at once, in inboxes with the same ids
         let second = Second::of(&stage, 220, 70).await?;
         cancel_half_way(&stage, &second, "40").await?;
-        // as an older release let it happen
+        // an older release let this happen
         stage
             .target
             .execute("UPDATE tenants SET source = 'second'; UPDATE inbox_tenant_mapping SET is_active = false")
@@ -334,7 +335,7 @@ async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
         let mended = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
         ensure!(mended.code == 0, "{mended:?}");
         second.assert_equal(&stage).await?;
-        // and later changes arrive
+        // later changes arrive, too
         second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id BETWEEN 71 AND 90").await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         second.assert_equal(&stage).await

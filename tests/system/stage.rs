@@ -26,7 +26,7 @@ use crate::sessions::SourceSessions;
 /// Limit of every wait: longer than a busy machine ever needs.
 const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
-/// What one test works on.
+/// The databases, queues and processes of one test.
 pub struct Stage {
     name: String,
     servers: Servers,
@@ -46,7 +46,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Those that all tests share: nobody may stop them.
+    /// The servers that all tests share: no test may stop them.
     pub fn shared() -> Self {
         let postgres = server("TIDEMARK_TEST_DATABASE_URL");
         Self {
@@ -65,7 +65,7 @@ impl Servers {
     }
 }
 
-/// Runs a test on a stage with an empty Chatwoot schema as its source, and clears up whatever happens.
+/// Runs a test on a stage with an empty Chatwoot schema as its source, and cleans up afterwards in any case.
 pub async fn on_stage<F: Future<Output = Result<()>>>(test: impl FnOnce(std::sync::Arc<Stage>) -> F) {
     on_servers(Servers::shared(), test).await;
 }
@@ -75,7 +75,7 @@ pub async fn on_servers<F: Future<Output = Result<()>>>(
     servers: Servers,
     test: impl FnOnce(std::sync::Arc<Stage>) -> F,
 ) {
-    // a source of the test's own may be away when it is asked
+    // a test's own source may be away when its sessions are checked
     let watched = servers.source == Servers::shared().source;
     let stage = std::sync::Arc::new(Stage::new(servers).await.expect("a stage can be made"));
     let test = Box::pin(test(std::sync::Arc::clone(&stage)));
@@ -155,19 +155,19 @@ impl Stage {
         self.delete_queues().await
     }
 
-    /// A connection to the source's server, of a superuser and to neither side's database.
+    /// A superuser's connection to the source's server, to neither side's database.
     pub async fn admin(&self) -> Result<PgConnection> {
         PgConnection::connect(&self.servers.source)
             .await
             .context("connect to the test server")
     }
 
-    /// Ledger and target as the program's own functions take them.
+    /// Ledger and target, as the program's own functions take them.
     pub fn db(&self) -> DbPool {
         DbPool::direct(self.target.clone())
     }
 
-    /// Name of one side's database.
+    /// The name of one side's database.
     pub fn database(&self, side: &str) -> String {
         format!("{}_{side}", self.name)
     }
@@ -177,7 +177,8 @@ impl Stage {
         &self.name
     }
 
-    /// URL of one side's database: the source as its owner, the target as the processes' login, which is nobody special.
+    /// URL of one side's database: the source as its owner, the target as the processes' login, without special
+    /// rights.
     pub fn url(&self, side: &str) -> String {
         let mut url = url::Url::parse(&self.owner_url(side)).expect("the test server's URL is valid");
         if side == "target" {
@@ -189,7 +190,7 @@ impl Stage {
         url.to_string()
     }
 
-    /// URL of one side's database as a superuser, who owns what is in it.
+    /// URL of one side's database as a superuser and owner.
     pub fn owner_url(&self, side: &str) -> String {
         let mut url = url::Url::parse(self.servers.of(side)).expect("the test server's URL is valid");
         url.set_path(&format!("/{}_{side}", self.name));

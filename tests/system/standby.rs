@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Stage, on_stage};
 
-/// A PostgreSQL of this test alone; ends with it.
+/// A PostgreSQL of this test alone; stopped when dropped.
 struct Server(PathBuf);
 
 fn service() -> PathBuf {
@@ -57,7 +57,7 @@ impl Drop for Server {
     }
 }
 
-/// Where servers' folders go: with the others of the suite, when it has its own.
+/// Puts a server's folder beside those of the suite, if the suite has one.
 #[expect(
     clippy::disallowed_methods,
     reason = "the suite's folder is named by the environment"
@@ -91,7 +91,7 @@ impl Pair {
         Ok(Self { primary, standby })
     }
 
-    /// Waits until the standby shows all that the primary has committed.
+    /// Waits until the standby shows all commits of the primary.
     async fn caught_up(&self, primary: &PgPool, standby: &PgPool) -> Result<()> {
         let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
             .fetch_one(primary)
@@ -119,7 +119,7 @@ fn chatwoot(server: &Server) -> Result<String> {
     Ok(url.to_string())
 }
 
-/// Syncs from the standby and returns how far the watermark goes: behind what is replayed, which is read after.
+/// Syncs from the standby and returns the watermark. It must be behind the replay, which is read after it.
 async fn sync(stage: &Stage, url: &str, standby: &PgPool) -> Result<DateTime<Utc>> {
     let answer = stage
         .tidemark_with(
@@ -150,7 +150,7 @@ async fn a_standby_is_followed_and_the_watermark_stays_behind_its_replay() {
         for sample in tidemark_sample::describe(&on_primary).await? {
             stage.tenant(sample.account_id, &sample.timezone, &sample.inbox_ids).await?;
         }
-        // a standby that has replayed nothing since its start knows no time of its primary
+        // a standby that has replayed nothing since its start does not know its primary's time
         primary.execute("UPDATE conversations SET priority = 2 WHERE id = 1").await?;
         pair.caught_up(&primary, &standby).await?;
         let first = sync(&stage, &on_standby, &standby).await?;
@@ -177,7 +177,7 @@ async fn a_standby_is_followed_and_the_watermark_stays_behind_its_replay() {
         written?;
         let reached: DateTime<Utc> = reached?;
 
-        // while the replay stands still so does the watermark, however late it gets at the primary
+        // while the replay is paused the watermark does not move, however late it is at the primary
         pair.caught_up(&primary, &standby).await?;
         standby.execute("SELECT pg_wal_replay_pause()").await?;
         primary

@@ -1,4 +1,4 @@
-//! What `tidemark status` says.
+//! The output of `tidemark status`.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor};

@@ -1,4 +1,4 @@
-//! What the processes export, received by a collector: one run is one trace, and nothing in it is anybody's business.
+//! Exported traces, metrics and logs: one run is one trace, and nothing private is exported.
 
 mod spans;
 
@@ -14,11 +14,11 @@ use self::spans::{assert_conventions, assert_tree, named, one};
 use crate::collector::{Collector, Span};
 use crate::stage::{Stage, on_stage};
 
-/// What is special in an URL, and must be found nowhere.
+/// Has the special characters of URLs, and must be found nowhere.
 const PASSWORD: &str = "p%40ss%2Fw%3Frd%25s3cret";
 const PASSWORD_AS_TYPED: &str = "p@ss/w?rd%s3cret";
 
-/// URLs whose password must stay where it is; the test servers ask for none.
+/// A URL with a password that must not be exported; the test servers need none.
 fn with_password(stage: &Stage, side: &str) -> Result<String> {
     let mut url: url::Url = stage.url(side).parse()?;
     ensure!(
@@ -65,7 +65,7 @@ const FAIL_ONCE: &str = "CREATE SEQUENCE first_insert; \
          RETURN NULL; END $$; \
      CREATE TRIGGER fail_once AFTER INSERT ON conversations_analytics FOR EACH STATEMENT EXECUTE FUNCTION fail_once()";
 
-/// Runs of three tenants, with a killed worker and a failed attempt. Returns the answer that asked for them.
+/// Syncs three tenants with a killed worker and a failed attempt. Returns their runs.
 async fn run_with_faults(stage: &Stage, settings: &[(&str, &str)]) -> Result<Vec<Value>> {
     let mut fleet = stage.fleet_with(&["producer", "finalizer"], settings)?;
     // this worker exports nothing before it is killed: no span of it lacks its parent
@@ -400,7 +400,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
         ensure!(synced.code == 0, "{synced:?}");
         let run = synced.json();
         let id = run["run_id"].to_string();
-        // what commands tell people is no log
+        // the output of commands is no log
         let lines: Vec<Value> = synced
             .stderr
             .lines()

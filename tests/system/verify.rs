@@ -1,5 +1,5 @@
-//! Comparisons: every kind of fault is found and called by its name, a repair mends all, and what a sync would bring is
-//! no fault.
+//! Comparisons: every kind of fault is found and named, a repair fixes all of them, and pending changes are no
+//! faults.
 
 mod corruption;
 
@@ -15,7 +15,7 @@ use crate::proxy::Proxy;
 use crate::stage::{Answer, Stage, on_stage};
 use crate::view::VIEW;
 
-/// How many conversations the corruptions are spread over, and how many there are.
+/// The number of conversations, and the number of corruptions among them.
 #[expect(clippy::disallowed_methods, reason = "a size for a longer run")]
 fn size() -> (u64, usize) {
     let rows = std::env::var("TIDEMARK_TEST_VERIFY_ROWS").ok();
@@ -143,7 +143,7 @@ async fn what_a_sync_would_bring_is_no_fault_and_what_it_would_not_see_is_one() 
         stage.sync_local(&["--all"]).await?;
         stage.assert_proven(&[1], &[]).await?;
 
-        // rows of a release that had no digests are compared the long way, until they are written again
+        // rows of a release without digests are compared column by column until they are rewritten
         stage
             .target
             .execute("UPDATE conversations_analytics SET row_digest = NULL, related_digest = NULL")
@@ -190,7 +190,7 @@ async fn digests_of_an_older_server_are_accepted_and_a_row_changed_by_hand_is_fo
             faults(&found) == Faults::from([(11, "different".to_owned())]),
             "{found:?}"
         );
-        // a row of a version that was raised by hand is repaired too
+        // a row whose version was raised by hand is repaired, too
         stage
             .target
             .execute("UPDATE conversations_analytics SET source_epoch = 9 WHERE conversation_id = 12")

@@ -1,5 +1,4 @@
-//! Sources that are read through a published view: the same rows as from the tables, and views that are not what they
-//! should be.
+//! Sources read through a published view: the rows are the same as from the tables.
 
 mod unreadable;
 
@@ -44,7 +43,7 @@ async fn assert_verified(stage: &Stage, view: &str, tenants: &[i32]) -> Result<(
     stage.assert_proven(tenants, &settings).await
 }
 
-/// Sets the rows that are there aside and brings them again through a view: they must be the same.
+/// Puts the rows aside and syncs them again through a view: they must be the same.
 pub async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
     stage
         .target
@@ -76,7 +75,7 @@ pub async fn assert_same_through(stage: &Stage, view: &str) -> Result<()> {
     Ok(())
 }
 
-/// The sample's view with other expressions for some of its columns, an empty one for none.
+/// Creates the sample's view with other expressions for some columns. An empty expression leaves the column out.
 async fn create_view(stage: &Stage, name: &str, columns: &[(&str, &str)]) -> Result<()> {
     let shown: Vec<String> = sqlx::query_scalar(
         "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum",
@@ -105,7 +104,7 @@ async fn both_modes_give_the_same_rows_in_every_column() {
             stage.sync_local(&["--all"]).await?;
             assert_same_through(&stage, VIEW).await?;
             assert_verified(&stage, VIEW, &tenants).await?;
-            // and back: each row carries a digest of the other mode, and is read once more for it
+            // and back: each row has a digest of the other mode, so each is read once more
             for found_by_digest in [true, false] {
                 let runs = stage.sync_local(&["--all"]).await?;
                 for run in runs.as_array().unwrap() {
@@ -255,7 +254,7 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 59).await?;
         sync_view(&stage, VIEW, &[]).await?;
-        // what nobody has been called before is compared with the rows, and with the ledger from then on
+        // a name without an earlier name is compared with the rows, and later with the ledger
         for (change, backfills) in [
             ("UPDATE inboxes SET name = 'Front desk' WHERE id = (SELECT min(inbox_id) FROM conversations)", 1),
             (
@@ -356,7 +355,7 @@ async fn the_right_to_read_the_view_is_enough() {
                 ensure!(!answer.stderr.contains("without their names"), "{answer:?}");
             }
             stage.assert_equal(&[1]).await?;
-            // what the role may not read is told, and nothing is taken for deleted
+            // tables that the role may not read are named, and no row counts as deleted
             let revoke = format!("REVOKE SELECT ON ALL TABLES IN SCHEMA shared FROM {role}");
             stage.source.execute(AssertSqlSafe(revoke)).await?;
             let refused = stage.tidemark_with(&["sync", "--local", "--tenant", "1"], &settings).await?;

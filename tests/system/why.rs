@@ -253,7 +253,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
         let gone = says(&stage, ids[0], "gone", &["not yet marked deleted"]).await?;
         ensure!(names(&gone["signals"]) == ["membership"], "{gone:#}");
 
-        // a message of the first conversation is no reason to move the second
+        // a message of the first conversation does not advance the second
         let inbox: i32 = sqlx::query_scalar("SELECT inbox_id FROM conversations WHERE id = $1")
             .bind(ids[1])
             .fetch_one(&stage.source)
@@ -271,7 +271,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
         says(&stage, ids[1], "backfill_pending", &[&format!("inbox {inbox} was mapped"), "by itself"]).await?;
         done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
 
-        // one that is still in another inbox, or came back with the backfill
+        // still in another inbox, or back with the backfill
         let bad = ids[2];
         stage
             .target

@@ -1,4 +1,4 @@
-//! What must hold after chaos, and what is said of it.
+//! The assertions after chaos, and its report.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::theatre::Theatre;
 use crate::stage::Stage;
 
-/// Each counts what must not be.
+/// Each statement counts violations.
 const LAWS: [(&str, &str); 7] = [
     (
         "done chunks whose rows do not add up",
@@ -53,7 +53,7 @@ const LAWS: [(&str, &str); 7] = [
     ),
 ];
 
-/// The standing assertions, on the whole ledger.
+/// Asserts, on the whole ledger, everything that must always hold.
 pub async fn assert_sound(stage: &Stage) -> Result<()> {
     for (what, statement) in LAWS {
         let count: i64 = sqlx::query_scalar(statement).fetch_one(&stage.target).await?;
@@ -67,7 +67,7 @@ pub async fn assert_sound(stage: &Stage) -> Result<()> {
         .fetch_one(&stage.target)
         .await?;
     ensure!(ahead == 0, "{ahead} watermarks are ahead of the source's clock");
-    // those of killed workers included
+    // including the sessions of killed workers
     stage
         .until_source(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'tidemark%' \
@@ -76,7 +76,7 @@ pub async fn assert_sound(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// What is still open, for whoever has to find out why.
+/// Prints the work that is still open, to help find the cause.
 pub async fn print_open_work(stage: &Stage) -> Result<()> {
     let open: Vec<String> = sqlx::query_scalar(
         "SELECT format('run %s of tenant %s, %s, %s since %s, chunk %s %s, attempt %s, lost %s, lease %s, due %s: %s', r.id, \

@@ -1,4 +1,4 @@
-//! Where the faults happen: servers, the wires to them, and the fleet between.
+//! Where faults happen: servers, connections and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::servers::Server;
 use crate::stage::{Process, Servers, Signal, Stage};
 
-/// A server of chaos's own, with the wires to it.
+/// A server of this test alone, behind a proxy.
 pub struct House {
     pub server: Server,
     pub wires: Proxy,
@@ -46,7 +46,7 @@ impl Houses {
         })
     }
 
-    /// The servers themselves, round the wires.
+    /// The servers without their proxies.
     pub fn servers(&self) -> Result<Servers> {
         Ok(Servers {
             source: self.source.server.url()?,
@@ -64,7 +64,7 @@ impl Houses {
     }
 }
 
-/// What ends a fault.
+/// How a fault ends.
 enum Recovery {
     Start(Role),
     Thaw(Role, Process),
@@ -92,7 +92,7 @@ impl<'a> Theatre<'a> {
         }
     }
 
-    /// One fault after the other, with what ended before set right between them.
+    /// One fault after the other. Between them, earlier faults end when they are due.
     pub async fn rage(&mut self, length: Duration) -> Result<()> {
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -100,7 +100,7 @@ impl<'a> Theatre<'a> {
             if self.strike(fault).await? {
                 *self.faults.entry(fault).or_default() += 1;
             }
-            // the clock of chaos itself: nothing waits for it
+            // the pause between two faults: nothing waits for it
             tokio::time::sleep(self.between(100, 1_000)).await;
             self.recover(Instant::now()).await?;
             self.fleet.supervise()?;
@@ -108,7 +108,7 @@ impl<'a> Theatre<'a> {
         Ok(())
     }
 
-    /// Everything up again.
+    /// Ends every fault.
     pub async fn calm(&mut self) -> Result<()> {
         let last = self.later.iter().map(|(at, _)| *at).max();
         self.recover(last.unwrap_or_else(Instant::now)).await?;
@@ -143,7 +143,7 @@ impl<'a> Theatre<'a> {
         wires.cut();
     }
 
-    /// `false` when there was nothing to strike at.
+    /// Returns `false` if there was nothing to strike.
     async fn strike(&mut self, fault: Fault) -> Result<bool> {
         match fault {
             Fault::Kill(role) | Fault::Terminate(role) | Fault::Freeze(role) => {

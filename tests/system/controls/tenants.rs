@@ -29,7 +29,7 @@ async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
         .await?;
         ensure!(paused["pause_reason"] == "it costs too much", "{paused:#}");
         ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE status <> 'pending'").await? == 0);
-        // the messages that are out already are refused, and nobody sends others
+        // the messages that are in the queue are refused, and no others are sent
         let worker = stage.start(&["worker", "--concurrency", "2"])?;
         stage.until_waiting("chunks.bulk", 0).await?;
         worker.stop().await?;
@@ -112,7 +112,7 @@ async fn a_removed_tenant_is_out_of_everything_and_its_rows_stay() {
             .to_string();
         refused(&stage, &["run", "retry", &run], "there is no run").await?;
 
-        // its inboxes are free for another
+        // another tenant can take its inboxes
         let inbox: i32 =
             sqlx::query_scalar("SELECT min(inbox_id) FROM inbox_tenant_mapping WHERE tenant_id = 1")
                 .fetch_one(&stage.target)
@@ -158,7 +158,7 @@ async fn a_tenant_is_changed_in_what_is_named_alone() {
         for same in ["name", "slug", "timezone", "chunk_size", "account_id"] {
             ensure!(before[same] == after[same], "{same}: {before:#} {after:#}");
         }
-        // a shorter interval counts from now
+        // the shorter interval counts from now
         ensure!(
             count(
                 &stage,

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must be reachable so that holding means something.
+//! Conditions that must hold in every state, and states that must be reachable for the conditions to mean anything.
 
 use stateright::Property;
 use tidemark_shared::chunk::ChunkStatus;
@@ -150,7 +150,7 @@ fn is_respected(state: &State, worker: &Worker) -> bool {
             outlived: false,
         } => {
             let held = state.chunks[chunk].chunk;
-            // a cancel ends the chunk, and nobody else gets it
+            // a cancel ends the chunk, and no worker gets it afterwards
             matches!(held.status, ChunkStatus::Running | ChunkStatus::Cancelled) && held.attempt == attempt
         }
         _ => true,

@@ -1,4 +1,4 @@
-//! What a test does to the broker beside the system.
+//! A test's own actions on the broker.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// Empties a queue; returns how many messages were in it.
+    /// Empties a queue. Returns the number of its messages.
     pub async fn purge(&self, queue: &str) -> Result<u32> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -54,12 +54,12 @@ impl Stage {
         Ok(purged)
     }
 
-    /// The broker of this stage.
+    /// The URL of the stage's broker.
     pub fn amqp_url(&self) -> &str {
         &self.servers.amqp
     }
 
-    /// The HTTP API of the shared broker, where the tests have it.
+    /// The HTTP API of the shared broker, if the tests have it.
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
@@ -68,7 +68,7 @@ impl Stage {
         std::env::var("TIDEMARK_TEST_AMQP_MANAGEMENT_URL").ok()
     }
 
-    /// Declares a queue of the fleet as another kind than the fleet does.
+    /// Declares one of the fleet's queues with another type.
     pub async fn declare_classic(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -87,7 +87,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// Deletes a queue; whoever consumes it is cancelled.
+    /// Deletes a queue, which cancels its consumers.
     pub async fn delete_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -101,7 +101,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// How many consumers a queue has; none when there is no such queue.
+    /// The number of a queue's consumers; 0 if there is no such queue.
     pub async fn consumers(&self, queue: &str) -> Result<u32> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -133,7 +133,7 @@ impl Stage {
             .with_context(|| format!("{queue} never has {count} consumers"))
     }
 
-    /// Publishes something of the test's own on one of the exchanges.
+    /// Publishes a message on one of the exchanges.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use super::{Process, Stage, WAIT_LIMIT};
 
-/// The answer of a command that has ended.
+/// The output of a command that has ended.
 #[derive(Debug)]
 pub struct Answer {
     pub code: i32,
@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Stdout, which must be JSON; of several documents the last.
+    /// Stdout, which must be JSON; the last document, if there are several.
     pub fn json(&self) -> Value {
         self.documents()
             .pop()
@@ -46,7 +46,7 @@ impl Stage {
             .args(args)
             .stdin(Stdio::null())
             .kill_on_drop(true)
-            // no tidemark.toml of whoever runs the tests
+            // not in a folder where the developer may have a tidemark.toml
             .current_dir(std::env::temp_dir())
             .env("TIDEMARK_DATABASE_URL", target)
             .env("TIDEMARK_SOURCE_URL", self.url("source"))
@@ -72,7 +72,7 @@ impl Stage {
         Self::answer(args, child).await
     }
 
-    /// Runs a command to its end while nobody reads what it prints.
+    /// Runs a command to its end, with a standard output that nothing reads.
     pub async fn tidemark_unread(&self, args: &[&str]) -> Result<Answer> {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -81,7 +81,7 @@ impl Stage {
         Self::answer(args, child).await
     }
 
-    /// Runs a command to its end with this as its standard input.
+    /// Runs a command to its end, with this standard input.
     pub async fn tidemark_fed(&self, args: &[&str], input: &str) -> Result<Answer> {
         let mut command = self.command(args);
         command
@@ -119,7 +119,7 @@ impl Stage {
         Ok(Process::new(args, self.sessions.register(child)))
     }
 
-    /// The same, with all that it says appended to a file.
+    /// The same, with all output appended to a file.
     pub fn start_into(
         &self,
         log: &std::fs::File,
@@ -169,7 +169,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Asserts that the digests of both sides prove the same, with nothing left open; `settings` say how the source is read.
+    /// Asserts that digests prove both sides equal, with nothing pending. `settings` say how the source is read.
     pub async fn assert_proven(&self, tenants: &[i32], settings: &[(&str, &str)]) -> Result<()> {
         let answer = self
             .tidemark_with(&["verify", "--all", "--json"], settings)
@@ -187,7 +187,7 @@ impl Stage {
     }
 }
 
-/// The binary under test, built beside this one.
+/// The program under test, built beside the tests.
 fn binary() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows its own path");
     path.pop();

@@ -13,7 +13,8 @@ impl Stage {
         Self::until_on(&self.target, statement).await
     }
 
-    /// Waits until so many processes have looked at how tenants are kept apart: until then a lock on their rows stops them.
+    /// Waits until so many processes have checked the isolation of tenants. Before that, a lock on the tenants' rows
+    /// blocks them.
     pub async fn until_started(&self, count: usize) -> Result<()> {
         self.until(&format!("SELECT count(*) = {count} FROM etl_process"))
             .await

@@ -1,4 +1,4 @@
-//! Spans of one trace: finding them, and what each must say.
+//! The spans of one trace, and what each of them must say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// A run's trace is the tree that OPERATIONS describes.
+/// Asserts that a run's trace is the tree of docs/OPERATIONS.md.
 pub fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     let root = one(spans, "run")?;

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::stage::Stage;
 
-/// Rows at fault by conversation.
+/// Kinds of faults by conversation.
 pub type Faults = BTreeMap<i64, String>;
 
 /// Columns of the target that a test may change, with their types.
