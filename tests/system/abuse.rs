@@ -65,7 +65,7 @@ async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_o
 
 /// Counts the rows that a transaction sees as `tenant`, or as no tenant. With `fails`, the transaction ends with an
 /// error.
-async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
+async fn visible_rows(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     let mut tx = db.begin().await?;
     if let Some(tenant) = tenant {
         sqlx::query("SELECT set_config('app.current_tenant_id', $1::integer::text, true)")
@@ -107,11 +107,11 @@ async fn a_pooled_connection_remembers_no_tenant() {
                 let own = count(&stage, &format!("tenant_id = {tenant}")).await?;
                 ensure!(own > 0, "tenant {tenant} has rows");
                 ensure!(
-                    seen(&db, Some(*tenant), round % 2 == 0).await? == own,
+                    visible_rows(&db, Some(*tenant), round % 2 == 0).await? == own,
                     "round {round}"
                 );
                 ensure!(
-                    seen(&db, None, round % 3 == 0).await? == 0,
+                    visible_rows(&db, None, round % 3 == 0).await? == 0,
                     "round {round}: a tenant was left behind"
                 );
             }
@@ -177,7 +177,7 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
         worker.stop().await?;
         ensure!(
             count(&stage, "tenant_id <> 1").await? == 0,
-            "rows of a tenant whom nobody synced"
+            "rows of a tenant that was never synced"
         );
         Ok(())
     })
@@ -206,8 +206,8 @@ async fn a_tenant_forged_in_staging_stops_the_load_and_nothing_of_it_is_written(
         stage.target.execute(FORGE).await?;
         let failed = stage.tidemark(&["sync", "--local", "--tenant", "1", "--json"]).await?;
         ensure!(failed.code == 1, "{failed:?}");
-        let told = failed.json()["error"].to_string();
-        ensure!(told.contains("row-level security policy") && told.contains("42501"), "{told}");
+        let error = failed.json()["error"].to_string();
+        ensure!(error.contains("row-level security policy") && error.contains("42501"), "{error}");
         let after: String = sqlx::query_scalar(fingerprint).fetch_one(&stage.target).await?;
         ensure!(before == after, "something of the load was written");
 

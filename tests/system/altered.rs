@@ -69,8 +69,8 @@ async fn a_scheduled_run_that_cannot_read_an_altered_target_fails_and_names_the_
                 .contains("1 in a row: the target cannot be read: column conversation_id"),
             "{status:?}"
         );
-        let told: Value = stage.tidemark(&["status", "--json"]).await?.json();
-        ensure!(told.to_string().contains("has the type numeric"), "{told:#}");
+        let status: Value = stage.tidemark(&["status", "--json"]).await?.json();
+        ensure!(status.to_string().contains("has the type numeric"), "{status:#}");
         producer.stop().await
     })
     .await;

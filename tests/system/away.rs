@@ -101,7 +101,7 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
         let strict = [("TIDEMARK_PRODUCER_MAX_LOST", "1")];
         let mut fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &strict)?;
         // running chunks wait here in the middle of their extraction
-        let holder = stage.hold_readers("messages").await?;
+        let holder = stage.block_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 FROM etl_chunk")
@@ -144,7 +144,7 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         ends_well(&stage, &run).await?;
 
         // the queues hold messages, and no worker is free for them
-        let holder = stage.hold_readers("messages").await?;
+        let holder = stage.block_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 AND count(*) FILTER (WHERE published_at IS NOT NULL) > 4 \

@@ -144,7 +144,7 @@ async fn an_inbox_given_to_another_tenant_leaves_the_old_one_and_arrives_in_the_
         let tenants = stage.sample(800, 2, 53).await?;
         stage.sync_local(&["--all"]).await?;
         let (inbox, conversations) = largest_inbox(&stage, 1).await?;
-        ensure!(conversations > 50, "the guard has nothing to look at");
+        ensure!(conversations > 50, "too few for the guard");
         map(&stage, 2, inbox).await?;
         let up = stage.start(&["up"])?;
         sync(&stage, 1).await?;

@@ -7,7 +7,7 @@
 mod fault;
 mod fleet;
 mod outcome;
-mod theatre;
+mod striker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::fleet::{FINALIZERS, SupervisedFleet, WORKERS};
 use self::outcome::{Outcome, assert_sound, print_open_work};
-use self::theatre::{Houses, Theatre};
+use self::striker::{ProxiedServers, Striker};
 use crate::stage::{Stage, on_servers};
 
 const TENANTS: u16 = 3;
@@ -47,33 +47,33 @@ async fn a_fleet_under_fire_loses_nothing() {
     let length = Duration::from_secs(number("TIDEMARK_CHAOS_SECONDS").unwrap_or(45));
     let seed = number("TIDEMARK_CHAOS_SEED").unwrap_or_else(rand::random);
     eprintln!("chaos for {length:?}, TIDEMARK_CHAOS_SEED={seed}");
-    let houses = Houses::build().await.expect("servers can be started");
-    let servers = houses.servers().expect("they have URLs");
-    let houses = &houses;
-    on_servers(servers, |stage| async move {
+    let servers = ProxiedServers::build().await.expect("servers can be started");
+    let urls = servers.urls().expect("they have URLs");
+    let servers = &servers;
+    on_servers(urls, |stage| async move {
         let tenants = stage.sample(CONVERSATIONS, TENANTS, seed).await?;
         stage
             .target
             .execute("UPDATE tenants SET sync_interval = interval '1 second', lookback = interval '30 seconds', chunk_size = 25")
             .await?;
         stage.target.execute("UPDATE etl_watermark SET next_due_at = now()").await?;
-        let fleet = SupervisedFleet::start(Arc::clone(&stage), settings(&stage, houses)?)?;
-        let mut theatre = Theatre::new(Arc::clone(&stage), houses, fleet, StdRng::seed_from_u64(seed));
+        let fleet = SupervisedFleet::start(Arc::clone(&stage), settings(&stage, servers)?)?;
+        let mut striker = Striker::new(Arc::clone(&stage), servers, fleet, StdRng::seed_from_u64(seed));
 
         let over = CancellationToken::new();
         let traffic = traffic(&stage, seed, over.clone());
         let operator = operator(&stage, &tenants, over.clone());
-        let fire = async {
-            let raged = theatre.rage(length).await;
+        let faults = async {
+            let struck = striker.strike_for(length).await;
             over.cancel();
-            raged?;
-            theatre.calm().await
+            struck?;
+            striker.end_all_faults().await
         };
-        let (changes, (), burnt) = tokio::join!(traffic, operator, fire);
-        burnt?;
+        let (changes, (), struck) = tokio::join!(traffic, operator, faults);
+        struck?;
         let recovered = recovery(&stage).await;
         let outcome = Outcome::read(&stage).await?;
-        outcome.print(seed, length, &theatre, changes);
+        outcome.print(seed, length, &striker, changes);
         let recovered = match recovered {
             Ok(recovered) => recovered,
             Err(error) => {
@@ -91,7 +91,7 @@ async fn a_fleet_under_fire_loses_nothing() {
         stage.assert_equal(&tenants).await?;
         assert_sound(&stage).await?;
         eprintln!("every tenant is equal");
-        theatre.fleet.stop().await
+        striker.fleet.stop().await
     })
     .await;
 }
@@ -112,17 +112,17 @@ async fn recovery(stage: &Stage) -> Result<Duration> {
 }
 
 /// Short leases and ticks, so that much happens. The fleet reaches every server through its proxy.
-fn settings(stage: &Stage, houses: &Houses) -> Result<Vec<(&'static str, String)>> {
-    let amqp = houses.broker.wires.url(&houses.broker.server.url()?)?;
+fn settings(stage: &Stage, servers: &ProxiedServers) -> Result<Vec<(&'static str, String)>> {
+    let amqp = servers.broker.proxy.url(&servers.broker.server.url()?)?;
     let mut settings = vec![
         ("TIDEMARK_AMQP_URL", format!("{amqp}?heartbeat=2")),
         (
             "TIDEMARK_DATABASE_URL",
-            houses.ledger.wires.url(&stage.url("target"))?,
+            servers.ledger.proxy.url(&stage.url("target"))?,
         ),
         (
             "TIDEMARK_SOURCE_URL",
-            houses.source.wires.url(&stage.url("source"))?,
+            servers.source.proxy.url(&stage.url("source"))?,
         ),
     ];
     let short = [

@@ -56,7 +56,7 @@ pub struct Span {
 }
 
 impl Span {
-    pub fn says(&self, attribute: &str) -> &str {
+    pub fn attribute(&self, attribute: &str) -> &str {
         self.attributes.get(attribute).map_or("", String::as_str)
     }
 }

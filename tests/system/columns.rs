@@ -174,7 +174,7 @@ async fn clients_who_are_not_the_contact_are_known_by_their_phones_also_where_th
         let text = |row: &BTreeMap<String, Value>, column: &str| row[column].as_str().map(str::len);
         let others = expected.values().filter(|row| row["client_sender_id"] != row["contact_id"]);
         let bytes: usize = others.filter_map(|row| text(row, "message_compiled")).sum();
-        ensure!(bytes > 2 << 20, "{bytes} bytes are no more than are held");
+        ensure!(bytes > 2 << 20, "{bytes} bytes: too few to exceed the buffer");
         assert_same(&expected, &target(&stage, tenant).await?)
     })
     .await;

@@ -217,7 +217,7 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
+async fn a_chunk_that_fails_keeps_its_place_until_the_failure_is_written() {
     on_stage(|stage| async move {
         stage.sample(150, 2, 78).await?;
         stage.sync_local(&["--tenant", "2"]).await?;

@@ -87,12 +87,12 @@ async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) ->
         faults: &[],
     };
     let mut tx = db.begin().await.attempt("begin")?;
-    let held = if is_settled {
+    let is_mine = if is_settled {
         ledger::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
     } else {
         ledger::chunk::lock_mine(&mut *tx, chunk, attempt).await?
     };
-    if held {
+    if is_mine {
         ledger::verification::note_part(&mut tx, &part).await?;
     }
     tx.commit().await.attempt("commit")
@@ -111,7 +111,7 @@ async fn work(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
 
 /// Trap 24.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_again() {
+async fn no_deadlock_reaches_a_caller_while_a_run_is_executed_cancelled_and_retried() {
     on_stage(|stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;
         let run = run_of_many_chunks(&stage).await?;
@@ -230,7 +230,7 @@ fn asked() -> NewRun {
 /// Trap 24: both transactions want rows that a load has locked while it waits for its tenant. The server aborts them,
 /// and they are run again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_removes_a_tenant_or_forgets_a_contact_meets_no_deadlock_while_chunks_are_loaded() {
+async fn removing_a_tenant_or_forgetting_a_contact_meets_no_deadlock_while_chunks_are_loaded() {
     on_stage(|stage| async move {
         stage.sample(CHUNKS.unsigned_abs().into(), 1, 73).await?;
         stage.sync_local(&["--tenant", "1"]).await?;

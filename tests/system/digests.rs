@@ -50,7 +50,7 @@ async fn change(stage: &Stage, [timed, silent, gone]: [i64; 3]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn between_comparisons_times_tell_and_then_digests_find_the_rest() {
+async fn between_comparisons_times_name_changes_and_then_digests_find_the_rest() {
     for view in [false, true] {
         on_stage(|stage| async move {
             let tenants = stage.sample(200, 2, 83).await?;

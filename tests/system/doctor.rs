@@ -418,7 +418,7 @@ async fn queues_of_another_kind_and_policies_that_drop_are_found() {
             stage.consumers("events").await? == 0,
             "a check-up has declared a queue"
         );
-        stage.declare_classic("events").await?;
+        stage.declare_classic_queue("events").await?;
         let answer = doctor(&stage, &[("TIDEMARK_AMQP_MANAGEMENT_URL", "http://127.0.0.1:1")]).await?;
         ensure!(
             answer.code == 1 && says(&answer, ("broker", "queues", "error"), "rabbitmqctl delete_queue"),

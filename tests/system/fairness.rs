@@ -29,7 +29,7 @@ async fn round(db: &PgPool, limits: &DispatchLimits) -> Result<Vec<DispatchedChu
     let mut tx = db.begin().await?;
     let chunks = dispatch(&mut tx, limits, None)
         .await?
-        .expect("nobody else dispatches");
+        .expect("no other process dispatches");
     tx.commit().await?;
     Ok(chunks)
 }

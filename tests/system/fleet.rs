@@ -67,7 +67,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
     on_stage(|stage| async move {
         stage.sample(600, 1, 13).await?;
         let mut fleet = stage.fleet(&["producer", "finalizer"])?;
-        let doomed = stage.start(&["worker", "--concurrency", "2"])?;
+        let victim = stage.start(&["worker", "--concurrency", "2"])?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--json", "--chunk-size", "10"])
             .await?;
@@ -83,7 +83,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
         stage
             .until("SELECT count(*) >= 1 FROM etl_chunk WHERE status = 'running' AND lease_until > now()")
             .await?;
-        doomed.kill().await?;
+        victim.kill().await?;
         lock.commit().await?;
 
         fleet.add("worker --concurrency 2")?;
@@ -182,7 +182,7 @@ async fn a_second_request_finds_the_open_run() {
 }
 
 #[tokio::test]
-async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
+async fn a_run_needs_no_polling_while_notices_arrive() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 1, 41).await?;
         let set = ["tenant", "set", "--tenant", "1", "--max-in-flight", "2"];

@@ -150,7 +150,7 @@ async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
         stage.sample(300, 3, 109).await?;
         let up = stage.start_with(&["up", "--workers", "6"], &[("TIDEMARK_SOURCE_MAX_CONNECTIONS", "3")])?;
         // every chunk waits here when it reads messages; one of the six permits is never given to bulk chunks
-        let holder = stage.hold_readers("messages").await?;
+        let holder = stage.block_readers("messages").await?;
         let asked = stage.tidemark(&["sync", "--all", "--json", "--chunk-size", "10"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage.until("SELECT count(*) >= 5 FROM etl_chunk WHERE status = 'running'").await?;

@@ -59,7 +59,7 @@ async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
         until(&address, "/readyz", |response| response.status == 200).await?;
         worker.stop().await?;
         let gone = stage.tidemark(&["health", &url]).await?;
-        ensure!(gone.code == 1, "nobody answers: {gone:?}");
+        ensure!(gone.code == 1, "nothing listens any more: {gone:?}");
         Ok(())
     })
     .await;
@@ -169,7 +169,7 @@ async fn an_address_that_was_asked_for_and_is_taken_ends_the_process_with_what_t
 async fn a_producer_is_alive_while_a_plan_takes_long() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 3).await?;
-        let holder = stage.hold_readers("conversations").await?;
+        let holder = stage.block_readers("conversations").await?;
         stage
             .target
             .execute("UPDATE etl_watermark SET next_due_at = now()")

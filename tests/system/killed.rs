@@ -31,7 +31,7 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
         stage.sync_local(&["--tenant", "1"]).await?;
         stage.source.execute("UPDATE conversations SET priority = 1, updated_at = now() AT TIME ZONE 'UTC'").await?;
         let mut fleet = stage.fleet(&["producer", "finalizer"])?;
-        let zombie = stage.start(&["worker"])?;
+        let frozen = stage.start(&["worker"])?;
         stage.until_started(3).await?;
         // a row lock on the tenant stops the worker between its extraction and its merge
         let mut lock = stage.target.begin().await?;
@@ -41,18 +41,18 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
             .until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                                    AND application_name LIKE 'tidemark worker%')")
             .await?;
-        zombie.signal(Signal::STOP)?;
+        frozen.signal(Signal::STOP)?;
         lock.commit().await?;
         stage.source.execute("UPDATE conversations SET priority = 2, updated_at = now() AT TIME ZONE 'UTC'").await?;
         fleet.add("worker")?;
         let ended = ends(&stage, &run, "success").await?;
         ensure!(ended["records"]["updated"] == 50, "{ended:#}");
-        zombie.signal(Signal::CONT)?;
-        zombie.stop().await?;
+        frozen.signal(Signal::CONT)?;
+        frozen.stop().await?;
         let newest: bool = sqlx::query_scalar("SELECT bool_and(priority = 2) FROM conversations_analytics")
             .fetch_one(&stage.target)
             .await?;
-        ensure!(newest, "the zombie's older rows are there");
+        ensure!(newest, "the frozen worker's older rows are there");
         let after = ends(&stage, &run, "success").await?;
         ensure!(after["records"] == ended["records"], "{ended:#} {after:#}");
         stage.assert_equal(&[1]).await?;
@@ -69,7 +69,7 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
         let mut fleet = stage.fleet(&["producer", "finalizer"])?;
         let run = ask(&stage, "1", "10").await?;
         stage.until("SELECT count(*) = 5 FROM etl_chunk").await?;
-        let holder = stage.hold_readers("messages").await?;
+        let holder = stage.block_readers("messages").await?;
         for (grace, hurried) in [("1s", false), ("10min", true)] {
             let worker = stage.start_with(&["worker"], &[("TIDEMARK_WORKER_SHUTDOWN_GRACE", grace)])?;
             stage
@@ -167,10 +167,10 @@ async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_o
             .await?;
         let run = ask(&stage, "1", "10000").await?;
         for attempt in 1..=3 {
-            let doomed = stage.start_with(&["worker"], &settings)?;
+            let victim = stage.start_with(&["worker"], &settings)?;
             let taken = format!("SELECT bool_or(status = 'running' AND attempt = {attempt}) FROM etl_chunk");
             stage.until(&taken).await?;
-            doomed.kill().await?;
+            victim.kill().await?;
         }
         stage
             .until("SELECT bool_and(status = 'dead' AND lost_count = 3) FROM etl_chunk")
@@ -202,12 +202,12 @@ async fn a_producer_killed_between_planning_and_publishing_leaves_nothing_behind
     wire.delay(Duration::from_secs(3600));
     on_stage(|stage| async move {
         stage.sample(100, 1, 99).await?;
-        let doomed = stage.start_with(&["producer"], &[("TIDEMARK_AMQP_URL", url.as_str())])?;
+        let victim = stage.start_with(&["producer"], &[("TIDEMARK_AMQP_URL", url.as_str())])?;
         let run = ask(&stage, "1", "10").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'queued' AND published_at IS NULL) > 0 FROM etl_chunk")
             .await?;
-        doomed.kill().await?;
+        victim.kill().await?;
         let up = stage.start(&["up"])?;
         let ended = ends(&stage, &run, "success").await?;
         ensure!(ended["records"]["inserted"] == 100, "{ended:#}");

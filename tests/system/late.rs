@@ -101,7 +101,7 @@ async fn the_watermark_advances_and_passes_nothing_while_some_write_is_always_op
             // the first write was open when the first sample was taken
             ensure!(
                 conversation == 2 || Some(end) > reached,
-                "the watermark stands still at {end}: {run:#}"
+                "the watermark does not move from {end}: {run:#}"
             );
             reached = Some(end);
             begin_late_write(&mut next, conversation, "0").await?;

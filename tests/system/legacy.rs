@@ -199,7 +199,7 @@ const IMPORTED: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
+async fn the_scripts_data_is_imported_unchanged_and_then_read_again() {
     on_stage(|stage| async move {
         let end = with_script(&stage, 600).await?;
         let before = checksum(&stage.target, "legacy", &TABLES).await?;

@@ -39,7 +39,7 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
 }
 
 /// The statements that an error tells an administrator to run.
-fn told(stderr: &str) -> Vec<&str> {
+fn statements_in(stderr: &str) -> Vec<&str> {
     stderr
         .lines()
         .filter_map(|line| line.strip_prefix("  "))
@@ -62,7 +62,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         let plain = url_of(&server, "plain", "others")?;
         let there = [("TIDEMARK_DATABASE_URL", plain.as_str())];
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
-        let statements = told(&refused.stderr);
+        let statements = statements_in(&refused.stderr);
         ensure!(
             refused.code == 78
                 && statements
@@ -84,7 +84,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         assert_syncs(&stage, &made).await?;
 
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
-        let statements = told(&refused.stderr);
+        let statements = statements_in(&refused.stderr);
         ensure!(statements.len() == 2, "the roles are there by now: {refused:?}");
         let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
         for statement in statements {

@@ -22,7 +22,7 @@ async fn json(stage: &Stage, args: &[&str]) -> Result<Value> {
 
 /// Trap 10.
 #[tokio::test]
-async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or_set_aside() {
+async fn duplicate_foreign_and_unreadable_messages_change_nothing_and_are_acknowledged_or_set_aside() {
     on_stage(|stage| async move {
         let tenants = stage.sample(200, 2, 81).await?;
         let mut fleet = stage.fleet(&["producer"])?;

@@ -137,7 +137,7 @@ fn assert_values([producer, worker, finalizer]: &[String; 3]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_described() {
+async fn every_metric_that_is_named_is_exported_and_every_exported_one_is_documented() {
     on_stage(|stage| async move {
         let expositions = expositions(&stage).await?;
         assert_described(&expositions.iter().flat_map(|text| samples(text)).collect())?;

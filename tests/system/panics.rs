@@ -112,7 +112,10 @@ async fn a_panic_in_the_renewal_of_a_lease_fails_the_attempt_and_stops_the_worke
         lifecycle.spawn("worker", worker.run());
         lifecycle.finished(Duration::from_secs(30)).await;
 
-        let failure = lifecycle.failure().context("the worker goes on")?.to_string();
+        let failure = lifecycle
+            .failure()
+            .context("the worker does not stop")?
+            .to_string();
         ensure!(failure.contains(&format!("chunk {run}/{seq}")), "{failure}");
         let (failures, error): (i32, String) =
             sqlx::query_as("SELECT failure_count, error FROM etl_chunk WHERE attempt = 1")

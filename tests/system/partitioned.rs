@@ -108,13 +108,13 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
                 .fetch_all(&stage.target)
                 .await?;
         let others: Vec<_> = touched.into_iter().filter(|name| !theirs.contains(name)).collect();
-        ensure!(others.is_empty(), "partitions of nobody are touched: {others:?}, not only {theirs:?}");
+        ensure!(others.is_empty(), "partitions of no tenant are touched: {others:?} beside {theirs:?}");
 
         // the service role reaches rows only through the table and its policies
         let mut tx = stage.target.begin().await?;
         tx.execute("SET LOCAL ROLE etl_service").await?;
         let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations_analytics").fetch_one(&mut *tx).await?;
-        ensure!(seen == 0, "{seen} rows are seen by no tenant");
+        ensure!(seen == 0, "{seen} rows are visible without a tenant");
         let around = format!("SELECT count(*) FROM {}", theirs[0]);
         ensure!(tx.execute(AssertSqlSafe(around)).await.is_err(), "a partition can be read directly");
         Ok(())

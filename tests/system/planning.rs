@@ -185,7 +185,7 @@ async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
 }
 
 /// Waits until the scheduler has checked every tenant once.
-async fn look(stage: &Stage) -> Result<()> {
+async fn check_every_tenant(stage: &Stage) -> Result<()> {
     stage
         .target
         .execute("UPDATE etl_watermark SET checked_at = NULL, next_due_at = now()")
@@ -196,13 +196,13 @@ async fn look(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_changed_it() {
+async fn the_target_of_an_idle_tenant_is_read_again_when_anything_can_have_changed_it() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 3, 67).await?;
         stage.sync_local(&["--all"]).await?;
         let producer = stage.start(&["producer"])?;
         for _ in 0..2 {
-            look(&stage).await?;
+            check_every_tenant(&stage).await?;
         }
         producer.stop().await?;
         let (runs, agreements, audits): (i64, i64, i64) = sqlx::query_as(
@@ -284,7 +284,7 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
 }
 
 #[tokio::test]
-async fn nothing_is_agreed_on_while_a_chunk_of_an_ended_run_may_still_arrive() {
+async fn no_match_is_recorded_while_a_chunk_of_an_ended_run_may_still_arrive() {
     on_stage(|stage| async move {
         stage.sample(100, 1, 71).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
@@ -297,7 +297,7 @@ async fn nothing_is_agreed_on_while_a_chunk_of_an_ended_run_may_still_arrive() {
             .await?;
         let producer = stage.start(&["producer"])?;
         let agreements = async || -> Result<i64> {
-            look(&stage).await?;
+            check_every_tenant(&stage).await?;
             Ok(sqlx::query_scalar("SELECT count(*) FROM etl_agreement")
                 .fetch_one(&stage.target)
                 .await?)

@@ -27,7 +27,7 @@ fn statement(name: &str, part: &str) -> Result<&'static str> {
 }
 
 #[tokio::test]
-async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
+async fn finding_open_work_costs_what_is_open_and_not_what_is_done() {
     on_stage(|stage| async move {
         for tenant in 1..=20 {
             stage.tenant(tenant, "UTC", &[tenant]).await?;
@@ -37,9 +37,9 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
         db.execute("ANALYZE etl_chunk, etl_control, tenants, etl_watermark")
             .await?;
         let all_types = "ARRAY['incremental','full','resync','backfill','repair','verify']::etl_run_type[]";
-        let looks = [
+        let queries = [
             (
-                "finalizer's look",
+                "finalizer's query",
                 statement("LOCK_COMPLETE", "etl_control")?,
                 "(20, NULL, '{}')".to_owned(),
             ),
@@ -111,21 +111,21 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
             ),
         ];
         let mut faults = Vec::new();
-        for (number, (look, text, arguments)) in looks.into_iter().enumerate() {
+        for (number, (query, text, arguments)) in queries.into_iter().enumerate() {
             let name = format!("look_{number}");
             db.execute(AssertSqlSafe(format!("PREPARE {name} AS {text}")))
                 .await
-                .context(look)?;
+                .context(query)?;
             for mode in ["force_custom_plan", "force_generic_plan"] {
                 let plan = explain(&mut db, mode, &format!("{name} {arguments}"))
                     .await
-                    .context(look)?;
+                    .context(query)?;
                 let (scans, rows) = cost(&plan);
                 // the list of all chunks sorts those of the newest run, as many as the run has
-                let may_be_long = look == "chunk list";
+                let may_be_long = query == "chunk list";
                 if !scans.is_empty() || (rows > MOST_ROWS && !may_be_long) {
                     faults.push(format!(
-                        "{look} ({mode}): {rows} rows, sequential scans of {scans:?}"
+                        "{query} ({mode}): {rows} rows, sequential scans of {scans:?}"
                     ));
                 }
             }

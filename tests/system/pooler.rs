@@ -143,7 +143,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
 }
 
 #[tokio::test]
-async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
+async fn behind_a_pooler_the_error_names_the_setting_that_is_missing() {
     on_stage(|stage| async move {
         let pooler = Server::pgbouncer(&Servers::shared().target, &[stage.login()], 2).await?;
         let url = through(&pooler, &stage)?;
@@ -235,7 +235,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
         };
         let (slept, dropped) = tokio::join!(work, drop_late);
         dropped?;
-        slept.context("somebody else's statement was cancelled")?;
+        slept.context("another client's statement was cancelled")?;
         Ok(())
     })
     .await;

@@ -30,7 +30,7 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
 
 /// Requests a run of two chunks, and stops both just before they write. Committing the returned transaction lets them
 /// end together.
-async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
+async fn two_chunks_about_to_end(stage: &Stage) -> Result<(RunId, PgConnection)> {
     let mut lock = PgConnection::connect(&stage.owner_url("target")).await?;
     lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
         .await?;
@@ -79,7 +79,7 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
         ])?;
         fleet.until_started().await?;
         for _ in 0..ROUNDS {
-            let (run, mut lock) = at_the_brink(&stage).await?;
+            let (run, mut lock) = two_chunks_about_to_end(&stage).await?;
             lock.execute("COMMIT").await?;
             let (status, _) = ended(&stage, run).await?;
             ensure!(status == RunStatus::Success, "{status:?}");
@@ -99,7 +99,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
         fleet.until_started().await?;
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
-            let (run, mut lock) = at_the_brink(&stage).await?;
+            let (run, mut lock) = two_chunks_about_to_end(&stage).await?;
             // before the end in the first round, later in each following round, and after it in the last
             if round > 0 {
                 lock.execute("COMMIT").await?;

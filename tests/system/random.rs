@@ -327,7 +327,7 @@ async fn check(stage: &Stage, statements: String, zones: [&str; 2]) -> Result<()
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long to look is said by the environment"
+    reason = "the environment sets the number of cases"
 )]
 fn cases() -> u64 {
     std::env::var("TIDEMARK_TEST_CASES").map_or(CASES, |cases| {

@@ -110,7 +110,7 @@ const DAMAGE: [(&str, &str); 10] = [
 ];
 
 #[tokio::test]
-async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement_that_is_told() {
+async fn what_lets_tenants_reach_each_other_is_found_and_fixed_by_the_statement_of_the_error() {
     on_stage(|stage| async move {
         stage.sample(50, 2, 5).await?;
         stage.sync_local(&["--all"]).await?;
@@ -139,7 +139,7 @@ async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement
             ensure!(left.is_empty(), "{damage}: {left:#?}");
         }
         let after: String = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
-        ensure!(before == after, "looking has changed something");
+        ensure!(before == after, "the check has changed something");
         Ok(())
     })
     .await;
@@ -147,7 +147,7 @@ async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement
 
 /// A constraint of the operator's own rejects the probe's row; the probe's answer stays the same.
 #[tokio::test]
-async fn a_probe_that_may_not_leave_a_row_still_tells_whether_others_are_reached() {
+async fn a_probe_whose_row_is_refused_still_shows_whether_other_tenants_are_reached() {
     on_stage(|stage| async move {
         stage
             .target

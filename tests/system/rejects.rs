@@ -167,7 +167,7 @@ async fn five_poison_rows_among_ten_thousand_are_rejected_and_come_back_when_rep
         ensure!(watermark(&stage).await? > reached, "the watermark did not move on");
         let left: Vec<i64> = rejected(&stage, &[]).await?.into_iter().map(|reject| reject.0).collect();
         ensure!(left == [1111, 2222, 3333, 5555], "{left:?}");
-        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "a resolved reject is still told with --all");
+        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "--all lists a resolved reject");
 
         stage
             .source
@@ -324,7 +324,7 @@ async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_re
 }
 
 #[tokio::test]
-async fn rejects_that_were_lived_with_do_not_add_up_to_a_failure() {
+async fn accepted_rejects_do_not_add_up_to_a_failure() {
     on_stage(|stage| async move {
         conversations(&stage, 1_000).await?;
         stage.source.execute("UPDATE messages SET sentiment = '{' WHERE conversation_id <= 90").await?;

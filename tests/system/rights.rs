@@ -78,7 +78,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             );
             ensure!(
                 !what.contains("DELETE") || forgetting.contains(&table),
-                "whoever deletes from {table} says so here"
+                "list here who deletes from {table}"
             );
         }
 

@@ -46,13 +46,13 @@ fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
 }
 
 /// A PostgreSQL and a RabbitMQ that ask for passwords.
-struct Houses {
+struct PasswordServers {
     postgres: Server,
     rabbitmq: Server,
 }
 
-impl Houses {
-    async fn build() -> Result<Self> {
+impl PasswordServers {
+    async fn start() -> Result<Self> {
         let (postgres, rabbitmq) = tokio::try_join!(Server::postgres(), Server::rabbitmq())?;
         let mut admin = PgConnection::connect(&postgres.url()?).await?;
         let owner = password("owner").replace('\'', "''");
@@ -73,7 +73,7 @@ impl Houses {
         Ok(Self { postgres, rabbitmq })
     }
 
-    fn servers(&self) -> Result<Servers> {
+    fn urls(&self) -> Result<Servers> {
         let postgres = with_password(&self.postgres.url()?, "postgres", &password("owner"))?;
         Ok(Servers {
             source: postgres.clone(),
@@ -89,7 +89,7 @@ struct Session<'a> {
     settings: Vec<(&'static str, String)>,
     log: File,
     log_path: PathBuf,
-    heard: String,
+    output: String,
 }
 
 impl Session<'_> {
@@ -112,7 +112,7 @@ impl Session<'_> {
         let args: Vec<&str> = args.split(' ').collect();
         let answer = self.stage.tidemark_with(&args, &settings).await?;
         ensure!(answer.code == code, "{args:?}: {answer:?}");
-        self.heard += &format!("{args:?}\n{}\n{}\n", answer.stdout, answer.stderr);
+        self.output += &format!("{args:?}\n{}\n{}\n", answer.stdout, answer.stderr);
         Ok(answer.stdout)
     }
 
@@ -131,7 +131,7 @@ impl Session<'_> {
         for path in ["/metrics", "/readyz", "/livez"] {
             let answer = get(&address, path, "*/*").await?;
             ensure!(!answer.body.is_empty(), "{role} {path}: {answer:?}");
-            self.heard += &answer.body;
+            self.output += &answer.body;
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Session<'_> {
             )))
             .fetch_one(&self.stage.target)
             .await?;
-            self.heard += &rows.unwrap_or_default();
+            self.output += &rows.unwrap_or_default();
         }
         Ok(())
     }
@@ -159,8 +159,10 @@ impl Session<'_> {
 
 #[tokio::test]
 async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_session() {
-    let houses = Houses::build().await.expect("two servers that ask for passwords");
-    on_servers(houses.servers().expect("they have URLs"), |stage| async move {
+    let servers = PasswordServers::start()
+        .await
+        .expect("two servers that ask for passwords");
+    on_servers(servers.urls().expect("they have URLs"), |stage| async move {
         stage.sample(80, 2, 23).await?;
         let login = stage.login().to_owned();
         let fleet = password("fleet").replace('\'', "''");
@@ -186,7 +188,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
             ],
             log: File::options().create(true).append(true).open(&log_path)?,
             log_path,
-            heard: String::new(),
+            output: String::new(),
         };
         let wrong_source = with_password(&stage.url("source"), "postgres", &password("wrong"))?;
         let wrong_target = with_password(&target, &login, &password("wrong"))?;
@@ -263,14 +265,14 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         session.read_tables().await?;
         fleet.stop().await?;
 
-        session.heard += &collector.text();
+        session.output += &collector.text();
         ensure!(collector.spans().len() > 20, "nothing was exported");
         let logged = std::fs::read_to_string(&session.log_path).context("read what was logged")?;
         std::fs::remove_file(&session.log_path)?;
         ensure!(logged.lines().count() > 200, "hardly anything was logged");
-        session.heard += &logged;
+        session.output += &logged;
         for part in TRACES_OF_IT {
-            let found = session.heard.lines().find(|line| line.contains(part));
+            let found = session.output.lines().find(|line| line.contains(part));
             ensure!(found.is_none(), "`{part}` of a password: {found:?}");
         }
         Ok(())

@@ -295,7 +295,7 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
 }
 
 #[tokio::test]
-async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
+async fn rows_that_the_source_cannot_have_given_are_named_and_repaired() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 4_005).await?;
         // more rows of the first source than a run may mark deleted at once, in inboxes with the same ids
@@ -332,8 +332,8 @@ async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
                 found.stderr
             );
         }
-        let mended = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
-        ensure!(mended.code == 0, "{mended:?}");
+        let repaired = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
         second.assert_equal(&stage).await?;
         // later changes arrive, too
         second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id BETWEEN 71 AND 90").await?;

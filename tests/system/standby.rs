@@ -50,7 +50,7 @@ impl Drop for Server {
             .status();
         assert!(
             crashed.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "a server goes on: {}",
+            "a server does not stop: {}",
             self.0.display()
         );
         std::fs::remove_dir_all(&self.0).expect("the folder of a server can be removed");

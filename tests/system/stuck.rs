@@ -233,7 +233,7 @@ async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_plan_times_out_keeps_the_others_from_theirs_once_only() {
+async fn a_tenant_whose_plan_times_out_delays_the_others_only_once() {
     on_stage(|stage| async move {
         let tenants = stage.sample(60, 4, 5).await?;
         let planner = planner_in_a_hurry(&stage)?;

@@ -46,11 +46,11 @@ fn issue(by: &Authority, folder: &Path, name: &str, until: Option<i32>) -> Resul
 struct Files(PathBuf);
 
 impl Files {
-    fn new(trusted: &Authority, stranger: &Authority) -> Result<Self> {
+    fn new(trusted: &Authority, foreign: &Authority) -> Result<Self> {
         let files = Self(std::env::temp_dir().join(format!("tm_tls_{:016x}", rand::random::<u64>())));
         std::fs::create_dir(&files.0)?;
         std::fs::write(files.0.join("ca.pem"), trusted.pem())?;
-        std::fs::write(files.0.join("stranger.pem"), stranger.pem())?;
+        std::fs::write(files.0.join("foreign.pem"), foreign.pem())?;
         issue(trusted, &files.0, "client", None)?;
         Ok(files)
     }
@@ -112,8 +112,8 @@ fn at(url: &str, host: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_flow_of_the_demo_passes_with_both_databases_and_the_broker_encrypted() {
-    let (trusted, stranger) = (authority("ours").unwrap(), authority("stranger").unwrap());
-    let files = Files::new(&trusted, &stranger).unwrap();
+    let (trusted, foreign) = (authority("ours").unwrap(), authority("foreign").unwrap());
+    let files = Files::new(&trusted, &foreign).unwrap();
     let (postgres, rabbitmq) = tokio::join!(server("postgres", &trusted), server("rabbitmq", &trusted));
     let (postgres, rabbitmq) = (postgres.unwrap(), rabbitmq.unwrap());
     let url = files.url(&postgres.url().unwrap(), &CLIENT_OF_POSTGRES).unwrap();
@@ -220,7 +220,7 @@ async fn dead_list(stage: &Stage, amqp: &str) -> Result<Answer> {
 
 async fn broker_refuses(stage: &Stage, files: &Files, amqp: &str) -> Result<()> {
     let mut wrong = CLIENT_OF_RABBITMQ;
-    wrong[0].1 = "stranger.pem";
+    wrong[0].1 = "foreign.pem";
     let unknown = dead_list(stage, &files.url(amqp, &wrong)?).await?;
     refused(&unknown, 78, "name the authority's file with cacertfile=FILE")?;
     let by_address = at(&files.url(amqp, &CLIENT_OF_RABBITMQ)?, "127.0.0.1")?;
@@ -245,8 +245,8 @@ async fn broker_refuses(stage: &Stage, files: &Files, amqp: &str) -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
-    let (trusted, stranger) = (authority("ours").unwrap(), authority("stranger").unwrap());
-    let files = Files::new(&trusted, &stranger).unwrap();
+    let (trusted, foreign) = (authority("ours").unwrap(), authority("foreign").unwrap());
+    let files = Files::new(&trusted, &foreign).unwrap();
     let postgres = server("postgres", &trusted).await.unwrap();
     on_stage(async |stage| -> Result<()> {
         let url = postgres.url()?;
@@ -263,7 +263,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
         );
 
         let mut wrong = CLIENT_OF_POSTGRES;
-        wrong[0].1 = "stranger.pem";
+        wrong[0].1 = "foreign.pem";
         let unknown = migrate(&files.url(&url, &wrong)?).await?;
         refused(&unknown, 78, "name the authority's file with sslrootcert=FILE")?;
         refused(
@@ -274,7 +274,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
         let name_unchecked = at(&own.replace("verify-full", "verify-ca"), "127.0.0.1")?;
         ensure!(
             migrate(&name_unchecked).await?.code == 1,
-            "verify-ca looks at the name"
+            "verify-ca checks the name"
         );
         let nobody = migrate(&files.url(&url, &CLIENT_OF_POSTGRES[..1])?).await?;
         refused(&nobody, 78, "requires a valid client certificate")?;
@@ -298,7 +298,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_process_says_at_its_start_what_is_open_to_others() {
+async fn a_process_warns_at_its_start_of_plaintext_connections_and_readable_secrets() {
     on_stage(async |stage| -> Result<()> {
         let database = format!("{}?sslmode=disable", at(&stage.url("target"), "0.0.0.0")?);
         let source = format!("{}?sslmode=require", at(&stage.url("source"), "0.0.0.0")?);

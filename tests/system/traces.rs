@@ -104,7 +104,7 @@ async fn assert_one_trace(stage: &Stage, all: &[Span], run: &Value) -> Result<()
     let spans: Vec<Span> = all.iter().filter(|span| span.trace == trace).cloned().collect();
     let elsewhere = all
         .iter()
-        .find(|span| span.says("run.id") == id && span.trace != trace);
+        .find(|span| span.attribute("run.id") == id && span.trace != trace);
     ensure!(elsewhere.is_none(), "{elsewhere:#?} is not in {trace}");
     let chunks: i32 = sqlx::query_scalar("SELECT chunks_total FROM etl_control WHERE id = $1::bigint")
         .bind(id.parse::<i64>()?)
@@ -126,7 +126,7 @@ async fn only_chunk(stage: &Stage, condition: &str) -> Result<(String, String)> 
 
 fn of_chunk<'a>(all: &'a [Span], name: &str, (run, seq): &(String, String)) -> Vec<&'a Span> {
     let mut spans = named(all, name);
-    spans.retain(|span| span.says("run.id") == run && span.says("chunk.seq") == seq);
+    spans.retain(|span| span.attribute("run.id") == run && span.attribute("chunk.seq") == seq);
     spans
 }
 
@@ -143,7 +143,7 @@ async fn assert_rescue_is_traced(stage: &Stage, all: &[Span]) -> Result<()> {
     );
     let attempts = of_chunk(all, "chunk", &chunk);
     ensure!(
-        attempts.iter().any(|span| span.says("attempt") == "2"),
+        attempts.iter().any(|span| span.attribute("attempt") == "2"),
         "{attempts:#?}"
     );
     Ok(())
@@ -157,7 +157,7 @@ async fn assert_failure_is_traced(stage: &Stage, all: &[Span]) -> Result<()> {
         .find(|span| span.failed)
         .context("a failed attempt")?;
     ensure!(
-        failed.says("error.type") == "XX000" && failed.says("outcome") == "retry",
+        failed.attribute("error.type") == "XX000" && failed.attribute("outcome") == "retry",
         "{failed:#?}"
     );
     ensure!(
@@ -169,7 +169,7 @@ async fn assert_failure_is_traced(stage: &Stage, all: &[Span]) -> Result<()> {
         .find(|span| span.name == "load" && span.parent == failed.id);
     ensure!(load.is_some_and(|load| load.failed), "{load:#?}");
     ensure!(
-        attempts.iter().any(|span| span.says("outcome") == "done"),
+        attempts.iter().any(|span| span.attribute("outcome") == "done"),
         "{attempts:#?}"
     );
     Ok(())
@@ -437,7 +437,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
 }
 
 #[tokio::test]
-async fn lines_for_people_say_the_same_without_what_is_for_exporters() {
+async fn text_logs_say_the_same_without_the_fields_for_exporters() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 90).await?;
         let settings = [

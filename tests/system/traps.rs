@@ -18,7 +18,7 @@ use sqlx::Executor;
 use crate::stage::{Stage, on_stage};
 
 #[test]
-fn every_situation_has_a_test_that_says_its_number() {
+fn every_trap_has_a_test_that_names_its_number() {
     let mut named = BTreeSet::new();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("system")).unwrap() {
         let path = file.unwrap().path();
@@ -204,13 +204,13 @@ async fn a_conversation_moved_to_another_tenants_inbox_leaves_one_and_arrives_in
             .await?;
         let runs = stage.sync_local(&["--all"]).await?;
         ensure!(runs[0]["records"]["deleted"] == 1 && runs[1]["records"]["inserted"] == 1, "{runs:#}");
-        let strangers: i64 = sqlx::query_scalar(
+        let foreign: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM conversations_analytics a JOIN inbox_tenant_mapping m ON m.inbox_id = a.inbox_id \
              WHERE m.tenant_id <> a.tenant_id AND a.source_deleted_at IS NULL",
         )
         .fetch_one(&stage.target)
         .await?;
-        ensure!(strangers == 0, "{strangers} rows carry an inbox of another tenant");
+        ensure!(foreign == 0, "{foreign} rows carry an inbox of another tenant");
         stage.assert_equal(&tenants).await
     })
     .await;

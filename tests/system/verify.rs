@@ -41,7 +41,7 @@ fn faults(answer: &Answer) -> Faults {
 }
 
 #[tokio::test]
-async fn random_corruptions_are_found_named_and_mended() {
+async fn random_corruptions_are_found_named_and_repaired() {
     on_stage(|stage| async move {
         let (rows, corruptions) = size();
         stage.sample(rows, 1, 90).await?;
@@ -76,10 +76,10 @@ async fn random_corruptions_are_found_named_and_mended() {
             }
         }
 
-        let mended = verify(&stage, &["--repair"]).await?;
+        let repaired = verify(&stage, &["--repair"]).await?;
         ensure!(
-            mended.code == 0 && mended.json()["verdict"] == "equal",
-            "{mended:?}"
+            repaired.code == 0 && repaired.json()["verdict"] == "equal",
+            "{repaired:?}"
         );
         stage.assert_proven(&[1], &[]).await?;
         stage.assert_equal(&[1]).await
@@ -121,7 +121,7 @@ async fn proving_a_tenant_equal_moves_less_than_a_hundredth_of_what_a_sync_moves
 }
 
 #[tokio::test]
-async fn what_a_sync_would_bring_is_no_fault_and_what_it_would_not_see_is_one() {
+async fn what_a_sync_would_take_is_no_fault_and_what_it_would_miss_is_one() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 91).await?;
         stage.sync_local(&["--all"]).await?;
@@ -155,8 +155,8 @@ async fn what_a_sync_would_bring_is_no_fault_and_what_it_would_not_see_is_one() 
         let found = verify(&stage, &[]).await?;
         ensure!(found.code == 1 && found.json()["different"] == 1, "{found:?}");
         ensure!(found.json()["unproven"] == 299, "{found:?}");
-        let mended = verify(&stage, &["--repair"]).await?;
-        ensure!(mended.code == 0, "{mended:?}");
+        let repaired = verify(&stage, &["--repair"]).await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
         stage.assert_proven(&[1], &[]).await
     })
     .await;
@@ -231,8 +231,8 @@ async fn through_a_view_messages_names_and_rows_are_compared_too() {
         let expected: Faults = expected.map(|(id, kind)| (id, kind.to_owned())).into();
         ensure!(found.code == 1 && faults(&found) == expected, "{found:?}");
         let repair = [&verify[..], &["--repair"]].concat();
-        let mended = stage.tidemark_with(&repair, &settings).await?;
-        ensure!(mended.code == 0, "{mended:?}");
+        let repaired = stage.tidemark_with(&repair, &settings).await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
         stage.assert_proven(&[1], &settings).await
     })
     .await;

@@ -73,7 +73,7 @@ fn assert_running_lines(lines: &[&Value]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn watching_tells_in_lines_of_json_how_far_a_run_is_and_ends_as_it_does() {
+async fn watching_prints_progress_as_json_lines_and_exits_as_the_run_ends() {
     on_stage(|stage| async move {
         let lines = watched_lines(&stage).await?;
         let (first, last) = (&lines[0], &lines[lines.len() - 1]);
@@ -141,7 +141,7 @@ async fn a_ledger_that_is_away_for_a_while_is_waited_for() {
 }
 
 #[tokio::test]
-async fn who_no_longer_waits_leaves_the_run_alone() {
+async fn interrupting_a_watch_leaves_the_run_alone() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 83).await?;
         let run = stage.ask_full("10").await?;

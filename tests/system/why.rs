@@ -297,7 +297,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
 }
 
 #[tokio::test]
-async fn a_view_is_asked_as_well() {
+async fn why_reads_a_view_too() {
     on_stage(|stage| async move {
         let view = [
             ("TIDEMARK_SOURCE_MODE", "view"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::theatre::Theatre;
+use super::striker::Striker;
 use crate::stage::Stage;
 
 /// Each statement counts violations.
@@ -123,10 +123,10 @@ impl Outcome {
             .await?)
     }
 
-    pub fn print(&self, seed: u64, length: Duration, theatre: &Theatre<'_>, changes: u64) {
-        let total: u64 = theatre.faults.values().sum();
+    pub fn print(&self, seed: u64, length: Duration, striker: &Striker<'_>, changes: u64) {
+        let total: u64 = striker.faults.values().sum();
         eprintln!("chaos for {length:?}, TIDEMARK_CHAOS_SEED={seed}: {total} faults");
-        for (fault, count) in &theatre.faults {
+        for (fault, count) in &striker.faults {
             eprintln!("{count:>8}  {fault}");
         }
         for (count, what) in [
@@ -146,7 +146,7 @@ impl Outcome {
         eprintln!("{changes:>8}  changes at the source, at least");
         eprintln!(
             "{:>8}  processes ended by themselves",
-            theatre.fleet.ended_by_themselves
+            striker.fleet.ended_by_themselves
         );
     }
 }

@@ -115,13 +115,16 @@ fn under_faults() -> [Property<Fleet>; 6] {
                     .any(|slot| slot.chunk.lost == fleet.protocol.max_lost)
             },
         ),
-        Property::sometimes("a zombie works beside its successor", |_, state: &State| {
-            state.workers.iter().any(|worker| {
-                matches!(*worker, Worker::Working { chunk, attempt, .. }
+        Property::sometimes(
+            "a worker without its lease works beside its successor",
+            |_, state: &State| {
+                state.workers.iter().any(|worker| {
+                    matches!(*worker, Worker::Working { chunk, attempt, .. }
                     if attempt < state.chunks[chunk].chunk.attempt
                         && state.chunks[chunk].chunk.status == ChunkStatus::Running)
-            })
-        }),
+                })
+            },
+        ),
         Property::sometimes(
             "the message of a finished chunk is in the queue",
             |_, state: &State| {
@@ -132,7 +135,7 @@ fn under_faults() -> [Property<Fleet>; 6] {
             },
         ),
         Property::sometimes(
-            "a chunk waits queued while nobody has its message",
+            "a chunk waits queued although its message is lost",
             |_, state: &State| {
                 state.chunks.iter().any(|slot| {
                     slot.chunk.status == ChunkStatus::Queued && slot.messages == 0 && slot.marked == 0

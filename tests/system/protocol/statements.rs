@@ -435,7 +435,7 @@ async fn a_run_is_closed_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
+async fn two_finalizers_or_two_dispatchers_never_take_the_same_row() {
     on_stage(|stage| async move {
         let mut tx = stage.target.begin().await?;
         let complete = insert_run(&mut tx, 1, TenantState::Active, RunStatus::Running).await?;
@@ -455,7 +455,7 @@ async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
         };
         ensure!(
             chunk::dispatch(&mut first, &limits, None).await?.is_some(),
-            "nobody else dispatches"
+            "no other process dispatches"
         );
         ensure!(
             chunk::dispatch(&mut second, &limits, None).await?.is_none(),

@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// Declares one of the fleet's queues with another type.
-    pub async fn declare_classic(&self, queue: &str) -> Result<()> {
+    pub async fn declare_classic_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
         let queue = format!("{}.{queue}", self.name);

@@ -73,7 +73,7 @@ impl Stage {
     }
 
     /// Runs a command to its end, with a standard output that nothing reads.
-    pub async fn tidemark_unread(&self, args: &[&str]) -> Result<Answer> {
+    pub async fn tidemark_without_reader(&self, args: &[&str]) -> Result<Answer> {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.sessions.register(command.spawn()?);
@@ -82,7 +82,7 @@ impl Stage {
     }
 
     /// Runs a command to its end, with this standard input.
-    pub async fn tidemark_fed(&self, args: &[&str], input: &str) -> Result<Answer> {
+    pub async fn tidemark_with_input(&self, args: &[&str], input: &str) -> Result<Answer> {
         let mut command = self.command(args);
         command
             .stdin(Stdio::piped())

@@ -20,7 +20,7 @@ impl Stage {
 
     /// Blocks readers of a source table's rows until the returned connection is closed. The table itself is not
     /// locked, so transactions begin.
-    pub async fn hold_readers(&self, table: &str) -> Result<PgConnection> {
+    pub async fn block_readers(&self, table: &str) -> Result<PgConnection> {
         let mut holder = PgConnection::connect(&self.owner_url("source")).await?;
         let gate = format!(
             "ALTER TABLE {table} RENAME TO {table}_held; \

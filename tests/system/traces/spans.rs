@@ -29,11 +29,11 @@ pub fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
         root.parent.is_empty() && root.service == "tidemark-cli",
         "{root:#?}"
     );
-    ensure!(root.says("run.id") == run, "{root:#?}");
+    ensure!(root.attribute("run.id") == run, "{root:#?}");
     for span in spans.iter().filter(|span| !span.parent.is_empty()) {
         let parent = by_id
             .get(span.parent.as_str())
-            .with_context(|| format!("nobody exported the parent of {span:#?}"))?;
+            .with_context(|| format!("the parent was not exported: {span:#?}"))?;
         let (name, service) = match span.name.as_str() {
             "plan" | "finalize" => (
                 "run",
@@ -53,26 +53,26 @@ pub fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
         ensure!(parent.name == name, "{span:#?} below {parent:#?}");
         ensure!(span.service == format!("tidemark-{service}"), "{span:#?}");
         let ids = ["run.id", "chunk.seq"];
-        if ids.iter().any(|id| !span.says(id).is_empty()) {
+        if ids.iter().any(|id| !span.attribute(id).is_empty()) {
             ensure!(
-                span.says("run.id") == run && span.says("tenant.id") == root.says("tenant.id"),
+                span.attribute("run.id") == run && span.attribute("tenant.id") == root.attribute("tenant.id"),
                 "{span:#?}"
             );
         }
         if span.name == "chunk" {
             ensure!(
-                span.says("chunk.seq") == parent.says("chunk.seq"),
+                span.attribute("chunk.seq") == parent.attribute("chunk.seq"),
                 "{span:#?} {parent:#?}"
             );
         }
     }
     let dispatched: BTreeSet<&str> = named(spans, "dispatch")
         .iter()
-        .map(|span| span.says("chunk.seq"))
+        .map(|span| span.attribute("chunk.seq"))
         .collect();
     ensure!(dispatched.len() == chunks, "{dispatched:?} of {chunks}");
     one(spans, "plan")?;
-    ensure!(one(spans, "finalize")?.says("run.status") == "success");
+    ensure!(one(spans, "finalize")?.attribute("run.status") == "success");
     Ok(())
 }
 
@@ -85,12 +85,15 @@ pub fn assert_conventions(spans: &[Span], stage: &Stage) -> Result<()> {
             _ => (SpanKind::Internal, ""),
         };
         ensure!(span.kind == kind, "{span:#?}");
-        ensure!(span.says("messaging.operation.type") == operation, "{span:#?}");
+        ensure!(
+            span.attribute("messaging.operation.type") == operation,
+            "{span:#?}"
+        );
         if !operation.is_empty() {
             let prefix = stage.database("source").replace("_source", "");
-            ensure!(span.says("messaging.system") == "rabbitmq", "{span:#?}");
+            ensure!(span.attribute("messaging.system") == "rabbitmq", "{span:#?}");
             ensure!(
-                span.says("messaging.destination.name")
+                span.attribute("messaging.destination.name")
                     .starts_with(&format!("{prefix}.jobs:")),
                 "{span:#?}"
             );
@@ -101,8 +104,11 @@ pub fn assert_conventions(spans: &[Span], stage: &Stage) -> Result<()> {
             } else {
                 "target"
             };
-            ensure!(span.says("db.system.name") == "postgresql", "{span:#?}");
-            ensure!(span.says("db.namespace") == stage.database(side), "{span:#?}");
+            ensure!(span.attribute("db.system.name") == "postgresql", "{span:#?}");
+            ensure!(
+                span.attribute("db.namespace") == stage.database(side),
+                "{span:#?}"
+            );
         }
     }
     Ok(())
