@@ -196,8 +196,8 @@ async fn lost_rights_are_named_with_the_cure() {
 #[tokio::test]
 async fn what_a_fleet_lacks_is_named_with_the_command() {
     on_stage(async |stage| -> Result<()> {
-        stage.sample(20, 1, 6).await?;
-        stage.sync_local(&["--tenant", "1"]).await?;
+        stage.sample(20, 2, 6).await?;
+        stage.sync_local(&["--all"]).await?;
         run(
             &stage.target,
             "INSERT INTO tenants (id, name, slug, source) VALUES (7, 'New', 'new', 'elsewhere'); \

@@ -1,7 +1,6 @@
 //! HTTP requests to a process, as a supervisor or a scraper makes them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -9,10 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::stage::Stage;
-
-/// Bound of every wait: above anything that a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::stage::{Stage, poll};
 
 /// The response of a process.
 #[derive(Debug)]
@@ -59,41 +55,24 @@ pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
 
 /// Repeats the request until `wanted` accepts the response.
 pub async fn until(address: &str, path: &str, wanted: impl Fn(&Response) -> bool) -> Result<Response> {
-    let mut last = None;
-    let asking = async {
-        loop {
-            if let Ok(response) = get(address, path, "*/*").await {
-                if wanted(&response) {
-                    return response;
-                }
-                last = Some(response);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let reached = tokio::time::timeout(PATIENCE, asking).await;
-    reached.map_err(|_| anyhow::anyhow!("{path} never answered as wanted, last: {last:?}"))
+    poll(format!("the wanted response of {path}"), async || {
+        let response = get(address, path, "*/*").await.ok();
+        Ok(response.filter(|response| wanted(response)))
+    })
+    .await
 }
 
 /// The HTTP address of the running process of this role.
-pub async fn address_of(stage: &Stage, role: &'static str) -> Result<String> {
-    let asking = async {
-        loop {
-            let address: Option<String> =
-                sqlx::query_scalar("SELECT http_address FROM etl_process WHERE role = $1")
-                    .bind(role)
-                    .fetch_optional(&stage.target)
-                    .await?
-                    .flatten();
-            if let Some(address) = address {
-                return Ok(address);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .with_context(|| format!("no {role} is running"))?
+pub async fn address_of(stage: &Stage, role: &str) -> Result<String> {
+    poll(format!("a running {role}"), async || {
+        let address: Option<Option<String>> =
+            sqlx::query_scalar("SELECT http_address FROM etl_process WHERE role = $1")
+                .bind(role.to_owned())
+                .fetch_optional(&stage.target)
+                .await?;
+        Ok(address.flatten())
+    })
+    .await
 }
 
 /// A way to a server that a test can open and close. Its address stays the same.

@@ -12,8 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Bound of a wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::stage::WAIT_LIMIT;
 
 /// Forwards connections to one server until it is dropped.
 pub struct Proxy {
@@ -133,7 +132,7 @@ impl Proxy {
     pub async fn until_refused(&self, count: usize) -> Result<()> {
         let mut refused = self.refused.clone();
         let reached = refused.wait_for(|refused| *refused >= count);
-        tokio::time::timeout(PATIENCE, reached)
+        tokio::time::timeout(WAIT_LIMIT, reached)
             .await
             .with_context(|| format!("never {count} connections refused"))??;
         Ok(())

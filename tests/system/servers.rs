@@ -31,6 +31,12 @@ impl Server {
         .await
     }
 
+    /// A hot standby of this PostgreSQL.
+    pub async fn standby(&self) -> Result<Self> {
+        let url = self.url()?;
+        Self::new("postgres", |dir| Ok(std::fs::write(dir.join("standby-of"), url)?)).await
+    }
+
     /// A pooler in transaction mode for this PostgreSQL: for these users, with `pool_size` connections for each user
     /// and database.
     pub async fn pgbouncer(postgres: &str, users: &[&str], pool_size: u16) -> Result<Self> {

@@ -9,7 +9,6 @@ mod wait;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
@@ -21,10 +20,8 @@ use tidemark_sample::{CreateOptions, create};
 
 pub use self::command::Answer;
 pub use self::process::{Process, Signal};
+pub use self::wait::{WAIT_LIMIT, poll, until_true};
 use crate::sessions::SourceSessions;
-
-/// Limit of every wait: longer than a busy machine ever needs.
-const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// The databases, queues and processes of one test.
 pub struct Stage {

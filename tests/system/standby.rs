@@ -1,9 +1,5 @@
 //! A hot standby as the source, while its primary is written to.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -11,62 +7,8 @@ use sqlx::{Executor, PgPool};
 use tidemark_sample::{CreateOptions, TrafficOptions, create, traffic};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Stage, on_stage};
-
-/// A PostgreSQL of this test alone; stopped when dropped.
-struct Server(PathBuf);
-
-fn service() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/service")
-}
-
-impl Server {
-    async fn start(folder: PathBuf) -> Result<Self> {
-        let server = Self(folder);
-        let started = tokio::process::Command::new(service())
-            .args(["start", "postgres"])
-            .arg(&server.0)
-            .stdin(Stdio::null())
-            .status()
-            .await?;
-        ensure!(
-            started.success(),
-            "a server does not start: {}",
-            server.0.display()
-        );
-        Ok(server)
-    }
-
-    fn url(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.0.join("url"))?.trim().to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let crashed = std::process::Command::new(service())
-            .arg("crash")
-            .arg(&self.0)
-            .status();
-        assert!(
-            crashed.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "a server does not stop: {}",
-            self.0.display()
-        );
-        std::fs::remove_dir_all(&self.0).expect("the folder of a server can be removed");
-    }
-}
-
-/// Puts a server's folder beside those of the suite, if the suite has one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the suite's folder is named by the environment"
-)]
-fn folder(name: &str) -> PathBuf {
-    let parent =
-        std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
-    parent.join(format!("{name}-{:08x}", rand::random::<u32>()))
-}
+use crate::servers::Server;
+use crate::stage::{Stage, on_stage, until_true};
 
 /// A primary with a sample, and its standby.
 struct Pair {
@@ -76,7 +18,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Result<Self> {
-        let primary = Server::start(folder("primary")).await?;
+        let primary = Server::postgres().await?;
         let options = CreateOptions {
             conversations: 200,
             tenants: 1,
@@ -84,10 +26,7 @@ impl Pair {
             ..CreateOptions::tiny()
         };
         create(&chatwoot(&primary)?, &options).await?;
-        let copy = folder("standby");
-        std::fs::create_dir(&copy)?;
-        std::fs::write(copy.join("standby-of"), primary.url()?)?;
-        let standby = Server::start(copy).await?;
+        let standby = primary.standby().await?;
         Ok(Self { primary, standby })
     }
 
@@ -96,20 +35,11 @@ impl Pair {
         let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
             .fetch_one(primary)
             .await?;
-        let replayed = async {
-            while !sqlx::query_scalar::<_, bool>("SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn")
-                .bind(&written)
-                .fetch_one(standby)
-                .await?
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Ok(())
-        };
-        let bound = Duration::from_secs(30);
-        tokio::time::timeout(bound, replayed)
-            .await
-            .context("the standby does not follow")?
+        until_true(
+            standby,
+            &format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"),
+        )
+        .await
     }
 }
 

@@ -1,10 +1,9 @@
 //! A test's own actions on the broker.
 
-use std::time::Duration;
+use anyhow::{Result, ensure};
 
-use anyhow::{Context, Result, ensure};
-
-use super::{Stage, WAIT_LIMIT};
+use super::Stage;
+use super::wait::poll;
 
 impl Stage {
     async fn broker(&self) -> Result<lapin::Connection> {
@@ -123,14 +122,11 @@ impl Stage {
 
     /// Waits until a queue has so many consumers.
     pub async fn until_consumed(&self, queue: &str, count: u32) -> Result<()> {
-        let reached = async {
-            while self.consumers(queue).await.ok() != Some(count) {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(WAIT_LIMIT, reached)
-            .await
-            .with_context(|| format!("{queue} never has {count} consumers"))
+        poll(format!("{count} consumers of {queue}"), async || {
+            let consumers = self.consumers(queue).await.ok();
+            Ok((consumers == Some(count)).then_some(()))
+        })
+        .await
     }
 
     /// Publishes a message on one of the exchanges.
@@ -163,19 +159,12 @@ impl Stage {
             passive: true,
             ..Default::default()
         };
-        let reached = async {
-            loop {
-                let asked =
-                    channel.queue_declare(name.as_str().into(), options, lapin::types::FieldTable::default());
-                if asked.await?.message_count() == count {
-                    return Ok::<(), anyhow::Error>(());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(WAIT_LIMIT, reached)
-            .await
-            .with_context(|| format!("never {count} messages in {queue}"))??;
+        poll(format!("{count} messages in {queue}"), async || {
+            let asked =
+                channel.queue_declare(name.as_str().into(), options, lapin::types::FieldTable::default());
+            Ok((asked.await?.message_count() == count).then_some(()))
+        })
+        .await?;
         Ok(broker.close(200, "done".into()).await?)
     }
 }

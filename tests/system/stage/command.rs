@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use super::{Process, Stage, WAIT_LIMIT};
+use super::wait::WAIT_LIMIT;
+use super::{Process, Stage};
 
 /// The output of a command that has ended.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 pub use rustix::process::Signal;
 use tokio::process::Child;
 
-use super::WAIT_LIMIT;
+use super::wait::WAIT_LIMIT;
 
 /// A running `tidemark`; killed when dropped.
 pub struct Process {
