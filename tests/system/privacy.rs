@@ -254,10 +254,16 @@ async fn forget(stage: &Stage, person: &Person, more: &[&str]) -> Result<Answer>
     stage.tidemark(&[&forget[..], more].concat()).await
 }
 
+/// The same with the person forgotten, and the other conversation read again without their message.
 async fn forgotten(stage: &Stage, seed: u64) -> Result<Person> {
     let person = in_step_with_person(stage, seed).await?;
     let answer = forget(stage, &person, &["--yes"]).await?;
     ensure!(answer.code == 0, "{answer:?}");
+    let up = stage.start(&["up"])?;
+    stage
+        .until("SELECT bool_and(finished_at IS NOT NULL) FROM etl_control")
+        .await?;
+    up.stop().await?;
     Ok(person)
 }
 
@@ -386,9 +392,6 @@ async fn a_forgotten_contact_is_removed_everywhere_and_stays_out() {
 async fn a_conversation_that_a_forgotten_contact_loses_is_synced_again_without_its_words() {
     on_stage(|stage| async move {
         let person = forgotten(&stage, 68).await?;
-        let up = stage.start(&["up"])?;
-        stage.until("SELECT bool_and(finished_at IS NOT NULL) FROM etl_control").await?;
-        up.stop().await?;
         let newest = newest_conversation(&stage, &person).await?;
         say(&stage, newest, person.contact, "ainda aqui").await?;
         sqlx::query("UPDATE conversations SET contact_id = (SELECT contact_id FROM conversations WHERE id = $2) WHERE id = $1")

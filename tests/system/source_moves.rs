@@ -162,12 +162,54 @@ async fn cancel_half_way(stage: &Stage, second: &Second, chunk_size: &str) -> Re
     Ok(run)
 }
 
+fn move_to<'a>(source: &'a str, reason: &'a str) -> [&'a str; 8] {
+    [
+        "tenant", "move", "--tenant", "1", "--reason", reason, "--source", source,
+    ]
+}
+
+/// After the move, the tenant has no live row, watermark, reject or name of its first source.
+async fn assert_nothing_is_left(stage: &Stage, second: &Second) -> Result<()> {
+    let shown = second.done(stage, &["tenant", "show", "--tenant", "1"]).await?;
+    ensure!(
+        shown["source"] == "second" && shown["watermark"].is_null() && shown["account_id"].is_null(),
+        "{shown:#}"
+    );
+    for nothing in [
+        "SELECT count(*) FROM conversations_analytics WHERE source_deleted_at IS NULL OR source_epoch <> 0",
+        "SELECT count(*) FROM conversations_analytics WHERE contact_email IS NOT NULL",
+        "SELECT count(*) FROM etl_rejected_row WHERE resolved_at IS NULL",
+        "SELECT count(*) FROM etl_name",
+        "SELECT count(*) FROM etl_chunk WHERE source_epoch IS NOT NULL",
+        "SELECT count(*) FROM etl_watermark WHERE watermark IS NOT NULL OR digests_compared_at IS NOT NULL",
+    ] {
+        ensure!(count(stage, nothing).await? == 0, "{nothing}");
+    }
+    let moves = second
+        .done(stage, &["watermark", "show", "--tenant", "1"])
+        .await?;
+    let newest = &moves["moves"][0];
+    let reason = newest["reason"].as_str().unwrap_or_default();
+    ensure!(
+        newest["new"].is_null() && reason.ends_with("new server"),
+        "{moves:#}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
     on_stage(|stage| async move {
         stage.sample(150, 1, 4_001).await?;
         let second = Second::of(&stage, 110, 20).await?;
-        let policy = ["tenant", "set", "--tenant", "1", "--privacy", "contact_email=hash"];
+        let policy = [
+            "tenant",
+            "set",
+            "--tenant",
+            "1",
+            "--privacy",
+            "contact_email=hash",
+        ];
         second.done(&stage, &policy).await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         let full = second.done(&stage, &["sync", "--tenant", "1", "--full"]).await?;
@@ -180,45 +222,19 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
             )
             .await?;
 
-        second
-            .refused(&stage, &["tenant", "set", "--tenant", "1", "--source", "second"], "tidemark tenant move")
-            .await?;
-        let to = |source: &'static str| ["tenant", "move", "--tenant", "1", "--reason", "new server", "--source", source];
-        second.refused(&stage, &to("main"), "source `main` already").await?;
-        let unknown = second.tidemark(&stage, &to("third")).await?;
-        ensure!(unknown.code == 78 && unknown.stderr.contains("third"), "{unknown:?}");
-
-        let moved = second.done(&stage, &to("second")).await?;
+        let moved = second.done(&stage, &move_to("second", "new server")).await?;
         ensure!(
             moved["tenant_id"] == 1
                 && moved["from"] == "main"
                 && moved["to"] == "second"
                 && moved["cancelled_runs"] == serde_json::json!([full["run_id"]])
                 && moved["rows_marked_deleted"] == 150
-                && moved["unmapped_inboxes"].as_array().is_some_and(|inboxes| !inboxes.is_empty()),
+                && moved["unmapped_inboxes"]
+                    .as_array()
+                    .is_some_and(|inboxes| !inboxes.is_empty()),
             "{moved:#}"
         );
-        let shown = second.done(&stage, &["tenant", "show", "--tenant", "1"]).await?;
-        ensure!(
-            shown["source"] == "second" && shown["watermark"].is_null() && shown["account_id"].is_null(),
-            "{shown:#}"
-        );
-        for nothing in [
-            "SELECT count(*) FROM conversations_analytics WHERE source_deleted_at IS NULL OR source_epoch <> 0",
-            "SELECT count(*) FROM conversations_analytics WHERE contact_email IS NOT NULL",
-            "SELECT count(*) FROM etl_rejected_row WHERE resolved_at IS NULL",
-            "SELECT count(*) FROM etl_name",
-            "SELECT count(*) FROM etl_chunk WHERE source_epoch IS NOT NULL",
-            "SELECT count(*) FROM etl_watermark WHERE watermark IS NOT NULL OR digests_compared_at IS NOT NULL",
-        ] {
-            ensure!(count(&stage, nothing).await? == 0, "{nothing}");
-        }
-        let moves = second.done(&stage, &["watermark", "show", "--tenant", "1"]).await?;
-        let newest = &moves["moves"][0];
-        ensure!(
-            newest["new"].is_null() && newest["reason"].as_str().is_some_and(|reason| reason.ends_with("new server")),
-            "{moves:#}"
-        );
+        assert_nothing_is_left(&stage, &second).await?;
 
         second.map(&stage).await?;
         let synced = second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
@@ -228,10 +244,21 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
         );
         second.assert_equal(&stage).await?;
         // rows that only the old source has stay as tombstones, without the columns that the policy leaves out
-        ensure!(count(&stage, "SELECT count(*) FROM conversations_analytics WHERE conversation_id <= 20 \
-                               AND source_deleted_at IS NOT NULL AND contact_email IS NULL").await? == 20);
+        ensure!(
+            count(
+                &stage,
+                "SELECT count(*) FROM conversations_analytics WHERE conversation_id <= 20 \
+                               AND source_deleted_at IS NOT NULL AND contact_email IS NULL"
+            )
+            .await?
+                == 20
+        );
 
-        second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id = 30").await?;
+        second
+            .connect()
+            .await?
+            .execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id = 30")
+            .await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         second.assert_equal(&stage).await
     })
@@ -244,16 +271,7 @@ async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
         stage.sample(150, 1, 4_003).await?;
         let second = Second::of(&stage, 110, 20).await?;
         let run = cancel_half_way(&stage, &second, "10").await?;
-        let to_second = [
-            "tenant",
-            "move",
-            "--tenant",
-            "1",
-            "--reason",
-            "wrong one",
-            "--source",
-            "second",
-        ];
+        let to_second = move_to("second", "wrong one");
         second.done(&stage, &to_second).await?;
         second
             .refused(&stage, &["run", "retry", &run], "planned from another source")
@@ -266,7 +284,7 @@ async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_forgotten_contacts_is_not_moved() {
+async fn a_tenant_with_forgotten_contacts_or_to_a_wrong_source_is_not_moved() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 4_004).await?;
         let second = Second::of(&stage, 40, 0).await?;
@@ -277,17 +295,18 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
                 &["tenant", "forget", "--tenant", "1", "--contact", "1", "--yes"],
             )
             .await?;
-        let to_second = [
-            "tenant",
-            "move",
-            "--tenant",
-            "1",
-            "--reason",
-            "new server",
-            "--source",
-            "second",
-        ];
+        let to_second = move_to("second", "new server");
         second.refused(&stage, &to_second, "tidemark tenant add").await?;
+        let set = ["tenant", "set", "--tenant", "1", "--source", "second"];
+        second.refused(&stage, &set, "tidemark tenant move").await?;
+        second
+            .refused(&stage, &move_to("main", "none"), "source `main` already")
+            .await?;
+        let unknown = second.tidemark(&stage, &move_to("third", "none")).await?;
+        ensure!(
+            unknown.code == 78 && unknown.stderr.contains("third"),
+            "{unknown:?}"
+        );
         ensure!(count(&stage, "SELECT count(*) FROM tenants WHERE source = 'main'").await? == 1);
         Ok(())
     })

@@ -1,5 +1,4 @@
 //! A hot standby as the source, while its primary is written to.
-
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
