@@ -1,40 +1,40 @@
-# The daily verbs; .ci/run calls the same ones. ARGS goes to the program behind a verb: make test ARGS=watermark
+# The daily commands; .ci/run calls the same ones. ARGS goes to the program behind a target: make test ARGS=watermark
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
 
-help: ## list the verbs
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## show Tidemark at work, on servers of its own
+demo: ## run a demonstration on private servers
 	@scripts/demo $(ARGS)
 
-test: ## run all tests, on servers of their own
+test: ## run all tests on private servers
 	@scripts/test $(ARGS)
 
-chaos: ## ten minutes of random faults in processes, servers and wires; TIDEMARK_CHAOS_SECONDS, TIDEMARK_CHAOS_SEED
+chaos: ## ten minutes of random faults in processes, servers and connections; TIDEMARK_CHAOS_SECONDS, TIDEMARK_CHAOS_SEED
 	@scripts/chaos
 
-model: ## check the model of the protocol with one fault more than `make test` does; minutes
+model: ## check the model of the protocol with one fault more than `make test`; takes minutes
 	TIDEMARK_MODEL_MORE_FAULTS=1 cargo test --package tidemark-tests --test system protocol::checks -- --nocapture
 
-show-trace: ## a run with a killed worker as a trace in a browser; ARGS='--screenshot FILE' takes a picture instead
+show-trace: ## show a run with a killed worker as a trace in a browser; ARGS='--screenshot FILE' takes a picture instead
 	@scripts/show-trace $(ARGS)
 
-build: ## build the program, optimised: target/release/tidemark
+build: ## build the optimised program: target/release/tidemark
 	cargo build --release --locked $(ARGS)
 
 bench: ## measure, and write docs/BENCHMARKS.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
 	@scripts/bench/all $(ARGS)
 
-bench-check: ## compare what matters most with the committed figures; for a quiet machine
+bench-check: ## compare the main cases with the committed results; needs a quiet machine
 	@scripts/bench/all --check --sizes 20000 --cases full,view,incremental $(ARGS)
 
-bench-peers: ## other tools beside Tidemark, in a virtual environment of their own; needs pip
+bench-peers: ## compare other tools with Tidemark, in virtual environments; needs pip
 	@scripts/bench/peers $(ARGS)
 
-instructions: ## instructions of transform and encode, with callgrind, against the committed ones
+instructions: ## compare the instruction count of transform and encode with the committed one
 	@scripts/bench/instructions --check
 
 fmt: ## format the code
@@ -46,29 +46,29 @@ fmt-check: ## fail when the code is not formatted
 lint: ## clippy, where a warning is an error
 	cargo clippy --workspace --all-targets -- -D warnings
 
-doc: ## the code's documentation, where a warning is an error
+doc: ## build the code's documentation, where a warning is an error
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 
 dependencies: ## fail on crates that need C libraries, CMake or a second TLS
 	@scripts/forbidden-dependencies
 
-alerts: ## when the alerts fire, with promtool
+alerts: ## test the alert rules with promtool
 	@scripts/check-alerts
 
-helm: ## the Helm chart: lint, schemas, and whether it fits the program
+helm: ## check the Helm chart: lint, schemas, and whether it fits the program
 	@scripts/check-helm
 
-compose-smoke: ## build the image and try docker-compose.yml with a real fleet; needs a Docker engine
+compose-smoke: ## build the image and test docker-compose.yml with a fleet; needs a Docker engine
 	@scripts/compose-smoke.sh
 
-deny: ## licences, bans, sources and advisories of all dependencies
+deny: ## check licences, bans, sources and advisories of all dependencies
 	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install cargo-deny --locked' >&2; exit 69; }
 	cargo deny --workspace check $(ARGS)
 
-migrations-check: ## migrations up, down to nothing and up again
+migrations-check: ## migrate up, down to nothing and up again
 	@scripts/migrations-check
 
-ci: ## everything that has to pass
+ci: ## run everything that has to pass
 	@.ci/run
 
 clean: ## remove what was built

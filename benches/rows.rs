@@ -1,4 +1,4 @@
-//! Transform and encode, without a server: time and allocations a row. `cargo bench -p tidemark-benches`.
+//! Transform and encode without a server: time and allocations for each row. `cargo bench -p tidemark-benches`.
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -15,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-/// The messages of a conversation folded into `message_compiled` and what they add up to.
+/// Folds the messages of a conversation.
 #[divan::bench]
 fn fold(bencher: Bencher) {
     let samples = samples(ROWS);
@@ -37,7 +37,7 @@ fn transformed(bencher: Bencher) {
     });
 }
 
-/// The transform, and the row in binary COPY format with its hash, into a buffer that is kept.
+/// The transform, and encoding the row in binary COPY format with its hash, into a reused buffer.
 #[divan::bench]
 fn transformed_and_encoded(bencher: Bencher) {
     let (samples, tenant) = (samples(ROWS), tenant());

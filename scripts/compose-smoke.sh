@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Tries docker-compose.yml and the image for real: builds the image, brings the fleet up with four workers and a sample
+# Tests docker-compose.yml and the image: builds the image, brings the fleet up with four workers and a sample
 # Chatwoot, syncs its tenants, scales workers 4 → 1 → 6 and restarts RabbitMQ and PostgreSQL in the middle of full syncs,
 # enqueues a resync from a one-shot container, compares every row, and takes everything down again, volumes included.
 #
 #   scripts/compose-smoke.sh          (make compose-smoke)
 #
-# Needs a Docker engine with docker compose or docker-compose 1.29, and the images that the two files name. Its project,
-# ports and secrets are its own. A build image without cargo gets the program of this machine's cargo instead; it says so.
+# Needs a Docker engine with docker compose or docker-compose 1.29, and the images that the two files name. It uses a
+# project, ports and secrets of its own. If the build image has no cargo, this machine's cargo builds the program.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib/process.sh
 . scripts/lib/process.sh
 
-docker info >/dev/null 2>&1 || fail 69 'no Docker engine answers: start one (dockerd), or set DOCKER_HOST'
+docker info >/dev/null 2>&1 || fail 69 'no Docker engine is running: start one (dockerd), or set DOCKER_HOST'
 if docker compose version >/dev/null 2>&1; then
     compose=(docker compose)
 elif command -v docker-compose >/dev/null; then
@@ -47,7 +47,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 if docker run --rm --entrypoint cargo "$builder" --version >/dev/null 2>&1; then
     DOCKER_BUILDKIT=1 docker build --quiet --file deploy/Dockerfile --build-arg REVISION="$revision" --tag "$TIDEMARK_IMAGE" .
 else
-    say "$builder has no cargo: the program comes from this machine's"
+    say "$builder has no cargo: this machine's cargo builds the program"
     cargo build --release --locked --package tidemark
     mkdir -p target/image
     objcopy --strip-debug "${CARGO_TARGET_DIR:-target}/release/tidemark" target/image/tidemark
@@ -82,7 +82,7 @@ healthy() { # WORKERS
 step 'bring it up with four workers'
 up 4
 sample_made() { [[ $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$("${compose[@]}" ps -a -q sample 2>/dev/null || "${compose[@]}" ps -q sample)") == 'exited 0' ]]; }
-wait_for 300 sample_made || fail 1 'the sample is not made'
+wait_for 300 sample_made || fail 1 'the sample was not created'
 healthy 4
 for service in producer finalizer worker; do
     for id in $(containers "$service"); do
@@ -108,7 +108,7 @@ full() {
 step 'scale workers 4 → 1 → 6 in the middle of a full sync'
 full
 up 1
-wait_for 60 holds "$(done_chunks 20) OR ($ended)" || fail 1 'one worker does not go on'
+wait_for 60 holds "$(done_chunks 20) OR ($ended)" || fail 1 'a single worker does not continue the sync'
 up 6
 wait_for 300 holds "$ended" || fail 1 'the full sync does not end'
 healthy 6
@@ -120,7 +120,7 @@ wait_for 300 holds "$ended" || fail 1 'the full sync does not end after the rest
 healthy 6
 
 step 'resync from a one-shot container'
-"${compose[@]}" run --rm -T sample sample traffic --count 300 --rate 0 >/dev/null 2>&1 || fail 1 'no traffic'
+"${compose[@]}" run --rm -T sample sample traffic --count 300 --rate 0 >/dev/null 2>&1 || fail 1 'the sample traffic failed'
 ask resync --tenant 2 --all-rows --wait
 ask sync --all --wait >/dev/null
 

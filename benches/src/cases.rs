@@ -1,4 +1,4 @@
-//! What is measured, case by case.
+//! The measured cases.
 
 mod far;
 mod fleet;
@@ -25,7 +25,7 @@ const NAMES: [&str; 8] = [
     "far",
 ];
 
-/// Measures these cases, all when none is named.
+/// Measures these cases, or all if none is named.
 pub async fn run(bench: &mut Bench, sizes: &[u64], only: &[String], results: &mut Results) -> Result<()> {
     for name in only {
         ensure!(

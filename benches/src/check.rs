@@ -1,17 +1,17 @@
-//! Results beside those that are committed.
+//! Compares results with the committed ones.
 
 use anyhow::{Result, ensure};
 
 use crate::figures::{Case, Goal, Results, Row};
 
-/// How much worse a ratio may be before it counts: repeated runs on a quiet machine differ by up to a tenth, and the
-/// machine need not be the one of the committed results.
+/// How much worse a ratio may become: repeated runs on a quiet machine differ by up to a tenth, and the committed
+/// results may come from another machine.
 pub const BAND: f64 = 0.20;
 
 /// Compares every ratio to a base that both results have.
 ///
 /// # Errors
-/// When one is worse than the committed one by more than the band, or there is none to compare.
+/// Fails when a ratio is worse than the committed one by more than `BAND`, or when there is nothing to compare.
 pub fn compare(committed: &Results, now: &Results) -> Result<()> {
     let mut worse = Vec::new();
     let mut count = 0;
@@ -50,13 +50,13 @@ pub fn compare(committed: &Results, now: &Results) -> Result<()> {
     Ok(())
 }
 
-/// The committed ratio and the one of now; `None` for the base itself and for what only one of both has.
+/// The committed ratio and the new one; `None` for the base itself, and for rows that only one of the results has.
 fn ratios(before: &Case, now: &Case, row: &Row) -> Option<(f64, f64)> {
     if now.base.as_deref() == Some(&row.name) {
         return None;
     }
     let there = before.rows.iter().find(|there| there.name == row.name)?;
-    // what others do is no business of this check
+    // this check leaves out what other programs do
     if !is_ours(row) {
         return None;
     }

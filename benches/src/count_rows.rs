@@ -1,5 +1,5 @@
-//! Transforms and encodes rows, and nothing else that varies: `scripts/bench/instructions` has callgrind count it.
-//! Twice as many rows less once as many is what the rows take, without the start of the process.
+//! Transforms and encodes rows, and does nothing else that varies, so that callgrind can count its instructions
+//! (`scripts/bench/instructions`). The difference between two numbers of rows leaves out the start of the process.
 
 use tidemark_benches::rows::{samples, tenant};
 use tidemark_worker::row::encode::CopyEncoder;

@@ -1,4 +1,4 @@
-//! What was measured. Times are compared inside one run of the benchmarks only: a figure is a ratio to its case's base.
+//! Measured values. Times are only compared within one run of the benchmarks, as a ratio to the base of the case.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,16 @@ pub struct Results {
     pub cases: Vec<Case>,
 }
 
-/// One table: things measured in turns, on the same data.
+/// One table: values measured in turns, on the same data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Case {
-    /// Names the case in files and on the command line.
+    /// The name of the case in files and on the command line.
     pub key: String,
     pub title: String,
-    /// What was done, for a reader of the table.
+    /// What was measured, for a reader of the table.
     pub about: String,
     pub unit: String,
-    /// The row that the others are compared with.
+    /// The name of the row that the others are compared with.
     pub base: Option<String>,
     pub rows: Vec<Row>,
 }
@@ -31,17 +31,17 @@ pub struct Row {
     pub goal: Option<Goal>,
 }
 
-/// What a row should reach.
+/// The value that a row should reach.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// Its value is at most this.
+    /// The value is at most this.
     AtMost(f64),
     AtLeast(f64),
-    /// Its ratio to the base is at most this.
+    /// The ratio to the base is at most this.
     RatioAtMost(f64),
     RatioAtLeast(f64),
-    /// It is at least so many times another row.
+    /// The value is at least so many times that of another row.
     Times {
         of: String,
         at_least: f64,
@@ -67,7 +67,7 @@ impl Case {
         self
     }
 
-    /// Adds one more measurement to a row, which is made when it is new.
+    /// Adds a measurement to a row; creates the row if it is new.
     pub fn add(&mut self, name: &str, value: f64) {
         match self.rows.iter_mut().find(|row| row.name == name) {
             Some(row) => row.runs.push(value),
@@ -79,20 +79,20 @@ impl Case {
         }
     }
 
-    /// Says what a row should reach; a row that was not measured has no goal.
+    /// Sets the goal of a row; a row without measurements gets none.
     pub fn goal(&mut self, name: &str, goal: Goal) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.name == name) {
             row.goal = Some(goal);
         }
     }
 
-    /// A row's median over that of the base; `None` for a case without one.
+    /// A row's median divided by that of the base; `None` for a case without a base.
     #[must_use]
     pub fn ratio(&self, row: &Row) -> Option<f64> {
         self.times(row, self.base.as_ref()?)
     }
 
-    /// Whether a row reaches its goal; `None` when it has none.
+    /// True when a row reaches its goal; `None` if it has none.
     #[must_use]
     pub fn reaches(&self, row: &Row) -> Option<bool> {
         Some(match row.goal.as_ref()? {
@@ -104,7 +104,7 @@ impl Case {
         })
     }
 
-    /// A row's median over that of another; `None` when that was not measured.
+    /// A row's median divided by that of another row; `None` if the other was not measured.
     #[must_use]
     pub fn times(&self, row: &Row, of: &str) -> Option<f64> {
         let other = self.rows.iter().find(|other| other.name == of)?;
@@ -126,7 +126,7 @@ impl Row {
     }
 }
 
-/// The middle one; of an even number the mean of the two in the middle; NaN of none.
+/// The middle value; the mean of the two middle ones for an even number of values, NaN for none.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -135,5 +135,16 @@ pub fn median(values: &[f64]) -> f64 {
         0 => f64::NAN,
         count if count % 2 == 1 => sorted[count / 2],
         count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}
+
+/// A number with three significant figures; from 100 on a whole number.
+#[must_use]
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }

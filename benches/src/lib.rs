@@ -1,4 +1,4 @@
-//! What benchmarks share: rows to work on, and figures with their tables.
+//! Shared by the benchmarks: rows to work on, and measured values with their tables.
 
 pub mod check;
 pub mod figures;

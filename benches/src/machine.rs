@@ -1,13 +1,10 @@
-//! What the figures were measured on.
+//! The machine that was measured.
 
 use std::fs::read_to_string;
 
 use anyhow::{Context, Result};
 
 /// Names and values for the head of the report, the server's facts last.
-///
-/// # Errors
-/// When the kernel does not tell.
 pub fn facts(server: Vec<(String, String)>) -> Result<Vec<(String, String)>> {
     let cpu = read_to_string("/proc/cpuinfo").context("ask for the processors")?;
     let model = value(&cpu, "model name").unwrap_or("unknown");

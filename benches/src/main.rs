@@ -1,5 +1,5 @@
-//! `make bench`: drives the optimised program and psql on servers that `scripts/with-services` provides, in turns, and writes
-//! what they took. Ratios are what counts: both sides of one were measured in one run, on the same data.
+//! `make bench`: runs the optimised program and psql in turns, on servers of `scripts/with-services`, and writes the
+//! measured values. Compare ratios only: both sides of a ratio are measured in one run, on the same data.
 
 mod cases;
 mod proxy;
@@ -52,13 +52,13 @@ struct Args {
         value_name = "CASE,CASE"
     )]
     cases: Vec<String>,
-    /// Times that each measurement is repeated, where it is not said otherwise
+    /// How often most measurements are repeated
     #[arg(long, env = "TIDEMARK_BENCH_ROUNDS", default_value_t = 3, value_name = "N")]
     rounds: usize,
-    /// Where results go, and where `--check` finds those to compare with
+    /// The file of results: written, or read by `--check`
     #[arg(long, default_value = "benches/results/results.json", value_name = "FILE")]
     results: PathBuf,
-    /// Compare with the results that are there instead of writing them
+    /// Compare with the committed results instead of writing new ones
     #[arg(long)]
     check: bool,
 }
@@ -78,9 +78,9 @@ async fn main() -> Result<()> {
     if args.check {
         return check::compare(&report::read(&args.results)?, &results);
     }
-    // what was not measured this time stays as it was
+    // cases that were not measured this time keep their values
     let kept = report::read(&args.results).unwrap_or_default();
-    results.keep(kept);
+    results.keep_unmeasured(kept);
     report::write(&args.results, &results).context("write the results")?;
     Ok(())
 }

@@ -1,25 +1,21 @@
-//! A picture of a case: its medians as bars.
+//! A bar chart of a case's medians.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::figures::Case;
-use crate::report::number;
+use crate::figures::{Case, number};
 
 const WIDTH: u32 = 900;
 const BAR: u32 = 34;
 const HEAD: u32 = 60;
-/// Left of the bars, for their names.
+/// Width of the names, left of the bars.
 const NAMES: i32 = 360;
 const INK: RGBColor = RGBColor(60, 60, 60);
 const BASE: RGBColor = RGBColor(150, 150, 150);
 const OURS: RGBColor = RGBColor(30, 110, 160);
 
-/// An SVG; `None` for a case with nothing to compare.
-///
-/// # Errors
-/// When it cannot be drawn.
-pub fn of(case: &Case) -> Result<Option<String>> {
+/// The chart as SVG; `None` for a case with fewer than two rows.
+pub fn bar_chart(case: &Case) -> Result<Option<String>> {
     if case.rows.len() < 2 {
         return Ok(None);
     }

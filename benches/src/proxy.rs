@@ -1,4 +1,4 @@
-//! A wire to a server far away: every byte arrives later, and none takes the place of another.
+//! A connection to a distant server: every byte is delayed, and bytes never overtake each other.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Pieces under way in one direction; a piece is at most 64 KiB.
+/// Buffered pieces of one direction, each of at most 64 KiB.
 const UNDER_WAY: usize = 4096;
 
 pub struct Delay {
@@ -19,7 +19,7 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// Before the server that a URL names; `each_way` is added to each direction.
+    /// A proxy for the server in this URL, which adds `each_way` to each direction.
     pub async fn before(url: &str, each_way: Duration) -> Result<Self> {
         let url: url::Url = url.parse()?;
         let host = url.host_str().context("the URL has a host")?.to_owned();
@@ -34,7 +34,7 @@ impl Delay {
                 let Ok(server) = TcpStream::connect((host.as_str(), port)).await else {
                     continue;
                 };
-                // a late acknowledgement must not be added to the delay
+                // without Nagle's algorithm, which would add to the delay
                 if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
                     continue;
                 }
@@ -50,7 +50,7 @@ impl Delay {
         })
     }
 
-    /// The same URL, over the long wire.
+    /// The same URL, through the proxy.
     pub fn url(&self, url: &str) -> Result<String> {
         let mut url: url::Url = url.parse()?;
         url.set_host(Some("127.0.0.1"))?;

@@ -1,4 +1,4 @@
-//! Results as JSON, and as tables and pictures in docs/BENCHMARKS.md.
+//! Writes results as JSON, and as tables and pictures of docs/BENCHMARKS.md.
 
 use std::fmt::Write;
 use std::fs;
@@ -6,19 +6,19 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::figures::{Case, Goal, Results, Row};
+use crate::figures::{Case, Goal, Results, Row, number};
 use crate::plot;
 
-/// The page, and the lines in it between which the tables go.
+/// The page, and the lines that enclose its tables.
 const PAGE: &str = "docs/BENCHMARKS.md";
 const BEGIN: &str = "<!-- written by make bench: begin -->";
 const END: &str = "<!-- written by make bench: end -->";
-/// Where pictures go; the page refers to them from its own folder.
+/// The folder of the pictures; the page refers to them from its own folder.
 const IMAGES: &str = "docs/images";
 
 impl Results {
-    /// Takes over from earlier results what was not measured now.
-    pub fn keep(&mut self, earlier: Self) {
+    /// Adds the cases of earlier results that were not measured now.
+    pub fn keep_unmeasured(&mut self, earlier: Self) {
         for case in earlier.cases {
             if !self.cases.iter().any(|now| now.key == case.key) {
                 self.cases.push(case);
@@ -38,7 +38,7 @@ impl Results {
     }
 }
 
-/// The cases as the page has them, by the beginnings of their keys.
+/// The order of the cases on the page, by the beginnings of their keys.
 const ORDER: [&str; 11] = [
     "full",
     "view",
@@ -53,17 +53,12 @@ const ORDER: [&str; 11] = [
     "transform",
 ];
 
-/// # Errors
-/// When the file is not there, or is none of results.
 pub fn read(file: &Path) -> Result<Results> {
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} holds no results", file.display()))
 }
 
-/// Writes the results, the page's tables and the pictures; run in the root of the repository.
-///
-/// # Errors
-/// When one of them cannot be written, or the page has no place for the tables.
+/// Writes the results, the tables and the pictures. The working directory must be the root of the repository.
 pub fn write(file: &Path, results: &Results) -> Result<()> {
     fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).context("make the folder of results")?;
     fs::create_dir_all(IMAGES).context("make the folder of pictures")?;
@@ -76,7 +71,7 @@ pub fn write(file: &Path, results: &Results) -> Result<()> {
     let mut tables = facts(results);
     for case in &results.cases {
         tables.push_str(&table(case));
-        if let Some(picture) = plot::of(case)? {
+        if let Some(picture) = plot::bar_chart(case)? {
             let name = format!("bench-{}.svg", case.key);
             fs::write(Path::new(IMAGES).join(&name), picture)?;
             writeln!(tables, "\n![{}](images/{name})", case.title)?;
@@ -142,15 +137,4 @@ fn line(case: &Case, row: &Row) -> String {
         row.name,
         number(row.median())
     )
-}
-
-/// Three figures, or whole numbers from 100 on.
-#[must_use]
-pub fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
 }

@@ -1,4 +1,4 @@
-//! Conversations of the kind that the sample makes, the same ones every time, for what needs no server.
+//! Conversations like those of the sample, always the same, for benchmarks without a server.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Sample {
         encoder.push(&row.expect("the sample's rows are valid"), digests);
     }
 
-    /// The messages, added up.
+    /// Folds the messages.
     #[must_use]
     pub fn fold(&self) -> MessageFold {
         let mut fold = MessageFold::new();
@@ -87,7 +87,7 @@ pub fn tenant() -> TenantContext {
     }
 }
 
-/// `count` conversations of 1 to 15 messages, eight on average.
+/// `count` conversations with 1 to 15 messages, eight on average.
 #[must_use]
 pub fn samples(count: usize) -> Vec<Sample> {
     (0..count).map(sample).collect()
@@ -95,7 +95,7 @@ pub fn samples(count: usize) -> Vec<Sample> {
 
 fn sample(index: usize) -> Sample {
     let id = i64::try_from(index).expect("few samples") + 1;
-    // 2024-01-01, and a little later each
+    // 2024-01-01, and each conversation a little later
     let created_at = 757_382_400_000_000 + id * 977_000_000;
     let time = |seconds: i64| {
         SourceTime::from_micros(created_at + seconds * 1_000_123).expect("a time of this century")

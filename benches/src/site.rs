@@ -1,4 +1,4 @@
-//! Databases of their own, and the program at work on them.
+//! Databases of a benchmark, and the program working on them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Bench {
     amqp_url: String,
     name: String,
     pub rounds: usize,
-    /// Sources by number of conversations: made once.
+    /// Sources by their number of conversations; each is created once.
     sources: BTreeMap<u64, String>,
     made: Vec<String>,
     has_login: bool,
@@ -70,7 +70,7 @@ impl Bench {
         Ok(())
     }
 
-    /// What the server says of itself and how it is set.
+    /// The server's version and settings.
     pub async fn server_facts(&self) -> Result<Vec<(String, String)>> {
         let mut server = PgConnection::connect(&self.server).await?;
         let facts = sqlx::query_as(
@@ -82,7 +82,7 @@ impl Bench {
         Ok(facts.fetch_all(&mut server).await?)
     }
 
-    /// A sample of so many conversations. Of eight tenants the largest has about 37 of 100.
+    /// A sample of so many conversations. The largest of its eight tenants has about 37 % of them.
     pub async fn source(&mut self, conversations: u64) -> Result<String> {
         if let Some(url) = self.sources.get(&conversations) {
             return Ok(url.clone());
@@ -110,7 +110,7 @@ impl Bench {
         Ok(url)
     }
 
-    /// An empty, migrated target beside a source, with the source's largest tenant.
+    /// An empty, migrated target for a source, with the source's largest tenant.
     pub async fn fresh(&mut self, source: &str) -> Result<Site> {
         let site = self.empty(source).await?;
         site.run(&[
@@ -154,7 +154,7 @@ impl Bench {
         Ok(site)
     }
 
-    /// The processes' login, which may do no more than they do.
+    /// The URL with the processes' login, which has no more rights than they need.
     fn as_login(&self, url: &str) -> Result<String> {
         let mut url: url::Url = url.parse()?;
         let named = url
@@ -186,7 +186,7 @@ impl Bench {
         })
     }
 
-    /// Takes away what was made.
+    /// Drops everything that was created.
     pub async fn clear(&mut self) -> Result<()> {
         for database in std::mem::take(&mut self.made) {
             self.on_server(&[&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")])
@@ -218,23 +218,23 @@ impl Site {
         command
     }
 
-    /// Runs a command to its end; what it said on stdout.
+    /// Runs a command to its end and returns its stdout.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let output = self
             .command(arguments)
             .output()
             .await
             .context("start the program")?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
-            "`tidemark {}` failed: {said}",
+            "`tidemark {}` failed: {stderr}",
             arguments.join(" ")
         );
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Runs a sync of tenant 1; seconds of the whole command and of the run in it.
+    /// Syncs tenant 1. Measures the whole command and the run in it.
     pub async fn sync(&self, arguments: &[&str]) -> Result<Synced> {
         let arguments = [&["sync", "--tenant", "1", "--json"], arguments].concat();
         let begun = Instant::now();
@@ -254,7 +254,7 @@ impl Site {
         })
     }
 
-    /// A process of the fleet, ended when it is dropped.
+    /// Starts a process of the fleet, which is killed when dropped.
     pub fn start(&self, arguments: &[&str]) -> Result<Child> {
         let mut command = self.command(arguments);
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -272,13 +272,13 @@ impl Site {
     /// Waits until a statement on the target returns true.
     pub async fn until(&self, statement: &str) -> Result<()> {
         let mut target = self.on_target().await?;
-        let give_up_at = Instant::now() + Duration::from_secs(600);
+        let deadline = Instant::now() + Duration::from_secs(600);
         while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(statement))
             .fetch_one(&mut target)
             .await?
         {
             ensure!(
-                Instant::now() < give_up_at,
+                Instant::now() < deadline,
                 "not true within ten minutes: {statement}"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -287,7 +287,7 @@ impl Site {
     }
 }
 
-/// What a sync took, in seconds, and what it counted.
+/// The times of a sync in seconds, and its counts.
 #[derive(Debug)]
 pub struct Synced {
     pub command: f64,
@@ -295,7 +295,7 @@ pub struct Synced {
     pub records: Value,
 }
 
-/// Executes statements one by one: several at once are a transaction, in which some may not run.
+/// Executes statements one by one: several at once would be a transaction, in which some statements cannot run.
 pub async fn execute(connection: &mut PgConnection, statements: &[&'static str]) -> Result<()> {
     for statement in statements {
         sqlx::raw_sql(*statement).execute(&mut *connection).await?;
@@ -303,7 +303,8 @@ pub async fn execute(connection: &mut PgConnection, statements: &[&'static str])
     Ok(())
 }
 
-/// Runs psql on statements and `\\copy`s, one after the other in one session; seconds that it took.
+/// Runs statements and `\\copy` commands with psql, one after the other in one session. Returns the seconds that they
+/// took.
 pub async fn psql(url: &str, steps: &[String]) -> Result<f64> {
     let begun = Instant::now();
     let output = Command::new("psql")
@@ -313,12 +314,12 @@ pub async fn psql(url: &str, steps: &[String]) -> Result<f64> {
         .output()
         .await
         .context("start psql")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "psql failed: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "psql failed: {stderr}");
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Ends a process in order.
+/// Sends SIGTERM to a process and waits for its end.
 pub async fn stop(mut child: Child) -> Result<()> {
     if let Some(pid) = child
         .id()
@@ -330,14 +331,14 @@ pub async fn stop(mut child: Child) -> Result<()> {
     Ok(())
 }
 
-/// The most memory that a process has held so far, in MB of a million bytes.
+/// The peak memory of a process so far, in MB of a million bytes.
 pub fn peak_memory(child: &Child) -> Result<f64> {
-    let pid = child.id().context("the process is still there")?;
+    let pid = child.id().context("the process is running")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
-        .context("the kernel tells a process's peak")?;
+        .context("the kernel reports a process's peak memory")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024.0 / 1e6)
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts in scripts/bench share. Sourced after process.sh, with TIDEMARK_BIN and the servers of
+# Shared by the scripts of scripts/bench. Sourced after process.sh, with TIDEMARK_BIN and the servers of
 # scripts/with-services in the environment. Each run has databases and a queue prefix of its own.
 
 bench=tidemark_bench_$$_$RANDOM
@@ -10,7 +10,7 @@ BASH_REMATCH_1=${BASH_REMATCH[1]} BASH_REMATCH_3=${BASH_REMATCH[3]:-}
 
 export TIDEMARK_AMQP_URL=$TIDEMARK_TEST_AMQP_URL TIDEMARK_AMQP_PREFIX=$bench
 TIDEMARK_SOURCE_URL=$(database_url source)
-# the processes' login may do no more than they do
+# the processes' login has no more rights than they need
 owner_url=$(database_url target)
 TIDEMARK_DATABASE_URL=${owner_url%%://*}://$bench:$bench@${owner_url#*://}
 [[ ${owner_url#*://} != *@* ]] || TIDEMARK_DATABASE_URL=${owner_url%%://*}://$bench:$bench@${owner_url#*@}

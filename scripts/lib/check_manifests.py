@@ -11,7 +11,7 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-# custom resources have no schema there
+# the schemas do not cover custom resources
 CUSTOM = {"monitoring.coreos.com", "keda.sh"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 faults = []

@@ -17,13 +17,13 @@ LIMIT = 600  # seconds that a tool may take for one sync
 
 
 def sql(url, statement):
-    """One statement's answer, as text."""
+    """The result of one statement, as text."""
     command = ["psql", "-qXAt", "-v", "ON_ERROR_STOP=1", url, "-c", statement]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def run(command, **more):
-    """Runs a tool; it failed when this raises."""
+    """Runs a tool; raises if the tool fails."""
     environment = os.environ | more
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=SCRATCH, env=environment)
     if done.returncode:
@@ -32,7 +32,7 @@ def run(command, **more):
 
 
 def plain(url, scheme="postgresql"):
-    """The URL as these tools take it; some want a password, whether or not the server does."""
+    """The URL in these tools' form; some require a password, even if the server does not."""
     rest = url.split("://", 1)[1]
     user, _, place = rest.rpartition("@")
     rest = (user if ":" in user else f"{user or 'postgres'}:none") + "@" + place
@@ -40,7 +40,7 @@ def plain(url, scheme="postgresql"):
 
 
 def database():
-    """Makes the target anew and empty."""
+    """Creates an empty target."""
     server = os.environ["TIDEMARK_TEST_DATABASE_URL"]
     name = os.environ["PEERS_TARGET"]
     sql(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -69,7 +69,7 @@ class Sling(Tool):
     name = "sling 1.4.11"
 
     def sync(self):
-        # the package named sling fetches its program, this one holds it
+        # the package named sling downloads its program, this one contains it
         program = next((ENVS / "sling").glob("lib/python*/site-packages/sling_linux_amd64/bin/sling-linux-amd64"))
         program.chmod(0o755)
         run([str(program), "run", "--src-conn", "FROM_DB", "--src-stream", f"public.{VIEW}",
@@ -82,7 +82,7 @@ class Ingestr(Tool):
     name = "ingestr 0.15.9"
 
     def sync(self):
-        # without `query:` it stops at the first uuid
+        # without `query:` it fails at the first uuid
         query = f"query:select * from public.{VIEW}"
         if sql(TARGET, f"SELECT to_regclass('{self.table}') IS NOT NULL") == "t":
             newest = sql(TARGET, f"SELECT to_char(max({CURSOR}), 'YYYY-MM-DD\"T\"HH24:MI:SS.US') FROM {self.table}")
@@ -194,7 +194,7 @@ class Answer(dict):
 
 
 def measure(tool):
-    """Times, then traps; what fails is said in its place."""
+    """Measures times, then runs the traps; a failure is reported in place of the result."""
     print(tool.name, file=sys.stderr, flush=True)
     answer = Answer()
     try:
@@ -202,7 +202,7 @@ def measure(tool):
         answer.tell("full", f"{timed(tool):.1f} s")
         answer.tell("nothing", f"{timed(tool):.2f} s")
         sql(SOURCE, CHANGE)
-        # without it the view's plan takes many minutes: the planner expects one changed row and nests whole aggregates
+        # without it PostgreSQL expects one changed row, and its plan for the view takes many minutes
         sql(SOURCE, "ANALYZE conversations")
         answer.tell("changed", f"{timed(tool):.2f} s")
     except (RuntimeError, subprocess.SubprocessError) as error:
@@ -218,7 +218,7 @@ def measure(tool):
 
 
 def pick():
-    """A conversation that no trap has had yet."""
+    """A conversation that no trap has used yet."""
     pick.last = int(sql(SOURCE, f"SELECT min(id) FROM conversations WHERE account_id = 1 AND id > {pick.last}"))
     return pick.last
 
@@ -227,7 +227,7 @@ pick.last = 100
 
 
 def late(tool):
-    """Written before another row, and committed only after that one was synced."""
+    """A row written before another one, and committed after the other one was synced."""
     mine, other = pick(), pick()
     writer = subprocess.Popen(["psql", "-qXAt", SOURCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     writer.stdin.write(f"BEGIN; UPDATE conversations SET priority = 3, updated_at = {NOW} WHERE id = {mine}; SELECT 'x';\n")
@@ -241,7 +241,7 @@ def late(tool):
 
 
 def tie(tool):
-    """A row that gets the newest timestamp there is, after that was synced."""
+    """A row that gets the newest timestamp after rows with it were synced."""
     mine = pick()
     sql(SOURCE, f"UPDATE conversations SET priority = 3, updated_at = (SELECT max(updated_at) FROM conversations "
                 f"WHERE account_id = 1) WHERE id = {mine}")
@@ -250,7 +250,7 @@ def tie(tool):
 
 
 def again(tool):
-    """The same row twice at one timestamp, with another content."""
+    """A row that changes twice at one timestamp."""
     mine = pick()
     sql(SOURCE, f"UPDATE conversations SET priority = 1, updated_at = {NOW} WHERE id = {mine}")
     tool.sync()
@@ -260,7 +260,7 @@ def again(tool):
 
 
 def delete(tool):
-    """Deleted for good, with its messages."""
+    """A conversation that is deleted with its messages."""
     mine = pick()
     sql(SOURCE, f"DELETE FROM messages WHERE conversation_id = {mine}; DELETE FROM conversations WHERE id = {mine}")
     tool.sync()
@@ -277,7 +277,7 @@ def twice(tool):
     sql(SOURCE, f"UPDATE conversations SET priority = 3, updated_at = {NOW} WHERE id = {mine}")
     tool.sync()
     found = sql(TARGET, f"SELECT count(*) FROM {tool.table} WHERE {tool.where(mine)}")
-    # what is left there would be the next tool's trap
+    # a rest of it would change the next tool's traps
     return tool.priority(mine) == "3" and found == "1"
 
 
@@ -288,7 +288,7 @@ def main():
     conversations, *wanted = sys.argv[1:]
     inboxes = sql(SOURCE, "SELECT string_agg(id::text, ',') FROM inboxes WHERE account_id = 1")
     sql(SOURCE, f"CREATE VIEW {VIEW} AS SELECT * FROM vw_conversations_analytics_final WHERE inbox_id IN ({inboxes})")
-    # conversations that the view shows twice from the start are a trap of their own
+    # conversations that the view shows twice from the start are a separate trap
     sql(SOURCE, """DELETE FROM csat_survey_responses a USING csat_survey_responses b
         WHERE a.conversation_id = b.conversation_id AND a.id < b.id""")
     rows = sql(SOURCE, f"SELECT count(*) FROM conversations WHERE inbox_id IN ({inboxes})")

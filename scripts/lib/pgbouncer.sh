@@ -5,7 +5,7 @@ pgbouncer_bin() { command -v pgbouncer || { [[ -x /usr/sbin/pgbouncer ]] && prin
 
 pgbouncer_boot() {
     local bin port
-    bin=$(pgbouncer_bin) || fail 69 'no pgbouncer here: scripts/install-services gets it'
+    bin=$(pgbouncer_bin) || fail 69 'pgbouncer is missing: scripts/install-services installs it'
     [[ $(<pooler-of) =~ ^[a-z]+://([^:/@]+)(:[^@]*)?@([^:/]+):([0-9]+) ]] || return 1
     run_as postgres
     [[ -s ports ]] || printf 'port=%s\n' "$(free_port)" >ports
@@ -13,7 +13,7 @@ pgbouncer_boot() {
     . ./ports
     printf 'postgres://%s@127.0.0.1:%s/postgres\n' "${BASH_REMATCH[1]}" "$port" >url
     printf '"%s" ""\n' "${BASH_REMATCH[1]}" $(cat pool-users 2>/dev/null) >users
-    # round_robin: two transactions of one client are hardly ever served by the same process
+    # round_robin: two transactions of one client hardly ever get the same server process
     cat >pgbouncer.ini <<INI
 [databases]
 * = host=${BASH_REMATCH[3]} port=${BASH_REMATCH[4]}

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A private PostgreSQL in $DIR. Sourced, after process.sh.
 
-# The folder with the programs of the newest PostgreSQL server here, if that is 13 or newer.
+# The folder of the newest installed PostgreSQL's programs, if it is 13 or newer.
 postgres_bin() {
     local bin version
     for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(pg_config --bindir 2>/dev/null)"; do
@@ -17,7 +17,7 @@ postgres_boot() {
     bin=$(postgres_bin) || return 1
     run_as postgres
     if [[ ! -e data/PG_VERSION && -s standby-of ]]; then
-        chmod 700 data # which initdb does by itself
+        chmod 700 data # initdb would do this
         "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
             --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
     elif [[ ! -e data/PG_VERSION ]]; then
@@ -28,13 +28,13 @@ postgres_boot() {
     # shellcheck source=/dev/null
     . ./ports
     printf 'postgres://postgres@127.0.0.1:%s/postgres\n' "$port" >url
-    # What a benchmark wants otherwise: TIDEMARK_SERVICES_POSTGRES="shared_buffers=2GB fsync=on", the last word wins.
+    # A benchmark's own settings: TIDEMARK_SERVICES_POSTGRES="shared_buffers=2GB fsync=on". The last value counts.
     local setting settings=()
     for setting in ${TIDEMARK_SERVICES_POSTGRES:-}; do settings+=(-c "$setting"); done
     postgres_tls
-    # No fsync: these servers have to survive a crash of theirs, for which the kernel keeps what was written,
-    # and not one of the machine. Commits stay synchronous: crash tests count on them. No Unix socket: the
-    # folder's path may be too long for one. Shared memory in files, so that it goes with the folder.
+    # No fsync: the servers must survive their own crash, not one of the machine, and the kernel keeps written pages.
+    # Commits stay synchronous: crash tests need them. No Unix socket: the folder's path may be too long for one.
+    # Shared memory is in files, so that it is removed with the folder.
     launch postgres "${AS[@]}" "$bin/postgres" -D "$DIR/data" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
         -c max_connections=400 -c max_prepared_transactions=20 -c shared_buffers=128MB \
@@ -42,7 +42,7 @@ postgres_boot() {
     wait_for 60 postgres_decided && postgres_ready
 }
 
-# Sets TLS, the arguments for encryption, and lets nobody in without it.
+# Sets TLS, the arguments for encryption, and refuses unencrypted connections.
 postgres_tls() {
     TLS=()
     [[ -e tls/server.pem ]] || return 0
@@ -53,7 +53,7 @@ postgres_tls() {
     echo "hostssl all all 127.0.0.1/32 trust $shown" >data/pg_hba.conf
 }
 
-# By the server's own file, whose first line is its process id: the port may answer for someone else.
+# Checks the server's own file, whose first line is its process id: the port may be another server's.
 postgres_ready() {
     running postgres && [[ $(head -n 1 data/postmaster.pid 2>/dev/null) == "$(cut -d' ' -f1 postgres.pid)" ]] &&
         grep -qs '^ready' data/postmaster.pid
@@ -61,4 +61,4 @@ postgres_ready() {
 postgres_decided() { postgres_ready || ended postgres; }
 
 postgres_stop() { end postgres INT 60; }
-postgres_crash() { end postgres QUIT 10; } # no checkpoint is made; after a SIGKILL the backends would linger
+postgres_crash() { end postgres QUIT 10; } # QUIT ends without a checkpoint; after a SIGKILL the backends would stay for a while

@@ -7,18 +7,18 @@ fail() { # EXIT_CODE MESSAGE
     exit "$1"
 }
 
-# The start time of a process, in clock ticks since boot. Fails when it is gone or only a zombie, which under
-# a container's init can stay for a while and still answers `kill -0`.
+# The start time of a process, in clock ticks since boot. Fails when the process is gone or a zombie. Under a container's
+# init a zombie can stay for a while, and `kill -0` still succeeds.
 start_time() { # PID
     local stat
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
-    read -r -a stat <<<"${stat##*) }" # the name before it is in brackets and may hold anything
+    read -r -a stat <<<"${stat##*) }" # the process's name before it is in brackets and may have any characters
     [[ ${stat[0]} != [ZX] ]] && printf '%s' "${stat[19]}"
 }
 
-# Starts a server as DIR/NAME.pid, with its output in DIR/log/NAME. Every link up to the server itself execs,
-# so the recorded id is the server's, and it is on disk before the server is: whoever ends this script
-# half-way still finds it. Descriptor 9 belongs to with-services.
+# Starts a server as DIR/NAME.pid, with its output in DIR/log/NAME. Every step up to the server itself execs, so the
+# recorded id is the server's. It is on disk before the server starts, so an interrupted start can still be ended.
+# Descriptor 9 belongs to with-services.
 launch() { # NAME COMMAND…
     local name=$1
     shift
@@ -27,21 +27,21 @@ launch() { # NAME COMMAND…
         exec 9>&-
         pid=$BASHPID
         printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$DIR/$name.pid"
-        ulimit -Sn 65536 2>/dev/null || true # Erlang sizes its tables by this, and containers may say a billion
+        ulimit -Sn 65536 2>/dev/null || true # Erlang sizes its tables by this limit, and containers may set a billion
         exec setsid "$@"
     ) </dev/null >>"$DIR/log/$name" 2>&1 &
     wait_for 10 test -s "$DIR/$name.pid"
 }
 
-# Whether DIR/NAME.pid is still the process that was started: ids are used again, start times are not.
+# True while DIR/NAME.pid is the process that was started. Ids are reused, so the start time is compared too.
 running() { # NAME
     local pid started
     { read -r pid started <"$DIR/$1.pid"; } 2>/dev/null && [[ $(start_time "$pid") == "$started" ]]
 }
 ended() { ! running "$1"; }
 
-# Signals a server and waits until it is gone. SIGKILL, also sent when that takes too long, goes to its whole
-# group: a server that is only starting may have helpers that would not notice.
+# Signals a server and waits until it is gone. SIGKILL, which is also sent after the time limit, goes to its whole group:
+# a server that is still starting may have helpers that do not notice its end.
 end() { # NAME SIGNAL SECONDS
     local pid
     running "$1" || return 0
@@ -63,19 +63,18 @@ wait_for() { # SECONDS CONDITION…
     done
 }
 
-# Ports are looked up in the kernel's table: connecting to find out would touch a stranger's server.
+# Ports are looked up in the kernel's table: connecting to a port would disturb another user's server.
 port_in_use() { grep -qsE "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") " /proc/net/tcp /proc/net/tcp6; }
 port_listens() { grep -qsE "^ *[0-9]+: [0-9A-F]+:$(printf '%04X' "$1") [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6; }
 
-# A free port below the range from which the kernel serves clients.
+# A free port below the range that the kernel gives to clients.
 free_port() {
     local port
     while port=$((20000 + RANDOM % 12000)) && port_in_use "$port"; do :; done
     printf '%s' "$port"
 }
 
-# Sets AS, the prefix of a command that shall run with a clean environment and, when we are root, as a user of
-# its own: PostgreSQL refuses root.
+# Sets AS, a command prefix for a clean environment and, if we are root, for another user: PostgreSQL refuses root.
 run_as() { # USER NAME=VALUE…
     local user=$1
     shift

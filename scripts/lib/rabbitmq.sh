@@ -12,7 +12,7 @@ rabbitmq_boot() {
     local bin amqp_port management_port distribution_port epmd_port node
     bin=$(rabbitmq_bin) || return 1
     rabbitmq_configure
-    # The node would start a port mapper of its own, a daemon that outlives it, if none answered.
+    # Without a port mapper the node would start its own one, a daemon that outlives the node.
     if [[ ! -e cluster-of ]]; then
         running epmd || launch epmd "${AS[@]}" epmd -port "$epmd_port" -address 127.0.0.1
         wait_for 10 port_listens "$epmd_port" && running epmd || return 1
@@ -29,8 +29,8 @@ rabbitmq_join() {
     rabbitmq_ctl stop_app && rabbitmq_ctl join_cluster "$first" && rabbitmq_ctl start_app && touch joined
 }
 
-# The first frame of an AMQP connection carries the node's name (with a host of its own choice): the port answers,
-# and it is this node's. Without TLS, that is; with it the node's listening has to do.
+# The first frame of an AMQP connection has the node's name, with a host that the node chooses: it shows that the port is
+# this node's. With TLS only the listening port can be checked.
 rabbitmq_ready() {
     [[ ! -e tls/server.pem ]] || { running node && port_listens "$amqp_port" && port_listens "$management_port"; return; }
     running node && port_listens "$amqp_port" && (
@@ -50,7 +50,7 @@ rabbitmq_ctl() { # ARGUMENTS…
     "${AS[@]}" "$bin/rabbitmqctl" --node "$node" "$@"
 }
 
-# Where the node listens, as its configuration says it.
+# The listeners, as lines of the node's configuration.
 rabbitmq_listeners() {
     if [[ ! -e tls/server.pem ]]; then
         echo "listeners.tcp.1 = 127.0.0.1:$amqp_port"
@@ -64,8 +64,8 @@ rabbitmq_listeners() {
     [[ ! -e tls/clients.pem ]] || printf 'ssl_options.%s\n' 'verify = verify_peer' 'fail_if_no_peer_cert = true'
 }
 
-# Sets the names in DIR/ports and AS, and writes the node's files. A node that was here before keeps its ports
-# and its name, and an advanced.config that was put here first stays.
+# Sets the variables of DIR/ports and AS, and writes the node's files. An existing node keeps its ports and its name, and
+# an existing advanced.config is kept.
 rabbitmq_configure() {
     [[ -s ports ]] || printf '%s=%s\n' >ports \
         amqp_port "$(free_port)" management_port "$(free_port)" \
@@ -90,7 +90,7 @@ log.console = false
 vm_memory_high_watermark.absolute = 2GB
 disk_free_limit.absolute = 50MB
 EOF
-    # Nothing of the caller's RABBITMQ_* and ERL_* reaches the node, nor does /etc/rabbitmq.
+    # Neither the caller's RABBITMQ_* and ERL_* variables reach the node, nor /etc/rabbitmq.
     # RUNNING_UNDER_SYSTEMD makes the start script exec the node instead of waiting for it.
     run_as rabbitmq \
         ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP_SECONDS=0 RUNNING_UNDER_SYSTEMD=true \

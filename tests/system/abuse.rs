@@ -1,4 +1,4 @@
-//! Trap 15: what an attacker, a bug or a mistake may try against the wall between tenants.
+//! Trap 15: attacks, bugs and mistakes that must not reach another tenant's rows.
 
 use anyhow::{Result, ensure};
 use secrecy::SecretString;
@@ -21,7 +21,7 @@ async fn count(stage: &Stage, of: &str) -> Result<i64> {
 async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_other() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 7).await?;
-        // the same Chatwoot under a second name: every id is there twice
+        // the same Chatwoot under a second name, so that every id exists twice
         let file = std::env::temp_dir().join(format!("{}.toml", stage.database("twice")));
         std::fs::write(&file, format!("[sources.second]\nurl = \"{}\"\n", stage.url("source")))?;
         let twice = file.to_str().unwrap_or_default();
@@ -34,7 +34,7 @@ async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_o
                 Ok(())
             }
         };
-        // the highest id that a tenant can have, too
+        // the highest possible tenant id, too
         run("tenant add --id 2147483647 --name Second --source second --account-id 1").await?;
         run("inbox discover --tenant 2147483647").await?;
         run("sync --local --all").await?;
@@ -63,8 +63,9 @@ async fn one_conversation_id_of_two_tenants_is_two_rows_that_do_not_touch_each_o
     .await;
 }
 
-/// Counts what a transaction sees that has entered `tenant`, or nobody, and how it ends.
-async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
+/// Counts the rows that a transaction sees as `tenant`, or as no tenant. With `fails`, the transaction ends with an
+/// error.
+async fn visible_rows(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     let mut tx = db.begin().await?;
     if let Some(tenant) = tenant {
         sqlx::query("SELECT set_config('app.current_tenant_id', $1::integer::text, true)")
@@ -78,7 +79,7 @@ async fn seen(db: &PgPool, tenant: Option<i32>, fails: bool) -> Result<i64> {
     if fails {
         let broken = tx.execute("SELECT 1 / 0").await;
         ensure!(broken.is_err(), "nothing is divided by zero");
-        // dropped, as by an error that is handed on
+        // dropped without a rollback, as on an error that is returned with `?`
         drop(tx);
     } else {
         tx.commit().await?;
@@ -106,16 +107,16 @@ async fn a_pooled_connection_remembers_no_tenant() {
                 let own = count(&stage, &format!("tenant_id = {tenant}")).await?;
                 ensure!(own > 0, "tenant {tenant} has rows");
                 ensure!(
-                    seen(&db, Some(*tenant), round % 2 == 0).await? == own,
+                    visible_rows(&db, Some(*tenant), round % 2 == 0).await? == own,
                     "round {round}"
                 );
                 ensure!(
-                    seen(&db, None, round % 3 == 0).await? == 0,
+                    visible_rows(&db, None, round % 3 == 0).await? == 0,
                     "round {round}: a tenant was left behind"
                 );
             }
         }
-        // none is reset by a role or a setting that was left behind either
+        // no connection is reset: neither a role nor a setting may be left on one
         let acting: (String, Option<String>) = sqlx::query_as(
             "SELECT current_user::text, nullif(current_setting('app.current_tenant_id', true), '')",
         )
@@ -142,7 +143,7 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
         stage
             .until("SELECT count(*) > 0 AND bool_and(published_at IS NOT NULL) FROM etl_chunk")
             .await?;
-        ensure!(producer.terminate().await? == 0, "the producer does not stop");
+        producer.stop().await?;
         stage.purge("chunks.bulk").await?;
         stage.purge("chunks.live").await?;
 
@@ -153,7 +154,7 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
         let worker = stage.start(&["worker"])?;
         stage.until_consumed("chunks.live", 1).await?;
         stage.until_waiting("chunks.live", 0).await?;
-        ensure!(worker.terminate().await? == 0, "the worker does not stop");
+        worker.stop().await?;
         stage.until_waiting("chunks.live", 0).await?;
         let untouched: bool = sqlx::query_scalar(
             "SELECT bool_and(attempt = 0 AND status = 'queued' AND tenant_id = 1) FROM etl_chunk",
@@ -173,17 +174,17 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
         stage
             .until("SELECT bool_and(status = 'done') FROM etl_chunk")
             .await?;
-        ensure!(worker.terminate().await? == 0, "the worker does not stop");
+        worker.stop().await?;
         ensure!(
             count(&stage, "tenant_id <> 1").await? == 0,
-            "rows of a tenant whom nobody synced"
+            "rows of a tenant that was never synced"
         );
         Ok(())
     })
     .await;
 }
 
-/// Puts another tenant on some rows of every staging table, as a bug of the worker would.
+/// Writes another tenant's id into some rows of every staging table, as a bug of the worker would.
 const FORGE: &str = "CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$ \
      BEGIN IF NEW.conversation_id % 7 = 0 THEN NEW.tenant_id := 2; END IF; RETURN NEW; END $$; \
      CREATE FUNCTION forge_staging() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -205,8 +206,8 @@ async fn a_tenant_forged_in_staging_stops_the_load_and_nothing_of_it_is_written(
         stage.target.execute(FORGE).await?;
         let failed = stage.tidemark(&["sync", "--local", "--tenant", "1", "--json"]).await?;
         ensure!(failed.code == 1, "{failed:?}");
-        let told = failed.json()["error"].to_string();
-        ensure!(told.contains("row-level security policy") && told.contains("42501"), "{told}");
+        let error = failed.json()["error"].to_string();
+        ensure!(error.contains("row-level security policy") && error.contains("42501"), "{error}");
         let after: String = sqlx::query_scalar(fingerprint).fetch_one(&stage.target).await?;
         ensure!(before == after, "something of the load was written");
 
@@ -236,7 +237,7 @@ async fn sql_in_an_argument_is_no_sql() {
             let refused = stage.tidemark(args).await?;
             ensure!(refused.code == 64, "{args:?}: {refused:?}");
         }
-        // texts are taken as they are
+        // texts are stored as they are
         let name = "'); DROP TABLE tenants; --";
         let added = stage
             .tidemark(&["tenant", "add", "--id", "7", "--name", name, "--slug", "x'; --", "--timezone", "UTC"])

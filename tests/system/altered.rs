@@ -1,4 +1,4 @@
-//! Somebody has altered the target: planning says what, and no run waits for ever.
+//! A target that somebody has altered: planning names the column, and no run waits for ever.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -61,7 +61,7 @@ async fn a_scheduled_run_that_cannot_read_an_altered_target_fails_and_names_the_
                 .await?;
         ensure!(error.contains(COLUMN) && error.contains(REMEDY), "{error}");
 
-        // the cause of the failures stands where somebody looks first
+        // the status shows the cause of the failures
         let status = stage.tidemark(&["status"]).await?;
         ensure!(
             status
@@ -69,10 +69,9 @@ async fn a_scheduled_run_that_cannot_read_an_altered_target_fails_and_names_the_
                 .contains("1 in a row: the target cannot be read: column conversation_id"),
             "{status:?}"
         );
-        let told: Value = stage.tidemark(&["status", "--json"]).await?.json();
-        ensure!(told.to_string().contains("has the type numeric"), "{told:#}");
-        ensure!(producer.terminate().await? == 0);
-        Ok(())
+        let status: Value = stage.tidemark(&["status", "--json"]).await?.json();
+        ensure!(status.to_string().contains("has the type numeric"), "{status:#}");
+        producer.stop().await
     })
     .await;
 }

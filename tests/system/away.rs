@@ -1,4 +1,4 @@
-//! Servers that go away and come back: a fleet waits for them, and gives up on nothing.
+//! Servers that are away for a while: a fleet waits for them and gives up nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::proxy::Proxy;
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
 
-/// Waits for a run's end, which must be a good one.
+/// Waits until a run ends, which must be with success.
 async fn ends_well(stage: &Stage, run: &str) -> Result<()> {
     let ended = stage.tidemark(&["run", "watch", run, "--json"]).await?;
     ensure!(ended.code == 0, "{ended:?}");
@@ -31,14 +31,13 @@ async fn a_source_that_is_away_for_longer_than_any_number_of_attempts_kills_no_c
             .await?;
         wire.refuse(true);
         wire.cut();
-        // more attempts than a failing chunk has
+        // more attempts than a failing chunk gets
         stage
             .until("SELECT max(attempt) >= 7 OR bool_or(status = 'dead') FROM etl_chunk")
             .await?;
         wire.refuse(false);
         ends_well(&stage, &run).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -61,7 +60,7 @@ async fn a_run_that_is_asked_for_while_the_source_is_away_is_planned_when_it_is_
             .await?;
         wire.refuse(false);
         ends_well(&stage, &run).await?;
-        // neither does the schedule count it as a failure of the tenant
+        // the schedule does not count it as a failure of the tenant either
         wire.refuse(true);
         wire.cut();
         stage
@@ -83,8 +82,7 @@ async fn a_run_that_is_asked_for_while_the_source_is_away_is_planned_when_it_is_
             .fetch_one(&stage.target)
             .await?;
         ensure!(failed == 0, "{failed} runs failed because the source was away");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -99,32 +97,26 @@ async fn a_ledger_that_is_away_for_longer_than_a_lease_blames_no_chunk() {
     let ledger = &ledger;
     on_servers(servers, |stage| async move {
         stage.sample(300, 1, 79).await?;
-        // the first lease that counts as lost kills its chunk
+        // one lost lease is enough to kill a chunk
         let strict = [("TIDEMARK_PRODUCER_MAX_LOST", "1")];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &strict))
-            .collect::<Result<Vec<_>>>()?;
-        // holds the chunks in hand in the middle of their extraction
-        let holder = stage.hold_readers("messages").await?;
+        let mut fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &strict)?;
+        // running chunks wait here in the middle of their extraction
+        let holder = stage.block_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 FROM etl_chunk")
             .await?;
         ledger.stop().await?;
-        // the outage itself: longer than the lease of 3 s
+        // The outage itself must be longer than the lease of 3 s. There is no state to wait for: the ledger is away.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let late = stage.start(&["worker"])?;
+        fleet.add("worker")?;
         ledger.start().await?;
         holder.close().await?;
         ends_well(&stage, &run).await?;
         stage
             .until("SELECT max(lost_count) = 0 AND max(failure_count) <= 1 FROM etl_chunk")
             .await?;
-        for process in fleet.into_iter().chain([late]) {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -143,19 +135,16 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         stage.sample(400, 1, 83).await?;
         broker.ctl(&["stop_app"]).await?;
         let quick = [("TIDEMARK_PRODUCER_REQUEUE_AFTER", "2s")];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &quick))
-            .collect::<Result<Vec<_>>>()?;
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &quick)?;
         let run = stage.ask_full("20").await?;
-        // planned, and waiting for a broker
+        // the run is planned, and its chunks wait for a broker
         stage.until("SELECT count(*) > 0 FROM etl_chunk").await?;
         broker.ctl(&["start_app"]).await?;
         stage.until("SELECT count(*) FILTER (WHERE status = 'done') >= 2 FROM etl_chunk").await?;
         ends_well(&stage, &run).await?;
 
-        // messages in the queues, and nobody to take them
-        let holder = stage.hold_readers("messages").await?;
+        // the queues hold messages, and no worker is free for them
+        let holder = stage.block_readers("messages").await?;
         let run = stage.ask_full("20").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'running') >= 2 AND count(*) FILTER (WHERE published_at IS NOT NULL) > 4 \
@@ -170,15 +159,12 @@ async fn a_broker_that_is_away_at_the_start_then_in_the_middle_and_comes_back_wi
         stage.until_consumed("chunks.bulk", 2).await?;
         stage.until_consumed("events", 1).await?;
 
-        // and closed by the broker itself, as an administrator would
+        // the broker closes every connection, as an administrator would
         broker.ctl(&["close_all_connections", "maintenance"]).await?;
         let run = stage.ask_full("20").await?;
         ends_well(&stage, &run).await?;
         stage.until_consumed("chunks.bulk", 2).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -196,10 +182,7 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
             ("TIDEMARK_AMQP_URL", url.as_str()),
             ("TIDEMARK_PRODUCER_REQUEUE_AFTER", "2s"),
         ];
-        let fleet = ["producer", "worker", "worker", "finalizer"]
-            .iter()
-            .map(|role| stage.start_with(&[role], &settings))
-            .collect::<Result<Vec<_>>>()?;
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &settings)?;
         stage.until_consumed("chunks.bulk", 2).await?;
         let run = stage.ask_full("10").await?;
         stage
@@ -210,15 +193,12 @@ async fn a_broker_behind_a_dead_wire_is_given_up_by_its_heartbeat_and_found_agai
         stage.until_consumed("chunks.bulk", 2).await?;
         stage.until_consumed("events", 1).await?;
 
-        // consumers are cancelled by the deletion of their queue, which nobody but them makes again
+        // deleting a queue cancels its consumers, and only they create it again
         stage.delete_queue("chunks.bulk").await?;
         stage.until_consumed("chunks.bulk", 2).await?;
         let run = stage.ask_full("10").await?;
         ends_well(&stage, &run).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! Backfills, which nobody asks for: newly mapped inboxes, inboxes that change hands, names that change, senders that are
-//! deleted.
+//! Backfills that start by themselves: newly mapped inboxes, inboxes that change tenant, changed names, deleted
+//! senders.
 
 use anyhow::{Result, ensure};
 use sqlx::Executor;
@@ -7,7 +7,7 @@ use sqlx::Executor;
 use crate::columns::{assert_same, reference, target};
 use crate::stage::{Stage, on_stage};
 
-/// The inbox of a tenant with the most conversations, and how many they are.
+/// The tenant's inbox with the most conversations, and their number.
 async fn largest_inbox(stage: &Stage, tenant: i32) -> Result<(i32, i64)> {
     Ok(sqlx::query_as(
         "SELECT inbox_id, count(*) FROM conversations WHERE account_id = $1 GROUP BY 1 ORDER BY 2 DESC LIMIT 1",
@@ -40,7 +40,7 @@ async fn sync(stage: &Stage, tenant: i32) -> Result<()> {
     Ok(())
 }
 
-/// A tenant in step, all but its largest inbox; returns that one and how many conversations it has.
+/// A tenant in step without its largest inbox. Returns that inbox and its number of conversations.
 async fn without_largest_inbox(stage: &Stage) -> Result<(i32, i64)> {
     stage.sample(2_100, 1, 51).await?;
     let (inbox, conversations) = largest_inbox(stage, 1).await?;
@@ -62,7 +62,7 @@ async fn a_newly_mapped_inbox_is_fetched_by_itself_in_the_bulk_lane() {
     on_stage(|stage| async move {
         let (inbox, conversations) = without_largest_inbox(&stage).await?;
         map(&stage, 1, inbox).await?;
-        // changes of the inbox are live at once, its history is not
+        // changes in the inbox are synced live at once, its history is not
         sqlx::query("UPDATE conversations SET updated_at = now() AT TIME ZONE 'UTC' WHERE id = (SELECT min(id) FROM conversations WHERE inbox_id = $1)")
             .bind(inbox)
             .execute(&stage.source)
@@ -82,15 +82,14 @@ async fn a_newly_mapped_inbox_is_fetched_by_itself_in_the_bulk_lane() {
         .fetch_one(&stage.target)
         .await?;
         ensure!(runs == 1 && rows == conversations, "{runs} backfills of {rows} rows");
-        // from now on the inbox is compared like every other
+        // from now on the inbox is compared like every other one
         sqlx::query("DELETE FROM conversations WHERE id = (SELECT min(id) FROM conversations WHERE inbox_id = $1)")
             .bind(inbox)
             .execute(&stage.source)
             .await?;
         sync(&stage, 1).await?;
         stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -132,7 +131,7 @@ async fn a_backfill_that_fails_leaves_its_inboxes_to_be_fetched_and_is_not_repea
             .execute("UPDATE etl_control SET finished_at = now() - interval '10 minutes' WHERE status = 'failed'")
             .await?;
         stage.until("SELECT bool_and(backfilled_at IS NOT NULL) FROM inbox_tenant_mapping").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -145,21 +144,20 @@ async fn an_inbox_given_to_another_tenant_leaves_the_old_one_and_arrives_in_the_
         let tenants = stage.sample(800, 2, 53).await?;
         stage.sync_local(&["--all"]).await?;
         let (inbox, conversations) = largest_inbox(&stage, 1).await?;
-        ensure!(conversations > 50, "the guard has nothing to look at");
+        ensure!(conversations > 50, "too few for the guard");
         map(&stage, 2, inbox).await?;
         let up = stage.start(&["up"])?;
         sync(&stage, 1).await?;
         stage.until("SELECT bool_and(backfilled_at IS NOT NULL) FROM inbox_tenant_mapping").await?;
         stage.assert_equal(&tenants).await?;
-        // what is gone from the inboxes that stayed is looked at as ever
+        // the guard still checks conversations that vanish from the other inboxes
         stage
             .source
             .execute("DELETE FROM conversations WHERE id IN (SELECT id FROM conversations WHERE account_id = 2 ORDER BY id LIMIT 90)")
             .await?;
         let refused = stage.tidemark(&["sync", "--tenant", "2", "--wait", "--json"]).await?;
         ensure!(refused.code == 1 && refused.stdout.contains("--allow-mass-delete"), "{refused:?}");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -189,7 +187,7 @@ async fn a_chunk_in_flight_does_not_bring_back_an_inbox_that_went_to_another_ten
         ensure!(ended.code == 0 && ended.json()["records"]["extracted"] == 0, "{ended:?}");
         sync(&stage, 1).await?;
         stage.until("SELECT bool_and(backfilled_at IS NOT NULL) FROM inbox_tenant_mapping").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage
             .until("SELECT bool_and(a.tenant_id = m.tenant_id) FROM conversations_analytics a \
                     JOIN inbox_tenant_mapping m USING (inbox_id) WHERE a.source_deleted_at IS NULL")
@@ -212,7 +210,7 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
                  WHERE id = (SELECT min(inbox_id) FROM conversations)",
                 1,
             ),
-            // a login touches the user and renames nobody
+            // a login updates the user and changes no name
             ("UPDATE users SET updated_at = now() AT TIME ZONE 'UTC'", 1),
             (
                 "UPDATE users SET name = name || ' Silva', updated_at = now() AT TIME ZONE 'UTC' \
@@ -222,7 +220,7 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
                  UPDATE accounts SET name = repeat('Long ', 60), updated_at = now() AT TIME ZONE 'UTC'",
                 2,
             ),
-            // back again within the lookback
+            // changed back within the lookback
             (
                 "UPDATE inboxes SET name = 'Back office', updated_at = now() AT TIME ZONE 'UTC' \
                  WHERE id = (SELECT min(inbox_id) FROM conversations)",
@@ -230,7 +228,7 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
             ),
         ] {
             stage.source.execute(change).await?;
-            // within the lookback the change is seen by every plan, and asked for once
+            // every plan within the lookback sees the change, and only one requests a backfill
             for _ in 0..2 {
                 sync(&stage, 1).await?;
             }
@@ -252,13 +250,12 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
                 .fetch_one(&stage.target)
                 .await?;
         ensure!(secrets == 0, "a name is in the ledger");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
 
-/// As Chatwoot deletes an agent, a bot or an assistant: what they wrote stays, without its sender, and no time moves.
+/// Deletes an agent, a bot or an assistant as Chatwoot does: its messages lose their sender, and no time changes.
 async fn delete_sender(stage: &Stage, sender_type: &str, sender: i64) -> Result<()> {
     let mut tx = stage.source.begin().await?;
     let messages = sqlx::query(
@@ -307,7 +304,7 @@ async fn what_a_deleted_agent_bot_or_assistant_wrote_is_brought_by_one_backfill(
         let mut expected = 0;
         for (sender_type, sender) in [("User", agent), ("AgentBot", 1), ("Captain::Assistant", 1)] {
             delete_sender(&stage, sender_type, sender).await?;
-            // one backfill, and none for what the next syncs see again
+            // one backfill, and no other when the next syncs see the change again
             expected += 1;
             for _ in 0..3 {
                 stage.sync_local(&["--tenant", "1"]).await?;
@@ -334,7 +331,7 @@ async fn what_a_deleted_agent_bot_or_assistant_wrote_is_brought_by_one_backfill(
     .await;
 }
 
-/// Messages that the source only hides say nothing about who wrote them.
+/// Messages that the source only hides do not show that their sender was deleted.
 #[tokio::test]
 async fn hidden_messages_and_users_are_no_deleted_senders() {
     on_stage(|stage| async move {

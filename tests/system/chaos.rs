@@ -1,13 +1,13 @@
-//! The fleet under fire: random faults in every process, server and wire, while the source goes on changing. Then quiet,
-//! and everything must be as if nothing had happened.
+//! Random faults in every process, server and connection, while the source keeps changing. After the last fault
+//! everything must be as if nothing had happened.
 //!
-//! `TIDEMARK_CHAOS_SECONDS` says for how long (45), `TIDEMARK_CHAOS_SEED` repeats the faults of an earlier time, in their
-//! order and with their lengths. `make chaos` takes ten minutes.
+//! `TIDEMARK_CHAOS_SECONDS` is how long there are faults (45). `TIDEMARK_CHAOS_SEED` repeats the faults of an earlier
+//! run in the same order and with the same lengths. `make chaos` takes ten minutes.
 
 mod fault;
 mod fleet;
 mod outcome;
-mod theatre;
+mod striker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,15 +19,15 @@ use sqlx::Executor;
 use tidemark_sample::TrafficOptions;
 use tokio_util::sync::CancellationToken;
 
-use self::fleet::{FINALIZERS, Fleet, WORKERS};
+use self::fleet::{FINALIZERS, SupervisedFleet, WORKERS};
 use self::outcome::{Outcome, assert_sound, print_open_work};
-use self::theatre::{Houses, Theatre};
+use self::striker::{ProxiedServers, Striker};
 use crate::stage::{Stage, on_servers};
 
 const TENANTS: u16 = 3;
 const CONVERSATIONS: u64 = 3_000;
 const CHANGES_PER_SECOND: f64 = 20.0;
-/// Between two runs that somebody asks for: the workers are never without work for long.
+/// Pause between two requested runs: short enough that the workers always have work.
 const OPERATOR_PAUSE: Duration = Duration::from_secs(5);
 
 #[expect(
@@ -47,33 +47,33 @@ async fn a_fleet_under_fire_loses_nothing() {
     let length = Duration::from_secs(number("TIDEMARK_CHAOS_SECONDS").unwrap_or(45));
     let seed = number("TIDEMARK_CHAOS_SEED").unwrap_or_else(rand::random);
     eprintln!("chaos for {length:?}, TIDEMARK_CHAOS_SEED={seed}");
-    let houses = Houses::build().await.expect("servers can be started");
-    let servers = houses.servers().expect("they have URLs");
-    let houses = &houses;
-    on_servers(servers, |stage| async move {
+    let servers = ProxiedServers::build().await.expect("servers can be started");
+    let urls = servers.urls().expect("they have URLs");
+    let servers = &servers;
+    on_servers(urls, |stage| async move {
         let tenants = stage.sample(CONVERSATIONS, TENANTS, seed).await?;
         stage
             .target
             .execute("UPDATE tenants SET sync_interval = interval '1 second', lookback = interval '30 seconds', chunk_size = 25")
             .await?;
         stage.target.execute("UPDATE etl_watermark SET next_due_at = now()").await?;
-        let fleet = Fleet::start(Arc::clone(&stage), settings(&stage, houses)?)?;
-        let mut theatre = Theatre::new(Arc::clone(&stage), houses, fleet, StdRng::seed_from_u64(seed));
+        let fleet = SupervisedFleet::start(Arc::clone(&stage), settings(&stage, servers)?)?;
+        let mut striker = Striker::new(Arc::clone(&stage), servers, fleet, StdRng::seed_from_u64(seed));
 
         let over = CancellationToken::new();
         let traffic = traffic(&stage, seed, over.clone());
         let operator = operator(&stage, &tenants, over.clone());
-        let fire = async {
-            let raged = theatre.rage(length).await;
+        let faults = async {
+            let struck = striker.strike_for(length).await;
             over.cancel();
-            raged?;
-            theatre.calm().await
+            struck?;
+            striker.end_all_faults().await
         };
-        let (changes, (), burnt) = tokio::join!(traffic, operator, fire);
-        burnt?;
+        let (changes, (), struck) = tokio::join!(traffic, operator, faults);
+        struck?;
         let recovered = recovery(&stage).await;
         let outcome = Outcome::read(&stage).await?;
-        outcome.print(seed, length, &theatre, changes);
+        outcome.print(seed, length, &striker, changes);
         let recovered = match recovered {
             Ok(recovered) => recovered,
             Err(error) => {
@@ -83,7 +83,7 @@ async fn a_fleet_under_fire_loses_nothing() {
         };
         eprintln!("{:>8.1}  seconds from the last fault until what was open then had ended", recovered.as_secs_f64());
 
-        // backed off by its failures, a tenant is not due for long: somebody asks
+        // after failures the schedule waits long before it tries a tenant again, so syncs are requested here
         for _ in 0..2 {
             let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
             ensure!(synced.code == 0, "{synced:?}");
@@ -91,12 +91,13 @@ async fn a_fleet_under_fire_loses_nothing() {
         stage.assert_equal(&tenants).await?;
         assert_sound(&stage).await?;
         eprintln!("every tenant is equal");
-        theatre.fleet.stop().await
+        striker.fleet.stop().await
     })
     .await;
 }
 
-/// Waits until every consumer is back and what was open at the last fault has ended; says how long that took.
+/// Waits until every consumer is back and every run that was open at the last fault has ended. Returns how long that
+/// took.
 async fn recovery(stage: &Stage) -> Result<Duration> {
     let calm = Instant::now();
     let last: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM etl_control")
@@ -110,18 +111,18 @@ async fn recovery(stage: &Stage) -> Result<Duration> {
     Ok(calm.elapsed())
 }
 
-/// Short leases and ticks, so that much happens; the fleet reaches every server through its proxy.
-fn settings(stage: &Stage, houses: &Houses) -> Result<Vec<(&'static str, String)>> {
-    let amqp = houses.broker.wires.url(&houses.broker.server.url()?)?;
+/// Short leases and ticks, so that much happens. The fleet reaches every server through its proxy.
+fn settings(stage: &Stage, servers: &ProxiedServers) -> Result<Vec<(&'static str, String)>> {
+    let amqp = servers.broker.proxy.url(&servers.broker.server.url()?)?;
     let mut settings = vec![
         ("TIDEMARK_AMQP_URL", format!("{amqp}?heartbeat=2")),
         (
             "TIDEMARK_DATABASE_URL",
-            houses.ledger.wires.url(&stage.url("target"))?,
+            servers.ledger.proxy.url(&stage.url("target"))?,
         ),
         (
             "TIDEMARK_SOURCE_URL",
-            houses.source.wires.url(&stage.url("source"))?,
+            servers.source.proxy.url(&stage.url("source"))?,
         ),
     ];
     let short = [
@@ -137,13 +138,13 @@ fn settings(stage: &Stage, houses: &Houses) -> Result<Vec<(&'static str, String)
     Ok(settings)
 }
 
-/// Changes the source until it is over, whatever happens to the source; returns how many changes were made.
+/// Changes the source until `over`, whatever happens to the source. Returns the number of changes.
 async fn traffic(stage: &Stage, seed: u64, over: CancellationToken) -> u64 {
     let mut changes = 0;
     for round in 0.. {
         let options = TrafficOptions {
             rate_per_second: CHANGES_PER_SECOND,
-            // a round that the source's restart ends is not counted: its changes are there all the same
+            // a round that a restart of the source ends is not counted, although its changes are there
             count: Some(100),
             seed: seed.wrapping_add(round),
             ..TrafficOptions::default()
@@ -162,7 +163,7 @@ async fn traffic(stage: &Stage, seed: u64, over: CancellationToken) -> u64 {
     changes
 }
 
-/// Asks for full runs and resyncs beside the schedule; what the ledger cannot take is asked for another time.
+/// Requests full runs and resyncs beside the schedule. A request that the ledger cannot take is not repeated.
 async fn operator(stage: &Stage, tenants: &[i32], over: CancellationToken) {
     for (turn, tenant) in tenants.iter().cycle().enumerate() {
         let tenant = tenant.to_string();

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and sessions in other time zones.
+//! Wrong clocks, and sessions in other time zones.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use crate::columns::{assert_same, reference, target};
 use crate::stage::{Stage, on_stage};
 use crate::traps::assert_sound;
 
-/// A library that puts the clock of whoever preloads it so many seconds off; removed when dropped.
+/// A library to preload, which shifts a process's clock by so many seconds. Removed when dropped.
 struct Clock(PathBuf);
 
 impl Clock {
-    /// `cc` is there wherever this test was linked.
+    /// Needs `cc`, which is also needed to link this test.
     async fn off_by(seconds: i64) -> Result<Self> {
         let clock = Self(std::env::temp_dir().join(format!("clock-{:016x}.so", rand::random::<u64>())));
         let built = Command::new("cc")
@@ -50,18 +50,16 @@ async fn now(stage: &Stage) -> Result<DateTime<Utc>> {
         .await?)
 }
 
-/// Trap 16: a lease or a watermark by the worker's clock would be over at once, or never.
+/// Trap 16: by the worker's clock, a lease or a watermark would end at once, or never.
 #[tokio::test]
 async fn workers_whose_clocks_are_ten_minutes_off_do_as_all_others() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 137).await?;
         let (ahead, behind) = (Clock::off_by(600).await?, Clock::off_by(-600).await?);
-        let producer = stage.start(&["producer"])?;
-        let finalizer = stage.start(&["finalizer"])?;
-        let workers = [
-            stage.start_with(&["worker"], &ahead.preloaded()?)?,
-            stage.start_with(&["worker"], &behind.preloaded()?)?,
-        ];
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
+        for clock in [&ahead, &behind] {
+            fleet.take_in(stage.start_with(&["worker"], &clock.preloaded()?)?);
+        }
         for change in [
             "",
             "UPDATE conversations SET priority = 2, updated_at = now() AT TIME ZONE 'UTC' WHERE id <= 100",
@@ -80,15 +78,12 @@ async fn workers_whose_clocks_are_ten_minutes_off_do_as_all_others() {
             .fetch_one(&stage.target)
             .await?;
         ensure!(instances == 2, "{instances} workers took chunks");
-        for process in workers.into_iter().chain([producer, finalizer]) {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
 
-/// Trap 16: everything in one process: what it plans and where the watermark goes does not follow its clock either.
+/// Trap 16: with all roles in one process, neither plans nor watermarks follow its clock.
 #[tokio::test]
 async fn a_process_whose_clock_is_off_syncs_by_the_clocks_of_the_databases() {
     on_stage(|stage| async move {
@@ -125,7 +120,7 @@ async fn a_process_whose_clock_is_off_syncs_by_the_clocks_of_the_databases() {
     .await;
 }
 
-/// The time that a word of a coloured log holds.
+/// The time in a word of a coloured log line.
 fn logged_at(word: &str) -> Option<DateTime<Utc>> {
     let start = word.find("20")?;
     word.get(start..start + 27)?.parse().ok()

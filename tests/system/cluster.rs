@@ -13,17 +13,14 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
         let first = Server::rabbitmq().await?;
         let second = first.cluster_node().await?;
         let third = first.cluster_node().await?;
-        // the one that is listed first gets the connections, and the queues' leaders with them
+        // processes connect to the first URL, so this node has the connections and the leaders of the queues
         let urls = format!("{},{},{}", second.url()?, first.url()?, third.url()?);
         let settings = [
             ("TIDEMARK_AMQP_URL", urls.as_str()),
             ("TIDEMARK_WORKER_LEASE", "3s"),
             ("TIDEMARK_PRODUCER_REQUEUE_AFTER", "5s"),
         ];
-        let mut fleet = Vec::new();
-        for role in ["producer", "worker", "worker", "finalizer"] {
-            fleet.push(stage.start_with(&[role], &settings)?);
-        }
+        let fleet = stage.fleet_with(&["producer", "worker", "worker", "finalizer"], &settings)?;
         stage
             .until("SELECT count(*) = 4 AND bool_and(doing IS NULL) FROM etl_process")
             .await?;
@@ -76,16 +73,13 @@ async fn a_node_that_dies_in_the_middle_of_a_run_costs_neither_the_run_nor_a_row
             "{ended:?}"
         );
 
-        // and so does a run that begins without it
+        // a run that begins without the node succeeds too
         let later = stage
             .tidemark_with(&["sync", "--all", "--full", "--wait", "--json"], &settings)
             .await?;
         ensure!(later.code == 0, "{later:?}");
         stage.assert_equal(&[1, 2]).await?;
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Receives what processes export, over OTLP/gRPC and OTLP/HTTP.
+//! Receives the spans, metrics and logs that processes export, over OTLP/gRPC and OTLP/HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 
-/// A collector on a port of its own, until it is dropped.
+/// A collector on a port of its own; ends when dropped.
 pub struct Collector {
     received: Received,
     pub endpoint: String,
@@ -43,11 +43,11 @@ pub struct Span {
     pub kind: SpanKind,
     pub trace: String,
     pub id: String,
-    /// Empty for a root.
+    /// Empty if the span is a root.
     pub parent: String,
-    /// Traces and spans.
+    /// Trace and span of each link.
     pub links: Vec<(String, String)>,
-    /// Texts and numbers as text.
+    /// Attributes, with numbers as text.
     pub attributes: BTreeMap<String, String>,
     pub failed: bool,
     pub events: Vec<String>,
@@ -56,7 +56,7 @@ pub struct Span {
 }
 
 impl Span {
-    pub fn says(&self, attribute: &str) -> &str {
+    pub fn attribute(&self, attribute: &str) -> &str {
         self.attributes.get(attribute).map_or("", String::as_str)
     }
 }
@@ -68,7 +68,7 @@ struct Received(Arc<Mutex<Heap>>);
 struct Heap {
     spans: Vec<Span>,
     metrics: BTreeSet<String>,
-    /// Whatever came, written out.
+    /// Everything received, as text.
     text: String,
     credentials: BTreeSet<String>,
 }
@@ -124,12 +124,12 @@ impl Collector {
         self.received.with(|heap| heap.metrics.clone())
     }
 
-    /// All that came, written out: to look for what must not be in it.
+    /// Everything received, as text: to search it for secrets.
     pub fn text(&self) -> String {
         self.received.with(|heap| heap.text.clone())
     }
 
-    /// What the senders gave as `authorization`.
+    /// The values of `authorization` that senders gave.
     pub fn credentials(&self) -> BTreeSet<String> {
         self.received.with(|heap| heap.credentials.clone())
     }

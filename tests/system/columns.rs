@@ -1,5 +1,5 @@
-//! Every column, against computations that share no code with the transform: a query over the source (reference/) and
-//! values worked out by hand.
+//! Every column, against two computations that share no code with the transform: a query over the source
+//! (reference/), and values computed by hand.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub type Rows = BTreeMap<i64, BTreeMap<String, Value>>;
 
 /// The tenant's rows as the reference computes them from the source.
 pub async fn reference(stage: &Stage, tenant: i32, timezone: &str, inboxes: &[i32]) -> Result<Rows> {
-    // numbers as text: JSON numbers of this test would be floats
+    // numbers as text, because this test would read JSON numbers as floats
     let query = format!(
         "SELECT r.conversation_id, ({})::text FROM ({REFERENCE}) r",
         as_object("r")
@@ -32,7 +32,7 @@ pub async fn reference(stage: &Stage, tenant: i32, timezone: &str, inboxes: &[i3
     parse(rows)
 }
 
-/// The tenant's rows as the target has them.
+/// The tenant's rows in the target.
 pub async fn target(stage: &Stage, tenant: i32) -> Result<Rows> {
     let query = format!(
         "SELECT r.conversation_id, ({})::text FROM conversations_analytics r \
@@ -47,7 +47,7 @@ pub async fn target(stage: &Stage, tenant: i32) -> Result<Rows> {
     )
 }
 
-/// Every column's text by its name; `jsonb_build_object` takes at most 50 pairs.
+/// Every column as text, by name. `jsonb_build_object` takes at most 50 pairs.
 fn as_object(row: &str) -> String {
     COLUMNS
         .chunks(40)
@@ -130,7 +130,7 @@ async fn every_column_of_the_fixtures_equals_the_reference_and_what_was_worked_o
             assert_same(&expected, &target(&stage, tenant).await?)?;
         }
 
-        // the values worked out by hand are compared in the database, by the script that also checks the reference
+        // the database compares the values computed by hand, with the script that also checks the reference
         let columns: Vec<String> = COLUMNS
             .iter()
             .map(|column| match column.sql_type.split_once('(') {
@@ -160,7 +160,7 @@ async fn every_column_of_the_fixtures_equals_the_reference_and_what_was_worked_o
 async fn clients_who_are_not_the_contact_are_known_by_their_phones_also_where_their_messages_are_many() {
     on_stage(|stage| async move {
         let tenants = stage.sample(150, 1, 29).await?;
-        // megabytes of messages, nearly all of whose senders are contacts of other conversations
+        // megabytes of messages, most of them from contacts of other conversations
         sqlx::raw_sql(
             "UPDATE messages SET content = repeat(md5(id::text), 300), \
                  sender_id = (SELECT max(id) FROM contacts) - sender_id % 7 WHERE sender_type = 'Contact' AND id % 5 > 0",
@@ -174,7 +174,7 @@ async fn clients_who_are_not_the_contact_are_known_by_their_phones_also_where_th
         let text = |row: &BTreeMap<String, Value>, column: &str| row[column].as_str().map(str::len);
         let others = expected.values().filter(|row| row["client_sender_id"] != row["contact_id"]);
         let bytes: usize = others.filter_map(|row| text(row, "message_compiled")).sum();
-        ensure!(bytes > 2 << 20, "{bytes} bytes are no more than are held");
+        ensure!(bytes > 2 << 20, "{bytes} bytes: too few to exceed the buffer");
         assert_same(&expected, &target(&stage, tenant).await?)
     })
     .await;

@@ -1,4 +1,6 @@
-//! What operators do to tenants, runs, chunks and watermarks while work is under way.
+//! What operators do to runs and chunks while work is under way.
+
+mod tenants;
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use sqlx::Executor;
 
 use crate::stage::{Stage, on_stage};
 
-/// A command that must succeed, and its JSON.
+/// Runs a command that must succeed, and returns its JSON.
 async fn done(stage: &Stage, args: &[&str]) -> Result<Value> {
     let answer = stage.tidemark(&[args, &["--json"]].concat()).await?;
     ensure!(answer.code == 0, "{args:?}: {answer:?}");
@@ -19,7 +21,7 @@ fn run_id(run: &Value) -> String {
     run["run_id"].to_string()
 }
 
-/// A command that must be refused as a wrong use, saying this.
+/// Runs a command that must be refused as a usage error with this text.
 async fn refused(stage: &Stage, args: &[&str], word: &str) -> Result<()> {
     let answer = stage.tidemark(args).await?;
     ensure!(
@@ -58,62 +60,73 @@ async fn a_retry_of_a_request_that_nobody_can_read_says_so() {
     .await;
 }
 
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// Cancels a run whose chunks are being loaded, and asserts that nothing of it is written.
+async fn cancel_under_way(stage: &Stage) -> Result<String> {
+    // loads wait for this lock, so chunks are certainly running
+    let mut lock = stage.target.begin().await?;
+    lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
+        .await?;
+    let run = run_id(&done(stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?);
+    stage.until(&format!("SELECT ({WAITING}) >= 1")).await?;
+
+    let cancelled = done(stage, &["run", "cancel", &run, "--reason", "wrong day"]).await?;
+    let begun = Instant::now();
+    ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
+    let error = cancelled["error"].as_str().unwrap_or_default();
+    ensure!(error.ends_with("wrong day"), "{cancelled:#}");
+    let open = count(
+        stage,
+        "SELECT count(*) FROM etl_chunk WHERE status <> 'cancelled'",
+    )
+    .await?;
+    ensure!(open == 0, "{open} chunks are not cancelled");
+    // the lock is still there: only a dropped load stops waiting for it
+    stage.until(&format!("SELECT ({WAITING}) = 0")).await?;
+    // a lease of 3 s is renewed every second; the rest is for a busy machine
+    ensure!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    lock.rollback().await?;
+    let rows = count(stage, "SELECT count(*) FROM conversations_analytics").await?;
+    ensure!(rows == 0, "{rows} rows of a cancelled run");
+    ensure!(count(stage, "SELECT count(*) FROM etl_watermark_audit").await? == 0);
+    Ok(run)
+}
+
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_its_workers_drop_it_and_a_retry_finishes_it() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 71).await?;
         let up = stage.start(&["up", "--workers", "2"])?;
         stage.until_started(1).await?;
-        // loads wait for this lock, so that chunks are in hand for certain
-        let mut lock = stage.target.begin().await?;
-        lock.execute("LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
-            .await?;
-        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--full", "--chunk-size", "10"]).await?);
-        let blocked = "SELECT count(*) >= 1 FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        stage.until(blocked).await?;
-
-        let cancelled = done(&stage, &["run", "cancel", &run, "--reason", "wrong day"]).await?;
-        let begun = Instant::now();
-        ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
-        ensure!(
-            cancelled["error"].as_str().unwrap().ends_with("wrong day"),
-            "{cancelled:#}"
-        );
-        ensure!(
-            count(
-                &stage,
-                "SELECT count(*) FROM etl_chunk WHERE status <> 'cancelled'"
-            )
-            .await?
-                == 0
-        );
-        // the lock is still held: only a dropped load stops waiting for it
-        stage
-            .until(
-                "SELECT count(*) = 0 FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .await?;
-        // a lease of 3 s is renewed every second; the rest is for a busy machine
-        ensure!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-        lock.rollback().await?;
-        ensure!(count(&stage, "SELECT count(*) FROM conversations_analytics").await? == 0);
-        ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 0);
-        refused(&stage, &["run", "cancel", &run], "cancelled").await?;
+        let run = cancel_under_way(&stage).await?;
 
         let again = done(&stage, &["run", "retry", &run]).await?;
         ensure!(run_id(&again) == run, "{again:#}");
         let ended = done(&stage, &["run", "watch", &run]).await?;
-        ensure!(ended["status"] == "success", "{ended:#}");
-        ensure!(ended["records"]["inserted"] == 300, "{ended:#}");
+        ensure!(
+            ended["status"] == "success" && ended["records"]["inserted"] == 300,
+            "{ended:#}"
+        );
         ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 1);
         stage.assert_equal(&[1]).await?;
+        up.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_or_does_not_exist_is_neither_cancelled_nor_retried() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 70).await?;
+        let run = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
+        done(&stage, &["run", "cancel", &run]).await?;
+        refused(&stage, &["run", "cancel", &run], "cancelled").await?;
+        let run = run_id(&stage.sync_local(&["--tenant", "1"]).await?);
         refused(&stage, &["run", "retry", &run], "no dead or cancelled chunk").await?;
         refused(&stage, &["run", "cancel", &run], "success").await?;
-        refused(&stage, &["run", "cancel", "99"], "there is no run 99").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        refused(&stage, &["run", "cancel", "99"], "there is no run 99").await
     })
     .await;
 }
@@ -125,7 +138,7 @@ async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
         let first = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
         let cancelled = done(&stage, &["run", "cancel", &first]).await?;
         ensure!(cancelled["status"] == "cancelled", "{cancelled:#}");
-        // what was cancelled does not come back with the next tick
+        // the cancelled run does not come back with the next tick
         ensure!(
             count(
                 &stage,
@@ -147,7 +160,7 @@ async fn a_run_that_never_had_chunks_is_cancelled_and_asked_for_anew() {
 async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 73).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?);
         stage
             .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
@@ -156,8 +169,8 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO mislaid")
             .await?;
-        let worker = stage.start(&["worker", "--concurrency", "1"])?;
-        let finalizer = stage.start(&["finalizer"])?;
+        fleet.add("worker --concurrency 1")?;
+        fleet.add("finalizer")?;
         stage
             .until("SELECT bool_and(status = 'failed') FROM etl_control")
             .await?;
@@ -198,16 +211,13 @@ async fn dead_chunks_are_listed_and_retried_alone_or_with_their_run() {
         );
         ensure!(count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == 1);
         stage.assert_equal(&[1]).await?;
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
+async fn a_chunk_that_fails_keeps_its_place_until_the_failure_is_written() {
     on_stage(|stage| async move {
         stage.sample(150, 2, 78).await?;
         stage.sync_local(&["--tenant", "2"]).await?;
@@ -215,7 +225,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .source
             .execute("UPDATE conversations SET updated_at = now() WHERE account_id = 2")
             .await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?;
         done(&stage, &["sync", "--tenant", "2"]).await?;
         stage
@@ -225,7 +235,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO mislaid")
             .await?;
-        // a ledger that keeps the news of a dead chunk waiting
+        // in this ledger, the update that makes a chunk dead waits
         stage
             .target
             .execute(
@@ -237,8 +247,8 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .await?;
         let mut gate = stage.target.begin().await?;
         gate.execute("SELECT pg_advisory_xact_lock(78)").await?;
-        let worker = stage.start(&["worker", "--concurrency", "1"])?;
-        // the one chunk that has the bulk lane's place, and the one that has the live lane's
+        fleet.add("worker --concurrency 1")?;
+        // one chunk has the place of the bulk lane, the other that of the live lane
         stage
             .until(
                 "SELECT count(*) = 2 FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
@@ -252,10 +262,7 @@ async fn a_chunk_that_fails_keeps_its_place_until_that_is_written() {
             .until("SELECT bool_and(status IN ('dead', 'cancelled')) FROM etl_chunk WHERE tenant_id = 1")
             .await?;
         ensure!(count(&stage, begun).await? == 2);
-        for process in [producer, worker] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -274,7 +281,7 @@ async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark
         stage
             .until("SELECT count(*) = 1 FROM etl_chunk WHERE status = 'queued'")
             .await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
         done(&stage, &["run", "cancel", &old]).await?;
 
         done(&stage, &["sync", "--tenant", "1"]).await?;
@@ -287,289 +294,6 @@ async fn a_retry_beside_a_later_run_is_refused_and_after_it_leaves_the_watermark
         ensure!(
             count(&stage, "SELECT count(*) FROM etl_watermark_audit").await? == moved,
             "a run moved a watermark that was elsewhere"
-        );
-        stage.assert_equal(&[1]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
-    on_stage(|stage| async move {
-        stage.sample(200, 1, 75).await?;
-        let producer = stage.start(&["producer"])?;
-        let run = run_id(&done(&stage, &["sync", "--tenant", "1", "--chunk-size", "10"]).await?);
-        stage
-            .until("SELECT count(*) = 8 FROM etl_chunk WHERE published_at IS NOT NULL")
-            .await?;
-        refused(&stage, &["tenant", "pause", "--tenant", "1"], "--reason").await?;
-        let paused = done(
-            &stage,
-            &[
-                "tenant",
-                "pause",
-                "--tenant",
-                "1",
-                "--reason",
-                "it costs too much",
-            ],
-        )
-        .await?;
-        ensure!(paused["pause_reason"] == "it costs too much", "{paused:#}");
-        ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE status <> 'pending'").await? == 0);
-        // the messages that are out already are refused, and nobody sends others
-        let worker = stage.start(&["worker", "--concurrency", "2"])?;
-        stage.until_waiting("chunks.bulk", 0).await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
-        stage.until_waiting("chunks.bulk", 0).await?;
-        ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE attempt > 0").await? == 0);
-        let answer = stage.tidemark(&["sync", "--tenant", "1"]).await?;
-        ensure!(
-            answer.code == 78 && answer.stderr.contains("it costs too much"),
-            "{answer:?}"
-        );
-
-        let resumed = done(&stage, &["tenant", "resume", "--tenant", "1"]).await?;
-        ensure!(resumed["paused_at"].is_null(), "{resumed:#}");
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        let up = stage.start(&["up"])?;
-        let ended = done(&stage, &["run", "watch", &run]).await?;
-        ensure!(ended["records"]["inserted"] == 200, "{ended:#}");
-        stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_removed_tenant_is_out_of_everything_and_its_rows_stay() {
-    on_stage(|stage| async move {
-        stage.sample(120, 2, 76).await?;
-        stage.sync_local(&["--all"]).await?;
-        let rows = count(
-            &stage,
-            "SELECT count(*) FROM conversations_analytics WHERE tenant_id = 1",
-        )
-        .await?;
-        done(&stage, &["sync", "--tenant", "1"]).await?;
-        refused(
-            &stage,
-            &["tenant", "remove", "--tenant", "1"],
-            "tenant remove --tenant 1 --yes",
-        )
-        .await?;
-        let removed = done(&stage, &["tenant", "remove", "--tenant", "1", "--yes"]).await?;
-        ensure!(
-            removed["cancelled_runs"].as_array().unwrap().len() == 1,
-            "{removed:#}"
-        );
-        ensure!(
-            count(
-                &stage,
-                "SELECT count(*) FROM etl_control WHERE finished_at IS NULL"
-            )
-            .await?
-                == 0
-        );
-        ensure!(
-            count(
-                &stage,
-                "SELECT count(*) FROM conversations_analytics WHERE tenant_id = 1"
-            )
-            .await?
-                == rows
-                && rows > 0
-        );
-        let tenants = done(&stage, &["tenant", "list"]).await?;
-        ensure!(tenants.as_array().unwrap().len() == 1, "{tenants:#}");
-        refused(&stage, &["sync", "--tenant", "1"], "there is no tenant 1").await?;
-        refused(
-            &stage,
-            &["tenant", "remove", "--tenant", "1", "--yes"],
-            "there is no tenant 1",
-        )
-        .await?;
-        refused(
-            &stage,
-            &["tenant", "add", "--id", "1", "--name", "Again"],
-            "choose another",
-        )
-        .await?;
-        let run = count(&stage, "SELECT max(id) FROM etl_control")
-            .await?
-            .to_string();
-        refused(&stage, &["run", "retry", &run], "there is no run").await?;
-
-        // its inboxes are free for another
-        let inbox: i32 =
-            sqlx::query_scalar("SELECT min(inbox_id) FROM inbox_tenant_mapping WHERE tenant_id = 1")
-                .fetch_one(&stage.target)
-                .await?;
-        let mapped = stage
-            .tidemark(&["inbox", "map", "--tenant", "2", "--inbox", &inbox.to_string()])
-            .await?;
-        ensure!(
-            mapped.code == 0 && mapped.stderr.contains("1 of 1 inboxes"),
-            "{mapped:?}"
-        );
-        stage.sync_local(&["--tenant", "2"]).await?;
-        stage.assert_equal(&[2]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_tenant_is_changed_in_what_is_named_alone() {
-    on_stage(|stage| async move {
-        stage.sample(50, 2, 77).await?;
-        let before = done(&stage, &["tenant", "show", "--tenant", "1"]).await?;
-        let after = done(
-            &stage,
-            &[
-                "tenant",
-                "set",
-                "--tenant",
-                "1",
-                "--sync-interval",
-                "30s",
-                "--max-in-flight",
-                "3",
-                "--source",
-                "second",
-            ],
-        )
-        .await?;
-        ensure!(
-            after["sync_interval"] == "30s" && after["max_in_flight"] == 3 && after["source"] == "second",
-            "{after:#}"
-        );
-        for same in ["name", "slug", "timezone", "chunk_size", "account_id"] {
-            ensure!(before[same] == after[same], "{same}: {before:#} {after:#}");
-        }
-        // a shorter interval counts from now
-        ensure!(
-            count(
-                &stage,
-                "SELECT count(*) FROM etl_watermark WHERE next_due_at < now() + interval '31 seconds'"
-            )
-            .await?
-                == 1
-        );
-        done(&stage, &["tenant", "set", "--tenant", "1", "--source", "main"]).await?;
-        stage.sync_local(&["--tenant", "1"]).await?;
-        for (args, word) in [
-            (["--source", "second"].as_slice(), "synced from source `main`"),
-            (&["--timezone", "Mars/Base"], "IANA"),
-            (&["--slug", "tenant-2"], "slug `tenant-2` is taken"),
-            (&["--name", " "], "needs a name"),
-            (&["--sync-interval", "0s"], "from 1s to"),
-            (&[], "--chunk-size"),
-        ] {
-            refused(
-                &stage,
-                &[&["tenant", "set", "--tenant", "1"], args].concat(),
-                word,
-            )
-            .await?;
-        }
-        refused(
-            &stage,
-            &["tenant", "set", "--tenant", "9", "--name", "Nobody"],
-            "there is no tenant 9",
-        )
-        .await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_unmapped_inbox_takes_its_rows_with_it() {
-    on_stage(|stage| async move {
-        stage.sample(120, 2, 78).await?;
-        let inbox: i32 =
-            sqlx::query_scalar("SELECT min(inbox_id) FROM inbox_tenant_mapping WHERE tenant_id = 2")
-                .fetch_one(&stage.target)
-                .await?;
-        let text = inbox.to_string();
-        let mapped = stage
-            .tidemark(&["inbox", "map", "--tenant", "1", "--inbox", &text])
-            .await?;
-        ensure!(mapped.code == 0, "{mapped:?}");
-        stage.sync_local(&["--tenant", "1"]).await?;
-        let unmap = ["inbox", "unmap", "--tenant", "1", "--inbox", &text];
-        let unmapped = done(&stage, &unmap).await?;
-        ensure!(unmapped["unmapped"] == serde_json::json!([inbox]), "{unmapped:#}");
-        let again = done(&stage, &unmap).await?;
-        ensure!(again["unmapped"] == serde_json::json!([]), "{again:#}");
-        stage.sync_local(&["--tenant", "1"]).await?;
-        let (left, gone): (i64, i64) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE source_deleted_at IS NULL), count(source_deleted_at) \
-             FROM conversations_analytics WHERE inbox_id = $1",
-        )
-        .bind(inbox)
-        .fetch_one(&stage.target)
-        .await?;
-        ensure!(
-            left == 0 && gone > 0,
-            "{left} rows of the inbox are left, {gone} are gone"
-        );
-        stage.assert_equal(&[1]).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_watermark_is_set_by_hand_with_a_reason_and_never_into_the_future() {
-    on_stage(|stage| async move {
-        stage.sample(50, 1, 79).await?;
-        stage.sync_local(&["--tenant", "1"]).await?;
-        let set = [
-            "watermark",
-            "set",
-            "--tenant",
-            "1",
-            "--reason",
-            "a lost week",
-            "--to",
-        ];
-        refused(
-            &stage,
-            &[&set[..], &["2099-01-01T00:00:00Z"]].concat(),
-            "in the future",
-        )
-        .await?;
-        refused(
-            &stage,
-            &[
-                "watermark",
-                "set",
-                "--tenant",
-                "1",
-                "--to",
-                "2026-01-01T00:00:00Z",
-            ],
-            "--reason",
-        )
-        .await?;
-        refused(&stage, &[&set[..], &["yesterday"]].concat(), "write it as").await?;
-
-        let back = [&set[..], &["2026-01-01T00:00:00Z"]].concat();
-        let shown = done(&stage, &back).await?;
-        ensure!(shown["watermark"] == "2026-01-01T00:00:00Z", "{shown:#}");
-        ensure!(shown["moves"][0]["reason"] == "a lost week", "{shown:#}");
-        ensure!(
-            shown["moves"][0]["actor"].as_str().unwrap().starts_with("cli:"),
-            "{shown:#}"
-        );
-        let open = run_id(&done(&stage, &["sync", "--tenant", "1"]).await?);
-        refused(&stage, &back, &format!("run {open} open")).await?;
-        let run = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(run["watermark_start"] == "2026-01-01T00:00:00Z", "{run:#}");
-        let all = done(&stage, &["watermark", "show"]).await?;
-        ensure!(
-            all[0]["watermark"] == run["watermark_end"] && all[0]["moves"].is_null(),
-            "{all:#}"
         );
         stage.assert_equal(&[1]).await
     })

@@ -1,4 +1,4 @@
-//! Everything that locks chunks and runs, at the same time over one run.
+//! All statements that lock chunks and runs, at the same time on one run.
 
 use std::time::Duration;
 use tidemark_ledger::run::NewRun;
@@ -27,7 +27,7 @@ const ROUNDS: u32 = 12;
 const CHUNKS: i32 = 300;
 const LEASE: Duration = Duration::from_secs(60);
 
-/// A pool with a connection for everybody, on which a deadlock is found at once.
+/// A pool with a connection for every task, on which PostgreSQL detects a deadlock at once.
 async fn pool(stage: &Stage) -> Result<PgPool> {
     let options: PgConnectOptions = stage.owner_url("target").parse()?;
     let options = options.options([("deadlock_timeout", "10ms")]);
@@ -51,7 +51,7 @@ async fn run_of_many_chunks(stage: &Stage) -> Result<RunId> {
     Ok(run)
 }
 
-/// As a producer does.
+/// Locks as a producer does.
 async fn dispatch(db: &DbPool) -> DbResult<()> {
     let limits = DispatchLimits {
         fleet: 200,
@@ -68,7 +68,7 @@ async fn dispatch(db: &DbPool) -> DbResult<()> {
     ledger::chunk::mark_published(db, &ids).await
 }
 
-/// As a worker does that compares: what was found is noted in the transaction that says that the chunk is done, or held.
+/// Locks as a worker that compares: one transaction records the findings and completes or postpones the chunk.
 async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) -> DbResult<()> {
     let clock = chrono::DateTime::UNIX_EPOCH;
     let snapshot = SourceSnapshot {
@@ -87,18 +87,18 @@ async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) ->
         faults: &[],
     };
     let mut tx = db.begin().await.attempt("begin")?;
-    let held = if is_settled {
+    let is_mine = if is_settled {
         ledger::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
     } else {
         ledger::chunk::lock_mine(&mut *tx, chunk, attempt).await?
     };
-    if held {
+    if is_mine {
         ledger::verification::note_part(&mut tx, &part).await?;
     }
     tx.commit().await.attempt("commit")
 }
 
-/// As a worker does with the chunk of one message.
+/// Locks as a worker with the chunk of one message.
 async fn work(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
     let Some(claimed) = ledger::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
         return Ok(());
@@ -111,7 +111,7 @@ async fn work(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
 
 /// Trap 24.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_again() {
+async fn no_deadlock_reaches_a_caller_while_a_run_is_executed_cancelled_and_retried() {
     on_stage(|stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;
         let run = run_of_many_chunks(&stage).await?;
@@ -122,7 +122,7 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
                 let db = &db;
                 async move {
                     let mut outcome = Ok(());
-                    // from the last to the first, as a broker may hand them out
+                    // from the last to the first, an order in which a broker may deliver them
                     for seq in (1..=CHUNKS).rev().filter(|seq| seq % 16 == worker) {
                         let chunk = ChunkId { run_id: run, seq };
                         outcome = outcome.and(work(db, chunk).await);
@@ -176,7 +176,7 @@ async fn nobody_meets_a_deadlock_while_a_run_is_worked_on_cancelled_and_tried_ag
     .await;
 }
 
-/// As a worker does that loads: rows of the target first, then the tenant, then the chunk.
+/// Locks as a worker that loads: first rows of the target, then the tenant, then the chunk.
 async fn load(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
     let Some(claimed) = ledger::chunk::claim(db, chunk, TenantId(1), "test", LEASE).await? else {
         return Ok(());
@@ -203,7 +203,7 @@ async fn load(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
     tx.commit().await.attempt("commit")
 }
 
-/// What a worker does when the server has ended its transaction: it tries the chunk again.
+/// When the server aborts a worker's transaction, the worker tries the chunk again.
 fn but_for_a_deadlock(outcome: DbResult<()>) -> DbResult<()> {
     outcome.or_else(|error| {
         let code = error.source.as_database_error().and_then(|error| error.code());
@@ -227,9 +227,10 @@ fn asked() -> NewRun {
     }
 }
 
-/// Trap 24: these two want rows that a load holds which waits for its tenant, and are run again when the server ends them.
+/// Trap 24: both transactions want rows that a load has locked while it waits for its tenant. The server aborts them,
+/// and they are run again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_removes_a_tenant_or_forgets_a_contact_meets_no_deadlock_while_chunks_are_loaded() {
+async fn removing_a_tenant_or_forgetting_a_contact_meets_no_deadlock_while_chunks_are_loaded() {
     on_stage(|stage| async move {
         stage.sample(CHUNKS.unsigned_abs().into(), 1, 73).await?;
         stage.sync_local(&["--tenant", "1"]).await?;

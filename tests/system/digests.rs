@@ -1,5 +1,6 @@
-//! Plans that compare digests now and then only: what times tell comes with every sync, the rest with the first one after
-//! `producer.digest_interval`, and at once when what was compared is no longer what there is.
+//! Plans that compare digests only now and then. Every sync takes changes that times show. The first sync after
+//! `producer.digest_interval` takes the others, and so does the first sync after an earlier comparison has become
+//! invalid.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,9 +10,9 @@ use crate::stage::{Stage, on_stage};
 use crate::view::VIEW;
 
 const HOURLY: (&str, &str) = ("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h");
-/// An hour after the last comparison.
+/// Moves the last comparison back by an hour.
 const LATER: &str = "UPDATE etl_watermark SET digests_compared_at = digests_compared_at - interval '1 hour'";
-/// Ids of a tenant's conversations, ascending.
+/// The ids of tenant 1's conversations, ascending.
 const IDS: &str = "SELECT conversation_id FROM conversations_analytics WHERE tenant_id = 1 ORDER BY 1";
 
 async fn sync(stage: &Stage, settings: &[(&str, &str)]) -> Result<Value> {
@@ -22,14 +23,14 @@ async fn sync(stage: &Stage, settings: &[(&str, &str)]) -> Result<Value> {
     Ok(answer.json())
 }
 
-/// Updated and deleted rows of one more sync, and what named them.
+/// Syncs once more. Returns the updated and deleted rows, and the signals that named them.
 async fn taken(stage: &Stage, settings: &[(&str, &str)]) -> Result<(i64, i64, Value)> {
     let run = sync(stage, settings).await?;
     let count = |what: &str| run["records"][what].as_i64().context("a count");
     Ok((count("updated")?, count("deleted")?, run["signals"].clone()))
 }
 
-/// Of the conversations, one is changed with its time and one without, and one is gone.
+/// Changes one conversation with its time and one without, and deletes one.
 async fn change(stage: &Stage, [timed, silent, gone]: [i64; 3]) -> Result<()> {
     for (statement, id) in [
         (
@@ -49,7 +50,7 @@ async fn change(stage: &Stage, [timed, silent, gone]: [i64; 3]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn between_comparisons_times_tell_and_then_digests_find_the_rest() {
+async fn between_comparisons_times_name_changes_and_then_digests_find_the_rest() {
     for view in [false, true] {
         on_stage(|stage| async move {
             let tenants = stage.sample(200, 2, 83).await?;
@@ -86,7 +87,7 @@ async fn between_comparisons_times_tell_and_then_digests_find_the_rest() {
                 taken(&stage, &settings).await?.0 == 0,
                 "something was taken twice"
             );
-            // who sets no interval is told at once
+            // without an interval, every sync compares digests
             change(&stage, [ids[3], ids[4], ids[5]]).await?;
             let (updated, deleted, signals) = taken(&stage, &settings[1..]).await?;
             ensure!((updated, deleted) == (2, 1), "{updated} and {deleted}, {signals}");
@@ -157,7 +158,7 @@ async fn a_comparison_counts_only_when_what_it_found_has_arrived() {
         let (updated, _, signals) = taken(&stage, &[HOURLY]).await?;
         ensure!(updated > 300 && signals["digest"].as_i64() > Some(300), "{updated}, {signals}");
 
-        // a scheduler that finds nothing notes that it has compared
+        // a scheduler that finds nothing records that it has compared
         stage.target.execute(LATER).await?;
         let producer = stage.start_with(&["producer"], &[HOURLY])?;
         stage
@@ -167,8 +168,7 @@ async fn a_comparison_counts_only_when_what_it_found_has_arrived() {
         stage
             .until("SELECT checked_at IS NOT NULL AND digests_compared_at > now() - interval '10 minutes' FROM etl_watermark")
             .await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        producer.stop().await
     })
     .await;
 }
@@ -209,7 +209,7 @@ async fn a_time_that_cannot_be_read_is_found_between_comparisons_too() {
 async fn a_first_plan_reads_no_digests() {
     on_stage(|stage| async move {
         stage.sample(200, 1, 87).await?;
-        // only a digest needs the attributes: whoever reads them here fails
+        // only a digest needs the attributes: another read of them fails here
         let others: String = sqlx::query_scalar(
             "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute \
              WHERE attrelid = 'conversations'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'custom_attributes'",
@@ -238,7 +238,7 @@ async fn a_first_plan_reads_no_digests() {
     .await;
 }
 
-/// A value that stands in for NULL in a digest must not be taken for NULL where it really is the value.
+/// A digest writes NULL as a certain value. Where a column has that very value, it must not count as NULL.
 #[tokio::test]
 async fn a_null_is_told_from_the_value_that_stands_in_for_it() {
     on_stage(|stage| async move {
@@ -269,7 +269,7 @@ async fn a_null_is_told_from_the_value_that_stands_in_for_it() {
             .await?;
         stage.sync_local(&["--tenant", "1"]).await?;
 
-        // each column by itself, so that none answers for another
+        // each column alone, so that no other one hides it
         for (index, (column, value)) in own.into_iter().enumerate() {
             let change = format!(
                 "UPDATE conversations SET {column} = {value} WHERE id = {}",
@@ -287,7 +287,7 @@ async fn a_null_is_told_from_the_value_that_stands_in_for_it() {
             .await?;
         stage.sync_local(&["--tenant", "1"]).await?;
 
-        // nothing on the conversation tells of these: verification does
+        // nothing on the conversation shows these changes: only verification finds them
         let text = fill("E'\\x01'", "NULL");
         stage.source.execute(AssertSqlSafe(text)).await?;
         let verified = stage.tidemark(&["verify", "--tenant", "1", "--json"]).await?;

@@ -1,4 +1,4 @@
-//! The check-up: a healthy installation, and one thing after the other broken.
+//! `tidemark doctor` on a healthy installation, and with one thing broken at a time.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use crate::stage::{Answer, Stage, on_stage};
 use crate::view::VIEW;
 
-/// Logins that may do what the fleet needs, and no more.
+/// A login at source and target with the rights that a fleet needs, and no others.
 struct Logins {
     name: String,
     source: String,
@@ -50,7 +50,10 @@ impl Logins {
     }
 }
 
-/// What the doctor says of one thing.
+const INDEX_OK: (&str, &str, &str) = ("source main", "index", "ok");
+const INDEX_MISSING: (&str, &str, &str) = ("source main", "index", "warning");
+
+/// One finding of the doctor.
 struct Said {
     level: String,
     found: String,
@@ -79,7 +82,7 @@ fn said(answer: &Answer, group: &str, check: &str) -> Vec<Said> {
     all
 }
 
-/// Whether it says so, with this in its text or in what is to be done.
+/// True when a finding of this check and level has `part` in its text or in its remedy.
 fn says(answer: &Answer, (group, check, level): (&str, &str, &str), part: &str) -> bool {
     said(answer, group, check)
         .iter()
@@ -101,13 +104,35 @@ async fn run(db: &PgPool, statement: String) -> Result<()> {
     Ok(db.execute(AssertSqlSafe(statement)).await.map(drop)?)
 }
 
+/// Runs a test with logins of its own, and drops them afterwards.
+async fn with_logins(stage: &Stage, test: impl AsyncFnOnce(&Logins) -> Result<()>) -> Result<()> {
+    let logins = Logins::create(stage).await?;
+    let outcome = test(&logins).await;
+    logins.drop(stage).await?;
+    outcome
+}
+
+/// The check-up must report this error, and exit with 1.
+async fn assert_error(
+    stage: &Stage,
+    logins: &Logins,
+    (group, check): (&str, &str),
+    part: &str,
+) -> Result<Answer> {
+    let answer = doctor(stage, &logins.settings()).await?;
+    ensure!(
+        answer.code == 1 && says(&answer, (group, check, "error"), part),
+        "no {check} error with {part}: {answer:?}"
+    );
+    Ok(answer)
+}
+
 #[tokio::test]
-async fn a_healthy_installation_has_nothing_to_say_and_lost_rights_are_named_with_the_cure() {
-    on_stage(|stage| async move {
+async fn a_healthy_installation_has_nothing_to_say() {
+    on_stage(async |stage| -> Result<()> {
         let tenants = stage.sample(200, 2, 5).await?;
-        let logins = Logins::create(&stage).await?;
-        let settings = logins.settings();
-        let outcome = async {
+        with_logins(&stage, async |logins| {
+            let settings = logins.settings();
             let up = stage.start_with(&["up"], &settings)?;
             let synced = stage.tidemark(&["sync", "--all", "--wait"]).await?;
             ensure!(synced.code == 0, "{synced:?}");
@@ -120,100 +145,86 @@ async fn a_healthy_installation_has_nothing_to_say_and_lost_rights_are_named_wit
                 "{healthy:?}"
             );
             let text = stage.tidemark_with(&["doctor"], &settings).await?;
-            let prose = text
+            let prose: Vec<&str> = text
                 .stdout
                 .lines()
-                .filter(|line| !line.trim_start().starts_with("$ "));
+                .filter(|line| !line.trim_start().starts_with("$ "))
+                .collect();
             ensure!(
-                prose.clone().count() > 10 && prose.clone().all(|line| line.chars().count() <= 80),
+                prose.len() > 10 && prose.iter().all(|line| line.chars().count() <= 80),
                 "{text:?}"
             );
             ensure!(
                 !text.stdout.contains('\x1b'),
-                "colours where nobody sees them: {text:?}"
+                "colours without a terminal: {text:?}"
             );
-
-            run(
-                &stage.source,
-                format!("REVOKE SELECT ON contacts FROM {}", logins.name),
-            )
-            .await?;
-            let answer = doctor(&stage, &settings).await?;
-            let cure = format!("GRANT SELECT ON contacts TO {};", logins.name);
-            ensure!(
-                answer.code == 1 && says(&answer, ("source main", "rights", "error"), &cure),
-                "{answer:?}"
-            );
-            run(
-                &stage.source,
-                format!("GRANT SELECT ON contacts TO {}", logins.name),
-            )
-            .await?;
-
-            run(
-                &stage.target,
-                "ALTER TABLE etl_chunk DISABLE ROW LEVEL SECURITY".to_owned(),
-            )
-            .await?;
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(
-                answer.code == 1 && says(&answer, ("ledger", "isolation", "error"), "etl_chunk"),
-                "{answer:?}"
-            );
-            run(
-                &stage.target,
-                "ALTER TABLE etl_chunk ENABLE ROW LEVEL SECURITY".to_owned(),
-            )
-            .await?;
-
-            run(&stage.target, format!("REVOKE etl_service FROM {}", logins.name)).await?;
-            let answer = doctor(&stage, &settings).await?;
-            let cure = "GRANT etl_service TO";
-            ensure!(
-                answer.code == 1 && says(&answer, ("ledger", "rights", "error"), cure),
-                "{answer:?}"
-            );
-            // what else there is is looked at all the same
-            ensure!(says(&answer, ("source main", "rights", "ok"), ""), "{answer:?}");
-            run(&stage.target, format!("GRANT etl_service TO {}", logins.name)).await?;
-            drop(up);
-
-            run(
-                &stage.target,
-                "DELETE FROM etl_process; DELETE FROM etl_verification".to_owned(),
-            )
-            .await?;
-            run(
-                &stage.target,
-                "INSERT INTO tenants (id, name, slug, source) VALUES (7, 'New', 'new', 'elsewhere'); \
-                 INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, error) \
-                 VALUES (1, 1, 1, 1, 'source', 'test')"
-                    .to_owned(),
-            )
-            .await?;
-            let answer = doctor(&stage, &settings).await?;
-            for (check, level, part) in [
-                ("processes", "warning", "tidemark up"),
-                ("verified", "warning", "tidemark verify --all"),
-                ("rejects", "warning", "tenant 1 (1)"),
-                ("tenants", "error", "elsewhere"),
-                ("tenants", "warning", "tidemark inbox map --tenant 7"),
-            ] {
-                ensure!(
-                    says(&answer, ("fleet", check, level), part),
-                    "{check} {part}: {answer:?}"
-                );
-            }
-            Ok(())
-        }
-        .await;
-        logins.drop(&stage).await?;
-        outcome
+            up.kill().await
+        })
+        .await
     })
     .await;
 }
 
-/// Enough messages for indexes, statistics and the cost of a view to matter.
+#[tokio::test]
+async fn lost_rights_are_named_with_the_cure() {
+    on_stage(async |stage| -> Result<()> {
+        with_logins(&stage, async |logins| {
+            let name = &logins.name;
+            run(&stage.source, format!("REVOKE SELECT ON contacts FROM {name}")).await?;
+            let cure = format!("GRANT SELECT ON contacts TO {name};");
+            assert_error(&stage, logins, ("source main", "rights"), &cure).await?;
+            run(&stage.source, cure).await?;
+
+            let disable = "ALTER TABLE etl_chunk DISABLE ROW LEVEL SECURITY";
+            run(&stage.target, disable.to_owned()).await?;
+            assert_error(&stage, logins, ("ledger", "isolation"), "etl_chunk").await?;
+            run(&stage.target, disable.replace("DISABLE", "ENABLE")).await?;
+
+            run(&stage.target, format!("REVOKE etl_service FROM {name}")).await?;
+            let answer = assert_error(&stage, logins, ("ledger", "rights"), "GRANT etl_service TO").await?;
+            ensure!(
+                says(&answer, ("source main", "rights", "ok"), ""),
+                "the source was not checked: {answer:?}"
+            );
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_fleet_lacks_is_named_with_the_command() {
+    on_stage(async |stage| -> Result<()> {
+        stage.sample(20, 2, 6).await?;
+        stage.sync_local(&["--all"]).await?;
+        run(
+            &stage.target,
+            "INSERT INTO tenants (id, name, slug, source) VALUES (7, 'New', 'new', 'elsewhere'); \
+             INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, error) \
+             VALUES (1, 1, 1, 1, 'source', 'test')"
+                .to_owned(),
+        )
+        .await?;
+        let answer = doctor(&stage, &[]).await?;
+        for (check, level, part) in [
+            ("processes", "warning", "tidemark up"),
+            ("verified", "warning", "tidemark verify --all"),
+            ("rejects", "warning", "tenant 1 (1)"),
+            ("tenants", "error", "elsewhere"),
+            ("tenants", "warning", "tidemark inbox map --tenant 7"),
+        ] {
+            ensure!(
+                says(&answer, ("fleet", check, level), part),
+                "{check} {part}: {answer:?}"
+            );
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Inserts enough messages for indexes, statistics and the cost of a view to matter.
 async fn fill(stage: &Stage) -> Result<()> {
     run(
         &stage.source,
@@ -226,64 +237,105 @@ async fn fill(stage: &Stage) -> Result<()> {
 }
 
 #[tokio::test]
-async fn missing_indexes_dear_views_and_an_old_writer_at_the_source_are_found() {
-    on_stage(|stage| async move {
+async fn an_index_on_times_is_asked_for_only_where_digests_are_compared_now_and_then() {
+    on_stage(async |stage| -> Result<()> {
         stage.sample(120, 1, 9).await?;
-        fill(&stage).await?;
-        let logins = Logins::create(&stage).await?;
-        let outcome = async {
-            let settings = logins.settings();
-            let of_view = [&settings[..], &[("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)]].concat();
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(says(&answer, ("source main", "index", "ok"), ""), "{answer:?}");
-            let answer = doctor(&stage, &of_view).await?;
-            ensure!(says(&answer, ("source main", "view cost", "ok"), ""), "{answer:?}");
-
-            // where digests are not compared each time, an index finds what has changed
-            let now_and_then = [&settings[..], &[("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h")]].concat();
+        with_logins(&stage, async |logins| {
+            let always = logins.settings();
+            let hourly = [&always[..], &[("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h")]].concat();
             run(
                 &stage.source,
                 "INSERT INTO conversations (account_id, inbox_id, status, display_id, custom_attributes, created_at, updated_at) \
                  SELECT account_id, inbox_id, 1, -n, jsonb_build_object('x', repeat(md5(n::text), 40)), created_at, created_at \
-                 FROM (SELECT * FROM conversations LIMIT 1) c, generate_series(1, 25000) AS n; ANALYZE conversations"
+                 FROM (SELECT * FROM conversations LIMIT 1) c, generate_series(1, 25000) AS n; ANALYZE"
                     .to_owned(),
             )
             .await?;
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(says(&answer, ("source main", "index", "ok"), ""), "{answer:?}");
+            let answer = doctor(&stage, &always).await?;
+            ensure!(says(&answer, INDEX_OK, ""), "{answer:?}");
             let create = "CREATE INDEX CONCURRENTLY ON conversations (greatest(";
-            let answer = doctor(&stage, &now_and_then).await?;
-            ensure!(says(&answer, ("source main", "index", "warning"), create), "{answer:?}");
+            let answer = doctor(&stage, &hourly).await?;
+            ensure!(says(&answer, INDEX_MISSING, create), "{answer:?}");
+
             let todo = said(&answer, "source main", "index").remove(0).todo;
             run(&stage.source, todo.replace("CONCURRENTLY ", "")).await?;
-            let answer = doctor(&stage, &now_and_then).await?;
-            ensure!(says(&answer, ("source main", "index", "ok"), ""), "{answer:?}");
+            let answer = doctor(&stage, &hourly).await?;
+            ensure!(says(&answer, INDEX_OK, ""), "{answer:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
 
-            let begin_with_it: Vec<String> = sqlx::query_scalar(
-                "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND attnum = indkey[0] \
-                 WHERE indrelid = 'messages'::regclass AND attname = 'conversation_id'",
-            )
-            .fetch_all(&stage.source)
-            .await?;
-            ensure!(begin_with_it.len() == 2, "{begin_with_it:?}");
-            run(&stage.source, format!("DROP INDEX {}", begin_with_it.join(", "))).await?;
+/// Drops every index on messages that begins with their conversation.
+async fn drop_message_indexes(stage: &Stage) -> Result<()> {
+    let indexes: Vec<String> = sqlx::query_scalar(
+        "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND attnum = indkey[0] \
+         WHERE indrelid = 'messages'::regclass AND attname = 'conversation_id'",
+    )
+    .fetch_all(&stage.source)
+    .await?;
+    ensure!(indexes.len() == 2, "{indexes:?}");
+    run(&stage.source, format!("DROP INDEX {}", indexes.join(", "))).await
+}
+
+#[tokio::test]
+async fn a_missing_index_a_costly_view_and_missing_statistics_are_found() {
+    on_stage(async |stage| -> Result<()> {
+        stage.sample(120, 1, 9).await?;
+        fill(&stage).await?;
+        with_logins(&stage, async |logins| {
+            let tables = logins.settings();
+            let view = [("TIDEMARK_SOURCE_MODE", "view"), ("TIDEMARK_SOURCE_VIEW", VIEW)];
+            let view = [&tables[..], &view].concat();
+            let answer = doctor(&stage, &view).await?;
+            ensure!(
+                says(&answer, ("source main", "view cost", "ok"), ""),
+                "{answer:?}"
+            );
+            drop_message_indexes(&stage).await?;
             let create = "CREATE INDEX CONCURRENTLY ON messages (conversation_id);";
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(answer.code == 2 && says(&answer, ("source main", "index", "warning"), create), "{answer:?}");
-            // one that failed half-way is there, and no good
-            let failed = stage.source.execute("CREATE UNIQUE INDEX CONCURRENTLY half ON messages (conversation_id)").await;
+            let answer = doctor(&stage, &tables).await?;
+            ensure!(
+                answer.code == 2 && says(&answer, INDEX_MISSING, create),
+                "{answer:?}"
+            );
+
+            // a failed build leaves an index that nothing can use
+            let failed = stage
+                .source
+                .execute("CREATE UNIQUE INDEX CONCURRENTLY half ON messages (conversation_id)")
+                .await;
             ensure!(failed.is_err(), "conversations have several messages");
-            let answer = doctor(&stage, &of_view).await?;
+            let answer = doctor(&stage, &view).await?;
             let drop = "DROP INDEX CONCURRENTLY half;\nCREATE INDEX";
-            ensure!(says(&answer, ("source main", "index", "warning"), drop), "{answer:?}");
-            ensure!(says(&answer, ("source main", "view cost", "warning"), "each conversation"), "{answer:?}");
+            ensure!(says(&answer, INDEX_MISSING, drop), "{answer:?}");
+            let cost = ("source main", "view cost", "warning");
+            ensure!(says(&answer, cost, "each conversation"), "{answer:?}");
 
-            run(&stage.source, format!("CREATE TABLE copied AS TABLE messages; DROP TABLE messages CASCADE; \
-                ALTER TABLE copied RENAME TO messages; GRANT SELECT ON messages TO {}", logins.name)).await?;
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(says(&answer, ("source main", "statistics", "warning"), "ANALYZE messages;"), "{answer:?}");
+            let without_statistics = format!(
+                "CREATE TABLE copied AS TABLE messages; DROP TABLE messages CASCADE; \
+                 ALTER TABLE copied RENAME TO messages; GRANT SELECT ON messages TO {}",
+                logins.name
+            );
+            run(&stage.source, without_statistics).await?;
+            let answer = doctor(&stage, &tables).await?;
+            let statistics = ("source main", "statistics", "warning");
+            ensure!(says(&answer, statistics, "ANALYZE messages;"), "{answer:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await;
+}
 
-            // whose beginning the login may not see: what a producer saw last tells
+#[tokio::test]
+async fn an_old_writer_and_a_restored_source_are_found() {
+    on_stage(async |stage| -> Result<()> {
+        stage.sample(20, 1, 9).await?;
+        with_logins(&stage, async |logins| {
+            // the login may not see when the writer began: the fence that a producer saw last shows it
             let mut writer = PgConnection::connect(&stage.url("source")).await?;
             writer.execute("BEGIN; UPDATE inboxes SET name = name").await?;
             run(
@@ -292,17 +344,17 @@ async fn missing_indexes_dear_views_and_an_old_writer_at_the_source_are_found() 
                     .to_owned(),
             )
             .await?;
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(says(&answer, ("source main", "fence", "warning"), "pg_terminate_backend"), "{answer:?}");
+            let answer = doctor(&stage, &logins.settings()).await?;
+            let fence = ("source main", "fence", "warning");
+            ensure!(says(&answer, fence, "pg_terminate_backend"), "{answer:?}");
             writer.execute("ROLLBACK").await?;
-            run(&stage.target, "INSERT INTO etl_source (name, highest_xmax) VALUES ('main', 900000000000)".to_owned()).await?;
-            let answer = doctor(&stage, &settings).await?;
-            ensure!(answer.code == 1 && says(&answer, ("source main", "fence", "error"), "accept-restore"), "{answer:?}");
+
+            let restored = "INSERT INTO etl_source (name, highest_xmax) VALUES ('main', 900000000000)";
+            run(&stage.target, restored.to_owned()).await?;
+            assert_error(&stage, logins, ("source main", "fence"), "accept-restore").await?;
             Ok(())
-        }
-        .await;
-        logins.drop(&stage).await?;
-        outcome
+        })
+        .await
     })
     .await;
 }
@@ -366,7 +418,7 @@ async fn queues_of_another_kind_and_policies_that_drop_are_found() {
             stage.consumers("events").await? == 0,
             "a check-up has declared a queue"
         );
-        stage.declare_classic("events").await?;
+        stage.declare_classic_queue("events").await?;
         let answer = doctor(&stage, &[("TIDEMARK_AMQP_MANAGEMENT_URL", "http://127.0.0.1:1")]).await?;
         ensure!(
             answer.code == 1 && says(&answer, ("broker", "queues", "error"), "rabbitmqctl delete_queue"),

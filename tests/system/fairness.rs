@@ -1,4 +1,4 @@
-//! A backfill does not keep another tenant's changes waiting, nor does it stand still.
+//! A backfill neither delays the changes of another tenant nor stands still.
 
 use anyhow::{Result, ensure};
 use sqlx::{Executor, PgPool};
@@ -7,7 +7,7 @@ use tidemark_shared::job::Lane;
 
 use crate::stage::on_stage;
 
-/// A running run with chunks of nothing, as planning would write it.
+/// A running run with empty chunks, as planning would write it.
 async fn run_of(db: &PgPool, id: i64, tenant: i32, kind: &str, lane: &str, chunks: i32) -> Result<()> {
     sqlx::query(
         "WITH run AS (INSERT INTO etl_control (id, tenant_id, type, status, triggered_by, chunks_total) \
@@ -29,7 +29,7 @@ async fn round(db: &PgPool, limits: &DispatchLimits) -> Result<Vec<DispatchedChu
     let mut tx = db.begin().await?;
     let chunks = dispatch(&mut tx, limits, None)
         .await?
-        .expect("nobody else dispatches");
+        .expect("no other process dispatches");
     tx.commit().await?;
     Ok(chunks)
 }
@@ -56,7 +56,7 @@ async fn bulk_chunks_leave_room_for_live_ones_in_every_limit_but_their_tenants()
             fleet: 40,
             sources: vec![("main".to_owned(), 32), ("second".to_owned(), 32)],
         };
-        // 32 less an eighth, then 40 less an eighth over both sources
+        // 32 less an eighth, and 40 less an eighth over both sources
         ensure!(of(&round(db, &limits).await?, 1, Lane::Bulk) == 28);
         run_of(db, 2, 3, "full", "bulk", 500).await?;
         ensure!(of(&round(db, &limits).await?, 3, Lane::Bulk) == 7);
@@ -65,11 +65,11 @@ async fn bulk_chunks_leave_room_for_live_ones_in_every_limit_but_their_tenants()
             "bulk went into what is kept for live"
         );
 
-        // the bulk chunk that is due first takes no turn from the live ones behind it
+        // the bulk chunk that is due first takes no turn from the live chunks behind it
         run_of(db, 3, 2, "incremental", "live", 10).await?;
         let live = round(db, &limits).await?;
         ensure!(live.len() == 4 && of(&live, 2, Lane::Live) == 4, "{live:?}");
-        // what ends makes room, which goes round
+        // chunks that end make room, and the tenants take it in turns
         db.execute(
             "UPDATE etl_chunk SET status = 'done', finished_at = now() \
              WHERE run_id = 1 AND seq <= 8 AND status = 'queued'",
@@ -99,11 +99,7 @@ async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {
             ("TIDEMARK_PRODUCER_MAX_IN_FLIGHT", "16"),
             ("TIDEMARK_SOURCE_MAX_IN_FLIGHT", "16"),
         ];
-        let processes = [
-            stage.start_with(&["producer"], &settings)?,
-            stage.start(&["finalizer"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-        ];
+        let fleet = stage.fleet_with(&["producer", "finalizer", "worker --concurrency 2"], &settings)?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--chunk-size", "2", "--json"])
             .await?;
@@ -131,21 +127,19 @@ async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {
         .fetch_one(&stage.target)
         .await?;
         ensure!(left > 0, "the backfill had ended: nothing was shown");
-        // chunks of the backfill that began and ended while the live one waited: those take milliseconds here, and
-        // planning wakes the dispatcher, so this is the way through the queue
+        // These are the backfill's chunks that began and ended while the live chunk waited. A chunk takes
+        // milliseconds here and planning wakes the dispatcher, so this measures the time in the queue.
         ensure!(
             waited_for <= 10,
             "the live chunk waited for {waited_for} chunks of the backfill"
         );
-        // it goes on beside
+        // the backfill goes on meanwhile
         stage
             .until("SELECT count(*) >= 50 FROM etl_chunk WHERE tenant_id = 1 AND status = 'done'")
             .await?;
         let cancelled = stage.tidemark(&["run", "cancel", &backfill]).await?;
         ensure!(cancelled.code == 0, "{cancelled:?}");
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[2]).await
     })
     .await;

@@ -1,4 +1,4 @@
-//! The main job through RabbitMQ, every role a process of its own.
+//! Syncs through RabbitMQ, with a process for every role.
 
 use anyhow::{Result, ensure};
 use sqlx::Executor;
@@ -56,7 +56,7 @@ async fn one_process_with_all_roles_syncs_every_tenant_and_then_only_what_change
         let second = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
         ensure!(second.code == 0, "{second:?}");
         stage.assert_equal(&tenants).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.until("SELECT count(*) = 0 FROM etl_process").await
     })
     .await;
@@ -66,9 +66,8 @@ async fn one_process_with_all_roles_syncs_every_tenant_and_then_only_what_change
 async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row() {
     on_stage(|stage| async move {
         stage.sample(600, 1, 13).await?;
-        let producer = stage.start(&["producer"])?;
-        let finalizer = stage.start(&["finalizer"])?;
-        let doomed = stage.start(&["worker", "--concurrency", "2"])?;
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
+        let victim = stage.start(&["worker", "--concurrency", "2"])?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--json", "--chunk-size", "10"])
             .await?;
@@ -77,17 +76,17 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'done') >= 3 FROM etl_chunk")
             .await?;
-        // a row lock on the mapping keeps the chunks in hand from being completed: the kill hits them for certain
+        // a row lock on the tenant keeps running chunks from completing, so the kill certainly hits them
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1")
             .await?;
         stage
             .until("SELECT count(*) >= 1 FROM etl_chunk WHERE status = 'running' AND lease_until > now()")
             .await?;
-        doomed.kill().await?;
+        victim.kill().await?;
         lock.commit().await?;
 
-        let replacement = stage.start(&["worker", "--concurrency", "2"])?;
+        fleet.add("worker --concurrency 2")?;
         let ended = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
         ensure!(
             ended.code == 0 && ended.json()["status"] == "success",
@@ -105,10 +104,7 @@ async fn a_worker_killed_in_the_middle_of_a_full_sync_costs_a_lease_and_no_row()
             .until("SELECT bool_or(lost_count > 0) FROM etl_chunk")
             .await?;
         stage.assert_equal(&[1]).await?;
-        for process in [producer, finalizer, replacement] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }
@@ -126,7 +122,7 @@ async fn a_purged_queue_costs_delay_and_no_row() {
             .until("SELECT count(*) = 8 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
         ensure!(stage.purge("chunks.bulk").await? == 8, "nothing was in the queue");
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
 
         let up = stage.start_with(&["up"], &[("TIDEMARK_PRODUCER_REQUEUE_AFTER", "1s")])?;
         let ended = stage
@@ -134,8 +130,7 @@ async fn a_purged_queue_costs_delay_and_no_row() {
             .await?;
         ensure!(ended.code == 0, "{ended:?}");
         stage.assert_equal(&[1]).await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
@@ -148,11 +143,11 @@ async fn the_scheduler_syncs_a_due_tenant_and_writes_no_run_when_nothing_changed
         stage.target.execute("UPDATE etl_watermark SET next_due_at = now()").await?;
         let up = stage.start(&["up"])?;
         stage.until("SELECT count(*) = 1 FROM etl_control WHERE status = 'success' AND triggered_by = 'scheduler'").await?;
-        // the idle moves that follow are one audit row that grows
+        // the idle moves of the watermark that follow are one audit row, which is updated
         stage.until("SELECT count(*) = 1 AND bool_and(moved_at > now() - interval '1 minute') \
                      FROM etl_watermark_audit WHERE actor = 'scheduler' AND reason = 'nothing changed'").await?;
         stage.until("SELECT new > old + interval '1 second' FROM etl_watermark_audit WHERE actor = 'scheduler'").await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let runs: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_control").fetch_one(&stage.target).await?;
         ensure!(runs == 1, "{runs} runs for nothing");
         stage.assert_equal(&[1]).await
@@ -175,7 +170,7 @@ async fn a_second_request_finds_the_open_run() {
         );
         ensure!(second.stderr.contains("open"), "it does not say so: {second:?}");
         ensure!(first.json()["status"] == "requested", "{first:?}");
-        // a local sync executes what is open
+        // a local sync executes the open run
         let local = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(
             local["run_id"] == first.json()["run_id"] && local["status"] == "success",
@@ -187,18 +182,15 @@ async fn a_second_request_finds_the_open_run() {
 }
 
 #[tokio::test]
-async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
+async fn a_run_needs_no_polling_while_notices_arrive() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 1, 41).await?;
         let set = ["tenant", "set", "--tenant", "1", "--max-in-flight", "2"];
         ensure!(stage.tidemark(&set).await?.code == 0, "the tenant has no limit");
         let never = [("TIDEMARK_PRODUCER_TICK", "1day")];
-        let mut processes = Vec::new();
-        for role in ["producer", "finalizer", "worker"] {
-            processes.push(stage.start_with(&[role], &never)?);
-        }
-        stage.until_started(3).await?;
-        // more chunks than have room at once
+        let fleet = stage.fleet_with(&["producer", "finalizer", "worker"], &never)?;
+        fleet.until_started().await?;
+        // more chunks than there is room for at once
         let synced = stage
             .tidemark(&["sync", "--tenant", "1", "--wait", "--json", "--chunk-size", "30"])
             .await?;
@@ -208,10 +200,7 @@ async fn a_run_goes_from_wake_to_wake_where_nobody_looks_by_himself() {
             "{synced:?}"
         );
         stage.assert_equal(&tenants).await?;
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
-        Ok(())
+        fleet.stop().await
     })
     .await;
 }

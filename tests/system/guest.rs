@@ -1,5 +1,5 @@
-//! The source is a guest's house: sessions that read only, are bounded in number and time, and say what they are for.
-//! What holds in every test is in sessions.rs.
+//! Sessions on the source: read-only, bounded in number and time, and named after their work. sessions.rs asserts the
+//! limits in every test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
             ("transaction_read_only", "on"),
             ("default_transaction_read_only", "on"),
             ("transaction_isolation", "repeatable read"),
-            // milliseconds
+            // in milliseconds
             ("statement_timeout", "90000"),
             ("lock_timeout", "10000"),
             ("idle_in_transaction_session_timeout", "300000"),
@@ -51,7 +51,7 @@ async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
             ensure!(settings[name] == expected, "{name}: {settings:#?}");
         }
         tx.finish().await;
-        // outside a transaction it names the process, and cannot write either
+        // outside a transaction a session has the process's name, and cannot write either
         let name: String = sqlx::query_scalar("SHOW application_name")
             .fetch_one(source.pool())
             .await?;
@@ -71,7 +71,7 @@ async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
     .await;
 }
 
-/// Whether a statement that sleeps runs in one side's database.
+/// True when a sleeping statement runs in one side's database.
 const ASLEEP: &str = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active' \
      AND datname = any(ARRAY[current_database(), replace(current_database(), '_target', '_source')])";
 const AWAKE: &str = "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active' \
@@ -92,7 +92,7 @@ async fn dropped_work_cancels_its_statement_on_either_server() {
         stage.until(AWAKE).await?;
         source.pool().close().await;
 
-        // a login that is no superuser: it may cancel its own, and the role that it acts as may not
+        // A login without superuser rights: it may cancel its own statements. The role that it acts as may not.
         let login = format!("{}_login", stage.database("target"));
         let create = format!("CREATE ROLE {login} LOGIN IN ROLE etl_service");
         stage.target.execute(sqlx::AssertSqlSafe(create)).await?;
@@ -129,7 +129,7 @@ async fn dropped_work_cancels_its_statement_on_either_server() {
     .await;
 }
 
-/// How many sessions a process has on the source.
+/// The number of a process's sessions on the source.
 async fn assert_at_most(stage: &Stage, limit: i64) -> Result<()> {
     let sessions: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'tidemark %'",
@@ -149,8 +149,8 @@ async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
     on_stage(|stage| async move {
         stage.sample(300, 3, 109).await?;
         let up = stage.start_with(&["up", "--workers", "6"], &[("TIDEMARK_SOURCE_MAX_CONNECTIONS", "3")])?;
-        // every chunk waits here when it reads messages; of six places one is kept free of bulk chunks
-        let holder = stage.hold_readers("messages").await?;
+        // every chunk waits here when it reads messages; one of the six permits is never given to bulk chunks
+        let holder = stage.block_readers("messages").await?;
         let asked = stage.tidemark(&["sync", "--all", "--json", "--chunk-size", "10"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage.until("SELECT count(*) >= 5 FROM etl_chunk WHERE status = 'running'").await?;
@@ -172,7 +172,7 @@ async fn a_process_keeps_to_its_sessions_however_much_there_is_to_do() {
             exceeded = within => exceeded,
             ended = stage.until("SELECT count(*) = 3 AND bool_and(status = 'success') FROM etl_control") => ended,
         }?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1, 2, 3]).await
     })
     .await;

@@ -1,4 +1,4 @@
-//! What processes say of their health, and whether it is true.
+//! What processes report about their health, and whether it is true.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor};
@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use crate::http::{Gate, address_of, get, until};
 use crate::stage::{Stage, on_stage};
 
-/// The broker of the tests, and a way to it that can be closed.
+/// The tests' broker behind a gate that can be closed.
 async fn gated_broker(stage: &Stage) -> Result<(Gate, String)> {
     let mut url = url::Url::parse(stage.amqp_url())?;
     let host = url.host_str().unwrap_or("127.0.0.1").to_owned();
@@ -57,9 +57,9 @@ async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
         until(&address, "/readyz", |response| response.status == 503).await?;
         gate.open().await?;
         until(&address, "/readyz", |response| response.status == 200).await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
+        worker.stop().await?;
         let gone = stage.tidemark(&["health", &url]).await?;
-        ensure!(gone.code == 1, "nobody answers: {gone:?}");
+        ensure!(gone.code == 1, "nothing listens any more: {gone:?}");
         Ok(())
     })
     .await;
@@ -164,12 +164,12 @@ async fn an_address_that_was_asked_for_and_is_taken_ends_the_process_with_what_t
     .await;
 }
 
-/// Whoever supervises a producer must not end it while it plans slowly.
+/// A supervisor must not stop a producer while it plans slowly.
 #[tokio::test]
 async fn a_producer_is_alive_while_a_plan_takes_long() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 3).await?;
-        let holder = stage.hold_readers("conversations").await?;
+        let holder = stage.block_readers("conversations").await?;
         stage
             .target
             .execute("UPDATE etl_watermark SET next_due_at = now()")
@@ -188,7 +188,7 @@ async fn a_producer_is_alive_while_a_plan_takes_long() {
             words.iter().find_map(|word| word.parse().ok())
         };
         until(&address, "/livez", |response| ago(response) >= Some(3)).await?;
-        // and says all the same that it is at work
+        // the loop still reports what it is doing
         let beaten = until(&address, "/livez", |response| {
             ago(response).is_some_and(|ago| ago <= 1)
         })
@@ -197,8 +197,7 @@ async fn a_producer_is_alive_while_a_plan_takes_long() {
         let waits: bool = sqlx::query_scalar(plan_waits).fetch_one(&stage.source).await?;
         ensure!(waits, "the plan has ended");
         holder.close().await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        producer.stop().await
     })
     .await;
 }

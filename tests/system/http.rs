@@ -1,7 +1,6 @@
-//! Asking a process over HTTP, as whoever supervises or scrapes it does.
+//! HTTP requests to a process, as a supervisor or a scraper makes them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -9,12 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, poll};
 
-/// Bound of every wait: above anything that a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What a process answered.
+/// The response of a process.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -23,7 +19,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Whether a line of the head begins like this.
+    /// True when a line of the head starts with `line`.
     pub fn has_header(&self, line: &str) -> bool {
         self.head.lines().any(|header| header.starts_with(line))
     }
@@ -33,7 +29,7 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Of a health report: whether the check of this name is well.
+    /// From a health report: whether the check of this name succeeded.
     pub fn check(&self, name: &str) -> Option<bool> {
         let report = self.json();
         let checks = report["checks"].as_array()?;
@@ -41,7 +37,7 @@ impl Response {
     }
 }
 
-/// Asks for `path` in HTTP/1.0, accepting `accept`.
+/// Requests `path` over HTTP/1.0, with this `Accept` header.
 pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
     let mut stream = TcpStream::connect(address).await?;
     let question = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
@@ -57,46 +53,29 @@ pub async fn get(address: &str, path: &str, accept: &str) -> Result<Response> {
     })
 }
 
-/// Asks again and again until the answer is as wanted.
+/// Repeats the request until `wanted` accepts the response.
 pub async fn until(address: &str, path: &str, wanted: impl Fn(&Response) -> bool) -> Result<Response> {
-    let mut last = None;
-    let asking = async {
-        loop {
-            if let Ok(response) = get(address, path, "*/*").await {
-                if wanted(&response) {
-                    return response;
-                }
-                last = Some(response);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let reached = tokio::time::timeout(PATIENCE, asking).await;
-    reached.map_err(|_| anyhow::anyhow!("{path} never answered as wanted, last: {last:?}"))
+    poll(format!("the wanted response of {path}"), async || {
+        let response = get(address, path, "*/*").await.ok();
+        Ok(response.filter(|response| wanted(response)))
+    })
+    .await
 }
 
-/// Where the running process of this role answers.
-pub async fn address_of(stage: &Stage, role: &'static str) -> Result<String> {
-    let asking = async {
-        loop {
-            let address: Option<String> =
-                sqlx::query_scalar("SELECT http_address FROM etl_process WHERE role = $1")
-                    .bind(role)
-                    .fetch_optional(&stage.target)
-                    .await?
-                    .flatten();
-            if let Some(address) = address {
-                return Ok(address);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .with_context(|| format!("no {role} is running"))?
+/// The HTTP address of the running process of this role.
+pub async fn address_of(stage: &Stage, role: &str) -> Result<String> {
+    poll(format!("a running {role}"), async || {
+        let address: Option<Option<String>> =
+            sqlx::query_scalar("SELECT http_address FROM etl_process WHERE role = $1")
+                .bind(role.to_owned())
+                .fetch_optional(&stage.target)
+                .await?;
+        Ok(address.flatten())
+    })
+    .await
 }
 
-/// A way to a server that a test can open and close, at an address that stays.
+/// A way to a server that a test can open and close. Its address stays the same.
 pub struct Gate {
     pub address: SocketAddr,
     server: String,
@@ -104,7 +83,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Closed at first: nobody listens.
+    /// A closed gate: nothing listens.
     pub async fn to(server: &str) -> Result<Self> {
         Ok(Self {
             address: TcpListener::bind("127.0.0.1:0").await?.local_addr()?,
@@ -123,7 +102,7 @@ impl Gate {
                 let server = server.clone();
                 connections.spawn(async move {
                     if let Ok(mut server) = TcpStream::connect(server).await {
-                        // either side going away ends it
+                        // either side may close the connection
                         drop(copy_bidirectional(&mut client, &mut server).await);
                     }
                 });
@@ -133,7 +112,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Cuts every connection and lets no new one in.
+    /// Closes every connection and accepts no new one.
     pub async fn close(&mut self) {
         if let Some(mut tasks) = self.open.take() {
             tasks.shutdown().await;

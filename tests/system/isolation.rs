@@ -1,11 +1,11 @@
-//! Tenants apart: what row-level security lets each role see and write.
+//! Row-level security: what each role may see and write.
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use crate::stage::{Stage, on_stage};
 
-/// Counts rows as a role, with the tenant's setting as given.
+/// Counts rows as a role, with this tenant setting.
 async fn count_as(stage: &Stage, role: &str, setting: Option<&str>, from: &str) -> Result<i64> {
     let mut tx = stage.target.begin().await?;
     tx.execute(AssertSqlSafe(format!("SET LOCAL ROLE {role}")))
@@ -122,7 +122,7 @@ async fn a_row_of_another_tenant_cannot_be_written() {
 async fn the_processes_act_as_the_service_role() {
     on_stage(|stage| async move {
         stage.sample(50, 1, 3).await?;
-        // whoever wrote the rows could have written them only under the policies
+        // the rows do not show which role wrote them, so a trigger records it
         stage
             .target
             .execute(

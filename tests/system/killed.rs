@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::{Connection, Executor};
 
 use crate::proxy::Proxy;
-use crate::stage::{Process, Servers, Signal, Stage, on_stage};
+use crate::stage::{Servers, Signal, Stage, on_stage};
 
 async fn ask(stage: &Stage, tenant: &str, chunk_size: &str) -> Result<String> {
     let asked = stage
@@ -23,13 +23,6 @@ async fn ends(stage: &Stage, run: &str, status: &str) -> Result<Value> {
     Ok(ended.json())
 }
 
-async fn all_stop(processes: impl IntoIterator<Item = Process>) -> Result<()> {
-    for process in processes {
-        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-    }
-    Ok(())
-}
-
 /// Trap 9.
 #[tokio::test]
 async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
@@ -37,10 +30,10 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
         stage.sample(50, 1, 91).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         stage.source.execute("UPDATE conversations SET priority = 1, updated_at = now() AT TIME ZONE 'UTC'").await?;
-        let planning = [stage.start(&["producer"])?, stage.start(&["finalizer"])?];
-        let zombie = stage.start(&["worker"])?;
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
+        let frozen = stage.start(&["worker"])?;
         stage.until_started(3).await?;
-        // a row lock on the mapping holds the zombie between its extraction and its merge
+        // a row lock on the tenant stops the worker between its extraction and its merge
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1").await?;
         let run = ask(&stage, "1", "100").await?;
@@ -48,22 +41,22 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
             .until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                                    AND application_name LIKE 'tidemark worker%')")
             .await?;
-        zombie.signal(Signal::STOP)?;
+        frozen.signal(Signal::STOP)?;
         lock.commit().await?;
         stage.source.execute("UPDATE conversations SET priority = 2, updated_at = now() AT TIME ZONE 'UTC'").await?;
-        let heir = stage.start(&["worker"])?;
+        fleet.add("worker")?;
         let ended = ends(&stage, &run, "success").await?;
         ensure!(ended["records"]["updated"] == 50, "{ended:#}");
-        zombie.signal(Signal::CONT)?;
-        ensure!(zombie.terminate().await? == 0, "the zombie does not stop cleanly");
+        frozen.signal(Signal::CONT)?;
+        frozen.stop().await?;
         let newest: bool = sqlx::query_scalar("SELECT bool_and(priority = 2) FROM conversations_analytics")
             .fetch_one(&stage.target)
             .await?;
-        ensure!(newest, "the zombie's older rows are there");
+        ensure!(newest, "the frozen worker's older rows are there");
         let after = ends(&stage, &run, "success").await?;
         ensure!(after["records"] == ended["records"], "{ended:#} {after:#}");
         stage.assert_equal(&[1]).await?;
-        all_stop(planning.into_iter().chain([heir])).await
+        fleet.stop().await
     })
     .await;
 }
@@ -73,10 +66,10 @@ async fn a_frozen_worker_that_wakes_up_after_its_lease_writes_nothing() {
 async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_locked_source() {
     on_stage(|stage| async move {
         stage.sample(50, 1, 93).await?;
-        let planning = [stage.start(&["producer"])?, stage.start(&["finalizer"])?];
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
         let run = ask(&stage, "1", "10").await?;
         stage.until("SELECT count(*) = 5 FROM etl_chunk").await?;
-        let holder = stage.hold_readers("messages").await?;
+        let holder = stage.block_readers("messages").await?;
         for (grace, hurried) in [("1s", false), ("10min", true)] {
             let worker = stage.start_with(&["worker"], &[("TIDEMARK_WORKER_SHUTDOWN_GRACE", grace)])?;
             stage
@@ -88,14 +81,14 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
             let begun = Instant::now();
             worker.signal(Signal::TERM)?;
             if hurried {
-                // signals of one kind that are pending together are one: the first must have been heard
+                // pending signals of one kind count as one signal, so the first must have been handled
                 stage
                     .until("SELECT count(*) = 0 FROM etl_process WHERE role = 'worker'")
                     .await?;
                 worker.signal(Signal::TERM)?;
             }
-            ensure!(worker.ended().await? == 0, "it does not stop cleanly");
-            // the lock would be waited for for 10 s
+            worker.finish().await?;
+            // the source's statements would wait 10 s for the lock
             ensure!(
                 begun.elapsed() < Duration::from_secs(8),
                 "it took {:?}",
@@ -113,13 +106,13 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
                 .await?;
         }
         holder.close().await?;
-        let worker = stage.start(&["worker"])?;
+        fleet.add("worker")?;
         ends(&stage, &run, "success").await?;
         stage
             .until("SELECT max(lost_count) = 0 AND max(failure_count) = 0 FROM etl_chunk")
             .await?;
         stage.assert_equal(&[1]).await?;
-        all_stop(planning.into_iter().chain([worker])).await
+        fleet.stop().await
     })
     .await;
 }
@@ -129,7 +122,7 @@ async fn a_worker_leaves_within_its_grace_period_and_takes_its_statements_off_a_
 async fn workers_come_and_go_during_a_run_and_no_row_is_lost_or_counted_twice() {
     on_stage(|stage| async move {
         stage.sample(600, 1, 95).await?;
-        let planning = [stage.start(&["producer"])?, stage.start(&["finalizer"])?];
+        let mut fleet = stage.fleet(&["producer", "finalizer"])?;
         let run = ask(&stage, "1", "5").await?;
         let mut worker = stage.start(&["worker"])?;
         for round in 1..=10 {
@@ -143,7 +136,7 @@ async fn workers_come_and_go_during_a_run_and_no_row_is_lost_or_counted_twice() 
             if round % 2 == 0 {
                 leaving.kill().await?;
             } else {
-                ensure!(leaving.terminate().await? == 0, "it does not stop cleanly");
+                leaving.stop().await?;
             }
         }
         let ended = ends(&stage, &run, "success").await?;
@@ -152,7 +145,8 @@ async fn workers_come_and_go_during_a_run_and_no_row_is_lost_or_counted_twice() 
             "{ended:#}"
         );
         stage.assert_equal(&[1]).await?;
-        all_stop(planning.into_iter().chain([worker])).await
+        fleet.take_in(worker);
+        fleet.stop().await
     })
     .await;
 }
@@ -166,20 +160,17 @@ async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_o
             ("TIDEMARK_WORKER_LEASE", "1s"),
             ("TIDEMARK_PRODUCER_MAX_LOST", "3"),
         ];
-        let planning = [
-            stage.start_with(&["producer"], &settings)?,
-            stage.start_with(&["finalizer"], &settings)?,
-        ];
-        // every worker that takes it is held at this lock, and killed there
+        let mut fleet = stage.fleet_with(&["producer", "finalizer"], &settings)?;
+        // every worker that takes the chunk waits for this lock, and is killed there
         let mut lock = stage.target.begin().await?;
         lock.execute("UPDATE tenants SET updated_at = now() WHERE id = 1")
             .await?;
         let run = ask(&stage, "1", "10000").await?;
         for attempt in 1..=3 {
-            let doomed = stage.start_with(&["worker"], &settings)?;
+            let victim = stage.start_with(&["worker"], &settings)?;
             let taken = format!("SELECT bool_or(status = 'running' AND attempt = {attempt}) FROM etl_chunk");
             stage.until(&taken).await?;
-            doomed.kill().await?;
+            victim.kill().await?;
         }
         stage
             .until("SELECT bool_and(status = 'dead' AND lost_count = 3) FROM etl_chunk")
@@ -192,11 +183,11 @@ async fn a_chunk_that_kills_its_worker_every_time_ends_dead_and_the_fleet_goes_o
             "{ended:#}"
         );
         lock.rollback().await?;
-        let worker = stage.start_with(&["worker"], &settings)?;
+        fleet.add("worker")?;
         let other = ask(&stage, "2", "10").await?;
         ends(&stage, &other, "success").await?;
         stage.assert_equal(&[2]).await?;
-        all_stop(planning.into_iter().chain([worker])).await
+        fleet.stop().await
     })
     .await;
 }
@@ -207,21 +198,21 @@ async fn a_producer_killed_between_planning_and_publishing_leaves_nothing_behind
     let shared = Servers::shared();
     let wire = Proxy::before(&shared.amqp).await.expect("a proxy can be made");
     let url = wire.url(&shared.amqp).expect("it has a URL");
-    // nothing that is said arrives in time
+    // nothing arrives at the broker in time
     wire.delay(Duration::from_secs(3600));
     on_stage(|stage| async move {
         stage.sample(100, 1, 99).await?;
-        let doomed = stage.start_with(&["producer"], &[("TIDEMARK_AMQP_URL", url.as_str())])?;
+        let victim = stage.start_with(&["producer"], &[("TIDEMARK_AMQP_URL", url.as_str())])?;
         let run = ask(&stage, "1", "10").await?;
         stage
             .until("SELECT count(*) FILTER (WHERE status = 'queued' AND published_at IS NULL) > 0 FROM etl_chunk")
             .await?;
-        doomed.kill().await?;
+        victim.kill().await?;
         let up = stage.start(&["up"])?;
         let ended = ends(&stage, &run, "success").await?;
         ensure!(ended["records"]["inserted"] == 100, "{ended:#}");
         stage.assert_equal(&[1]).await?;
-        all_stop([up]).await
+        up.stop().await
     })
     .await;
 }

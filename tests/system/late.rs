@@ -1,5 +1,5 @@
-//! Writes that commit long after they were made. The watermark alone decides whether they are found: the messages here
-//! touch nothing on their conversation, so no digest tells of them, and the lookback is shorter than their lateness.
+//! Writes that commit long after they were made. The messages change nothing on their conversation, so no digest
+//! shows them, and they are older than the lookback: only the watermark decides whether they are found.
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::stage::{Stage, on_stage};
 use crate::traps::assert_sound;
 
-/// A stage in step whose tenant looks back no further than this.
+/// A stage in step whose tenant has this lookback.
 async fn in_step(stage: &Stage, seed: u64, lookback: &str) -> Result<()> {
     stage.sample(100, 1, seed).await?;
     sqlx::query("UPDATE tenants SET lookback = $1::text::interval")
@@ -20,7 +20,7 @@ async fn in_step(stage: &Stage, seed: u64, lookback: &str) -> Result<()> {
     Ok(())
 }
 
-/// Begins a transaction that writes a message, so much older than the source's clock; returns that clock.
+/// Begins a transaction that writes a message, `age` older than the source's clock. Returns that clock.
 async fn begin_late_write(writer: &mut PgConnection, conversation: i32, age: &str) -> Result<DateTime<Utc>> {
     writer.execute("BEGIN").await?;
     Ok(sqlx::query_scalar(
@@ -47,9 +47,9 @@ fn watermark_end(run: &Value) -> Result<DateTime<Utc>> {
 #[tokio::test]
 async fn a_late_commit_arrives_however_many_syncs_passed_meanwhile() {
     for (age, lookback) in [
-        // open for longer than the lookback reaches
+        // open for longer than the lookback
         ("0", "0"),
-        // and with a timestamp that was fixed before the transaction began
+        // with a timestamp from before the transaction began
         ("50 seconds", "1 minute"),
     ] {
         for prepared in [false, true] {
@@ -86,7 +86,7 @@ async fn a_late_commit_arrives_however_many_syncs_passed_meanwhile() {
     }
 }
 
-/// Trap 2: where there is never a moment without an open write.
+/// Trap 2: there is always an open write.
 #[tokio::test]
 async fn the_watermark_advances_and_passes_nothing_while_some_write_is_always_open() {
     on_stage(|stage| async move {
@@ -98,10 +98,10 @@ async fn the_watermark_advances_and_passes_nothing_while_some_write_is_always_op
         for conversation in 2..8 {
             let run = stage.sync_local(&["--tenant", "1"]).await?;
             let end = watermark_end(&run)?;
-            // the first sample was taken when the first write was open
+            // the first write was open when the first sample was taken
             ensure!(
                 conversation == 2 || Some(end) > reached,
-                "the watermark stands still at {end}: {run:#}"
+                "the watermark does not move from {end}: {run:#}"
             );
             reached = Some(end);
             begin_late_write(&mut next, conversation, "0").await?;

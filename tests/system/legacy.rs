@@ -1,7 +1,8 @@
-//! Coming from the Python script: its tenants, inboxes, watermarks and rows.
+//! Importing the Python script's tenants, inboxes, watermarks and rows.
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use crate::stage::{Stage, on_stage};
@@ -14,7 +15,7 @@ const TABLES: [&str; 4] = [
     "conversations_analytics",
 ];
 
-/// The script's tables in schema `legacy` of the target's database.
+/// Creates the script's tables in schema `legacy` of the target's database.
 async fn make_legacy(target: &PgPool) -> Result<()> {
     let mut connection = target.acquire().await?;
     connection.execute("CREATE SCHEMA legacy").await?;
@@ -24,7 +25,7 @@ async fn make_legacy(target: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// What stands in the script's tables, as one text.
+/// A digest of each table's rows.
 async fn checksum(target: &PgPool, schema: &str, tables: &[&str]) -> Result<Vec<Option<String>>> {
     let mut sums = Vec::new();
     for table in tables {
@@ -39,10 +40,10 @@ async fn checksum(target: &PgPool, schema: &str, tables: &[&str]) -> Result<Vec<
     Ok(sums)
 }
 
-/// A sample whose tenants only the script knows, and its rows: old, some of them wrong. Returns when its last successful run
-/// of the first tenant ended.
-async fn with_script(stage: &Stage) -> Result<DateTime<Utc>> {
-    stage.sample(600, 2, 77).await?;
+/// A sample that only the script has synced. Its rows are old, and some are wrong. Returns the end of its last successful
+/// run of tenant 1.
+async fn with_script(stage: &Stage, conversations: u64) -> Result<DateTime<Utc>> {
+    stage.sample(conversations, 2, 77).await?;
     stage.target.execute("TRUNCATE tenants CASCADE").await?;
     make_legacy(&stage.target).await?;
     let inboxes: Vec<(i32, i32, String)> =
@@ -78,7 +79,7 @@ async fn with_script(stage: &Stage) -> Result<DateTime<Utc>> {
         .execute(&stage.target)
         .await?;
     }
-    // a second row of one conversation, one that the source has deleted, one of an inbox that is nobody's
+    // two rows of one conversation, a conversation that the source has deleted, and an inbox without a tenant
     stage
         .target
         .execute(
@@ -90,7 +91,7 @@ async fn with_script(stage: &Stage) -> Result<DateTime<Utc>> {
              INSERT INTO legacy.conversations_analytics (tenant_id, conversation_id, inbox_id) VALUES (1, 999998, 99999);",
         )
         .await?;
-    // São Paulo is three hours behind UTC; a run that failed later says nothing, and neither does a younger end of an older run
+    // São Paulo is three hours behind UTC. Neither a later failed run counts, nor an older run with a later watermark.
     let end: DateTime<Utc> = sqlx::query_scalar("SELECT date_trunc('second', now()) - interval '2 hours'")
         .fetch_one(&stage.target)
         .await?;
@@ -106,7 +107,7 @@ async fn with_script(stage: &Stage) -> Result<DateTime<Utc>> {
     Ok(end)
 }
 
-/// A message that touches nothing on its conversation, written so long before an instant.
+/// Inserts a message written at `at`, without touching its conversation.
 async fn late_message(stage: &Stage, tenant: i32, at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at) \
@@ -128,91 +129,148 @@ const IMPORT: [&str; 6] = [
     "--json",
 ];
 
+async fn import(stage: &Stage, more: &[&str]) -> Result<Value> {
+    let owner = stage.owner_url("target");
+    let imported = stage
+        .tidemark_with(
+            &[&IMPORT[..], more].concat(),
+            &[("TIDEMARK_LEGACY_URL", owner.as_str())],
+        )
+        .await?;
+    ensure!(imported.code == 0, "{imported:?}");
+    Ok(imported.json())
+}
+
+fn states(report: &Value) -> Vec<&str> {
+    report["tenants"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|tenant| tenant["state"].as_str())
+        .collect()
+}
+
 #[tokio::test]
-async fn what_the_script_had_is_taken_over_unchanged_and_then_read_anew() {
+async fn an_import_needs_the_owner_of_the_old_tables_and_a_dry_run_adds_nothing() {
     on_stage(|stage| async move {
-        let end = with_script(&stage).await?;
-        let before = checksum(&stage.target, "legacy", &TABLES).await?;
-        // the login of the processes has no business there
+        with_script(&stage, 40).await?;
         let denied = stage.tidemark(&IMPORT).await?;
-        ensure!(denied.code != 0 && denied.stderr.contains("as the owner of its tables"), "{denied:?}");
-        let owner = stage.owner_url("target");
-        let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
-
-        let dry = stage.tidemark_with(&[&IMPORT[..], &["--dry-run"]].concat(), &from).await?;
-        ensure!(dry.code == 0, "{dry:?}");
-        let states: Vec<&str> = dry.json()["tenants"].as_array().context("tenants")?.iter()
-            .filter_map(|tenant| tenant["state"].as_str().map(|state| match state {
-                "new" => "new",
-                "skipped" => "skipped",
-                _ => "another",
-            }))
-            .collect();
-        ensure!(states == ["skipped", "new", "new", "skipped"], "{dry:?}");
-        let tenants: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants").fetch_one(&stage.target).await?;
-        ensure!(tenants == 0, "a dry run has added {tenants} tenants");
-
-        let imported = stage.tidemark_with(&IMPORT, &from).await?;
-        ensure!(imported.code == 0, "{imported:?}");
-        let report = imported.json();
-        ensure!(report["tenants"][1]["rows_left"] == 1, "{report:#}");
         ensure!(
-            report["ignored"].as_array().context("ignored")?.iter().any(|column| column["column"] == "is_lead"),
-            "{report:#}"
+            denied.code != 0 && denied.stderr.contains("as the owner of its tables"),
+            "{denied:?}"
         );
-        let watermarks: Vec<Option<DateTime<Utc>>> =
-            sqlx::query_scalar("SELECT watermark FROM etl_watermark ORDER BY tenant_id").fetch_all(&stage.target).await?;
-        ensure!(watermarks == [Some(end - TimeDelta::hours(1)), None], "{watermarks:?}");
-        let (rows, unproven, newest, cut, apart): (i64, i64, i64, i64, i64) = sqlx::query_as(
-            "SELECT count(*), count(*) FILTER (WHERE source_epoch = 0 AND row_hash = decode(repeat('00', 16), 'hex')), \
-                    count(*) FILTER (WHERE account_name = 'the newer row'), \
-                    count(*) FILTER (WHERE length(contact_name) = 255 AND user_message_ratio = 0 AND t_messages = 0), \
-                    count(*) FILTER (WHERE NOT EXISTS (SELECT FROM inbox_tenant_mapping m \
-                                     WHERE m.inbox_id = a.inbox_id AND m.tenant_id = a.tenant_id)) \
-             FROM conversations_analytics a",
-        )
-        .fetch_one(&stage.target)
-        .await?;
-        ensure!((rows, unproven, newest, cut, apart) == (600, 600, 1, 598, 0), "{rows} {unproven} {newest} {cut} {apart}");
-
-        let here = ["tenants", "inbox_tenant_mapping", "etl_watermark", "etl_watermark_audit", "conversations_analytics"];
-        let once = checksum(&stage.target, "public", &here).await?;
-        let again = stage.tidemark_with(&IMPORT, &from).await?;
-        ensure!(again.code == 0 && again.json()["tenants"][1]["state"] == "exists", "{again:?}");
-        ensure!(checksum(&stage.target, "public", &here).await? == once, "the second import has changed something");
-
-        // one commits late within the overlap, one long before it
-        late_message(&stage, 1, end - TimeDelta::minutes(30)).await?;
-        late_message(&stage, 1, end - TimeDelta::days(3)).await?;
-        let run = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(run["type"] == "incremental" && run["signals"]["messages"].as_i64() >= Some(1), "{run:#}");
-        let first: Option<DateTime<Utc>> = run["watermark_start"].as_str().map(str::parse).transpose()?;
-        ensure!(first == Some(end - TimeDelta::hours(1)), "{run:#}");
-        let run = stage.sync_local(&["--tenant", "2"]).await?;
-        ensure!(run["type"] == "full", "{run:#}");
-        stage.assert_equal(&[1, 2]).await?;
-        stage.assert_proven(&[1], &[]).await?;
-        let unproven: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM conversations_analytics WHERE source_epoch = 0 AND source_deleted_at IS NULL",
-        )
-        .fetch_one(&stage.target)
-        .await?;
-        ensure!(unproven == 0, "{unproven} rows were never read from the source");
-        ensure!(checksum(&stage.target, "legacy", &TABLES).await? == before, "the old tables have changed");
+        let dry = import(&stage, &["--dry-run"]).await?;
+        ensure!(states(&dry) == ["skipped", "new", "new", "skipped"], "{dry:#}");
+        let tenants: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(tenants == 0, "a dry run has added {tenants} tenants");
         Ok(())
     })
     .await;
 }
 
+/// Asserts how the script's 600 rows were converted: none counts as read from the source, and of two rows of one
+/// conversation the newer one was imported.
+async fn assert_converted(stage: &Stage) -> Result<()> {
+    let (rows, unproven, newest, cut, unmapped): (i64, i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE source_epoch = 0 AND row_hash = decode(repeat('00', 16), 'hex')), \
+                count(*) FILTER (WHERE account_name = 'the newer row'), \
+                count(*) FILTER (WHERE length(contact_name) = 255 AND user_message_ratio = 0 AND t_messages = 0), \
+                count(*) FILTER (WHERE NOT EXISTS (SELECT FROM inbox_tenant_mapping m \
+                                 WHERE m.inbox_id = a.inbox_id AND m.tenant_id = a.tenant_id)) \
+         FROM conversations_analytics a",
+    )
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(
+        (rows, unproven, newest, cut, unmapped) == (600, 600, 1, 598, 0),
+        "{rows} {unproven} {newest} {cut} {unmapped}"
+    );
+    Ok(())
+}
+
+const IMPORTED: [&str; 5] = [
+    "tenants",
+    "inbox_tenant_mapping",
+    "etl_watermark",
+    "etl_watermark_audit",
+    "conversations_analytics",
+];
+
+#[tokio::test]
+async fn the_scripts_data_is_imported_unchanged_and_then_read_again() {
+    on_stage(|stage| async move {
+        let end = with_script(&stage, 600).await?;
+        let before = checksum(&stage.target, "legacy", &TABLES).await?;
+        let report = import(&stage, &[]).await?;
+        ensure!(report["tenants"][1]["rows_left"] == 1, "{report:#}");
+        let ignored = report["ignored"].as_array().context("ignored")?;
+        ensure!(
+            ignored.iter().any(|column| column["column"] == "is_lead"),
+            "{report:#}"
+        );
+        let watermarks: Vec<Option<DateTime<Utc>>> =
+            sqlx::query_scalar("SELECT watermark FROM etl_watermark ORDER BY tenant_id")
+                .fetch_all(&stage.target)
+                .await?;
+        ensure!(
+            watermarks == [Some(end - TimeDelta::hours(1)), None],
+            "{watermarks:?}"
+        );
+        assert_converted(&stage).await?;
+
+        let once = checksum(&stage.target, "public", &IMPORTED).await?;
+        let again = import(&stage, &[]).await?;
+        ensure!(states(&again)[1] == "exists", "{again:#}");
+        ensure!(
+            checksum(&stage.target, "public", &IMPORTED).await? == once,
+            "the second import has changed something"
+        );
+        assert_read_anew(&stage, end).await?;
+        ensure!(
+            checksum(&stage.target, "legacy", &TABLES).await? == before,
+            "the old tables have changed"
+        );
+        Ok(())
+    })
+    .await;
+}
+
+/// The tenant with a watermark goes on an hour before the script's `end`, the other one is synced in full, and every row is read.
+async fn assert_read_anew(stage: &Stage, end: DateTime<Utc>) -> Result<()> {
+    // written within the hour, and long before it
+    late_message(stage, 1, end - TimeDelta::minutes(30)).await?;
+    late_message(stage, 1, end - TimeDelta::days(3)).await?;
+    let run = stage.sync_local(&["--tenant", "1"]).await?;
+    ensure!(
+        run["type"] == "incremental" && run["signals"]["messages"].as_i64() >= Some(1),
+        "{run:#}"
+    );
+    let start: Option<DateTime<Utc>> = run["watermark_start"].as_str().map(str::parse).transpose()?;
+    ensure!(start == Some(end - TimeDelta::hours(1)), "{run:#}");
+    let run = stage.sync_local(&["--tenant", "2"]).await?;
+    ensure!(run["type"] == "full", "{run:#}");
+    stage.assert_equal(&[1, 2]).await?;
+    stage.assert_proven(&[1], &[]).await?;
+    let unread: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM conversations_analytics WHERE source_epoch = 0 AND source_deleted_at IS NULL",
+    )
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(unread == 0, "{unread} rows were never read from the source");
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames() {
     on_stage(|stage| async move {
-        with_script(&stage).await?;
+        with_script(&stage, 600).await?;
         let owner = stage.owner_url("target");
         let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
         let imported = stage.tidemark_with(&IMPORT, &from).await?;
         ensure!(imported.code == 0, "{imported:?}");
-        // every login touches a user, and the script kept few names and cut some
+        // every login updates a user; the script stored few names and cut some of them
         for table in ["users", "teams", "inboxes", "accounts"] {
             let touch = format!("UPDATE {table} SET updated_at = now() AT TIME ZONE 'UTC'");
             stage.source.execute(AssertSqlSafe(touch)).await?;
@@ -225,7 +283,7 @@ async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames(
         ensure!(asked == ["inboxes"], "{asked:?} for the history of the import");
         stage.assert_equal(&[1]).await?;
 
-        // a name that changes from now on is one
+        // a name that changes from now on is a rename
         stage
             .source
             .execute("UPDATE teams SET name = name || ' II', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id = 1")
@@ -238,11 +296,11 @@ async fn an_import_has_one_backfill_and_names_that_its_rows_lack_are_no_renames(
     .await;
 }
 
-/// Trap 21: a table that is rewritten while the import begins would look empty to it.
+/// Trap 21: to a transaction that began earlier, a rewritten table looks empty.
 #[tokio::test]
 async fn an_import_beside_a_rewrite_of_the_old_rows_brings_all_of_them_or_says_why_not() {
     on_stage(|stage| async move {
-        with_script(&stage).await?;
+        with_script(&stage, 600).await?;
         let owner = stage.owner_url("target");
         let from = [("TIDEMARK_LEGACY_URL", owner.as_str())];
         let mut rewrite = PgConnection::connect(&owner).await?;
@@ -285,7 +343,7 @@ async fn an_import_beside_a_rewrite_of_the_old_rows_brings_all_of_them_or_says_w
 #[tokio::test]
 async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
     on_stage(|stage| async move {
-        // a database in which tables are made where the script has its own
+        // in this database new tables go to the schema of the script's tables
         let mut connection = stage.target.acquire().await?;
         connection.execute("CREATE SCHEMA taken; SET search_path = taken").await?;
         connection.execute(FIXTURE).await?;
@@ -329,7 +387,7 @@ async fn tables_in_the_way_are_named_and_left_alone_until_they_have_moved() {
                 .await?;
             ensure!(refused.code == 78 && refused.stderr.contains(told), "{refused:?}");
         }
-        // an id that is another tenant's here
+        // another tenant has this id
         connection.execute("UPDATE taken.tenants SET slug = 'renamed' WHERE id = 2").await?;
         let clash = stage.tidemark_with(&IMPORT, &settings).await?;
         ensure!(clash.code == 1 && clash.json()["tenants"][2]["state"] == "clash", "{clash:?}");

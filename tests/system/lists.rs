@@ -1,4 +1,4 @@
-//! What is listed of runs, chunks, rejects and watermarks, and what is left out when somebody asks for a part.
+//! Lists of runs, chunks, rejects and watermarks, with their filters.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -12,7 +12,7 @@ async fn list(stage: &Stage, args: &[&str]) -> Result<Vec<Value>> {
     Ok(answer.json().as_array().cloned().unwrap_or_default())
 }
 
-/// Asserts what a list names, in its order.
+/// Asserts the values of `field` in a list, in their order.
 async fn lists(stage: &Stage, args: &[&str], field: &str, expected: &[i64]) -> Result<()> {
     let found: Vec<i64> = list(stage, args)
         .await?

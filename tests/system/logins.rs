@@ -1,4 +1,4 @@
-//! Migrations and a first sync by logins that are no superusers.
+//! Migrations and a first sync by logins without superuser rights.
 
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
@@ -10,7 +10,7 @@ use tidemark_postgres::connect::DatabasePooler;
 use crate::servers::Server;
 use crate::stage::{Stage, on_stage};
 
-/// URL of a database of this server, for a login of it.
+/// URL of one of this server's databases for a login.
 fn url_of(server: &Server, login: &str, database: &str) -> Result<String> {
     let mut url: url::Url = server.url()?.parse()?;
     url.set_path(database);
@@ -18,7 +18,7 @@ fn url_of(server: &Server, login: &str, database: &str) -> Result<String> {
     Ok(url.into())
 }
 
-/// A first sync with ledger and target there.
+/// Asserts that a first sync succeeds, with ledger and target in this database.
 async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
     let there = [("TIDEMARK_DATABASE_URL", database)];
     for command in [
@@ -38,8 +38,8 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
     Ok(())
 }
 
-/// The statements that an answer tells an administrator to run.
-fn told(stderr: &str) -> Vec<&str> {
+/// The statements that an error tells an administrator to run.
+fn statements_in(stderr: &str) -> Vec<&str> {
     stderr
         .lines()
         .filter_map(|line| line.strip_prefix("  "))
@@ -51,7 +51,7 @@ fn told(stderr: &str) -> Vec<&str> {
 async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_administrator_runs() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 3).await?;
-        // roles belong to the server: only on one of its own are they missing
+        // roles belong to a server, so only a server of this test's own lacks them
         let server = Server::postgres().await?;
         let mut admin = PgConnection::connect(&server.url()?).await?;
         admin.execute("CREATE ROLE maker LOGIN CREATEROLE").await?;
@@ -62,7 +62,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         let plain = url_of(&server, "plain", "others")?;
         let there = [("TIDEMARK_DATABASE_URL", plain.as_str())];
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
-        let statements = told(&refused.stderr);
+        let statements = statements_in(&refused.stderr);
         ensure!(
             refused.code == 78
                 && statements
@@ -84,7 +84,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         assert_syncs(&stage, &made).await?;
 
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
-        let statements = told(&refused.stderr);
+        let statements = statements_in(&refused.stderr);
         ensure!(statements.len() == 2, "the roles are there by now: {refused:?}");
         let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
         for statement in statements {
@@ -97,7 +97,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         ensure!(migrated.code == 0, "{migrated:?}");
         assert_syncs(&stage, &plain).await?;
 
-        // and one that does nothing but run the processes: it inherits nothing and owns nothing
+        // a login that only runs the processes: it inherits nothing and owns nothing
         admin
             .execute("CREATE ROLE runner LOGIN NOINHERIT IN ROLE etl_service")
             .await?;

@@ -1,5 +1,5 @@
-//! Messages that come twice, late, or that nobody can read: rows count once, a run ends once, and nothing goes round in
-//! circles.
+//! Messages that come twice, late or unreadable: rows count once, a run ends once, and no message circulates for
+//! ever.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -20,75 +20,85 @@ async fn json(stage: &Stage, args: &[&str]) -> Result<Value> {
     Ok(answer.json())
 }
 
+/// Asserts that every chunk had one attempt, and that the run ended once, at `finished_at`.
+async fn assert_executed_once(stage: &Stage, finished_at: &str) -> Result<()> {
+    let (twice, moves, again): (bool, i64, bool) = sqlx::query_as(
+        "SELECT (SELECT bool_or(attempt <> 1) FROM etl_chunk), (SELECT count(*) FROM etl_watermark_audit), \
+                (SELECT bool_or(finished_at::text <> $1) FROM etl_control)",
+    )
+    .bind(finished_at)
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(!twice, "a chunk was executed twice");
+    ensure!(moves == 1 && !again, "the run ended more than once");
+    Ok(())
+}
+
 /// Trap 10.
 #[tokio::test]
-async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or_set_aside() {
+async fn duplicate_and_foreign_messages_change_nothing_and_are_acknowledged() {
     on_stage(|stage| async move {
         let tenants = stage.sample(200, 2, 81).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = json(&stage, &["sync", "--tenant", "1", "--chunk-size", "20"]).await?;
         let run = asked["run_id"].as_i64().unwrap();
         stage
             .until("SELECT count(*) >= 1 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
-        // the same one many times while it waits, and one that names another tenant's chunk
+        // while the chunk waits: duplicates, and a message that names another tenant's chunk
         for _ in 0..5 {
             publish(&stage, "jobs", &job(run, 1, 1)).await?;
         }
         publish(&stage, "jobs", &job(run, 2, 2)).await?;
-        let others = [
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["finalizer"])?,
-            producer,
-        ];
+        for command in ["worker --concurrency 2", "worker --concurrency 2", "finalizer"] {
+            fleet.add(command)?;
+        }
         let ended = json(&stage, &["run", "watch", &run.to_string()]).await?;
         ensure!(ended["status"] == "success", "{ended:#}");
-        let finished: String = sqlx::query_scalar("SELECT finished_at::text FROM etl_control")
+        let finished_at: String = sqlx::query_scalar("SELECT finished_at::text FROM etl_control")
             .fetch_one(&stage.target)
             .await?;
 
+        // after the end: duplicates, and messages of unknown chunks
         for _ in 0..5 {
             publish(&stage, "jobs", &job(run, 1, 1)).await?;
         }
         publish(&stage, "jobs", &job(run, 999, 1)).await?;
         publish(&stage, "jobs", &job(987_654_321, 1, 1)).await?;
-        let mut old = job(run, 1, 1);
-        old["v"] = json!(0);
-        let mut new = job(run, 1, 1);
-        new["v"] = json!(2);
-        publish(&stage, "jobs", &old).await?;
-        publish(&stage, "jobs", &new).await?;
-        publish(&stage, "jobs", &json!({"v": 1, "run_id": "one"})).await?;
-        stage
-            .publish("jobs", "live", b"{\"password\":\"hunter2\"")
-            .await?;
-        stage.publish("jobs", "live", &vec![b'x'; 1024 * 1024]).await?;
-        publish(&stage, "jobs", &json!({"v": 7})).await?;
-        stage.publish("jobs", "events", b"rubbish").await?;
-        stage.until_waiting("dead", 7).await?;
         stage.until_waiting("chunks.live", 0).await?;
-        for process in others {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
-        // what was in somebody's hands when it stopped would be back now
-        for queue in ["chunks.live", "chunks.bulk"] {
+        fleet.stop().await?;
+        // a message that was not acknowledged would be back in its queue now
+        for queue in ["chunks.live", "chunks.bulk", "dead"] {
             stage.until_waiting(queue, 0).await?;
         }
-        stage.until_waiting("dead", 7).await?;
+        assert_executed_once(&stage, &finished_at).await?;
+        stage.assert_equal(&tenants[..1]).await
+    })
+    .await;
+}
 
-        let twice: bool = sqlx::query_scalar("SELECT bool_or(attempt <> 1) FROM etl_chunk")
-            .fetch_one(&stage.target)
-            .await?;
-        ensure!(!twice, "a chunk was executed twice");
-        let (moves, again): (i64, bool) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM etl_watermark_audit), \
-                    (SELECT bool_or(finished_at::text <> $1) FROM etl_control)",
-        )
-        .bind(&finished)
-        .fetch_one(&stage.target)
-        .await?;
-        ensure!(moves == 1 && !again, "the run ended more than once");
+/// Trap 10.
+#[tokio::test]
+async fn unreadable_messages_are_set_aside_with_the_reason_and_without_their_content() {
+    on_stage(|stage| async move {
+        let fleet = stage.fleet(&["producer", "worker", "finalizer"])?;
+        stage.until_consumed("chunks.live", 1).await?;
+        stage.until_consumed("events", 1).await?;
+        for version in [0, 2] {
+            let mut other = job(1, 1, 1);
+            other["v"] = json!(version);
+            publish(&stage, "jobs", &other).await?;
+        }
+        publish(&stage, "jobs", &json!({"v": 1, "run_id": "one"})).await?;
+        publish(&stage, "jobs", &json!({"v": 7})).await?;
+        for body in [&b"{\"password\":\"hunter2\""[..], &vec![b'x'; 1024 * 1024]] {
+            stage.publish("jobs", "live", body).await?;
+        }
+        stage.publish("jobs", "events", b"rubbish").await?;
+        stage.until_waiting("dead", 7).await?;
+        fleet.stop().await?;
+        stage.until_waiting("chunks.live", 0).await?;
+        stage.until_waiting("dead", 7).await?;
 
         let dead = json(&stage, &["dead", "list"]).await?;
         ensure!(
@@ -108,7 +118,7 @@ async fn duplicates_strangers_and_rubbish_change_nothing_and_end_acknowledged_or
         }
         ensure!(!dead.to_string().contains("hunter2"), "{dead:#}");
         ensure!(dead["messages"][0]["since"].is_string(), "{dead:#}");
-        stage.assert_equal(&tenants[..1]).await
+        Ok(())
     })
     .await;
 }
@@ -123,7 +133,7 @@ async fn dead_messages_are_redriven_when_they_are_wanted_and_stay_otherwise() {
         stage
             .until("SELECT count(*) = 3 FROM etl_chunk WHERE published_at IS NOT NULL")
             .await?;
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
+        producer.stop().await?;
         ensure!(stage.purge("chunks.bulk").await? == 3, "nothing was in the queue");
         publish(&stage, "dead", &job(run, 2, 1)).await?;
         publish(&stage, "dead", &job(run, 2, 7)).await?;
@@ -150,7 +160,7 @@ async fn dead_messages_are_redriven_when_they_are_wanted_and_stay_otherwise() {
         stage
             .until("SELECT bool_and((status = 'done') = (seq = 2)) FROM etl_chunk")
             .await?;
-        ensure!(worker.terminate().await? == 0, "it does not stop cleanly");
+        worker.stop().await?;
 
         let asked = stage.tidemark(&["dead", "purge"]).await?;
         ensure!(

@@ -1,4 +1,4 @@
-//! What processes export, and whether dashboard, alerts and documentation speak of the same.
+//! Exported metrics, against those that dashboard, alerts and documentation name.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::Executor;
 
 use crate::http::{address_of, get, until};
-use crate::stage::on_stage;
+use crate::stage::{Stage, on_stage};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -36,101 +36,112 @@ fn value(exposition: &str, sample: &str) -> Result<f64> {
     Ok(value.trim().parse()?)
 }
 
+/// What a producer, a worker and a finalizer export after a full sync of two tenants and a comparison that found a fault.
+async fn expositions(stage: &Stage) -> Result<[String; 3]> {
+    stage.sample(120, 2, 23).await?;
+    let mut fleet = stage.fleet(&["producer", "worker"])?;
+    stage
+        .until("SELECT count(*) = 1 FROM etl_source_watch WHERE fence_at IS NOT NULL")
+        .await?;
+    let per_tenant = [("TIDEMARK_METRICS_PER_TENANT", "true")];
+    fleet.take_in(stage.start_with(&["finalizer"], &per_tenant)?);
+    let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
+    ensure!(synced.code == 0, "{synced:?}");
+    // tenant 1 lacks a row, tenant 2 is never compared
+    stage
+        .target
+        .execute("DELETE FROM conversations_analytics WHERE ctid = (SELECT min(ctid) FROM conversations_analytics WHERE tenant_id = 1)")
+        .await?;
+    let verified = stage.tidemark(&["verify", "--tenant", "1"]).await?;
+    ensure!(verified.code == 1, "{verified:?}");
+    let expositions = [
+        exposition(stage, "producer", "tidemark_chunks_published_total").await?,
+        exposition(stage, "worker", "tidemark_rows_total").await?,
+        exposition(
+            stage,
+            "finalizer",
+            "tidemark_verification_faults{kind=\"missing\"} 1",
+        )
+        .await?,
+    ];
+    fleet.stop().await?;
+    Ok(expositions)
+}
+
+/// The OpenMetrics text of one process, once `metric` is in it; checks the content types on the way.
+async fn exposition(stage: &Stage, role: &'static str, metric: &str) -> Result<String> {
+    let address = address_of(stage, role).await?;
+    until(&address, "/metrics", |response| response.body.contains(metric)).await?;
+    let scraped = get(&address, "/metrics", OPEN_METRICS).await?;
+    ensure!(
+        scraped.has_header(&format!("content-type: {OPEN_METRICS}")) && scraped.body.ends_with("\n# EOF\n"),
+        "{scraped:?}"
+    );
+    let plain = get(&address, "/metrics", "text/plain").await?;
+    ensure!(
+        plain.has_header("content-type: text/plain; version=0.0.4") && !plain.body.contains("# EOF"),
+        "{plain:?}"
+    );
+    Ok(scraped.body)
+}
+
+/// Dashboard and alerts use exported metrics only, and the documentation describes exactly the exported ones.
+fn assert_described(exported: &BTreeSet<&str>) -> Result<()> {
+    for name in ["deploy/grafana/tidemark.json", "deploy/alerts/tidemark.yml"] {
+        let text = file(name);
+        let unknown: Vec<_> = names(&text).difference(exported).copied().collect();
+        ensure!(
+            unknown.is_empty(),
+            "{name} uses {unknown:?}, which nothing exports"
+        );
+    }
+    let documented = file("docs/OPERATIONS.md");
+    let documented = names(&documented);
+    let families: BTreeSet<&str> = exported
+        .iter()
+        .filter(|name| name.starts_with("tidemark_"))
+        .map(|name| {
+            let parts = ["_bucket", "_count", "_sum"].iter();
+            parts.fold(*name, |name, part| name.strip_suffix(part).unwrap_or(name))
+        })
+        .collect();
+    let missing: Vec<_> = families.difference(&documented).collect();
+    let invented: Vec<_> = documented.difference(&families).collect();
+    ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
+    ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
+    Ok(())
+}
+
+fn assert_values([producer, worker, finalizer]: &[String; 3]) -> Result<()> {
+    for (exposition, sample, expected) in [
+        (producer, "tidemark_plans_total{outcome=\"work\"}", 2.0),
+        (worker, "tidemark_rows_total{outcome=\"inserted\"}", 120.0),
+        (finalizer, "tidemark_tenants_verified{verdict=\"different\"}", 1.0),
+        (finalizer, "tidemark_tenants_verified{verdict=\"never\"}", 1.0),
+        (finalizer, "tidemark_processes{role=\"worker\"}", 1.0),
+        (finalizer, "tidemark_tenants{state=\"planned\"}", 2.0),
+        (
+            finalizer,
+            "tidemark_runs_finished_total{status=\"success\",type=\"full\"}",
+            2.0,
+        ),
+    ] {
+        let value = value(exposition, sample)?;
+        ensure!(value == expected, "{sample} is {value}, not {expected}");
+    }
+    for stage in ["claim", "extract", "transform", "load", "event"] {
+        let count = format!("tidemark_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+        ensure!(value(worker, &count)? >= 2.0, "{stage} in {worker}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
-async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_described() {
+async fn every_metric_that_is_named_is_exported_and_every_exported_one_is_documented() {
     on_stage(|stage| async move {
-        stage.sample(120, 2, 23).await?;
-        let producer = stage.start(&["producer"])?;
-        let worker = stage.start(&["worker"])?;
-        stage
-            .until("SELECT count(*) = 1 FROM etl_source_watch WHERE fence_at IS NOT NULL")
-            .await?;
-        let finalizer = stage.start_with(&["finalizer"], &[("TIDEMARK_METRICS_PER_TENANT", "true")])?;
-        let synced = stage.tidemark(&["sync", "--all", "--wait", "--json"]).await?;
-        ensure!(synced.code == 0, "{synced:?}");
-        // one tenant was never compared, of the other a row is gone
-        stage
-            .target
-            .execute("DELETE FROM conversations_analytics WHERE ctid = (SELECT min(ctid) FROM conversations_analytics WHERE tenant_id = 1)")
-            .await?;
-        let verified = stage.tidemark(&["verify", "--tenant", "1"]).await?;
-        ensure!(verified.code == 1, "{verified:?}");
-
-        let mut expositions = Vec::new();
-        for (role, metric) in [
-            ("producer", "tidemark_chunks_published_total"),
-            ("worker", "tidemark_rows_total"),
-            ("finalizer", "tidemark_verification_faults{kind=\"missing\"} 1"),
-        ] {
-            let address = address_of(&stage, role).await?;
-            // the finalizer's numbers come with its first look
-            until(&address, "/metrics", |response| response.body.contains(metric)).await?;
-            let scraped = get(&address, "/metrics", OPEN_METRICS).await?;
-            ensure!(
-                scraped.has_header(&format!("content-type: {OPEN_METRICS}")),
-                "{scraped:?}"
-            );
-            ensure!(scraped.body.ends_with("\n# EOF\n"), "{scraped:?}");
-            let plain = get(&address, "/metrics", "text/plain").await?;
-            ensure!(
-                plain.has_header("content-type: text/plain; version=0.0.4"),
-                "{plain:?}"
-            );
-            ensure!(!plain.body.contains("# EOF"), "{plain:?}");
-            expositions.push(scraped.body);
-        }
-        let exported: BTreeSet<&str> = expositions.iter().flat_map(|text| samples(text)).collect();
-        for name in ["deploy/grafana/tidemark.json", "deploy/alerts/tidemark.yml"] {
-            let text = file(name);
-            let unknown: Vec<_> = names(&text).difference(&exported).copied().collect();
-            ensure!(unknown.is_empty(), "{name} speaks of {unknown:?}");
-        }
-        let documented = file("docs/OPERATIONS.md");
-        let documented = names(&documented);
-        let families: BTreeSet<&str> = exported
-            .iter()
-            .filter(|name| name.starts_with("tidemark_"))
-            .map(|name| {
-                let parts = ["_bucket", "_count", "_sum"].iter();
-                parts.fold(*name, |name, part| name.strip_suffix(part).unwrap_or(name))
-            })
-            .collect();
-        let missing: Vec<_> = families.difference(&documented).collect();
-        let invented: Vec<_> = documented.difference(&families).collect();
-        ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
-        ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
-
-        let [planned, worked, fleet] = expositions.as_slice() else {
-            unreachable!("three processes were asked")
-        };
-        let rows = value(worked, "tidemark_rows_total{outcome=\"inserted\"}")?;
-        ensure!(rows == 120.0, "{rows} rows");
-        ensure!(
-            value(planned, "tidemark_plans_total{outcome=\"work\"}")? == 2.0,
-            "{planned}"
-        );
-        for verdict in ["different", "never"] {
-            let tenants = format!("tidemark_tenants_verified{{verdict=\"{verdict}\"}}");
-            ensure!(value(fleet, &tenants)? == 1.0, "{verdict} in {fleet}");
-        }
-        for stage in ["claim", "extract", "transform", "load", "event"] {
-            let count = format!("tidemark_stage_duration_seconds_count{{stage=\"{stage}\"}}");
-            ensure!(value(worked, &count)? >= 2.0, "{stage} in {worked}");
-        }
-        ensure!(
-            value(fleet, "tidemark_processes{role=\"worker\"}")? == 1.0,
-            "{fleet}"
-        );
-        ensure!(
-            value(fleet, "tidemark_tenants{state=\"planned\"}")? == 2.0,
-            "{fleet}"
-        );
-        let runs = "tidemark_runs_finished_total{status=\"success\",type=\"full\"}";
-        ensure!(value(fleet, runs)? == 2.0, "{fleet}");
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
-        Ok(())
+        let expositions = expositions(&stage).await?;
+        assert_described(&expositions.iter().flat_map(|text| samples(text)).collect())?;
+        assert_values(&expositions)
     })
     .await;
 }

@@ -7,19 +7,18 @@ use sqlx::Executor;
 use crate::stage::{Stage, on_stage};
 use crate::traps::assert_sound;
 
-/// Ids of 1,000 conversations in one tenant's chunks of 100: what happens to which.
+/// Ids of 1,000 conversations in one tenant's chunks of 100, by what happens to them.
 const VANISH_EARLY: &str = "id <= 40";
 const CHANGE: &str = "id BETWEEN 251 AND 400";
 const VANISH_LATE: &str = "id BETWEEN 901 AND 910";
 
-/// Runs a full sync whose only worker stands still between chunks 3 and 4 while the source changes.
+/// Runs a full sync whose only worker stops between chunks 3 and 4 while the source changes.
 async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
     stage
         .target
         .execute("CREATE VIEW open_chunk AS SELECT * FROM etl_chunk WHERE run_id = (SELECT max(id) FROM etl_control)")
         .await?;
-    let producer = stage.start(&["producer"])?;
-    let finalizer = stage.start(&["finalizer"])?;
+    let mut fleet = stage.fleet(&["producer", "finalizer"])?;
     let asked = stage
         .tidemark(&["sync", "--tenant", "1", "--full", "--json", "--chunk-size", "100"])
         .await?;
@@ -27,11 +26,11 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
     stage
         .until("SELECT count(*) = 8 FROM open_chunk WHERE published_at IS NOT NULL")
         .await?;
-    // whoever claims the chunk waits for this lock
+    // the worker that claims the chunk waits for this lock
     let mut lock = stage.target.begin().await?;
     lock.execute("SELECT FROM open_chunk WHERE seq = 4 FOR UPDATE")
         .await?;
-    let worker = stage.start(&["worker", "--concurrency", "1"])?;
+    fleet.add("worker --concurrency 1")?;
     stage
         .until(
             "SELECT (SELECT array_agg(seq ORDER BY seq) = '{1,2,3}' FROM open_chunk WHERE status = 'done') \
@@ -52,9 +51,7 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
         .tidemark(&["run", "watch", &asked.json()["run_id"].to_string(), "--json"])
         .await?;
     ensure!(ended.code == 0, "{ended:?}");
-    for process in [worker, producer, finalizer] {
-        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-    }
+    fleet.stop().await?;
     Ok(ended.json())
 }
 
@@ -63,12 +60,12 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
 async fn rows_that_move_or_vanish_while_chunks_are_read_cost_no_other_row() {
     on_stage(|stage| async move {
         stage.sample(1_000, 1, 97).await?;
-        // so that a row that has changed can be told from one that was read before it did
+        // a different value marks the rows that were read after the change
         stage.source.execute("UPDATE conversations SET priority = 1").await?;
         let full = full_run_interrupted(&stage).await?;
         ensure!(full["chunks"]["done"] == 10, "{full:#}");
         ensure!(full["records"]["inserted"] == 990 && full["records"]["extracted"] == 990, "{full:#}");
-        // ranges read before the changes hold what was there then, the others what is there now
+        // ranges read before the changes have the old rows, the others the new ones
         stage
             .until(
                 "SELECT count(*) = 990 AND count(source_deleted_at) = 0 \
@@ -77,7 +74,7 @@ async fn rows_that_move_or_vanish_while_chunks_are_read_cost_no_other_row() {
             )
             .await?;
 
-        // the watermark is that of the plan, so the next run takes what changed since
+        // the watermark is that of the plan, so the next run takes the changes since then
         let next = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(next["records"]["deleted"] == 40, "{next:#}");
         ensure!(next["records"]["updated"].as_i64() >= Some(50), "{next:#}");
@@ -92,7 +89,7 @@ async fn rows_that_move_or_vanish_while_chunks_are_read_cost_no_other_row() {
     .await;
 }
 
-/// Trap 3: where the range of what vanishes is still to be read by the run.
+/// Trap 3: the run has not yet read the range of the vanished rows.
 #[tokio::test]
 async fn a_full_run_marks_what_vanished_before_its_range_was_read() {
     on_stage(|stage| async move {

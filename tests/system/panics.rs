@@ -1,4 +1,4 @@
-//! A panic ends its process with exit code 1 and says which task it was.
+//! A panic ends its process with exit code 1 and names the task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tidemark_worker::consume::Worker;
 
 use crate::stage::{Stage, on_stage};
 
-/// A chunk size that the ledger's constraint keeps out, and on which the plan of changes therefore panics.
+/// Stores a chunk size that the ledger's constraint normally prevents. The plan of changes panics on it.
 async fn break_chunk_size(stage: &Stage) -> Result<()> {
     stage.sync_local(&["--tenant", "1"]).await?;
     stage
@@ -59,7 +59,7 @@ async fn a_panic_in_a_loop_of_a_process_ends_it_with_1_and_names_the_task() {
     .await;
 }
 
-/// A lease of no length, which no settings allow, makes the renewal panic.
+/// A lease without length, which no settings allow, makes the renewal panic.
 #[tokio::test]
 async fn a_panic_in_the_renewal_of_a_lease_fails_the_attempt_and_stops_the_worker() {
     on_stage(|stage| async move {
@@ -72,7 +72,7 @@ async fn a_panic_in_the_renewal_of_a_lease_fails_the_attempt_and_stops_the_worke
                 "SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'queued' AND published_at IS NOT NULL)",
             )
             .await?;
-        ensure!(producer.terminate().await? == 0);
+        producer.stop().await?;
 
         let url = stage.url("source");
         let settings =
@@ -112,7 +112,10 @@ async fn a_panic_in_the_renewal_of_a_lease_fails_the_attempt_and_stops_the_worke
         lifecycle.spawn("worker", worker.run());
         lifecycle.finished(Duration::from_secs(30)).await;
 
-        let failure = lifecycle.failure().context("the worker goes on")?.to_string();
+        let failure = lifecycle
+            .failure()
+            .context("the worker does not stop")?
+            .to_string();
         ensure!(failure.contains(&format!("chunk {run}/{seq}")), "{failure}");
         let (failures, error): (i32, String) =
             sqlx::query_as("SELECT failure_count, error FROM etl_chunk WHERE attempt = 1")

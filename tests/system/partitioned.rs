@@ -1,5 +1,5 @@
-//! The target in partitions by tenant, made by the text that docs/OPERATIONS.md gives, and what it takes for that: every
-//! key and every statement has the tenant in it.
+//! The target partitioned by tenant, with the SQL of docs/OPERATIONS.md. For that, every key and every statement must
+//! have the tenant.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::stage::{Stage, on_stage};
 
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
-/// Indexes, policies, rights and checks of the target, in words that do not depend on how it is stored.
+/// Indexes, policies, rights and checks of the target, described independently of its storage.
 const SHAPE: &str = "
     SELECT jsonb_build_object(
         'indexes', (SELECT jsonb_agg(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') ORDER BY indexrelid::regclass::text)
@@ -31,7 +31,7 @@ const SHAPE: &str = "
         'view', (SELECT jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) FROM pg_class
                  WHERE oid = 'conversations_analytics_live'::regclass))::text";
 
-/// The block of SQL after this heading.
+/// The SQL block after this heading.
 fn documented(heading: &str) -> Result<&'static str> {
     let (_, after) = OPERATIONS.split_once(heading).context("the heading is there")?;
     let (_, block) = after.split_once("```sql\n").context("a block begins")?;
@@ -42,8 +42,8 @@ async fn shape(stage: &Stage) -> Result<String> {
     Ok(sqlx::query_scalar(SHAPE).fetch_one(&stage.target).await?)
 }
 
-/// Partitions that anything was read from or written to, but for that of the stand-in with which processes probe at their
-/// start whether tenants are kept apart.
+/// Partitions that were read or written. The partition of the tenant that processes use for their probe at the start
+/// is left out.
 async fn touched(stage: &Stage) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(
         "SELECT relname::text FROM pg_stat_user_tables WHERE relname ~ '^conversations_analytics_[0-9]+$' \
@@ -69,7 +69,7 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
         raw_sql(change).execute(&mut operator).await?;
         raw_sql(AssertSqlSafe(format!("VACUUM{vacuum}"))).execute(&mut operator).await?;
         operator.close().await?;
-        // with it goes what it has still to say of the partitions it touched
+        // a session reports its statistics when it ends
         stage
             .until(&format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"))
             .await?;
@@ -93,30 +93,28 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
                 "{run:#}"
             );
         }
-        let fleet = [stage.start(&["up"])?];
+        let up = stage.start(&["up"])?;
         let again = stage
             .tidemark(&["resync", "--tenant", "1", "--all-rows", "--wait", "--json"])
             .await?;
         ensure!(again.code == 0 && again.json()["records"]["updated"] == 0, "{again:?}");
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        up.stop().await?;
         stage.assert_equal(&[1, 2]).await?;
 
-        // before the next question, which looks everywhere
+        // before the next query, which reads every partition
         let touched = touched(&stage).await?;
         let theirs: Vec<String> =
             sqlx::query_scalar("SELECT DISTINCT tableoid::regclass::text FROM conversations_analytics ORDER BY 1")
                 .fetch_all(&stage.target)
                 .await?;
         let others: Vec<_> = touched.into_iter().filter(|name| !theirs.contains(name)).collect();
-        ensure!(others.is_empty(), "partitions of nobody are touched: {others:?}, not only {theirs:?}");
+        ensure!(others.is_empty(), "partitions of no tenant are touched: {others:?} beside {theirs:?}");
 
-        // whoever acts as the service reaches rows by the table and its policies alone
+        // the service role reaches rows only through the table and its policies
         let mut tx = stage.target.begin().await?;
         tx.execute("SET LOCAL ROLE etl_service").await?;
         let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations_analytics").fetch_one(&mut *tx).await?;
-        ensure!(seen == 0, "{seen} rows are seen by no tenant");
+        ensure!(seen == 0, "{seen} rows are visible without a tenant");
         let around = format!("SELECT count(*) FROM {}", theirs[0]);
         ensure!(tx.execute(AssertSqlSafe(around)).await.is_err(), "a partition can be read directly");
         Ok(())
@@ -154,8 +152,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The statements of a file that read or change rows of the target, each from its name to the end. One that inserts has the
-/// tenant in each row: the column is NOT NULL.
+/// The statements of a file that read or change rows of the target, each from the table's name to the end. Inserts
+/// are left out: the column is NOT NULL, so they have a tenant in every row.
 fn on_target(text: &str) -> Vec<String> {
     let code: Vec<&str> = text
         .lines()
@@ -188,7 +186,7 @@ fn every_statement_on_the_target_names_its_tenant() {
     )
     .expect("the crates can be read");
     let mut count = 0;
-    // whose very question is whether rows of other tenants are reached
+    // these check whether rows of other tenants can be reached
     files.retain(|file| !file.ends_with("ledger/src/isolation.rs"));
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a file can be read");

@@ -1,5 +1,5 @@
-//! Tenants of one source planned together: the plans they get alone, each one's trouble its own, and a target that is
-//! asked only when it can have something to say.
+//! Tenants of one source planned together: each gets the same plan as alone, one tenant's failure fails no other, and
+//! an unchanged target is not read again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn plan_together(stage: &Stage, planner: &Planner, tenants: &[i32]) -> Res
     Ok(planned)
 }
 
-/// What has to be the same, whoever is planned beside.
+/// The parts of a plan that must not depend on the other tenants.
 fn describe<E: std::fmt::Display>(plan: Result<&Plan, E>) -> String {
     match plan {
         Ok(plan) => format!(
@@ -62,7 +62,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
     for (view, digest_interval) in [(None, 0), (Some(VIEW), 0), (None, 3600)] {
         on_stage(|stage| async move {
             let mut tenants = stage.sample(600, 5, 61).await?;
-            // tenant 6 shares the account of the first, 7 has nothing mapped
+            // tenant 6 shares the account of tenant 1, and tenant 7 has no inbox
             let shared: i32 = sqlx::query_scalar("SELECT max(id) FROM inboxes WHERE account_id = 1")
                 .fetch_one(&stage.source)
                 .await?;
@@ -85,7 +85,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 let synced = stage.tidemark_with(&["sync", "--local", "--tenant", tenant], settings).await?;
                 ensure!(synced.code == 0, "{synced:?}");
             }
-            // tenant 5 has no watermark yet; the others look back to instants of their own
+            // tenant 5 has no watermark yet; the others have watermarks and lookbacks of their own
             stage
                 .target
                 .execute(
@@ -102,7 +102,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
             let stop = tokio_util::sync::CancellationToken::new();
             tidemark_sample::traffic(&stage.url("source"), &options, stop).await?;
             for change in [
-                // behind the reach of some of the tenants
+                // before the lookback of some of the tenants
                 "UPDATE messages SET content = content || '!', updated_at = now() AT TIME ZONE 'UTC' - interval '5 hours' \
                  WHERE id % 40 = 0",
                 "UPDATE contacts SET name = 'Outro', updated_at = now() AT TIME ZONE 'UTC' - interval '3 hours' WHERE id % 10 = 0",
@@ -111,13 +111,13 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
                 "UPDATE users SET name = name || ' Silva', updated_at = now() AT TIME ZONE 'UTC' - interval '2 hours' WHERE id % 3 = 0",
                 "UPDATE inboxes SET name = 'Front desk', updated_at = now() AT TIME ZONE 'UTC' WHERE account_id <= 2",
                 "UPDATE conversations SET priority = 3 WHERE id % 50 = 7",
-                // more than the guard lets pass
+                // more than the guard allows
                 "DELETE FROM conversations WHERE account_id = 2",
             ] {
                 stage.source.execute(change).await?;
             }
 
-            // some compare digests once more, some go by times
+            // some plans compare digests, some go by times
             stage
                 .target
                 .execute(
@@ -158,7 +158,7 @@ async fn tenants_planned_together_get_the_plans_that_they_get_alone() {
 async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
     on_stage(|stage| async move {
         let tenants = stage.sample(300, 5, 63).await?;
-        // the first plan of a tenant asks for less
+        // a tenant's first plan needs fewer statements
         stage.sync_local(&["--all"]).await?;
         let broken = format!(
             "CREATE FUNCTION refuse(account integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql \
@@ -185,8 +185,8 @@ async fn a_statement_that_fails_for_one_tenant_does_not_fail_those_beside_it() {
     .await;
 }
 
-/// Lets the scheduler look at every tenant once.
-async fn look(stage: &Stage) -> Result<()> {
+/// Waits until the scheduler has checked every tenant once.
+async fn check_every_tenant(stage: &Stage) -> Result<()> {
     stage
         .target
         .execute("UPDATE etl_watermark SET checked_at = NULL, next_due_at = now()")
@@ -196,27 +196,69 @@ async fn look(stage: &Stage) -> Result<()> {
         .await
 }
 
-#[tokio::test]
-async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_changed_it() {
-    on_stage(|stage| async move {
-        let tenants = stage.sample(300, 3, 67).await?;
-        stage.sync_local(&["--all"]).await?;
-        let producer = stage.start(&["producer"])?;
-        for _ in 0..2 {
-            look(&stage).await?;
-        }
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        let (runs, agreements, audits): (i64, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM etl_control), (SELECT count(*) FROM etl_agreement), \
-                    (SELECT count(*) FROM etl_watermark_audit a JOIN etl_watermark w USING (tenant_id) \
-                     WHERE a.run_id IS NULL AND a.new = w.watermark)",
-        )
-        .fetch_one(&stage.target)
-        .await?;
-        ensure!((runs, agreements) == (3, 3), "{runs} runs, {agreements} agreements");
-        ensure!(audits == 3, "{audits} audit rows say where the idle watermarks are");
+/// Tenants that two checks of the scheduler have found unchanged.
+async fn idle_tenants(stage: &Stage) -> Result<Vec<i32>> {
+    let tenants = stage.sample(300, 3, 67).await?;
+    stage.sync_local(&["--all"]).await?;
+    let producer = stage.start(&["producer"])?;
+    for _ in 0..2 {
+        check_every_tenant(stage).await?;
+    }
+    producer.stop().await?;
+    let (runs, agreements, audits): (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM etl_control), (SELECT count(*) FROM etl_agreement), \
+                (SELECT count(*) FROM etl_watermark_audit a JOIN etl_watermark w USING (tenant_id) \
+                 WHERE a.run_id IS NULL AND a.new = w.watermark)",
+    )
+    .fetch_one(&stage.target)
+    .await?;
+    ensure!(
+        (runs, agreements, audits) == (3, 3, 3),
+        "{runs} runs, {agreements} agreements, {audits} audit rows of the watermarks"
+    );
+    Ok(tenants)
+}
 
-        // what nobody but an operator does: only who asks the target finds it
+/// Changes after which matched totals are no longer valid, each with the statement that takes it back.
+const INVALIDATES: [(&str, &str); 7] = [
+    (
+        "UPDATE tenants SET mapping_version = mapping_version + 1",
+        "UPDATE tenants SET mapping_version = mapping_version - 1",
+    ),
+    (
+        "UPDATE etl_agreement SET agreed_at = agreed_at - interval '61 minutes'",
+        "UPDATE etl_agreement SET agreed_at = agreed_at + interval '61 minutes'",
+    ),
+    (
+        "UPDATE etl_agreement SET digest = digest + 1",
+        "UPDATE etl_agreement SET digest = digest - 1",
+    ),
+    // a run that was opened again and has ended again
+    (
+        "UPDATE etl_control SET finished_at = finished_at + interval '1 minute'",
+        "UPDATE etl_control SET finished_at = finished_at - interval '1 minute'",
+    ),
+    (
+        "INSERT INTO etl_control (tenant_id, type, triggered_by) SELECT id, 'resync', 'test' FROM tenants",
+        "DELETE FROM etl_control WHERE triggered_by = 'test'",
+    ),
+    (
+        "INSERT INTO etl_control (tenant_id, type, triggered_by, status, finished_at) \
+         SELECT id, 'resync', 'test', 'success', '2020-01-01' FROM tenants",
+        "DELETE FROM etl_control WHERE triggered_by = 'test'",
+    ),
+    (
+        "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, error) \
+         SELECT id, 0, 1, 1, 'target', 'a test' FROM tenants",
+        "DELETE FROM etl_rejected_row",
+    ),
+];
+
+#[tokio::test]
+async fn the_target_of_an_idle_tenant_is_read_again_when_anything_can_have_changed_it() {
+    on_stage(|stage| async move {
+        let tenants = idle_tenants(&stage).await?;
+        // only an operator changes rows like this; only a plan that reads the target finds it
         stage
             .target
             .execute("UPDATE conversations_analytics SET source_digest = source_digest + 1 WHERE conversation_id <= 40")
@@ -229,46 +271,14 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
             }
             Ok(usize::try_from(keys)?)
         };
-        ensure!(keys().await? == 0, "the target was asked");
-        for (change, back) in [
-            (
-                "UPDATE tenants SET mapping_version = mapping_version + 1",
-                "UPDATE tenants SET mapping_version = mapping_version - 1",
-            ),
-            (
-                "UPDATE etl_agreement SET agreed_at = agreed_at - interval '61 minutes'",
-                "UPDATE etl_agreement SET agreed_at = agreed_at + interval '61 minutes'",
-            ),
-            (
-                "UPDATE etl_agreement SET digest = digest + 1",
-                "UPDATE etl_agreement SET digest = digest - 1",
-            ),
-            // a run that was opened again and has ended anew
-            (
-                "UPDATE etl_control SET finished_at = finished_at + interval '1 minute'",
-                "UPDATE etl_control SET finished_at = finished_at - interval '1 minute'",
-            ),
-            (
-                "INSERT INTO etl_control (tenant_id, type, triggered_by) SELECT id, 'resync', 'test' FROM tenants",
-                "DELETE FROM etl_control WHERE triggered_by = 'test'",
-            ),
-            (
-                "INSERT INTO etl_control (tenant_id, type, triggered_by, status, finished_at) \
-                 SELECT id, 'resync', 'test', 'success', '2020-01-01' FROM tenants",
-                "DELETE FROM etl_control WHERE triggered_by = 'test'",
-            ),
-            (
-                "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, error) \
-                 SELECT id, 0, 1, 1, 'target', 'a test' FROM tenants",
-                "DELETE FROM etl_rejected_row",
-            ),
-        ] {
+        ensure!(keys().await? == 0, "the target was read");
+        for (change, back) in INVALIDATES {
             stage.target.execute(change).await?;
-            ensure!(keys().await? >= 40, "the target was not asked after {change}");
+            ensure!(keys().await? >= 40, "the target was not read after {change}");
             stage.target.execute(back).await?;
-            ensure!(keys().await? == 0, "the target was asked after {back}");
+            ensure!(keys().await? == 0, "the target was read after {back}");
         }
-        // whoever wants to look, and whoever asked for a run, has it looked at
+        // `plan` and a requested run always read the target
         let shown = stage.tidemark(&["plan", "--tenant", "1", "--json"]).await?;
         ensure!(shown.json()["signals"]["digest"].as_i64() > Some(0), "{shown:?}");
         let runs = stage.sync_local(&["--all"]).await?;
@@ -285,7 +295,7 @@ async fn the_target_of_an_idle_tenant_is_asked_again_when_anything_can_have_chan
 }
 
 #[tokio::test]
-async fn nothing_is_agreed_on_while_a_chunk_of_an_ended_run_may_still_arrive() {
+async fn no_match_is_recorded_while_a_chunk_of_an_ended_run_may_still_arrive() {
     on_stage(|stage| async move {
         stage.sample(100, 1, 71).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
@@ -298,7 +308,7 @@ async fn nothing_is_agreed_on_while_a_chunk_of_an_ended_run_may_still_arrive() {
             .await?;
         let producer = stage.start(&["producer"])?;
         let agreements = async || -> Result<i64> {
-            look(&stage).await?;
+            check_every_tenant(&stage).await?;
             Ok(sqlx::query_scalar("SELECT count(*) FROM etl_agreement")
                 .fetch_one(&stage.target)
                 .await?)
@@ -309,8 +319,7 @@ async fn nothing_is_agreed_on_while_a_chunk_of_an_ended_run_may_still_arrive() {
             .execute("UPDATE etl_chunk SET status = 'cancelled', finished_at = now(), lease_until = NULL")
             .await?;
         ensure!(agreements().await? == 1, "nothing can arrive any more");
-        ensure!(producer.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        producer.stop().await
     })
     .await;
 }

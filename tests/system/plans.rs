@@ -1,4 +1,4 @@
-//! What the ledger's statements read when its history is long: a look at what is open must not cost what is done.
+//! The cost of the ledger's statements with a long history: finding open work must not read finished work.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,12 +7,12 @@ use tidemark_ledger::all_statements;
 
 use crate::stage::on_stage;
 
-/// Rows of history: a sequential scan of them is the planner's choice only if it has nothing better.
+/// Rows of history: with so many, PostgreSQL scans a whole table only if it has no better plan.
 const HISTORY: &str = include_str!("plans/history.sql");
-/// Rows of `etl_chunk` or `etl_control` that one look may touch. What is open there is a tenth of it.
+/// Rows of `etl_chunk` or `etl_control` that one statement may touch. A tenth of them are open.
 const MOST_ROWS: f64 = 2_000.0;
 
-/// The program's own statement of this name that contains `part`.
+/// The program's statement of this name that contains `part`.
 fn statement(name: &str, part: &str) -> Result<&'static str> {
     let found: Vec<&str> = all_statements()
         .filter(|(its_name, text)| *its_name == name && text.contains(part))
@@ -27,7 +27,7 @@ fn statement(name: &str, part: &str) -> Result<&'static str> {
 }
 
 #[tokio::test]
-async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
+async fn finding_open_work_costs_what_is_open_and_not_what_is_done() {
     on_stage(|stage| async move {
         for tenant in 1..=20 {
             stage.tenant(tenant, "UTC", &[tenant]).await?;
@@ -37,9 +37,9 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
         db.execute("ANALYZE etl_chunk, etl_control, tenants, etl_watermark")
             .await?;
         let all_types = "ARRAY['incremental','full','resync','backfill','repair','verify']::etl_run_type[]";
-        let looks = [
+        let queries = [
             (
-                "finalizer's look",
+                "finalizer's query",
                 statement("LOCK_COMPLETE", "etl_control")?,
                 "(20, NULL, '{}')".to_owned(),
             ),
@@ -111,21 +111,21 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
             ),
         ];
         let mut faults = Vec::new();
-        for (number, (look, text, arguments)) in looks.into_iter().enumerate() {
+        for (number, (query, text, arguments)) in queries.into_iter().enumerate() {
             let name = format!("look_{number}");
             db.execute(AssertSqlSafe(format!("PREPARE {name} AS {text}")))
                 .await
-                .context(look)?;
+                .context(query)?;
             for mode in ["force_custom_plan", "force_generic_plan"] {
                 let plan = explain(&mut db, mode, &format!("{name} {arguments}"))
                     .await
-                    .context(look)?;
+                    .context(query)?;
                 let (scans, rows) = cost(&plan);
-                // the list of all sorts the newest run's chunks, which are as many as the run has
-                let may_be_long = look == "chunk list";
+                // the list of all chunks sorts those of the newest run, as many as the run has
+                let may_be_long = query == "chunk list";
                 if !scans.is_empty() || (rows > MOST_ROWS && !may_be_long) {
                     faults.push(format!(
-                        "{look} ({mode}): {rows} rows, sequential scans of {scans:?}"
+                        "{query} ({mode}): {rows} rows, sequential scans of {scans:?}"
                     ));
                 }
             }
@@ -136,7 +136,7 @@ async fn looks_at_the_ledger_cost_what_is_open_and_not_what_is_done() {
     .await;
 }
 
-/// Runs a prepared statement, takes back what it did, and returns how it was executed.
+/// Runs a prepared statement, rolls it back, and returns how it was executed.
 async fn explain(db: &mut PgConnection, mode: &str, call: &str) -> Result<Value> {
     db.execute("BEGIN").await?;
     db.execute(AssertSqlSafe(format!("SET LOCAL plan_cache_mode = {mode}")))
@@ -151,7 +151,7 @@ async fn explain(db: &mut PgConnection, mode: &str, call: &str) -> Result<Value>
     Ok(plan?)
 }
 
-/// Of runs and chunks: which of the two tables are read from end to end, and how many rows are touched in all.
+/// Which of `etl_control` and `etl_chunk` are scanned from end to end, and how many rows of them are touched.
 fn cost(plan: &Value) -> (Vec<String>, f64) {
     let (mut scans, mut rows) = (Vec::new(), 0.0);
     let mut nodes = vec![&plan[0]["Plan"]];

@@ -14,7 +14,7 @@ use tidemark_postgres::guarded::{Guarded, Served, cancels_sent};
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
 
-/// Fewer than the fleet's processes have connections, and than they would have with no pooler.
+/// Fewer connections than the fleet's processes open without a pooler.
 const POOL_SIZE: u16 = 8;
 
 /// The analytics database of a stage, through a pooler.
@@ -35,7 +35,7 @@ async fn behind(url: &str, connections: u32) -> Result<DbPool> {
     .await?)
 }
 
-/// Connections that the pooler has to the analytics database now.
+/// The number of the pooler's connections to the analytics database.
 async fn served(stage: &Stage) -> Result<i64> {
     Ok(sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark %'",
@@ -44,7 +44,7 @@ async fn served(stage: &Stage) -> Result<i64> {
     .await?)
 }
 
-/// Asserts that nothing of a tenant, a role or a setting is left on any connection of the pooler.
+/// Asserts that the pooler's connections keep no tenant, role or setting.
 async fn nothing_is_left(url: &str) -> Result<()> {
     let (mut held, mut seen) = (Vec::new(), BTreeSet::new());
     for _ in 0..POOL_SIZE {
@@ -87,10 +87,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
             ("TIDEMARK_DATABASE_URL", url.as_str()),
             ("TIDEMARK_DATABASE_POOLER", "transaction"),
         ];
-        let mut fleet = Vec::new();
-        for role in ["producer", "worker", "finalizer"] {
-            fleet.push(stage.start_with(&[role], &settings)?);
-        }
+        let mut fleet = stage.fleet_with(&["producer", "worker", "finalizer"], &settings)?;
         let victim = stage.start_with(&["worker"], &settings)?;
         stage
             .until("SELECT count(*) = 4 AND bool_and(doing IS NULL) FROM etl_process")
@@ -101,7 +98,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
             Ok(answer)
         };
 
-        // a worker is killed, then the pooler with the server behind it
+        // first a worker is killed, then the pooler and its server
         ask(&["sync", "--all", "--full", "--chunk-size", "10", "--json"]).await?;
         let done = async |count: u8| {
             stage
@@ -110,7 +107,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
         };
         done(5).await?;
         victim.kill().await?;
-        fleet.push(stage.start_with(&["worker"], &settings)?);
+        fleet.add("worker")?;
         done(15).await?;
         ensure!(served(&stage).await? <= i64::from(POOL_SIZE), "more connections than agreed");
         pooler.crash().await?;
@@ -138,9 +135,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
                 .fetch_one(&stage.target)
                 .await?;
         ensure!(deleted == 20, "{deleted} rows are marked deleted");
-        for process in fleet {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         ensure!(served(&stage).await? <= i64::from(POOL_SIZE), "more connections than agreed");
         nothing_is_left(&url).await
     })
@@ -148,7 +143,7 @@ async fn a_fleet_behind_a_pooler_that_is_smaller_than_its_pools_keeps_the_target
 }
 
 #[tokio::test]
-async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
+async fn behind_a_pooler_the_error_names_the_setting_that_is_missing() {
     on_stage(|stage| async move {
         let pooler = Server::pgbouncer(&Servers::shared().target, &[stage.login()], 2).await?;
         let url = through(&pooler, &stage)?;
@@ -170,7 +165,7 @@ async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
             refused.code == 78 && refused.stderr.contains("TIDEMARK_DATABASE_POOLER=none"),
             "{refused:?}"
         );
-        // no harm where there is no pooler
+        // the setting does no harm without a pooler
         let direct = stage
             .tidemark_with(&["status"], &[("TIDEMARK_DATABASE_POOLER", "transaction")])
             .await?;
@@ -180,7 +175,7 @@ async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
     .await;
 }
 
-/// Begins a transaction and says who serves it.
+/// Begins a transaction, and returns the server process that runs it.
 async fn begin(db: &DbPool) -> Result<(Guarded, Served)> {
     let mut guarded = Guarded::acquire(db).await?;
     db.begin_on(guarded.connection()).await?;
@@ -214,7 +209,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
         }
         stage.until(&format!("SELECT NOT ({asleep})")).await?;
 
-        // one whose transaction has ended, while its server's process sleeps for somebody else
+        // its transaction has ended, and its server process sleeps for another client
         let (mut late, ended) = begin(&db).await?;
         late.serve_by(ended);
         raw_sql("COMMIT").execute(late.connection()).await?;
@@ -240,13 +235,13 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
         };
         let (slept, dropped) = tokio::join!(work, drop_late);
         dropped?;
-        slept.context("somebody else's statement was cancelled")?;
+        slept.context("another client's statement was cancelled")?;
         Ok(())
     })
     .await;
 }
 
-/// Where a statement finds the tables that it names, and at which isolation it runs.
+/// Where a statement finds its tables, and the isolation level.
 async fn session(db: &DbPool) -> Result<(bool, bool, String)> {
     Ok(sqlx::query_as(
         "SELECT to_regclass('conversations_analytics') = 'public.conversations_analytics'::regclass, \
@@ -260,7 +255,7 @@ async fn session(db: &DbPool) -> Result<(bool, bool, String)> {
 async fn a_temporary_table_of_a_lent_session_does_not_stand_in_for_one_of_ours() {
     on_stage(|stage| async move {
         stage.sample(50, 1, 144).await?;
-        // one session, lent to whoever comes, and never reset between two
+        // one session, lent to every client, and never reset in between
         let db = behind(&stage.url("target"), 1).await?;
         let mut other = db.connections().acquire().await?;
         raw_sql(
@@ -281,7 +276,7 @@ async fn a_temporary_table_of_a_lent_session_does_not_stand_in_for_one_of_ours()
                 .await?;
         tx.rollback().await?;
         ensure!(in_transaction);
-        // what the other client has set is its own again
+        // the other client has its own setting again
         let mut other = db.connections().acquire().await?;
         let after: String = raw_path(&mut other).await?;
         ensure!(after == "pg_temp, public", "{after}");

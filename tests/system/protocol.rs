@@ -1,7 +1,7 @@
-//! The protocol of runs and chunks, three times the same: as a table of transitions (`transition`), as the statements of
-//! `shared/db` on a real PostgreSQL, which `statements` holds against the table combination by combination, and as a state
-//! machine over the table with everything that may go wrong around it (`model`), which `checks` explores to its end. `locks` has the order in which
-//! its transactions lock rows.
+//! The protocol of runs and chunks, written three times. `transition` is a table of transitions. `statements`
+//! compares the statements of the ledger with it on a real PostgreSQL, combination by combination. `model` is a state
+//! machine over the table with every fault, and `checks` explores it completely. `locks` has the order in which
+//! transactions lock rows.
 
 mod checks;
 mod locks;

@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves on request: the network between a fleet and one of its servers.
+//! A TCP proxy with faults on request: the network between a fleet and one of its servers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Bound of a wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::stage::WAIT_LIMIT;
 
-/// Forwards connections to one server, for as long as it lives.
+/// Forwards connections to one server until it is dropped.
 pub struct Proxy {
     port: u16,
     wires: Arc<Mutex<Wires>>,
@@ -25,14 +24,14 @@ pub struct Proxy {
     _tasks: JoinSet<()>,
 }
 
-/// What befalls all connections, the new ones too.
+/// Faults of all connections, present and future.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     refuses: bool,
     delay: Duration,
 }
 
-/// What can befall the connections of one moment.
+/// Faults of the connections that are open at one moment.
 #[derive(Debug, Clone, Default)]
 struct Wire {
     cut: CancellationToken,
@@ -47,7 +46,7 @@ struct Wires {
 }
 
 impl Proxy {
-    /// A proxy before the server that a URL names.
+    /// A proxy for the server in this URL.
     pub async fn before(url: &str) -> Result<Self> {
         let url: url::Url = url.parse()?;
         let server = (
@@ -89,7 +88,7 @@ impl Proxy {
         Ok(url.to_string())
     }
 
-    /// Bytes carried until now, both ways together.
+    /// Bytes forwarded so far, in both directions together.
     pub fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
     }
@@ -107,8 +106,8 @@ impl Proxy {
         std::mem::take(&mut wires.newest).cut.cancel();
     }
 
-    /// Carries nothing more on the connections there are and leaves them open, as a cable that was pulled would: only
-    /// silence tells. New connections work.
+    /// Forwards nothing more on the open connections and leaves them open, like a pulled cable. Only silence shows
+    /// the fault. New connections work.
     pub fn strand(&self) {
         let mut wires = self.wires();
         let wire = std::mem::take(&mut wires.newest);
@@ -116,7 +115,7 @@ impl Proxy {
         wires.stranded.push(wire);
     }
 
-    /// Tells the clients of the connections there are that the server will say no more, while what they say still arrives.
+    /// Ends the server's side of the open connections: clients read an end, and what they send still arrives.
     pub fn half_close(&self) {
         let mut wires = self.wires();
         let wire = std::mem::take(&mut wires.newest);
@@ -124,22 +123,22 @@ impl Proxy {
         wires.stranded.push(wire);
     }
 
-    /// Whether new connections are closed as soon as they are made.
+    /// Closes new connections at once, or forwards them again.
     pub fn refuse(&self, refuses: bool) {
         self.weather.send_modify(|weather| weather.refuses = refuses);
     }
 
-    /// Waits until so many connections were closed as soon as they were made.
+    /// Waits until so many new connections were closed.
     pub async fn until_refused(&self, count: usize) -> Result<()> {
         let mut refused = self.refused.clone();
         let reached = refused.wait_for(|refused| *refused >= count);
-        tokio::time::timeout(PATIENCE, reached)
+        tokio::time::timeout(WAIT_LIMIT, reached)
             .await
             .with_context(|| format!("never {count} connections refused"))??;
         Ok(())
     }
 
-    /// Holds back by this long everything that is sent.
+    /// Delays everything that is sent.
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
@@ -163,7 +162,7 @@ async fn accept(
             refusals.send_modify(|refused| *refused += 1);
             continue;
         }
-        // a server that is away is away behind its proxy too: the client's connection is closed
+        // when the server is away, so is its proxy: the client's connection is closed
         let Ok(server) = TcpStream::connect((server.0.as_str(), server.1)).await else {
             continue;
         };
@@ -183,7 +182,7 @@ async fn carry(
     weather: watch::Receiver<Weather>,
     carried: Arc<AtomicU64>,
 ) {
-    // small messages wait for nothing but the proxy's own delay
+    // small messages are delayed only by the proxy's own delay
     for socket in [&client, &server] {
         drop(socket.set_nodelay(true));
     }
@@ -208,7 +207,7 @@ async fn carry(
     wire.cut.cancelled().await;
 }
 
-/// Carries one direction until either end goes.
+/// Forwards one direction until either end closes.
 async fn pump(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,

@@ -1,4 +1,4 @@
-//! What the ledger forgets, and what it must not.
+//! What `tidemark prune` deletes, and what it must keep.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::Executor;
 
 use crate::stage::{Stage, on_stage};
 
-/// Runs that ended as many days ago as was asked, each with one done chunk, after the tenant's real first run.
+/// Inserts runs that ended so many days ago, each with one done chunk.
 async fn old_runs(stage: &Stage, count: i32, status: &str, days: i32) -> Result<()> {
     sqlx::query(
         "WITH run AS (INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, finished_at) \
@@ -53,7 +53,7 @@ async fn runs_go_by_age_and_how_they_ended_and_a_tenants_newest_stay() {
         let pruned = prune(&stage, &[]).await?;
         ensure!(dry == pruned, "{dry:#} {pruned:#}");
         ensure!(pruned["runs"] == 32 && pruned["chunks"] == 32, "{pruned:#}");
-        // the newest 20, the failed ones of 15 days ago, and the run that the watermark is from
+        // the newest 20, the failed runs of 15 days ago, and the run that set the watermark
         ensure!(count(&stage, "SELECT count(*) FROM etl_control").await? == 24);
         let id = first["run_id"].as_i64().unwrap();
         let kept: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_control WHERE id = $1)")
@@ -78,7 +78,7 @@ async fn what_is_open_or_unresolved_stays_however_old_it_is() {
     on_stage(|stage| async move {
         stage.sample(30, 1, 6).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
-        // a cancelled run whose last chunk is still with a worker, and one that nobody has planned yet
+        // a cancelled run whose last chunk is still running, and a run that is not yet planned
         old_runs(&stage, 1, "cancelled", 400).await?;
         stage
             .target

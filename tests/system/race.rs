@@ -1,4 +1,4 @@
-//! The end of a run, when everything happens in one moment.
+//! The end of a run, when several things happen at one moment.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
@@ -28,9 +28,9 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
     Ok(request(&stage.db(), &new).await?.run_id())
 }
 
-/// Asks for a run of two chunks and holds both back just before they write; committing the returned transaction's
-/// connection lets them end together.
-async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
+/// Requests a run of two chunks, and stops both just before they write. Committing the returned transaction lets them
+/// end together.
+async fn two_chunks_about_to_end(stage: &Stage) -> Result<(RunId, PgConnection)> {
     let mut lock = PgConnection::connect(&stage.owner_url("target")).await?;
     lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
         .await?;
@@ -44,7 +44,7 @@ async fn at_the_brink(stage: &Stage) -> Result<(RunId, PgConnection)> {
     Ok((run, lock))
 }
 
-/// How the run ended; its watermark moves, and whether they fit.
+/// How the run ended, and how often the watermark moved.
 async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
     stage
         .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
@@ -70,23 +70,21 @@ async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
 async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 91).await?;
-        let processes = [
-            stage.start(&["producer"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["worker", "--concurrency", "2"])?,
-            stage.start(&["finalizer"])?,
-            stage.start(&["finalizer"])?,
-        ];
-        stage.until_started(processes.len()).await?;
+        let fleet = stage.fleet(&[
+            "producer",
+            "worker --concurrency 2",
+            "worker --concurrency 2",
+            "finalizer",
+            "finalizer",
+        ])?;
+        fleet.until_started().await?;
         for _ in 0..ROUNDS {
-            let (run, mut lock) = at_the_brink(&stage).await?;
+            let (run, mut lock) = two_chunks_about_to_end(&stage).await?;
             lock.execute("COMMIT").await?;
             let (status, _) = ended(&stage, run).await?;
             ensure!(status == RunStatus::Success, "{status:?}");
         }
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -97,13 +95,12 @@ async fn two_last_chunks_that_end_together_finish_their_run_exactly_once() {
 async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_both() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 92).await?;
-        let up = stage.start(&["up", "--workers", "3"])?;
-        let finalizer = stage.start(&["finalizer"])?;
-        stage.until_started(2).await?;
+        let fleet = stage.fleet(&["up --workers 3", "finalizer"])?;
+        fleet.until_started().await?;
         let (mut cancelled, mut finished) = (0, 0);
         for round in 0..ROUNDS {
-            let (run, mut lock) = at_the_brink(&stage).await?;
-            // certainly before the end, then later in each round, and at last certainly after it
+            let (run, mut lock) = two_chunks_about_to_end(&stage).await?;
+            // before the end in the first round, later in each following round, and after it in the last
             if round > 0 {
                 lock.execute("COMMIT").await?;
             }
@@ -133,9 +130,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             cancelled > 0 && finished > 0,
             "no race: {cancelled} cancelled, {finished} finished"
         );
-        for process in [up, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         stage.assert_equal(&[1]).await
     })

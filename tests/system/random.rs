@@ -1,7 +1,7 @@
-//! Databases of random rows, straight in the source's tables, every column at its edges: read from the tables and
-//! through the view they must give the same rows, and those that the reference computes.
+//! Random rows in the source's tables, with every column at its limits. Read from the tables and through the view
+//! they must give the same rows, which are those that the reference computes.
 //!
-//! A case is a seed: `TIDEMARK_TEST_CASES=200` tries the first 200 of them, and a failure names its own.
+//! A case is a seed. `TIDEMARK_TEST_CASES=200` tries the first 200, and a failure names its seed.
 
 use std::fmt::Write as _;
 
@@ -18,11 +18,11 @@ use crate::view::{VIEW, assert_same_through};
 
 const CASES: u64 = 12;
 const CONVERSATIONS: usize = 250;
-/// Of inboxes, accounts, users, teams and contacts; ids go beyond, to what does not exist.
+/// The number of inboxes, accounts, users, teams and contacts. Ids go further, to rows that do not exist.
 const NAMED: i64 = 6;
 const TENANTS: [(i32, &[i32]); 2] = [(1, &[1, 2]), (2, &[3, 4, 7])];
 
-/// SQL text of a value.
+/// A value as SQL text.
 type Literal = BoxedStrategy<String>;
 
 fn literals(texts: &'static [&'static str]) -> Literal {
@@ -42,7 +42,7 @@ fn time() -> Literal {
     prop_oneof![1 => ends, 40 => time_on_all_clocks()].boxed()
 }
 
-/// The first and last day of what PostgreSQL holds left out: the reference says nothing of local time there.
+/// PostgreSQL's first and last day are left out: the reference defines no local time there.
 fn time_on_all_clocks() -> Literal {
     let edges = literals(&[
         "'infinity'",
@@ -54,7 +54,7 @@ fn time_on_all_clocks() -> Literal {
         "'1899-12-31 23:59:59.5'",
         "'9999-07-01 12:00:00.000001'",
     ]);
-    // whole seconds, that many rows share, and the two nights when clocks change
+    // whole seconds, shared by many rows, and the two nights when clocks change
     let ties = literals(&[
         "'2024-03-06 10:00:00'",
         "'2024-03-06 10:00:01'",
@@ -100,7 +100,7 @@ fn json() -> Literal {
     .boxed()
 }
 
-/// Chatwoot's small numbers, and any other.
+/// Chatwoot's small numbers, and any others.
 fn number() -> Literal {
     prop_oneof![
         6 => 0..6_i32,
@@ -111,7 +111,7 @@ fn number() -> Literal {
     .boxed()
 }
 
-/// Of something that may exist.
+/// The id of a row that may exist.
 fn id() -> Literal {
     prop_oneof![8 => 1..=NAMED, 1 => Just(99)]
         .prop_map(|id| id.to_string())
@@ -134,7 +134,7 @@ fn conversation_id() -> Literal {
         .boxed()
 }
 
-/// Rows of a table as one statement, each led by its number.
+/// Rows of a table as one statement, each beginning with its number.
 fn rows(
     table: &'static str,
     columns: &'static str,
@@ -159,7 +159,7 @@ fn rows(
         .boxed()
 }
 
-/// Inserts into every table, and the tenants' time zones.
+/// Inserts for every table, and the tenants' time zones.
 fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
     let named = usize::try_from(NAMED).expect("a small number");
     let long_ago = || literals(&["'2020-01-01'"]);
@@ -296,7 +296,7 @@ fn database() -> impl Strategy<Value = (String, [&'static str; 2])> {
     (Vec::from(tables), [zones.clone(), zones]).prop_map(|(tables, zones)| (tables.concat(), zones))
 }
 
-/// For what the source's indexes allow once.
+/// Columns for which the source's indexes allow a value only once.
 fn unique_number() -> Literal {
     any::<i32>().prop_map(|number| number.to_string()).boxed()
 }
@@ -327,7 +327,7 @@ async fn check(stage: &Stage, statements: String, zones: [&str; 2]) -> Result<()
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long to look is said by the environment"
+    reason = "the environment sets the number of cases"
 )]
 fn cases() -> u64 {
     std::env::var("TIDEMARK_TEST_CASES").map_or(CASES, |cases| {

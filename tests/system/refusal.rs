@@ -1,4 +1,4 @@
-//! Processes look at how tenants are kept apart before they start, and refuse to run where they are not.
+//! Processes check the isolation of tenants before they start, and refuse to run without it.
 
 use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
@@ -68,7 +68,7 @@ async fn no_process_runs_on_a_login_that_row_level_security_does_not_bind() {
     .await;
 }
 
-/// What somebody may have done to the database, and a part of what is said of it.
+/// Changes that somebody may have made to the database, and a part of the refusal.
 const DAMAGE: [(&str, &str); 10] = [
     (
         "ALTER TABLE etl_chunk NO FORCE ROW LEVEL SECURITY",
@@ -110,7 +110,7 @@ const DAMAGE: [(&str, &str); 10] = [
 ];
 
 #[tokio::test]
-async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement_that_is_told() {
+async fn what_lets_tenants_reach_each_other_is_found_and_fixed_by_the_statement_of_the_error() {
     on_stage(|stage| async move {
         stage.sample(50, 2, 5).await?;
         stage.sync_local(&["--all"]).await?;
@@ -139,15 +139,15 @@ async fn what_lets_tenants_reach_each_other_is_found_and_mended_by_the_statement
             ensure!(left.is_empty(), "{damage}: {left:#?}");
         }
         let after: String = sqlx::query_scalar(rows).fetch_one(&stage.target).await?;
-        ensure!(before == after, "looking has changed something");
+        ensure!(before == after, "the check has changed something");
         Ok(())
     })
     .await;
 }
 
-/// Somebody's own constraint keeps the probe's row out, and takes nothing from what it says.
+/// A constraint of the operator's own rejects the probe's row; the probe's answer stays the same.
 #[tokio::test]
-async fn a_probe_that_may_not_leave_a_row_still_tells_whether_others_are_reached() {
+async fn a_probe_whose_row_is_refused_still_shows_whether_other_tenants_are_reached() {
     on_stage(|stage| async move {
         stage
             .target
@@ -177,7 +177,7 @@ async fn a_probe_that_may_not_leave_a_row_still_tells_whether_others_are_reached
     .await;
 }
 
-/// Trap 25. `config::limits` has every setting and every edge; here processes and commands refuse them.
+/// Trap 25. `config::limits` has every setting and its range; here processes and commands refuse values outside it.
 #[tokio::test]
 async fn a_setting_at_its_edge_is_refused_at_the_start_with_its_range() {
     on_stage(|stage| async move {
@@ -248,7 +248,7 @@ async fn a_setting_at_its_edge_is_refused_at_the_start_with_its_range() {
                 "{args:?}: {refused:?}"
             );
         }
-        // who goes past the commands meets the ledger's constraints
+        // values that bypass the commands violate the ledger's constraints
         for change in [
             "chunk_size = 0",
             "chunk_size = 50001",

@@ -1,4 +1,4 @@
-//! Poison: rows that cannot be read, decoded, transformed or stored cost themselves and nothing else.
+//! Rows that cannot be read, decoded, transformed or stored are rejected alone.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::stage::{Stage, on_stage};
 
-/// Conversations of tenant 1, ids from 1 on, each with two messages: a minute of data instead of a sample's weeks.
+/// Conversations of tenant 1, with ids from 1 on and two messages each: one minute of data, not a sample's weeks.
 async fn conversations(stage: &Stage, count: i32) -> Result<()> {
     stage
         .source
@@ -29,7 +29,7 @@ async fn conversations(stage: &Stage, count: i32) -> Result<()> {
     ] {
         sqlx::query(statement).bind(count).execute(&stage.source).await?;
     }
-    // a source that lets in what Chatwoot's own tables would not
+    // this source allows values that Chatwoot's own tables do not
     stage
         .source
         .execute(
@@ -40,7 +40,7 @@ async fn conversations(stage: &Stage, count: i32) -> Result<()> {
     stage.tenant(1, "UTC", &[1]).await
 }
 
-/// Replaces a table by a view over it in which reading `column` divides by zero where the table's own value is 'poison'.
+/// Replaces a table by a view over it. Reading `column` divides by zero in rows where it is 'poison'.
 async fn poisonous(stage: &Stage, table: &str, column: &str) -> Result<()> {
     let columns: Vec<String> = sqlx::query_scalar(
         "SELECT CASE WHEN attname = $2 THEN format('CASE WHEN %1$I = ''poison'' THEN (1 / (id - id))::text ELSE %1$I END AS %1$I', attname) \
@@ -59,7 +59,7 @@ async fn poisonous(stage: &Stage, table: &str, column: &str) -> Result<()> {
     Ok(())
 }
 
-/// Syncs tenant 1 and checks how that ended, and that every row is accounted for.
+/// Syncs tenant 1. Asserts the exit code, and that the counts add up.
 async fn sync(stage: &Stage, code: i32, args: &[&str]) -> Result<Value> {
     let answer = stage
         .tidemark(&[&["sync", "--local", "--json", "--tenant", "1"], args].concat())
@@ -75,7 +75,7 @@ async fn sync(stage: &Stage, code: i32, args: &[&str]) -> Result<Value> {
     Ok(run)
 }
 
-/// Open rejects: conversation, side, SQLSTATE and what is said.
+/// Open rejects: conversation, side, SQLSTATE and error.
 async fn rejected(stage: &Stage, args: &[&str]) -> Result<Vec<(i64, String, String, String)>> {
     let answer = stage
         .tidemark(&[&["rejected", "list", "--json"], args].concat())
@@ -167,7 +167,7 @@ async fn five_poison_rows_among_ten_thousand_are_rejected_and_come_back_when_rep
         ensure!(watermark(&stage).await? > reached, "the watermark did not move on");
         let left: Vec<i64> = rejected(&stage, &[]).await?.into_iter().map(|reject| reject.0).collect();
         ensure!(left == [1111, 2222, 3333, 5555], "{left:?}");
-        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "a resolved reject is still told with --all");
+        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "--all lists a resolved reject");
 
         stage
             .source
@@ -226,7 +226,7 @@ async fn what_only_the_merge_refuses_is_named_by_its_column_and_the_older_row_st
         );
         ensure!(found[2].3 == format!("{merge} 22000"), "{found:?}");
 
-        // one is repaired, one vanishes, one ceases to be refused
+        // one is repaired, one vanishes, one is no longer refused
         stage
             .source
             .execute(
@@ -299,7 +299,7 @@ async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_re
             .source
             .execute("UPDATE messages SET sentiment = '{' WHERE conversation_id % 20 = 0")
             .await?;
-        // the first run leaves the rejects of its good chunks behind; that must not let the next one pass
+        // the first run leaves the rejects of its good chunks, which must not let the next run pass
         for _ in 0..2 {
             let run = sync(&stage, 1, &["--chunk-size", "400"]).await?;
             ensure!(run["status"] == "failed" && run["chunks"]["dead"] == 0, "{run:#}");
@@ -324,7 +324,7 @@ async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_re
 }
 
 #[tokio::test]
-async fn rejects_that_were_lived_with_do_not_add_up_to_a_failure() {
+async fn accepted_rejects_do_not_add_up_to_a_failure() {
     on_stage(|stage| async move {
         conversations(&stage, 1_000).await?;
         stage.source.execute("UPDATE messages SET sentiment = '{' WHERE conversation_id <= 90").await?;
@@ -361,7 +361,7 @@ async fn a_conversation_whose_own_row_cannot_be_read_is_rejected_alone_and_stays
         let reached = watermark(&stage).await?;
         ensure!(reached.is_some(), "the watermark did not move");
 
-        // one that is in the target already, one more that changes, and one that goes
+        // one that is already in the target, one that changes, and one that is deleted
         stage
             .source
             .execute(
@@ -449,7 +449,7 @@ async fn a_row_that_cannot_be_read_any_more_loses_what_a_new_policy_does_not_kee
         ensure!(set.code == 0, "{set:?}");
         let rows: Vec<i64> = sqlx::query_scalar(kept).fetch_one(&stage.target).await?;
         ensure!(rows.len() == 49 && !rows.contains(&7), "{rows:?} keep personal data");
-        // another one that is refused before its row was written anew
+        // another one, refused before its row was rewritten
         stage
             .source
             .execute(AssertSqlSafe(format!("{poison} 9")))
@@ -461,7 +461,7 @@ async fn a_row_that_cannot_be_read_any_more_loses_what_a_new_policy_does_not_kee
             .await?;
         let rows: Option<Vec<i64>> = sqlx::query_scalar(kept).fetch_one(&stage.target).await?;
         ensure!(rows.is_none(), "{rows:?} keep personal data");
-        // and is whole again as soon as it can be read
+        // the row is complete again as soon as it can be read
         stage
             .source
             .execute("UPDATE messages_table SET content = 'hello' WHERE content = 'poison'")

@@ -1,4 +1,4 @@
-//! Past parts taken again on request, beside everything else and with the watermark where it was; and the dry run.
+//! Resyncs beside all other work, with the watermark unchanged; and the dry run.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::stage::{Stage, on_stage};
 
-/// Makes every row of the target wrong, so that what a run takes is counted as updated.
+/// Makes every row of the target wrong, so that each row of a run counts as updated.
 async fn spoil(stage: &Stage) -> Result<()> {
     stage
         .target
@@ -92,7 +92,7 @@ async fn every_selector_takes_its_part_in_the_bulk_lane_and_leaves_the_watermark
             .until("SELECT bool_and(c.lane = 'bulk' AND r.reason = 'a test' AND r.triggered_by LIKE 'cli:%') \
                     FROM etl_control r JOIN etl_chunk c ON c.run_id = r.id WHERE r.type = 'resync'")
             .await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -142,7 +142,7 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
                 "UPDATE conversations SET priority = 3, updated_at = now() AT TIME ZONE 'UTC' WHERE id <= 9",
             )
             .await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = stage.tidemark(&["sync", "--tenant", "1", "--json"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage
@@ -177,20 +177,18 @@ async fn resyncs_run_beside_an_incremental_and_the_same_request_finds_the_open_o
             .until("SELECT count(*) = 4 FROM etl_control WHERE status = 'running' AND finished_at IS NULL")
             .await?;
 
-        let worker = stage.start(&["worker"])?;
-        let finalizer = stage.start(&["finalizer"])?;
+        fleet.add("worker")?;
+        fleet.add("finalizer")?;
         stage
             .until("SELECT bool_and(status = 'success') FROM etl_control")
             .await?;
-        // ended is not open: the same request is a new run
+        // a run that has ended is not open: the same request is a new run
         let again = resync(&stage, &["--ids", "2,4"]).await?;
         ensure!(
             !runs.contains(&again["run_id"].to_string()) && again["records"]["unchanged"] == 2,
             "{again:#}"
         );
-        for process in [producer, worker, finalizer] {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -228,7 +226,7 @@ async fn many_conversations_gone_at_once_stop_a_resync_too() {
             allowed["records"]["deleted"] == 60 && allowed["records"]["extracted"] == 0,
             "{allowed:#}"
         );
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -244,23 +242,22 @@ async fn contents(stage: &Stage) -> Result<String> {
     .await?)
 }
 
+/// `plan` of tenant 1, which must write nothing.
+async fn plan(stage: &Stage, args: &[&str]) -> Result<Value> {
+    let before = contents(stage).await?;
+    let answer = stage
+        .tidemark(&[&["plan", "--tenant", "1", "--json"], args].concat())
+        .await?;
+    ensure!(answer.code == 0, "{answer:?}");
+    ensure!(before == contents(stage).await?, "{args:?} has written something");
+    Ok(answer.json())
+}
+
 #[tokio::test]
 async fn a_dry_run_shows_what_a_sync_then_does_and_writes_nothing() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 47).await?;
-        let plan = async |args: &[&str]| -> Result<Value> {
-            let before = contents(&stage).await?;
-            let answer = stage
-                .tidemark(&[&["plan", "--tenant", "1", "--json"], args].concat())
-                .await?;
-            ensure!(answer.code == 0, "{answer:?}");
-            ensure!(before == contents(&stage).await?, "{args:?} has written something");
-            Ok(answer.json())
-        };
-        let first = plan(&[]).await?;
-        ensure!(first["type"] == "full" && first["keys"] == 300 && first["watermark_end"].is_string(), "{first:#}");
         stage.sync_local(&["--tenant", "1"]).await?;
-
         stage
             .source
             .execute(
@@ -269,25 +266,52 @@ async fn a_dry_run_shows_what_a_sync_then_does_and_writes_nothing() {
                  WHERE id = (SELECT inbox_id FROM conversations WHERE id = 11); ANALYZE",
             )
             .await?;
-        let second = plan(&[]).await?;
-        ensure!(second["type"] == "incremental" && second["keys"] == 7 && second["chunks"] == 1, "{second:#}");
-        ensure!(second["signals"]["conversations"] == 7 && second["renamed"] == 1, "{second:#}");
-        ensure!(second["watermark_end"].as_str() > second["watermark_start"].as_str(), "{second:#}");
-        ensure!(second["cost"]["messages"].as_i64() > Some(7), "{second:#}");
-        ensure!(["fence", "safety_lag"].contains(&second["watermark_held_by"].as_str().unwrap()), "{second:#}");
-        ensure!(plan(&["--full"]).await?["keys"] == 300, "a full run takes everything");
-
-        let mut writer = stage.source.begin().await?;
-        writer.execute("UPDATE conversations SET priority = 1 WHERE id = 40").await?;
-        let held = plan(&[]).await?;
-        ensure!(held["watermark_held_by"] == "fence", "{held:#}");
-        writer.rollback().await?;
-
+        let planned = plan(&stage, &[]).await?;
+        ensure!(planned["type"] == "incremental" && planned["keys"] == 7 && planned["chunks"] == 1, "{planned:#}");
+        ensure!(planned["signals"]["conversations"] == 7 && planned["renamed"] == 1, "{planned:#}");
+        ensure!(planned["watermark_end"].as_str() > planned["watermark_start"].as_str(), "{planned:#}");
+        ensure!(planned["cost"]["messages"].as_i64() > Some(7), "{planned:#}");
         let text = stage.tidemark(&["plan", "--tenant", "1"]).await?;
         ensure!(text.code == 0 && text.stdout.contains("taken by a backfill"), "{text:?}");
+
         let run = stage.sync_local(&["--tenant", "1"]).await?;
-        ensure!(run["records"]["extracted"] == second["keys"], "{run:#}");
+        ensure!(run["records"]["extracted"] == planned["keys"], "{run:#}");
         stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_full_run_takes_everything_and_one_beside_a_writer_names_the_fence() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 48).await?;
+        let first = plan(&stage, &[]).await?;
+        ensure!(
+            first["type"] == "full" && first["keys"] == 60 && first["watermark_end"].is_string(),
+            "{first:#}"
+        );
+        stage.sync_local(&["--tenant", "1"]).await?;
+        ensure!(
+            plan(&stage, &["--full"]).await?["keys"] == 60,
+            "a full run takes everything"
+        );
+        let held_by = async || -> Result<String> {
+            let planned = plan(&stage, &[]).await?;
+            Ok(planned["watermark_held_by"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned())
+        };
+        let free = held_by().await?;
+        ensure!(["fence", "safety_lag"].contains(&free.as_str()), "{free}");
+
+        let mut writer = stage.source.begin().await?;
+        writer
+            .execute("UPDATE conversations SET priority = 1 WHERE id = 40")
+            .await?;
+        ensure!(held_by().await? == "fence");
+        writer.rollback().await?;
+        Ok(())
     })
     .await;
 }

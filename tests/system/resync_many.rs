@@ -1,4 +1,4 @@
-//! Resyncs of several tenants, by long lists, and without doing it.
+//! Resyncs of several tenants, from long lists, and as a dry run.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -40,7 +40,7 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
         let (first, second) = (ids_of(&stage, 1).await?, ids_of(&stage, 2).await?);
-        // a row whose conversation is gone is still its tenant's
+        // a row whose conversation is gone still belongs to its tenant
         sqlx::query("DELETE FROM conversations WHERE id = $1")
             .bind(first[0])
             .execute(&stage.source)
@@ -70,7 +70,7 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
             "{plans:#?}"
         );
         let table = stage
-            .tidemark_fed(
+            .tidemark_with_input(
                 &["resync", "--tenant", "1,2", "--ids-file", "-", "--dry-run"],
                 &listed(&ids, " "),
             )
@@ -83,7 +83,7 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
 
         let up = stage.start(&["up"])?;
         let done = stage
-            .tidemark_fed(
+            .tidemark_with_input(
                 &[
                     "resync",
                     "--tenant",
@@ -110,7 +110,7 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
             two.0 == 2 && two.1["extracted"] == 3 && two.1["deleted"] == 0,
             "{runs:#}"
         );
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         stage.assert_equal(&[1, 2, 3]).await
     })
     .await;
@@ -143,7 +143,7 @@ async fn inboxes_and_times_are_taken_together_and_long_lists_in_several_runs() {
 
         let many: Vec<i64> = (1..=100_001).collect();
         let asked = stage
-            .tidemark_fed(&["resync", "--tenant", "1", "--ids-file", "-", "--json"], &listed(&many, "\n"))
+            .tidemark_with_input(&["resync", "--tenant", "1", "--ids-file", "-", "--json"], &listed(&many, "\n"))
             .await?;
         ensure!(asked.code == 0 && asked.json().as_array().is_some_and(|runs| runs.len() == 2), "{asked:?}");
         let sizes: Vec<i32> = sqlx::query_scalar(
@@ -196,7 +196,9 @@ async fn what_cannot_be_combined_or_read_is_a_usage_error_and_no_run() {
             (&["--all", "--inbox", "4711"], "", "none of these tenants'"),
             (&["--all", "--ids", "999999"], "", "none of the 1 ids"),
         ] {
-            let answer = stage.tidemark_fed(&[&["resync"], args].concat(), input).await?;
+            let answer = stage
+                .tidemark_with_input(&[&["resync"], args].concat(), input)
+                .await?;
             ensure!(
                 answer.code == 64 && answer.stderr.contains(word),
                 "{args:?} {answer:?}"

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::stage::{Process, Stage, on_stage};
 use crate::traps::assert_sound;
 
-/// A table that is rewritten at the source, held open: to older snapshots it is empty afterwards.
+/// Rewrites a source table in an open transaction. After its commit, the table looks empty to older snapshots.
 struct Rewrite(PgConnection);
 
 impl Rewrite {
@@ -27,7 +27,7 @@ impl Rewrite {
     }
 }
 
-/// Waits until a session of ours waits for a lock, or has been refused one and asks again.
+/// Waits until one of our sessions waits for a lock, or was refused one and tries again.
 async fn until_met(stage: &Stage) -> Result<()> {
     stage
         .until_source(
@@ -60,14 +60,14 @@ async fn a_table_that_is_rewritten_while_a_full_run_begins_is_read_whole() {
             let rewrite = Rewrite::begin(&stage, table, by).await?;
             let sync = begin(&stage, &["--full", "--chunk-size", "20"]).await?;
             rewrite.end_when_met(&stage).await?;
-            ensure!(sync.ended().await? == 0, "{table}: the sync failed");
+            sync.finish().await?;
             stage.assert_equal(&[1]).await
         })
         .await;
     }
 }
 
-/// Trap 21: the plan saw all of it, and only the chunks meet the rewrite; by a login that may only read.
+/// Trap 21: the plan saw all rows, and only the chunks meet the rewrite. The login may only read.
 #[tokio::test]
 async fn a_table_that_is_rewritten_while_chunks_begin_is_read_whole() {
     for (table, by) in [("messages", ALTER), ("contacts", ALTER), ("messages", REFILL)] {
@@ -80,10 +80,7 @@ async fn a_table_that_is_rewritten_while_chunks_begin_is_read_whole() {
             stage
                 .until("SELECT count(*) = 1 FROM etl_control WHERE status = 'running'")
                 .await?;
-            ensure!(
-                producer.terminate().await? == 0,
-                "the producer does not stop cleanly"
-            );
+            producer.stop().await?;
             let rewrite = Rewrite::begin(&stage, table, by).await?;
             let up = stage.start_with(&["up"], &settings)?;
             rewrite.end_when_met(&stage).await?;
@@ -92,7 +89,7 @@ async fn a_table_that_is_rewritten_while_chunks_begin_is_read_whole() {
                     "SELECT status = 'success' FROM etl_control WHERE id = {run}"
                 ))
                 .await?;
-            ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+            up.stop().await?;
             stage.assert_equal(&[1]).await
         })
         .await;
@@ -115,7 +112,7 @@ async fn edits_are_not_passed_over_when_their_table_is_rewritten_while_a_plan_be
         let rewrite = Rewrite::begin(&stage, "messages", ALTER).await?;
         let sync = begin(&stage, &[]).await?;
         rewrite.end_when_met(&stage).await?;
-        ensure!(sync.ended().await? == 0, "the sync failed");
+        sync.finish().await?;
         stage
             .until(
                 "SELECT count(*) = 40 FROM conversations_analytics WHERE message_compiled @> '[{\"text\": \"edited\"}]'",
@@ -140,16 +137,15 @@ async fn a_resync_and_a_repair_empty_nothing_when_a_table_is_rewritten_as_they_b
             let rewrite = Rewrite::begin(&stage, "messages", REFILL).await?;
             let command = stage.start(args)?;
             rewrite.end_when_met(&stage).await?;
-            ensure!(command.ended().await? == 0, "{args:?} failed");
+            command.finish().await?;
             stage.assert_equal(&[1]).await?;
         }
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
-        Ok(())
+        up.stop().await
     })
     .await;
 }
 
-/// Trap 21: a login with rights for single columns cannot lock, so a rewrite after the snapshot is looked for.
+/// Trap 21: a login with rights on single columns cannot lock, so it must detect a rewrite after the snapshot.
 #[tokio::test]
 async fn a_login_with_rights_for_single_columns_reads_a_rewritten_table_whole() {
     on_stage(|stage| async move {
@@ -167,13 +163,13 @@ async fn a_login_with_rights_for_single_columns_reads_a_rewritten_table_whole() 
             &[("TIDEMARK_SOURCE_URL", reader.as_str())],
         )?;
         rewrite.end_when_met(&stage).await?;
-        ensure!(sync.ended().await? == 0, "the sync failed");
+        sync.finish().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
 }
 
-/// Trap 21: the source's own transaction must never be the one that a deadlock ends.
+/// Trap 21: a deadlock must never end the source's own transaction.
 #[tokio::test]
 async fn a_migration_of_the_source_that_rewrites_one_table_after_another_is_not_disturbed() {
     on_stage(|stage| async move {
@@ -186,7 +182,7 @@ async fn a_migration_of_the_source_that_rewrites_one_table_after_another_is_not_
             rewrite.0.execute(AssertSqlSafe(next)).await?;
         }
         rewrite.end_when_met(&stage).await?;
-        ensure!(sync.ended().await? == 0, "the sync failed");
+        sync.finish().await?;
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -205,11 +201,8 @@ async fn rows_that_are_hidden_between_plan_and_chunk_are_not_marked_deleted() {
         stage
             .until("SELECT count(*) = 1 FROM etl_control WHERE status = 'running'")
             .await?;
-        ensure!(
-            producer.terminate().await? == 0,
-            "the producer does not stop cleanly"
-        );
-        // ten of a chunk's forty rows stay to be seen, so no chunk finds nothing at all
+        producer.stop().await?;
+        // ten rows of a chunk's forty stay visible, so no chunk finds nothing at all
         stage
             .source
             .execute(
@@ -223,7 +216,7 @@ async fn rows_that_are_hidden_between_plan_and_chunk_are_not_marked_deleted() {
                 "SELECT status = 'failed' FROM etl_control WHERE id = {run}"
             ))
             .await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let (marked, dead, error): (i64, i64, String) = sqlx::query_as(
             "SELECT (SELECT count(source_deleted_at) FROM conversations_analytics), \
                     (SELECT coalesce(sum(deleted), 0) FROM etl_chunk WHERE status = 'dead')::bigint, \
@@ -247,7 +240,7 @@ async fn rows_that_are_hidden_between_plan_and_chunk_are_not_marked_deleted() {
     .await;
 }
 
-/// Trap 22: what an operator says is gone may go, chunk by chunk.
+/// Trap 22: rows that an operator declares deleted may go, chunk by chunk.
 #[tokio::test]
 async fn a_run_that_allows_it_marks_as_many_as_are_gone() {
     on_stage(|stage| async move {

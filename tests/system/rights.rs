@@ -1,11 +1,12 @@
-//! What each role may do, counted from the catalog, so that a table which a migration forgets shows.
+//! What each role may do, read from the catalog, so that a table which a migration forgets is noticed.
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::stage::{Stage, on_stage};
 
-/// All that a role may do with relations outside the system's own: `table privileges`, or `table (columns) privileges`.
+/// All rights of a role on relations outside the system's schemas: `table privileges`, or `table (columns)
+/// privileges`.
 const RIGHTS: &str = "SELECT c.relname || ' ' || string_agg(right_, ',' ORDER BY right_) \
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, \
           unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS right_ \
@@ -77,7 +78,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             );
             ensure!(
                 !what.contains("DELETE") || forgetting.contains(&table),
-                "whoever deletes from {table} says so here"
+                "list here who deletes from {table}"
             );
         }
 
@@ -107,7 +108,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
     .await;
 }
 
-/// The answer to a question, or the SQLSTATE of its refusal.
+/// The answer to a query, or the SQLSTATE of its error.
 async fn ask(connection: &mut PgConnection, question: &str) -> Result<String> {
     let answer = sqlx::query_scalar::<_, String>(AssertSqlSafe(question))
         .fetch_one(connection)
@@ -119,7 +120,7 @@ async fn ask(connection: &mut PgConnection, question: &str) -> Result<String> {
     }
 }
 
-/// What a tenant's dashboard asks, of logins that are no superusers.
+/// A tenant's dashboard, with logins without superuser rights.
 async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
     let as_login = |name: &str| -> Result<String> {
         let mut url: url::Url = stage.owner_url("target").parse()?;
@@ -135,7 +136,7 @@ async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
          WHERE conversation_date >= CURRENT_DATE - 30 AND has_csat",
         "SELECT count(*)::text FROM etl_control WHERE status = 'success' AND records_extracted > 0",
     ];
-    // as a superuser, whom nothing is hidden from
+    // as a superuser, who sees everything
     let of_tenant = |question: &str, tenant: i32| {
         let and = if question.contains("WHERE") {
             "AND"

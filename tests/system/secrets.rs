@@ -1,4 +1,4 @@
-//! Passwords stay where they are: a session that goes well and badly in every way, and a search through all that it leaves
+//! Passwords: commands and a fleet that succeed and fail in every way, and a search of everything that they leave
 //! behind.
 
 use std::fs::File;
@@ -12,12 +12,12 @@ use crate::http::{address_of, get};
 use crate::servers::Server;
 use crate::stage::{Process, Servers, Stage, on_servers};
 
-/// All that an URL gives a meaning to, what quoting stumbles over, and a letter that is none of ASCII.
+/// Every character with a meaning in a URL, characters that break quoting, and a letter outside ASCII.
 const NASTY: &str = "p@ss/w?rd%:#\"'é";
-/// Survives every way of encoding.
+/// Survives every encoding.
 const MARK: &str = "Qz7Lk";
 
-/// Parts that have to be found nowhere: whole and half, as typed, in URLs, in JSON, escaped.
+/// Parts that must be found nowhere: whole and half, as typed, in URLs, in JSON, escaped.
 const TRACES_OF_IT: [&str; 9] = [
     MARK,
     "p@ss",
@@ -34,7 +34,7 @@ fn password(of: &str) -> String {
     format!("{NASTY}{MARK}{of}")
 }
 
-/// With every byte encoded, as somebody does who wants to be sure.
+/// With every byte encoded, as a careful operator may write it.
 fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
     let mut url: url::Url = url.parse()?;
     let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -46,13 +46,13 @@ fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
 }
 
 /// A PostgreSQL and a RabbitMQ that ask for passwords.
-struct Houses {
+struct PasswordServers {
     postgres: Server,
     rabbitmq: Server,
 }
 
-impl Houses {
-    async fn build() -> Result<Self> {
+impl PasswordServers {
+    async fn start() -> Result<Self> {
         let (postgres, rabbitmq) = tokio::try_join!(Server::postgres(), Server::rabbitmq())?;
         let mut admin = PgConnection::connect(&postgres.url()?).await?;
         let owner = password("owner").replace('\'', "''");
@@ -73,7 +73,7 @@ impl Houses {
         Ok(Self { postgres, rabbitmq })
     }
 
-    fn servers(&self) -> Result<Servers> {
+    fn urls(&self) -> Result<Servers> {
         let postgres = with_password(&self.postgres.url()?, "postgres", &password("owner"))?;
         Ok(Servers {
             source: postgres.clone(),
@@ -83,13 +83,13 @@ impl Houses {
     }
 }
 
-/// All that a session leaves behind.
+/// Everything that commands and processes leave behind.
 struct Session<'a> {
     stage: &'a Stage,
     settings: Vec<(&'static str, String)>,
     log: File,
     log_path: PathBuf,
-    heard: String,
+    output: String,
 }
 
 impl Session<'_> {
@@ -102,7 +102,7 @@ impl Session<'_> {
         settings
     }
 
-    /// Runs a command to its end and keeps what it says.
+    /// Runs a command to its end and keeps its output.
     async fn run(&mut self, args: &str, other: Option<(&'static str, String)>, code: i32) -> Result<String> {
         let settings = self.with(other);
         let settings: Vec<(&str, &str)> = settings
@@ -112,7 +112,7 @@ impl Session<'_> {
         let args: Vec<&str> = args.split(' ').collect();
         let answer = self.stage.tidemark_with(&args, &settings).await?;
         ensure!(answer.code == code, "{args:?}: {answer:?}");
-        self.heard += &format!("{args:?}\n{}\n{}\n", answer.stdout, answer.stderr);
+        self.output += &format!("{args:?}\n{}\n{}\n", answer.stdout, answer.stderr);
         Ok(answer.stdout)
     }
 
@@ -125,18 +125,18 @@ impl Session<'_> {
         self.stage.start_into(&self.log, args, &settings)
     }
 
-    /// What a process shows to whoever asks.
+    /// Keeps the HTTP responses of a process.
     async fn ask(&mut self, role: &'static str) -> Result<()> {
         let address = address_of(self.stage, role).await?;
         for path in ["/metrics", "/readyz", "/livez"] {
             let answer = get(&address, path, "*/*").await?;
             ensure!(!answer.body.is_empty(), "{role} {path}: {answer:?}");
-            self.heard += &answer.body;
+            self.output += &answer.body;
         }
         Ok(())
     }
 
-    /// Every column of every table of the ledger and the target, and what the servers show of their sessions.
+    /// Keeps every column of every table of ledger and target, and the servers' views of their sessions.
     async fn read_tables(&mut self) -> Result<()> {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace \
@@ -151,7 +151,7 @@ impl Session<'_> {
             )))
             .fetch_one(&self.stage.target)
             .await?;
-            self.heard += &rows.unwrap_or_default();
+            self.output += &rows.unwrap_or_default();
         }
         Ok(())
     }
@@ -159,8 +159,10 @@ impl Session<'_> {
 
 #[tokio::test]
 async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_session() {
-    let houses = Houses::build().await.expect("two servers that ask for passwords");
-    on_servers(houses.servers().expect("they have URLs"), |stage| async move {
+    let servers = PasswordServers::start()
+        .await
+        .expect("two servers that ask for passwords");
+    on_servers(servers.urls().expect("they have URLs"), |stage| async move {
         stage.sample(80, 2, 23).await?;
         let login = stage.login().to_owned();
         let fleet = password("fleet").replace('\'', "''");
@@ -186,13 +188,13 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
             ],
             log: File::options().create(true).append(true).open(&log_path)?,
             log_path,
-            heard: String::new(),
+            output: String::new(),
         };
         let wrong_source = with_password(&stage.url("source"), "postgres", &password("wrong"))?;
         let wrong_target = with_password(&target, &login, &password("wrong"))?;
         let wrong_broker = with_password(&broker, "fleet", &password("wrong"))?;
 
-        // refused, by each server
+        // every server refuses these passwords
         for process in ["worker", "producer", "finalizer"] {
             let refused = Some(("TIDEMARK_DATABASE_URL", wrong_target.clone()));
             session.run(process, refused, 78).await?;
@@ -201,7 +203,7 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         }
         let refused = Some(("TIDEMARK_SOURCE_URL", wrong_source.clone()));
         session.run("sync --local --all", refused, 78).await?;
-        // not there, not understood
+        // servers that are away, and URLs that cannot be read
         let nowhere = broker.replacen(
             &url::Url::parse(&broker)?.port().unwrap_or_default().to_string(),
             "1",
@@ -224,21 +226,17 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
         }
 
         // a fleet, and another producer that the source refuses
-        let processes = [
-            session.start(&["producer"], None)?,
-            session.start(&["worker"], None)?,
-            session.start(&["finalizer"], None)?,
-        ];
+        let mut fleet = stage.fleet(&[])?;
+        for role in ["producer", "worker", "finalizer"] {
+            fleet.take_in(session.start(&[role], None)?);
+        }
         session.run("sync --all --wait --json", None, 0).await?;
         let refused = session.start(&["producer"], Some(("TIDEMARK_SOURCE_URL", wrong_source)))?;
         stage
             .until("SELECT bool_or(error IS NOT NULL) FROM etl_source_watch")
             .await?;
-        ensure!(
-            refused.terminate().await? == 0,
-            "the refused producer does not stop"
-        );
-        // a run that fails at the source, while the source cites its own words
+        refused.stop().await?;
+        // a run that fails at the source, with an error of the source's own
         stage
             .source
             .execute("ALTER TABLE messages RENAME COLUMN content TO words")
@@ -265,18 +263,16 @@ async fn no_password_is_found_in_any_output_log_trace_metric_or_table_of_a_sessi
             session.run(asked, None, 0).await?;
         }
         session.read_tables().await?;
-        for process in processes {
-            ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-        }
+        fleet.stop().await?;
 
-        session.heard += &collector.text();
+        session.output += &collector.text();
         ensure!(collector.spans().len() > 20, "nothing was exported");
         let logged = std::fs::read_to_string(&session.log_path).context("read what was logged")?;
         std::fs::remove_file(&session.log_path)?;
         ensure!(logged.lines().count() > 200, "hardly anything was logged");
-        session.heard += &logged;
+        session.output += &logged;
         for part in TRACES_OF_IT {
-            let found = session.heard.lines().find(|line| line.contains(part));
+            let found = session.output.lines().find(|line| line.contains(part));
             ensure!(found.is_none(), "`{part}` of a password: {found:?}");
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A test's own PostgreSQL, RabbitMQ or PgBouncer, which it may stop, crash and start again.
+//! A test's own PostgreSQL, RabbitMQ or PgBouncer, which the test may stop, crash and start again.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/service");
 
-/// A private server; taken down and removed when dropped.
+/// A private server; stopped and removed when dropped.
 pub struct Server {
     kind: &'static str,
     dir: PathBuf,
@@ -23,7 +23,7 @@ impl Server {
         Self::new("rabbitmq", |_| Ok(())).await
     }
 
-    /// A further node of this RabbitMQ's cluster. It does not outlive the first one's port mapper.
+    /// Another node of this RabbitMQ's cluster. It cannot outlive the first node's port mapper.
     pub async fn cluster_node(&self) -> Result<Self> {
         Self::new("rabbitmq", |dir| {
             Ok(std::fs::write(dir.join("cluster-of"), self.dir())?)
@@ -31,8 +31,14 @@ impl Server {
         .await
     }
 
-    /// A pooler in transaction mode before this PostgreSQL, for these users, with so many connections for each of them to
-    /// each database.
+    /// A hot standby of this PostgreSQL.
+    pub async fn standby(&self) -> Result<Self> {
+        let url = self.url()?;
+        Self::new("postgres", |dir| Ok(std::fs::write(dir.join("standby-of"), url)?)).await
+    }
+
+    /// A pooler in transaction mode for this PostgreSQL: for these users, with `pool_size` connections for each user
+    /// and database.
     pub async fn pgbouncer(postgres: &str, users: &[&str], pool_size: u16) -> Result<Self> {
         Self::new("pgbouncer", |dir| {
             std::fs::write(dir.join("pooler-of"), postgres)?;
@@ -42,7 +48,8 @@ impl Server {
         .await
     }
 
-    /// A server that takes encrypted connections only; `write` puts the files of scripts/service into its folder `tls`.
+    /// A server that only accepts encrypted connections. `write` writes the files of scripts/service into its folder
+    /// `tls`.
     pub async fn encrypted(kind: &'static str, write: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         Self::new(kind, |dir| {
             let tls = dir.join("tls");
@@ -69,32 +76,32 @@ impl Server {
         Ok(server)
     }
 
-    /// The server's URL; it stays the same for the server's life.
+    /// The server's URL, which never changes.
     pub fn url(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.dir.join("url"))?.trim().to_owned())
     }
 
-    /// Starts it, and returns when it takes connections.
+    /// Starts the server. Returns when it accepts connections.
     pub async fn start(&self) -> Result<()> {
         self.service(&["start", self.kind, self.dir()]).await.map(drop)
     }
 
-    /// Shuts it down in order.
+    /// Shuts the server down in order.
     pub async fn stop(&self) -> Result<()> {
         self.service(&["stop", self.dir()]).await.map(drop)
     }
 
-    /// Ends it at once.
+    /// Ends the server at once.
     pub async fn crash(&self) -> Result<()> {
         self.service(&["crash", self.dir()]).await.map(drop)
     }
 
-    /// `rabbitmqctl`, and what it prints.
+    /// Runs `rabbitmqctl` and returns its output.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
     }
 
-    /// A file of its folder.
+    /// A file in the server's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

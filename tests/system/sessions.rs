@@ -1,4 +1,4 @@
-//! What holds in every test: the sessions on the source stay within the limit and none is left idle in a transaction.
+//! Asserted in every test: sessions on the source stay within the limit, and none is left idle in a transaction.
 
 use std::future::Future;
 use std::path::Path;
@@ -11,9 +11,7 @@ use tidemark_runtime::config::SourceSettings;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use crate::stage::Stage;
-
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The server needs a moment to notice that a process is gone.
 const LINGERS: Duration = Duration::from_secs(3);
@@ -23,13 +21,13 @@ const SESSIONS: &str =
 const LEFT_OPEN: &str = "SELECT array_agg(application_name) FROM pg_stat_activity \
      WHERE datname = $1 AND application_name LIKE 'tidemark %' AND state LIKE 'idle in transaction%'";
 
-/// The processes that a test has started, each with when it was found to have ended.
+/// The processes that a test has started, each with the time when it was found to have ended.
 #[derive(Debug, Default)]
-pub struct Guests(Mutex<Vec<(u32, Option<Instant>)>>);
+pub struct SourceSessions(Mutex<Vec<(u32, Option<Instant>)>>);
 
-impl Guests {
+impl SourceSessions {
     /// Counts a process that has just been started.
-    pub fn count(&self, child: Child) -> Child {
+    pub fn register(&self, child: Child) -> Child {
         if let Some(pid) = child.id() {
             self.0
                 .lock()
@@ -51,19 +49,22 @@ impl Guests {
         i64::try_from(processes.len()).expect("a small number") * each
     }
 
-    /// Runs a test while looking at the source's sessions again and again.
-    pub async fn watch(&self, stage: &Stage, test: impl Future<Output = Result<()>>) -> Result<()> {
-        let mut admin = stage.admin().await?;
-        let source = stage.database("source");
+    /// Runs a test, and checks the source's sessions meanwhile.
+    pub async fn watch(
+        &self,
+        mut admin: PgConnection,
+        source: &str,
+        test: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
         tokio::select! {
             outcome = test => outcome?,
-            exceeded = self.look(&mut admin, &source) => exceeded?,
+            exceeded = self.look(&mut admin, source) => exceeded?,
         }
         let mut open = Vec::new();
         let closed = async {
             loop {
                 let left: Option<Vec<String>> = sqlx::query_scalar(LEFT_OPEN)
-                    .bind(&source)
+                    .bind(source)
                     .fetch_one(&mut admin)
                     .await?;
                 match left {
@@ -77,17 +78,17 @@ impl Guests {
         outcome.with_context(|| format!("left idle in a transaction on the source: {open:?}"))?
     }
 
-    /// Ends only when there are more sessions than allowed.
+    /// Returns only when there are more sessions than allowed.
     async fn look(&self, admin: &mut PgConnection, source: &str) -> Result<()> {
         loop {
-            // of a process that starts or ends meanwhile either count tells
+            // a process may start or end between the two counts: the higher one is the limit
             let before = self.sessions_allowed();
             let sessions: i64 = sqlx::query_scalar(SESSIONS)
                 .bind(source)
                 .fetch_one(&mut *admin)
                 .await?;
             let allowed = self.sessions_allowed().max(before);
-            // commands that read no source have no sessions, and of those that are gone none count
+            // commands that read no source have no sessions, and sessions of ended processes do not count
             ensure!(
                 allowed == 0 || sessions <= allowed,
                 "{sessions} sessions on the source, {allowed} are allowed"

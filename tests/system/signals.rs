@@ -1,4 +1,4 @@
-//! What names a changed conversation, and what a sample of the source's transactions holds.
+//! The signals that name a changed conversation, and the contents of a sample of the source's transactions.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tidemark_source::Sources;
 use crate::servers::Server;
 use crate::stage::{Servers, on_servers, on_stage};
 
-/// Of a merged installation: nothing but the conversation itself tells whose its messages are.
+/// A merged installation: only the conversation shows whose its messages are.
 #[tokio::test]
 async fn an_edit_is_found_when_its_message_carries_the_inbox_of_another_tenant() {
     on_stage(|stage| async move {
@@ -43,7 +43,7 @@ async fn an_edit_is_found_when_its_message_carries_the_inbox_of_another_tenant()
     .await;
 }
 
-/// Of a merged installation.
+/// A merged installation.
 #[tokio::test]
 async fn a_changed_contact_of_another_account_is_found_by_its_conversation() {
     on_stage(|stage| async move {
@@ -68,7 +68,7 @@ async fn a_changed_contact_of_another_account_is_found_by_its_conversation() {
     .await;
 }
 
-/// Trap 2: the list of open transactions and the highest ended one are not of one moment.
+/// Trap 2: the list of open transactions and the highest ended one are read at different moments.
 #[tokio::test]
 async fn a_writer_that_ends_while_a_sample_is_taken_is_below_its_highest_id() {
     let server = Server::postgres().await.expect("a server can be started");
@@ -77,7 +77,7 @@ async fn a_writer_that_ends_while_a_sample_is_taken_is_below_its_highest_id() {
         ..Servers::shared()
     };
     on_servers(servers, |stage| async move {
-        // whoever asks for the open transactions waits before he gets them
+        // a query for the open transactions waits here
         let stall = format!(
             "CREATE SCHEMA stall; \
              CREATE FUNCTION stall.gate() RETURNS boolean LANGUAGE plpgsql AS \

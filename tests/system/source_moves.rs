@@ -1,4 +1,4 @@
-//! Trap 23: a tenant whose source becomes another one, by the command that is made for it and by hand.
+//! Trap 23: a tenant whose source changes, by `tenant move` and by hand.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use tidemark_sample::{CreateOptions, create};
 use crate::servers::Server;
 use crate::stage::{Answer, Stage, on_stage};
 
-/// A second source for a stage: `second` beside its own `main`, on a server of its own whose transaction ids are lower.
+/// A second source: `second` beside the stage's `main`, on a server of its own with lower transaction ids.
 struct Second {
     server: Server,
     inboxes: Vec<i32>,
@@ -18,9 +18,9 @@ struct Second {
 }
 
 impl Second {
-    /// `without`: its conversations up to this id are gone.
+    /// Its conversations up to the id `without` are deleted.
     async fn of(stage: &Stage, conversations: u64, without: u64) -> Result<Self> {
-        // each of these takes a transaction id, so that reads of `main` look later than those of `second`
+        // each loop takes a transaction id, so that reads of `main` look later than those of `second`
         stage
             .source
             .execute("DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$")
@@ -42,7 +42,7 @@ impl Second {
             inboxes: report.tenants[0].inbox_ids.clone(),
             config,
         };
-        // so that each of the two sources has ids that the other has not
+        // each of the two sources has ids that the other does not have
         for statement in [
             "DELETE FROM messages WHERE conversation_id <= $1",
             "DELETE FROM csat_survey_responses WHERE conversation_id <= $1",
@@ -77,7 +77,7 @@ impl Second {
         Ok(answer.json())
     }
 
-    /// A command that must be refused as a wrong use, saying this.
+    /// Runs a command that must be refused as a usage error with this text.
     async fn refused(&self, stage: &Stage, args: &[&str], word: &str) -> Result<()> {
         let answer = self.tidemark(stage, args).await?;
         ensure!(
@@ -96,7 +96,7 @@ impl Second {
         Ok(())
     }
 
-    /// Asserts that the tenant's live rows are those of the second source, and proven to be.
+    /// Asserts that the tenant's live rows are those of the second source, and proven so.
     async fn assert_equal(&self, stage: &Stage) -> Result<()> {
         for args in [
             ["verify", "--tenant", "1"].as_slice(),
@@ -135,14 +135,15 @@ async fn count(stage: &Stage, query: &str) -> Result<i64> {
         .await?)
 }
 
-/// Plans a full run of tenant 1 from its first source, lets some chunks be done, and cancels the rest; returns the run.
+/// Plans a full run of tenant 1 from its first source, lets some chunks complete, and cancels the rest. Returns the
+/// run.
 async fn cancel_half_way(stage: &Stage, second: &Second, chunk_size: &str) -> Result<String> {
     let producer = stage.start(&["producer"])?;
     let run = stage.ask_full(chunk_size).await?;
     stage
         .until("SELECT count(*) >= 4 FROM etl_chunk WHERE published_at IS NOT NULL")
         .await?;
-    // whoever claims the fourth chunk waits for this lock
+    // the worker that claims the fourth chunk waits for this lock
     let mut lock = stage.target.begin().await?;
     lock.execute("SELECT FROM etl_chunk WHERE seq = 4 FOR UPDATE")
         .await?;
@@ -161,12 +162,54 @@ async fn cancel_half_way(stage: &Stage, second: &Second, chunk_size: &str) -> Re
     Ok(run)
 }
 
+fn move_to<'a>(source: &'a str, reason: &'a str) -> [&'a str; 8] {
+    [
+        "tenant", "move", "--tenant", "1", "--reason", reason, "--source", source,
+    ]
+}
+
+/// After the move, the tenant has no live row, watermark, reject or name of its first source.
+async fn assert_nothing_is_left(stage: &Stage, second: &Second) -> Result<()> {
+    let shown = second.done(stage, &["tenant", "show", "--tenant", "1"]).await?;
+    ensure!(
+        shown["source"] == "second" && shown["watermark"].is_null() && shown["account_id"].is_null(),
+        "{shown:#}"
+    );
+    for nothing in [
+        "SELECT count(*) FROM conversations_analytics WHERE source_deleted_at IS NULL OR source_epoch <> 0",
+        "SELECT count(*) FROM conversations_analytics WHERE contact_email IS NOT NULL",
+        "SELECT count(*) FROM etl_rejected_row WHERE resolved_at IS NULL",
+        "SELECT count(*) FROM etl_name",
+        "SELECT count(*) FROM etl_chunk WHERE source_epoch IS NOT NULL",
+        "SELECT count(*) FROM etl_watermark WHERE watermark IS NOT NULL OR digests_compared_at IS NOT NULL",
+    ] {
+        ensure!(count(stage, nothing).await? == 0, "{nothing}");
+    }
+    let moves = second
+        .done(stage, &["watermark", "show", "--tenant", "1"])
+        .await?;
+    let newest = &moves["moves"][0];
+    let reason = newest["reason"].as_str().unwrap_or_default();
+    ensure!(
+        newest["new"].is_null() && reason.ends_with("new server"),
+        "{moves:#}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
     on_stage(|stage| async move {
         stage.sample(150, 1, 4_001).await?;
         let second = Second::of(&stage, 110, 20).await?;
-        let policy = ["tenant", "set", "--tenant", "1", "--privacy", "contact_email=hash"];
+        let policy = [
+            "tenant",
+            "set",
+            "--tenant",
+            "1",
+            "--privacy",
+            "contact_email=hash",
+        ];
         second.done(&stage, &policy).await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         let full = second.done(&stage, &["sync", "--tenant", "1", "--full"]).await?;
@@ -179,45 +222,19 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
             )
             .await?;
 
-        second
-            .refused(&stage, &["tenant", "set", "--tenant", "1", "--source", "second"], "tidemark tenant move")
-            .await?;
-        let to = |source: &'static str| ["tenant", "move", "--tenant", "1", "--reason", "new server", "--source", source];
-        second.refused(&stage, &to("main"), "source `main` already").await?;
-        let unknown = second.tidemark(&stage, &to("third")).await?;
-        ensure!(unknown.code == 78 && unknown.stderr.contains("third"), "{unknown:?}");
-
-        let moved = second.done(&stage, &to("second")).await?;
+        let moved = second.done(&stage, &move_to("second", "new server")).await?;
         ensure!(
             moved["tenant_id"] == 1
                 && moved["from"] == "main"
                 && moved["to"] == "second"
                 && moved["cancelled_runs"] == serde_json::json!([full["run_id"]])
                 && moved["rows_marked_deleted"] == 150
-                && moved["unmapped_inboxes"].as_array().is_some_and(|inboxes| !inboxes.is_empty()),
+                && moved["unmapped_inboxes"]
+                    .as_array()
+                    .is_some_and(|inboxes| !inboxes.is_empty()),
             "{moved:#}"
         );
-        let shown = second.done(&stage, &["tenant", "show", "--tenant", "1"]).await?;
-        ensure!(
-            shown["source"] == "second" && shown["watermark"].is_null() && shown["account_id"].is_null(),
-            "{shown:#}"
-        );
-        for nothing in [
-            "SELECT count(*) FROM conversations_analytics WHERE source_deleted_at IS NULL OR source_epoch <> 0",
-            "SELECT count(*) FROM conversations_analytics WHERE contact_email IS NOT NULL",
-            "SELECT count(*) FROM etl_rejected_row WHERE resolved_at IS NULL",
-            "SELECT count(*) FROM etl_name",
-            "SELECT count(*) FROM etl_chunk WHERE source_epoch IS NOT NULL",
-            "SELECT count(*) FROM etl_watermark WHERE watermark IS NOT NULL OR digests_compared_at IS NOT NULL",
-        ] {
-            ensure!(count(&stage, nothing).await? == 0, "{nothing}");
-        }
-        let moves = second.done(&stage, &["watermark", "show", "--tenant", "1"]).await?;
-        let newest = &moves["moves"][0];
-        ensure!(
-            newest["new"].is_null() && newest["reason"].as_str().is_some_and(|reason| reason.ends_with("new server")),
-            "{moves:#}"
-        );
+        assert_nothing_is_left(&stage, &second).await?;
 
         second.map(&stage).await?;
         let synced = second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
@@ -226,11 +243,22 @@ async fn a_tenant_that_is_moved_has_the_rows_of_its_new_source_and_no_other() {
             "{synced:#}"
         );
         second.assert_equal(&stage).await?;
-        // what only the old source has stays as tombstones, without what the policy does not keep
-        ensure!(count(&stage, "SELECT count(*) FROM conversations_analytics WHERE conversation_id <= 20 \
-                               AND source_deleted_at IS NOT NULL AND contact_email IS NULL").await? == 20);
+        // rows that only the old source has stay as tombstones, without the columns that the policy leaves out
+        ensure!(
+            count(
+                &stage,
+                "SELECT count(*) FROM conversations_analytics WHERE conversation_id <= 20 \
+                               AND source_deleted_at IS NOT NULL AND contact_email IS NULL"
+            )
+            .await?
+                == 20
+        );
 
-        second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id = 30").await?;
+        second
+            .connect()
+            .await?
+            .execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id = 30")
+            .await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         second.assert_equal(&stage).await
     })
@@ -243,16 +271,7 @@ async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
         stage.sample(150, 1, 4_003).await?;
         let second = Second::of(&stage, 110, 20).await?;
         let run = cancel_half_way(&stage, &second, "10").await?;
-        let to_second = [
-            "tenant",
-            "move",
-            "--tenant",
-            "1",
-            "--reason",
-            "wrong one",
-            "--source",
-            "second",
-        ];
+        let to_second = move_to("second", "wrong one");
         second.done(&stage, &to_second).await?;
         second
             .refused(&stage, &["run", "retry", &run], "planned from another source")
@@ -265,7 +284,7 @@ async fn a_run_of_the_source_that_a_tenant_had_before_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_forgotten_contacts_is_not_moved() {
+async fn a_tenant_with_forgotten_contacts_or_to_a_wrong_source_is_not_moved() {
     on_stage(|stage| async move {
         stage.sample(60, 1, 4_004).await?;
         let second = Second::of(&stage, 40, 0).await?;
@@ -276,17 +295,18 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
                 &["tenant", "forget", "--tenant", "1", "--contact", "1", "--yes"],
             )
             .await?;
-        let to_second = [
-            "tenant",
-            "move",
-            "--tenant",
-            "1",
-            "--reason",
-            "new server",
-            "--source",
-            "second",
-        ];
+        let to_second = move_to("second", "new server");
         second.refused(&stage, &to_second, "tidemark tenant add").await?;
+        let set = ["tenant", "set", "--tenant", "1", "--source", "second"];
+        second.refused(&stage, &set, "tidemark tenant move").await?;
+        second
+            .refused(&stage, &move_to("main", "none"), "source `main` already")
+            .await?;
+        let unknown = second.tidemark(&stage, &move_to("third", "none")).await?;
+        ensure!(
+            unknown.code == 78 && unknown.stderr.contains("third"),
+            "{unknown:?}"
+        );
         ensure!(count(&stage, "SELECT count(*) FROM tenants WHERE source = 'main'").await? == 1);
         Ok(())
     })
@@ -294,13 +314,13 @@ async fn a_tenant_with_forgotten_contacts_is_not_moved() {
 }
 
 #[tokio::test]
-async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
+async fn rows_that_the_source_cannot_have_given_are_named_and_repaired() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 4_005).await?;
-        // more rows of the first source than a run may mark deleted at once, in inboxes of the same ids
+        // more rows of the first source than a run may mark deleted at once, in inboxes with the same ids
         let second = Second::of(&stage, 220, 70).await?;
         cancel_half_way(&stage, &second, "40").await?;
-        // as an older release let it happen
+        // an older release let this happen
         stage
             .target
             .execute("UPDATE tenants SET source = 'second'; UPDATE inbox_tenant_mapping SET is_active = false")
@@ -331,10 +351,10 @@ async fn rows_that_the_source_cannot_have_given_are_named_and_mended() {
                 found.stderr
             );
         }
-        let mended = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
-        ensure!(mended.code == 0, "{mended:?}");
+        let repaired = second.tidemark(&stage, &["verify", "--tenant", "1", "--repair", "--json"]).await?;
+        ensure!(repaired.code == 0, "{repaired:?}");
         second.assert_equal(&stage).await?;
-        // and later changes arrive
+        // later changes arrive, too
         second.connect().await?.execute("UPDATE conversations SET priority = 3, updated_at = now() WHERE id BETWEEN 71 AND 90").await?;
         second.done(&stage, &["sync", "--local", "--tenant", "1"]).await?;
         second.assert_equal(&stage).await

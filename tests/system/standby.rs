@@ -1,9 +1,4 @@
 //! A hot standby as the source, while its primary is written to.
-
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -11,62 +6,8 @@ use sqlx::{Executor, PgPool};
 use tidemark_sample::{CreateOptions, TrafficOptions, create, traffic};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Stage, on_stage};
-
-/// A PostgreSQL of this test alone; ends with it.
-struct Server(PathBuf);
-
-fn service() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/service")
-}
-
-impl Server {
-    async fn start(folder: PathBuf) -> Result<Self> {
-        let server = Self(folder);
-        let started = tokio::process::Command::new(service())
-            .args(["start", "postgres"])
-            .arg(&server.0)
-            .stdin(Stdio::null())
-            .status()
-            .await?;
-        ensure!(
-            started.success(),
-            "a server does not start: {}",
-            server.0.display()
-        );
-        Ok(server)
-    }
-
-    fn url(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.0.join("url"))?.trim().to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let crashed = std::process::Command::new(service())
-            .arg("crash")
-            .arg(&self.0)
-            .status();
-        assert!(
-            crashed.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "a server goes on: {}",
-            self.0.display()
-        );
-        std::fs::remove_dir_all(&self.0).expect("the folder of a server can be removed");
-    }
-}
-
-/// Where servers' folders go: with the others of the suite, when it has its own.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the suite's folder is named by the environment"
-)]
-fn folder(name: &str) -> PathBuf {
-    let parent =
-        std::env::var("TIDEMARK_TEST_SERVICES_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
-    parent.join(format!("{name}-{:08x}", rand::random::<u32>()))
-}
+use crate::servers::Server;
+use crate::stage::{Stage, on_stage, until_true};
 
 /// A primary with a sample, and its standby.
 struct Pair {
@@ -76,7 +17,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Result<Self> {
-        let primary = Server::start(folder("primary")).await?;
+        let primary = Server::postgres().await?;
         let options = CreateOptions {
             conversations: 200,
             tenants: 1,
@@ -84,32 +25,20 @@ impl Pair {
             ..CreateOptions::tiny()
         };
         create(&chatwoot(&primary)?, &options).await?;
-        let copy = folder("standby");
-        std::fs::create_dir(&copy)?;
-        std::fs::write(copy.join("standby-of"), primary.url()?)?;
-        let standby = Server::start(copy).await?;
+        let standby = primary.standby().await?;
         Ok(Self { primary, standby })
     }
 
-    /// Waits until the standby shows all that the primary has committed.
+    /// Waits until the standby shows all commits of the primary.
     async fn caught_up(&self, primary: &PgPool, standby: &PgPool) -> Result<()> {
         let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
             .fetch_one(primary)
             .await?;
-        let replayed = async {
-            while !sqlx::query_scalar::<_, bool>("SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn")
-                .bind(&written)
-                .fetch_one(standby)
-                .await?
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Ok(())
-        };
-        let bound = Duration::from_secs(30);
-        tokio::time::timeout(bound, replayed)
-            .await
-            .context("the standby does not follow")?
+        until_true(
+            standby,
+            &format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"),
+        )
+        .await
     }
 }
 
@@ -119,7 +48,7 @@ fn chatwoot(server: &Server) -> Result<String> {
     Ok(url.to_string())
 }
 
-/// Syncs from the standby and returns how far the watermark goes: behind what is replayed, which is read after.
+/// Syncs from the standby and returns the watermark. It must be behind the replay, which is read after it.
 async fn sync(stage: &Stage, url: &str, standby: &PgPool) -> Result<DateTime<Utc>> {
     let answer = stage
         .tidemark_with(
@@ -150,7 +79,7 @@ async fn a_standby_is_followed_and_the_watermark_stays_behind_its_replay() {
         for sample in tidemark_sample::describe(&on_primary).await? {
             stage.tenant(sample.account_id, &sample.timezone, &sample.inbox_ids).await?;
         }
-        // a standby that has replayed nothing since its start knows no time of its primary
+        // a standby that has replayed nothing since its start does not know its primary's time
         primary.execute("UPDATE conversations SET priority = 2 WHERE id = 1").await?;
         pair.caught_up(&primary, &standby).await?;
         let first = sync(&stage, &on_standby, &standby).await?;
@@ -177,7 +106,7 @@ async fn a_standby_is_followed_and_the_watermark_stays_behind_its_replay() {
         written?;
         let reached: DateTime<Utc> = reached?;
 
-        // while the replay stands still so does the watermark, however late it gets at the primary
+        // while the replay is paused the watermark does not move, however late it is at the primary
         pair.caught_up(&primary, &standby).await?;
         standby.execute("SELECT pg_wal_replay_pause()").await?;
         primary

@@ -1,4 +1,4 @@
-//! What `tidemark status` says.
+//! The output of `tidemark status`.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor};
@@ -109,18 +109,28 @@ async fn status_says_how_far_behind_each_tenant_is_and_which_has_no_inboxes() {
         ensure!(synced[0]["last_run"]["run_id"] == run["run_id"], "{synced:#}");
         ensure!(synced[0]["last_run"]["finished_at"].is_string(), "{synced:#}");
 
-        // five minutes of interval: more than three of them and a minute is late
+        producer.kill().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn status_calls_a_tenant_late_after_three_intervals_and_a_minute() {
+    on_stage(async |stage| -> Result<()> {
+        stage.sample(20, 1, 7).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        // the interval is five minutes
         stage
             .target
             .execute(
                 "UPDATE etl_watermark SET watermark = watermark - interval '17 minutes' WHERE tenant_id = 1",
             )
             .await?;
-        let late = tenants().await?;
-        ensure!(late[0]["late"] == true, "{late:#}");
+        let status = stage.tidemark(&["status", "--json"]).await?.json();
+        ensure!(status["tenants"][0]["late"] == true, "{status:#}");
         let text = stage.tidemark(&["status"]).await?.stdout;
         ensure!(text.contains("17m") && text.contains(", late"), "{text}");
-        producer.kill().await
+        Ok(())
     })
     .await;
 }

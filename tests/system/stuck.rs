@@ -1,4 +1,4 @@
-//! One run, chunk or tenant that cannot go on does not hold up the others, and is not tried for nothing.
+//! A run, chunk or tenant that cannot go on does not block the others, and is not tried in vain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +121,7 @@ async fn a_finalizer_that_is_stopped_leaves_what_is_left_to_others() {
 async fn old_moves_behind_ten_thousand_young_ones_are_pruned() {
     on_stage(|stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;
-        // an idle tenant's line keeps its id while it grows
+        // an idle tenant's audit row keeps its id when it is updated
         stage
             .target
             .execute(
@@ -182,7 +182,7 @@ async fn a_comparison_that_waits_for_a_sync_is_dispatched_when_that_has_ended_an
     .await;
 }
 
-/// A planner whose statements at the source have half a second.
+/// A planner with a statement timeout of half a second at the source.
 fn planner_in_a_hurry(stage: &Stage) -> Result<Planner> {
     let source = stage.url("source");
     let settings = Settings::load_with(None, |name| match name {
@@ -202,7 +202,7 @@ async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
     on_stage(|stage| async move {
         let tenants = stage.sample(60, 4, 5).await?;
         let planner = planner_in_a_hurry(&stage)?;
-        // only the statement after the look at the catalog waits
+        // only the statement after the catalog query waits
         let mut lock = PgConnection::connect(&stage.owner_url("source")).await?;
         lock.execute(
             "CREATE FUNCTION slow() RETURNS bigint LANGUAGE plpgsql AS \
@@ -233,7 +233,7 @@ async fn a_group_whose_statement_times_out_is_not_planned_by_halves() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_plan_times_out_keeps_the_others_from_theirs_once_only() {
+async fn a_tenant_whose_plan_times_out_delays_the_others_only_once() {
     on_stage(|stage| async move {
         let tenants = stage.sample(60, 4, 5).await?;
         let planner = planner_in_a_hurry(&stage)?;
@@ -305,7 +305,7 @@ async fn a_chunk_whose_statement_times_out_is_read_in_smaller_pieces() {
 #[tokio::test]
 async fn a_scheduler_that_is_stopped_leaves_the_tenants_that_are_left_to_others() {
     on_stage(|stage| async move {
-        // more than are planned at once
+        // more tenants than are planned at once
         stage
             .target
             .execute(

@@ -1,4 +1,4 @@
-//! Encrypted connections, with certificates that the tests make: they are used, and what is wrong with one is said.
+//! Encrypted connections with certificates that the tests create: they are used, and errors name the problem.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ fn authority(name: &str) -> Result<Authority> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// Writes a certificate and its key, `NAME.pem` and `NAME.key`, valid for `localhost` and, if it says a year, until then.
+/// Writes a certificate and its key, `NAME.pem` and `NAME.key`, valid for `localhost`, and until `year` if given.
 fn issue(by: &Authority, folder: &Path, name: &str, until: Option<i32>) -> Result<()> {
     let mut params = CertificateParams::new(["localhost".to_owned()])?;
     params
@@ -42,15 +42,15 @@ fn issue(by: &Authority, folder: &Path, name: &str, until: Option<i32>) -> Resul
     Ok(())
 }
 
-/// The certificates of this side: a folder that goes with the test.
+/// The certificates of one side, in a folder that is removed when dropped.
 struct Files(PathBuf);
 
 impl Files {
-    fn new(trusted: &Authority, stranger: &Authority) -> Result<Self> {
+    fn new(trusted: &Authority, foreign: &Authority) -> Result<Self> {
         let files = Self(std::env::temp_dir().join(format!("tm_tls_{:016x}", rand::random::<u64>())));
         std::fs::create_dir(&files.0)?;
         std::fs::write(files.0.join("ca.pem"), trusted.pem())?;
-        std::fs::write(files.0.join("stranger.pem"), stranger.pem())?;
+        std::fs::write(files.0.join("foreign.pem"), foreign.pem())?;
         issue(trusted, &files.0, "client", None)?;
         Ok(files)
     }
@@ -59,7 +59,7 @@ impl Files {
         self.0.join(name).display().to_string()
     }
 
-    /// A server's URL with these parameters, of which some name files.
+    /// A server's URL with these parameters, some of which name files.
     fn url(&self, server: &str, files: &[(&str, &str)]) -> Result<String> {
         let mut url = url::Url::parse(server)?;
         for (parameter, file) in files {
@@ -75,7 +75,7 @@ impl Drop for Files {
     }
 }
 
-/// A server that shows a certificate of this authority and asks for one of it.
+/// A server that shows a certificate of this authority and requires one from its clients.
 async fn server(kind: &'static str, by: &Authority) -> Result<Server> {
     Server::encrypted(kind, |tls| {
         std::fs::write(tls.join("clients.pem"), by.pem())?;
@@ -112,8 +112,8 @@ fn at(url: &str, host: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_flow_of_the_demo_passes_with_both_databases_and_the_broker_encrypted() {
-    let (trusted, stranger) = (authority("ours").unwrap(), authority("stranger").unwrap());
-    let files = Files::new(&trusted, &stranger).unwrap();
+    let (trusted, foreign) = (authority("ours").unwrap(), authority("foreign").unwrap());
+    let files = Files::new(&trusted, &foreign).unwrap();
     let (postgres, rabbitmq) = tokio::join!(server("postgres", &trusted), server("rabbitmq", &trusted));
     let (postgres, rabbitmq) = (postgres.unwrap(), rabbitmq.unwrap());
     let url = files.url(&postgres.url().unwrap(), &CLIENT_OF_POSTGRES).unwrap();
@@ -160,7 +160,8 @@ async fn the_flow_of_the_demo_passes_with_both_databases_and_the_broker_encrypte
     .await;
 }
 
-/// Waits until the whole fleet is connected, and sees that all of it is encrypted, by certificates of both sides.
+/// Waits until the whole fleet is connected. Asserts that all connections are encrypted, with certificates of both
+/// sides.
 async fn look_at_connections(stage: &Stage, rabbitmq: &Server) -> Result<()> {
     stage
         .until(
@@ -180,7 +181,7 @@ async fn look_at_connections(stage: &Stage, rabbitmq: &Server) -> Result<()> {
         sessions > 3 && plain == 0,
         "{plain} of {sessions} sessions are not encrypted"
     );
-    // the fleet waits with its first rows until the broker has been asked, which takes its time
+    // the fleet registers itself after it has asked the broker, which takes a while
     stage
         .until("SELECT count(DISTINCT role) = 3 FROM etl_process")
         .await?;
@@ -219,12 +220,12 @@ async fn dead_list(stage: &Stage, amqp: &str) -> Result<Answer> {
 
 async fn broker_refuses(stage: &Stage, files: &Files, amqp: &str) -> Result<()> {
     let mut wrong = CLIENT_OF_RABBITMQ;
-    wrong[0].1 = "stranger.pem";
+    wrong[0].1 = "foreign.pem";
     let unknown = dead_list(stage, &files.url(amqp, &wrong)?).await?;
     refused(&unknown, 78, "name the authority's file with cacertfile=FILE")?;
     let by_address = at(&files.url(amqp, &CLIENT_OF_RABBITMQ)?, "127.0.0.1")?;
     refused(&dead_list(stage, &by_address).await?, 78, "for other host names")?;
-    // the broker's reason may be lost with the connection that it closes: then it is asked again
+    // the broker may close the connection before its reason arrives: then the program asks again
     let nobody = files.url(amqp, &CLIENT_OF_RABBITMQ[..1])?;
     let mut refusal = dead_list(stage, &nobody).await?;
     for _ in 0..20 {
@@ -244,8 +245,8 @@ async fn broker_refuses(stage: &Stage, files: &Files, amqp: &str) -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
-    let (trusted, stranger) = (authority("ours").unwrap(), authority("stranger").unwrap());
-    let files = Files::new(&trusted, &stranger).unwrap();
+    let (trusted, foreign) = (authority("ours").unwrap(), authority("foreign").unwrap());
+    let files = Files::new(&trusted, &foreign).unwrap();
     let postgres = server("postgres", &trusted).await.unwrap();
     on_stage(async |stage| -> Result<()> {
         let url = postgres.url()?;
@@ -254,7 +255,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
             let settings = [("TIDEMARK_DATABASE_URL", url)];
             stage.tidemark_with(&["migrate", "--check"], &settings).await
         };
-        // reached and encrypted: it only has no tables yet
+        // connected and encrypted: only the tables are missing
         let reached = migrate(&own).await?;
         ensure!(
             reached.code == 1 && reached.stdout.contains("pending"),
@@ -262,7 +263,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
         );
 
         let mut wrong = CLIENT_OF_POSTGRES;
-        wrong[0].1 = "stranger.pem";
+        wrong[0].1 = "foreign.pem";
         let unknown = migrate(&files.url(&url, &wrong)?).await?;
         refused(&unknown, 78, "name the authority's file with sslrootcert=FILE")?;
         refused(
@@ -273,7 +274,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
         let name_unchecked = at(&own.replace("verify-full", "verify-ca"), "127.0.0.1")?;
         ensure!(
             migrate(&name_unchecked).await?.code == 1,
-            "verify-ca looks at the name"
+            "verify-ca checks the name"
         );
         let nobody = migrate(&files.url(&url, &CLIENT_OF_POSTGRES[..1])?).await?;
         refused(&nobody, 78, "requires a valid client certificate")?;
@@ -284,7 +285,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
             "not encrypted (28000): leave sslmode out",
         )?;
 
-        // without a word of it, another machine is verified, and 0.0.0.0 is taken for one
+        // without a setting, another machine is verified, and 0.0.0.0 counts as another machine
         let shared = at(&stage.url("target"), "0.0.0.0")?;
         refused(&migrate(&shared).await?, 78, "it offers no encryption")?;
 
@@ -297,7 +298,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_process_says_at_its_start_what_is_open_to_others() {
+async fn a_process_warns_at_its_start_of_plaintext_connections_and_readable_secrets() {
     on_stage(async |stage| -> Result<()> {
         let database = format!("{}?sslmode=disable", at(&stage.url("target"), "0.0.0.0")?);
         let source = format!("{}?sslmode=require", at(&stage.url("source"), "0.0.0.0")?);

@@ -1,22 +1,24 @@
-//! What the processes export, received by a collector: one run is one trace, and nothing in it is anybody's business.
+//! Exported traces, metrics and logs: one run is one trace, and nothing private is exported.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod spans;
+
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
-use sqlx::Executor;
+use sqlx::{AssertSqlSafe, Executor};
 use tokio::net::TcpListener;
 
+use self::spans::{assert_conventions, assert_tree, named, one};
 use crate::collector::{Collector, Span};
 use crate::stage::{Stage, on_stage};
 
-/// What is special in an URL, and must be found nowhere.
+/// Has the special characters of URLs, and must be found nowhere.
 const PASSWORD: &str = "p%40ss%2Fw%3Frd%25s3cret";
 const PASSWORD_AS_TYPED: &str = "p@ss/w?rd%s3cret";
 
-/// URLs whose password must stay where it is; the test servers ask for none.
+/// A URL with a password that must not be exported; the test servers need none.
 fn with_password(stage: &Stage, side: &str) -> Result<String> {
     let mut url: url::Url = stage.url(side).parse()?;
     ensure!(
@@ -24,106 +26,6 @@ fn with_password(stage: &Stage, side: &str) -> Result<String> {
         "a URL takes a password"
     );
     Ok(url.into())
-}
-
-fn one<'a>(spans: &'a [Span], name: &str) -> Result<&'a Span> {
-    let mut found = spans.iter().filter(|span| span.name == name);
-    let span = found
-        .next()
-        .with_context(|| format!("no span {name} in {spans:#?}"))?;
-    ensure!(found.next().is_none(), "two spans {name} in {spans:#?}");
-    Ok(span)
-}
-
-fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
-    spans.iter().filter(|span| span.name == name).collect()
-}
-
-/// A run's trace is the tree that OPERATIONS describes.
-fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
-    let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
-    let root = one(spans, "run")?;
-    ensure!(
-        root.parent.is_empty() && root.service == "tidemark-cli",
-        "{root:#?}"
-    );
-    ensure!(root.says("run.id") == run, "{root:#?}");
-    for span in spans.iter().filter(|span| !span.parent.is_empty()) {
-        let parent = by_id
-            .get(span.parent.as_str())
-            .with_context(|| format!("nobody exported the parent of {span:#?}"))?;
-        let (name, service) = match span.name.as_str() {
-            "plan" | "finalize" => (
-                "run",
-                if span.name == "plan" {
-                    "producer"
-                } else {
-                    "finalizer"
-                },
-            ),
-            "dispatch" => ("plan", "producer"),
-            "rescue" => ("plan", "finalizer"),
-            "chunk" => ("dispatch", "worker"),
-            "transform" => ("extract", "worker"),
-            "claim" | "extract" | "stage" | "load" | "event" => ("chunk", "worker"),
-            other => anyhow::bail!("an unknown span {other}"),
-        };
-        ensure!(parent.name == name, "{span:#?} below {parent:#?}");
-        ensure!(span.service == format!("tidemark-{service}"), "{span:#?}");
-        let ids = ["run.id", "chunk.seq"];
-        if ids.iter().any(|id| !span.says(id).is_empty()) {
-            ensure!(
-                span.says("run.id") == run && span.says("tenant.id") == root.says("tenant.id"),
-                "{span:#?}"
-            );
-        }
-        if span.name == "chunk" {
-            ensure!(
-                span.says("chunk.seq") == parent.says("chunk.seq"),
-                "{span:#?} {parent:#?}"
-            );
-        }
-    }
-    let dispatched: BTreeSet<&str> = named(spans, "dispatch")
-        .iter()
-        .map(|span| span.says("chunk.seq"))
-        .collect();
-    ensure!(dispatched.len() == chunks, "{dispatched:?} of {chunks}");
-    one(spans, "plan")?;
-    ensure!(one(spans, "finalize")?.says("run.status") == "success");
-    Ok(())
-}
-
-fn assert_conventions(spans: &[Span], stage: &Stage) -> Result<()> {
-    for span in spans {
-        let (kind, operation) = match span.name.as_str() {
-            "dispatch" | "event" => (SpanKind::Producer, "send"),
-            "chunk" => (SpanKind::Consumer, "process"),
-            "claim" | "extract" | "stage" | "load" => (SpanKind::Client, ""),
-            _ => (SpanKind::Internal, ""),
-        };
-        ensure!(span.kind == kind, "{span:#?}");
-        ensure!(span.says("messaging.operation.type") == operation, "{span:#?}");
-        if !operation.is_empty() {
-            let prefix = stage.database("source").replace("_source", "");
-            ensure!(span.says("messaging.system") == "rabbitmq", "{span:#?}");
-            ensure!(
-                span.says("messaging.destination.name")
-                    .starts_with(&format!("{prefix}.jobs:")),
-                "{span:#?}"
-            );
-        }
-        if kind == SpanKind::Client {
-            let side = if span.name == "extract" {
-                "source"
-            } else {
-                "target"
-            };
-            ensure!(span.says("db.system.name") == "postgresql", "{span:#?}");
-            ensure!(span.says("db.namespace") == stage.database(side), "{span:#?}");
-        }
-    }
-    Ok(())
 }
 
 async fn assert_nothing_private(stage: &Stage, exported: &str) -> Result<()> {
@@ -142,15 +44,143 @@ async fn assert_nothing_private(stage: &Stage, exported: &str) -> Result<()> {
     Ok(())
 }
 
+/// Metrics are exported too, with the operator's headers and attributes, and without anything private.
+async fn assert_export(stage: &Stage, collector: &Collector) -> Result<()> {
+    let metrics = collector.metrics();
+    ensure!(metrics.contains("tidemark_rows_total"), "{metrics:?}");
+    ensure!(collector.credentials() == BTreeSet::from(["s3cret".to_owned()]));
+    let exported = collector.text();
+    ensure!(
+        exported.contains("deployment.environment.name"),
+        "the operator's attributes are missing"
+    );
+    assert_nothing_private(stage, &exported).await
+}
+
+/// Makes the first insert into a tenant's rows fail, as a passing fault of the target would.
+const FAIL_ONCE: &str = "CREATE SEQUENCE first_insert; \
+     CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+         IF current_setting('app.current_tenant_id')::int < 100 AND nextval('public.first_insert') = 1 \
+             THEN RAISE EXCEPTION 'fails once' USING ERRCODE = 'XX000'; END IF; \
+         RETURN NULL; END $$; \
+     CREATE TRIGGER fail_once AFTER INSERT ON conversations_analytics FOR EACH STATEMENT EXECUTE FUNCTION fail_once()";
+
+/// Syncs three tenants with a killed worker and a failed attempt. Returns their runs.
+async fn run_with_faults(stage: &Stage, settings: &[(&str, &str)]) -> Result<Vec<Value>> {
+    let mut fleet = stage.fleet_with(&["producer", "finalizer"], settings)?;
+    // this worker exports nothing before it is killed: no span of it lacks its parent
+    let silent = [settings, &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]].concat();
+    let killed = stage.start_with(&["worker", "--concurrency", "1"], &silent)?;
+    // row locks on the tenants keep the chunk running until the kill
+    let mut lock = stage.target.begin().await?;
+    lock.execute("UPDATE tenants SET updated_at = now()").await?;
+    let asked = stage
+        .tidemark_with(&["sync", "--all", "--json", "--chunk-size", "20"], settings)
+        .await?;
+    ensure!(asked.code == 0, "{asked:?}");
+    stage
+        .until("SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'running')")
+        .await?;
+    killed.kill().await?;
+    lock.commit().await?;
+    stage.target.execute(FAIL_ONCE).await?;
+    fleet.add("worker")?;
+    fleet.add("worker")?;
+    let runs = asked.json().as_array().cloned().unwrap_or_default();
+    ensure!(runs.len() == 3, "{asked:?}");
+    for run in &runs {
+        let ended = stage
+            .tidemark_with(&["run", "watch", &run["run_id"].to_string(), "--json"], settings)
+            .await?;
+        ensure!(ended.code == 0, "{ended:?}");
+    }
+    fleet.stop().await?;
+    Ok(runs)
+}
+
+async fn assert_one_trace(stage: &Stage, all: &[Span], run: &Value) -> Result<()> {
+    let id = run["run_id"].to_string();
+    let trace = run["trace_id"].as_str().context("a trace")?;
+    let spans: Vec<Span> = all.iter().filter(|span| span.trace == trace).cloned().collect();
+    let elsewhere = all
+        .iter()
+        .find(|span| span.attribute("run.id") == id && span.trace != trace);
+    ensure!(elsewhere.is_none(), "{elsewhere:#?} is not in {trace}");
+    let chunks: i32 = sqlx::query_scalar("SELECT chunks_total FROM etl_control WHERE id = $1::bigint")
+        .bind(id.parse::<i64>()?)
+        .fetch_one(&stage.target)
+        .await?;
+    assert_tree(&spans, &id, usize::try_from(chunks)?)?;
+    assert_conventions(&spans, stage)
+}
+
+/// The only chunk for which `condition` is true.
+async fn only_chunk(stage: &Stage, condition: &str) -> Result<(String, String)> {
+    let query = format!("SELECT run_id::text, seq::text FROM etl_chunk WHERE {condition}");
+    let chunks: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_all(&stage.target)
+        .await?;
+    ensure!(chunks.len() == 1, "{chunks:?}: {condition}");
+    Ok(chunks[0].clone())
+}
+
+fn of_chunk<'a>(all: &'a [Span], name: &str, (run, seq): &(String, String)) -> Vec<&'a Span> {
+    let mut spans = named(all, name);
+    spans.retain(|span| span.attribute("run.id") == run && span.attribute("chunk.seq") == seq);
+    spans
+}
+
+/// The killed worker's chunk: rescued, dispatched again, and done by its second attempt.
+async fn assert_rescue_is_traced(stage: &Stage, all: &[Span]) -> Result<()> {
+    let chunk = only_chunk(stage, "lost_count > 0").await?;
+    ensure!(
+        of_chunk(all, "rescue", &chunk).len() == 1,
+        "no rescue of {chunk:?}"
+    );
+    ensure!(
+        of_chunk(all, "dispatch", &chunk).len() >= 2,
+        "no second dispatch of {chunk:?}"
+    );
+    let attempts = of_chunk(all, "chunk", &chunk);
+    ensure!(
+        attempts.iter().any(|span| span.attribute("attempt") == "2"),
+        "{attempts:#?}"
+    );
+    Ok(())
+}
+
+/// The failed attempt says why, and so does its load; the next attempt is in the same trace.
+async fn assert_failure_is_traced(stage: &Stage, all: &[Span]) -> Result<()> {
+    let attempts = of_chunk(all, "chunk", &only_chunk(stage, "failure_count > 0").await?);
+    let failed = attempts
+        .iter()
+        .find(|span| span.failed)
+        .context("a failed attempt")?;
+    ensure!(
+        failed.attribute("error.type") == "XX000" && failed.attribute("outcome") == "retry",
+        "{failed:#?}"
+    );
+    ensure!(
+        failed.events.iter().any(|event| event == "exception"),
+        "{failed:#?}"
+    );
+    let load = all
+        .iter()
+        .find(|span| span.name == "load" && span.parent == failed.id);
+    ensure!(load.is_some_and(|load| load.failed), "{load:#?}");
+    ensure!(
+        attempts.iter().any(|span| span.attribute("outcome") == "done"),
+        "{attempts:#?}"
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker() {
     on_stage(|stage| async move {
         stage.sample(300, 3, 83).await?;
         let collector = Collector::grpc().await?;
-        let (target, source) = (
-            with_password(&stage, "target")?,
-            with_password(&stage, "source")?,
-        );
+        let (target, source) = (with_password(&stage, "target")?, with_password(&stage, "source")?);
         let settings = [
             ("TIDEMARK_DATABASE_URL", target.as_str()),
             ("TIDEMARK_SOURCE_URL", source.as_str()),
@@ -158,102 +188,20 @@ async fn a_run_is_one_trace_with_its_retried_chunk_and_that_of_a_killed_worker()
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret"),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ];
-        let producer = stage.start_with(&["producer"], &settings)?;
-        let finalizer = stage.start_with(&["finalizer"], &settings)?;
-        // killed, it leaves behind no half of a tree
-        let silent = [&settings[..], &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]].concat();
-        let doomed = stage.start_with(&["worker", "--concurrency", "1"], &silent)?;
-        // row locks on the mapping hold the chunk in hand: the kill hits it for certain
-        let mut lock = stage.target.begin().await?;
-        lock.execute("UPDATE tenants SET updated_at = now()").await?;
-        let asked = stage
-            .tidemark_with(&["sync", "--all", "--json", "--chunk-size", "20"], &settings)
-            .await?;
-        ensure!(asked.code == 0, "{asked:?}");
-        stage
-            .until("SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'running')")
-            .await?;
-        doomed.kill().await?;
-        lock.commit().await?;
-        stage
-            .target
-            .execute(
-                "CREATE SEQUENCE luck; \
-                 CREATE FUNCTION try_luck() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
-                     IF current_setting('app.current_tenant_id')::int < 100 AND nextval('public.luck') = 1 THEN RAISE EXCEPTION 'no luck' USING ERRCODE = 'XX000'; END IF; \
-                     RETURN NULL; END $$; \
-                 CREATE TRIGGER luck AFTER INSERT ON conversations_analytics FOR EACH STATEMENT EXECUTE FUNCTION try_luck()",
-            )
-            .await?;
-        let workers = [
-            stage.start_with(&["worker"], &settings)?,
-            stage.start_with(&["worker"], &settings)?,
-        ];
-        let runs = asked.json().as_array().cloned().unwrap_or_default();
-        ensure!(runs.len() == 3, "{asked:?}");
-        for run in &runs {
-            let ended = stage
-                .tidemark_with(&["run", "watch", &run["run_id"].to_string(), "--json"], &settings)
-                .await?;
-            ensure!(ended.code == 0, "{ended:?}");
-        }
-        for process in [producer, finalizer].into_iter().chain(workers) {
-            ensure!(process.terminate().await? == 0, "it does not stop cleanly");
-        }
-
+        let runs = run_with_faults(&stage, &settings).await?;
         let all = collector.spans();
         for run in &runs {
-            let id = run["run_id"].to_string();
-            let trace = run["trace_id"].as_str().context("a trace")?;
-            let spans: Vec<Span> = all.iter().filter(|span| span.trace == trace).cloned().collect();
-            let elsewhere = all.iter().find(|span| span.says("run.id") == id && span.trace != trace);
-            ensure!(elsewhere.is_none(), "{elsewhere:#?} is not in {trace}");
-            let chunks: i32 = sqlx::query_scalar("SELECT chunks_total FROM etl_control WHERE id = $1::bigint")
-                .bind(id.parse::<i64>()?)
-                .fetch_one(&stage.target)
-                .await?;
-            assert_tree(&spans, &id, usize::try_from(chunks)?)?;
-            assert_conventions(&spans, &stage)?;
+            assert_one_trace(&stage, &all, run).await?;
         }
-        let instances: BTreeSet<&str> = all
+        let workers: BTreeSet<&str> = all
             .iter()
             .filter(|span| span.service == "tidemark-worker")
             .map(|span| span.instance.as_str())
             .collect();
-        ensure!(instances.len() == 2, "{instances:?}");
-
-        let lost: Vec<(i64, i32)> =
-            sqlx::query_as("SELECT run_id, seq FROM etl_chunk WHERE lost_count > 0")
-                .fetch_all(&stage.target)
-                .await?;
-        let again: Vec<(i64, i32)> =
-            sqlx::query_as("SELECT run_id, seq FROM etl_chunk WHERE failure_count > 0")
-                .fetch_all(&stage.target)
-                .await?;
-        ensure!(lost.len() == 1 && again.len() == 1, "{lost:?} {again:?}");
-        let about = |name: &str, (run, seq): (i64, i32)| -> Vec<&Span> {
-            let mut spans = named(&all, name);
-            spans.retain(|span| span.says("run.id") == run.to_string() && span.says("chunk.seq") == seq.to_string());
-            spans
-        };
-        for chunk in lost {
-            ensure!(about("rescue", chunk).len() == 1, "{chunk:?} is not rescued in its trace");
-            ensure!(about("dispatch", chunk).len() >= 2, "{chunk:?}");
-            ensure!(about("chunk", chunk).iter().any(|span| span.says("attempt") == "2"), "{chunk:?}");
-        }
-        let attempts = about("chunk", again[0]);
-        let failed = attempts.iter().find(|span| span.failed).context("a failed attempt")?;
-        ensure!(failed.says("error.type") == "XX000" && failed.says("outcome") == "retry", "{failed:#?}");
-        ensure!(failed.events.iter().any(|event| event == "exception"), "{failed:#?}");
-        let load = all.iter().find(|span| span.name == "load" && span.parent == failed.id);
-        ensure!(load.is_some_and(|load| load.failed), "{load:#?}");
-        ensure!(attempts.iter().any(|span| span.says("outcome") == "done"), "{attempts:#?}");
-
-        ensure!(collector.metrics().contains("tidemark_rows_total"), "{:?}", collector.metrics());
-        ensure!(collector.credentials() == BTreeSet::from(["s3cret".to_owned()]));
-        let exported = collector.text();
-        ensure!(exported.contains("deployment.environment.name"), "the operator's attributes are missing");
-        assert_nothing_private(&stage, &exported).await
+        ensure!(workers.len() == 2, "{workers:?}");
+        assert_rescue_is_traced(&stage, &all).await?;
+        assert_failure_is_traced(&stage, &all).await?;
+        assert_export(&stage, &collector).await
     })
     .await;
 }
@@ -274,7 +222,7 @@ async fn spans_and_metrics_go_over_http_under_the_name_that_was_given() {
             .tidemark_with(&["sync", "--tenant", "1", "--wait", "--json"], &settings)
             .await?;
         ensure!(synced.code == 0, "{synced:?}");
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let spans = collector.spans();
         let trace = synced.json()["trace_id"].as_str().context("a trace")?.to_owned();
         for name in [
@@ -340,6 +288,23 @@ async fn nothing_is_exported_that_the_variables_exclude() {
     .await;
 }
 
+/// Every chunk's trace begins with a dispatch that links to the run's trace. Returns these traces.
+fn assert_chunks_link_to(root: &Span, spans: &[Span]) -> Result<BTreeSet<String>> {
+    let mut traces = BTreeSet::new();
+    for dispatch in named(spans, "dispatch") {
+        ensure!(
+            dispatch.parent.is_empty() && dispatch.links == [(root.trace.clone(), root.id.clone())],
+            "{dispatch:#?}"
+        );
+        let has_chunk = spans
+            .iter()
+            .any(|span| span.name == "chunk" && span.parent == dispatch.id);
+        ensure!(has_chunk, "no chunk below {dispatch:#?}");
+        traces.insert(dispatch.trace.clone());
+    }
+    Ok(traces)
+}
+
 #[tokio::test]
 async fn chunks_of_a_large_run_have_traces_of_their_own_linked_both_ways() {
     on_stage(|stage| async move {
@@ -356,6 +321,7 @@ async fn chunks_of_a_large_run_have_traces_of_their_own_linked_both_ways() {
         let synced = synced.json();
         let chunks = synced["chunks"]["total"].as_u64().context("chunks")?;
         ensure!(chunks > 200, "{chunks}");
+
         let spans = collector.spans();
         let root = one(&spans, "run")?;
         ensure!(synced["trace_id"] == *root.trace, "{root:#?}");
@@ -368,30 +334,15 @@ async fn chunks_of_a_large_run_have_traces_of_their_own_linked_both_ways() {
             of_run == BTreeSet::from(["run", "plan", "finalize"]),
             "{of_run:?}"
         );
-        let mut traces = BTreeSet::new();
-        for dispatch in named(&spans, "dispatch") {
-            ensure!(dispatch.parent.is_empty(), "{dispatch:#?}");
-            ensure!(
-                dispatch.links == [(root.trace.clone(), root.id.clone())],
-                "{dispatch:#?}"
-            );
-            ensure!(
-                spans
-                    .iter()
-                    .any(|span| span.name == "chunk" && span.parent == dispatch.id),
-                "{dispatch:#?}"
-            );
-            traces.insert(dispatch.trace.clone());
-        }
+        let traces = assert_chunks_link_to(root, &spans)?;
         ensure!(
             traces.len() == usize::try_from(chunks)?,
             "{} traces",
             traces.len()
         );
         let finalize = one(&spans, "finalize")?;
-        ensure!(finalize.links.len() == 100, "{finalize:#?}");
         ensure!(
-            finalize.links.iter().all(|(trace, _)| traces.contains(trace)),
+            finalize.links.len() == 100 && finalize.links.iter().all(|(trace, _)| traces.contains(trace)),
             "{finalize:#?}"
         );
         Ok(())
@@ -410,7 +361,7 @@ async fn a_scheduled_run_has_its_own_trace_linked_to_the_plan_of_many_tenants() 
         stage
             .until("SELECT count(*) = 2 FROM etl_control WHERE status = 'success' AND triggered_by = 'scheduler'")
             .await?;
-        ensure!(up.terminate().await? == 0, "it does not stop cleanly");
+        up.stop().await?;
         let spans = collector.spans();
         let traces: Vec<String> = sqlx::query_scalar("SELECT trace_id FROM etl_control ORDER BY id")
             .fetch_all(&stage.target)
@@ -449,7 +400,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
         ensure!(synced.code == 0, "{synced:?}");
         let run = synced.json();
         let id = run["run_id"].to_string();
-        // what commands tell people is no log
+        // the output of commands is no log
         let lines: Vec<Value> = synced
             .stderr
             .lines()
@@ -486,7 +437,7 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
 }
 
 #[tokio::test]
-async fn lines_for_people_say_the_same_without_what_is_for_exporters() {
+async fn text_logs_say_the_same_without_the_fields_for_exporters() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 90).await?;
         let settings = [

@@ -1,12 +1,12 @@
-//! Situations that must come out right, about what is read and what ends in the target. After each: source and target
-//! equal, counts that add up, a watermark that never passes the source's clock.
+//! Situations that must come out right. After each, source and target are equal, the counts add up, and the watermark
+//! never passes the source's clock.
 //!
-//! They are numbered, and a test of one says so wherever it is: 1 many rows at one instant, 2 a late commit, 3 rows that
-//! move while chunks are read, 4 a change of a joined row alone, 5 a silent second write, 6 a time that goes back,
-//! 7 a time in the future or none, 8 one conversation twice, 12 deletes, moves between tenants and what looks like them,
-//! 13 poison, 15 isolation under abuse, 16 clocks, 17 a restored source, 21 a table that is rewritten, 22 rows hidden between plan
-//! and chunk, 23 a policy changed in the middle of a sync, 24 statements that lock, 25 settings at their edges, 26 an agent, a
-//! bot or an assistant deleted at the source.
+//! The traps have numbers, and a test of one names its number: 1 many rows at one instant, 2 a late commit, 3 rows
+//! that move while chunks are read, 4 a change of a joined row alone, 5 a silent second write, 6 a time that goes
+//! back, 7 a time in the future or none, 8 one conversation twice, 12 deletes, moves between tenants and what looks
+//! like them, 13 poison, 15 isolation under abuse, 16 clocks, 17 a restored source, 21 a table that is rewritten, 22
+//! rows hidden between plan and chunk, 23 a policy changed in the middle of a sync, 24 statements that lock, 25
+//! settings at their limits, 26 an agent, a bot or an assistant deleted at the source.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use sqlx::Executor;
 use crate::stage::{Stage, on_stage};
 
 #[test]
-fn every_situation_has_a_test_that_says_its_number() {
+fn every_trap_has_a_test_that_names_its_number() {
     let mut named = BTreeSet::new();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("system")).unwrap() {
         let path = file.unwrap().path();
@@ -49,7 +49,7 @@ pub async fn assert_sound(stage: &Stage, run: &Value) -> Result<()> {
         .fetch_one(&stage.source)
         .await?;
     ensure!(!ahead, "the watermark is ahead of the source's clock: {run:#}");
-    // a range is planned by a count, which the source may have left behind when the range is read
+    // a range is planned by a count, and the source may have changed when the range is read
     let unplanned: bool = sqlx::query_scalar(
         "SELECT count(*) > 0 FROM etl_chunk WHERE run_id = $1 AND spec ? 'ids' AND key_count <> extracted + gone",
     )
@@ -81,7 +81,7 @@ async fn conversations_at_one_instant_all_arrive_whatever_the_chunk_size() {
                 .await?;
             let run = stage.sync_local(&["--tenant", "1", "--chunk-size", size]).await?;
             ensure!(run["records"]["updated"] == 250, "chunk size {size}: {run:#}");
-            // ten more at that very instant, after the run
+            // ten more at the same instant, after the run
             let late = "UPDATE conversations SET priority = (priority + 1) % 4 WHERE id <= 10";
             stage.source.execute(late).await?;
             let run = stage.sync_local(&["--tenant", "1", "--chunk-size", size]).await?;
@@ -204,13 +204,13 @@ async fn a_conversation_moved_to_another_tenants_inbox_leaves_one_and_arrives_in
             .await?;
         let runs = stage.sync_local(&["--all"]).await?;
         ensure!(runs[0]["records"]["deleted"] == 1 && runs[1]["records"]["inserted"] == 1, "{runs:#}");
-        let strangers: i64 = sqlx::query_scalar(
+        let foreign: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM conversations_analytics a JOIN inbox_tenant_mapping m ON m.inbox_id = a.inbox_id \
              WHERE m.tenant_id <> a.tenant_id AND a.source_deleted_at IS NULL",
         )
         .fetch_one(&stage.target)
         .await?;
-        ensure!(strangers == 0, "{strangers} rows carry an inbox of another tenant");
+        ensure!(foreign == 0, "{foreign} rows carry an inbox of another tenant");
         stage.assert_equal(&tenants).await
     })
     .await;
@@ -266,7 +266,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 137).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
-        let producer = stage.start(&["producer"])?;
+        let mut fleet = stage.fleet(&["producer"])?;
         let asked = stage
             .tidemark(&["sync", "--tenant", "1", "--full", "--json"])
             .await?;
@@ -278,7 +278,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
             .source
             .execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations")
             .await?;
-        let workers = stage.start(&["up"])?;
+        fleet.add("up")?;
         stage
             .until("SELECT count(*) = 1 FROM etl_chunk WHERE failure_count > 0 AND error LIKE '%shows no conversation%'")
             .await?;
@@ -289,8 +289,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
         stage
             .until("SELECT bool_and(status = 'success') FROM etl_control")
             .await?;
-        workers.terminate().await?;
-        producer.terminate().await?;
+        fleet.stop().await?;
         stage
             .until("SELECT count(source_deleted_at) = 0 FROM conversations_analytics")
             .await?;
@@ -299,7 +298,7 @@ async fn a_source_that_falls_empty_while_a_run_is_under_way_deletes_nothing() {
     .await;
 }
 
-/// Trap 12: fewer than the guard against mass deletions looks at.
+/// Trap 12: fewer rows than the guard against mass deletions checks.
 #[tokio::test]
 async fn a_source_that_has_gone_empty_deletes_nothing() {
     on_stage(|stage| async move {
@@ -324,7 +323,7 @@ async fn a_source_that_has_gone_empty_deletes_nothing() {
         stage.source.execute("CREATE TABLE kept AS SELECT * FROM conversations; DELETE FROM conversations").await?;
         refused(&[]).await?;
 
-        // one conversation of anybody tells that the source can be read
+        // one conversation of any tenant shows that the source can be read
         stage.source.execute("INSERT INTO conversations SELECT * FROM kept WHERE id = 1; UPDATE conversations SET inbox_id = 99").await?;
         let run = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(run["records"]["deleted"] == 40, "{run:#}");
@@ -342,7 +341,7 @@ async fn a_restored_source_stops_loudly_until_somebody_accepts_it() {
         let nothing = stage.tidemark(&["source", "accept-restore", "--reason", "just so"]).await?;
         ensure!(nothing.code == 64 && nothing.stderr.contains("nothing to accept"), "{nothing:?}");
 
-        // as if the ledger had seen a later state of the source than it shows now
+        // as if the ledger had seen a later state of the source
         stage.target.execute("UPDATE etl_source SET highest_xmax = highest_xmax + 1000000000").await?;
         stage.source.execute("DELETE FROM conversations WHERE id = 4; UPDATE conversations SET priority = 3 WHERE id = 5").await?;
         for args in [["sync", "--local", "--tenant", "1", "--json"].as_slice(), &["sync", "--local", "--tenant", "1", "--full", "--json"]] {
@@ -382,7 +381,7 @@ async fn an_older_read_never_overwrites_a_newer_one() {
     on_stage(|stage| async move {
         stage.sample(100, 1, 79).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
-        // as if the rows had been loaded from a later snapshot than any that follows
+        // as if the rows came from a later snapshot than all that follow
         stage
             .target
             .execute(
@@ -396,7 +395,7 @@ async fn an_older_read_never_overwrites_a_newer_one() {
         stage
             .until("SELECT bool_and(status = 9 AND source_deleted_at IS NULL) FROM conversations_analytics WHERE conversation_id IN (3, 4)")
             .await?;
-        // a new epoch is newer than any snapshot of the old one
+        // a new epoch is newer than every snapshot of the old one
         stage.target.execute("UPDATE etl_source SET epoch = epoch + 1").await?;
         let run = stage.sync_local(&["--tenant", "1", "--full"]).await?;
         ensure!(run["records"]["deleted"] == 1 && run["records"]["stale"] == 0, "{run:#}");
@@ -419,7 +418,7 @@ async fn a_conversation_of_thirty_thousand_messages_arrives_whole() {
                  FROM conversations c, generate_series(1, 30000) n WHERE c.id = 9",
             )
             .await?;
-        // one debug build's transform of such a conversation may take longer than the lease of the other tests
+        // in a debug build, transforming such a conversation may take longer than the usual lease of the tests
         let patient = [("TIDEMARK_WORKER_LEASE", "60s")];
         let synced = stage.tidemark_with(&["sync", "--local", "--tenant", "1", "--json"], &patient).await?;
         ensure!(synced.code == 0, "{synced:?}");

@@ -1,4 +1,4 @@
-//! Reads that overlap: what a newer one found stays, also where it had nothing to write, and what is unchanged is not
+//! Reads that overlap: the result of the newer read stays, even if it wrote nothing, and unchanged rows are not
 //! written.
 
 use anyhow::{Result, ensure};
@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::stage::{Stage, on_stage};
 
-/// Moved where no tenant's inbox is.
+/// Moves a conversation to an inbox of no tenant.
 const MOVE_AWAY: &str = "UPDATE conversations SET inbox_id = inbox_id + 1000000 WHERE id = 9";
 const MOVE_BACK: &str = "UPDATE conversations SET inbox_id = inbox_id - 1000000 WHERE id = 9";
 const EDIT: &str = "UPDATE messages SET content = content || ' edited', updated_at = now() AT TIME ZONE 'UTC' \
@@ -17,8 +17,9 @@ const UNDO_EDIT: &str = "UPDATE messages SET content = replace(content, ' edited
 const SOMEBODY_WAITS: &str = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
                               WHERE NOT l.granted AND a.datname = current_database())";
 
-/// An incremental reads what `first` made of conversation 9 and is held in its load; then `second` happens, and a resync
-/// of that conversation begins later and ends earlier. Returns both runs, the incremental's first; they may be partial.
+/// An incremental run reads conversation 9 after `first`, and its load is blocked. Then `second` happens, and a
+/// resync of that conversation begins later and ends earlier. Returns both runs, the incremental first. They may be
+/// partial.
 async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> Result<(Value, Value)> {
     let changed = stage.source.execute(first).await?.rows_affected();
     ensure!(changed > 0, "{first} changes nothing");
@@ -26,13 +27,9 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
         .source
         .execute("UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 2")
         .await?;
-    let processes = [
-        stage.start(&["producer"])?,
-        stage.start(&["worker", "--concurrency", "2"])?,
-        stage.start(&["finalizer"])?,
-    ];
-    stage.until_started(processes.len()).await?;
-    // the merge takes rows in order of their ids, so it waits here before it comes to conversation 9
+    let fleet = stage.fleet(&["producer", "worker --concurrency 2", "finalizer"])?;
+    fleet.until_started().await?;
+    // the merge takes rows in the order of their ids, so it waits here before it reaches conversation 9
     let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
     holder
         .execute("BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = 2 FOR UPDATE")
@@ -51,13 +48,11 @@ async fn overtake(stage: &Stage, first: &'static str, second: &'static str) -> R
     let run = slow.json()["run_id"].to_string();
     let slow = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
     ensure!(slow.code % 2 == 0, "{slow:?}");
-    for process in processes {
-        ensure!(process.terminate().await? == 0, "a process does not stop cleanly");
-    }
+    fleet.stop().await?;
     Ok((slow.json(), quick.json()))
 }
 
-/// The incremental was read again, and nobody calls that a failure.
+/// The incremental has read the chunk again, and this is not counted as a failure.
 async fn assert_read_again(stage: &Stage) -> Result<()> {
     stage
         .until(
@@ -68,10 +63,10 @@ async fn assert_read_again(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// Rows of data inserted, updated, deleted and dead, by PostgreSQL's own count. One of each start is left out: it is tried
-/// whether tenants are kept apart, and taken back.
+/// Rows inserted, updated, deleted and dead, counted by PostgreSQL. Each start of a process writes one row to check
+/// isolation, and rolls it back: these are left out.
 async fn written(stage: &Stage, starts: i64) -> Result<(i64, i64, i64, i64)> {
-    // a session hands in what it has counted before it vanishes
+    // a session reports its counts before it ends
     stage
         .until(
             "SELECT count(*) = 0 FROM pg_stat_activity \
@@ -172,7 +167,7 @@ async fn a_reject_that_a_newer_read_recorded_is_not_resolved_by_an_older_one() {
 async fn a_resync_of_everything_unchanged_leaves_no_dead_row() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 97).await?;
-        // an analysis that comes by itself counts the dead rows too
+        // an automatic ANALYZE counts the dead rows, too
         stage
             .target
             .execute("ALTER TABLE conversations_analytics SET (autovacuum_enabled = off)")

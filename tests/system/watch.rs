@@ -1,87 +1,108 @@
 //! Watching a run, live and for programs.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::proxy::Proxy;
-use crate::stage::{Signal, on_stage};
+use crate::stage::{Signal, Stage, on_stage};
 
-/// Somebody has looked how far a run is.
+/// True once `run watch` has read how far a run is.
 const WATCHED: &str = "SELECT count(*) > 0 FROM pg_stat_activity \
     WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- Where runs are%'";
 
-#[tokio::test]
-async fn watching_tells_in_lines_of_json_how_far_a_run_is_and_ends_as_it_does() {
-    on_stage(|stage| async move {
-        stage.sample(400, 1, 81).await?;
-        let run = stage.ask_full("10").await?;
-        let args = ["run", "watch", &run, "--json", "--every", "50ms"];
-        let traced = [("TIDEMARK_TRACE_URL", "http://jaeger/{trace_id}")];
-        let watching = stage.tidemark_with(&args, &traced);
-        let working = async {
-            // the first line is of a run that nobody has planned
-            stage.until(WATCHED).await?;
-            stage.start(&["up"])
-        };
-        let (watched, up) = tokio::join!(watching, working);
-        let (watched, up) = (watched?, up?);
-        ensure!(watched.code == 0, "{watched:?}");
-        ensure!(
-            watched.stdout.lines().count() == watched.documents().len(),
-            "an object a line: {watched:?}"
-        );
-        let lines = watched.documents();
-        ensure!(
-            lines[0]["status"] == "requested" && lines[0]["progress"]["keys_total"] == 0,
-            "{:#}",
-            lines[0]
-        );
-        let last = &lines[lines.len() - 1];
-        ensure!(
-            last["status"] == "success" && last["chunks"]["done"] == 40,
-            "{last:#}"
-        );
-        ensure!(
-            last["progress"]["keys_ended"] == 400 && last["progress"]["chunks"]["done"] == 40,
-            "{last:#}"
-        );
-        ensure!(
-            last["trace_url"]
-                .as_str()
-                .is_some_and(|url| url.starts_with("http://jaeger/")),
-            "{last:#}"
-        );
-        ensure!(
-            last["progress"]["slowest_done"]["took_ms"].as_i64() > Some(0),
-            "{last:#}"
-        );
-        let between: Vec<&Value> = lines.iter().filter(|line| line["status"] == "running").collect();
-        ensure!(between.len() >= 2, "{} lines of {}", between.len(), lines.len());
-        let ended: Vec<i64> = between
-            .iter()
-            .filter_map(|line| line["progress"]["keys_ended"].as_i64())
-            .collect();
-        ensure!(ended.is_sorted(), "{ended:?}");
-        let paced = between.iter().any(|line| {
-            line["progress"]["pace"]["rows_per_second"].as_f64() > Some(0.0)
-                && line["progress"]["pace"]["eta_ms"].as_i64() > Some(0)
-        });
-        ensure!(paced, "{:#}", between[between.len() - 1]);
-        let source = &between[between.len() - 1]["progress"]["source"];
-        ensure!(
-            source["name"] == "main" && source["max_in_flight"] == 32,
-            "{source:#}"
-        );
+/// The lines of JSON from before the plan of a run of 400 conversations in 40 chunks until its end.
+async fn watched_lines(stage: &Stage) -> Result<Vec<Value>> {
+    stage.sample(400, 1, 81).await?;
+    let run = stage.ask_full("10").await?;
+    let args = ["run", "watch", &run, "--json", "--every", "50ms"];
+    let traced = [("TIDEMARK_TRACE_URL", "http://jaeger/{trace_id}")];
+    let watching = stage.tidemark_with(&args, &traced);
+    let working = async {
+        // the first line is printed before the run is planned
+        stage.until(WATCHED).await?;
+        stage.start(&["up"])
+    };
+    let (watched, up) = tokio::join!(watching, working);
+    let watched = watched?;
+    up?.kill().await?;
+    ensure!(watched.code == 0, "{watched:?}");
+    let lines = watched.documents();
+    ensure!(
+        watched.stdout.lines().count() == lines.len(),
+        "not one object a line: {watched:?}"
+    );
+    Ok(lines)
+}
 
-        // in words, once more, of a run that has ended
-        let words = stage.tidemark(&["run", "watch", &run]).await?;
+fn assert_success_line(last: &Value) -> Result<()> {
+    let progress = &last["progress"];
+    ensure!(
+        last["status"] == "success" && last["chunks"]["done"] == 40,
+        "{last:#}"
+    );
+    ensure!(
+        progress["keys_ended"] == 400 && progress["chunks"]["done"] == 40,
+        "{last:#}"
+    );
+    ensure!(progress["slowest_done"]["took_ms"].as_i64() > Some(0), "{last:#}");
+    let trace_url = last["trace_url"].as_str().unwrap_or_default();
+    ensure!(trace_url.starts_with("http://jaeger/"), "{last:#}");
+    Ok(())
+}
+
+/// While the run goes on, progress only grows, and pace and source are shown.
+fn assert_running_lines(lines: &[&Value]) -> Result<()> {
+    ensure!(lines.len() >= 2, "{} lines of a running run", lines.len());
+    let ended: Vec<i64> = lines
+        .iter()
+        .filter_map(|line| line["progress"]["keys_ended"].as_i64())
+        .collect();
+    ensure!(ended.is_sorted(), "{ended:?}");
+    let last = lines[lines.len() - 1];
+    let paced = lines.iter().any(|line| {
+        let pace = &line["progress"]["pace"];
+        pace["rows_per_second"].as_f64() > Some(0.0) && pace["eta_ms"].as_i64() > Some(0)
+    });
+    ensure!(paced, "no line has a pace: {last:#}");
+    let source = &last["progress"]["source"];
+    ensure!(
+        source["name"] == "main" && source["max_in_flight"] == 32,
+        "{source:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn watching_prints_progress_as_json_lines_and_exits_as_the_run_ends() {
+    on_stage(|stage| async move {
+        let lines = watched_lines(&stage).await?;
+        let (first, last) = (&lines[0], &lines[lines.len() - 1]);
         ensure!(
-            words.code == 0 && words.stdout.contains("40 of 40 done"),
+            first["status"] == "requested" && first["progress"]["keys_total"] == 0,
+            "{first:#}"
+        );
+        let running: Vec<&Value> = lines.iter().filter(|line| line["status"] == "running").collect();
+        assert_running_lines(&running)?;
+        assert_success_line(last)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_is_described_in_words_and_an_unknown_one_is_a_usage_error() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 84).await?;
+        let run = stage.sync_local(&["--tenant", "1", "--chunk-size", "10"]).await?;
+        let words = stage
+            .tidemark(&["run", "watch", &run["run_id"].to_string()])
+            .await?;
+        ensure!(
+            words.code == 0 && words.stdout.contains("4 of 4 done"),
             "{words:?}"
         );
         let unknown = stage.tidemark(&["run", "watch", "99"]).await?;
         ensure!(unknown.code == 64, "{unknown:?}");
-        up.kill().await
+        Ok(())
     })
     .await;
 }
@@ -120,7 +141,7 @@ async fn a_ledger_that_is_away_for_a_while_is_waited_for() {
 }
 
 #[tokio::test]
-async fn who_no_longer_waits_leaves_the_run_alone() {
+async fn interrupting_a_watch_leaves_the_run_alone() {
     on_stage(|stage| async move {
         stage.sample(40, 1, 83).await?;
         let run = stage.ask_full("10").await?;
@@ -128,7 +149,7 @@ async fn who_no_longer_waits_leaves_the_run_alone() {
             let watching = stage.start(args)?;
             stage.until(WATCHED).await?;
             watching.signal(Signal::INT)?;
-            ensure!(watching.ended().await? == 130, "{args:?}");
+            ensure!(watching.wait().await? == 130, "{args:?}");
             stage
                 .until("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'tidemark cli' AND datname = current_database()")
                 .await?;

@@ -1,4 +1,4 @@
-//! What `tidemark why` says of one conversation in each of the ways that it can look.
+//! What `tidemark why` says about one conversation, case by case.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn why(stage: &Stage, conversation: i64) -> Result<Value> {
     Ok(json)
 }
 
-/// Asserts the case, and words of the sentence.
+/// Asserts the case, and words of its explanation.
 async fn says(stage: &Stage, conversation: i64, case: &str, words: &[&str]) -> Result<Value> {
     let found = why(stage, conversation).await?;
     ensure!(
@@ -48,13 +48,20 @@ async fn at_source(stage: &Stage, statement: &str) -> Result<()> {
     Ok(())
 }
 
+fn change_of(conversation: i64) -> String {
+    format!(
+        "UPDATE conversations SET priority = 3 - coalesce(priority, 0), updated_at = now() AT TIME ZONE 'UTC' \
+         WHERE id = {conversation}"
+    )
+}
+
 async fn done(stage: &Stage, args: &[&str]) -> Result<Value> {
     let answer = stage.tidemark(&[args, &["--json"]].concat()).await?;
     ensure!(answer.code == 0, "{answer:?}");
     Ok(answer.json())
 }
 
-/// A few conversations of tenant 1, and one of tenant 2.
+/// Eight conversations of tenant 1, and one of tenant 2.
 async fn conversations(stage: &Stage) -> Result<(Vec<i64>, i64)> {
     let of = async |tenant: i32, count: i64| -> Result<Vec<i64>> {
         let inboxes: Vec<i32> =
@@ -76,55 +83,158 @@ async fn conversations(stage: &Stage) -> Result<(Vec<i64>, i64)> {
 }
 
 #[tokio::test]
+async fn an_equal_conversation_is_told_with_its_run_and_an_open_writer() {
+    on_stage(|stage| async move {
+        stage.sample(120, 2, 61).await?;
+        let (ids, _) = conversations(&stage).await?;
+        let one = ids[0];
+        says(
+            &stage,
+            one,
+            "next_sync",
+            &["no row", "first sync takes it (due in "],
+        )
+        .await?;
+        done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
+
+        let equal = says(&stage, one, "equal", &["equal in every column"]).await?;
+        let run = &equal["runs"][0];
+        ensure!(
+            run["wrote_row"] == true && run["trace_id"].is_string(),
+            "{equal:#}"
+        );
+        ensure!(equal["target"]["etl_run_id"] == run["run_id"], "{equal:#}");
+        ensure!(
+            equal["columns"]
+                .as_array()
+                .is_some_and(|columns| columns.len() > 100),
+            "{equal:#}"
+        );
+        ensure!(equal["differing"] == Value::Array(vec![]), "{equal:#}");
+
+        let mut writer = stage.source.begin().await?;
+        writer
+            .execute(AssertSqlSafe(format!(
+                "UPDATE conversations SET priority = 2 WHERE id = {one}"
+            )))
+            .await?;
+        says(&stage, one, "equal_writer_open", &["once it has committed"]).await?;
+        writer.rollback().await?;
+        says(&stage, one, "equal", &[]).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_that_no_time_shows_is_told_from_one_that_the_next_sync_takes() {
+    on_stage(|stage| async move {
+        stage.sample(120, 2, 61).await?;
+        let (ids, _) = conversations(&stage).await?;
+        let (timed, silent) = (ids[0], ids[1]);
+        done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
+        at_source(&stage, &change_of(timed)).await?;
+        at_source(
+            &stage,
+            &format!("UPDATE messages SET content = 'silently changed' WHERE conversation_id = {silent}"),
+        )
+        .await?;
+
+        let found = says(
+            &stage,
+            timed,
+            "next_sync",
+            &["priority", "the next sync takes it", "held by: no producer"],
+        )
+        .await?;
+        ensure!(
+            names(&found["signals"]) == ["conversations", "digest"],
+            "{found:#}"
+        );
+        ensure!(
+            names(&found["differing"]).contains(&"conversation_updated_at"),
+            "{found:#}"
+        );
+        let found = says(
+            &stage,
+            silent,
+            "silent",
+            &["verify --tenant 1", &format!("--ids {silent}")],
+        )
+        .await?;
+        ensure!(names(&found["signals"]).is_empty(), "{found:#}");
+        ensure!(
+            names(&found["differing"]).contains(&"message_compiled"),
+            "{found:#}"
+        );
+        let text = stage
+            .tidemark(&["why", "--tenant", "1", &silent.to_string()])
+            .await?;
+        ensure!(
+            text.stdout.contains("≠") && text.stdout.contains("silently changed"),
+            "{text:?}"
+        );
+        ensure!(!text.stderr.contains("silently changed"), "{text:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_conversation_is_followed_from_its_change_to_its_row() {
     on_stage(|stage| async move {
         stage.sample(120, 2, 61).await?;
         let (ids, _) = conversations(&stage).await?;
-        let (one, other) = (ids[0], ids[1]);
-        says(&stage, one, "next_sync", &["no row", "first sync takes it (due in "]).await?;
+        let one = ids[0];
         done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
-
-        let equal = says(&stage, one, "equal", &["equal in every column"]).await?;
-        ensure!(equal["runs"][0]["wrote_row"] == true && equal["differing"] == Value::Array(vec![]), "{equal:#}");
-        ensure!(equal["runs"][0]["trace_id"].is_string() && equal["target"]["etl_run_id"] == equal["runs"][0]["run_id"], "{equal:#}");
-        ensure!(equal["columns"].as_array().is_some_and(|columns| columns.len() > 100), "{equal:#}");
-
-        let mut writer = stage.source.begin().await?;
-        writer.execute(AssertSqlSafe(format!("UPDATE conversations SET priority = 2 WHERE id = {one}"))).await?;
-        says(&stage, one, "equal_writer_open", &["once it has committed"]).await?;
-        writer.rollback().await?;
-        says(&stage, one, "equal", &[]).await?;
-
-        at_source(&stage, &format!(
-            "UPDATE conversations SET priority = 3 - coalesce(priority, 0), updated_at = now() AT TIME ZONE 'UTC' WHERE id = {one}; \
-             UPDATE messages SET content = 'silently changed' WHERE conversation_id = {other}"
-        )).await?;
-        let changed = says(&stage, one, "next_sync", &["priority", "the next sync takes it", "held by: no producer"]).await?;
-        ensure!(names(&changed["signals"]) == ["conversations", "digest"], "{changed:#}");
-        ensure!(names(&changed["differing"]).contains(&"conversation_updated_at"), "{changed:#}");
-        let silent = says(&stage, other, "silent", &["verify --tenant 1", &format!("--ids {other}")]).await?;
-        ensure!(names(&silent["signals"]).is_empty() && names(&silent["differing"]).contains(&"message_compiled"), "{silent:#}");
-        let text = stage.tidemark(&["why", "--tenant", "1", &other.to_string()]).await?;
-        ensure!(text.stdout.contains("≠") && text.stdout.contains("silently changed"), "{text:?}");
-        ensure!(!text.stderr.contains("silently changed"), "{text:?}");
-
-        done(&stage, &["tenant", "pause", "--tenant", "1", "--reason", "moving house"]).await?;
+        at_source(&stage, &change_of(one)).await?;
+        done(
+            &stage,
+            &["tenant", "pause", "--tenant", "1", "--reason", "moving house"],
+        )
+        .await?;
         says(&stage, one, "stopped", &["paused (moving house)"]).await?;
         done(&stage, &["tenant", "resume", "--tenant", "1"]).await?;
 
         let run = done(&stage, &["sync", "--tenant", "1"]).await?["run_id"].to_string();
-        says(&stage, one, "being_planned", &[&format!("run {run} (incremental, requested)"), "digest"]).await?;
+        says(
+            &stage,
+            one,
+            "being_planned",
+            &[&format!("run {run} (incremental, requested)"), "digest"],
+        )
+        .await?;
         let producer = stage.start(&["producer"])?;
-        stage.until("SELECT count(*) = 1 FROM etl_control WHERE status = 'running'").await?;
-        says(&stage, one, "on_its_way", &[&format!("chunk {run}/1 (incremental, ")]).await?;
+        stage
+            .until("SELECT count(*) = 1 FROM etl_control WHERE status = 'running'")
+            .await?;
+        says(
+            &stage,
+            one,
+            "on_its_way",
+            &[&format!("chunk {run}/1 (incremental, ")],
+        )
+        .await?;
         producer.kill().await?;
         done(&stage, &["run", "cancel", &run]).await?;
-        says(&stage, one, "chunk_failed", &["cancelled", "next sync takes it again"]).await?;
+        says(
+            &stage,
+            one,
+            "chunk_failed",
+            &["cancelled", "next sync takes it again"],
+        )
+        .await?;
 
         let run = done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
         let taken = says(&stage, one, "equal", &[]).await?;
-        ensure!(taken["runs"][0]["run_id"] == run["run_id"] && taken["runs"][0]["wrote_row"] == true, "{taken:#}");
-        ensure!(taken["runs"].as_array().is_some_and(|runs| runs.len() == 3), "{taken:#}");
+        ensure!(
+            taken["runs"][0]["run_id"] == run["run_id"] && taken["runs"][0]["wrote_row"] == true,
+            "{taken:#}"
+        );
+        ensure!(
+            taken["runs"].as_array().is_some_and(|runs| runs.len() == 3),
+            "{taken:#}"
+        );
         Ok(())
     })
     .await;
@@ -143,7 +253,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
         let gone = says(&stage, ids[0], "gone", &["not yet marked deleted"]).await?;
         ensure!(names(&gone["signals"]) == ["membership"], "{gone:#}");
 
-        // a message of the first conversation is no reason to move the second
+        // a message of the first conversation does not advance the second
         let inbox: i32 = sqlx::query_scalar("SELECT inbox_id FROM conversations WHERE id = $1")
             .bind(ids[1])
             .fetch_one(&stage.source)
@@ -161,7 +271,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
         says(&stage, ids[1], "backfill_pending", &[&format!("inbox {inbox} was mapped"), "by itself"]).await?;
         done(&stage, &["sync", "--tenant", "1", "--local"]).await?;
 
-        // one that is still in another inbox, or came back with the backfill
+        // still in another inbox, or back with the backfill
         let bad = ids[2];
         stage
             .target
@@ -187,7 +297,7 @@ async fn a_conversation_that_is_not_there_or_cannot_be_taken_is_told_with_the_re
 }
 
 #[tokio::test]
-async fn a_view_is_asked_as_well() {
+async fn why_reads_a_view_too() {
     on_stage(|stage| async move {
         let view = [
             ("TIDEMARK_SOURCE_MODE", "view"),

@@ -1,4 +1,4 @@
-//! Whether more workers help where the source is far away.
+//! More workers on a distant source.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::full::fleet;
 use crate::proxy::Delay;
 use crate::site::Bench;
 
-/// Enough that starting and planning are a small part also for eight workers.
+/// So many that starting and planning take a small part of the time even with eight workers.
 const SIZE: u64 = 40_000;
-/// Both ways together.
+/// Of both directions together.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 pub async fn workers(bench: &mut Bench) -> Result<Case> {

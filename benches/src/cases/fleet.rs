@@ -1,4 +1,4 @@
-//! What a chunk costs beside its data: dispatch, publish, claim, event, acknowledgement, finalize.
+//! The cost of a chunk without data: dispatch, publish, claim, event, acknowledgement, finalize.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::site::{Bench, Site, stop};
 const TENANTS: u32 = 8;
 const CHUNKS: u32 = 2000;
 
-/// Chunks without a conversation in them, far beyond the highest id, through RabbitMQ.
+/// Sends chunks through RabbitMQ whose key ranges are far beyond the highest id.
 pub async fn chunks(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         "fleet",

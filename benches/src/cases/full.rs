@@ -1,4 +1,4 @@
-//! Everything of one tenant, into an empty target.
+//! Full syncs of one tenant into an empty target.
 
 use anyhow::Result;
 use tidemark_benches::figures::{Case, Goal};
@@ -8,11 +8,11 @@ use crate::site::{Bench, Site, Synced, stop};
 
 const FLOOR: &str = "floor: psql, one step after the other";
 const OLD_WAY: &str = "old way: LIMIT and OFFSET over the view, row by row";
-/// Below, starting and planning are a large part of what is measured.
+/// Below this size, starting and planning take a large part of the time.
 const GOALS_FROM: u64 = 200_000;
 const LATERAL: &str = "psql with the LATERAL query";
 
-/// From the tables: in one process, and by a fleet over RabbitMQ.
+/// Reads the tables: in one process, and with a fleet over RabbitMQ.
 pub async fn tables(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         &format!("full-{size}"),
@@ -22,7 +22,7 @@ pub async fn tables(bench: &mut Bench, size: u64) -> Result<Case> {
     )
     .against(FLOOR);
     let source = bench.source(size).await?;
-    // the first one warms the servers, and makes the rows for the floor
+    // the first sync warms the servers, and provides the rows for psql
     let site = bench.fresh(&source).await?;
     let first = site.sync(&["--local", "--full"]).await?;
     let rows = first.records["extracted"].as_u64().unwrap_or_default();
@@ -70,7 +70,7 @@ pub async fn tables(bench: &mut Bench, size: u64) -> Result<Case> {
     Ok(case)
 }
 
-/// Through a view.
+/// Reads the view.
 pub async fn view(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         &format!("view-{size}"),
@@ -106,7 +106,7 @@ async fn local(site: &Site, workers: u16) -> Result<f64> {
     Ok(site.sync(&["--local", "--full"]).await?.run)
 }
 
-/// A producer, a finalizer, and as many worker processes with one chunk at a time.
+/// Starts a producer, a finalizer and as many workers with one chunk at a time, and syncs.
 pub async fn fleet(site: &Site, workers: u16) -> Result<Synced> {
     let mut processes = vec![site.start(&["producer"])?, site.start(&["finalizer"])?];
     for _ in 0..workers {

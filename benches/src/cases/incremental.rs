@@ -1,4 +1,4 @@
-//! What little or nothing changed costs, and whether that follows the changes or the table.
+//! Incremental syncs with few changes or none: the time should follow the changes, not the size of the tables.
 
 use anyhow::{Result, ensure};
 use sqlx::{Connection, PgConnection};
@@ -6,11 +6,11 @@ use tidemark_benches::figures::{Case, Goal};
 
 use crate::site::{Bench, Site, execute};
 
-/// A thousand conversations of the tenant, spread over all of it.
+/// Changes a thousand of the tenant's conversations, spread over all of them.
 const CHANGE: &str = "UPDATE conversations SET updated_at = clock_timestamp() AT TIME ZONE 'UTC', last_activity_at = \
      clock_timestamp() AT TIME ZONE 'UTC', priority = (coalesce(priority, 0) + 1) % 4 \
      WHERE id IN (SELECT id FROM conversations WHERE account_id = 1 ORDER BY md5(id::text || $1::text) LIMIT 1000)";
-/// What lets a plan find changes without reading whole tables.
+/// With these indexes a plan finds changes without reading whole tables.
 const SUGGESTED: [&str; 5] = [
     "CREATE INDEX bench_conversations_changed ON conversations (greatest(updated_at, last_activity_at, waiting_since, \
          first_reply_created_at, contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at))",
@@ -19,9 +19,9 @@ const SUGGESTED: [&str; 5] = [
     "CREATE INDEX bench_csat_created ON csat_survey_responses (created_at)",
     "CREATE INDEX bench_csat_updated ON csat_survey_responses (updated_at)",
 ];
-/// Digests are compared by the first sync after it; the others go by times.
+/// The first sync with this setting compares digests, the later ones go by times.
 const HOURLY: (&str, &str) = ("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h");
-const AGAIN: [&str; 2] = [
+const RESTORE: [&str; 2] = [
     "DROP INDEX bench_conversations_changed, bench_messages_updated, bench_contacts_updated, bench_csat_created, bench_csat_updated",
     "VACUUM (ANALYZE)",
 ];
@@ -76,7 +76,7 @@ pub async fn measure(bench: &mut Bench, sizes: &[u64]) -> Result<Vec<Case>> {
         let label = format!("{}, digests hourly", of(size));
         idle_syncs(&mut idle, &hourly, &label, bench.rounds).await?;
         changed_syncs(&mut indexed, &hourly, &mut source, size, bench.rounds).await?;
-        execute(&mut source, &AGAIN).await?;
+        execute(&mut source, &RESTORE).await?;
         source.close().await?;
         changed.goal(&of(size), Goal::AtMost(0.6));
         if size > least {
@@ -116,7 +116,7 @@ async fn changed_syncs(
         let synced = site.sync(&["--local"]).await?;
         ensure!(
             synced.records["updated"] == 1000,
-            "not the changed rows came: {}",
+            "other rows than the changed ones were synced: {}",
             synced.records
         );
         case.add(&of(size), synced.run);

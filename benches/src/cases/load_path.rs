@@ -1,4 +1,4 @@
-//! The parts of the way alone: ways to stage rows, reading, transforming.
+//! Parts of a sync alone: ways to stage rows, and the transform.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ pub async fn measure(bench: &mut Bench, size: u64) -> Result<Vec<Case>> {
         staging.add("upsert into an empty table", floor.upsert("load").await?);
         staging.add("upsert over the same rows", floor.upsert("load").await?);
         floor.empty("load").await?;
-        // the table's own word on compression would win
+        // the column's own compression would take precedence over the session's
         let pglz = "ALTER TABLE bench_load_staging ALTER message_compiled SET COMPRESSION pglz";
         staging.add("stage by binary COPY, pglz", floor.stage("load", pglz).await?);
         floor.empty("load").await?;
@@ -69,7 +69,7 @@ pub async fn measure(bench: &mut Bench, size: u64) -> Result<Vec<Case>> {
 
 const ROWS: i64 = 10_000;
 
-/// Binary COPY into a temporary table, then one statement.
+/// Loads by binary COPY into a temporary table, and one statement.
 async fn by_copy(site: &Site, batch: i64) -> Result<f64> {
     let mut target = site.on_target().await?;
     let mut parts = Vec::new();
@@ -111,7 +111,7 @@ async fn collect(target: &mut PgConnection, statement: &str) -> Result<Vec<u8>> 
     Ok(part)
 }
 
-/// An array a column, taken apart by the server. Labels, arrays themselves, are left empty.
+/// Loads by one array for each column, which the server unnests. Labels are arrays themselves and stay empty.
 async fn by_unnest(site: &Site, batch: i64) -> Result<f64> {
     let mut target = site.on_target().await?;
     let columns: Vec<(String, String)> = sqlx::query_as(
@@ -162,7 +162,7 @@ async fn by_unnest(site: &Site, batch: i64) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Rows a second of one core.
+/// Rows a second on one core.
 fn transform() -> Case {
     let mut case = Case::new(
         "transform",

@@ -1,4 +1,4 @@
-//! The most memory that a worker takes.
+//! The peak memory of a worker.
 
 use anyhow::Result;
 use sqlx::AssertSqlSafe;
@@ -6,7 +6,7 @@ use tidemark_benches::figures::{Case, Goal};
 
 use crate::site::{Bench, Site, peak_memory, stop};
 
-/// So many messages in one conversation.
+/// Messages of the largest conversation.
 const MANY: i32 = 30_000;
 
 pub async fn peaks(bench: &mut Bench, size: u64) -> Result<Case> {

@@ -1,4 +1,4 @@
-//! Many tenants: planning those that are idle, dispatching a long backlog.
+//! Many tenants: planning idle ones, and dispatching a long backlog.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use tidemark_ledger::chunk::{DispatchLimits, dispatch as mark_queued};
 
 use crate::site::{Bench, Site, execute, stop};
 
-/// Tenants of one source, in step, all due at once; until the last one was looked at.
+/// The time until all tenants of one source have been checked. They are in step and become due at once.
 pub async fn tenants(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         "planning",
@@ -21,12 +21,18 @@ pub async fn tenants(bench: &mut Bench, size: u64) -> Result<Case> {
     let source = bench.source(size).await?;
     for tenants in [10, 1000, 10_000] {
         let site = bench.empty(&source).await?;
-        many(&site, tenants).await?;
+        create_tenants_in_step(&site, tenants).await?;
         let producer = site.with("TIDEMARK_PRODUCER_TICK", "10ms").start(&["producer"])?;
         site.until("SELECT count(*) = 1 FROM etl_process").await?;
-        case.add(&format!("{tenants} tenants, first look"), look(&site).await?);
+        case.add(
+            &format!("{tenants} tenants, first look"),
+            time_of_one_check(&site).await?,
+        );
         for _ in 0..bench.rounds {
-            case.add(&format!("{tenants} tenants, idle"), look(&site).await?);
+            case.add(
+                &format!("{tenants} tenants, idle"),
+                time_of_one_check(&site).await?,
+            );
         }
         stop(producer).await?;
     }
@@ -34,8 +40,8 @@ pub async fn tenants(bench: &mut Bench, size: u64) -> Result<Case> {
     Ok(case)
 }
 
-/// Tenants in step: the rows of the source's tenant, each given to the tenant of its inbox.
-async fn many(site: &Site, tenants: i32) -> Result<()> {
+/// Creates tenants in step: the rows of tenant 1 are distributed by their inbox.
+async fn create_tenants_in_step(site: &Site, tenants: i32) -> Result<()> {
     let mut source = site.on_source().await?;
     let inboxes: Vec<i32> = sqlx::query_scalar("SELECT id FROM inboxes ORDER BY id")
         .fetch_all(&mut source)
@@ -74,7 +80,7 @@ async fn many(site: &Site, tenants: i32) -> Result<()> {
     Ok(())
 }
 
-async fn look(site: &Site) -> Result<f64> {
+async fn time_of_one_check(site: &Site) -> Result<f64> {
     let mut target = site.on_target().await?;
     sqlx::raw_sql("UPDATE etl_watermark SET checked_at = NULL, next_due_at = now()")
         .execute(&mut target)
@@ -85,7 +91,7 @@ async fn look(site: &Site) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// The dispatcher's statement over a backlog of 1,000 tenants, rolled back each time.
+/// The dispatcher's statement on a backlog of 1,000 tenants, rolled back each time.
 pub async fn dispatch(bench: &mut Bench, size: u64) -> Result<Case> {
     let mut case = Case::new(
         "dispatch",

@@ -1,11 +1,11 @@
-//! What psql does with the same rows: the floor, and the ways of others.
+//! The same rows with psql: the floor, and the ways of other programs.
 
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::site::{Site, psql};
 
-/// Where psql's rows go and come from, and the tenant's inboxes at the source.
+/// The site, the file of rows, and the ids of the tenant's inboxes.
 pub struct Floor {
     site: Site,
     file: std::path::PathBuf,
@@ -15,7 +15,7 @@ pub struct Floor {
 const COLUMNS: &str = "string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)";
 
 impl Floor {
-    /// Takes finished rows from a target that was synced.
+    /// Takes the finished rows from a synced target.
     pub async fn prepare(site: &Site) -> Result<Self> {
         let mut source = site.on_source().await?;
         let inboxes =
@@ -38,8 +38,8 @@ impl Floor {
         })
     }
 
-    /// The joined conversations and the messages read, the finished rows staged and upserted into an empty table with the
-    /// target's indexes: one step after the other.
+    /// One step after the other: reads the joined conversations and the messages, stages the finished rows, and
+    /// upserts them into an empty table with the target's indexes.
     pub async fn serial(&self) -> Result<f64> {
         let read = [
             format!(
@@ -65,7 +65,7 @@ impl Floor {
         Ok(read + self.load("floor", "").await?)
     }
 
-    /// The view asked key by key, its rows staged and upserted: psql given the query that Tidemark found.
+    /// Queries the view key by key, as Tidemark does, and stages and upserts its rows.
     pub async fn lateral(&self) -> Result<f64> {
         self.view_load(&format!(
             "SELECT DISTINCT ON (v.conversation_id) v.* FROM conversations k CROSS JOIN LATERAL \
@@ -76,7 +76,7 @@ impl Floor {
         .await
     }
 
-    /// The view as it is.
+    /// Queries the whole view.
     pub async fn plain_view(&self) -> Result<f64> {
         self.view_load(&format!(
             "SELECT DISTINCT ON (v.conversation_id) v.* FROM vw_conversations_analytics_final v WHERE v.inbox_id IN ({})",
@@ -125,14 +125,14 @@ impl Floor {
         sets(&mut self.site.on_target().await?, "bench_view").await
     }
 
-    /// LIMIT and OFFSET over the view, one row upserted after the other; measured on the first and the last page of `size`
-    /// rows, the others taken for their mean. The rows of a page are brought to the server by COPY; then there is one
-    /// prepared statement a row, in one transaction.
+    /// LIMIT and OFFSET over the view, with one upsert for each row. Measures the first and the last page of `size`
+    /// rows, and takes their mean for the others. COPY brings the rows of a page to the server; then a prepared
+    /// statement upserts each row, in one transaction.
     pub async fn old_way(&self, rows: u64, size: u64) -> Result<f64> {
         let pages = rows.div_ceil(size);
         let first = self.old_page(0, size).await?;
         let last = self.old_page((pages - 1) * size, size).await?;
-        // a page that comes back empty tells the old way that it is done
+        // an empty page ends the old way's loop
         let empty = self.old_page(pages * size, size).await?;
         #[expect(clippy::cast_precision_loss, reason = "a number of pages")]
         Ok(f64::midpoint(first, last) * pages as f64 + empty)
@@ -193,7 +193,7 @@ impl Floor {
         Ok(took)
     }
 
-    /// An empty table like the target, and a staging table beside it.
+    /// Creates an empty table like the target, and a staging table for it.
     pub async fn empty(&self, name: &str) -> Result<()> {
         psql(&self.site.target, &[
             format!("DROP TABLE IF EXISTS bench_{name}, bench_{name}_staging"),
@@ -205,7 +205,7 @@ impl Floor {
         .map(drop)
     }
 
-    /// Stages the finished rows and upserts them, with a setting for the session before it.
+    /// Stages the finished rows and upserts them, after this setting of the session.
     pub async fn load(&self, name: &str, setting: &str) -> Result<f64> {
         Ok(self.stage(name, setting).await? + self.upsert(name).await?)
     }
@@ -228,7 +228,7 @@ impl Floor {
         .await
     }
 
-    /// The same rows as text, in another file.
+    /// Writes the same rows as text into another file.
     pub async fn text_file(&self, limit: u64) -> Result<std::path::PathBuf> {
         let file = self.file.with_extension("text");
         let copy = format!(
@@ -242,7 +242,7 @@ impl Floor {
 
 impl Drop for Floor {
     fn drop(&mut self) {
-        // what cannot be removed stays in the folder for such files
+        // if the file cannot be removed, it stays in the folder of temporary files
         drop(std::fs::remove_file(&self.file));
     }
 }
@@ -258,7 +258,7 @@ async fn all_columns(target: &mut PgConnection, table: &str) -> Result<String> {
     columns.context("the table has columns")
 }
 
-/// `a = EXCLUDED.a, …` of every column.
+/// `a = EXCLUDED.a, …` for every column.
 async fn sets(target: &mut PgConnection, table: &str) -> Result<String> {
     let columns = all_columns(target, table).await?;
     Ok(columns

@@ -1,4 +1,4 @@
-//! What chaos can do, and how often.
+//! The faults of chaos, and how often each happens.
 
 use std::fmt;
 
@@ -26,15 +26,15 @@ pub enum Fault {
     Kill(Role),
     /// SIGTERM, as in a rolling restart.
     Terminate(Role),
-    /// SIGSTOP, and SIGCONT later, perhaps past the lease.
+    /// SIGSTOP, and SIGCONT later: perhaps after the lease has run out.
     Freeze(Role),
     /// Every connection closed.
     Cut(Site),
     /// Connections go silent, and are closed later.
     Stall(Site),
-    /// Connections closed in one direction, and in the other later.
+    /// Connections are closed in one direction, and in the other later.
     HalfClose(Site),
-    /// Everything is late for a while.
+    /// All traffic is delayed for a while.
     Delay(Site),
     /// Connections are closed, and new ones refused for a while.
     Refuse(Site),
@@ -42,7 +42,7 @@ pub enum Fault {
     Restart(Site),
     /// The server ends at once and starts again.
     Crash(Site),
-    /// The broker comes back with nothing.
+    /// The broker loses everything that it holds.
     Empty,
     /// One queue is emptied.
     Purge,
@@ -50,8 +50,8 @@ pub enum Fault {
     Delete,
 }
 
-/// A source is never crashed: what a crash takes back of transactions that were not yet on disk is a source that went
-/// back in time, and a loud stop (trap 17).
+/// A source never crashes. A crash may lose transactions that were not yet on disk: the source would have gone back
+/// in time, which stops its tenants with an error (trap 17).
 const DECK: &[(Fault, f64)] = &[
     (Fault::Kill(Role::Worker), 12.0),
     (Fault::Kill(Role::Producer), 6.0),
@@ -88,7 +88,7 @@ const DECK: &[(Fault, f64)] = &[
 ];
 
 impl Fault {
-    /// Draws the next one.
+    /// Draws the next fault.
     pub fn draw(rng: &mut StdRng) -> Self {
         DECK.choose_weighted(rng, |(_, weight)| *weight)
             .expect("the deck has cards with weights")

@@ -1,4 +1,4 @@
-//! The processes under fire: as many of each role as there were, whatever happens to them.
+//! The processes that chaos strikes: a process that ends is replaced.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ pub const PRODUCERS: u32 = 2;
 pub const WORKERS: u32 = 3;
 pub const FINALIZERS: u32 = 2;
 
-pub struct Fleet {
+pub struct SupervisedFleet {
     stage: Arc<Stage>,
     settings: Vec<(&'static str, String)>,
     members: Vec<(Role, Process)>,
-    /// Processes that ended without having been told to.
+    /// Processes that ended without a signal.
     pub ended_by_themselves: u64,
 }
 
-impl Fleet {
+impl SupervisedFleet {
     pub fn start(stage: Arc<Stage>, settings: Vec<(&'static str, String)>) -> Result<Self> {
         let mut fleet = Self {
             stage,
@@ -41,7 +41,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Starts one more of this role.
+    /// Starts one more process of this role.
     pub fn add(&mut self, role: Role) -> Result<()> {
         let settings: Vec<(&str, &str)> = self
             .settings
@@ -53,7 +53,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes one of this role out of the fleet; `None` when all of them are away.
+    /// Takes a random process of this role out of the fleet; `None` if there is none.
     pub fn take(&mut self, role: Role, rng: &mut StdRng) -> Option<Process> {
         let candidates: Vec<usize> = (0..self.members.len())
             .filter(|member| self.members[*member].0 == role)
@@ -65,12 +65,12 @@ impl Fleet {
         Some(self.members.swap_remove(chosen).1)
     }
 
-    /// Puts one back that was taken out.
+    /// Returns a process that was taken out.
     pub fn put_back(&mut self, role: Role, process: Process) {
         self.members.push((role, process));
     }
 
-    /// Replaces those that have ended, as a supervisor would.
+    /// Replaces processes that have ended, as a supervisor would.
     pub fn supervise(&mut self) -> Result<()> {
         for member in (0..self.members.len()).rev() {
             if let Some(code) = self.members[member].1.exit_code()? {
@@ -83,12 +83,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// SIGTERM for all; every one must end cleanly.
+    /// SIGTERM to all processes; each must end with exit code 0.
     pub async fn stop(self) -> Result<()> {
-        for (role, process) in self.members {
-            let code = process.terminate().await?;
-            anyhow::ensure!(code == 0, "a {role} ends with {code}");
+        let mut fleet = self.stage.fleet(&[])?;
+        for (_, process) in self.members {
+            fleet.take_in(process);
         }
-        Ok(())
+        fleet.stop().await
     }
 }

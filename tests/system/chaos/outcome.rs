@@ -1,14 +1,14 @@
-//! What must hold after chaos, and what is said of it.
+//! The assertions after chaos, and its report.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::theatre::Theatre;
+use super::striker::Striker;
 use crate::stage::Stage;
 
-/// Each counts what must not be.
+/// Each statement counts violations.
 const LAWS: [(&str, &str); 7] = [
     (
         "done chunks whose rows do not add up",
@@ -53,7 +53,7 @@ const LAWS: [(&str, &str); 7] = [
     ),
 ];
 
-/// The standing assertions, on the whole ledger.
+/// Asserts, on the whole ledger, everything that must always hold.
 pub async fn assert_sound(stage: &Stage) -> Result<()> {
     for (what, statement) in LAWS {
         let count: i64 = sqlx::query_scalar(statement).fetch_one(&stage.target).await?;
@@ -67,7 +67,7 @@ pub async fn assert_sound(stage: &Stage) -> Result<()> {
         .fetch_one(&stage.target)
         .await?;
     ensure!(ahead == 0, "{ahead} watermarks are ahead of the source's clock");
-    // those of killed workers included
+    // including the sessions of killed workers
     stage
         .until_source(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'tidemark%' \
@@ -76,7 +76,7 @@ pub async fn assert_sound(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// What is still open, for whoever has to find out why.
+/// Prints the work that is still open, to help find the cause.
 pub async fn print_open_work(stage: &Stage) -> Result<()> {
     let open: Vec<String> = sqlx::query_scalar(
         "SELECT format('run %s of tenant %s, %s, %s since %s, chunk %s %s, attempt %s, lost %s, lease %s, due %s: %s', r.id, \
@@ -123,10 +123,10 @@ impl Outcome {
             .await?)
     }
 
-    pub fn print(&self, seed: u64, length: Duration, theatre: &Theatre<'_>, changes: u64) {
-        let total: u64 = theatre.faults.values().sum();
+    pub fn print(&self, seed: u64, length: Duration, striker: &Striker<'_>, changes: u64) {
+        let total: u64 = striker.faults.values().sum();
         eprintln!("chaos for {length:?}, TIDEMARK_CHAOS_SEED={seed}: {total} faults");
-        for (fault, count) in &theatre.faults {
+        for (fault, count) in &striker.faults {
             eprintln!("{count:>8}  {fault}");
         }
         for (count, what) in [
@@ -146,7 +146,7 @@ impl Outcome {
         eprintln!("{changes:>8}  changes at the source, at least");
         eprintln!(
             "{:>8}  processes ended by themselves",
-            theatre.fleet.ended_by_themselves
+            striker.fleet.ended_by_themselves
         );
     }
 }

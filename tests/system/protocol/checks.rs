@@ -1,4 +1,4 @@
-//! The model explored to its end: within the bounds every state is visited.
+//! Explores the model completely: within the limits, every state is visited.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -24,7 +24,7 @@ const ONE_RUN: Fleet = Fleet {
     max_failures: 2,
 };
 
-/// Faults beyond those of the test: `make model` sets them.
+/// Faults in addition to the test's: `make model` sets them.
 #[expect(
     clippy::disallowed_methods,
     reason = "the bounds of a test are named by the environment"
@@ -33,12 +33,12 @@ fn more_faults() -> u8 {
     std::env::var("TIDEMARK_MODEL_MORE_FAULTS").map_or(0, |text| text.parse().expect("a small number"))
 }
 
-/// Whether a way through the states comes back to where it was.
+/// True when a path through the states returns to a state on it.
 fn has_circle(fleet: &Fleet) -> bool {
     let fingerprint = |state: &State| BuildHasherDefault::<DefaultHasher>::default().hash_one(state);
     let mut begun = HashSet::new();
     let mut on_the_way = HashSet::new();
-    // each state on the way with those that follow it and are still to be looked at
+    // each state of the path, with its successors that are still to be visited
     let mut way = vec![(0, fleet.init_states())];
     while let Some((at, ahead)) = way.last_mut() {
         let Some(state) = ahead.pop() else {
@@ -64,7 +64,7 @@ fn check(fleet: Fleet) {
         ..fleet
     };
     eprintln!("{fleet:?}");
-    // the checker overlooks a run that never ends by going in a circle
+    // the checker does not notice a run that circles without an end
     assert!(!has_circle(&fleet));
     let began = Instant::now();
     let checker = fleet.checker().spawn_bfs().join();
@@ -110,7 +110,7 @@ fn a_resync_beside_an_incremental_run() {
     });
 }
 
-/// The checker finds the way into what the guard prevents.
+/// The checker finds the path that the guard prevents.
 fn is_found(fleet: Fleet, without: Guard, property: &'static str) {
     let fleet = Fleet {
         protocol: Protocol {
@@ -131,7 +131,7 @@ fn is_found(fleet: Fleet, without: Guard, property: &'static str) {
     );
 }
 
-/// No guard of the table is idle, and the checker is not blind.
+/// Every guard of the table is needed, and the checker finds its absence.
 #[test]
 fn every_guard_is_missed_when_it_is_left_out() {
     for (guard, property) in [

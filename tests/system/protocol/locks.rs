@@ -1,6 +1,6 @@
-//! The order in which the ledger's transactions lock rows: as a table, which ascends in every line, and on a real PostgreSQL,
-//! where each transaction is stopped at each of its locks and must hold those before it and none behind it. Two
-//! transactions that both ascend cannot wait for each other.
+//! The order in which the ledger's transactions lock rows. A table lists it, ascending in every line. On a real
+//! PostgreSQL each transaction is stopped at each of its locks: it must hold the earlier locks and no later one. Two
+//! transactions that lock in ascending order cannot wait for each other.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::stage::{Stage, on_stage};
 const TENANT: TenantId = TenantId(1);
 const RUN: RunId = RunId(1);
 
-/// A row that is locked, in the order that the head of `shared/db` gives.
+/// A locked row, in the order that the ledger's head comment gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lock {
     Tenant,
@@ -69,7 +69,7 @@ impl Transaction {
         [before, &CHUNKS, after].concat()
     }
 
-    /// What the run and its three chunks are when it begins.
+    /// The states of the run and its three chunks at the start.
     const fn begins_with(self) -> (&'static str, [&'static str; 3]) {
         match self {
             Self::Cancel | Self::Remove | Self::FailRun => ("running", ["pending", "queued", "running"]),
@@ -92,7 +92,8 @@ impl Transaction {
     }
 }
 
-/// The run anew. Its chunks lie in the table from the last to the first: who takes them as they come takes them so.
+/// Creates the run again. Its chunks are stored from the last to the first, so an unordered statement takes them in
+/// the wrong order.
 async fn begin(stage: &Stage, transaction: Transaction) -> Result<()> {
     let (run, chunks) = transaction.begins_with();
     stage

@@ -1,7 +1,7 @@
-//! The fleet as a state machine: one step is one statement of the ledger, one act of the broker or one fault.
+//! The fleet as a state machine. One step is one statement of the ledger, one act of the broker or one fault.
 //!
-//! There is no clock: whatever waits for time may happen at any time. A step that needs something to go wrong first costs
-//! one of the faults, and any mixture of them may come in any order until they are spent.
+//! There is no clock: a step that waits for time may happen at any time. A step that needs a fault uses up one of the
+//! allowed faults. Any mixture of faults may come in any order until they are used up.
 
 use stateright::Model;
 use tidemark_shared::chunk::ChunkStatus;
@@ -9,16 +9,16 @@ use tidemark_shared::run::{RunStatus, RunType};
 
 use super::transition::{Beside, Chunk, Guard, Protocol, Statement, TenantState, is_terminal};
 
-/// The key space, the fleet and what may go wrong.
+/// The key space, the fleet, and the allowed faults.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     pub protocol: Protocol,
-    /// Conversations that have changed, and the chunks of the first run: one for each.
+    /// Changed conversations, one for each chunk of the first run.
     pub keys: usize,
-    /// A second run of the tenant, with one chunk that covers all of them.
+    /// True for a second run of the tenant, with one chunk for all conversations.
     pub second: Option<RunType>,
     pub workers: usize,
-    /// Finalizers that may be in a transaction at the same time.
+    /// Finalizers that may have a transaction open at the same time.
     pub finalizers: usize,
     pub faults: u8,
     pub max_failures: u8,
@@ -28,26 +28,26 @@ pub struct Fleet {
 pub struct State {
     pub chunks: Vec<Slot>,
     pub runs: Vec<Run>,
-    /// In order: one worker is like the other.
+    /// Sorted: workers are interchangeable.
     pub workers: Vec<Worker>,
-    /// Runs that a finalizer has found complete and not yet closed, in order.
+    /// Runs that a finalizer has found complete and not yet closed, sorted.
     pub closing: Vec<usize>,
-    /// 0: as before the runs. A run moves it to its number and one.
+    /// 0 before the first run. A run moves it to its own number plus one.
     pub watermark: u8,
-    /// Which keys the target has as they are at the source.
+    /// The keys whose current rows are in the target.
     pub target: Vec<bool>,
     pub paused: bool,
     pub faults_left: u8,
     pub broken: Option<Broken>,
 }
 
-/// A chunk in the ledger, and what of it is elsewhere.
+/// A chunk in the ledger, and its copies elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     pub chunk: Chunk,
-    /// How often a dispatcher has marked it queued and not yet published it.
+    /// Dispatchers that have marked it queued and not yet published it.
     pub marked: u8,
-    /// Messages of it in the queue.
+    /// Its messages in the queue.
     pub messages: u8,
     /// How often its rows were committed.
     pub effects: u8,
@@ -59,7 +59,7 @@ pub struct Run {
     /// The watermark that its plan read.
     pub watermark_start: u8,
     pub ended: u8,
-    /// Events received, where they are counted.
+    /// Received events, where they are counted.
     pub events: u8,
 }
 
@@ -76,14 +76,14 @@ pub enum Worker {
     Ended {
         chunk: usize,
     },
-    /// The event is sent, the message not acknowledged.
+    /// The event is published, the message not yet acknowledged.
     Announced {
         chunk: usize,
     },
 }
 
 impl Worker {
-    /// The chunk in hand, and the attempt while there is one.
+    /// The running chunk and its attempt, if there is one.
     fn work(self) -> (usize, u8) {
         match self {
             Self::Working { chunk, attempt, .. } => (chunk, attempt),
@@ -93,14 +93,14 @@ impl Worker {
     }
 }
 
-/// What must never happen and cannot be seen in a state afterwards.
+/// Violations that a later state does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Broken {
     /// An attempt committed that was not the newest.
     StaleCommit,
-    /// A chunk left a terminal state.
+    /// A chunk left a final state.
     Revived,
-    /// Work was begun for a run that had ended.
+    /// A run that had ended got new work.
     BegunLate,
     WatermarkBack,
 }
@@ -111,10 +111,10 @@ pub enum Action {
     Fault(Fault),
 }
 
-/// What the fleet does by itself.
+/// Steps of the fleet without a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Reads the watermark; the plan may be written much later.
+    /// Reads the watermark. The plan may be written much later.
     Plan {
         run: usize,
     },
@@ -126,7 +126,7 @@ pub enum Step {
         statement: Statement,
         chunk: usize,
     },
-    /// A delay, a patience or the lease of a vanished worker runs out.
+    /// A delay, a publication's wait or a dead worker's lease ends.
     TimePasses {
         chunk: usize,
     },
@@ -153,7 +153,7 @@ pub enum Step {
     FindComplete {
         run: usize,
     },
-    /// It commits the run's end.
+    /// The finalizer commits the run's end.
     Close {
         closing: usize,
     },
@@ -162,11 +162,11 @@ pub enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The worker dies; the broker delivers its message again.
+    /// The worker dies, and the broker delivers its message again.
     WorkerDies {
         worker: usize,
     },
-    /// The worker is frozen or cut off for longer than its lease, and goes on.
+    /// The worker is frozen or cut off for longer than its lease, and then goes on.
     WorkerFreezes {
         worker: usize,
     },
@@ -175,29 +175,29 @@ pub enum Fault {
         worker: usize,
         statement: Statement,
     },
-    /// A configuration error: the chunk is dead, and its run's waiting chunks are cancelled.
+    /// A configuration error: the chunk is dead, and the run's waiting chunks are cancelled.
     RunCannotPass {
         worker: usize,
     },
-    /// The broker redelivers or a publisher repeats.
+    /// The broker redelivers, or a publisher repeats.
     Duplicate {
         chunk: usize,
     },
-    /// The queue is purged, or the broker comes back with nothing.
+    /// The queue is purged, or the broker loses everything.
     Purge {
         chunk: usize,
     },
-    /// The dispatcher dies; `taken`: after the broker has the message and before that is written down.
+    /// The dispatcher dies. `taken`: the broker has the message, and the ledger does not know it.
     DispatcherDies {
         chunk: usize,
         taken: bool,
     },
-    /// The broker refuses the message, or the confirm is lost; `taken`: it has the message all the same.
+    /// The broker refuses the message, or its confirm is lost. `taken`: the broker has the message.
     NotConfirmed {
         chunk: usize,
         taken: bool,
     },
-    /// A message waits for longer than the patience with it.
+    /// A message waits for longer than the ledger waits for it.
     Impatience {
         chunk: usize,
     },
@@ -238,7 +238,7 @@ impl Fleet {
             .map(|slot| slot.chunk.status)
     }
 
-    /// Applies a statement of the ledger; `false`: it hits no row.
+    /// Applies a statement of the ledger. Returns `false` if it matches no row.
     fn apply(&self, state: &mut State, statement: Statement, chunk: usize, attempt: u8) -> bool {
         let run = state.runs[self.run_of(chunk)].status;
         let tenant = if state.paused {
@@ -264,7 +264,7 @@ impl Fleet {
         true
     }
 
-    /// The load's transaction: rows and "done" together, or nothing.
+    /// The transaction of a load: rows and "done" together, or nothing.
     fn commit(&self, state: &mut State, chunk: usize, attempt: u8) {
         if !self.apply(state, Statement::Complete, chunk, attempt) {
             return;
@@ -299,7 +299,7 @@ impl Fleet {
         }
     }
 
-    /// Whether a worker that lives renews the chunk's lease.
+    /// True when a living worker renews the chunk's lease.
     fn is_held(state: &State, chunk: usize) -> bool {
         state.workers.iter().any(|worker| {
             matches!(worker, Worker::Working { chunk: held, attempt, .. }
@@ -307,7 +307,7 @@ impl Fleet {
         })
     }
 
-    /// What the fleet may do next.
+    /// The possible next steps of the fleet.
     fn steps(&self, state: &State) -> Vec<Step> {
         let mut steps = Vec::new();
         for (worker, doing) in state.workers.iter().enumerate() {
@@ -397,7 +397,7 @@ impl Fleet {
         }
     }
 
-    /// `lock_complete` passes over a row that another finalizer has locked.
+    /// `lock_complete` skips a run that another finalizer has locked.
     fn is_complete(&self, state: &State, run: usize) -> bool {
         let Run { status, events, .. } = state.runs[run];
         state.closing.len() < self.finalizers
@@ -411,7 +411,7 @@ impl Fleet {
         !state.closing.contains(&run) || !self.protocol.has(Guard::CloseOnce)
     }
 
-    /// A tenant has one open run that moves its watermark: a unique index says so.
+    /// A unique index: a tenant has one open run that moves its watermark.
     fn may_open(&self, state: &State, run: usize) -> bool {
         let other_is_open = state.runs.iter().enumerate().any(|(other, open)| {
             other != run && self.moves_watermark(other) && open.status == RunStatus::Running
@@ -419,7 +419,7 @@ impl Fleet {
         !(self.moves_watermark(run) && other_is_open)
     }
 
-    /// Nobody is on the way to end what the chunk waits for.
+    /// True when no process will end the chunk's wait.
     fn is_unattended(state: &State, chunk: usize) -> bool {
         let slot = state.chunks[chunk];
         match slot.chunk.status {
@@ -430,13 +430,13 @@ impl Fleet {
         }
     }
 
-    /// A dispatcher that has marked the chunk publishes it; `taken`: the broker has the message.
+    /// Publishes a chunk that a dispatcher has marked. `taken`: the broker has the message.
     fn publish(state: &mut State, chunk: usize, taken: bool) {
         state.chunks[chunk].marked -= 1;
         state.chunks[chunk].messages += u8::from(taken);
     }
 
-    /// A worker takes a message and claims its chunk; where it cannot, it acknowledges and forgets.
+    /// A worker takes a message and claims its chunk. If it cannot, it acknowledges the message and forgets it.
     fn deliver(&self, state: &mut State, worker: usize, chunk: usize) {
         state.chunks[chunk].messages -= 1;
         if self.apply(state, Statement::Claim, chunk, 0) {
@@ -491,7 +491,7 @@ impl Fleet {
             }
         }
         faults.extend((0..state.closing.len()).map(|closing| Fault::FinalizerDies { closing }));
-        // a cancel waits for the row's lock while a finalizer has it
+        // a cancel waits while a finalizer has locked the row
         faults.extend(
             (0..state.runs.len())
                 .filter(|run| state.runs[*run].status == RunStatus::Running && self.is_unlocked(state, *run))
@@ -601,10 +601,10 @@ impl Model for Fleet {
             Action::Step(step) => self.step(&mut state, step),
             Action::Fault(fault) => self.fault(&mut state, fault),
         }
-        // workers are alike, and so are finalizers: states that differ in their order alone are one
+        // workers are interchangeable, and so are finalizers: states that differ only in their order are equal
         state.workers.sort_unstable();
         state.closing.sort_unstable();
-        // a fault that changes nothing is not worth one
+        // a fault that changes nothing is not explored
         if state == *before {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must be reachable so that holding means something.
+//! Conditions that must hold in every state, and states that must be reachable for the conditions to mean anything.
 
 use stateright::Property;
 use tidemark_shared::chunk::ChunkStatus;
@@ -115,13 +115,16 @@ fn under_faults() -> [Property<Fleet>; 6] {
                     .any(|slot| slot.chunk.lost == fleet.protocol.max_lost)
             },
         ),
-        Property::sometimes("a zombie works beside its successor", |_, state: &State| {
-            state.workers.iter().any(|worker| {
-                matches!(*worker, Worker::Working { chunk, attempt, .. }
+        Property::sometimes(
+            "a worker without its lease works beside its successor",
+            |_, state: &State| {
+                state.workers.iter().any(|worker| {
+                    matches!(*worker, Worker::Working { chunk, attempt, .. }
                     if attempt < state.chunks[chunk].chunk.attempt
                         && state.chunks[chunk].chunk.status == ChunkStatus::Running)
-            })
-        }),
+                })
+            },
+        ),
         Property::sometimes(
             "the message of a finished chunk is in the queue",
             |_, state: &State| {
@@ -132,7 +135,7 @@ fn under_faults() -> [Property<Fleet>; 6] {
             },
         ),
         Property::sometimes(
-            "a chunk waits queued while nobody has its message",
+            "a chunk waits queued although its message is lost",
             |_, state: &State| {
                 state.chunks.iter().any(|slot| {
                     slot.chunk.status == ChunkStatus::Queued && slot.messages == 0 && slot.marked == 0
@@ -150,7 +153,7 @@ fn is_respected(state: &State, worker: &Worker) -> bool {
             outlived: false,
         } => {
             let held = state.chunks[chunk].chunk;
-            // a cancel ends the chunk, and nobody else gets it
+            // a cancel ends the chunk, and no worker gets it afterwards
             matches!(held.status, ChunkStatus::Running | ChunkStatus::Cancelled) && held.attempt == attempt
         }
         _ => true,

@@ -1,5 +1,5 @@
-//! The statements of `shared/db` against the table: every statement on a row of every kind, under every state of run and
-//! tenant, on a real PostgreSQL.
+//! Every chunk statement of the ledger, on a row of every kind, under every state of run and tenant, compared with
+//! the table of transitions on a real PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -50,14 +50,14 @@ const CHUNK_STATUSES: [ChunkStatus; 6] = [
 ];
 const TENANT_STATES: [TenantState; 3] = [TenantState::Active, TenantState::Paused, TenantState::Deleted];
 
-/// Whether the clock has passed what the row waits for. A queued row waits 15 s for its publication, and after it for
-/// `requeue_after`, doubled by every publication but the first.
+/// True when the time has passed for which the row waits. A queued row waits 15 s for its publication. After that it
+/// waits for `requeue_after`, doubled with every further publication.
 const ELAPSED: &str = "CASE c.status WHEN 'pending' THEN c.next_attempt_at <= now() WHEN 'running' THEN c.lease_until < now() \
      WHEN 'queued' THEN c.queued_at < now() - make_interval(secs => \
          CASE WHEN c.published_at IS NULL THEN 15 ELSE 60 * 2 ^ (c.publish_count - 1) END) \
      ELSE false END";
 
-/// A chunk of the ledger, with what a statement sees beside it.
+/// A chunk of the ledger, with the other rows that a statement reads.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     tenant_id: TenantId,
@@ -156,8 +156,8 @@ async fn insert_run(
     Ok(run)
 }
 
-/// A chunk of this kind in every run. `age` is how long ago, in seconds, the row's clock began or ran out; `published`
-/// how often it was published.
+/// Inserts a chunk of this kind into every run. `age` is the number of seconds since the row's time began or ended;
+/// `published` is the number of its publications.
 async fn insert_chunk(
     tx: &mut PgTransaction<'_>,
     seq: i32,
@@ -185,7 +185,7 @@ async fn insert_chunk(
     Ok(())
 }
 
-/// Chunks of every kind in runs of every status of tenants in every state.
+/// Inserts chunks of every kind, in runs of every status, of tenants in every state.
 async fn insert_everything(tx: &mut PgTransaction<'_>) -> Result<()> {
     let mut tenant = 0;
     for state in TENANT_STATES {
@@ -220,7 +220,7 @@ async fn insert_everything(tx: &mut PgTransaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Executes the statement on every chunk; returns which it says that it has hit, where it says so.
+/// Executes the statement on every chunk. Returns the chunks that it reports, if it reports any.
 async fn execute(
     tx: &mut PgTransaction<'_>,
     statement: Statement,
@@ -403,7 +403,7 @@ async fn a_run_is_closed_as_the_table_says() {
                 }
             }
         }
-        // one of each kind in every run, and of them only two are left
+        // one of each kind in every run, and only two of them are left
         for (seq, status) in (1..).zip(CHUNK_STATUSES) {
             insert_chunk(&mut tx, seq, status, 0, 0, 0).await?;
             insert_chunk(&mut tx, seq + 10, status, 0, 0, 0).await?;
@@ -435,7 +435,7 @@ async fn a_run_is_closed_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
+async fn two_finalizers_or_two_dispatchers_never_take_the_same_row() {
     on_stage(|stage| async move {
         let mut tx = stage.target.begin().await?;
         let complete = insert_run(&mut tx, 1, TenantState::Active, RunStatus::Running).await?;
@@ -455,7 +455,7 @@ async fn two_finalizers_and_two_dispatchers_do_not_take_the_same() {
         };
         ensure!(
             chunk::dispatch(&mut first, &limits, None).await?.is_some(),
-            "nobody else dispatches"
+            "no other process dispatches"
         );
         ensure!(
             chunk::dispatch(&mut second, &limits, None).await?.is_none(),

@@ -1,18 +1,18 @@
-//! Which row a statement of the ledger hits, and what it makes of it: the guards of `shared/db/chunk.rs`, `run.rs` and
-//! `watermark.rs` as functions. The model executes them, and `statements` holds them against the SQL.
+//! Which rows a statement of the ledger matches, and how it changes them: the guards of chunk.rs, run.rs and
+//! watermark.rs as functions. The model executes them, and `statements` compares them with the SQL.
 
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::run::RunStatus;
 
-/// What the transitions look at in a row of `etl_chunk`.
+/// The parts of a row of `etl_chunk` that transitions read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chunk {
     pub status: ChunkStatus,
     pub attempt: u8,
     pub failures: u8,
     pub lost: u8,
-    /// The clock has passed what the row waits for: the pending one's `next_attempt_at`, the patience with a queued
-    /// one, the running one's lease.
+    /// The time has passed for which the row waits: a pending row's `next_attempt_at`, the time allowed for a queued
+    /// row, a running row's lease.
     pub elapsed: bool,
 }
 
@@ -26,7 +26,7 @@ impl Chunk {
     };
 }
 
-/// A statement that moves a chunk.
+/// A statement that changes a chunk's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Statement {
     Dispatch,
@@ -43,7 +43,7 @@ pub enum Statement {
     /// `fail` without one.
     Bury,
     CancelWaiting,
-    /// A run is cancelled, and all that is open of it.
+    /// A run is cancelled, with all of its open chunks.
     CancelRun,
     RescueLost,
     RescueQueued,
@@ -56,41 +56,41 @@ pub enum TenantState {
     Deleted,
 }
 
-/// What a statement sees beside the chunk's own row.
+/// What a statement reads besides the chunk's own row.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside {
     pub run: RunStatus,
     pub tenant: TenantState,
-    /// The attempt that the caller holds; a claim holds none.
+    /// The caller's attempt; a claim has none.
     pub attempt: u8,
 }
 
-/// A guard that can be left out, to see that the checker misses it.
+/// A guard that a test can leave out, to see that the checker notices its absence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// `attempt = mine`, in every statement of a holder.
+    /// `attempt = mine`, in every statement of a worker that has the chunk.
     Attempt,
     /// `status = 'running'` in `complete`.
     CompleteRunning,
-    /// A claim takes no chunk that another worker holds.
+    /// A claim takes no chunk that another worker is running.
     ClaimWaiting,
-    /// Rescue takes no chunk whose lease holds.
+    /// Rescue takes no chunk whose lease is still valid.
     Lease,
-    /// Rescue returns chunks whose lease is over.
+    /// Rescue returns chunks whose lease has ended.
     RescueLost,
     /// Rescue returns chunks that were queued and never claimed.
     RescueQueued,
-    /// Lost leases are counted, and their chunk dead at the limit.
+    /// Lost leases are counted, and at the limit the chunk is dead.
     LostLimit,
-    /// A run is closed by looking at its chunks, not by counting their events.
+    /// A run is closed when its chunks have ended, not when their events were counted.
     CloseByQuery,
     /// Closing locks the run, and names the state that it leaves.
     CloseOnce,
-    /// The watermark moves from where the plan found it.
+    /// The watermark only moves from the value that the plan read.
     CompareAndSet,
 }
 
-/// The transitions, all of them or with one guard left out.
+/// The transitions: all of them, or all but one guard.
 #[derive(Debug, Clone, Copy)]
 pub struct Protocol {
     pub max_lost: u8,
@@ -102,13 +102,13 @@ impl Protocol {
         self.without != Some(guard)
     }
 
-    /// The chunk after the statement; `None`: it does not hit the row.
+    /// The chunk after the statement; `None` if the statement does not match the row.
     pub fn after(&self, statement: Statement, chunk: Chunk, beside: Beside) -> Option<Chunk> {
         use ChunkStatus::{Cancelled, Dead, Done, Pending, Queued, Running};
 
         let mine = beside.attempt == chunk.attempt || !self.has(Guard::Attempt);
         let run_goes_on = beside.run == RunStatus::Running;
-        // (status, the clock has passed what it waits for)
+        // (status, the time has passed for which it waits)
         let to = |status, elapsed| {
             Some(Chunk {
                 status,
@@ -180,7 +180,7 @@ impl Protocol {
         }
     }
 
-    /// `run::lock_complete`: whether the run is there to be closed. `events` is how many of its chunks were announced.
+    /// `run::lock_complete`: true when the run can be closed. `events` is the number of its announced chunks.
     pub fn is_complete(
         &self,
         run: RunStatus,
@@ -195,7 +195,7 @@ impl Protocol {
             }
     }
 
-    /// `run::close`: how the run ends; `None`: it is not running.
+    /// `run::close`: how the run ends; `None` if it is not running.
     pub fn closed(&self, run: RunStatus, mut chunks: impl Iterator<Item = ChunkStatus>) -> Option<RunStatus> {
         let given_up = chunks.any(|status| matches!(status, ChunkStatus::Dead | ChunkStatus::Cancelled));
         (run == RunStatus::Running || !self.has(Guard::CloseOnce)).then_some(if given_up {
@@ -205,7 +205,7 @@ impl Protocol {
         })
     }
 
-    /// `watermark::advance` from `old` to `new`; `None`: it stays.
+    /// `watermark::advance` from `old` to `new`; `None` if it does not move.
     pub fn advanced(&self, current: Option<u8>, old: Option<u8>, new: u8) -> Option<u8> {
         let moves = current == old && old.is_none_or(|old| new > old);
         (moves || !self.has(Guard::CompareAndSet)).then_some(new)

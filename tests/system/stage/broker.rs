@@ -1,10 +1,9 @@
-//! What a test does to the broker beside the system.
+//! A test's own actions on the broker.
 
-use std::time::Duration;
+use anyhow::{Result, ensure};
 
-use anyhow::{Context, Result, ensure};
-
-use super::{PATIENCE, Stage};
+use super::Stage;
+use super::wait::poll;
 
 impl Stage {
     async fn broker(&self) -> Result<lapin::Connection> {
@@ -39,7 +38,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// Empties a queue; returns how many messages were in it.
+    /// Empties a queue. Returns the number of its messages.
     pub async fn purge(&self, queue: &str) -> Result<u32> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -54,12 +53,12 @@ impl Stage {
         Ok(purged)
     }
 
-    /// The broker of this stage.
+    /// The URL of the stage's broker.
     pub fn amqp_url(&self) -> &str {
         &self.servers.amqp
     }
 
-    /// The HTTP API of the shared broker, where the tests have it.
+    /// The HTTP API of the shared broker, if the tests have it.
     #[expect(
         clippy::disallowed_methods,
         reason = "the servers of the tests are named by the environment"
@@ -68,8 +67,8 @@ impl Stage {
         std::env::var("TIDEMARK_TEST_AMQP_MANAGEMENT_URL").ok()
     }
 
-    /// Declares a queue of the fleet as another kind than the fleet does.
-    pub async fn declare_classic(&self, queue: &str) -> Result<()> {
+    /// Declares one of the fleet's queues with another type.
+    pub async fn declare_classic_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
         let queue = format!("{}.{queue}", self.name);
@@ -87,7 +86,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// Deletes a queue; whoever consumes it is cancelled.
+    /// Deletes a queue, which cancels its consumers.
     pub async fn delete_queue(&self, queue: &str) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -101,7 +100,7 @@ impl Stage {
         Ok(broker.close(200, "done".into()).await?)
     }
 
-    /// How many consumers a queue has; none when there is no such queue.
+    /// The number of a queue's consumers; 0 if there is no such queue.
     pub async fn consumers(&self, queue: &str) -> Result<u32> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -123,17 +122,14 @@ impl Stage {
 
     /// Waits until a queue has so many consumers.
     pub async fn until_consumed(&self, queue: &str, count: u32) -> Result<()> {
-        let reached = async {
-            while self.consumers(queue).await.ok() != Some(count) {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached)
-            .await
-            .with_context(|| format!("{queue} never has {count} consumers"))
+        poll(format!("{count} consumers of {queue}"), async || {
+            let consumers = self.consumers(queue).await.ok();
+            Ok((consumers == Some(count)).then_some(()))
+        })
+        .await
     }
 
-    /// Publishes something of the test's own on one of the exchanges.
+    /// Publishes a message on one of the exchanges.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8]) -> Result<()> {
         let broker = self.broker().await?;
         let channel = broker.create_channel().await?;
@@ -163,19 +159,12 @@ impl Stage {
             passive: true,
             ..Default::default()
         };
-        let reached = async {
-            loop {
-                let asked =
-                    channel.queue_declare(name.as_str().into(), options, lapin::types::FieldTable::default());
-                if asked.await?.message_count() == count {
-                    return Ok::<(), anyhow::Error>(());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached)
-            .await
-            .with_context(|| format!("never {count} messages in {queue}"))??;
+        poll(format!("{count} messages in {queue}"), async || {
+            let asked =
+                channel.queue_declare(name.as_str().into(), options, lapin::types::FieldTable::default());
+            Ok((asked.await?.message_count() == count).then_some(()))
+        })
+        .await?;
         Ok(broker.close(200, "done".into()).await?)
     }
 }

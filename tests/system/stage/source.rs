@@ -1,4 +1,4 @@
-//! What a test does to the source.
+//! A test's own actions on the source.
 
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::Stage;
 
 impl Stage {
-    /// URL of the source for a login that may only SELECT; row-level security binds it.
+    /// URL of the source for a login that may only SELECT; row-level security applies to it.
     pub async fn reader_url(&self) -> Result<String> {
         let grant = format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", self.name);
         self.source.execute(AssertSqlSafe(grant)).await?;
@@ -18,9 +18,9 @@ impl Stage {
         Ok(url.to_string())
     }
 
-    /// Makes whoever reads rows of a source table wait, until the returned connection is closed. The table's own lock
-    /// stays free, so transactions begin.
-    pub async fn hold_readers(&self, table: &str) -> Result<PgConnection> {
+    /// Blocks readers of a source table's rows until the returned connection is closed. The table itself is not
+    /// locked, so transactions begin.
+    pub async fn block_readers(&self, table: &str) -> Result<PgConnection> {
         let mut holder = PgConnection::connect(&self.owner_url("source")).await?;
         let gate = format!(
             "ALTER TABLE {table} RENAME TO {table}_held; \

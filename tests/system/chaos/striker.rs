@@ -1,4 +1,4 @@
-//! Where the faults happen: servers, the wires to them, and the fleet between.
+//! Where faults happen: servers, connections and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,43 +11,43 @@ use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 
 use super::fault::{Fault, Role, Site};
-use super::fleet::Fleet;
+use super::fleet::SupervisedFleet;
 use crate::proxy::Proxy;
 use crate::servers::Server;
 use crate::stage::{Process, Servers, Signal, Stage};
 
-/// A server of chaos's own, with the wires to it.
-pub struct House {
+/// A server of this test alone, behind a proxy.
+pub struct ProxiedServer {
     pub server: Server,
-    pub wires: Proxy,
+    pub proxy: Proxy,
 }
 
-impl House {
+impl ProxiedServer {
     pub async fn new(server: Server) -> Result<Self> {
-        let wires = Proxy::before(&server.url()?).await?;
-        Ok(Self { server, wires })
+        let proxy = Proxy::before(&server.url()?).await?;
+        Ok(Self { server, proxy })
     }
 }
 
-pub struct Houses {
-    pub broker: House,
-    pub ledger: House,
-    pub source: House,
+pub struct ProxiedServers {
+    pub broker: ProxiedServer,
+    pub ledger: ProxiedServer,
+    pub source: ProxiedServer,
 }
 
-impl Houses {
+impl ProxiedServers {
     pub async fn build() -> Result<Self> {
         let (broker, ledger, source) =
             tokio::try_join!(Server::rabbitmq(), Server::postgres(), Server::postgres())?;
         Ok(Self {
-            broker: House::new(broker).await?,
-            ledger: House::new(ledger).await?,
-            source: House::new(source).await?,
+            broker: ProxiedServer::new(broker).await?,
+            ledger: ProxiedServer::new(ledger).await?,
+            source: ProxiedServer::new(source).await?,
         })
     }
 
-    /// The servers themselves, round the wires.
-    pub fn servers(&self) -> Result<Servers> {
+    /// The servers without their proxies.
+    pub fn urls(&self) -> Result<Servers> {
         Ok(Servers {
             source: self.source.server.url()?,
             target: self.ledger.server.url()?,
@@ -55,7 +55,7 @@ impl Houses {
         })
     }
 
-    fn at(&self, site: Site) -> &House {
+    fn at(&self, site: Site) -> &ProxiedServer {
         match site {
             Site::Broker => &self.broker,
             Site::Ledger => &self.ledger,
@@ -64,27 +64,32 @@ impl Houses {
     }
 }
 
-/// What ends a fault.
+/// How a fault ends.
 enum Recovery {
     Start(Role),
     Thaw(Role, Process),
-    Mend(Site),
+    Repair(Site),
 }
 
-pub struct Theatre<'a> {
+pub struct Striker<'a> {
     stage: Arc<Stage>,
-    houses: &'a Houses,
-    pub fleet: Fleet,
+    servers: &'a ProxiedServers,
+    pub fleet: SupervisedFleet,
     rng: StdRng,
     later: Vec<(Instant, Recovery)>,
     pub faults: BTreeMap<Fault, u64>,
 }
 
-impl<'a> Theatre<'a> {
-    pub const fn new(stage: Arc<Stage>, houses: &'a Houses, fleet: Fleet, rng: StdRng) -> Self {
+impl<'a> Striker<'a> {
+    pub const fn new(
+        stage: Arc<Stage>,
+        servers: &'a ProxiedServers,
+        fleet: SupervisedFleet,
+        rng: StdRng,
+    ) -> Self {
         Self {
             stage,
-            houses,
+            servers,
             fleet,
             rng,
             later: Vec::new(),
@@ -92,15 +97,15 @@ impl<'a> Theatre<'a> {
         }
     }
 
-    /// One fault after the other, with what ended before set right between them.
-    pub async fn rage(&mut self, length: Duration) -> Result<()> {
+    /// One fault after the other. Between them, earlier faults end when they are due.
+    pub async fn strike_for(&mut self, length: Duration) -> Result<()> {
         let end = Instant::now() + length;
         while Instant::now() < end {
             let fault = Fault::draw(&mut self.rng);
             if self.strike(fault).await? {
                 *self.faults.entry(fault).or_default() += 1;
             }
-            // the clock of chaos itself: nothing waits for it
+            // the pause between two faults: nothing waits for it
             tokio::time::sleep(self.between(100, 1_000)).await;
             self.recover(Instant::now()).await?;
             self.fleet.supervise()?;
@@ -108,12 +113,12 @@ impl<'a> Theatre<'a> {
         Ok(())
     }
 
-    /// Everything up again.
-    pub async fn calm(&mut self) -> Result<()> {
+    /// Ends every fault.
+    pub async fn end_all_faults(&mut self) -> Result<()> {
         let last = self.later.iter().map(|(at, _)| *at).max();
         self.recover(last.unwrap_or_else(Instant::now)).await?;
         for site in [Site::Broker, Site::Ledger, Site::Source] {
-            self.mend(site);
+            self.repair(site);
         }
         self.fleet.supervise()
     }
@@ -130,53 +135,53 @@ impl<'a> Theatre<'a> {
                     process.signal(Signal::CONT)?;
                     self.fleet.put_back(role, process);
                 }
-                Recovery::Mend(site) => self.mend(site),
+                Recovery::Repair(site) => self.repair(site),
             }
         }
         Ok(())
     }
 
-    fn mend(&self, site: Site) {
-        let wires = &self.houses.at(site).wires;
-        wires.refuse(false);
-        wires.delay(Duration::ZERO);
-        wires.cut();
+    fn repair(&self, site: Site) {
+        let proxy = &self.servers.at(site).proxy;
+        proxy.refuse(false);
+        proxy.delay(Duration::ZERO);
+        proxy.cut();
     }
 
-    /// `false` when there was nothing to strike at.
+    /// Returns `false` if there was nothing to strike.
     async fn strike(&mut self, fault: Fault) -> Result<bool> {
         match fault {
             Fault::Kill(role) | Fault::Terminate(role) | Fault::Freeze(role) => {
                 return self.strike_process(fault, role).await;
             }
-            Fault::Cut(site) => self.houses.at(site).wires.cut(),
+            Fault::Cut(site) => self.servers.at(site).proxy.cut(),
             Fault::Stall(site) => {
-                self.houses.at(site).wires.strand();
-                self.mend_later(site);
+                self.servers.at(site).proxy.strand();
+                self.repair_later(site);
             }
             Fault::HalfClose(site) => {
-                self.houses.at(site).wires.half_close();
-                self.mend_later(site);
+                self.servers.at(site).proxy.half_close();
+                self.repair_later(site);
             }
             Fault::Delay(site) => {
                 let delay = self.between(20, 300);
-                self.houses.at(site).wires.delay(delay);
-                self.mend_later(site);
+                self.servers.at(site).proxy.delay(delay);
+                self.repair_later(site);
             }
             Fault::Refuse(site) => {
-                self.houses.at(site).wires.refuse(true);
-                self.houses.at(site).wires.cut();
-                self.mend_later(site);
+                self.servers.at(site).proxy.refuse(true);
+                self.servers.at(site).proxy.cut();
+                self.repair_later(site);
             }
             Fault::Restart(Site::Broker) => self.broker_ctl(&["stop_app", "start_app"]).await?,
             Fault::Empty => self.broker_ctl(&["stop_app", "reset", "start_app"]).await?,
             Fault::Restart(site) => {
-                self.houses.at(site).server.stop().await?;
-                self.houses.at(site).server.start().await?;
+                self.servers.at(site).server.stop().await?;
+                self.servers.at(site).server.start().await?;
             }
             Fault::Crash(site) => {
-                self.houses.at(site).server.crash().await?;
-                self.houses.at(site).server.start().await?;
+                self.servers.at(site).server.crash().await?;
+                self.servers.at(site).server.start().await?;
             }
             Fault::Purge => {
                 let queue = self.a_queue();
@@ -212,14 +217,14 @@ impl<'a> Theatre<'a> {
 
     async fn broker_ctl(&self, verbs: &[&str]) -> Result<()> {
         for verb in verbs {
-            self.houses.broker.server.ctl(&[verb]).await?;
+            self.servers.broker.server.ctl(&[verb]).await?;
         }
         Ok(())
     }
 
-    fn mend_later(&mut self, site: Site) {
+    fn repair_later(&mut self, site: Site) {
         let at = Instant::now() + self.between(500, 5_000);
-        self.later.push((at, Recovery::Mend(site)));
+        self.later.push((at, Recovery::Repair(site)));
     }
 
     fn a_queue(&mut self) -> &'static str {

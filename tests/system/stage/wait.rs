@@ -1,0 +1,59 @@
+//! Waiting for a state, never for a time: the only polling of the tests.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::Stage;
+
+/// Limit of every wait: longer than a busy machine ever needs.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(120);
+/// Pause between two polls.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Polls until there is a value. After `WAIT_LIMIT` the test fails, with `what` it has waited for.
+pub async fn poll<T>(what: impl Display, mut next: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let polling = async {
+        loop {
+            if let Some(value) = next().await? {
+                return Ok(value);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(WAIT_LIMIT, polling)
+        .await
+        .with_context(|| format!("never: {what}"))?
+}
+
+impl Stage {
+    /// Waits until a statement on the target returns true.
+    pub async fn until(&self, statement: &str) -> Result<()> {
+        until_true(&self.target, statement).await
+    }
+
+    /// Waits until a statement on the source returns true.
+    pub async fn until_source(&self, statement: &str) -> Result<()> {
+        until_true(&self.source, statement).await
+    }
+
+    /// Waits until so many processes have checked the isolation of tenants. Before that, a lock on the tenants' rows
+    /// blocks them.
+    pub async fn until_started(&self, count: usize) -> Result<()> {
+        self.until(&format!("SELECT count(*) = {count} FROM etl_process"))
+            .await
+    }
+}
+
+/// Waits until a statement returns true.
+pub async fn until_true(pool: &PgPool, statement: &str) -> Result<()> {
+    poll(statement, async || {
+        let is_true: Option<bool> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .fetch_one(pool)
+            .await?;
+        Ok((is_true == Some(true)).then_some(()))
+    })
+    .await
+}
