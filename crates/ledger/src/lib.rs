@@ -60,7 +60,7 @@ macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         $($(#[$doc])* const $name: &str = $text;)*
 
-        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
     };
 }
 pub(crate) use statements;
@@ -72,7 +72,12 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         backfill::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
-        chunk::STATEMENTS,
+        chunk::insert::STATEMENTS,
+        chunk::dispatch::STATEMENTS,
+        chunk::trace::STATEMENTS,
+        chunk::claim::STATEMENTS,
+        chunk::finish::STATEMENTS,
+        chunk::rescue::STATEMENTS,
         chunk_report::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,

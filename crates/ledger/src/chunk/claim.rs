@@ -1,0 +1,117 @@
+//! From queued to running: the claim, and its lease.
+
+use std::time::Duration;
+
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor};
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::ids::{ChunkId, TenantId};
+use tidemark_shared::job::Lane;
+use tidemark_shared::run::RunType;
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, secs, statements};
+
+statements! {
+    CLAIM = "UPDATE etl_chunk c SET status = 'running', attempt = c.attempt + 1, worker_id = $4, \
+                    lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
+             FROM etl_control r, tenants t \
+             WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 \
+               AND r.id = c.run_id AND r.status = 'running' \
+               AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL \
+               AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
+             RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
+                       r.type AS run_type, t.source, t.timezone, \
+                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s, \
+                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS allows_mass_delete";
+    RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
+             WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
+    LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \
+                 FOR NO KEY UPDATE";
+}
+
+/// A chunk that this worker may execute until its lease ends.
+#[derive(Debug, Clone, FromRow)]
+pub struct ClaimedChunk {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    /// The fencing token of this execution.
+    pub attempt: i32,
+    pub failure_count: i32,
+    #[sqlx(try_from = "Stored<Lane>")]
+    pub lane: Lane,
+    pub spec: Json<ChunkSpec>,
+    pub key_count: i64,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+    #[sqlx(try_from = "Stored<RunType>")]
+    pub run_type: RunType,
+    pub source: String,
+    pub timezone: String,
+    /// Since its dispatch.
+    waited_s: Option<f64>,
+    /// The request says that many conversations, or all, may be gone.
+    pub allows_mass_delete: bool,
+}
+
+impl ClaimedChunk {
+    /// How long the chunk waited between dispatch and claim; `None` when it was never dispatched.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.waited_s?).ok()
+    }
+}
+
+/// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
+/// off, of another tenant than the message says, of one that is paused or removed, or unknown.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn claim(
+    db: impl PgExecutor<'_>,
+    chunk: ChunkId,
+    tenant: TenantId,
+    worker: &str,
+    lease: Duration,
+) -> DbResult<Option<ClaimedChunk>> {
+    sqlx::query_as(CLAIM)
+        .bind(Stored(chunk.run_id))
+        .bind(chunk.seq)
+        .bind(Stored(tenant))
+        .bind(worker)
+        .bind(secs(lease))
+        .fetch_optional(db)
+        .await
+        .attempt("claim the chunk")
+}
+
+/// Prolongs the lease; `false` when this attempt no longer holds it.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease: Duration) -> DbResult<bool> {
+    sqlx::query(RENEW)
+        .bind(Stored(chunk.run_id))
+        .bind(chunk.seq)
+        .bind(attempt)
+        .bind(secs(lease))
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .attempt("renew the lease")
+}
+
+/// Whether this attempt holds the chunk, which it then does until the transaction ends.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn lock_mine(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
+    sqlx::query_scalar(LOCK_MINE)
+        .bind(Stored(chunk.run_id))
+        .bind(chunk.seq)
+        .bind(attempt)
+        .fetch_optional(db)
+        .await
+        .map(|mine: Option<bool>| mine.is_some())
+        .attempt("look whether the chunk is still held")
+}
