@@ -1,0 +1,117 @@
+//! Asking for a run.
+
+use sqlx::PgExecutor;
+use sqlx::types::Json;
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::run::{RunRequest, RunType};
+
+use crate::stored::{Stored, value};
+use crate::{Attempt, DbResult, statements};
+
+statements! {
+    // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
+    // way come first, which cancels what it finds
+    REQUEST = "INSERT INTO etl_control (tenant_id, type, triggered_by, reason, request, trace_id, traceparent, etl_version) \
+               SELECT $1, CASE WHEN $2 = 'incremental'::etl_run_type AND w.watermark IS NULL \
+                               THEN 'full'::etl_run_type ELSE $2 END, \
+                      $3, $4, $5, $6, $7, $8 \
+               FROM etl_watermark w JOIN tenants t ON t.id = w.tenant_id AND t.deleted_at IS NULL \
+               WHERE w.tenant_id = $1 FOR KEY SHARE OF t \
+               ON CONFLICT DO NOTHING RETURNING id, pg_notify('tidemark_requests', '')";
+    FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
+                 AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
+                          ELSE type = $2 AND md5(coalesce((request -> 'selection')::text, '')) \
+                                             = md5(coalesce(($3::jsonb -> 'selection')::text, '')) END";
+    FIND_OPEN = "SELECT id FROM etl_control \
+                 WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
+}
+
+/// Who asks for a run, and why.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub tenant_id: TenantId,
+    pub run_type: RunType,
+    pub triggered_by: String,
+    pub reason: Option<String>,
+    pub request: RunRequest,
+    pub trace_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// The answer to a request for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    Created(RunId),
+    /// One was open already; nothing was written.
+    Open(RunId),
+}
+
+impl Requested {
+    #[must_use]
+    pub const fn run_id(self) -> RunId {
+        match self {
+            Self::Created(id) | Self::Open(id) => id,
+        }
+    }
+}
+
+/// Asks for a run, or finds the open one: a tenant has one incremental or full run at a time, and of the other types one
+/// a selection.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
+    // the open run may end between the two statements: then the insert has its turn again
+    const TRIES: usize = 10;
+    for _ in 0..TRIES {
+        if let Some(id) = insert_requested(db, run).await? {
+            return Ok(Requested::Created(id));
+        }
+        let open = sqlx::query_scalar(FIND_SAME)
+            .bind(Stored(run.tenant_id))
+            .bind(Stored(run.run_type))
+            .bind(Json(&run.request))
+            .fetch_optional(db)
+            .await
+            .map(value)
+            .attempt("find the open run")?;
+        if let Some(id) = open {
+            return Ok(Requested::Open(id));
+        }
+    }
+    Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant was removed or has no watermark row")
+}
+
+/// Asks for a run; `None` when the same is open already.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(REQUEST)
+        .bind(Stored(run.tenant_id))
+        .bind(Stored(run.run_type))
+        .bind(&run.triggered_by)
+        .bind(&run.reason)
+        .bind(Json(&run.request))
+        .bind(&run.trace_id)
+        .bind(&run.traceparent)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .fetch_optional(db)
+        .await
+        .map(value)
+        .attempt("request a run")
+}
+
+/// The tenant's open incremental or full run.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn find_open(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(FIND_OPEN)
+        .bind(Stored(tenant))
+        .fetch_optional(db)
+        .await
+        .map(value)
+        .attempt("find the open run")
+}
