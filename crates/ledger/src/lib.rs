@@ -23,6 +23,7 @@ pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
+mod error;
 pub mod fence;
 pub mod fleet;
 pub mod history;
@@ -41,6 +42,7 @@ pub mod rights;
 pub mod run;
 pub mod sender;
 pub mod source_watch;
+mod statement;
 pub mod stored;
 pub mod target;
 pub mod tenant;
@@ -50,20 +52,12 @@ pub mod tenant_status;
 pub mod verification;
 pub mod watermark;
 
-use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind};
+pub use self::error::{Attempt, DbError, DbResult};
+pub(crate) use self::error::{again, execute};
+pub(crate) use self::statement::{or_all, secs, statements};
 
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
-
-/// Declares a module's statements as constants, and the list of them.
-macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
-        $($(#[$doc])* const $name: &str = $text;)*
-
-        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
-    };
-}
-pub(crate) use statements;
 
 /// Every control statement with its name: a test prepares them all against a migrated database.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -87,7 +81,10 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         inbox::STATEMENTS,
         isolation::STATEMENTS,
         notice::STATEMENTS,
-        privacy::STATEMENTS,
+        privacy::policy::STATEMENTS,
+        privacy::strip::STATEMENTS,
+        privacy::forget::STATEMENTS,
+        privacy::withhold::STATEMENTS,
         process::STATEMENTS,
         progress::STATEMENTS,
         prune::STATEMENTS,
@@ -114,73 +111,4 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     .into_iter()
     .flatten()
     .copied()
-}
-
-/// A statement on the ledger failed; `attempted` says with our own words what it was for.
-#[derive(Debug, thiserror::Error)]
-#[error("{attempted}")]
-pub struct DbError {
-    pub attempted: &'static str,
-    #[source]
-    pub source: sqlx::Error,
-}
-
-/// A deadlock, or a transaction that cannot be put in an order with others.
-const LOST: [&str; 2] = ["40P01", "40001"];
-
-impl DbError {
-    fn lost_to_another(&self) -> bool {
-        let code = self
-            .source
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        code.is_some_and(|code| LOST.contains(&&*code))
-    }
-
-    /// Whether asking again may help: the ledger is away, or was busy.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            control_failure_kind(&self.source),
-            FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
-        )
-    }
-}
-
-pub type DbResult<T> = Result<T, DbError>;
-
-/// Adds what was attempted to an error of the driver.
-pub trait Attempt<T> {
-    /// # Errors
-    /// The error it was called on, with `what`.
-    fn attempt(self, what: &'static str) -> DbResult<T>;
-}
-
-impl<T> Attempt<T> for Result<T, sqlx::Error> {
-    fn attempt(self, attempted: &'static str) -> DbResult<T> {
-        self.map_err(|source| DbError { attempted, source })
-    }
-}
-
-/// Runs a transaction again when the server has ended it in favour of another one that wanted the same rows.
-pub async fn again<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
-    const TRIES: u32 = 5;
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
-    for _ in 1..TRIES {
-        match attempt().await {
-            Err(error) if error.lost_to_another() => tokio::time::sleep(PAUSE).await,
-            outcome => return outcome,
-        }
-    }
-    attempt().await
-}
-
-/// What a filter takes: these, or everything if it names none.
-pub const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
-    if named.is_empty() { all } else { named }
-}
-
-/// Seconds as PostgreSQL's `make_interval(secs => …)` takes them.
-pub const fn secs(duration: std::time::Duration) -> f64 {
-    duration.as_secs_f64()
 }

@@ -13,4 +13,5 @@ pub use self::rows::{
     StoredRow, clients_of, count_in_inboxes, count_live, count_marked_by, find, is_empty, last_live,
     live_among, live_in_inboxes, open_rejects, read_by,
 };
+pub(crate) use self::transaction::begin_write;
 pub use self::transaction::{begin, enter};

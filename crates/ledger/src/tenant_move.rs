@@ -2,11 +2,10 @@
 
 use crate::stored::Stored;
 use serde::Serialize;
-use sqlx::postgres::{PgArguments, PgTransaction};
-use sqlx::query::Query;
+use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 
-use super::{Attempt, DbResult, again, cancel, privacy, statements, target, watermark};
+use super::{Attempt, DbResult, again, cancel, execute, privacy, statements, target, watermark};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
@@ -77,8 +76,7 @@ pub async fn to_source(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<
 }
 
 async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
-    target::enter(&mut tx, tenant).await?;
+    let mut tx = target::begin_write(db, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
         .bind(Stored(tenant))
         .fetch_optional(&mut *tx)
@@ -101,8 +99,8 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
     let reason = format!("moved from source `{from}` to `{}`: {}", to.source, to.reason);
     let cancelled_runs = cancel::all_of(&mut tx, tenant, to.actor, &reason).await?;
     let chunks = "forget which versions chunks were read at";
-    execute(&mut tx, sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), chunks).await?;
-    execute(&mut tx, sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), chunks).await?;
+    execute(sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), &mut tx, chunks).await?;
+    execute(sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), &mut tx, chunks).await?;
     watermark::forget(&mut tx, tenant, to.actor, &reason).await?;
     let mut unmapped_inboxes: Vec<i32> = sqlx::query_scalar(UNMAP)
         .bind(Stored(tenant))
@@ -114,15 +112,15 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
         .bind(Stored(tenant))
         .bind(to.source)
         .bind(to.account_id);
-    execute(&mut tx, set, "set the tenant's source").await?;
+    execute(set, &mut tx, "set the tenant's source").await?;
     let rows_marked_deleted = target::count_live(&mut tx, tenant).await?;
     let mark = sqlx::query(MARK_ROWS).bind(Stored(tenant));
-    execute(&mut tx, mark, "mark the tenant's rows deleted").await?;
+    execute(mark, &mut tx, "mark the tenant's rows deleted").await?;
     privacy::strip(&mut tx, tenant, &policy, None).await?;
     let resolve = sqlx::query(RESOLVE_REJECTS).bind(Stored(tenant));
-    execute(&mut tx, resolve, "resolve the open rejects").await?;
+    execute(resolve, &mut tx, "resolve the open rejects").await?;
     let forget = sqlx::query(FORGET_NAMES).bind(Stored(tenant));
-    execute(&mut tx, forget, "forget the names of the old source").await?;
+    execute(forget, &mut tx, "forget the names of the old source").await?;
     tx.commit().await.attempt("move the tenant")?;
     Ok(MoveAnswer::Moved(Moved {
         tenant_id: tenant,
@@ -158,12 +156,4 @@ pub async fn lock_and_look_for_history(
         .await
         .map(Some)
         .attempt("look for what came from the tenant's source")
-}
-
-async fn execute(
-    tx: &mut PgTransaction<'_>,
-    query: Query<'_, sqlx::Postgres, PgArguments>,
-    attempted: &'static str,
-) -> DbResult<()> {
-    query.execute(&mut **tx).await.map(drop).attempt(attempted)
 }

@@ -5,6 +5,7 @@ use sqlx::types::Json;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::selection::Selection;
 
 use crate::stored::{Stored, value};
 use crate::{Attempt, DbResult, statements};
@@ -37,6 +38,21 @@ pub struct NewRun {
     pub request: RunRequest,
     pub trace_id: Option<String>,
     pub traceparent: Option<String>,
+}
+
+impl NewRun {
+    /// The same request for another type and selection.
+    #[must_use]
+    pub(crate) fn with_selection(&self, run_type: RunType, selection: Selection) -> Self {
+        Self {
+            run_type,
+            request: RunRequest {
+                selection: Some(selection),
+                ..RunRequest::default()
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// The answer to a request for a run.

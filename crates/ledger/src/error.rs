@@ -1,0 +1,74 @@
+//! Errors of statements on the ledger and target.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgTransaction};
+use sqlx::query::Query;
+use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind};
+
+/// A statement on the ledger failed; `attempted` says with our own words what it was for.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}")]
+pub struct DbError {
+    pub attempted: &'static str,
+    #[source]
+    pub source: sqlx::Error,
+}
+
+/// A deadlock, or a transaction that cannot be put in an order with others.
+const LOST: [&str; 2] = ["40P01", "40001"];
+
+impl DbError {
+    fn lost_to_another(&self) -> bool {
+        let code = self
+            .source
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| LOST.contains(&&*code))
+    }
+
+    /// Whether asking again may help: the ledger is away, or was busy.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            control_failure_kind(&self.source),
+            FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
+        )
+    }
+}
+
+pub type DbResult<T> = Result<T, DbError>;
+
+/// Adds what was attempted to an error of the driver.
+pub trait Attempt<T> {
+    /// # Errors
+    /// The error it was called on, with `what`.
+    fn attempt(self, what: &'static str) -> DbResult<T>;
+}
+
+impl<T> Attempt<T> for Result<T, sqlx::Error> {
+    fn attempt(self, attempted: &'static str) -> DbResult<T> {
+        self.map_err(|source| DbError { attempted, source })
+    }
+}
+
+/// Runs a transaction again when the server has ended it in favour of another one that wanted the same rows.
+pub async fn again<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
+    const TRIES: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(200);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.lost_to_another() => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+pub async fn execute(
+    query: Query<'_, sqlx::Postgres, PgArguments>,
+    tx: &mut PgTransaction<'_>,
+    attempted: &'static str,
+) -> DbResult<()> {
+    query.execute(&mut **tx).await.map(drop).attempt(attempted)
+}

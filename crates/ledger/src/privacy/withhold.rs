@@ -1,0 +1,99 @@
+//! `etl_withheld_conversation`: conversations of forgotten contacts, which the source still has.
+
+use sqlx::PgConnection;
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::ids::TenantId;
+
+use crate::reject;
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
+statements! {
+    // unless it is from a newer read
+    REMOVE_WITHHELD = "DELETE FROM conversations_analytics t WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) \
+                       AND ($3, $4, -$5::integer, $6) \
+                           >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
+                       RETURNING t.conversation_id";
+    DROP_WITHHELD = "DELETE FROM etl_withheld_conversation WHERE tenant_id = $1 \
+                     AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
+                     AND NOT conversation_id = ANY($5) RETURNING conversation_id";
+    PUT_WITHHELD = "INSERT INTO etl_withheld_conversation AS w \
+                        (tenant_id, conversation_id, contact_id, inbox_id, source_digest) \
+                    SELECT $1, n.conversation_id, n.contact_id, n.inbox_id, n.source_digest \
+                    FROM unnest($2::bigint[], $3::bigint[], $4::integer[], $5::bigint[]) \
+                             AS n (conversation_id, contact_id, inbox_id, source_digest) \
+                    WHERE NOT EXISTS (SELECT FROM conversations_analytics a \
+                                      WHERE a.tenant_id = $1 AND a.conversation_id = n.conversation_id) \
+                    ORDER BY n.conversation_id \
+                    ON CONFLICT (tenant_id, conversation_id) DO UPDATE \
+                    SET contact_id = excluded.contact_id, inbox_id = excluded.inbox_id, \
+                        source_digest = excluded.source_digest \
+                    WHERE (w.contact_id, w.inbox_id, w.source_digest) \
+                          IS DISTINCT FROM (excluded.contact_id, excluded.inbox_id, excluded.source_digest) \
+                    RETURNING conversation_id";
+}
+
+/// A conversation of a forgotten contact, as the source has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Withheld {
+    pub conversation_id: i64,
+    pub contact_id: i64,
+    pub inbox_id: i32,
+    pub source_digest: i64,
+}
+
+/// Notes which conversations a chunk has found to be of forgotten contacts, and that the others among its keys are not;
+/// removes their rows, unless those are from a newer read. Returns the conversations that this changes anything for.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn withhold(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    spec: &ChunkSpec,
+    withheld: &[Withheld],
+    version: &SourceVersion,
+) -> DbResult<WithheldRows> {
+    let ids: Vec<i64> = withheld.iter().map(|one| one.conversation_id).collect();
+    let (keys, lo, hi) = reject::keys(spec);
+    let removed: Vec<i64> = sqlx::query_scalar(REMOVE_WITHHELD)
+        .bind(Stored(tenant))
+        .bind(&ids)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .bind(version.snapshot.clock)
+        .fetch_all(&mut *tx)
+        .await
+        .attempt("remove rows of forgotten contacts")?;
+    let mut changed: Vec<i64> = sqlx::query_scalar(DROP_WITHHELD)
+        .bind(Stored(tenant))
+        .bind(keys)
+        .bind(lo)
+        .bind(hi)
+        .bind(&ids)
+        .fetch_all(&mut *tx)
+        .await
+        .attempt("note which conversations are not withheld")?;
+    let put: Vec<i64> = sqlx::query_scalar(PUT_WITHHELD)
+        .bind(Stored(tenant))
+        .bind(&ids)
+        .bind(withheld.iter().map(|one| one.contact_id).collect::<Vec<_>>())
+        .bind(withheld.iter().map(|one| one.inbox_id).collect::<Vec<_>>())
+        .bind(withheld.iter().map(|one| one.source_digest).collect::<Vec<_>>())
+        .fetch_all(tx)
+        .await
+        .attempt("note which conversations are withheld")?;
+    changed.extend(put);
+    Ok(WithheldRows { removed, changed })
+}
+
+/// Conversations of forgotten contacts for which a load has changed something.
+#[derive(Debug, Default)]
+pub struct WithheldRows {
+    /// Their rows were there.
+    pub removed: Vec<i64>,
+    /// They are withheld now, no longer, or as another version.
+    pub changed: Vec<i64>,
+}

@@ -1,0 +1,21 @@
+//! Statements of the ledger, and values that they take.
+
+/// Declares a module's statements as constants, and the list of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $text;)*
+
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(crate) use statements;
+
+/// What a filter takes: these, or everything if it names none.
+pub const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
+    if named.is_empty() { all } else { named }
+}
+
+/// Seconds as PostgreSQL's `make_interval(secs => …)` takes them.
+pub const fn secs(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64()
+}
