@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
 
 use super::{Attempt, DbResult, statements};
-use crate::connect::{Schema, applied_migrations, schema};
+use crate::migrations::{Schema, applied_migrations, schema};
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::DatabasePooler;

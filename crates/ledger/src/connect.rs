@@ -13,7 +13,7 @@ use tidemark_postgres::connect::{
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 use tidemark_postgres::{DbPool, temporary_last};
 
-use super::MIGRATOR;
+use crate::migrations::{Schema, applied_migrations, schema};
 
 /// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
@@ -177,35 +177,6 @@ async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Res
     Ok(())
 }
 
-/// Versions that are applied, ascending; none when the table of migrations is missing.
-///
-/// # Errors
-/// When the query fails for another reason.
-pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !exists {
-        return Ok(Vec::new());
-    }
-    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-        .fetch_all(connection)
-        .await
-}
-
-/// Tables that the first migrations would make and that somebody else's database has already, where tables are made.
-///
-/// # Errors
-/// When the query fails.
-pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-         AND relname IN ('tenants', 'inbox_tenant_mapping', 'etl_control', 'conversations_analytics') ORDER BY relname",
-    )
-    .fetch_all(connection)
-    .await
-}
-
 /// A server may go between its answer to the login and that to a question.
 fn unreachable_or(
     source: sqlx::Error,
@@ -234,30 +205,5 @@ async fn check_migrated(
         Schema::Current => Ok(()),
         Schema::Behind => Err(OpenError::NotMigrated { server }),
         Schema::TooNew => Err(OpenError::TooNew { server }),
-    }
-}
-
-/// A database's migrations beside those of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
-    Current,
-    /// Some are missing.
-    Behind,
-    /// It has some that this build does not know.
-    TooNew,
-}
-
-/// What the versions that are applied say.
-#[must_use]
-pub fn schema(applied: &[i64]) -> Schema {
-    if MIGRATOR
-        .iter()
-        .any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version))
-    {
-        Schema::Behind
-    } else if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
-        Schema::TooNew
-    } else {
-        Schema::Current
     }
 }

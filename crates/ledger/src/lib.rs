@@ -31,6 +31,7 @@ pub mod impossible;
 pub mod inbox;
 pub mod isolation;
 pub mod matched_totals;
+pub mod migrations;
 pub mod notice;
 pub mod privacy;
 pub mod process;
@@ -54,10 +55,8 @@ pub mod watermark;
 
 pub use self::error::{Attempt, DbError, DbResult};
 pub(crate) use self::error::{again, execute};
+pub use self::migrations::MIGRATOR;
 pub(crate) use self::statement::{or_all, secs, statements};
-
-/// Every migration of the ledger and the target, newest last.
-pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
 /// Every control statement with its name: a test prepares them all against a migrated database.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use secrecy::SecretString;
 use sqlx::PgConnection;
 use tidemark_ledger::MIGRATOR;
-use tidemark_ledger::connect::{applied_migrations, tables_in_the_way};
+use tidemark_ledger::migrations::{applied_migrations, tables_in_the_way};
 use tidemark_ledger::rights;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect::DatabasePooler;
