@@ -11,7 +11,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::selection::{Name, Selection};
 
 statements! {
-    DUE = include_str!("backfill.sql");
+    DUE = include_str!("backfill/list_due.sql");
     LIST_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = ANY($1) AND type = 'backfill' AND finished_at IS NULL ORDER BY id";
     KNOWN = "SELECT k.digest \

@@ -9,17 +9,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Lane;
 
 statements! {
-    // A tenant that nobody plans is not measured. Without a watermark the lag is since the tenant was added.
-    // Late: three intervals and a minute behind, which an ordinary run and a short outage do not reach.
-    TENANTS = "SELECT t.id AS tenant_id, lag.seconds AS watermark_lag, w.consecutive_failures, \
-                      lag.seconds > 60 + 3 * extract(epoch FROM t.sync_interval) AS late \
-               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
-               CROSS JOIN LATERAL (SELECT greatest(0, extract(epoch FROM now() - coalesce(w.watermark, t.created_at))) \
-                                          ::float8 AS seconds) lag \
-               WHERE t.paused_at IS NULL AND t.deleted_at IS NULL AND t.status IN ('active', 'trial') \
-                 AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                             WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) \
-               ORDER BY t.id";
+    TENANTS = include_str!("fleet/tenants.sql");
     PAUSED = "SELECT count(*) FROM tenants WHERE paused_at IS NOT NULL AND deleted_at IS NULL";
     CHUNKS = "SELECT status::text AS state, lane, count(*) AS chunks FROM etl_chunk \
               WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY status, lane";

@@ -19,7 +19,7 @@ statements! {
     DONE_CHUNKS = "SELECT run_id, seq, source_epoch, source_xmax, source_in_progress FROM etl_chunk \
               WHERE tenant_id = $1 AND status = 'done' AND (source_epoch, source_xmax) >= ($2, $3) ORDER BY run_id, seq";
     // unless somebody has written it since
-    DISOWN_ROWS = include_str!("impossible.sql");
+    DISOWN_ROWS = include_str!("impossible/disown_rows.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk c JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) USING (run_id, seq) \
                    ORDER BY run_id, seq FOR NO KEY UPDATE OF c";
     DISOWN_CHUNKS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \

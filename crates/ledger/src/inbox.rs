@@ -33,15 +33,7 @@ statements! {
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
-    MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
-           SELECT $1, inbox_id, $2, inbox_name, channel_type \
-           FROM unnest($3::integer[], $4::text[], $5::text[]) AS new (inbox_id, inbox_name, channel_type) \
-           ON CONFLICT (source, inbox_id) DO UPDATE \
-           SET tenant_id = excluded.tenant_id, is_active = true, updated_at = now(), \
-               inbox_name = coalesce(excluded.inbox_name, inbox_tenant_mapping.inbox_name), \
-               channel_type = coalesce(excluded.channel_type, inbox_tenant_mapping.channel_type), \
-               backfilled_at = NULL \
-           WHERE inbox_tenant_mapping.tenant_id <> excluded.tenant_id OR NOT inbox_tenant_mapping.is_active";
+    MAP = include_str!("inbox/map.sql");
     // inboxes mapped after the run's plan began may not be in it
     MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
                        WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \

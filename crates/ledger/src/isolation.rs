@@ -12,7 +12,7 @@ use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::ids::TenantId;
 
 statements! {
-    CATALOG = include_str!("isolation.sql");
+    CATALOG = include_str!("isolation/catalog.sql");
     SET_TENANT = "SELECT set_config('app.current_tenant_id', $1, true)";
     // without a tenant the planner takes the first page for an answer, and would read the whole table to find none
     BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)";
@@ -20,17 +20,7 @@ statements! {
     OTHERS_ROWS = "SELECT FROM conversations_analytics WHERE tenant_id <> 2147483647 LIMIT 1";
     // never more than a refusal: the row lacks what the table asks for, and policies are asked before that
     INSERT_FOR_OTHER = "INSERT INTO conversations_analytics (tenant_id, conversation_id) VALUES (2147483646, 0)";
-    // a row with as little in it as the table allows
-    STAND_IN = "INSERT INTO conversations_analytics SELECT r.* \
-                FROM jsonb_populate_record(NULL::conversations_analytics, ( \
-                    SELECT jsonb_object_agg(attname, CASE atttypid \
-                               WHEN 'boolean'::regtype THEN to_jsonb(false) \
-                               WHEN 'timestamptz'::regtype THEN to_jsonb('epoch'::text) \
-                               WHEN 'bytea'::regtype THEN to_jsonb('\\x00000000000000000000000000000000'::text) \
-                               WHEN 'text[]'::regtype THEN '[]' ELSE to_jsonb(0) END) \
-                           || jsonb_build_object('tenant_id', 2147483647) \
-                    FROM pg_attribute WHERE attrelid = 'conversations_analytics'::regclass \
-                      AND attnum > 0 AND attnotnull AND NOT attisdropped)) AS r";
+    STAND_IN = include_str!("isolation/insert_probe_row.sql");
     READ_STAND_IN = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
     CHANGE_STAND_IN = "UPDATE conversations_analytics SET etl_updated_at = now() \
                        WHERE tenant_id = 2147483647 AND conversation_id = 0";

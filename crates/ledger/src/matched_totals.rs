@@ -17,31 +17,8 @@ statements! {
                AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.finished_at IS NULL) \
                AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status = 'pending') \
                AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status IN ('queued', 'running'))";
-    // rejects are asked for with it: a tenant that has some is planned with its target; tenants that were compared together
-    // are not all compared anew in the same plan
-    UPHELD = "SELECT a.tenant_id \
-              FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[]) \
-                       AS n (tenant_id, mapping_version, conversation_count, digest) \
-              JOIN etl_agreement a ON a.tenant_id = n.tenant_id AND a.mapping_version = n.mapping_version \
-               AND a.conversation_count = n.conversation_count AND a.digest = n.digest::numeric \
-              WHERE a.agreed_at > now() - interval '1 hour' * (0.5 + a.tenant_id % 16 / 32.0) \
-                AND a.newest_run_id IS NOT DISTINCT FROM \
-                    (SELECT max(r.id) FROM etl_control r WHERE r.tenant_id = a.tenant_id) \
-                AND a.last_finished_at IS NOT DISTINCT FROM \
-                    (SELECT max(r.finished_at) FROM etl_control r WHERE r.tenant_id = a.tenant_id) \
-                AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = a.tenant_id AND r.finished_at IS NULL) \
-                AND NOT EXISTS (SELECT FROM etl_rejected_row j WHERE j.tenant_id = a.tenant_id AND j.resolved_at IS NULL) \
-              ORDER BY a.tenant_id";
-    RECORD = "INSERT INTO etl_agreement (tenant_id, mapping_version, newest_run_id, last_finished_at, \
-                                         conversation_count, digest) \
-              SELECT n.tenant_id, mapping_version, newest_run_id, last_finished_at, conversation_count, digest::numeric \
-              FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::text[]) \
-                       AS n (tenant_id, mapping_version, newest_run_id, last_finished_at, conversation_count, digest) \
-              ORDER BY n.tenant_id \
-              ON CONFLICT (tenant_id) DO UPDATE \
-              SET mapping_version = excluded.mapping_version, newest_run_id = excluded.newest_run_id, \
-                  last_finished_at = excluded.last_finished_at, conversation_count = excluded.conversation_count, \
-                  digest = excluded.digest, agreed_at = now()";
+    UPHELD = include_str!("matched_totals/list_still_matching.sql");
+    RECORD = include_str!("matched_totals/record.sql");
 }
 
 /// A tenant's conversations at its source, summed up.

@@ -9,7 +9,7 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::progress::{ChunkStates, Ended, Progress, RECENT, SlowChunk, SourceShare, pace};
 
 statements! {
-    LIST = include_str!("progress.sql");
+    LIST = include_str!("progress/list.sql");
 }
 
 impl FromRow<'_, PgRow> for Stored<Progress> {

@@ -17,42 +17,22 @@ const NEWEST_RUNS_KEPT: i64 = 20;
 const RUNS_AT_ONCE: i64 = 200;
 const ROWS_AT_ONCE: i64 = 10_000;
 
-/// Runs that may go. $1 and $2: for how many seconds those that succeeded and the others are kept, $3: how many of the newest.
-/// The run that a watermark is from stays, and one of which a chunk may still be on its way to the target.
+/// Embedded in the statements that delete and count these runs.
 macro_rules! old_runs {
     () => {
-        "SELECT r.id FROM tenants t \
-         JOIN etl_watermark w ON w.tenant_id = t.id \
-         CROSS JOIN LATERAL (SELECT n.id FROM etl_control n WHERE n.tenant_id = t.id \
-                             ORDER BY n.id DESC OFFSET $3 LIMIT 1) newest_to_go \
-         JOIN etl_control r ON r.tenant_id = t.id AND r.id <= newest_to_go.id \
-          AND r.finished_at < now() - make_interval(secs => least($1::float8, $2::float8)) \
-          AND r.finished_at < now() - make_interval(secs => CASE WHEN r.status = 'success' THEN $1 ELSE $2 END) \
-         WHERE r.id IS DISTINCT FROM w.run_id \
-           AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
-                             AND (c.status = 'pending' OR c.status IN ('queued', 'running')))"
+        include_str!("prune/old_runs.sql")
     };
 }
 
 statements! {
-    RUNS = concat!("WITH old AS MATERIALIZED (", old_runs!(), " LIMIT $4 FOR UPDATE OF r SKIP LOCKED), \
+    RUNS = concat!("WITH old AS MATERIALIZED (", old_runs!(), "LIMIT $4 FOR UPDATE OF r SKIP LOCKED), \
                     chunk AS (DELETE FROM etl_chunk c USING old WHERE c.run_id = old.id RETURNING 1), \
                     run AS (DELETE FROM etl_control r USING old WHERE r.id = old.id RETURNING 1) \
                     SELECT (SELECT count(*) FROM run) AS runs, (SELECT count(*) FROM chunk) AS chunks");
     COUNT_RUNS = concat!("WITH old AS (", old_runs!(), ") \
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
-    // A tenant's last move is the line that its next one extends: young lines may stand before old ones.
-    MOVES = "WITH part AS (SELECT a.id, a.tenant_id, a.moved_at < now() - make_interval(secs => $1) AS old \
-                           FROM etl_watermark_audit a WHERE a.id > $2 ORDER BY a.id LIMIT $3), \
-                  gone AS (DELETE FROM etl_watermark_audit a USING part p WHERE a.id = p.id AND p.old AND NOT $4 \
-                             AND EXISTS (SELECT FROM etl_watermark_audit l WHERE l.tenant_id = a.tenant_id AND l.id > a.id) \
-                           RETURNING 1) \
-             SELECT max(p.id) AS last, \
-                    CASE WHEN $4 THEN count(*) FILTER (WHERE p.old \
-                             AND EXISTS (SELECT FROM etl_watermark_audit l WHERE l.tenant_id = p.tenant_id AND l.id > p.id)) \
-                         ELSE (SELECT count(*) FROM gone) END AS gone \
-             FROM part p";
+    MOVES = include_str!("prune/moves.sql");
     REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                    SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                    LIMIT $2 FOR UPDATE SKIP LOCKED))";

@@ -18,15 +18,7 @@ pub const MAX_REJECTS: usize = 100;
 pub const MAX_REJECT_PERCENT: usize = 1;
 
 statements! {
-    RECORD = "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, sqlstate, error) \
-              SELECT $1, conversation_id, $2, $3, side, sqlstate, error \
-              FROM unnest($4::bigint[], $5::text[], $6::text[], $7::text[]) AS new (conversation_id, side, sqlstate, error) \
-              ON CONFLICT (tenant_id, conversation_id) DO UPDATE \
-              SET run_id = excluded.run_id, chunk_seq = excluded.chunk_seq, side = excluded.side, \
-                  sqlstate = excluded.sqlstate, error = excluded.error, last_seen_at = now(), resolved_at = NULL, \
-                  first_seen_at = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.first_seen_at \
-                                       ELSE now() END, \
-                  attempts = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.attempts + 1 ELSE 1 END";
+    RECORD = include_str!("reject/record.sql");
     RESOLVE = "UPDATE etl_rejected_row SET resolved_at = now() \
                WHERE tenant_id = $1 AND resolved_at IS NULL \
                  AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
@@ -38,15 +30,7 @@ statements! {
     WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
                     WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
                                       WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
-    LIST = "SELECT tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq, attempts, first_seen_at, \
-                   last_seen_at, resolved_at \
-            FROM etl_rejected_row \
-            WHERE ($1::integer IS NULL OR tenant_id = $1) AND ($2 OR resolved_at IS NULL) \
-              AND ($3::bigint IS NULL OR conversation_id = $3) AND ($4::bigint IS NULL OR run_id = $4) \
-              AND ($5::text IS NULL OR side = $5) AND ($6::text IS NULL OR sqlstate LIKE $6 || '%') \
-              AND ($7::timestamptz IS NULL OR last_seen_at >= $7) \
-              AND ($8::float8 IS NULL OR last_seen_at >= now() - make_interval(secs => $8)) \
-            ORDER BY tenant_id, conversation_id LIMIT $9";
+    LIST = include_str!("reject/list.sql");
 }
 
 /// Where a row failed.

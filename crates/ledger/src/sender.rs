@@ -10,7 +10,7 @@ use tidemark_shared::selection::Sender;
 statements! {
     LIST = "SELECT tenant_id, sender_type, sender_id, first_message_id, last_message_id \
             FROM etl_sender WHERE tenant_id = ANY($1)";
-    RECORD = include_str!("record_senders.sql");
+    RECORD = include_str!("sender/record.sql");
     FORGET = "DELETE FROM etl_sender s USING unnest($2::text[], $3::bigint[]) AS g (sender_type, sender_id) \
               WHERE s.tenant_id = $1 AND s.sender_type = g.sender_type AND s.sender_id = g.sender_id";
 }

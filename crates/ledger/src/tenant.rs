@@ -26,40 +26,12 @@ statements! {
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
-    // one statement, so that inboxes and version of the mapping belong together
-    TO_PLAN = "SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
-                      extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
-                      extract(epoch FROM t.lookback)::float8 AS lookback, \
-                      t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
-                      extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, w.consecutive_failures, \
-                      CASE WHEN w.digests_version = t.mapping_version \
-                            AND NOT EXISTS (SELECT FROM etl_source_audit s \
-                                            WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at) \
-                           THEN extract(epoch FROM now() - w.digests_compared_at)::float8 END AS digests_age, \
-                      coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
-               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
-               LEFT JOIN LATERAL (SELECT array_agg(i.inbox_id ORDER BY i.inbox_id) AS inboxes, \
-                                         array_agg(i.inbox_id ORDER BY i.inbox_id) \
-                                             FILTER (WHERE i.backfilled_at IS NULL) AS unfetched \
-                                  FROM inbox_tenant_mapping i \
-                                  WHERE i.tenant_id = t.id AND i.source = t.source AND i.is_active) m ON true \
-               WHERE t.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.id";
+    LIST_TO_PLAN = include_str!("tenant/list_to_plan.sql");
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
                                    sync_interval, privacy, verify_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
                       coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
-    // a shorter interval counts from now; what another source shows was never compared
-    UPDATE = "WITH changed AS ( \
-                  UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
-                         account_id = coalesce($5, account_id), timezone = coalesce($6, timezone), \
-                         chunk_size = coalesce($7, chunk_size), max_in_flight = coalesce($8, max_in_flight), \
-                         sync_interval = coalesce(make_interval(secs => $9), sync_interval), \
-                         verify_interval = CASE WHEN $10 THEN make_interval(secs => $11) ELSE verify_interval END, \
-                         updated_at = now() \
-                  WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
-              UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval), \
-                     digests_compared_at = CASE WHEN $4 IS NULL THEN w.digests_compared_at END \
-              FROM changed c WHERE w.tenant_id = c.id";
+    UPDATE = include_str!("tenant/update.sql");
     SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
     WAS_REMOVED = "SELECT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)";
@@ -179,7 +151,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
-    sqlx::query_as(TO_PLAN)
+    sqlx::query_as(LIST_TO_PLAN)
         .bind(stored(ids))
         .fetch_all(db)
         .await

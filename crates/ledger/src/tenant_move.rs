@@ -22,7 +22,7 @@ statements! {
     // a trigger raises mapping_version and source_version
     SET_SOURCE = "UPDATE tenants SET source = $2, account_id = $3, updated_at = now() WHERE id = $1";
     // any read of the new source is newer than version zero
-    MARK_ROWS = include_str!("tenant_move.sql");
+    MARK_ROWS = include_str!("tenant_move/mark_rows.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL \
                    ORDER BY run_id, seq FOR NO KEY UPDATE";
     // else loads from the new source would wait for ever to read later than these

@@ -22,65 +22,20 @@ statements! {
                   target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
                   stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
                   pending = excluded.pending, unproven = excluded.unproven";
-    CONCLUDE = "INSERT INTO etl_verification (tenant_id, run_id, source_rows, target_rows, missing, extra, stale, \
-                                              different, impossible, pending, unproven) \
-                SELECT r.tenant_id, r.id, coalesce(sum(p.source_rows), 0), coalesce(sum(p.target_rows), 0), \
-                       coalesce(sum(p.missing), 0), coalesce(sum(p.extra), 0), coalesce(sum(p.stale), 0), \
-                       coalesce(sum(p.different), 0), coalesce(sum(p.impossible), 0), coalesce(sum(p.pending), 0), \
-                       coalesce(sum(p.unproven), 0) \
-                FROM etl_control r LEFT JOIN etl_verification_part p ON p.run_id = r.id \
-                WHERE r.id = $1 GROUP BY r.id \
-                ON CONFLICT (tenant_id) DO UPDATE \
-                SET verified_at = now(), run_id = excluded.run_id, source_rows = excluded.source_rows, \
-                    target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
-                    stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
-                    pending = excluded.pending, unproven = excluded.unproven";
+    CONCLUDE = include_str!("verification/conclude.sql");
     LIST = "SELECT tenant_id, verified_at, run_id, source_rows, target_rows, missing, extra, stale, different, impossible, \
                    pending, unproven FROM etl_verification ORDER BY tenant_id";
     LIST_FAULTS = "SELECT conversation_id, kind, columns FROM etl_verification_fault \
                    WHERE run_id = $1 ORDER BY conversation_id LIMIT $2";
-    // a tenant that is read whole just now is left for later
-    DUE = "SELECT t.id FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id AND w.watermark IS NOT NULL \
-           WHERE t.verify_interval IS NOT NULL AND t.paused_at IS NULL AND t.deleted_at IS NULL \
-             AND t.status IN ('active', 'trial') \
-             AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                         WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) \
-             AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.type = 'verify' \
-                               AND (r.finished_at IS NULL OR r.requested_at > now() - t.verify_interval)) \
-             AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.type = 'full' \
-                               AND r.finished_at IS NULL) \
-           ORDER BY t.id LIMIT 100";
+    LIST_DUE = include_str!("verification/list_due.sql");
     HAS_OPEN_SYNC = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                                     AND type IN ('incremental', 'full'))";
     FIND_ASK = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
                 FROM etl_control WHERE id = $1";
-    // A scheduled comparison waits until the tenant is in step with what it saw, one that somebody asked for until the
-    // runs that were under way have ended; both for a while only.
-    FIND_UNSETTLED = "SELECT p.source_epoch, p.source_xmax, p.source_in_progress, p.source_looked_at, p.source_rows, \
-                             p.target_rows, p.pending, \
-                             p.missing + p.extra + p.stale + p.different + p.impossible + p.unproven AS found, p.fault_count, \
-                             CASE WHEN $3 THEN coalesce(w.watermark >= p.source_looked_at, false) \
-                                  ELSE NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = p.tenant_id \
-                                                     AND r.finished_at IS NULL AND r.requested_at <= p.noted_at \
-                                                     AND r.type IN ('incremental', 'full')) END AS is_due, \
-                             p.noted_at < now() - CASE WHEN $3 THEN 2 * t.sync_interval + interval '10 minutes' \
-                                                       ELSE interval '1 minute' END AS is_overdue \
-                      FROM etl_verification_part p JOIN tenants t ON t.id = p.tenant_id \
-                      JOIN etl_watermark w ON w.tenant_id = p.tenant_id \
-                      WHERE p.run_id = $1 AND p.seq = $2 AND NOT p.is_settled";
+    FIND_UNSETTLED = include_str!("verification/find_unsettled.sql");
     LIST_OF_PART = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
     FORGET_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
-    NOTE_PART = "INSERT INTO etl_verification_part (run_id, seq, tenant_id, is_settled, fault_count, source_epoch, \
-                                                   source_xmax, source_in_progress, source_looked_at, source_rows, \
-                                                   target_rows, missing, extra, stale, different, impossible, pending, \
-                                                   unproven) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-                 ON CONFLICT (run_id, seq) DO UPDATE \
-                 SET is_settled = excluded.is_settled, fault_count = excluded.fault_count, missing = excluded.missing, \
-                     extra = excluded.extra, stale = excluded.stale, different = excluded.different, \
-                     impossible = excluded.impossible, \
-                     pending = excluded.pending, unproven = excluded.unproven, source_rows = excluded.source_rows, \
-                     target_rows = excluded.target_rows";
+    RECORD_PART = include_str!("verification/record_part.sql");
     NOTE_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
                    SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
                    FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
@@ -233,7 +188,7 @@ pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbR
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_due(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
-    sqlx::query_scalar(DUE)
+    sqlx::query_scalar(LIST_DUE)
         .fetch_all(db)
         .await
         .map(values)
@@ -329,7 +284,7 @@ pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<
         .execute(&mut **tx)
         .await
         .attempt(what)?;
-    sqlx::query(NOTE_PART)
+    sqlx::query(RECORD_PART)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(Stored(part.tenant_id))

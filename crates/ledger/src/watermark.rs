@@ -69,17 +69,7 @@ statements! {
                      next_due_at = now() + greatest(t.sync_interval, \
                          least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
               FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
-    CLAIM_DUE = "UPDATE etl_watermark w SET next_due_at = now() + t.sync_interval \
-                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id IN ( \
-                     SELECT d.tenant_id FROM etl_watermark d JOIN tenants a ON a.id = d.tenant_id \
-                     WHERE d.next_due_at <= now() AND a.paused_at IS NULL AND a.deleted_at IS NULL \
-                       AND a.status IN ('active', 'trial') \
-                       AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                                   WHERE m.tenant_id = a.id AND m.source = a.source AND m.is_active) \
-                       AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = a.id AND r.finished_at IS NULL \
-                                       AND r.type IN ('incremental', 'full')) \
-                     ORDER BY d.next_due_at LIMIT $1 FOR UPDATE OF d SKIP LOCKED) \
-                 RETURNING w.tenant_id";
+    CLAIM_DUE = include_str!("watermark/claim_due.sql");
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

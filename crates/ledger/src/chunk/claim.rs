@@ -13,17 +13,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    CLAIM = "UPDATE etl_chunk c SET status = 'running', attempt = c.attempt + 1, worker_id = $4, \
-                    lease_until = now() + make_interval(secs => $5), started_at = coalesce(c.started_at, now()) \
-             FROM etl_control r, tenants t \
-             WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 \
-               AND r.id = c.run_id AND r.status = 'running' \
-               AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL \
-               AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now())) \
-             RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate, \
-                       r.type AS run_type, t.source, t.timezone, \
-                       extract(epoch FROM now() - c.queued_at)::float8 AS waited_s, \
-                       coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS allows_mass_delete";
+    CLAIM = include_str!("claim.sql");
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \

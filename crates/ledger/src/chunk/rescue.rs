@@ -10,17 +10,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    RESCUE_LOST = "UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, lost_count = lost_count + 1, \
-                          status = CASE WHEN lost_count + 1 >= $1 THEN 'dead' ELSE 'pending' END::etl_chunk_status, \
-                          finished_at = CASE WHEN lost_count + 1 >= $1 THEN now() END, \
-                          error = CASE WHEN lost_count + 1 >= $1 \
-                                       THEN format('its workers vanished %s times (last: %s)', lost_count + 1, worker_id) \
-                                       ELSE error END, \
-                          next_attempt_at = now() \
-                   WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk \
-                                           WHERE status = 'running' AND lease_until < now() \
-                                           ORDER BY run_id, seq LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) \
-                   RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
+    RESCUE_LOST = include_str!("rescue_lost.sql");
     // waiting for a worker is normal under load, so each publication waits twice as long as the one before
     RESCUE_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
                      WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE status = 'queued' \

@@ -22,38 +22,8 @@ statements! {
               ON CONFLICT (tenant_id, contact_id) DO NOTHING";
     RAISE_VERSION = "UPDATE tenants SET mapping_version = mapping_version + 1, updated_at = now() \
                      WHERE id = $1 AND deleted_at IS NULL";
-    REMOVE_ROWS = "WITH removed AS (DELETE FROM conversations_analytics WHERE tenant_id = $1 AND contact_id = $2 \
-                                    RETURNING conversation_id, inbox_id, source_digest, source_deleted_at), \
-                        withheld AS (INSERT INTO etl_withheld_conversation \
-                                         (tenant_id, conversation_id, contact_id, inbox_id, source_digest) \
-                                     SELECT $1, conversation_id, $2, coalesce(inbox_id, 0), source_digest FROM removed \
-                                     WHERE source_deleted_at IS NULL ORDER BY conversation_id \
-                                     ON CONFLICT (tenant_id, conversation_id) DO NOTHING), \
-                        rejects AS (DELETE FROM etl_rejected_row j USING removed r \
-                                    WHERE j.tenant_id = $1 AND j.conversation_id = r.conversation_id) \
-                   SELECT count(*) FROM removed";
-    // Until the resync the row has no hashes to go by. Where the client's phone had stood in for that of the conversation's contact it goes too
-    CLEAN_OTHERS = "WITH theirs AS (SELECT jsonb_build_object('sender', 'Contact', 'sender_id', $2::bigint) AS message) \
-                    UPDATE conversations_analytics a SET \
-                        message_compiled = (SELECT jsonb_agg(CASE WHEN m @> t.message THEN m || '{\"text\": null}' ELSE m END \
-                                                             ORDER BY n) \
-                                            FROM jsonb_array_elements(a.message_compiled) WITH ORDINALITY AS e (m, n)), \
-                        first_message_text = CASE WHEN (SELECT m FROM jsonb_array_elements(a.message_compiled) \
-                                                                      WITH ORDINALITY AS e (m, n) \
-                                                        WHERE m -> 'private' = 'false' ORDER BY n LIMIT 1) @> t.message \
-                                                  THEN NULL ELSE a.first_message_text END, \
-                        last_message_text = CASE WHEN (SELECT m FROM jsonb_array_elements(a.message_compiled) \
-                                                                     WITH ORDINALITY AS e (m, n) \
-                                                       WHERE m -> 'private' = 'false' ORDER BY n DESC LIMIT 1) @> t.message \
-                                                 THEN NULL ELSE a.last_message_text END, \
-                        contact_phone = CASE WHEN a.client_sender_id = $2 AND a.contact_phone = a.client_phone \
-                                             THEN NULL ELSE a.contact_phone END, \
-                        client_phone = CASE WHEN a.client_sender_id = $2 THEN NULL ELSE a.client_phone END, \
-                        row_hash = decode(repeat('00', 16), 'hex'), row_digest = NULL, etl_updated_at = now() \
-                    FROM theirs t \
-                    WHERE a.tenant_id = $1 AND a.contact_id IS DISTINCT FROM $2 \
-                      AND (a.client_sender_id = $2 OR a.message_compiled @> jsonb_build_array(t.message)) \
-                    RETURNING a.conversation_id, a.source_deleted_at IS NULL";
+    REMOVE_ROWS = include_str!("remove_rows.sql");
+    CLEAN_OTHERS = include_str!("clean_others.sql");
 }
 
 /// Rows that a contact is in.
