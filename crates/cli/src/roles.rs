@@ -193,7 +193,8 @@ impl Roles {
             loop {
                 pulse::beat();
                 let address = http_address.as_deref();
-                if let Err(error) = ledger::process::beat(&db, &instance, role, &host, address, trouble).await
+                if let Err(error) =
+                    ledger::process::record_heartbeat(&db, &instance, role, &host, address, trouble).await
                 {
                     tracing::debug!(error = %report(&error), "no sign of life written");
                 }

@@ -85,7 +85,7 @@ impl FleetWatch {
 
     /// Looks once; the error has the words of all that failed.
     async fn tick(&self) -> Result<(), String> {
-        let (fleet, depths) = tokio::join!(ledger::fleet::look(&self.db), self.queue.depths());
+        let (fleet, depths) = tokio::join!(ledger::fleet::load(&self.db), self.queue.depths());
         let errors: Vec<String> = [
             fleet.as_ref().err().map(|error| report(error)),
             depths.as_ref().err().map(|error| report(error)),

@@ -11,13 +11,13 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::selection::{Name, Selection};
 
 statements! {
-    DUE = include_str!("backfill/list_due.sql");
+    LIST_DUE = include_str!("backfill/list_due.sql");
     LIST_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = ANY($1) AND type = 'backfill' AND finished_at IS NULL ORDER BY id";
-    KNOWN = "SELECT k.digest \
+    LIST_KNOWN = "SELECT k.digest \
              FROM unnest($1::integer[], $2::text[], $3::bigint[]) WITH ORDINALITY AS n (tenant_id, kind, id, position) \
              LEFT JOIN etl_name k ON k.tenant_id = n.tenant_id AND k.kind = n.kind AND k.id = n.id ORDER BY n.position";
-    RECORD = "INSERT INTO etl_name (tenant_id, kind, id, digest) \
+    RECORD_NAMES = "INSERT INTO etl_name (tenant_id, kind, id, digest) \
               SELECT $1, kind, id, digest FROM unnest($2::text[], $3::bigint[], $4::text[]) AS n (kind, id, digest) \
               ORDER BY kind, id \
               ON CONFLICT (tenant_id, kind, id) DO UPDATE SET digest = excluded.digest";
@@ -41,7 +41,7 @@ pub async fn list_due(
     only: Option<&[TenantId]>,
     pause: Duration,
 ) -> DbResult<Vec<DueBackfill>> {
-    sqlx::query_as(DUE)
+    sqlx::query_as(LIST_DUE)
         .bind(only.map(stored))
         .bind(secs(pause))
         .fetch_all(db)
@@ -82,7 +82,7 @@ pub async fn known_digests(
 ) -> DbResult<Vec<Option<String>>> {
     let tenants: Vec<TenantId> = names.iter().map(|(tenant, _)| *tenant).collect();
     let (kinds, ids, _) = columns(names.iter().map(|(_, name)| *name));
-    sqlx::query_scalar(KNOWN)
+    sqlx::query_scalar(LIST_KNOWN)
         .bind(stored(tenants))
         .bind(kinds)
         .bind(ids)
@@ -97,7 +97,7 @@ pub async fn known_digests(
 /// When the ledger does not answer.
 pub async fn record_names(db: impl PgExecutor<'_>, tenant: TenantId, names: &[Name]) -> DbResult<()> {
     let (kinds, ids, digests) = columns(names.iter());
-    sqlx::query(RECORD)
+    sqlx::query(RECORD_NAMES)
         .bind(Stored(tenant))
         .bind(kinds)
         .bind(ids)

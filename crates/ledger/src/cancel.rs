@@ -4,7 +4,7 @@
 use crate::stored::{Stored, values};
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbResult, again, statements};
+use super::{Attempt, DbResult, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
@@ -41,16 +41,16 @@ pub enum Cancelled {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
-    again(async || {
+    retry_on_deadlock(async || {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        let cancelled = run_in(&mut tx, id, actor, reason).await?;
+        let cancelled = cancel_in(&mut tx, id, actor, reason).await?;
         tx.commit().await.attempt("cancel the run")?;
         Ok(cancelled)
     })
     .await
 }
 
-async fn run_in(
+async fn cancel_in(
     tx: &mut PgTransaction<'_>,
     id: RunId,
     actor: &str,
@@ -101,7 +101,7 @@ async fn run_in(
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn all_of(
+pub async fn cancel_open_runs(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     actor: &str,
@@ -115,7 +115,7 @@ pub async fn all_of(
         .attempt("list the tenant's open runs")?;
     let mut cancelled = Vec::with_capacity(open.len());
     for id in open {
-        if let Cancelled::Now { .. } = run_in(tx, id, actor, Some(reason)).await? {
+        if let Cancelled::Now { .. } = cancel_in(tx, id, actor, Some(reason)).await? {
             cancelled.push(id);
         }
     }

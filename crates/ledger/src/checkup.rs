@@ -97,7 +97,7 @@ pub async fn verified(db: impl PgExecutor<'_>) -> DbResult<Vec<Verified>> {
 
 /// What a check-up of the server leads to.
 #[derive(Debug, Default)]
-pub struct Examined {
+pub struct ServerState {
     pub clock: Option<ClockReading>,
     /// The ledger can be asked: it is migrated, and the login may.
     pub is_usable: bool,
@@ -107,7 +107,7 @@ pub struct Examined {
 pub async fn check_up(
     url: &SecretString,
     pooler: DatabasePooler,
-    examined: &mut Examined,
+    state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) {
     let mut connection = match open(url, pooler).await {
@@ -121,8 +121,8 @@ pub async fn check_up(
         .ok()
         .and_then(|options| connect::exposure(&options));
     findings.push(encryption(exposure, connect::SSL_MODE));
-    examined.clock = read_clock(&mut connection).await.ok();
-    let looked = examine(&mut connection, examined, findings).await;
+    state.clock = read_clock(&mut connection).await.ok();
+    let looked = examine(&mut connection, state, findings).await;
     if let Err(error) = looked {
         findings.push(Finding::error("connection", report(&error)));
     }
@@ -148,7 +148,7 @@ async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection
 
 async fn examine(
     connection: &mut PgConnection,
-    examined: &mut Examined,
+    state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx::Error> {
     let (number, version, timezone, login, autovacuum, used, most): (i32, String, String, String, bool, i64, i64) =
@@ -205,7 +205,7 @@ async fn examine(
         check_sizes(connection, findings).await?;
     }
     check_slots(connection, findings).await?;
-    examined.is_usable = may_act && is_migrated;
+    state.is_usable = may_act && is_migrated;
     Ok(())
 }
 
@@ -339,7 +339,7 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
 
 /// What tenants have, in one line: `1 (3), 4 (1)`.
 #[must_use]
-pub fn of_tenants(counts: &[(TenantId, i64)]) -> String {
+pub fn list_counts(counts: &[(TenantId, i64)]) -> String {
     let texts: Vec<String> = counts
         .iter()
         .map(|(tenant, count)| format!("{tenant} ({count})"))

@@ -7,12 +7,12 @@ pub(super) mod insert;
 pub(super) mod rescue;
 pub(super) mod trace;
 
-pub use self::claim::{ClaimedChunk, claim, lock_mine, renew};
+pub use self::claim::{ClaimedChunk, claim, lock_claimed, renew};
 pub use self::dispatch::{
     DispatchLimits, DispatchedChunk, bulk_share, dispatch, mark_published, requeue, unqueue,
 };
 pub use self::finish::{
-    cancel_waiting, complete, count_deleted, fail, fail_run, postpone, read_later, release,
+    cancel_waiting, complete, count_deleted, fail, fail_run, list_newer_reads, postpone, release,
 };
 pub use self::insert::insert_all;
 pub use self::rescue::{RescuedChunk, rescue_lost, rescue_queued};

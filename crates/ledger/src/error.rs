@@ -16,20 +16,20 @@ pub struct DbError {
 }
 
 /// A deadlock, or a transaction that cannot be put in an order with others.
-const LOST: [&str; 2] = ["40P01", "40001"];
+const DEADLOCK_CODES: [&str; 2] = ["40P01", "40001"];
 
 impl DbError {
-    fn lost_to_another(&self) -> bool {
+    fn is_deadlock(&self) -> bool {
         let code = self
             .source
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code);
-        code.is_some_and(|code| LOST.contains(&&*code))
+        code.is_some_and(|code| DEADLOCK_CODES.contains(&&*code))
     }
 
     /// Whether asking again may help: the ledger is away, or was busy.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         matches!(
             control_failure_kind(&self.source),
             FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
@@ -53,12 +53,12 @@ impl<T> Attempt<T> for Result<T, sqlx::Error> {
 }
 
 /// Runs a transaction again when the server has ended it in favour of another one that wanted the same rows.
-pub async fn again<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
+pub async fn retry_on_deadlock<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
     const TRIES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(200);
     for _ in 1..TRIES {
         match attempt().await {
-            Err(error) if error.lost_to_another() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_deadlock() => tokio::time::sleep(PAUSE).await,
             outcome => return outcome,
         }
     }

@@ -9,12 +9,12 @@ use tidemark_shared::fence::FenceSample;
 
 statements! {
     FIND = "SELECT epoch, highest_xmax FROM etl_source WHERE name = $1";
-    NOTE = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
+    RECORD_XMAX = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
                ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
                RETURNING epoch, highest_xmax";
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     // the newest below the horizon is all that a plan needs
-    QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
+    FIND_QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
                   WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
     // from now on reads of the source count as newer than all before
     ACCEPT = "WITH old AS (SELECT name, epoch, highest_xmax FROM etl_source WHERE name = $1 FOR UPDATE), \
@@ -51,8 +51,8 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<Sour
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn note(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
-    sqlx::query_as(NOTE)
+pub async fn record_xmax(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
+    sqlx::query_as(RECORD_XMAX)
         .bind(source)
         .bind(xmax)
         .fetch_one(db)
@@ -99,7 +99,7 @@ pub async fn find_qualifying(
     horizon: i64,
     until: DateTime<Utc>,
 ) -> DbResult<Option<FenceSample>> {
-    sqlx::query_as::<_, (DateTime<Utc>, i64)>(QUALIFYING)
+    sqlx::query_as::<_, (DateTime<Utc>, i64)>(FIND_QUALIFYING)
         .bind(source)
         .bind(epoch)
         .bind(horizon)

@@ -96,7 +96,7 @@ pub struct SourceLag {
 
 /// # Errors
 /// When the ledger does not answer.
-pub async fn look(db: &DbPool) -> DbResult<Fleet> {
+pub async fn load(db: &DbPool) -> DbResult<Fleet> {
     let what = "look at the fleet";
     Ok(Fleet {
         tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,

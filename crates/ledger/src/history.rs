@@ -11,7 +11,7 @@ use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
 /// Newest runs of the tenant that are looked through: a chunk's keys lie in its row and in no index.
-const RUNS_LOOKED_THROUGH: i64 = 500;
+const RUNS_SEARCHED: i64 = 500;
 
 statements! {
     LIST_COVERING = include_str!("history/list_covering.sql");
@@ -21,7 +21,7 @@ statements! {
 
 /// A chunk that covers the conversation, with its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Touch {
+pub struct CoveringChunk {
     #[sqlx(try_from = "Stored<RunId>")]
     pub run_id: RunId,
     pub seq: i32,
@@ -40,7 +40,7 @@ pub struct Touch {
     pub trace_id: Option<String>,
 }
 
-impl Touch {
+impl CoveringChunk {
     #[must_use]
     pub const fn id(&self) -> ChunkId {
         ChunkId {
@@ -59,11 +59,11 @@ pub async fn list_covering(
     tenant: TenantId,
     conversation: i64,
     limit: i64,
-) -> DbResult<Vec<Touch>> {
+) -> DbResult<Vec<CoveringChunk>> {
     sqlx::query_as(LIST_COVERING)
         .bind(Stored(tenant))
         .bind(conversation)
-        .bind(RUNS_LOOKED_THROUGH)
+        .bind(RUNS_SEARCHED)
         .bind(limit)
         .fetch_all(db)
         .await

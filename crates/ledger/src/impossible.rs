@@ -19,10 +19,10 @@ statements! {
     DONE_CHUNKS = "SELECT run_id, seq, source_epoch, source_xmax, source_in_progress FROM etl_chunk \
               WHERE tenant_id = $1 AND status = 'done' AND (source_epoch, source_xmax) >= ($2, $3) ORDER BY run_id, seq";
     // unless somebody has written it since
-    DISOWN_ROWS = include_str!("impossible/disown_rows.sql");
+    RESET_ROW_VERSIONS = include_str!("impossible/reset_row_versions.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk c JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) USING (run_id, seq) \
                    ORDER BY run_id, seq FOR NO KEY UPDATE OF c";
-    DISOWN_CHUNKS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
+    CLEAR_CHUNK_VERSIONS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
                             source_extracted_at = NULL \
                      FROM unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
                      WHERE c.run_id = n.run_id AND c.seq = n.seq AND c.status = 'done'";
@@ -144,7 +144,11 @@ pub async fn rows_and_chunks(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &Impossible) -> DbResult<()> {
+pub async fn reset_row_versions(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    impossible: &Impossible,
+) -> DbResult<()> {
     let rows = &impossible.rows;
     if rows.is_empty() {
         return Ok(());
@@ -153,7 +157,7 @@ pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &I
     let epochs: Vec<i32> = rows.iter().map(|row| row.version.epoch).collect();
     let xmaxes: Vec<i64> = rows.iter().map(|row| row.version.xmax).collect();
     let in_progress: Vec<i32> = rows.iter().map(|row| row.version.in_progress).collect();
-    let query = sqlx::query(DISOWN_ROWS)
+    let query = sqlx::query(RESET_ROW_VERSIONS)
         .bind(Stored(tenant))
         .bind(ids)
         .bind(epochs)
@@ -169,7 +173,7 @@ pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &I
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn disown_chunks(tx: &mut PgConnection, impossible: &Impossible) -> DbResult<()> {
+pub async fn clear_chunk_versions(tx: &mut PgConnection, impossible: &Impossible) -> DbResult<()> {
     let chunks = &impossible.chunks;
     if chunks.is_empty() {
         return Ok(());
@@ -178,7 +182,7 @@ pub async fn disown_chunks(tx: &mut PgConnection, impossible: &Impossible) -> Db
         .iter()
         .map(|chunk| (Stored(chunk.run_id), chunk.seq))
         .unzip();
-    for statement in [LOCK_CHUNKS, DISOWN_CHUNKS] {
+    for statement in [LOCK_CHUNKS, CLEAR_CHUNK_VERSIONS] {
         tx.execute(sqlx::query(statement).bind(&runs).bind(&seqs))
             .await
             .attempt("take chunks for those of another source")?;

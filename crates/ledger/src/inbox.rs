@@ -11,11 +11,11 @@ use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 
 statements! {
-    ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
+    LIST_ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
     // waits for nobody but a change of the mapping, which waits for the load's end in turn
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
-    MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
+    LOAD_MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
                       ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
                             WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
                       ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
@@ -25,7 +25,7 @@ statements! {
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
             ORDER BY tenant_id, source, inbox_id";
     // the inboxes of a removed tenant are nobody's
-    OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
+    LIST_OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
               WHERE source = $1 AND inbox_id = ANY($2) \
                 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
     FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
@@ -60,7 +60,7 @@ pub struct InboxMapping {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
-    sqlx::query_scalar(ACTIVE)
+    sqlx::query_scalar(LIST_ACTIVE)
         .bind(Stored(tenant))
         .bind(source)
         .fetch_all(db)
@@ -85,8 +85,8 @@ pub struct Mapping {
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
-pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
-    sqlx::query_as(MAPPING)
+pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
+    sqlx::query_as(LOAD_MAPPING)
         .bind(Stored(tenant))
         .fetch_one(db)
         .await
@@ -122,12 +122,12 @@ pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn owners(
+pub async fn list_owners(
     db: impl PgExecutor<'_>,
     source: &str,
     inboxes: &[i32],
 ) -> DbResult<Vec<(i32, TenantId)>> {
-    let found: Vec<(i32, Stored<TenantId>)> = sqlx::query_as(OWNERS)
+    let found: Vec<(i32, Stored<TenantId>)> = sqlx::query_as(LIST_OWNERS)
         .bind(source)
         .bind(inboxes)
         .fetch_all(db)

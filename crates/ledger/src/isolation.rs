@@ -1,7 +1,7 @@
 //! Whether tenants are kept apart: what the catalog says of it, and what happens to who tries.
 //!
 //! `worker`, `producer`, `finalizer`, `up` and `sync --local` ask [`check`] when they start, and refuse to run when a
-//! finding [`Finding::refuses`]; `doctor` shows all of them.
+//! finding [`Finding::stops_start`]; `doctor` shows all of them.
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{Connection, FromRow};
@@ -15,17 +15,17 @@ statements! {
     CATALOG = include_str!("isolation/catalog.sql");
     SET_TENANT = "SELECT set_config('app.current_tenant_id', $1, true)";
     // without a tenant the planner takes the first page for an answer, and would read the whole table to find none
-    BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)";
+    DISABLE_SEQSCAN = "SELECT set_config('enable_seqscan', 'off', true)";
     ANY_ROW = "SELECT FROM conversations_analytics LIMIT 1";
     OTHERS_ROWS = "SELECT FROM conversations_analytics WHERE tenant_id <> 2147483647 LIMIT 1";
     // never more than a refusal: the row lacks what the table asks for, and policies are asked before that
     INSERT_FOR_OTHER = "INSERT INTO conversations_analytics (tenant_id, conversation_id) VALUES (2147483646, 0)";
-    STAND_IN = include_str!("isolation/insert_probe_row.sql");
-    READ_STAND_IN = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    CHANGE_STAND_IN = "UPDATE conversations_analytics SET etl_updated_at = now() \
+    INSERT_PROBE_ROW = include_str!("isolation/insert_probe_row.sql");
+    READ_PROBE_ROW = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    UPDATE_PROBE_ROW = "UPDATE conversations_analytics SET etl_updated_at = now() \
                        WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    DELETE_STAND_IN = "DELETE FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    GIVE_STAND_IN_AWAY = "UPDATE conversations_analytics SET tenant_id = 2147483646 \
+    DELETE_PROBE_ROW = "DELETE FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    MOVE_PROBE_ROW = "UPDATE conversations_analytics SET tenant_id = 2147483646 \
                           WHERE tenant_id = 2147483647 AND conversation_id = 0";
 }
 
@@ -45,11 +45,11 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Finding {
     /// Processes refuse to run because of it; otherwise it is worth a warning.
-    pub refuses: bool,
+    pub stops_start: bool,
     /// What is wrong, as a sentence without a full stop.
-    pub what: String,
+    pub problem: String,
     /// SQL that mends it, for somebody who may: a superuser, or the owner of what it names.
-    pub mend: String,
+    pub fix: String,
 }
 
 /// Asks the catalog, and probes across tenants in a transaction that is rolled back. Empty when all is well.
@@ -73,9 +73,9 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
         .await
         .attempt("roll the probe across tenants back")?;
     findings.extend(passed.into_iter().map(|what| Finding {
-        refuses: true,
-        what: format!("a probe across tenants succeeded: {what}"),
-        mend: RESTORE.to_owned(),
+        stops_start: true,
+        problem: format!("a probe across tenants succeeded: {what}"),
+        fix: RESTORE.to_owned(),
     }));
     Ok(findings)
 }
@@ -85,8 +85,8 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
 pub fn refusal(findings: &[Finding]) -> Option<String> {
     let reasons: Vec<String> = findings
         .iter()
-        .filter(|finding| finding.refuses)
-        .map(|finding| format!("\n  {}\n    {}", finding.what, finding.mend))
+        .filter(|finding| finding.stops_start)
+        .map(|finding| format!("\n  {}\n    {}", finding.problem, finding.fix))
         .collect();
     (!reasons.is_empty()).then(|| {
         let reasons = reasons.concat();
@@ -96,106 +96,109 @@ pub fn refusal(findings: &[Finding]) -> Option<String> {
 
 /// Whom a trial acts for, as the setting says it.
 #[derive(Clone, Copy)]
-enum Acting {
-    ForNobody,
+enum ActingFor {
+    Nobody,
     Malformed,
-    For(TenantId),
+    Tenant(TenantId),
 }
 
-impl Acting {
+impl ActingFor {
     fn setting(self) -> String {
         match self {
-            Self::ForNobody => String::new(),
+            Self::Nobody => String::new(),
             Self::Malformed => "1 OR true".to_owned(),
-            Self::For(tenant) => tenant.to_string(),
+            Self::Tenant(tenant) => tenant.to_string(),
         }
     }
 }
 
 /// What must come of a trial.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Must {
+enum Expected {
     /// It hits no row, or is refused.
-    HitNothing,
+    NoRow,
     /// Policies refuse it. Any other error means that they let it pass.
-    BeRefused,
+    Refused,
 }
 
 /// Trials that need no row, and those with a row of `OURS`.
-const WITHOUT: [(&str, Acting, &str, Must); 4] = [
+const TRIALS_WITHOUT_ROW: [(&str, ActingFor, &str, Expected); 4] = [
     (
         "rows are seen without a tenant",
-        Acting::ForNobody,
+        ActingFor::Nobody,
         ANY_ROW,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "rows are seen with a tenant that is no number",
-        Acting::Malformed,
+        ActingFor::Malformed,
         ANY_ROW,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "rows of other tenants are seen",
-        Acting::For(OURS),
+        ActingFor::Tenant(OURS),
         OTHERS_ROWS,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "a row can be written for another tenant",
-        Acting::For(OURS),
+        ActingFor::Tenant(OURS),
         INSERT_FOR_OTHER,
-        Must::BeRefused,
+        Expected::Refused,
     ),
 ];
-const WITH: [(&str, Acting, &str, Must); 5] = [
+const TRIALS_WITH_ROW: [(&str, ActingFor, &str, Expected); 5] = [
     (
         "a row is seen without its tenant",
-        Acting::ForNobody,
-        READ_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Nobody,
+        READ_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row is seen",
-        Acting::For(OTHER),
-        READ_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        READ_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row can be changed",
-        Acting::For(OTHER),
-        CHANGE_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        UPDATE_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row can be deleted",
-        Acting::For(OTHER),
-        DELETE_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        DELETE_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "a row can be given to another tenant",
-        Acting::For(OURS),
-        GIVE_STAND_IN_AWAY,
-        Must::BeRefused,
+        ActingFor::Tenant(OURS),
+        MOVE_PROBE_ROW,
+        Expected::Refused,
     ),
 ];
 
 /// Reads and writes for the wrong tenant; returns what succeeded.
 async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Error> {
-    sqlx::query(BY_INDEX).execute(&mut **tx).await?;
+    sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
     let mut passed = Vec::new();
-    for (what, acting, statement, must) in WITHOUT {
-        if !holds(tx, acting, statement, must).await? {
-            passed.push(what);
+    for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {
+        if !passes(tx, acting, statement, expected).await? {
+            passed.push(problem);
         }
     }
     // somebody's own constraint or trigger may want more of a row than it has: then the trials above have to do
     let mut with_row = tx.begin().await?;
-    if hits(&mut with_row, Acting::For(OURS), STAND_IN).await?.is_ok() {
-        for (what, acting, statement, must) in WITH {
-            if !holds(&mut with_row, acting, statement, must).await? {
-                passed.push(what);
+    if try_as(&mut with_row, ActingFor::Tenant(OURS), INSERT_PROBE_ROW)
+        .await?
+        .is_ok()
+    {
+        for (problem, acting, statement, expected) in TRIALS_WITH_ROW {
+            if !passes(&mut with_row, acting, statement, expected).await? {
+                passed.push(problem);
             }
         }
     }
@@ -204,27 +207,27 @@ async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Er
 }
 
 /// One trial, undone afterwards.
-async fn holds(
+async fn passes(
     tx: &mut PgTransaction<'_>,
-    acting: Acting,
+    acting: ActingFor,
     statement: &'static str,
-    must: Must,
+    expected: Expected,
 ) -> Result<bool, sqlx::Error> {
     let mut trial = tx.begin().await?;
-    let outcome = hits(&mut trial, acting, statement).await?;
+    let outcome = try_as(&mut trial, acting, statement).await?;
     trial.rollback().await?;
-    Ok(match (outcome, must) {
-        (Ok(rows), Must::HitNothing) => rows == 0,
-        (Err(_), Must::HitNothing) => true,
-        (Ok(_), Must::BeRefused) => false,
-        (Err(state), Must::BeRefused) => state == INSUFFICIENT_PRIVILEGE,
+    Ok(match (outcome, expected) {
+        (Ok(rows), Expected::NoRow) => rows == 0,
+        (Err(_), Expected::NoRow) => true,
+        (Ok(_), Expected::Refused) => false,
+        (Err(state), Expected::Refused) => state == INSUFFICIENT_PRIVILEGE,
     })
 }
 
-/// How many rows a statement hits, or the SQLSTATE that refuses it.
-async fn hits(
+/// How many rows a statement hits, or the SQLSTATE that stops_start it.
+async fn try_as(
     tx: &mut PgTransaction<'_>,
-    acting: Acting,
+    acting: ActingFor,
     statement: &'static str,
 ) -> Result<Result<u64, String>, sqlx::Error> {
     sqlx::query(SET_TENANT)

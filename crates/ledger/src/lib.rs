@@ -15,7 +15,7 @@
 //! locks FOR UPDATE, as does its move to another source, so that it waits for requests under way; and these two, a policy
 //! and a forgotten contact may
 //! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
-//! that lock more than one row are run again by `again`.
+//! that lock more than one row are run again by `retry_on_deadlock`.
 
 pub mod backfill;
 pub mod cancel;
@@ -54,7 +54,7 @@ pub mod verification;
 pub mod watermark;
 
 pub use self::error::{Attempt, DbError, DbResult};
-pub(crate) use self::error::{again, execute};
+pub(crate) use self::error::{execute, retry_on_deadlock};
 pub use self::migrations::MIGRATOR;
 pub(crate) use self::statement::{or_all, secs, statements};
 

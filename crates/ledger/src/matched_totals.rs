@@ -11,13 +11,13 @@ use tidemark_shared::ids::{RunId, TenantId};
 
 statements! {
     // an open chunk of an ended run counts too: it may still be on its way to the target
-    QUIET = "SELECT (SELECT max(r.id) FROM etl_control r WHERE r.tenant_id = t.id) AS newest_run_id, \
+    FIND_IDLE = "SELECT (SELECT max(r.id) FROM etl_control r WHERE r.tenant_id = t.id) AS newest_run_id, \
                     (SELECT max(r.finished_at) FROM etl_control r WHERE r.tenant_id = t.id) AS last_finished_at \
              FROM tenants t WHERE t.id = $1 AND t.mapping_version = $2 \
                AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.finished_at IS NULL) \
                AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status = 'pending') \
                AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status IN ('queued', 'running'))";
-    UPHELD = include_str!("matched_totals/list_still_matching.sql");
+    LIST_STILL_MATCHING = include_str!("matched_totals/list_still_matching.sql");
     RECORD = include_str!("matched_totals/record.sql");
 }
 
@@ -34,7 +34,7 @@ pub struct Totals {
 
 /// The tenant's runs at a moment in which none was open and no chunk on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Quiet {
+pub struct IdleTenant {
     #[sqlx(try_from = "Stored<Option<RunId>>")]
     newest_run_id: Option<RunId>,
     last_finished_at: Option<DateTime<Utc>>,
@@ -44,7 +44,7 @@ pub struct Quiet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatchedTotals {
     pub totals: Totals,
-    pub quiet: Quiet,
+    pub idle: IdleTenant,
 }
 
 /// The tenant's runs, when none is open, none of its chunks is on its way, and the mapping is that of these totals. Asked
@@ -52,8 +52,8 @@ pub struct MatchedTotals {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn find_quiet(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<Option<Quiet>> {
-    sqlx::query_as(QUIET)
+pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<Option<IdleTenant>> {
+    sqlx::query_as(FIND_IDLE)
         .bind(Stored(totals.tenant_id))
         .bind(totals.mapping_version)
         .fetch_optional(&mut **tx)
@@ -70,7 +70,7 @@ pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> 
         return Ok(Vec::new());
     }
     let (tenants, versions, counts, digests) = columns(totals.iter());
-    sqlx::query_scalar(UPHELD)
+    sqlx::query_scalar(LIST_STILL_MATCHING)
         .bind(stored(tenants))
         .bind(versions)
         .bind(counts)
@@ -81,20 +81,17 @@ pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> 
         .attempt("look for the tenants that are in step")
 }
 
-/// Notes agreements, each in place of the tenant's earlier one.
+/// Notes matched, each in place of the tenant's earlier one.
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn record(db: impl PgExecutor<'_>, agreements: &[MatchedTotals]) -> DbResult<()> {
-    if agreements.is_empty() {
+pub async fn record(db: impl PgExecutor<'_>, matched: &[MatchedTotals]) -> DbResult<()> {
+    if matched.is_empty() {
         return Ok(());
     }
-    let (tenants, versions, counts, digests) = columns(agreements.iter().map(|agreement| &agreement.totals));
-    let runs: Vec<_> = agreements
-        .iter()
-        .map(|a| a.quiet.newest_run_id.map(Stored))
-        .collect();
-    let ends: Vec<Option<DateTime<Utc>>> = agreements.iter().map(|a| a.quiet.last_finished_at).collect();
+    let (tenants, versions, counts, digests) = columns(matched.iter().map(|one| &one.totals));
+    let runs: Vec<_> = matched.iter().map(|a| a.idle.newest_run_id.map(Stored)).collect();
+    let ends: Vec<Option<DateTime<Utc>>> = matched.iter().map(|a| a.idle.last_finished_at).collect();
     sqlx::query(RECORD)
         .bind(stored(tenants))
         .bind(versions)

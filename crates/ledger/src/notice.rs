@@ -11,11 +11,11 @@ use tidemark_postgres::DbPool;
 
 /// As `REQUEST` in `run.rs` has it.
 const REQUESTS: &str = "tidemark_requests";
-const ROOM: &str = "tidemark_room";
+const CAPACITY: &str = "tidemark_room";
 
 statements! {
     // nobody waits for it to be on disk
-    TELL_OF_ROOM = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
+    NOTIFY_CAPACITY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
                     WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
 }
 
@@ -24,26 +24,29 @@ pub enum Notice {
     /// Somebody has asked for a run.
     Request,
     /// Chunks have ended while others wait for room.
-    Room,
+    Capacity,
 }
 
-/// Calls `heard` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
-/// nothing can be heard: sessions there are lent.
+/// Calls `notify` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
+/// nothing can be notify: sessions there are lent.
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
-pub async fn listen(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
+pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Infallible> {
     let mut listener = PgListener::connect_with(db.apart(1).connections())
         .await
         .attempt("connect to listen for notices")?;
     let attempted = "listen for notices";
-    listener.listen_all([REQUESTS, ROOM]).await.attempt(attempted)?;
-    heard(Notice::Request);
-    heard(Notice::Room);
+    listener
+        .listen_all([REQUESTS, CAPACITY])
+        .await
+        .attempt(attempted)?;
+    notify(Notice::Request);
+    notify(Notice::Capacity);
     loop {
         match listener.recv().await.attempt(attempted)?.channel() {
-            ROOM => heard(Notice::Room),
-            _ => heard(Notice::Request),
+            CAPACITY => notify(Notice::Capacity),
+            _ => notify(Notice::Request),
         }
     }
 }
@@ -53,7 +56,7 @@ pub async fn listen(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infa
 /// # Errors
 /// When the ledger does not answer.
 pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
-    sqlx::query(TELL_OF_ROOM)
+    sqlx::query(NOTIFY_CAPACITY)
         .execute(db)
         .await
         .map(drop)

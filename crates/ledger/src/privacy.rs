@@ -8,7 +8,7 @@ pub(super) mod policy;
 pub(super) mod strip;
 pub(super) mod withhold;
 
-pub use self::forget::{RowsOf, count_of, forget};
-pub use self::policy::{PolicyChanged, run_satisfied, set_policy};
+pub use self::forget::{ContactRows, count_contact_rows, forget};
+pub use self::policy::{PolicyChanged, record_policy_applied, set_policy};
 pub use self::strip::{strip, strip_rejected};
 pub use self::withhold::{Withheld, WithheldRows, withhold};

@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgExecutor};
 use super::{Attempt, DbResult, statements};
 
 statements! {
-    BEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
+    RECORD_HEARTBEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
             ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
     REMOVE = "DELETE FROM etl_process WHERE instance = $1";
     // three missed heartbeats
@@ -37,7 +37,7 @@ pub struct Process {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn beat(
+pub async fn record_heartbeat(
     db: impl PgExecutor<'_>,
     instance: &str,
     role: &str,
@@ -45,7 +45,7 @@ pub async fn beat(
     http_address: Option<&str>,
     doing: Option<&str>,
 ) -> DbResult<()> {
-    sqlx::query(BEAT)
+    sqlx::query(RECORD_HEARTBEAT)
         .bind(instance)
         .bind(role)
         .bind(host)

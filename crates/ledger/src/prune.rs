@@ -25,15 +25,15 @@ macro_rules! old_runs {
 }
 
 statements! {
-    RUNS = concat!("WITH old AS MATERIALIZED (", old_runs!(), "LIMIT $4 FOR UPDATE OF r SKIP LOCKED), \
+    PRUNE_RUNS = concat!("WITH old AS MATERIALIZED (", old_runs!(), "LIMIT $4 FOR UPDATE OF r SKIP LOCKED), \
                     chunk AS (DELETE FROM etl_chunk c USING old WHERE c.run_id = old.id RETURNING 1), \
                     run AS (DELETE FROM etl_control r USING old WHERE r.id = old.id RETURNING 1) \
                     SELECT (SELECT count(*) FROM run) AS runs, (SELECT count(*) FROM chunk) AS chunks");
     COUNT_RUNS = concat!("WITH old AS (", old_runs!(), ") \
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
-    MOVES = include_str!("prune/moves.sql");
-    REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
+    PRUNE_MOVES = include_str!("prune/moves.sql");
+    PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                    SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                    LIMIT $2 FOR UPDATE SKIP LOCKED))";
     COUNT_REJECTS = "SELECT count(*) FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1)";
@@ -68,7 +68,7 @@ impl AddAssign for Pruned {
 pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned = Pruned::default();
     loop {
-        let part: Pruned = sqlx::query_as(RUNS)
+        let part: Pruned = sqlx::query_as(PRUNE_RUNS)
             .bind(secs(keep.success))
             .bind(secs(keep.failed))
             .bind(NEWEST_RUNS_KEPT)
@@ -83,7 +83,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     }
     pruned.moves = moves(db, keep, false).await?;
     loop {
-        let gone = sqlx::query(REJECTS)
+        let gone = sqlx::query(PRUNE_REJECTS)
             .bind(secs(keep.failed))
             .bind(ROWS_AT_ONCE)
             .execute(db)
@@ -123,7 +123,7 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
 async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
     let (mut after, mut all) = (0, 0);
     loop {
-        let (last, gone): (Option<i64>, i64) = sqlx::query_as(MOVES)
+        let (last, gone): (Option<i64>, i64) = sqlx::query_as(PRUNE_MOVES)
             .bind(secs(keep.audit))
             .bind(after)
             .bind(ROWS_AT_ONCE)

@@ -24,10 +24,10 @@ statements! {
                  AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
                  AND NOT conversation_id = ANY($5) \
                RETURNING conversation_id";
-    TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
+    LIST_TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
                  WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
                    AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
-    WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
+    LIST_WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
                     WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
                                       WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
     LIST = include_str!("reject/list.sql");
@@ -140,7 +140,7 @@ pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) ->
     if tenants.is_empty() {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar(WITHOUT_OPEN)
+    sqlx::query_scalar(LIST_WITHOUT_OPEN)
         .bind(stored(tenants))
         .fetch_all(db)
         .await
@@ -152,13 +152,13 @@ pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) ->
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn tolerated(
+pub async fn list_tolerated(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     spec: &ChunkSpec,
 ) -> DbResult<HashSet<i64>> {
     let (ids, lo, hi) = keys(spec);
-    let known: Vec<i64> = sqlx::query_scalar(TOLERATED)
+    let known: Vec<i64> = sqlx::query_scalar(LIST_TOLERATED)
         .bind(Stored(tenant))
         .bind(ids)
         .bind(lo)

@@ -1,4 +1,4 @@
-//! Trying dead and cancelled chunks again, as an operator asks.
+//! Trying dead and cancelled chunks retry_on_deadlock, as an operator asks.
 //!
 //! The run is reopened instead of planned anew: what of it is done stays done, and its plan stays true. Everything
 //! before its `watermark_end` was visible to that plan, however late the rest of its keys is read. The watermark moves
@@ -9,7 +9,7 @@ use crate::stored::Stored;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{Attempt, DbError, DbResult, again, statements};
+use super::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
@@ -38,7 +38,7 @@ statements! {
 /// The answer to a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
-    /// So many chunks are due again, and so many others stay dead or cancelled: with those the run ends `failed`.
+    /// So many chunks are due retry_on_deadlock, and so many others stay dead or cancelled: with those the run ends `failed`.
     Again { chunks: u64, left: i64 },
     /// Nothing of it is dead or cancelled.
     Nothing(RunStatus),
@@ -57,15 +57,15 @@ pub enum Retried {
     Unknown,
 }
 
-/// Makes the dead and cancelled chunks of a run due again, or only chunk `seq`, and reopens the run if it has ended.
+/// Makes the dead and cancelled chunks of a run due retry_on_deadlock, or only chunk `seq`, and reopens the run if it has ended.
 ///
 /// # Errors
 /// When the ledger does not answer.
 pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
-    again(async || once(db, id, seq, actor).await).await
+    retry_on_deadlock(async || retry_once(db, id, seq, actor).await).await
 }
 
-async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+async fn retry_once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     sqlx::query(LOCK_TENANT)
         .bind(Stored(id))

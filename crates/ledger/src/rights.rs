@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::{Attempt, DbResult, statements};
 
 statements! {
-    LACKING = include_str!("rights/list_missing.sql");
+    LIST_MISSING = include_str!("rights/list_missing.sql");
     FOREIGN_OWNER = "SELECT pg_get_userbyid(relowner)::text FROM pg_class \
                      WHERE oid = to_regclass('tenants') AND NOT pg_has_role(relowner, 'USAGE')";
 }
@@ -14,8 +14,8 @@ statements! {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn lacking(connection: &mut PgConnection) -> DbResult<Vec<String>> {
-    sqlx::query_scalar(LACKING)
+pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>> {
+    sqlx::query_scalar(LIST_MISSING)
         .fetch_all(connection)
         .await
         .attempt("read what this login may do")

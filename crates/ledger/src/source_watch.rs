@@ -9,10 +9,10 @@ use super::{Attempt, DbResult, statements};
 use tidemark_shared::fence::Holder;
 
 statements! {
-    SEEN = "INSERT INTO etl_source_watch (source, looked_at, fence_at, holder) VALUES ($1, $2, $3, $4) \
+    RECORD_SAMPLE = "INSERT INTO etl_source_watch (source, looked_at, fence_at, holder) VALUES ($1, $2, $3, $4) \
             ON CONFLICT (source) DO UPDATE SET looked_at = excluded.looked_at, fence_at = excluded.fence_at, \
                 holder = excluded.holder, error = NULL, failing_since = NULL, written_at = now()";
-    FAILED = "INSERT INTO etl_source_watch (source, error, failing_since) VALUES ($1, $2, now()) \
+    RECORD_FAILURE = "INSERT INTO etl_source_watch (source, error, failing_since) VALUES ($1, $2, now()) \
               ON CONFLICT (source) DO UPDATE SET error = excluded.error, \
                   failing_since = coalesce(etl_source_watch.failing_since, now()), written_at = now()";
     LIST = "SELECT source, looked_at, fence_at, holder, error, failing_since, written_at FROM etl_source_watch ORDER BY source";
@@ -46,14 +46,14 @@ impl SourceWatch {
 
 /// # Errors
 /// When the ledger does not answer.
-pub async fn seen(
+pub async fn record_sample(
     db: impl PgExecutor<'_>,
     source: &str,
     looked_at: DateTime<Utc>,
     fence_at: Option<DateTime<Utc>>,
     holder: Option<&Holder>,
 ) -> DbResult<()> {
-    sqlx::query(SEEN)
+    sqlx::query(RECORD_SAMPLE)
         .bind(source)
         .bind(looked_at)
         .bind(fence_at)
@@ -66,8 +66,8 @@ pub async fn seen(
 
 /// # Errors
 /// When the ledger does not answer.
-pub async fn failed(db: impl PgExecutor<'_>, source: &str, error: &str) -> DbResult<()> {
-    sqlx::query(FAILED)
+pub async fn record_failure(db: impl PgExecutor<'_>, source: &str, error: &str) -> DbResult<()> {
+    sqlx::query(RECORD_FAILURE)
         .bind(source)
         .bind(error)
         .execute(db)

@@ -8,10 +8,10 @@ pub(super) mod transaction;
 
 pub use self::columns::{changed_columns, not_null_columns};
 pub use self::digests::{Bucket, buckets, digests_in_buckets, digests_of};
-pub use self::names::{NameTexts, carry_others, live_with_senders};
+pub use self::names::{NameTexts, list_live_with_senders, list_outdated_names};
 pub use self::rows::{
-    StoredRow, clients_of, count_in_inboxes, count_live, count_marked_by, find, is_empty, last_live,
-    live_among, live_in_inboxes, open_rejects, read_by,
+    StoredRow, count_deleted_by, count_in_inboxes, count_live, find, find_last_live, is_empty, list_live,
+    list_live_in_inboxes, list_not_newer, list_open_rejects, list_with_other_client,
 };
 pub(crate) use self::transaction::begin_write;
-pub use self::transaction::{begin, enter};
+pub use self::transaction::{begin, set_tenant};

@@ -3,7 +3,7 @@
 use crate::stored::Stored;
 use sqlx::postgres::PgTransaction;
 
-use super::{Attempt, DbResult, again, cancel, statements};
+use super::{Attempt, DbResult, cancel, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -27,7 +27,7 @@ statements! {
 /// # Errors
 /// When the ledger does not answer.
 pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
-    again(async || pause_once(db, tenant, reason).await).await
+    retry_on_deadlock(async || pause_once(db, tenant, reason).await).await
 }
 
 async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
@@ -48,7 +48,7 @@ async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<boo
 /// # Errors
 /// When the ledger does not answer.
 pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
-    again(async || resume_once(db, tenant).await).await
+    retry_on_deadlock(async || resume_once(db, tenant).await).await
 }
 
 async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
@@ -76,13 +76,13 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
         .attempt("return the tenant's queued chunks")
 }
 
-/// Takes a tenant out of everything: never planned, dispatched or listed again, its open runs cancelled. Its rows, runs
+/// Takes a tenant out of everything: never planned, dispatched or listed retry_on_deadlock, its open runs cancelled. Its rows, runs
 /// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
 ///
 /// # Errors
 /// When the ledger does not answer.
 pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
-    again(async || remove_once(db, tenant, actor).await).await
+    retry_on_deadlock(async || remove_once(db, tenant, actor).await).await
 }
 
 async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
@@ -100,7 +100,7 @@ async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Opt
     if removed.rows_affected() == 0 {
         return tx.rollback().await.map(|()| None).attempt("remove the tenant");
     }
-    let cancelled = cancel::all_of(&mut tx, tenant, actor, "the tenant was removed").await?;
+    let cancelled = cancel::cancel_open_runs(&mut tx, tenant, actor, "the tenant was removed").await?;
     tx.commit().await.attempt("remove the tenant")?;
     Ok(Some(cancelled))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 
-use super::{Attempt, DbResult, again, cancel, execute, privacy, statements, target, watermark};
+use super::{Attempt, DbResult, cancel, execute, privacy, retry_on_deadlock, statements, target, watermark};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
@@ -22,7 +22,7 @@ statements! {
     // a trigger raises mapping_version and source_version
     SET_SOURCE = "UPDATE tenants SET source = $2, account_id = $3, updated_at = now() WHERE id = $1";
     // any read of the new source is newer than version zero
-    MARK_ROWS = include_str!("tenant_move/mark_rows.sql");
+    MARK_ROWS_DELETED = include_str!("tenant_move/mark_rows.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL \
                    ORDER BY run_id, seq FOR NO KEY UPDATE";
     // else loads from the new source would wait for ever to read later than these
@@ -71,11 +71,11 @@ pub enum MoveAnswer {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn to_source(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
-    again(async || once(db, tenant, to).await).await
+pub async fn move_tenant(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+    retry_on_deadlock(async || move_once(db, tenant, to).await).await
 }
 
-async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
     let mut tx = target::begin_write(db, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
         .bind(Stored(tenant))
@@ -97,11 +97,11 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
         return Ok(MoveAnswer::Forgotten(forgotten));
     }
     let reason = format!("moved from source `{from}` to `{}`: {}", to.source, to.reason);
-    let cancelled_runs = cancel::all_of(&mut tx, tenant, to.actor, &reason).await?;
+    let cancelled_runs = cancel::cancel_open_runs(&mut tx, tenant, to.actor, &reason).await?;
     let chunks = "forget which versions chunks were read at";
     execute(sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), &mut tx, chunks).await?;
     execute(sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), &mut tx, chunks).await?;
-    watermark::forget(&mut tx, tenant, to.actor, &reason).await?;
+    watermark::clear(&mut tx, tenant, to.actor, &reason).await?;
     let mut unmapped_inboxes: Vec<i32> = sqlx::query_scalar(UNMAP)
         .bind(Stored(tenant))
         .fetch_all(&mut *tx)
@@ -114,7 +114,7 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
         .bind(to.account_id);
     execute(set, &mut tx, "set the tenant's source").await?;
     let rows_marked_deleted = target::count_live(&mut tx, tenant).await?;
-    let mark = sqlx::query(MARK_ROWS).bind(Stored(tenant));
+    let mark = sqlx::query(MARK_ROWS_DELETED).bind(Stored(tenant));
     execute(mark, &mut tx, "mark the tenant's rows deleted").await?;
     privacy::strip(&mut tx, tenant, &policy, None).await?;
     let resolve = sqlx::query(RESOLVE_REJECTS).bind(Stored(tenant));
@@ -137,11 +137,8 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn lock_and_look_for_history(
-    tx: &mut PgTransaction<'_>,
-    tenant: TenantId,
-) -> DbResult<Option<bool>> {
-    target::enter(tx, tenant).await?;
+pub async fn lock_and_check_history(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<bool>> {
+    target::set_tenant(tx, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
         .bind(Stored(tenant))
         .fetch_optional(&mut **tx)

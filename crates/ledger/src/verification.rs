@@ -30,13 +30,13 @@ statements! {
     LIST_DUE = include_str!("verification/list_due.sql");
     HAS_OPEN_SYNC = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                                     AND type IN ('incremental', 'full'))";
-    FIND_ASK = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
+    LOAD_REQUEST = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
                 FROM etl_control WHERE id = $1";
     FIND_UNSETTLED = include_str!("verification/find_unsettled.sql");
-    LIST_OF_PART = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
-    FORGET_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
+    LIST_FAULT_IDS = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
+    DELETE_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
     RECORD_PART = include_str!("verification/record_part.sql");
-    NOTE_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
+    INSERT_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
                    SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
                    FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
 }
@@ -83,7 +83,7 @@ impl FromRow<'_, PgRow> for LastVerification {
 
 /// How a run was asked to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Ask {
+pub struct ComparisonRequest {
     /// Column by column, whatever the digests say.
     pub deep: bool,
     pub is_scheduled: bool,
@@ -107,7 +107,7 @@ pub struct Unsettled {
 
 /// What a chunk has found.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub struct ChunkFindings<'a> {
     pub chunk: ChunkId,
     pub tenant_id: TenantId,
     pub version: &'a SourceVersion,
@@ -209,8 +209,8 @@ pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResul
 
 /// # Errors
 /// When the ledger does not answer, or has no such run.
-pub async fn load_ask(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Ask> {
-    sqlx::query_as(FIND_ASK)
+pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<ComparisonRequest> {
+    sqlx::query_as(LOAD_REQUEST)
         .bind(Stored(run))
         .fetch_one(db)
         .await
@@ -221,12 +221,16 @@ pub async fn load_ask(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Ask> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn find_unsettled(db: &DbPool, chunk: ChunkId, ask: Ask) -> DbResult<Option<Unsettled>> {
+pub async fn find_unsettled(
+    db: &DbPool,
+    chunk: ChunkId,
+    request: ComparisonRequest,
+) -> DbResult<Option<Unsettled>> {
     let what = "look up what the chunk found";
     let row = sqlx::query(FIND_UNSETTLED)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
-        .bind(ask.is_scheduled)
+        .bind(request.is_scheduled)
         .fetch_optional(db)
         .await
         .attempt(what)?;
@@ -237,7 +241,7 @@ pub async fn find_unsettled(db: &DbPool, chunk: ChunkId, ask: Ask) -> DbResult<O
         .and_then(|found| Ok((found, row.try_get("fault_count")?)))
         .attempt(what)?;
     if found == listed {
-        let ids = sqlx::query_scalar(LIST_OF_PART)
+        let ids = sqlx::query_scalar(LIST_FAULT_IDS)
             .bind(Stored(chunk.run_id))
             .bind(chunk.seq)
             .fetch_all(db)
@@ -275,10 +279,10 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<()> {
+pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
     let what = "note what the chunk found";
-    let Part { chunk, compared, .. } = part;
-    sqlx::query(FORGET_FAULTS)
+    let ChunkFindings { chunk, compared, .. } = part;
+    sqlx::query(DELETE_FAULTS)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .execute(&mut **tx)
@@ -309,7 +313,7 @@ pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<
     let ids: Vec<i64> = part.faults.iter().map(|fault| fault.conversation_id).collect();
     let kinds: Vec<&str> = part.faults.iter().map(|fault| fault.kind.as_str()).collect();
     let columns: Vec<String> = part.faults.iter().map(|fault| fault.columns.join(",")).collect();
-    sqlx::query(NOTE_FAULTS)
+    sqlx::query(INSERT_FAULTS)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(Stored(part.tenant_id))

@@ -27,7 +27,7 @@ statements! {
                  ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
     // a tenant that has moved meanwhile was planned from another source; a statement of its own, so that it sees the move
     // whose lock LOCK_IDLE has come after
-    OF_THIS_SOURCE = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
+    LIST_NOT_MOVED = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
                       JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
                       WHERE t.id = ANY($3) ORDER BY t.id";
     ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
@@ -36,10 +36,10 @@ statements! {
                  AND (m.old IS NULL OR m.new > m.old) \
                RETURNING w.tenant_id";
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
-    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
+    SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
                    WHERE tenant_id = $1";
     // as for a tenant that is added now; of its rows none is live
-    FORGET = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
+    CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
                      consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
                      policy_version = greatest(w.policy_version, t.policy_version) \
               FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
@@ -54,18 +54,18 @@ statements! {
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
-    SUCCEEDED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
+    RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
                         next_due_at = now() + t.sync_interval \
                  FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
-    DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
+    RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
                         FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
                         WHERE w.tenant_id = n.tenant_id";
     // as of the run's plan, or before
-    RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
+    RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
                     FROM etl_control r \
                     WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
-    FAILED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
+    RECORD_FAILURE = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
                      next_due_at = now() + greatest(t.sync_interval, \
                          least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
               FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
@@ -164,7 +164,7 @@ pub async fn lock_idle(
         .fetch_all(&mut **tx)
         .await
         .attempt("lock the watermarks of idle tenants")?;
-    sqlx::query_scalar(OF_THIS_SOURCE)
+    sqlx::query_scalar(LIST_NOT_MOVED)
         .bind(stored(tenants))
         .bind(versions)
         .bind(locked)
@@ -264,7 +264,7 @@ pub async fn set(
     if let Some(open) = run::find_open(&mut **tx, tenant).await? {
         return Ok(Set::Open(open));
     }
-    sqlx::query(SET_BY_HAND)
+    sqlx::query(SET)
         .bind(Stored(tenant))
         .bind(to)
         .execute(&mut **tx)
@@ -287,13 +287,13 @@ pub async fn set(
 ///
 /// # Errors
 /// When the ledger does not answer, or has no such tenant.
-pub async fn forget(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
+pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
         .bind(Stored(tenant))
         .fetch_one(&mut **tx)
         .await
         .attempt("lock the watermark")?;
-    sqlx::query(FORGET)
+    sqlx::query(CLEAR)
         .bind(Stored(tenant))
         .execute(&mut **tx)
         .await
@@ -331,8 +331,8 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
-    sqlx::query(SUCCEEDED)
+pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
+    sqlx::query(RECORD_SUCCESS)
         .bind(stored(tenants))
         .execute(db)
         .await
@@ -344,12 +344,12 @@ pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResul
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn digests_compared(
+pub async fn record_digests_compared(
     db: impl PgExecutor<'_>,
     tenants: &[TenantId],
     versions: &[i64],
 ) -> DbResult<()> {
-    sqlx::query(DIGESTS_COMPARED)
+    sqlx::query(RECORD_DIGESTS_COMPARED)
         .bind(stored(tenants))
         .bind(versions)
         .execute(db)
@@ -362,8 +362,8 @@ pub async fn digests_compared(
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
-    sqlx::query(RUN_COMPARED)
+pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(RECORD_RUN_COMPARED)
         .bind(Stored(run))
         .execute(db)
         .await
@@ -375,8 +375,8 @@ pub async fn run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn failed(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
-    sqlx::query(FAILED)
+pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
+    sqlx::query(RECORD_FAILURE)
         .bind(Stored(tenant))
         .execute(db)
         .await

@@ -171,7 +171,7 @@ impl Verifier {
     async fn subject(&self, id: TenantId) -> Result<Subject<'_>, ExecuteError> {
         let tenant = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
         let tenant = tenant.ok_or(ExecuteError::Removed(id))?;
-        let mapping = ledger::inbox::mapping(&self.db, id).await?;
+        let mapping = ledger::inbox::load_mapping(&self.db, id).await?;
         let timezone = &tenant.tenant.timezone;
         let context = context(id, timezone, &mapping, self.privacy_key.as_ref())?;
         Ok(Subject {
@@ -230,7 +230,7 @@ impl Verifier {
     /// Refuses when the tenant's inboxes were mapped anew since it was looked up.
     async fn check_mapping(&self, subject: &Subject<'_>) -> Result<(), ExecuteError> {
         let tenant = &subject.tenant.tenant;
-        if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
+        if ledger::inbox::load_mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {
             Err(LoadError::Remapped.into())

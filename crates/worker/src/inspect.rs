@@ -74,7 +74,7 @@ pub async fn beside(
     privacy_key: Option<&SecretString>,
     conversation: i64,
 ) -> Result<Beside, ExecuteError> {
-    let mapping = ledger::inbox::mapping(db, tenant.id).await?;
+    let mapping = ledger::inbox::load_mapping(db, tenant.id).await?;
     let context = context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);

@@ -305,7 +305,7 @@ impl Staging {
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         bisect::hurry(connection).await?;
-        ledger::impossible::disown_rows(connection, self.tenant, of.impossible).await?;
+        ledger::impossible::reset_row_versions(connection, self.tenant, of.impossible).await?;
         let merged = if self.has_table {
             bisect::merge(connection, of, version, rejects).await?
         } else {
@@ -315,7 +315,7 @@ impl Staging {
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
-        ledger::impossible::disown_chunks(connection, of.impossible).await?;
+        ledger::impossible::clear_chunk_versions(connection, of.impossible).await?;
         let withheld = if privacy.forgets() {
             ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
@@ -503,7 +503,7 @@ async fn refuse_overtaken(
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());
     }
-    let later = ledger::chunk::read_later(connection, tenant, of.chunk.run_id, version).await?;
+    let later = ledger::chunk::list_newer_reads(connection, tenant, of.chunk.run_id, version).await?;
     let overtaken = written
         .into_iter()
         .flatten()

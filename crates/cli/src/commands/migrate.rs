@@ -124,7 +124,7 @@ async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> a
 /// Whether the login may do what migrations do, before the first of them is tried.
 async fn may_migrate(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
     refuse_foreign(connection, url).await?;
-    let lacking = rights::lacking(connection).await?;
+    let lacking = rights::list_missing(connection).await?;
     if lacking.is_empty() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ statements! {
     CLAIM = include_str!("claim.sql");
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
-    LOCK_MINE = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \
+    LOCK_CLAIMED = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \
                  FOR NO KEY UPDATE";
 }
 
@@ -95,8 +95,8 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn lock_mine(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
-    sqlx::query_scalar(LOCK_MINE)
+pub async fn lock_claimed(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
+    sqlx::query_scalar(LOCK_CLAIMED)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(attempt)

@@ -20,7 +20,7 @@ statements! {
                        source_extracted_at = $15 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     // chunks of one run do not overlap
-    READ_LATER = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
+    LIST_NEWER_READS = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
                     AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
     COUNT_DELETED = "SELECT coalesce(sum(deleted), 0)::bigint FROM etl_chunk WHERE run_id = $1 AND status = 'done'";
     RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
@@ -46,13 +46,13 @@ statements! {
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn read_later(
+pub async fn list_newer_reads(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     run: RunId,
     version: &SourceVersion,
 ) -> DbResult<Vec<ChunkSpec>> {
-    let specs: Vec<Json<ChunkSpec>> = sqlx::query_scalar(READ_LATER)
+    let specs: Vec<Json<ChunkSpec>> = sqlx::query_scalar(LIST_NEWER_READS)
         .bind(Stored(tenant))
         .bind(Stored(run))
         .bind(version.epoch)

@@ -18,9 +18,9 @@ WITH login AS (
                   WHERE has_any_column_privilege(h.oid, c.oid, 'SELECT, INSERT, UPDATE')
                      OR has_table_privilege(h.oid, c.oid, 'DELETE, TRUNCATE'))
 )
-SELECT true AS refuses,
-       format('the login %I is a superuser, whom row-level security does not bind', rolname) AS what,
-       'CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT etl_service TO tidemark; -- and connect as tidemark' AS mend
+SELECT true AS stops_start,
+       format('the login %I is a superuser, whom row-level security does not bind', rolname) AS problem,
+       'CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT etl_service TO tidemark; -- and connect as tidemark' AS fix
 FROM login WHERE rolsuper
 UNION ALL
 SELECT true, format('the login %I has BYPASSRLS', rolname), format('ALTER ROLE %I NOBYPASSRLS;', rolname)

@@ -10,10 +10,10 @@ use tidemark_shared::selection::Selection;
 use crate::run::{NewRun, insert_requested};
 use crate::stored::Stored;
 use crate::target::begin_write;
-use crate::{Attempt, DbResult, again, execute, statements};
+use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
 
 statements! {
-    COUNT_OF = "SELECT count(*) FILTER (WHERE contact_id = $2) AS removed, \
+    COUNT_CONTACT_ROWS = "SELECT count(*) FILTER (WHERE contact_id = $2) AS removed, \
                        count(*) FILTER (WHERE contact_id IS DISTINCT FROM $2) AS cleaned \
                 FROM conversations_analytics WHERE tenant_id = $1 \
                   AND (contact_id = $2 OR client_sender_id = $2 \
@@ -28,7 +28,7 @@ statements! {
 
 /// Rows that a contact is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, FromRow)]
-pub struct RowsOf {
+pub struct ContactRows {
     /// Those of its own conversations.
     pub removed: i64,
     /// Those of others' conversations in which it has written.
@@ -39,9 +39,9 @@ pub struct RowsOf {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn count_of(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<RowsOf> {
+pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<ContactRows> {
     let mut tx = begin_write(db, tenant).await?;
-    let rows = sqlx::query_as(COUNT_OF)
+    let rows = sqlx::query_as(COUNT_CONTACT_ROWS)
         .bind(Stored(tenant))
         .bind(contact)
         .fetch_one(&mut *tx)
@@ -53,12 +53,12 @@ pub async fn count_of(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<R
 
 /// Removes a contact's conversations, takes its texts and phone number out of those of others, and notes that it stays out.
 /// The same again does what was left. From the first of its two transactions on no load brings anything of it; the second
-/// asks for a resync of the rows that it has cleaned. `asked` says who wants it, and why.
+/// asks for a resync of the rows that it has cleaned. `request` says who wants it, and why.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun) -> DbResult<RowsOf> {
-    let removed = again(async || {
+pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRun) -> DbResult<ContactRows> {
+    let removed = retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;
         execute(
             sqlx::query(RAISE_VERSION).bind(Stored(tenant)),
@@ -69,8 +69,8 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun)
         let forget = sqlx::query(FORGET)
             .bind(Stored(tenant))
             .bind(contact)
-            .bind(&asked.triggered_by)
-            .bind(&asked.reason);
+            .bind(&request.triggered_by)
+            .bind(&request.reason);
         execute(forget, &mut tx, "forget the contact").await?;
         let removed: i64 = sqlx::query_scalar(REMOVE_ROWS)
             .bind(Stored(tenant))
@@ -82,7 +82,7 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun)
         Ok(removed)
     })
     .await?;
-    let cleaned = again(async || {
+    let cleaned = retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;
         let cleaned: Vec<(i64, bool)> = sqlx::query_as(CLEAN_OTHERS)
             .bind(Stored(tenant))
@@ -93,7 +93,7 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun)
         let mut live: Vec<i64> = cleaned.iter().filter(|row| row.1).map(|row| row.0).collect();
         live.sort_unstable();
         if !live.is_empty() {
-            let run = asked.with_selection(RunType::Resync, Selection::Ids { ids: live });
+            let run = request.with_selection(RunType::Resync, Selection::Ids { ids: live });
             insert_requested(&mut *tx, &run).await?;
         }
         tx.commit()
@@ -102,5 +102,5 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, asked: &NewRun)
         Ok(i64::try_from(cleaned.len()).expect("rows of a tenant fit in 63 bits"))
     })
     .await?;
-    Ok(RowsOf { removed, cleaned })
+    Ok(ContactRows { removed, cleaned })
 }

@@ -12,15 +12,15 @@ use super::strip::strip;
 use crate::run::{NewRun, insert_requested};
 use crate::stored::Stored;
 use crate::target::begin_write;
-use crate::{Attempt, DbResult, again, execute, statements};
+use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
 
 statements! {
     SET_POLICY = "UPDATE tenants SET privacy = $2, mapping_version = mapping_version + 1, \
                          policy_version = mapping_version + 1, updated_at = now() \
                   WHERE id = $1 AND deleted_at IS NULL AND privacy <> $2 RETURNING mapping_version";
     HAS_LIVE_ROWS = "SELECT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL)";
-    SATISFIED = "UPDATE etl_watermark SET policy_version = greatest(policy_version, $2) WHERE tenant_id = $1";
-    RUN_SATISFIED = "UPDATE etl_watermark w SET policy_version = greatest(w.policy_version, r.mapping_version) \
+    RECORD_POLICY = "UPDATE etl_watermark SET policy_version = greatest(policy_version, $2) WHERE tenant_id = $1";
+    RECORD_RUN_POLICY = "UPDATE etl_watermark w SET policy_version = greatest(w.policy_version, r.mapping_version) \
                      FROM etl_control r \
                      WHERE r.id = $1 AND r.tenant_id = w.tenant_id AND r.mapping_version IS NOT NULL \
                        AND (r.type = 'full' OR (r.type = 'backfill' AND r.request #>> '{selection,kind}' = 'policy'))";
@@ -35,7 +35,7 @@ pub struct PolicyChanged {
 }
 
 /// Changes a tenant's policy, and asks for the backfill that writes its rows anew, in one transaction. Rows that are marked
-/// deleted lose at once what the new policy does not keep. `asked` says who wants it; `None` when the policy is that one
+/// deleted lose at once what the new policy does not keep. `request` says who wants it; `None` when the policy is that one
 /// already, or there is no such tenant.
 ///
 /// # Errors
@@ -44,9 +44,9 @@ pub async fn set_policy(
     db: &DbPool,
     tenant: TenantId,
     policy: &PrivacyPolicy,
-    asked: &NewRun,
+    request: &NewRun,
 ) -> DbResult<Option<PolicyChanged>> {
-    again(async || {
+    retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;
         let version: Option<i64> = sqlx::query_scalar(SET_POLICY)
             .bind(Stored(tenant))
@@ -76,11 +76,11 @@ pub async fn set_policy(
             .attempt("look for rows")?;
         let backfill = if has_rows {
             {
-                let run = asked.with_selection(RunType::Backfill, Selection::Policy { version });
+                let run = request.with_selection(RunType::Backfill, Selection::Policy { version });
                 insert_requested(&mut *tx, &run).await?
             }
         } else {
-            let satisfied = sqlx::query(SATISFIED).bind(Stored(tenant)).bind(version);
+            let satisfied = sqlx::query(RECORD_POLICY).bind(Stored(tenant)).bind(version);
             execute(satisfied, &mut tx, "note that no row is of an earlier policy").await?;
             None
         };
@@ -95,7 +95,7 @@ pub async fn set_policy(
 ///
 /// # Errors
 /// When the ledger does not answer.
-pub async fn run_satisfied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
-    let satisfied = sqlx::query(RUN_SATISFIED).bind(Stored(run));
+pub async fn record_policy_applied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
+    let satisfied = sqlx::query(RECORD_RUN_POLICY).bind(Stored(run));
     execute(satisfied, tx, "note which policy the tenant's rows satisfy").await
 }

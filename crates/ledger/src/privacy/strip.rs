@@ -8,7 +8,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    IS_SATISFIED = "SELECT w.policy_version >= t.policy_version \
+    IS_POLICY_APPLIED = "SELECT w.policy_version >= t.policy_version \
                     FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id WHERE t.id = $1";
     STRIP = include_str!("strip.sql");
 }
@@ -27,12 +27,12 @@ pub async fn strip_rejected(
     if ids.is_empty() || keeps_all(policy) {
         return Ok(());
     }
-    let is_satisfied: bool = sqlx::query_scalar(IS_SATISFIED)
+    let is_applied: bool = sqlx::query_scalar(IS_POLICY_APPLIED)
         .bind(Stored(tenant))
         .fetch_one(&mut *tx)
         .await
         .attempt("look which policy the tenant's rows satisfy")?;
-    if is_satisfied {
+    if is_applied {
         return Ok(());
     }
     strip(tx, tenant, policy, Some(ids)).await

@@ -16,7 +16,7 @@ pub async fn listen_for_notices(db: DbPool, wakes: Wakes, tick: Duration, lifecy
     let never = Notify::new();
     let heard = |notice| match notice {
         Notice::Request => wakes.request.notify_one(),
-        Notice::Room => wakes.dispatch.notify_one(),
+        Notice::Capacity => wakes.dispatch.notify_one(),
     };
     loop {
         tokio::select! {

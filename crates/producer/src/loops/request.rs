@@ -120,7 +120,7 @@ impl Requests {
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
             // the ledger is away: the claim runs out and the run is planned again
-            Err(PlanError::Ledger(error)) if error.may_pass() => Err(error),
+            Err(PlanError::Ledger(error)) if error.is_temporary() => Err(error),
             Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }
@@ -179,7 +179,7 @@ impl Requests {
         if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {
-            ledger::watermark::failed(&self.planner.db, run.tenant_id).await?;
+            ledger::watermark::record_failure(&self.planner.db, run.tenant_id).await?;
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub async fn sample(db: &DbPool, source: &Source) -> Result<(i32, FenceSample), 
 async fn observe(db: &DbPool, source: &Source) -> Result<(i32, Observation), PlanError> {
     let (_, observation) = look(db, source).await?;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let state = ledger::fence::note(&mut *tx, source.name(), observation.xmax).await?;
+    let state = ledger::fence::record_xmax(&mut *tx, source.name(), observation.xmax).await?;
     if observation.replay.is_none() {
         ledger::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
     }
@@ -64,7 +64,7 @@ async fn watch(db: &DbPool, source: &Source) -> Result<(), PlanError> {
             sample.map(|sample| sample.sampled_at)
         }
     };
-    ledger::source_watch::seen(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
+    ledger::source_watch::record_sample(db, source.name(), looked_at, fence_at, holder.as_ref()).await?;
     Ok(())
 }
 
@@ -116,7 +116,9 @@ impl Sampler {
                         );
                     }
                     failing = true;
-                    if let Err(error) = ledger::source_watch::failed(&self.db, source.name(), &error).await {
+                    if let Err(error) =
+                        ledger::source_watch::record_failure(&self.db, source.name(), &error).await
+                    {
                         tracing::debug!(error = %report(&error), "trouble with the source not noted");
                     }
                 }

@@ -177,14 +177,14 @@ impl Scheduler {
         for (tenant, plan) in &idle {
             write_names(&mut tx, *tenant, &plan.names).await?;
         }
-        ledger::watermark::succeeded(&mut *tx, &locked).await?;
+        ledger::watermark::record_success(&mut *tx, &locked).await?;
         let agreements: Vec<MatchedTotals> = idle.iter().filter_map(|(_, plan)| plan.agreement).collect();
         ledger::matched_totals::record(&mut *tx, &agreements).await?;
         let compared = idle.iter().filter(|(_, plan)| plan.record.compares_digests);
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
             .unzip();
-        ledger::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
+        ledger::watermark::record_digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
         metrics::planned(Planned::Nothing, idle.len());
         Ok(())
@@ -240,6 +240,6 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        ledger::watermark::failed(&self.planner.db, tenant.id).await
+        ledger::watermark::record_failure(&self.planner.db, tenant.id).await
     }
 }

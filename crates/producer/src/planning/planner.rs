@@ -98,7 +98,7 @@ impl PlanError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Ledger(error) => error.may_pass(),
+            Self::Ledger(error) => error.is_temporary(),
             // planning reads and holds nothing: a connection that breaks in it is the server's doing
             Self::Source(SourceError::Query { source, .. }) => {
                 control_failure_kind(source) == FailureKind::Unavailable
@@ -177,7 +177,7 @@ impl Planner {
     /// Adds to an error of the target which of its columns were altered.
     async fn explained<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
         let source = match outcome {
-            Err(PlanError::Ledger(error)) if !error.may_pass() => error,
+            Err(PlanError::Ledger(error)) if !error.is_temporary() => error,
             outcome => return outcome,
         };
         match ledger::target::changed_columns(&self.db).await {

@@ -98,12 +98,12 @@ async fn compare(
             compare_digests(&mut target, signals, member, seen, &mut compared).await?;
         }
         if member.since.is_some() {
-            compared.rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
+            compared.rejects = ledger::target::list_open_rejects(&mut target, tenant.id).await?;
         }
     }
     if !seen.contacts.ids.is_empty() {
         let contacts: Vec<i64> = seen.contacts.ids.iter().copied().collect();
-        compared.clients = ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
+        compared.clients = ledger::target::list_with_other_client(&mut target, tenant.id, &contacts).await?;
     }
     if !seen.doubts.is_empty() {
         compared.names = names::resolve(&mut target, tenant.id, &seen.doubts).await?;
@@ -130,8 +130,8 @@ async fn compare_digests(
     if differing.is_empty() {
         // an agreement is about the snapshot in which the target was compared
         if let Some(totals) = seen.totals(member).filter(|_| !member.always_compare) {
-            let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
-            compared.agreement = quiet.map(|quiet| MatchedTotals { totals, quiet });
+            let quiet = ledger::matched_totals::find_idle(target, &totals).await?;
+            compared.agreement = quiet.map(|idle| MatchedTotals { totals, idle });
         }
     } else if !is_first {
         let differing = unexplained(target, member, seen, differing, &compared.buckets).await?;

@@ -33,7 +33,7 @@ impl Signals<'_> {
         // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
         // long is not searched for in every plan
         let mut target = ledger::target::begin(db, tenant).await?;
-        self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
+        self.unreadable = ledger::target::list_open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
             Err(error) if error.is_data() => self.go_back().await?,

@@ -28,7 +28,7 @@ pub(super) async fn refuse_mass_delete(
     if !is_mass_delete(before + marked, live + before + marked) {
         return Ok(());
     }
-    let gone = ledger::target::count_marked_by(connection, tenant, of.chunk.run_id, of.inboxes).await?;
+    let gone = ledger::target::count_deleted_by(connection, tenant, of.chunk.run_id, of.inboxes).await?;
     if is_mass_delete(gone, live + gone) {
         return Err(LoadError::MassDelete {
             tenant,
