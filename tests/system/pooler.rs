@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, raw_sql};
 use tidemark_ledger::connect::pool;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::guarded::{Guarded, Served, cancels_sent};
+use tidemark_postgres::guarded::{Backend, Guarded, wait_for_cancels};
 
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
@@ -181,13 +181,13 @@ async fn whoever_is_not_told_of_the_pooler_is_told_what_to_set() {
 }
 
 /// Begins a transaction and says who serves it.
-async fn begin(db: &DbPool) -> Result<(Guarded, Served)> {
+async fn begin(db: &DbPool) -> Result<(Guarded, Backend)> {
     let mut guarded = Guarded::acquire(db).await?;
     db.begin_on(guarded.connection()).await?;
     let (pid, since) = sqlx::query_as("SELECT pg_backend_pid(), now()")
         .fetch_one(guarded.connection())
         .await?;
-    Ok((guarded, Served { pid, since }))
+    Ok((guarded, Backend { pid, since }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +204,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
         let asleep = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                                      AND query LIKE 'SELECT pg_sleep(600)%' AND state = 'active')";
         let (mut guarded, ours) = begin(&db).await?;
-        guarded.serve_by(ours);
+        guarded.set_backend(ours);
         {
             let work = async move { guarded.connection().execute("SELECT pg_sleep(600)").await };
             tokio::select! {
@@ -216,7 +216,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
 
         // one whose transaction has ended, while its server's process sleeps for somebody else
         let (mut late, ended) = begin(&db).await?;
-        late.serve_by(ended);
+        late.set_backend(ended);
         raw_sql("COMMIT").execute(late.connection()).await?;
         let mut next = loop {
             let (mut next, served) = begin(&db).await?;
@@ -235,7 +235,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
                 )
                 .await?;
             drop(late);
-            cancels_sent(Duration::from_secs(30)).await;
+            wait_for_cancels(Duration::from_secs(30)).await;
             Ok::<(), anyhow::Error>(())
         };
         let (slept, dropped) = tokio::join!(work, drop_late);

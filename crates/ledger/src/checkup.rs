@@ -133,7 +133,7 @@ async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection
     let what = "the analytics database";
     let options = connect::options(url, what)?.application_name("tidemark doctor");
     if pooler == DatabasePooler::Transaction {
-        return connect::probe_lent(options, &server_name(url), what).await;
+        return connect::probe_pooler(options, &server_name(url), what).await;
     }
     let options = options
         .options([

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, raw_sql};
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect::{
-    ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_lent, without_cache,
+    ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_pooler, without_cache,
 };
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 use tidemark_postgres::{DbPool, temporary_last};
@@ -126,7 +126,7 @@ async fn check_behind_pooler(
     what: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
-    let mut connection = probe_lent(options, &server_name(url), what).await?;
+    let mut connection = probe_pooler(options, &server_name(url), what).await?;
     check_role(&mut connection, SETTINGS, what, url).await?;
     check_migrated(&mut connection, what, url).await?;
     drop(connection.close().await);
@@ -164,7 +164,7 @@ pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     if !pool.is_behind_pooler() {
         options = options.after_connect(|connection, _| begin_session(connection, true).boxed());
     }
-    pool.with(options)
+    pool.with_options(options)
 }
 
 /// What a session of our own does first. To ask whether there is lz4 takes longer than most of a session's statements.

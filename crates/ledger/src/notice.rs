@@ -33,7 +33,7 @@ pub enum Notice {
 /// # Errors
 /// When the ledger does not answer, or no longer.
 pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Infallible> {
-    let mut listener = PgListener::connect_with(db.apart(1).connections())
+    let mut listener = PgListener::connect_with(db.sized(1).connections())
         .await
         .attempt("connect to listen for notices")?;
     let attempted = "listen for notices";

@@ -24,31 +24,31 @@ pub enum Exposure {
     /// Read everything.
     Plain,
     /// The same, where the server does not offer encryption or somebody takes its offer away.
-    Perhaps,
+    Optional,
     /// Answer in the server's place: nobody asks for its certificate.
-    Unchecked,
+    Unverified,
 }
 
 impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain => "plain text: data and password can be read on the way",
-            Self::Perhaps => "encrypted only where the server offers it, and its certificate is not checked",
-            Self::Unchecked => "encrypted, but the certificate is not checked: somebody else may answer",
+            Self::Optional => "encrypted only where the server offers it, and its certificate is not checked",
+            Self::Unverified => "encrypted, but the certificate is not checked: somebody else may answer",
         })
     }
 }
 
 /// Whose connection: the parameters of their URLs have different names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
+pub enum ServerKind {
     Postgres,
     Rabbitmq,
 }
 
 /// Why no encrypted connection comes about, as far as somebody can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum TlsFault {
     /// The server's certificate is from nobody who is trusted here.
     UnknownAuthority,
     /// It is for other host names.
@@ -63,10 +63,10 @@ pub enum Fault {
     NoTls,
 }
 
-impl Fault {
+impl TlsFault {
     /// Looks for an error of TLS among an error's causes.
     #[must_use]
-    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut link = Some(error);
         while let Some(error) = link {
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
@@ -112,21 +112,21 @@ impl Fault {
 
     /// What may be done about it.
     #[must_use]
-    pub const fn advice(self, wire: Wire) -> &'static str {
-        match (self, wire) {
-            (Self::UnknownAuthority, Wire::Postgres) => {
+    pub const fn advice(self, server: ServerKind) -> &'static str {
+        match (self, server) {
+            (Self::UnknownAuthority, ServerKind::Postgres) => {
                 "no authority that is trusted here has signed its certificate: name the authority's file with \
                  sslrootcert=FILE in the URL"
             }
-            (Self::UnknownAuthority, Wire::Rabbitmq) => {
+            (Self::UnknownAuthority, ServerKind::Rabbitmq) => {
                 "no authority that is trusted here has signed its certificate: name the authority's file with \
                  cacertfile=FILE in the URL"
             }
-            (Self::WrongName, Wire::Postgres) => {
+            (Self::WrongName, ServerKind::Postgres) => {
                 "its certificate is for other host names: use one of those in the URL, or sslmode=verify-ca, which \
                  leaves the name unchecked"
             }
-            (Self::WrongName, Wire::Rabbitmq) => {
+            (Self::WrongName, ServerKind::Rabbitmq) => {
                 "its certificate is for other host names: use one of those in the URL"
             }
             (Self::Expired, _) => "its certificate has expired: renew it on the server",
@@ -134,19 +134,19 @@ impl Fault {
                 "its certificate is not valid yet: compare the clocks of this machine and of who issued it"
             }
             (Self::Invalid, _) => "its certificate cannot be accepted: issue another one",
-            (Self::OurCertificate, Wire::Postgres) => {
+            (Self::OurCertificate, ServerKind::Postgres) => {
                 "it wants a certificate of this side that it trusts: name one with sslcert=FILE and sslkey=FILE in \
                  the URL"
             }
-            (Self::OurCertificate, Wire::Rabbitmq) => {
+            (Self::OurCertificate, ServerKind::Rabbitmq) => {
                 "it wants a certificate of this side that it trusts: name one with certfile=FILE and keyfile=FILE \
                  in the URL"
             }
-            (Self::NoTls, Wire::Postgres) => {
+            (Self::NoTls, ServerKind::Postgres) => {
                 "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the way \
                  to it is safe"
             }
-            (Self::NoTls, Wire::Rabbitmq) => {
+            (Self::NoTls, ServerKind::Rabbitmq) => {
                 "what answers speaks no TLS: RabbitMQ's port for it is usually 5671, and amqp:// is for the other"
             }
         }
@@ -180,13 +180,13 @@ mod tests {
     fn an_error_of_tls_is_found_below_those_of_io() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::InvalidData, tls));
-        assert_eq!(Fault::of(&error), Some(Fault::UnknownAuthority));
+        assert_eq!(TlsFault::find(&error), Some(TlsFault::UnknownAuthority));
         let error = io::Error::other(io::Error::other(rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired,
         )));
-        assert_eq!(Fault::of(&error), Some(Fault::OurCertificate));
+        assert_eq!(TlsFault::find(&error), Some(TlsFault::OurCertificate));
         assert_eq!(
-            Fault::of(&io::Error::from(io::ErrorKind::ConnectionRefused)),
+            TlsFault::find(&io::Error::from(io::ErrorKind::ConnectionRefused)),
             None
         );
     }

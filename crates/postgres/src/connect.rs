@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
 use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
-use tidemark_net::tls::{Exposure, Fault, Wire, is_local};
+use tidemark_net::tls::{Exposure, ServerKind, TlsFault, is_local};
 use tidemark_net::url::parse_url;
 
 /// A server notices within a minute that a client's machine is gone, and drops its transactions and locks.
@@ -54,11 +54,11 @@ pub enum ConnectError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("no encrypted connection to {what} at {server}: {}", fault.advice(Wire::Postgres))]
+    #[error("no encrypted connection to {what} at {server}: {}", fault.advice(ServerKind::Postgres))]
     Tls {
         what: &'static str,
         server: String,
-        fault: Fault,
+        fault: TlsFault,
         source: sqlx::Error,
     },
     #[error(
@@ -121,42 +121,42 @@ pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOption
     let options = options.disable_statement_logging();
     // another mode comes from PGSSLMODE
     let is_open = matches!(options.get_ssl_mode(), PgSslMode::Prefer) && !mode_is_written;
-    Ok(if is_open && !leads_here(&options) {
+    Ok(if is_open && !is_local_server(&options) {
         options.ssl_mode(PgSslMode::VerifyFull)
     } else {
         options
     })
 }
 
-fn leads_here(options: &PgConnectOptions) -> bool {
+fn is_local_server(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || is_local(options.get_host())
 }
 
 /// What others on the way to the server could do.
 #[must_use]
 pub fn exposure(options: &PgConnectOptions) -> Option<Exposure> {
-    if leads_here(options) {
+    if is_local_server(options) {
         return None;
     }
     match options.get_ssl_mode() {
         // the driver never encrypts with `allow`
         PgSslMode::Disable | PgSslMode::Allow => Some(Exposure::Plain),
-        PgSslMode::Prefer => Some(Exposure::Perhaps),
-        PgSslMode::Require => Some(Exposure::Unchecked),
+        PgSslMode::Prefer => Some(Exposure::Optional),
+        PgSslMode::Require => Some(Exposure::Unverified),
         PgSslMode::VerifyCa | PgSslMode::VerifyFull => None,
     }
 }
 
 /// What of TLS has failed, when that is it.
 #[must_use]
-pub fn tls_fault(error: &sqlx::Error) -> Option<Fault> {
-    match Fault::of(error) {
-        None if matches!(error, sqlx::Error::Tls(_)) => Some(Fault::NoTls),
+pub fn tls_fault(error: &sqlx::Error) -> Option<TlsFault> {
+    match TlsFault::find(error) {
+        None if matches!(error, sqlx::Error::Tls(_)) => Some(TlsFault::NoTls),
         fault => fault,
     }
 }
 
-fn not_connected(
+fn connect_error(
     options: &PgConnectOptions,
     what: &'static str,
     server: String,
@@ -206,7 +206,7 @@ pub async fn probe(
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { what, server }),
-        Ok(Err(source)) => Err(not_connected(options, what, server, source)),
+        Ok(Err(source)) => Err(connect_error(options, what, server, source)),
         Err(_) => {
             let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
             Err(ConnectError::Unreachable { what, server, source })
@@ -223,7 +223,7 @@ fn refuses_settings(error: &sqlx::Error) -> bool {
 ///
 /// # Errors
 /// As [`probe`].
-pub async fn probe_lent(
+pub async fn probe_pooler(
     options: PgConnectOptions,
     server: &str,
     what: &'static str,
@@ -318,8 +318,8 @@ mod tests {
         for (sslmode, exposure) in [
             ("disable", Some(Exposure::Plain)),
             ("allow", Some(Exposure::Plain)),
-            ("prefer", Some(Exposure::Perhaps)),
-            ("require", Some(Exposure::Unchecked)),
+            ("prefer", Some(Exposure::Optional)),
+            ("require", Some(Exposure::Unverified)),
             ("verify-ca", None),
             ("verify-full", None),
         ] {

@@ -22,7 +22,7 @@ const CANCEL: &str = "SELECT pg_cancel_backend(served.pid) \
      WHERE served.xact_start = $2";
 
 /// Waits until the statements of dropped connections are cancelled, for at most `bound`.
-pub async fn cancels_sent(bound: Duration) {
+pub async fn wait_for_cancels(bound: Duration) {
     CANCELS.close();
     if tokio::time::timeout(bound, CANCELS.wait()).await.is_err() {
         tracing::warn!("statements on a server may go on until their timeout ends them");
@@ -31,7 +31,7 @@ pub async fn cancels_sent(bound: Duration) {
 
 /// The server's process that serves a transaction, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Served {
+pub struct Backend {
     pub pid: i32,
     /// `now()` of the transaction.
     pub since: DateTime<Utc>,
@@ -44,7 +44,7 @@ pub struct Served {
 pub struct Guarded {
     connection: Option<PoolConnection<Postgres>>,
     pool: DbPool,
-    served: Option<Served>,
+    backend: Option<Backend>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -56,21 +56,21 @@ impl Guarded {
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),
-            served: None,
+            backend: None,
             permit: None,
         })
     }
 
     /// Keeps a permit until the connection is given back or its statement is cancelled.
     #[must_use]
-    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+    pub fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
         self.permit = Some(permit);
         self
     }
 
     /// Who serves this connection's transaction: without it a dropped connection's statement goes on.
-    pub const fn serve_by(&mut self, served: Served) {
-        self.served = Some(served);
+    pub const fn set_backend(&mut self, backend: Backend) {
+        self.backend = Some(backend);
     }
 
     /// # Panics
@@ -93,7 +93,7 @@ impl Drop for Guarded {
             return;
         };
         drop(connection.detach());
-        let Some(Served { pid, since }) = self.served else {
+        let Some(Backend { pid, since }) = self.backend else {
             return;
         };
         let pool = self.pool.clone();

@@ -17,7 +17,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 pub struct DbPool {
     pool: PgPool,
     /// Behind a pooler: the statements that begin a transaction with what a session of our own has from its start.
-    lent_settings: Option<&'static str>,
+    transaction_settings: Option<&'static str>,
 }
 
 impl DbPool {
@@ -26,7 +26,7 @@ impl DbPool {
     pub const fn direct(pool: PgPool) -> Self {
         Self {
             pool,
-            lent_settings: None,
+            transaction_settings: None,
         }
     }
 
@@ -35,29 +35,29 @@ impl DbPool {
     pub const fn behind_pooler(pool: PgPool, settings: &'static str) -> Self {
         Self {
             pool,
-            lent_settings: Some(settings),
+            transaction_settings: Some(settings),
         }
     }
 
     /// Another pool to the same database, of so many connections.
     #[must_use]
-    pub fn apart(&self, max_connections: u32) -> Self {
-        self.with(self.pool.options().clone().max_connections(max_connections))
+    pub fn sized(&self, max_connections: u32) -> Self {
+        self.with_options(self.pool.options().clone().max_connections(max_connections))
     }
 
     /// Another pool to the same database, with these options.
     #[must_use]
-    pub fn with(&self, options: PgPoolOptions) -> Self {
+    pub fn with_options(&self, options: PgPoolOptions) -> Self {
         Self {
             pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
-            lent_settings: self.lent_settings,
+            transaction_settings: self.transaction_settings,
         }
     }
 
     /// Whether what a session is told holds only until the transaction ends.
     #[must_use]
     pub const fn is_behind_pooler(&self) -> bool {
-        self.lent_settings.is_some()
+        self.transaction_settings.is_some()
     }
 
     /// For its numbers and its address. Statements do not go this way.
@@ -80,7 +80,7 @@ impl DbPool {
     /// As [`Self::begin`].
     pub async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction<'static>, sqlx::Error> {
         let mut tx = self.pool.begin_with(statement).await?;
-        self.tell(&mut tx).await?;
+        self.apply_settings(&mut tx).await?;
         Ok(tx)
     }
 
@@ -90,11 +90,11 @@ impl DbPool {
     /// As [`Self::begin`]. The connection is not to be used any more then.
     pub async fn begin_on(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         raw_sql(BEGIN).execute(&mut *connection).await?;
-        self.tell(connection).await
+        self.apply_settings(connection).await
     }
 
-    async fn tell(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if let Some(settings) = self.lent_settings {
+    async fn apply_settings(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if let Some(settings) = self.transaction_settings {
             raw_sql(settings).execute(connection).await?;
         }
         Ok(())

@@ -19,7 +19,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::prefer_lz4;
-use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{ChunkId, TenantId};
@@ -206,7 +206,7 @@ impl Staging {
         .fetch_one(connection)
         .await
         .map_err(target("begin the load"))?;
-        guarded.serve_by(Served { pid, since });
+        guarded.set_backend(Backend { pid, since });
         Ok(Self {
             guarded,
             tenant,

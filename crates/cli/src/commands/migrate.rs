@@ -8,7 +8,7 @@ use tidemark_ledger::migrations::{applied_migrations, tables_in_the_way};
 use tidemark_ledger::rights;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::connect::{options, probe, probe_lent};
+use tidemark_postgres::connect::{options, probe, probe_pooler};
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -39,7 +39,7 @@ impl Args {
         }
         let (options, server) = (options(url, what)?, server_name(url));
         let mut connection = if behind_pooler {
-            probe_lent(options, &server, what).await?
+            probe_pooler(options, &server, what).await?
         } else {
             probe(&options, &server, what).await?
         };
