@@ -33,9 +33,6 @@ pub struct DueBackfill {
 
 /// Backfills that nobody has asked for yet, and those that failed longer than `pause` ago. `only` restricts it to
 /// these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_due(
     db: impl PgExecutor<'_>,
     only: Option<&[TenantId]>,
@@ -50,9 +47,6 @@ pub async fn list_due(
 }
 
 /// The open backfills of these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<RunId>> {
     sqlx::query_scalar(LIST_OPEN)
         .bind(stored(tenants))
@@ -73,9 +67,6 @@ fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<&'static str>, Vec
 }
 
 /// The digests that the ledger has for these names of tenants, in their order.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn known_digests(
     db: impl PgExecutor<'_>,
     names: &[(TenantId, &Name)],
@@ -92,9 +83,6 @@ pub async fn known_digests(
 }
 
 /// Notes that the tenant's rows carry these names, or that a backfill has been asked for that brings them.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_names(db: impl PgExecutor<'_>, tenant: TenantId, names: &[Name]) -> DbResult<()> {
     let (kinds, ids, digests) = columns(names.iter());
     sqlx::query(RECORD_NAMES)

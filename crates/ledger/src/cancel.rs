@@ -37,9 +37,6 @@ pub enum Cancelled {
 
 /// Ends a run: its open chunks are cancelled, those that are done stay. The watermark stays, and the tenant's next
 /// scheduled sync comes an interval later. `actor` and `reason` become the run's error text.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
     retry_on_deadlock(async || {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
@@ -98,9 +95,6 @@ async fn cancel_in(
 }
 
 /// Ends every open run of a tenant; returns them.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn cancel_open_runs(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,

@@ -58,8 +58,6 @@ pub struct Verified {
     pub differs: bool,
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn dead_chunks(db: impl PgExecutor<'_>) -> DbResult<Vec<DeadChunks>> {
     sqlx::query_as(DEAD_CHUNKS)
         .fetch_all(db)
@@ -68,9 +66,6 @@ pub async fn dead_chunks(db: impl PgExecutor<'_>) -> DbResult<Vec<DeadChunks>> {
 }
 
 /// Tenants with rejects, and how many.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i64)>> {
     sqlx::query_as(OPEN_REJECTS)
         .fetch_all(db)
@@ -85,9 +80,6 @@ pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i6
 }
 
 /// The tenants that were ever synced.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn verified(db: impl PgExecutor<'_>) -> DbResult<Vec<Verified>> {
     sqlx::query_as(VERIFIED)
         .fetch_all(db)

@@ -94,9 +94,6 @@ pub struct ChunkFilter {
 }
 
 /// Chunks of the newest runs first, at most `limit`.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
     let statuses = or_all(&filter.statuses, &ChunkStatus::ALL);
     let text = match (filter.run, filter.troubled) {
@@ -119,9 +116,6 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> 
 }
 
 /// The job of a chunk that waits to be claimed, as the ledger knows it; `None` when nobody wants the chunk any more.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find_waiting(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,

@@ -36,9 +36,6 @@ pub struct SourceState {
 
 /// What is known of a source; `None` before it was first looked at. Read it before the source: a source that then
 /// shows a lower `xmax` went back in time.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<SourceState>> {
     sqlx::query_as(FIND)
         .bind(source)
@@ -48,9 +45,6 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<Sour
 }
 
 /// Notes a source's `xmax`; returns what is known then.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_xmax(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
     sqlx::query_as(RECORD_XMAX)
         .bind(source)
@@ -61,9 +55,6 @@ pub async fn record_xmax(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> Db
 }
 
 /// Keeps a sample, and forgets those of more than two days ago.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn insert(
     tx: &mut PgTransaction<'_>,
     source: &str,
@@ -89,9 +80,6 @@ pub async fn insert(
 
 /// The newest sample up to `until` with all transactions below `horizon`. `until` must not be later than the moment at
 /// which the open transactions were read that gave the horizon: of a later sample it says nothing.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find_qualifying(
     db: impl PgExecutor<'_>,
     source: &str,

@@ -94,8 +94,6 @@ pub struct SourceLag {
     pub seen_ago: f64,
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn load(db: &DbPool) -> DbResult<Fleet> {
     let what = "look at the fleet";
     Ok(Fleet {

@@ -51,9 +51,6 @@ impl CoveringChunk {
 }
 
 /// The newest chunks that cover a conversation, newest first, at most one a run. Runs long past are not looked through.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_covering(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -71,9 +68,6 @@ pub async fn list_covering(
 }
 
 /// The tenant's runs that have no chunks yet, oldest first.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_planning(
     db: impl PgExecutor<'_>,
     tenant: TenantId,

@@ -90,9 +90,6 @@ impl Impossible {
 }
 
 /// Rows that these keys cover, as they are before a snapshot is taken.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn rows(
     db: &DbPool,
     tenant: TenantId,
@@ -119,9 +116,6 @@ pub async fn rows(
 
 /// The same with the tenant's done chunks. `known_xmax` is what is known of the source by then: what is not beyond that is
 /// not beyond the snapshot either, and is left out.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn rows_and_chunks(
     db: &DbPool,
     tenant: TenantId,
@@ -141,9 +135,6 @@ pub async fn rows_and_chunks(
 }
 
 /// Gives rows that the source cannot have given version zero, so that any read of it is newer.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn reset_row_versions(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -170,9 +161,6 @@ pub async fn reset_row_versions(
 }
 
 /// Lets chunks that this source cannot have given stop no load any more. Runs after the tenant's row is locked.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn clear_chunk_versions(tx: &mut PgConnection, impossible: &Impossible) -> DbResult<()> {
     let chunks = &impossible.chunks;
     if chunks.is_empty() {

@@ -56,9 +56,6 @@ pub struct InboxMapping {
 }
 
 /// Ids of the tenant's active inboxes, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
     sqlx::query_scalar(LIST_ACTIVE)
         .bind(Stored(tenant))
@@ -84,7 +81,7 @@ pub struct Mapping {
 /// The tenant's mapping of this moment.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When the ledger has no such tenant.
 pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
     sqlx::query_as(LOAD_MAPPING)
         .bind(Stored(tenant))
@@ -97,7 +94,7 @@ pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult
 /// gets past here.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When the ledger has no such tenant.
 pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
     sqlx::query_scalar(LOCK_VERSION)
         .bind(Stored(tenant))
@@ -107,9 +104,6 @@ pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult
 }
 
 /// Mappings of one tenant, or of all.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult<Vec<InboxMapping>> {
     sqlx::query_as(LIST)
         .bind(tenant.map(Stored))
@@ -119,9 +113,6 @@ pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult
 }
 
 /// Which of these inboxes are mapped, and to whom.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_owners(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -140,9 +131,6 @@ pub async fn list_owners(
 }
 
 /// Whose an inbox is, or was before it was unmapped.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
     sqlx::query_as(FIND)
         .bind(source)
@@ -153,9 +141,6 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult
 }
 
 /// Gives inboxes to a tenant, also those of another; returns how many changed hands.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn map(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -182,9 +167,6 @@ pub async fn map(
 
 /// Takes inboxes away from their tenant; returns those that were its own until now. The tenant's next plan marks their
 /// rows deleted.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn unmap(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -201,9 +183,6 @@ pub async fn unmap(
 }
 
 /// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(MARK_BACKFILLED)
         .bind(Stored(run))

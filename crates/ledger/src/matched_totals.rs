@@ -49,9 +49,6 @@ pub struct MatchedTotals {
 
 /// The tenant's runs, when none is open, none of its chunks is on its way, and the mapping is that of these totals. Asked
 /// in the snapshot in which the target was compared.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<Option<IdleTenant>> {
     sqlx::query_as(FIND_IDLE)
         .bind(Stored(totals.tenant_id))
@@ -62,9 +59,6 @@ pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<
 }
 
 /// Those of the tenants whose target is known to hold these totals, and that have no open reject.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult<Vec<TenantId>> {
     if totals.is_empty() {
         return Ok(Vec::new());
@@ -82,9 +76,6 @@ pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> 
 }
 
 /// Notes matched, each in place of the tenant's earlier one.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record(db: impl PgExecutor<'_>, matched: &[MatchedTotals]) -> DbResult<()> {
     if matched.is_empty() {
         return Ok(());

@@ -22,9 +22,6 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
 }
 
 /// Tables that the first migrations would make and that somebody else's database has already, where tables are made.
-///
-/// # Errors
-/// When the query fails.
 pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \

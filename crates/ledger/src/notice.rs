@@ -52,9 +52,6 @@ pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Inf
 }
 
 /// Tells producers that chunks have ended, if any are pending.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(NOTIFY_CAPACITY)
         .execute(db)

@@ -34,9 +34,6 @@ pub struct Process {
 }
 
 /// Says that this process is alive.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_heartbeat(
     db: impl PgExecutor<'_>,
     instance: &str,
@@ -59,9 +56,6 @@ pub async fn record_heartbeat(
 }
 
 /// Takes a process that ends off the list.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
     sqlx::query(REMOVE)
         .bind(instance)
@@ -72,9 +66,6 @@ pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
 }
 
 /// Processes seen within the last three heartbeats.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
     sqlx::query_as(LIST_LIVE)
         .fetch_all(db)
@@ -83,9 +74,6 @@ pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
 }
 
 /// Forgets processes that vanished more than a day ago.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(PRUNE)
         .execute(db)

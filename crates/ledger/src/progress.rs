@@ -78,9 +78,6 @@ fn slow(row: &PgRow, [seq, attempt, worker, took]: [&str; 4]) -> Result<Option<S
 }
 
 /// How far these runs are, ascending by id. What a source's limit is, the settings say: it is left out.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progress>> {
     sqlx::query_as(LIST)
         .bind(stored(runs))

@@ -99,9 +99,6 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
 }
 
 /// Counts what [`prune`] would remove now.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned: Pruned = sqlx::query_as(COUNT_RUNS)
         .bind(secs(keep.success))

@@ -112,9 +112,6 @@ pub struct RejectFilter {
 }
 
 /// Rejects by tenant and conversation, at most `limit`.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) -> DbResult<Vec<RejectedRow>> {
     let (since, ago) = Since::split(filter.since);
     sqlx::query_as(LIST)
@@ -133,9 +130,6 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) ->
 }
 
 /// Those of the tenants that have no open reject.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
     if tenants.is_empty() {
         return Ok(Vec::new());
@@ -149,9 +143,6 @@ pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) ->
 }
 
 /// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_tolerated(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -170,9 +161,6 @@ pub async fn list_tolerated(
 }
 
 /// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone; returns those.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record(
     tx: &mut PgConnection,
     tenant: TenantId,

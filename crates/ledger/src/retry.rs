@@ -58,9 +58,6 @@ pub enum Retried {
 }
 
 /// Makes the dead and cancelled chunks of a run due retry_on_deadlock, or only chunk `seq`, and reopens the run if it has ended.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     retry_on_deadlock(async || retry_once(db, id, seq, actor).await).await
 }

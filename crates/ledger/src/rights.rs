@@ -11,9 +11,6 @@ statements! {
 }
 
 /// The statements that an administrator has to run before this login may migrate; none when it may.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>> {
     sqlx::query_scalar(LIST_MISSING)
         .fetch_all(connection)
@@ -22,9 +19,6 @@ pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>
 }
 
 /// Whose the tables are, when this login may not change them.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn foreign_owner(connection: &mut PgConnection) -> DbResult<Option<String>> {
     sqlx::query_scalar(FOREIGN_OWNER)
         .fetch_optional(connection)

@@ -27,9 +27,6 @@ pub struct KnownSender {
 }
 
 /// The senders of these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<KnownSender>> {
     sqlx::query_as(LIST)
         .bind(stored(tenants))
@@ -39,9 +36,6 @@ pub async fn list(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec
 }
 
 /// Notes who wrote messages of the tenant, each with the first and the last message that was read.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -70,9 +64,6 @@ pub async fn record(
 }
 
 /// Forgets senders: the source no longer has them.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn forget(db: impl PgExecutor<'_>, tenant: TenantId, senders: &[Sender]) -> DbResult<()> {
     let types: Vec<&str> = senders.iter().map(|sender| sender.sender_type.as_str()).collect();
     let ids: Vec<i64> = senders.iter().map(|sender| sender.id).collect();

@@ -44,8 +44,6 @@ impl SourceWatch {
     }
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_sample(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -64,8 +62,6 @@ pub async fn record_sample(
         .attempt("note how the source looks")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_failure(db: impl PgExecutor<'_>, source: &str, error: &str) -> DbResult<()> {
     sqlx::query(RECORD_FAILURE)
         .bind(source)
@@ -76,8 +72,6 @@ pub async fn record_failure(db: impl PgExecutor<'_>, source: &str, error: &str) 
         .attempt("note that the source cannot be sampled")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<SourceWatch>> {
     sqlx::query_as(LIST)
         .fetch_all(db)

@@ -125,8 +125,6 @@ impl FromRow<'_, PgRow> for Stored<Tenant> {
     }
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tenant>> {
     sqlx::query_as(FIND)
         .bind(Stored(id))
@@ -136,8 +134,6 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tena
         .attempt("find the tenant")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
@@ -147,9 +143,6 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
 }
 
 /// Those of these tenants that have not been removed, ascending, with what their plans start from.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
     sqlx::query_as(LIST_TO_PLAN)
         .bind(stored(ids))
@@ -202,8 +195,6 @@ pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange
         .attempt("change the tenant")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantStatus) -> DbResult<()> {
     sqlx::query(SET_STATUS)
         .bind(Stored(id))
@@ -215,9 +206,6 @@ pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantSta
 }
 
 /// Ids of the tenants that were removed, ascending: they stay taken.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(LIST_REMOVED)
         .fetch_all(db)
@@ -227,9 +215,6 @@ pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
 }
 
 /// Whether an id belongs to a tenant that was removed.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool> {
     sqlx::query_scalar(WAS_REMOVED)
         .bind(Stored(id))
@@ -239,9 +224,6 @@ pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool
 }
 
 /// Whether the server knows an IANA time zone: the live view asks it to compute with it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
     sqlx::query_scalar(TIMEZONE_EXISTS)
         .bind(name)

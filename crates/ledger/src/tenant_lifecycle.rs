@@ -23,9 +23,6 @@ statements! {
 
 /// Stops the tenant's planning and dispatch; chunks that are running go on to their end. `false` when there is no such
 /// tenant. A tenant that is paused gets the new reason.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
     retry_on_deadlock(async || pause_once(db, tenant, reason).await).await
 }
@@ -44,9 +41,6 @@ async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<boo
 }
 
 /// Lets a paused tenant go on where it stood; `false` when it was not paused.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
     retry_on_deadlock(async || resume_once(db, tenant).await).await
 }
@@ -78,9 +72,6 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 
 /// Takes a tenant out of everything: never planned, dispatched or listed retry_on_deadlock, its open runs cancelled. Its rows, runs
 /// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
     retry_on_deadlock(async || remove_once(db, tenant, actor).await).await
 }

@@ -68,9 +68,6 @@ pub enum MoveAnswer {
 
 /// Gives a tenant another source: its open runs are cancelled, its inboxes unmapped, its rows marked deleted, and it
 /// has no watermark, so that its next sync is a first one.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn move_tenant(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
     retry_on_deadlock(async || move_once(db, tenant, to).await).await
 }
@@ -134,9 +131,6 @@ async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<Move
 
 /// Locks the tenant against requests, plans and loads; whether anything of it came from its source: a run, a watermark
 /// or a row. `None`: there is no such tenant.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn lock_and_check_history(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<bool>> {
     target::set_tenant(tx, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)

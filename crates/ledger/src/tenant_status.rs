@@ -64,9 +64,6 @@ impl TenantSnapshot {
 }
 
 /// Every tenant that has not been removed, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantSnapshot>> {
     sqlx::query_as(LIST)
         .fetch_all(db)

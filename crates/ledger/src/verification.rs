@@ -117,9 +117,6 @@ pub struct ChunkFindings<'a> {
 }
 
 /// Notes what was found, in place of what was found before.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared) -> DbResult<()> {
     sqlx::query(RECORD)
         .bind(Stored(tenant))
@@ -139,9 +136,6 @@ pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared)
 }
 
 /// Notes what the chunks of a run have found, in place of what was found before.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(CONCLUDE)
         .bind(Stored(run))
@@ -152,9 +146,6 @@ pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
 }
 
 /// The last comparison of every tenant that has had one.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
@@ -163,9 +154,6 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
 }
 
 /// The first so many rows that a run found, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbResult<Vec<Fault>> {
     let found: Vec<(i64, Stored<FaultKind>, Vec<String>)> = sqlx::query_as(LIST_FAULTS)
         .bind(Stored(run))
@@ -184,9 +172,6 @@ pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbR
 }
 
 /// Tenants that are due to be compared.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_due(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(LIST_DUE)
         .fetch_all(db)
@@ -196,9 +181,6 @@ pub async fn list_due(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
 }
 
 /// Whether the tenant has an open run that its rows may be brought by.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<bool> {
     sqlx::query_scalar(HAS_OPEN_SYNC)
         .bind(Stored(tenant))
@@ -208,7 +190,7 @@ pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResul
 }
 
 /// # Errors
-/// When the ledger does not answer, or has no such run.
+/// When the ledger has no such run.
 pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<ComparisonRequest> {
     sqlx::query_as(LOAD_REQUEST)
         .bind(Stored(run))
@@ -218,9 +200,6 @@ pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Compa
 }
 
 /// What a chunk has to look at once more; `None` when it has not looked yet.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find_unsettled(
     db: &DbPool,
     chunk: ChunkId,
@@ -276,9 +255,6 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
 
 /// Notes what a chunk has found, in place of what it had found before; in the transaction that says that the chunk is still
 /// the attempt's.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
     let what = "note what the chunk found";
     let ChunkFindings { chunk, compared, .. } = part;

@@ -119,7 +119,7 @@ pub enum Set {
 }
 
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When the ledger has no such tenant.
 pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
     sqlx::query_as(LOAD)
         .bind(Stored(tenant))
@@ -129,9 +129,6 @@ pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Waterma
 }
 
 /// Every tenant's watermark, or only those that are further behind the ledger's clock, or were never set.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult<Vec<Watermark>> {
     sqlx::query_as(LIST)
         .bind(behind.map(secs))
@@ -151,9 +148,6 @@ pub struct Advance {
 /// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
 /// open, and none is being closed. `versions` are those of the mappings that they were planned under: a tenant that has
 /// moved to another source since is left out.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn lock_idle(
     tx: &mut PgTransaction<'_>,
     tenants: &[TenantId],
@@ -176,9 +170,6 @@ pub async fn lock_idle(
 
 /// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
 /// `old`, or has `new` not ahead of it, stays, and nothing is written for it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
     moves: &[Advance],
@@ -248,7 +239,7 @@ fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
 /// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When the ledger has no such tenant.
 pub async fn set(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -286,7 +277,7 @@ pub async fn set(
 /// Takes the watermark away, with its audit row: nothing is known any more to be in the target.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When the ledger has no such tenant.
 pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
         .bind(Stored(tenant))
@@ -315,9 +306,6 @@ pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, re
 }
 
 /// The newest moves of a tenant's watermark.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
     sqlx::query_as(LIST_MOVES)
         .bind(Stored(tenant))
@@ -328,9 +316,6 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
 }
 
 /// Notes a successful look at each of these: due again after the tenant's interval.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
     sqlx::query(RECORD_SUCCESS)
         .bind(stored(tenants))
@@ -341,9 +326,6 @@ pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> Db
 }
 
 /// Notes that nothing of these tenants differed by digest, each under this version of its mapping.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_digests_compared(
     db: impl PgExecutor<'_>,
     tenants: &[TenantId],
@@ -359,9 +341,6 @@ pub async fn record_digests_compared(
 }
 
 /// Notes that this run has taken what differed by digest when it was planned, if its plan compared.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(RECORD_RUN_COMPARED)
         .bind(Stored(run))
@@ -372,9 +351,6 @@ pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResul
 }
 
 /// Notes a failure: due again after an interval that grows with every failure in a row.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
     sqlx::query(RECORD_FAILURE)
         .bind(Stored(tenant))
@@ -386,9 +362,6 @@ pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResu
 
 /// Takes tenants whose next sync is due and that have no open run; each is due again one interval later, so that
 /// nobody else takes it meanwhile and a crash loses no more than that.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(CLAIM_DUE)
         .bind(limit)

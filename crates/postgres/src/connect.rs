@@ -261,9 +261,6 @@ impl ClockReading {
 }
 
 /// Reads the server's clock; the way there and back is split evenly.
-///
-/// # Errors
-/// When the server does not answer.
 pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, sqlx::Error> {
     let asked_at = Instant::now();
     let clock = sqlx::query_scalar("SELECT clock_timestamp()")
@@ -282,9 +279,6 @@ pub fn without_cache(options: PgConnectOptions) -> PgConnectOptions {
 }
 
 /// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.
-///
-/// # Errors
-/// When the server does not answer.
 pub async fn prefer_lz4(connection: &mut PgConnection, transaction: bool) -> Result<(), sqlx::Error> {
     sqlx::query(PREFER_LZ4)
         .bind(transaction)

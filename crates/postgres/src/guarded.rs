@@ -49,8 +49,6 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// # Errors
-    /// When no connection can be had.
     pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
         let connection = pool.connections().acquire().await?;
         Ok(Self {

@@ -54,9 +54,6 @@ impl ClaimedChunk {
 
 /// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
 /// off, of another tenant than the message says, of one that is paused or removed, or unknown.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -76,9 +73,6 @@ pub async fn claim(
 }
 
 /// Prolongs the lease; `false` when this attempt no longer holds it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease: Duration) -> DbResult<bool> {
     sqlx::query(RENEW)
         .bind(Stored(chunk.run_id))
@@ -92,9 +86,6 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
 }
 
 /// Whether this attempt holds the chunk, which it then does until the transaction ends.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn lock_claimed(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
     sqlx::query_scalar(LOCK_CLAIMED)
         .bind(Stored(chunk.run_id))

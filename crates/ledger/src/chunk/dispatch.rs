@@ -77,9 +77,6 @@ impl DispatchedChunk {
 
 /// Marks due chunks queued, round-robin over tenants, within the limits; `None` when another dispatcher is at it.
 /// `only` restricts it to these runs.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn dispatch(
     tx: &mut PgTransaction<'_>,
     limits: &DispatchLimits,
@@ -120,8 +117,6 @@ fn columns(chunks: &[ChunkId]) -> (Vec<RunId>, Vec<i32>) {
     chunks.iter().map(|chunk| (chunk.run_id, chunk.seq)).unzip()
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn mark_published(db: impl PgExecutor<'_>, chunks: &[ChunkId]) -> DbResult<()> {
     let (runs, seqs) = columns(chunks);
     sqlx::query(MARK_PUBLISHED)
@@ -134,9 +129,6 @@ pub async fn mark_published(db: impl PgExecutor<'_>, chunks: &[ChunkId]) -> DbRe
 }
 
 /// Back to pending, due after `delay`: the broker did not take them.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duration) -> DbResult<()> {
     let (runs, seqs) = columns(chunks);
     sqlx::query(UNQUEUE)
@@ -150,9 +142,6 @@ pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duratio
 }
 
 /// Returns the queued chunks of these runs to pending, whoever published them.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
     sqlx::query(REQUEUE)
         .bind(stored(runs))

@@ -43,9 +43,6 @@ statements! {
 }
 
 /// What the tenant's chunks that other runs have read later than `version`, and completed, cover.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_newer_reads(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -66,9 +63,6 @@ pub async fn list_newer_reads(
 }
 
 /// How many rows the run's chunks that are done have marked deleted.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64> {
     sqlx::query_scalar(COUNT_DELETED)
         .bind(Stored(run))
@@ -79,9 +73,6 @@ pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64>
 
 /// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
 /// then the caller must roll back. `None` for a version: it has written none that an older read could undo.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn complete(
     tx: &mut PgConnection,
     chunk: ChunkId,
@@ -112,9 +103,6 @@ pub async fn complete(
 }
 
 /// Gives an unfinished chunk back at once; spends no attempt of its limit.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<()> {
     sqlx::query(RELEASE)
         .bind(Stored(chunk.run_id))
@@ -127,9 +115,6 @@ pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> D
 }
 
 /// Gives a chunk back until `after` has passed, because of `error`; spends no attempt of its limit.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn postpone(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -151,9 +136,6 @@ pub async fn postpone(
 
 /// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`. `false` when this attempt no longer
 /// holds the chunk.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn fail(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -175,9 +157,6 @@ pub async fn fail(
 
 /// Nothing of the run passes until somebody mends it: this chunk is dead, and what of the run has not begun is cancelled.
 /// An attempt that no longer holds its chunk has no say in it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     // the run, and then its chunks from the first on, as a cancel does: this chunk is not the first of them
@@ -198,9 +177,6 @@ pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) ->
 }
 
 /// Cancels what of a run has not begun; chunks that run go on to their end.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn cancel_waiting(db: impl PgExecutor<'_>, run: RunId) -> DbResult<u64> {
     sqlx::query(CANCEL_WAITING)
         .bind(Stored(run))

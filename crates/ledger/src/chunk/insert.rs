@@ -16,9 +16,6 @@ statements! {
 }
 
 /// Writes a run's chunks, numbered from 1 in their order.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn insert_all(
     tx: &mut PgTransaction<'_>,
     run: RunId,

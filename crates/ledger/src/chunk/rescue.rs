@@ -36,9 +36,6 @@ pub struct RescuedChunk {
 }
 
 /// Returns chunks whose lease is over; after `max_lost` lost leases they are dead.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec<RescuedChunk>> {
     sqlx::query_as(RESCUE_LOST)
         .bind(max_lost)
@@ -48,9 +45,6 @@ pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec
 }
 
 /// Returns chunks that were queued and never claimed: the broker may have lost them. Publishing again is harmless.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn rescue_queued(db: impl PgExecutor<'_>, requeue_after: Duration) -> DbResult<Vec<RescuedChunk>> {
     sqlx::query_as(RESCUE_QUEUED)
         .bind(secs(requeue_after))

@@ -18,9 +18,6 @@ statements! {
 }
 
 /// Notes the traces that begin with the dispatch of these chunks, in the transaction that marks them queued.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceContext)]) -> DbResult<()> {
     if traces.is_empty() {
         return Ok(());
@@ -41,9 +38,6 @@ pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceC
 }
 
 /// Traces of a run's chunks, those that failed first and then the slowest.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_notable_traces(
     db: impl PgExecutor<'_>,
     run: RunId,

@@ -36,9 +36,6 @@ pub struct ContactRows {
 }
 
 /// How many rows a contact is in.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<ContactRows> {
     let mut tx = begin_write(db, tenant).await?;
     let rows = sqlx::query_as(COUNT_CONTACT_ROWS)
@@ -54,9 +51,6 @@ pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> 
 /// Removes a contact's conversations, takes its texts and phone number out of those of others, and notes that it stays out.
 /// The same again does what was left. From the first of its two transactions on no load brings anything of it; the second
 /// asks for a resync of the rows that it has cleaned. `request` says who wants it, and why.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRun) -> DbResult<ContactRows> {
     let removed = retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;

@@ -37,9 +37,6 @@ pub struct PolicyChanged {
 /// Changes a tenant's policy, and asks for the backfill that writes its rows anew, in one transaction. Rows that are marked
 /// deleted lose at once what the new policy does not keep. `request` says who wants it; `None` when the policy is that one
 /// already, or there is no such tenant.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn set_policy(
     db: &DbPool,
     tenant: TenantId,
@@ -92,9 +89,6 @@ pub async fn set_policy(
 
 /// Notes, when a run of everything has ended well, that all rows satisfy the policy of its plan: every chunk was read under
 /// that policy or a later one.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn record_policy_applied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
     let satisfied = sqlx::query(RECORD_RUN_POLICY).bind(Stored(run));
     execute(satisfied, tx, "note which policy the tenant's rows satisfy").await

@@ -15,9 +15,6 @@ statements! {
 
 /// Takes from the rows of rejected conversations what the policy does not keep, while rows may be of an earlier policy: a
 /// row that cannot be read is not written anew.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn strip_rejected(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -45,9 +42,6 @@ fn keeps_all(policy: &PrivacyPolicy) -> bool {
 }
 
 /// Takes from rows what the policy does not keep: from those of these conversations, or from all that are marked deleted.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn strip(
     tx: &mut PgConnection,
     tenant: TenantId,

@@ -32,9 +32,6 @@ pub struct Withheld {
 
 /// Notes which conversations a chunk has found to be of forgotten contacts, and that the others among its keys are not;
 /// removes their rows, unless those are from a newer read. Returns the conversations that this changes anything for.
-///
-/// # Errors
-/// When the database does not answer.
 pub async fn withhold(
     tx: &mut PgConnection,
     tenant: TenantId,

@@ -36,9 +36,6 @@ pub struct CompleteRun {
 }
 
 /// Locks runs all of whose chunks are terminal; those that another finalizer holds are left to it, and so are `except`.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn lock_complete(
     tx: &mut PgTransaction<'_>,
     limit: i64,

@@ -73,9 +73,6 @@ impl FromRow<'_, PgRow> for Stored<RunReport> {
 }
 
 /// Reports of these runs, ascending by id.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<RunReport>> {
     sqlx::query_as(REPORT)
         .bind(stored(ids))
@@ -98,9 +95,6 @@ pub struct RunFilter {
 }
 
 /// The newest of these runs, newest first.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_ids(db: impl PgExecutor<'_>, filter: &RunFilter, limit: i64) -> DbResult<Vec<RunId>> {
     let (since, ago) = Since::split(filter.since);
     let types = or_all(&filter.types, &RunType::ALL);

@@ -74,9 +74,6 @@ pub struct PlanRecord {
 }
 
 /// Claims one requested run for planning, also one whose planner has gone. `only` restricts it to these runs.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn claim_requested(
     db: impl PgExecutor<'_>,
     planner: &str,
@@ -93,9 +90,6 @@ pub async fn claim_requested(
 }
 
 /// Prolongs the claim on a run that is being planned; `false` when it was lost or the run cancelled.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn renew_planning(
     db: impl PgExecutor<'_>,
     id: RunId,
@@ -113,9 +107,6 @@ pub async fn renew_planning(
 }
 
 /// Moves a claimed run from planning to running; `false` when the claim was lost.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn start_planned(
     tx: &mut PgTransaction<'_>,
     id: RunId,
@@ -139,9 +130,6 @@ pub async fn start_planned(
 }
 
 /// Writes a scheduled run that is already planned; `None` when the tenant has got an open one meanwhile.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn insert_running(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -170,9 +158,6 @@ pub async fn insert_running(
 }
 
 /// Notes why a claimed run is not planned yet; starting it clears that.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<()> {
     sqlx::query(NOTE_PLANNING)
         .bind(Stored(id))
@@ -185,9 +170,6 @@ pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, er
 }
 
 /// Ends a claimed run whose plan failed; `false` when the claim was lost.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn fail_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<bool> {
     sqlx::query(FAIL_PLANNING)
         .bind(Stored(id))
@@ -200,9 +182,6 @@ pub async fn fail_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, er
 }
 
 /// Writes down that a scheduled plan failed, so that somebody sees it.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn insert_failed(
     db: impl PgExecutor<'_>,
     tenant: TenantId,

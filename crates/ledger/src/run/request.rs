@@ -74,9 +74,6 @@ impl Requested {
 
 /// Asks for a run, or finds the open one: a tenant has one incremental or full run at a time, and of the other types one
 /// a selection.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
     // the open run may end between the two statements: then the insert has its turn again
     const TRIES: usize = 10;
@@ -100,9 +97,6 @@ pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
 }
 
 /// Asks for a run; `None` when the same is open already.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult<Option<RunId>> {
     sqlx::query_scalar(REQUEST)
         .bind(Stored(run.tenant_id))
@@ -120,9 +114,6 @@ pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult
 }
 
 /// The tenant's open incremental or full run.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find_open(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Option<RunId>> {
     sqlx::query_scalar(FIND_OPEN)
         .bind(Stored(tenant))
