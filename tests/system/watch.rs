@@ -8,7 +8,7 @@ use crate::stage::{Signal, on_stage};
 
 /// Somebody has looked how far a run is.
 const WATCHED: &str = "SELECT count(*) > 0 FROM pg_stat_activity \
-    WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- Where runs are%'";
+    WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- The progress of runs%'";
 
 #[tokio::test]
 async fn watching_tells_in_lines_of_json_how_far_a_run_is_and_ends_as_it_does() {

@@ -1,4 +1,4 @@
-//! Which backfills there should be, and `etl_name`: the names that rows carry.
+//! Backfills that are due, and `etl_name`: digests of the names in a tenant's rows.
 
 use crate::stored::{Stored, stored, values};
 use std::time::Duration;
@@ -23,7 +23,7 @@ statements! {
               ON CONFLICT (tenant_id, kind, id) DO UPDATE SET digest = excluded.digest";
 }
 
-/// A backfill that somebody should ask for.
+/// A backfill that the producer should request.
 #[derive(Debug, Clone, FromRow)]
 pub struct DueBackfill {
     #[sqlx(try_from = "Stored<TenantId>")]
@@ -31,7 +31,7 @@ pub struct DueBackfill {
     pub selection: Json<Selection>,
 }
 
-/// Backfills that nobody has asked for yet, and those that failed longer than `pause` ago. `only` restricts it to
+/// Backfills that were not requested yet, and those that failed longer than `pause` ago. `only` restricts the list to
 /// these tenants.
 pub async fn list_due(
     db: impl PgExecutor<'_>,
@@ -66,7 +66,7 @@ fn columns<'a>(names: impl Iterator<Item = &'a Name>) -> (Vec<&'static str>, Vec
     columns
 }
 
-/// The digests that the ledger has for these names of tenants, in their order.
+/// The recorded digests of these names, in the same order.
 pub async fn known_digests(
     db: impl PgExecutor<'_>,
     names: &[(TenantId, &Name)],
@@ -82,7 +82,7 @@ pub async fn known_digests(
         .attempt("compare the names with those known")
 }
 
-/// Notes that the tenant's rows carry these names, or that a backfill has been asked for that brings them.
+/// Records that the tenant's rows have these names, or that a requested backfill will write them.
 pub async fn record_names(db: impl PgExecutor<'_>, tenant: TenantId, names: &[Name]) -> DbResult<()> {
     let (kinds, ids, digests) = columns(names.iter());
     sqlx::query(RECORD_NAMES)

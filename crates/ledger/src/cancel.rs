@@ -1,5 +1,5 @@
-//! Cancelling a run. It ends here and at once, with all its chunks, in one transaction; a worker that holds one of them
-//! learns it when it renews its lease or completes, whichever comes first.
+//! Cancelling a run. One transaction ends the run and all its chunks. A worker that executes one of them notices when
+//! it renews its lease or completes.
 
 use crate::stored::{Stored, values};
 use sqlx::postgres::PgTransaction;
@@ -10,7 +10,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
 statements! {
-    // the finalizer closes a run under the same lock: one of the two finds it ended
+    // the finalizer takes the same lock to close a run, so only one of the two ends it
     LOCK_RUN = "SELECT tenant_id, type, status FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
     LOCK_CHUNKS = "SELECT count(*) FILTER (WHERE status <> 'running'), count(*) FILTER (WHERE status = 'running') \
                    FROM (SELECT status FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued', 'running') \
@@ -18,7 +18,7 @@ statements! {
     CANCEL_CHUNKS = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now(), lease_until = NULL \
                      WHERE run_id = $1 AND status IN ('pending', 'queued', 'running')";
     END_RUN = include_str!("cancel/end_run.sql");
-    // no failure; but what was just cancelled must not start again with the next tick
+    // not a failure, but the next tick must not start the cancelled work again
     POSTPONE = "UPDATE etl_watermark w SET next_due_at = greatest(w.next_due_at, now() + t.sync_interval) \
                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_OPEN = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL ORDER BY id";
@@ -27,16 +27,16 @@ statements! {
 /// The answer to a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The run has ended `cancelled`; so many of its chunks had not begun, and so many were held by workers.
+    /// The run has ended `cancelled`. `waiting` chunks had not begun; workers were executing `running` chunks.
     Now { waiting: i64, running: i64 },
-    /// It had ended before; nothing was changed.
+    /// The run had already ended; nothing was changed.
     Ended(RunStatus),
     /// There is no such run.
     Unknown,
 }
 
-/// Ends a run: its open chunks are cancelled, those that are done stay. The watermark stays, and the tenant's next
-/// scheduled sync comes an interval later. `actor` and `reason` become the run's error text.
+/// Cancels a run and its open chunks; done chunks stay. The watermark stays, and the tenant's next scheduled sync is
+/// due an interval from now. `actor` and `reason` become the run's error text.
 pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
     retry_on_deadlock(async || {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
@@ -94,7 +94,7 @@ async fn cancel_in(
     Ok(Cancelled::Now { waiting, running })
 }
 
-/// Ends every open run of a tenant; returns them.
+/// Cancels every open run of a tenant and returns them.
 pub async fn cancel_open_runs(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,

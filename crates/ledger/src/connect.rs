@@ -1,4 +1,4 @@
-//! The pool for ledger and target: as which role, with which settings, and only where the migrations are those of this build.
+//! The pool for ledger and target: its role, its session settings, and the check that the migrations match this build.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ use tidemark_postgres::{DbPool, temporary_last};
 
 use crate::migrations::{Schema, applied_migrations, schema};
 
-/// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
+/// Role that every process acts as. Row-level security applies to it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
 const TAKE_ROLE: &str = "SET ROLE etl_service";
 const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));
 /// `invalid_parameter_value`, from SET ROLE.
 const NO_SUCH_ROLE: &str = "22023";
 
-/// One of the settings that a session of our own begins with, and what it is then.
+/// A setting of our sessions that shows whether a pooler drops settings, and its value.
 const LOCK_TIMEOUT: &str = "30s";
 const TOLD: &str = "SELECT current_setting('lock_timeout')";
 
-/// What a session of our own has for good, a transaction of a lent one has for its length: the role that row-level
-/// security binds, and the settings of [`pool`]. Statements of whoever had the server's process before would be
-/// in the way of ours, which have the same names.
+/// Settings of a transaction on a session that a pooler lends; a session of our own has the same from its start. They
+/// are the role that row-level security applies to, and the settings of [`pool`]. Prepared statements of an earlier
+/// user of the server process must go: ours have the same names.
 ///
-/// The `search_path` is that of the role or the database, with the schema of temporary tables last: a table that somebody
-/// has made in a lent session must not stand in for one of ours.
+/// The `search_path` is that of the role or the database, with the schema of temporary tables last. A temporary table
+/// in a lent session must not hide one of our tables.
 const SETTINGS: &str = concat!(
     "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL search_path = DEFAULT; SELECT ",
     temporary_last!(true),
@@ -53,7 +53,7 @@ pub enum OpenError {
     Role { server: String, source: sqlx::Error },
 }
 
-/// The pool for ledger and target of one process. Whatever is done there is done as `etl_service`, in UTC.
+/// The pool for ledger and target of one process. Every statement runs as `etl_service`, in UTC.
 ///
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
@@ -74,13 +74,13 @@ pub async fn pool(
             let options = options
                 .options([
                     ("TimeZone", "UTC"),
-                    // "relation exists, skipping" is no news
+                    // hides "relation exists, skipping"
                     ("client_min_messages", "warning"),
                     ("lock_timeout", LOCK_TIMEOUT),
                     ("idle_in_transaction_session_timeout", "15min"),
-                    // it takes longer than any of the statements
+                    // compiling takes longer than any of the statements
                     ("jit", "off"),
-                    // as each transaction has it that says how it begins
+                    // DbPool begins its transactions with the same level
                     ("default_transaction_isolation", "read committed"),
                 ])
                 .options(KEEPALIVE);
@@ -116,7 +116,7 @@ async fn check_direct(
     }
     check_role(&mut connection, TAKE_ROLE, what, url).await?;
     check_migrated(&mut connection, what, url).await?;
-    // the probe has told all it can; a failing goodbye changes nothing
+    // the check is complete; an error while closing changes nothing
     drop(connection.close().await);
     Ok(())
 }
@@ -142,7 +142,7 @@ async fn check_role(
     let taken = raw_sql(statement).execute(connection).await;
     taken.map(drop).map_err(|source| {
         unreachable_or(source, what, url, |server, source| {
-            // the first migration makes the role
+            // the first migration creates the role
             if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
                 OpenError::NotMigrated { server }
             } else {
@@ -152,8 +152,8 @@ async fn check_role(
     })
 }
 
-/// Another pool to the same database for rows that are stored: compressed by lz4, where the server can and a session can be
-/// told so.
+/// Another pool to the same database, for loads. Stored values are compressed by lz4, where the server supports it and
+/// no pooler is used.
 #[must_use]
 pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     let mut options = pool
@@ -167,7 +167,7 @@ pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     pool.with_options(options)
 }
 
-/// What a session of our own does first. To ask whether there is lz4 takes longer than most of a session's statements.
+/// First statements of a session of our own. Only loads ask for lz4: the question takes longer than most statements.
 async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Result<(), sqlx::Error> {
     raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
     raw_sql(TEMPORARY_LAST).execute(&mut *connection).await?;
@@ -177,7 +177,7 @@ async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Res
     Ok(())
 }
 
-/// A server may go between its answer to the login and that to a question.
+/// The server may disappear between the login and a statement.
 fn unreachable_or(
     source: sqlx::Error,
     what: &'static str,

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArguments, PgTransaction};
 use sqlx::query::Query;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind};
 
-/// A statement on the ledger failed; `attempted` says with our own words what it was for.
+/// A statement on the ledger failed; `attempted` says what it was for.
 #[derive(Debug, thiserror::Error)]
 #[error("{attempted}")]
 pub struct DbError {
@@ -15,7 +15,7 @@ pub struct DbError {
     pub source: sqlx::Error,
 }
 
-/// A deadlock, or a transaction that cannot be put in an order with others.
+/// A deadlock, or a serialization failure.
 const DEADLOCK_CODES: [&str; 2] = ["40P01", "40001"];
 
 impl DbError {
@@ -27,7 +27,7 @@ impl DbError {
         code.is_some_and(|code| DEADLOCK_CODES.contains(&&*code))
     }
 
-    /// Whether asking again may help: the ledger is away, or was busy.
+    /// Whether the same statement may succeed later: the ledger is away or was busy.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(
@@ -39,10 +39,8 @@ impl DbError {
 
 pub type DbResult<T> = Result<T, DbError>;
 
-/// Adds what was attempted to an error of the driver.
+/// Adds to an error of the driver what was attempted.
 pub trait Attempt<T> {
-    /// # Errors
-    /// The error it was called on, with `what`.
     fn attempt(self, what: &'static str) -> DbResult<T>;
 }
 
@@ -52,7 +50,7 @@ impl<T> Attempt<T> for Result<T, sqlx::Error> {
     }
 }
 
-/// Runs a transaction again when the server has ended it in favour of another one that wanted the same rows.
+/// Runs a transaction again when the server has aborted it to end a deadlock.
 pub async fn retry_on_deadlock<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
     const TRIES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(200);

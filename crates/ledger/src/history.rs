@@ -1,4 +1,4 @@
-//! What runs had to do with one conversation.
+//! Chunks and runs that covered one conversation.
 
 use crate::stored::Stored;
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
-/// Newest runs of the tenant that are looked through: a chunk's keys lie in its row and in no index.
+/// How many of the tenant's newest runs are searched: no index covers the keys of a chunk.
 const RUNS_SEARCHED: i64 = 500;
 
 statements! {
@@ -35,7 +35,7 @@ pub struct CoveringChunk {
     pub attempt: i32,
     pub error: Option<String>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// The source's clock when the chunk was read that is done.
+    /// The source's clock when a done chunk was read.
     pub source_extracted_at: Option<DateTime<Utc>>,
     pub trace_id: Option<String>,
 }
@@ -50,7 +50,7 @@ impl CoveringChunk {
     }
 }
 
-/// The newest chunks that cover a conversation, newest first, at most one a run. Runs long past are not looked through.
+/// The newest chunks that cover a conversation, newest first, at most one a run. Old runs are not searched.
 pub async fn list_covering(
     db: impl PgExecutor<'_>,
     tenant: TenantId,

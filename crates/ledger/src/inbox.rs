@@ -1,4 +1,4 @@
-//! `inbox_tenant_mapping`.
+//! `inbox_tenant_mapping`: which inboxes belong to which tenant.
 
 use crate::stored::Stored;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use tidemark_shared::privacy::PrivacyPolicy;
 statements! {
     LIST_ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
               WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
-    // waits for nobody but a change of the mapping, which waits for the load's end in turn
+    // loads and changes of the mapping wait for each other here
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
     LOAD_MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
                       ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
@@ -24,7 +24,7 @@ statements! {
             FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
             ORDER BY tenant_id, source, inbox_id";
-    // the inboxes of a removed tenant are nobody's
+    // inboxes of a removed tenant count as unmapped
     LIST_OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
               WHERE source = $1 AND inbox_id = ANY($2) \
                 AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
@@ -34,7 +34,7 @@ statements! {
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
     MAP = include_str!("inbox/map.sql");
-    // inboxes mapped after the run's plan began may not be in it
+    // the run's plan may not contain inboxes that were mapped after it began
     MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
                        WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
                          AND m.updated_at < r.started_at \
@@ -65,23 +65,23 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .attempt("list the tenant's inboxes")
 }
 
-/// What decides which of a source's conversations are a tenant's, and what of them is stored.
+/// Decides which of a source's conversations belong to a tenant, and which parts of them are stored.
 #[derive(Debug, Clone, FromRow)]
 pub struct Mapping {
-    /// Grows with every change of the rest.
+    /// Grows with every change of the other fields.
     pub version: i64,
     /// The tenant's active inboxes, ascending.
     pub inboxes: Vec<i32>,
     #[sqlx(json)]
     pub privacy: PrivacyPolicy,
-    /// Contacts that stay out.
+    /// Forgotten contacts.
     pub forgotten: Vec<i64>,
 }
 
-/// The tenant's mapping of this moment.
+/// The tenant's current mapping.
 ///
 /// # Errors
-/// When the ledger has no such tenant.
+/// When there is no such tenant.
 pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
     sqlx::query_as(LOAD_MAPPING)
         .bind(Stored(tenant))
@@ -90,11 +90,11 @@ pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult
         .attempt("load the tenant's mapping")
 }
 
-/// The version of the tenant's mapping, which stays until the transaction ends. One transaction of a tenant at a time
-/// gets past here.
+/// Locks the version of the tenant's mapping until the transaction ends. Only one transaction of a tenant gets past
+/// this point at a time.
 ///
 /// # Errors
-/// When the ledger has no such tenant.
+/// When there is no such tenant.
 pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
     sqlx::query_scalar(LOCK_VERSION)
         .bind(Stored(tenant))
@@ -112,7 +112,7 @@ pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult
         .attempt("list the inboxes")
 }
 
-/// Which of these inboxes are mapped, and to whom.
+/// The tenants of those inboxes that are mapped.
 pub async fn list_owners(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -130,7 +130,7 @@ pub async fn list_owners(
         .collect())
 }
 
-/// Whose an inbox is, or was before it was unmapped.
+/// The mapping of an inbox, also after it was unmapped.
 pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
     sqlx::query_as(FIND)
         .bind(source)
@@ -140,7 +140,7 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult
         .attempt("look the inbox up")
 }
 
-/// Gives inboxes to a tenant, also those of another; returns how many changed hands.
+/// Gives inboxes to a tenant, also those of another tenant. Returns how many changed.
 pub async fn map(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -165,8 +165,7 @@ pub async fn map(
         .attempt("map the inboxes")
 }
 
-/// Takes inboxes away from their tenant; returns those that were its own until now. The tenant's next plan marks their
-/// rows deleted.
+/// Takes inboxes away from their tenant and returns those that it had. The tenant's next plan marks their rows deleted.
 pub async fn unmap(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -182,7 +181,7 @@ pub async fn unmap(
         .attempt("unmap the inboxes")
 }
 
-/// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.
+/// Records that a full run has fetched the history of all inboxes of its tenant, or a backfill that of its own inboxes.
 pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(MARK_BACKFILLED)
         .bind(Stored(run))

@@ -1,7 +1,7 @@
-//! Whether tenants are kept apart: what the catalog says of it, and what happens to who tries.
+//! Checks that tenants cannot see or write each other's rows: by the catalog, and by statements that must fail.
 //!
-//! `worker`, `producer`, `finalizer`, `up` and `sync --local` ask [`check`] when they start, and refuse to run when a
-//! finding [`Finding::stops_start`]; `doctor` shows all of them.
+//! `worker`, `producer`, `finalizer`, `up` and `sync --local` call [`check`] when they start. They refuse to run when a
+//! finding [`Finding::stops_start`]; `doctor` shows all findings.
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{Connection, FromRow};
@@ -14,11 +14,11 @@ use tidemark_shared::ids::TenantId;
 statements! {
     CATALOG = include_str!("isolation/catalog.sql");
     SET_TENANT = "SELECT set_config('app.current_tenant_id', $1, true)";
-    // without a tenant the planner takes the first page for an answer, and would read the whole table to find none
+    // without a tenant the planner expects a row on the first page, and would scan the whole table
     DISABLE_SEQSCAN = "SELECT set_config('enable_seqscan', 'off', true)";
     ANY_ROW = "SELECT FROM conversations_analytics LIMIT 1";
     OTHERS_ROWS = "SELECT FROM conversations_analytics WHERE tenant_id <> 2147483647 LIMIT 1";
-    // never more than a refusal: the row lacks what the table asks for, and policies are asked before that
+    // it can only be refused: the row lacks required columns, and policies are checked before those
     INSERT_FOR_OTHER = "INSERT INTO conversations_analytics (tenant_id, conversation_id) VALUES (2147483646, 0)";
     INSERT_PROBE_ROW = include_str!("isolation/insert_probe_row.sql");
     READ_PROBE_ROW = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
@@ -29,11 +29,11 @@ statements! {
                           WHERE tenant_id = 2147483647 AND conversation_id = 0";
 }
 
-/// Two ids that no tenant should have; what the probe writes under them is rolled back.
+/// Two ids that no tenant should have. The rows that the probe writes with them are rolled back.
 const OURS: TenantId = TenantId(i32::MAX);
 const OTHER: TenantId = TenantId(i32::MAX - 1);
 
-/// What the migrations made. Whatever else is wrong is a finding of the catalog with a statement of its own.
+/// Restores the policy of the migrations. Every other problem is a finding of the catalog with its own fix.
 const RESTORE: &str = "DROP POLICY IF EXISTS service ON conversations_analytics; \
     CREATE POLICY service ON conversations_analytics TO etl_service \
     USING (tenant_id = (SELECT app_current_tenant_id())) WITH CHECK (tenant_id = (SELECT app_current_tenant_id())); \
@@ -41,23 +41,24 @@ const RESTORE: &str = "DROP POLICY IF EXISTS service ON conversations_analytics;
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// One thing that keeps tenants from being apart for certain.
+/// A problem with the isolation of tenants.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Finding {
-    /// Processes refuse to run because of it; otherwise it is worth a warning.
+    /// Processes refuse to run because of it; otherwise it is only a warning.
     pub stops_start: bool,
-    /// What is wrong, as a sentence without a full stop.
+    /// A sentence without a full stop.
     pub problem: String,
-    /// SQL that mends it, for somebody who may: a superuser, or the owner of what it names.
+    /// SQL that fixes it. It takes a superuser, or the owner of the objects that it names.
     pub fix: String,
 }
 
-/// Asks the catalog, and probes across tenants in a transaction that is rolled back. Empty when all is well.
+/// Checks the catalog, and runs the probe in a transaction that is rolled back. Empty when there is no problem.
 ///
-/// Takes the pool of [`super::connect::pool`], whose connections act as the processes do; some tens of milliseconds.
+/// Takes the pool of [`super::connect::pool`], whose connections act as the processes do. It takes some tens of
+/// milliseconds.
 ///
 /// # Errors
-/// When the database does not answer. A probe that is refused is no error.
+/// When the database does not answer. A refused probe is no error.
 pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     let mut tx = db
         .begin()
@@ -68,11 +69,11 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
         .fetch_all(&mut *tx)
         .await
         .attempt("read the rights of roles")?;
-    let passed = probe(&mut tx).await.attempt("probe across tenants")?;
+    let violations = probe(&mut tx).await.attempt("probe across tenants")?;
     tx.rollback()
         .await
         .attempt("roll the probe across tenants back")?;
-    findings.extend(passed.into_iter().map(|what| Finding {
+    findings.extend(violations.into_iter().map(|what| Finding {
         stops_start: true,
         problem: format!("a probe across tenants succeeded: {what}"),
         fix: RESTORE.to_owned(),
@@ -80,7 +81,7 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What findings keep a process from running, a line each, with the statement below it; `None`: nothing does.
+/// The problems that stop a process, one a line, each with its fix below it; `None` when there are none.
 #[must_use]
 pub fn refusal(findings: &[Finding]) -> Option<String> {
     let reasons: Vec<String> = findings
@@ -94,7 +95,7 @@ pub fn refusal(findings: &[Finding]) -> Option<String> {
     })
 }
 
-/// Whom a trial acts for, as the setting says it.
+/// The tenant that a trial acts for, as the value of the setting.
 #[derive(Clone, Copy)]
 enum ActingFor {
     Nobody,
@@ -112,16 +113,16 @@ impl ActingFor {
     }
 }
 
-/// What must come of a trial.
+/// The outcome of a trial when tenants are isolated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// It hits no row, or is refused.
+    /// It finds no row, or is refused.
     NoRow,
-    /// Policies refuse it. Any other error means that they let it pass.
+    /// A policy refuses it. Any other error means that the policy let it pass.
     Refused,
 }
 
-/// Trials that need no row, and those with a row of `OURS`.
+/// Trials that need no row, and trials with a row of `OURS`.
 const TRIALS_WITHOUT_ROW: [(&str, ActingFor, &str, Expected); 4] = [
     (
         "rows are seen without a tenant",
@@ -181,16 +182,16 @@ const TRIALS_WITH_ROW: [(&str, ActingFor, &str, Expected); 5] = [
     ),
 ];
 
-/// Reads and writes for the wrong tenant; returns what succeeded.
+/// Reads and writes for the wrong tenant; returns the trials that should have failed.
 async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Error> {
     sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
-    let mut passed = Vec::new();
+    let mut violations = Vec::new();
     for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {
         if !passes(tx, acting, statement, expected).await? {
-            passed.push(problem);
+            violations.push(problem);
         }
     }
-    // somebody's own constraint or trigger may want more of a row than it has: then the trials above have to do
+    // a constraint or trigger of the owner may refuse the probe row; then only the trials above count
     let mut with_row = tx.begin().await?;
     if try_as(&mut with_row, ActingFor::Tenant(OURS), INSERT_PROBE_ROW)
         .await?
@@ -198,15 +199,15 @@ async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Er
     {
         for (problem, acting, statement, expected) in TRIALS_WITH_ROW {
             if !passes(&mut with_row, acting, statement, expected).await? {
-                passed.push(problem);
+                violations.push(problem);
             }
         }
     }
     with_row.rollback().await?;
-    Ok(passed)
+    Ok(violations)
 }
 
-/// One trial, undone afterwards.
+/// Runs one trial and rolls it back.
 async fn passes(
     tx: &mut PgTransaction<'_>,
     acting: ActingFor,
@@ -224,7 +225,7 @@ async fn passes(
     })
 }
 
-/// How many rows a statement hits, or the SQLSTATE that stops_start it.
+/// How many rows a statement affects, or the SQLSTATE that refuses it.
 async fn try_as(
     tx: &mut PgTransaction<'_>,
     acting: ActingFor,
@@ -243,9 +244,9 @@ async fn try_as(
     }
 }
 
-/// Whether the server said no, rather than that it is busy or going away.
+/// Whether the server refused the statement, and is not just busy or going away.
 fn is_refusal(error: &sqlx::Error, state: &str) -> bool {
-    // a trigger of somebody's own
+    // from a trigger that the owner has added
     const RAISED: &str = "P0";
     state.starts_with(RAISED)
         || matches!(

@@ -10,12 +10,13 @@
 //! 4. `etl_watermark`
 //! 5. everything else
 //!
-//! Rows that foreign keys point to are locked FOR NO KEY UPDATE: writing a row of another table takes KEY SHARE on what
-//! it points to, whatever the writer has locked before, and FOR UPDATE would wait for that. Only the removal of a tenant
-//! locks FOR UPDATE, as does its move to another source, so that it waits for requests under way; and these two, a policy
-//! and a forgotten contact may
-//! want rows that a load holds which waits for its tenant. The server ends one of the two, and commands of operators
-//! that lock more than one row are run again by `retry_on_deadlock`.
+//! Rows that foreign keys point to are locked FOR NO KEY UPDATE. Writing a row of another table takes KEY SHARE on the
+//! row that it points to, and would wait for FOR UPDATE. Only the removal of a tenant and its move to another source
+//! lock the tenant FOR UPDATE, so that they wait for open requests.
+//!
+//! These two, a change of policy and forgetting a contact can still deadlock with a load: they want rows that the load
+//! has locked, while the load waits for its tenant. The server then aborts one of the two. Commands of operators that
+//! lock more than one row run again: see `retry_on_deadlock`.
 
 pub mod backfill;
 pub mod cancel;

@@ -1,5 +1,5 @@
-//! `etl_agreement`: when a tenant's rows were last seen to be those of its source. See "when the target is not asked" in
-//! `docs/ARCHITECTURE.md` for why the row may stand for the target.
+//! `etl_agreement`: when a tenant's rows last matched those of its source. See "when the target is not asked" in
+//! `docs/ARCHITECTURE.md` for why this record may replace a look at the target.
 
 use crate::stored::{Stored, stored, values};
 use chrono::{DateTime, Utc};
@@ -21,18 +21,18 @@ statements! {
     RECORD = include_str!("matched_totals/record.sql");
 }
 
-/// A tenant's conversations at its source, summed up.
+/// Totals of a tenant's conversations at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     pub tenant_id: TenantId,
-    /// Version of the mapping that says which inboxes they are in.
+    /// Version of the mapping that selects the inboxes.
     pub mapping_version: i64,
     pub conversation_count: i64,
     /// Sum of the digests.
     pub digest: i128,
 }
 
-/// The tenant's runs at a moment in which none was open and no chunk on its way.
+/// The tenant's runs at a moment without an open run or chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct IdleTenant {
     #[sqlx(try_from = "Stored<Option<RunId>>")]
@@ -40,15 +40,15 @@ pub struct IdleTenant {
     last_finished_at: Option<DateTime<Utc>>,
 }
 
-/// Totals that source and target had in common in a quiet moment.
+/// Totals that were the same in source and target while the tenant was idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatchedTotals {
     pub totals: Totals,
     pub idle: IdleTenant,
 }
 
-/// The tenant's runs, when none is open, none of its chunks is on its way, and the mapping is that of these totals. Asked
-/// in the snapshot in which the target was compared.
+/// The tenant's runs. `None` when a run or chunk is open, or the mapping has another version than these totals. Read it
+/// in the snapshot that compares the target.
 pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<Option<IdleTenant>> {
     sqlx::query_as(FIND_IDLE)
         .bind(Stored(totals.tenant_id))
@@ -58,7 +58,7 @@ pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<
         .attempt("look for the tenant's open work")
 }
 
-/// Those of the tenants whose target is known to hold these totals, and that have no open reject.
+/// Tenants whose target still has these totals, and that have no open reject.
 pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> DbResult<Vec<TenantId>> {
     if totals.is_empty() {
         return Ok(Vec::new());
@@ -75,7 +75,7 @@ pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> 
         .attempt("look for the tenants that are in step")
 }
 
-/// Notes matched, each in place of the tenant's earlier one.
+/// Records totals that matched, in place of each tenant's earlier record.
 pub async fn record(db: impl PgExecutor<'_>, matched: &[MatchedTotals]) -> DbResult<()> {
     if matched.is_empty() {
         return Ok(());

@@ -21,7 +21,7 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
         .await
 }
 
-/// Tables that the first migrations would make and that somebody else's database has already, where tables are made.
+/// Existing tables with names that the first migrations need, in the schema where tables are created.
 pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
@@ -31,17 +31,17 @@ pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<Stri
     .await
 }
 
-/// A database's migrations beside those of this build.
+/// A database's migrations compared with those of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
     Current,
     /// Some are missing.
     Behind,
-    /// It has some that this build does not know.
+    /// There are some that this build does not know.
     TooNew,
 }
 
-/// What the versions that are applied say.
+/// Compares the applied versions with this build.
 #[must_use]
 pub fn schema(applied: &[i64]) -> Schema {
     if MIGRATOR

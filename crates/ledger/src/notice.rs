@@ -1,5 +1,5 @@
-//! What processes tell each other through the ledger's database, so that a loop looks before its next tick. A notice that is
-//! lost costs a tick.
+//! Notices between processes, by LISTEN and NOTIFY in the ledger's database. A notice makes a loop run before its next
+//! tick. A lost notice costs one tick.
 
 use std::convert::Infallible;
 
@@ -9,26 +9,26 @@ use sqlx::postgres::PgListener;
 use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 
-/// As `REQUEST` in `run.rs` has it.
+/// The same name is in run/request.rs.
 const REQUESTS: &str = "tidemark_requests";
 const CAPACITY: &str = "tidemark_room";
 
 statements! {
-    // nobody waits for it to be on disk
+    // no process waits until it is on disk
     NOTIFY_CAPACITY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
                     WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Somebody has asked for a run.
+    /// A run was requested.
     Request,
-    /// Chunks have ended while others wait for room.
+    /// Chunks have ended while others wait to be dispatched.
     Capacity,
 }
 
-/// Calls `notify` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
-/// nothing can be notify: sessions there are lent.
+/// Calls `notify` for every notice, on a connection of its own. At the start it calls `notify` once for each kind, for
+/// earlier notices. Behind a pooler no notice arrives, because sessions are lent.
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
@@ -51,7 +51,7 @@ pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Inf
     }
 }
 
-/// Tells producers that chunks have ended, if any are pending.
+/// Notifies producers that chunks have ended, if any chunk is pending.
 pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(NOTIFY_CAPACITY)
         .execute(db)

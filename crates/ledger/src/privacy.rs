@@ -1,7 +1,7 @@
-//! Personal data: policies, contacts that are forgotten, and the rows that go with either.
+//! Personal data: policies, forgotten contacts, and their rows.
 //!
-//! Loads and these transactions order themselves by the tenant's row: a change raises `mapping_version` under its lock, and
-//! a load that was read before finds another version than its own and is rolled back.
+//! Loads and these transactions wait for each other at the tenant's row. A change raises `mapping_version` under that
+//! lock. A load that was read before finds another version than its own and is rolled back.
 
 pub(super) mod forget;
 pub(super) mod policy;

@@ -1,4 +1,4 @@
-//! `etl_process`: who is running.
+//! `etl_process`: the running processes.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,7 +16,7 @@ statements! {
     PRUNE = "DELETE FROM etl_process WHERE last_seen_at < now() - interval '1 day'";
 }
 
-/// What a process that cannot publish, or is not subscribed, says of itself.
+/// State of a process that cannot publish or has no subscription.
 pub const NO_BROKER: &str = "no broker";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -27,13 +27,13 @@ pub struct Process {
     pub version: String,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    /// Where it answers for its health and its metrics.
+    /// Address of its health and metrics pages.
     pub http_address: Option<String>,
-    /// Set while something keeps it from its work.
+    /// Set while something stops it from working.
     pub doing: Option<String>,
 }
 
-/// Says that this process is alive.
+/// Records that this process is alive.
 pub async fn record_heartbeat(
     db: impl PgExecutor<'_>,
     instance: &str,
@@ -55,7 +55,7 @@ pub async fn record_heartbeat(
         .attempt("say that this process is alive")
 }
 
-/// Takes a process that ends off the list.
+/// Removes a process that ends from the list.
 pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
     sqlx::query(REMOVE)
         .bind(instance)
@@ -73,7 +73,7 @@ pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
         .attempt("list the processes")
 }
 
-/// Forgets processes that vanished more than a day ago.
+/// Deletes processes that disappeared more than a day ago.
 pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(PRUNE)
         .execute(db)

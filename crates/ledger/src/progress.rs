@@ -1,4 +1,4 @@
-//! How far runs are, as somebody watches them.
+//! The progress of runs.
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row};
@@ -77,7 +77,7 @@ fn slow(row: &PgRow, [seq, attempt, worker, took]: [&str; 4]) -> Result<Option<S
     }))
 }
 
-/// How far these runs are, ascending by id. What a source's limit is, the settings say: it is left out.
+/// The progress of these runs, ascending by id. A source's limit is left out: it is in the settings.
 pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progress>> {
     sqlx::query_as(LIST)
         .bind(stored(runs))

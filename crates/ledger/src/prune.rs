@@ -1,5 +1,5 @@
-//! What the ledger no longer needs: runs with their chunks, moves of watermarks, rejects that were resolved. Every statement
-//! takes a bounded number of rows, and leaves alone what another transaction holds.
+//! Deletes old history: runs with their chunks, moves of watermarks, resolved rejects. Every statement deletes a
+//! limited number of rows, and skips rows that another transaction has locked.
 
 use std::ops::AddAssign;
 
@@ -10,10 +10,10 @@ use super::{Attempt, DbResult, secs, statements};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::RetentionSettings;
 
-/// A tenant's newest runs stay however old they are: `run list` should not be empty, and the newest one and the last that
-/// ended say whether an agreement still stands.
+/// A tenant's newest runs stay whatever their age. `run list` should not be empty, and matched_totals.rs needs the
+/// newest run and the last that ended.
 const NEWEST_RUNS_KEPT: i64 = 20;
-/// Runs a statement. One has some thousand chunks at the most, as a rule one.
+/// Runs a statement deletes. A run has one chunk as a rule, and some thousand at most.
 const RUNS_AT_ONCE: i64 = 200;
 const ROWS_AT_ONCE: i64 = 10_000;
 
@@ -39,7 +39,7 @@ statements! {
     COUNT_REJECTS = "SELECT count(*) FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1)";
 }
 
-/// What was removed, or would be.
+/// What was deleted, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, FromRow)]
 pub struct Pruned {
     pub runs: i64,
@@ -61,10 +61,11 @@ impl AddAssign for Pruned {
     }
 }
 
-/// Removes what has been kept for long enough, in many short transactions; several at once get in nobody's way.
+/// Deletes what has been kept for long enough, in many short transactions. Several processes may do this at the same
+/// time.
 ///
 /// # Errors
-/// When the ledger does not answer; what was removed until then is gone.
+/// When the ledger does not answer; earlier transactions stay committed.
 pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned = Pruned::default();
     loop {
@@ -98,7 +99,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     Ok(pruned)
 }
 
-/// Counts what [`prune`] would remove now.
+/// Counts what [`prune`] would delete now.
 pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     let mut pruned: Pruned = sqlx::query_as(COUNT_RUNS)
         .bind(secs(keep.success))
@@ -116,7 +117,7 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     Ok(pruned)
 }
 
-/// Goes through the whole audit, a page at a time.
+/// Goes through the whole audit, one page at a time.
 async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
     let (mut after, mut all) = (0, 0);
     loop {

@@ -1,4 +1,4 @@
-//! `etl_rejected_row`: rows that could not be taken. No cell value is kept.
+//! `etl_rejected_row`: rows that could not be loaded. No cell value is stored.
 
 use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
@@ -12,8 +12,8 @@ use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::since::Since;
 
-/// More rejects than both of these fail a chunk, and a run: not single rows are wrong, but something else. Rejects that
-/// an earlier run has had and could advance the watermark with do not count: every run tries them again.
+/// More rejects than both limits fail a chunk, and a run: so many bad rows have a common cause. Rejects that were known
+/// when the watermark last advanced do not count: every run tries them again.
 pub const MAX_REJECTS: usize = 100;
 pub const MAX_REJECT_PERCENT: usize = 1;
 
@@ -36,7 +36,7 @@ statements! {
 /// Where a row failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectSide {
-    /// The source could not give it.
+    /// The source could not return it.
     Source,
     /// It cannot be transformed.
     Transform,
@@ -57,7 +57,7 @@ impl RejectSide {
     }
 }
 
-/// A row that could not be taken.
+/// A row that could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     pub conversation_id: i64,
@@ -76,18 +76,18 @@ pub struct RejectedRow {
     pub side: String,
     pub sqlstate: Option<String>,
     pub error: String,
-    /// The run and the chunk that saw it last.
+    /// The last run and chunk that saw it.
     #[sqlx(try_from = "Stored<RunId>")]
     pub run_id: RunId,
     pub chunk_seq: i32,
     pub attempts: i32,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    /// When it passed, or had vanished at the source.
+    /// When it was loaded, or had disappeared from the source.
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
-/// A chunk's keys as the statements take them: ids, or a range.
+/// A chunk's keys as statements take them: ids, or a range.
 pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
     match spec {
         ChunkSpec::Keys { ids } => (ids, None, None),
@@ -95,19 +95,19 @@ pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
     }
 }
 
-/// Which rejects to list; nothing set: all that are open.
+/// Which rejects to list; the default is all open ones.
 #[derive(Debug, Clone, Default)]
 pub struct RejectFilter {
     pub tenant: Option<TenantId>,
-    /// Also those that have passed or vanished since.
+    /// Also rejects that were resolved.
     pub also_resolved: bool,
     pub conversation: Option<i64>,
-    /// Seen last by this run.
+    /// Last seen by this run.
     pub run: Option<RunId>,
     pub side: Option<RejectSide>,
-    /// A SQLSTATE, or its class: its first characters.
+    /// A SQLSTATE, or its first characters.
     pub sqlstate: Option<String>,
-    /// Seen last since.
+    /// Last seen since.
     pub since: Option<Since>,
 }
 
@@ -142,7 +142,7 @@ pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) ->
         .attempt("look for open rejects")
 }
 
-/// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.
+/// Open rejects among a chunk's keys that were known when the watermark last advanced.
 pub async fn list_tolerated(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -160,7 +160,8 @@ pub async fn list_tolerated(
     Ok(known.into_iter().collect())
 }
 
-/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone; returns those.
+/// Records a chunk's rejects. Resolves and returns the open rejects among its keys that were loaded or have
+/// disappeared.
 pub async fn record(
     tx: &mut PgConnection,
     tenant: TenantId,

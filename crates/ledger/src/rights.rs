@@ -1,4 +1,4 @@
-//! What a login lacks before it may migrate: roles belong to the server, and not everybody may make them.
+//! Rights that a login needs to migrate. Roles belong to the server, and not every login may create them.
 
 use sqlx::PgConnection;
 
@@ -10,7 +10,7 @@ statements! {
                      WHERE oid = to_regclass('tenants') AND NOT pg_has_role(relowner, 'USAGE')";
 }
 
-/// The statements that an administrator has to run before this login may migrate; none when it may.
+/// The statements that an administrator must run before this login may migrate; empty when it may.
 pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>> {
     sqlx::query_scalar(LIST_MISSING)
         .fetch_all(connection)
@@ -18,7 +18,7 @@ pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>
         .attempt("read what this login may do")
 }
 
-/// Whose the tables are, when this login may not change them.
+/// The owner of the tables, when this login may not change them.
 pub async fn foreign_owner(connection: &mut PgConnection) -> DbResult<Option<String>> {
     sqlx::query_scalar(FOREIGN_OWNER)
         .fetch_optional(connection)

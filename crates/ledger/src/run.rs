@@ -1,4 +1,4 @@
-//! `etl_control`: one row a run.
+//! `etl_control`: one row for each run.
 
 pub(super) mod close;
 pub(super) mod list;

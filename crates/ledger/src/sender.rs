@@ -1,4 +1,4 @@
-//! `etl_sender`: who has written messages of a tenant, contacts left out.
+//! `etl_sender`: senders of a tenant's messages, without contacts.
 
 use crate::stored::{Stored, stored};
 use sqlx::{FromRow, PgExecutor};
@@ -15,7 +15,7 @@ statements! {
               WHERE s.tenant_id = $1 AND s.sender_type = g.sender_type AND s.sender_id = g.sender_id";
 }
 
-/// A sender with two of its messages.
+/// A sender with its first and last message that was read.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct KnownSender {
     #[sqlx(try_from = "Stored<TenantId>")]
@@ -35,7 +35,7 @@ pub async fn list(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec
         .attempt("list the senders of messages")
 }
 
-/// Notes who wrote messages of the tenant, each with the first and the last message that was read.
+/// Records the senders of a tenant's messages, each with the first and the last message that was read.
 pub async fn record(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -63,7 +63,7 @@ pub async fn record(
         .attempt("record the senders of messages")
 }
 
-/// Forgets senders: the source no longer has them.
+/// Deletes senders that the source no longer has.
 pub async fn forget(db: impl PgExecutor<'_>, tenant: TenantId, senders: &[Sender]) -> DbResult<()> {
     let types: Vec<&str> = senders.iter().map(|sender| sender.sender_type.as_str()).collect();
     let ids: Vec<i64> = senders.iter().map(|sender| sender.id).collect();

@@ -1,4 +1,4 @@
-//! `etl_source_watch`: how each source looked when it was last sampled, for people and metrics.
+//! `etl_source_watch`: the last sample of each source, for people and metrics.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -18,17 +18,17 @@ statements! {
     LIST = "SELECT source, looked_at, fence_at, holder, error, failing_since, written_at FROM etl_source_watch ORDER BY source";
 }
 
-/// A source as a producer last saw it.
+/// A source when a producer last sampled it.
 #[derive(Debug, Clone, FromRow, Serialize)]
 pub struct SourceWatch {
     pub source: String,
-    /// The source's clock at the last look; `None` when it was never reached.
+    /// The source's clock at the last sample; `None` when the source was never reached.
     pub looked_at: Option<DateTime<Utc>>,
-    /// How far watermarks could go then; `None` while a transaction older than every sample is open.
+    /// The fence at that sample; `None` while an open transaction is older than every sample.
     pub fence_at: Option<DateTime<Utc>>,
-    /// The oldest writing transaction open then.
+    /// The oldest open writing transaction at that sample.
     pub holder: Option<Json<Holder>>,
-    /// Why it cannot be sampled at the moment.
+    /// Why the source cannot be sampled at the moment.
     pub error: Option<String>,
     /// The ledger's clock.
     pub failing_since: Option<DateTime<Utc>>,

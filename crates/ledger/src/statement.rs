@@ -1,4 +1,4 @@
-//! Statements of the ledger, and values that they take.
+//! Macros and values that the ledger's statements share.
 
 /// Declares a module's statements as constants, and the list of them.
 macro_rules! statements {
@@ -10,7 +10,7 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
-/// What a filter takes: these, or everything if it names none.
+/// The values of a filter; an empty filter means all.
 pub const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
     if named.is_empty() { all } else { named }
 }

@@ -1,4 +1,4 @@
-//! What planning asks of `conversations_analytics`: which conversations it holds, never what is in them.
+//! Queries on `conversations_analytics`: which conversations it has. Their content is not read.
 
 pub(super) mod columns;
 pub(super) mod digests;

@@ -1,4 +1,4 @@
-//! `tenants`.
+//! `tenants`: the tenants and their settings.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ statements! {
     TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
 }
 
-/// A tenant to be added; what is `None` gets the ledger's default.
+/// A new tenant; a field that is `None` gets the ledger's default.
 #[derive(Debug, Clone)]
 pub struct NewTenant {
     pub id: TenantId,
@@ -51,22 +51,22 @@ pub struct NewTenant {
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
     pub privacy: PrivacyPolicy,
-    /// `None`: compared only when somebody asks.
+    /// `None`: compared only on request.
     pub verify_interval: Option<Duration>,
 }
 
-/// A tenant with all that the ledger says for a plan of it, of one moment.
+/// A tenant with everything that the ledger knows for its plan, from one moment.
 #[derive(Debug, Clone)]
 pub struct TenantToPlan {
     pub tenant: Tenant,
     pub watermark: Option<DateTime<Utc>>,
-    /// How often in a row its runs have failed.
+    /// Failed runs in a row.
     pub consecutive_failures: i32,
-    /// How long ago its digests were last compared under this mapping; `None`: they have to be.
+    /// How long ago its digests were last compared under this mapping; `None`: they must be compared.
     pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
     pub inboxes: Vec<i32>,
-    /// Those of them whose history still has to be fetched.
+    /// Active inboxes whose history was not fetched yet.
     pub unfetched: Vec<i32>,
 }
 
@@ -85,7 +85,7 @@ impl FromRow<'_, PgRow> for TenantToPlan {
     }
 }
 
-/// What is to be changed of a tenant; what is `None` stays.
+/// A change of a tenant; a field that is `None` keeps its value.
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     pub name: Option<String>,
@@ -96,7 +96,7 @@ pub struct TenantChange {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
-    /// `Some(None)`: compared only when somebody asks.
+    /// `Some(None)`: compared only on request.
     pub verify_interval: Option<Option<Duration>>,
 }
 
@@ -142,7 +142,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
         .attempt("list the tenants")
 }
 
-/// Those of these tenants that have not been removed, ascending, with what their plans start from.
+/// Those of these tenants that were not removed, ascending, with everything that their plans start from.
 pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
     sqlx::query_as(LIST_TO_PLAN)
         .bind(stored(ids))
@@ -152,7 +152,7 @@ pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult
 }
 
 /// # Errors
-/// When the ledger does not answer, or a constraint of the table refuses the row (a taken id or slug).
+/// When a constraint of the table refuses the row (a taken id or slug).
 pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()> {
     sqlx::query(INSERT)
         .bind(Stored(tenant.id))
@@ -172,10 +172,10 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .attempt("add the tenant")
 }
 
-/// Changes a tenant; `false` when there is none of that id.
+/// Changes a tenant; `false` when there is none with that id.
 ///
 /// # Errors
-/// When the ledger does not answer, or a constraint of the table refuses the change (a taken slug).
+/// When a constraint of the table refuses the change (a taken slug).
 pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange) -> DbResult<bool> {
     sqlx::query(UPDATE)
         .bind(Stored(id))
@@ -205,7 +205,7 @@ pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantSta
         .attempt("set the tenant's status")
 }
 
-/// Ids of the tenants that were removed, ascending: they stay taken.
+/// Ids of removed tenants, ascending: these ids cannot be used again.
 pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(LIST_REMOVED)
         .fetch_all(db)
@@ -223,7 +223,7 @@ pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool
         .attempt("look the tenant's id up")
 }
 
-/// Whether the server knows an IANA time zone: the live view asks it to compute with it.
+/// Whether the server knows an IANA time zone: the live view needs it.
 pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
     sqlx::query_scalar(TIMEZONE_EXISTS)
         .bind(name)

@@ -1,4 +1,4 @@
-//! A tenant that moves to another source: nothing of the old one may pass for the new one's.
+//! Moving a tenant to another source. Nothing read from the old source may count as data of the new one.
 
 use crate::stored::Stored;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
 
 statements! {
-    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    // waits for open requests, and later ones wait for it; loads take a weaker lock
     LOCK = "SELECT source, privacy FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR UPDATE";
     COUNT_FORGOTTEN = "SELECT count(*) FROM etl_forgotten_contact WHERE tenant_id = $1";
     HAS_HISTORY = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1) \
@@ -21,11 +21,10 @@ statements! {
              WHERE tenant_id = $1 AND is_active RETURNING inbox_id";
     // a trigger raises mapping_version and source_version
     SET_SOURCE = "UPDATE tenants SET source = $2, account_id = $3, updated_at = now() WHERE id = $1";
-    // any read of the new source is newer than version zero
     MARK_ROWS_DELETED = include_str!("tenant_move/mark_rows.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL \
                    ORDER BY run_id, seq FOR NO KEY UPDATE";
-    // else loads from the new source would wait for ever to read later than these
+    // otherwise loads from the new source would always seem older than these reads
     FORGET_VERSIONS = "UPDATE etl_chunk SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
                               source_extracted_at = NULL \
                        WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL";
@@ -33,17 +32,17 @@ statements! {
     FORGET_NAMES = "DELETE FROM etl_name WHERE tenant_id = $1";
 }
 
-/// Where a tenant moves to.
+/// The destination of a move.
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
     pub source: &'a str,
-    /// Chatwoot account at the new source; an id of the old source would be another customer's there.
+    /// Chatwoot account at the new source. The account id of the old source may belong to another customer there.
     pub account_id: Option<i32>,
     pub actor: &'a str,
     pub reason: &'a str,
 }
 
-/// What a move has done.
+/// The result of a move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moved {
     pub tenant_id: TenantId,
@@ -58,16 +57,16 @@ pub struct Moved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveAnswer {
     Moved(Moved),
-    /// The tenant has that source already.
+    /// The tenant has this source already.
     SameSource,
-    /// So many contacts are forgotten, whose ids are other people's at the new source.
+    /// So many contacts are forgotten. Their ids belong to other people at the new source.
     Forgotten(i64),
     /// There is no such tenant.
     Unknown,
 }
 
-/// Gives a tenant another source: its open runs are cancelled, its inboxes unmapped, its rows marked deleted, and it
-/// has no watermark, so that its next sync is a first one.
+/// Gives a tenant another source. Its open runs are cancelled, its inboxes unmapped and its rows marked deleted. It has
+/// no watermark afterwards, so that its next sync is a first one.
 pub async fn move_tenant(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
     retry_on_deadlock(async || move_once(db, tenant, to).await).await
 }
@@ -129,8 +128,8 @@ async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<Move
     }))
 }
 
-/// Locks the tenant against requests, plans and loads; whether anything of it came from its source: a run, a watermark
-/// or a row. `None`: there is no such tenant.
+/// Locks the tenant against requests, plans and loads. Returns whether anything was read from its source: a run, a
+/// watermark or a row. `None` when there is no such tenant.
 pub async fn lock_and_check_history(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<bool>> {
     target::set_tenant(tx, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)

@@ -1,4 +1,4 @@
-//! How each tenant stands: what the ledger says of it at one moment, for people.
+//! The status of every tenant at one moment, for people.
 
 use crate::stored::Stored;
 use chrono::{DateTime, Utc};
@@ -26,7 +26,7 @@ pub struct TenantSnapshot {
     /// Failures in a row.
     pub consecutive_failures: i32,
     pub next_due_at: DateTime<Utc>,
-    /// Three intervals and a minute behind, or more.
+    /// Behind by more than three intervals and a minute.
     pub late: bool,
     /// Its active inboxes.
     pub inboxes: i64,
@@ -42,14 +42,14 @@ pub struct OpenChunks {
     pub pending: i64,
     pub queued: i64,
     pub running: i64,
-    /// Those of the pending that wait for their next attempt.
+    /// Pending chunks that wait for their next attempt.
     pub backing_off: i64,
-    /// Why one of them does.
+    /// Error of one of those.
     pub last_error: Option<String>,
 }
 
 impl OpenChunks {
-    /// Chunks that take places within the limits.
+    /// Chunks that count against the limits.
     #[must_use]
     pub const fn in_flight(&self) -> i64 {
         self.queued + self.running

@@ -1,5 +1,5 @@
-//! `etl_verification`: what each tenant's last comparison with its source found. `etl_verification_part` and
-//! `etl_verification_fault`: what the chunks of a run that compares have found so far.
+//! `etl_verification`: the result of each tenant's last comparison with its source. `etl_verification_part` and
+//! `etl_verification_fault`: results of single chunks of a comparison.
 
 use crate::stored::{Stored, values};
 use chrono::{DateTime, Utc};
@@ -47,7 +47,7 @@ pub struct LastVerification {
     #[serde(skip)]
     pub tenant_id: TenantId,
     pub verified_at: DateTime<Utc>,
-    /// `None`: a command compared by itself.
+    /// `None`: a command compared without a run.
     pub run_id: Option<RunId>,
     pub verdict: Verdict,
     #[serde(flatten)]
@@ -84,28 +84,28 @@ impl FromRow<'_, PgRow> for LastVerification {
 /// How a run was asked to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct ComparisonRequest {
-    /// Column by column, whatever the digests say.
+    /// Compares column by column, whatever the digests say.
     pub deep: bool,
     pub is_scheduled: bool,
 }
 
-/// What a chunk has found, and has to look at once more.
+/// Findings of a chunk that must be compared a second time.
 #[derive(Debug, Clone)]
 pub struct Unsettled {
-    /// The version of the source that was looked at.
+    /// The version of the source at the first look.
     pub version: SourceVersion,
     pub source_rows: i64,
     pub target_rows: i64,
     pub pending: i64,
-    /// What is to be looked at again; `None`: too much to be listed.
+    /// Conversations to compare again; `None`: too many to list.
     pub ids: Option<Vec<i64>>,
-    /// Its time has come.
+    /// The second look is due.
     pub is_due: bool,
-    /// It has not come for too long.
+    /// The second look has waited too long.
     pub is_overdue: bool,
 }
 
-/// What a chunk has found.
+/// The findings of a chunk.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkFindings<'a> {
     pub chunk: ChunkId,
@@ -116,7 +116,7 @@ pub struct ChunkFindings<'a> {
     pub faults: &'a [Fault],
 }
 
-/// Notes what was found, in place of what was found before.
+/// Records the result of a comparison, in place of the tenant's earlier one.
 pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared) -> DbResult<()> {
     sqlx::query(RECORD)
         .bind(Stored(tenant))
@@ -135,7 +135,7 @@ pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared)
         .attempt("note what the comparison found")
 }
 
-/// Notes what the chunks of a run have found, in place of what was found before.
+/// Records the result of a run from its chunks, in place of the tenant's earlier one.
 pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(CONCLUDE)
         .bind(Stored(run))
@@ -145,7 +145,7 @@ pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
         .attempt("note what the comparison found")
 }
 
-/// The last comparison of every tenant that has had one.
+/// The last comparison of every tenant that was ever compared.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
@@ -153,7 +153,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
         .attempt("list what comparisons found")
 }
 
-/// The first so many rows that a run found, ascending.
+/// The first faults that a run found, ascending by conversation.
 pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbResult<Vec<Fault>> {
     let found: Vec<(i64, Stored<FaultKind>, Vec<String>)> = sqlx::query_as(LIST_FAULTS)
         .bind(Stored(run))
@@ -180,7 +180,7 @@ pub async fn list_due(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
         .attempt("list the tenants to compare")
 }
 
-/// Whether the tenant has an open run that its rows may be brought by.
+/// Whether the tenant has an open incremental or full run.
 pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<bool> {
     sqlx::query_scalar(HAS_OPEN_SYNC)
         .bind(Stored(tenant))
@@ -190,7 +190,7 @@ pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResul
 }
 
 /// # Errors
-/// When the ledger has no such run.
+/// When there is no such run.
 pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<ComparisonRequest> {
     sqlx::query_as(LOAD_REQUEST)
         .bind(Stored(run))
@@ -199,7 +199,7 @@ pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Compa
         .attempt("look up how to compare")
 }
 
-/// What a chunk has to look at once more; `None` when it has not looked yet.
+/// The findings that a chunk must compare a second time; `None` before its first look.
 pub async fn find_unsettled(
     db: &DbPool,
     chunk: ChunkId,
@@ -237,7 +237,7 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
         version: SourceVersion {
             epoch: row.try_get("source_epoch")?,
             snapshot: SourceSnapshot {
-                // not kept: nothing is compared with it
+                // not stored, because nothing is compared with it
                 xmin: xmax,
                 xmax,
                 in_progress: row.try_get("source_in_progress")?,
@@ -253,8 +253,8 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
     })
 }
 
-/// Notes what a chunk has found, in place of what it had found before; in the transaction that says that the chunk is still
-/// the attempt's.
+/// Records a chunk's findings, in place of earlier ones. Call it in the transaction that has checked that the attempt
+/// still has the chunk.
 pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
     let what = "note what the chunk found";
     let ChunkFindings { chunk, compared, .. } = part;

@@ -1,4 +1,4 @@
-//! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
+//! `etl_watermark` and its audit. Only `advance` moves a watermark forward; `set` moves it for an operator.
 
 use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
@@ -19,14 +19,14 @@ statements! {
             FROM etl_watermark \
             WHERE $1::float8 IS NULL OR watermark IS NULL OR watermark < now() - make_interval(secs => $1) \
             ORDER BY tenant_id";
-    // whoever else holds one of them is busy with its tenant, and waiting for two in different orders would be a deadlock
+    // skips locked rows: another transaction is working on that tenant, and waiting could deadlock
     LOCK_IDLE = "SELECT w.tenant_id FROM etl_watermark w \
                  WHERE w.tenant_id = ANY($1) \
                    AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = w.tenant_id AND r.finished_at IS NULL \
                                    AND r.type IN ('incremental', 'full')) \
                  ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
-    // a tenant that has moved meanwhile was planned from another source; a statement of its own, so that it sees the move
-    // whose lock LOCK_IDLE has come after
+    // A tenant that has moved since was planned from another source. A separate statement sees a move for which
+    // LOCK_IDLE has waited.
     LIST_NOT_MOVED = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
                       JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
                       WHERE t.id = ANY($3) ORDER BY t.id";
@@ -38,7 +38,7 @@ statements! {
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
     SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
                    WHERE tenant_id = $1";
-    // as for a tenant that is added now; of its rows none is live
+    // the same values as for a new tenant; none of its rows is live
     CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
                      consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
                      policy_version = greatest(w.policy_version, t.policy_version) \
@@ -48,7 +48,7 @@ statements! {
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
              SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
              FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
-    // a quiet tenant's moves are one line that grows, not a line a minute
+    // moves of an idle tenant extend one line, instead of adding a line every minute
     EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
                          FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
@@ -60,7 +60,7 @@ statements! {
     RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
                         FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
                         WHERE w.tenant_id = n.tenant_id";
-    // as of the run's plan, or before
+    // as of the run's plan
     RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
                     FROM etl_control r \
                     WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
@@ -90,7 +90,7 @@ pub struct Watermark {
 #[derive(Debug, Clone, Copy)]
 pub enum Mover<'a> {
     Run(RunId),
-    /// Not a run: who, and why.
+    /// An actor other than a run, with the reason.
     Actor {
         actor: &'a str,
         reason: &'a str,
@@ -109,17 +109,17 @@ pub struct Move {
     pub reason: Option<String>,
 }
 
-/// The answer to setting a watermark by hand.
+/// The result of setting a watermark by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// It was at `old`.
+    /// The watermark was moved from `old`.
     From { old: Option<DateTime<Utc>> },
-    /// This run is under way from where the watermark stands; nothing was changed.
+    /// This run is open and started from the current watermark; nothing was changed.
     Open(RunId),
 }
 
 /// # Errors
-/// When the ledger has no such tenant.
+/// When there is no such tenant.
 pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
     sqlx::query_as(LOAD)
         .bind(Stored(tenant))
@@ -128,7 +128,7 @@ pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Waterma
         .attempt("load the watermark")
 }
 
-/// Every tenant's watermark, or only those that are further behind the ledger's clock, or were never set.
+/// Every tenant's watermark, or only those that are further behind the ledger's clock than `behind` or were never set.
 pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult<Vec<Watermark>> {
     sqlx::query_as(LIST)
         .bind(behind.map(secs))
@@ -137,7 +137,7 @@ pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult
         .attempt("list the watermarks")
 }
 
-/// How a watermark is to move forward.
+/// A move of a watermark forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     pub tenant_id: TenantId,
@@ -145,9 +145,9 @@ pub struct Advance {
     pub new: DateTime<Utc>,
 }
 
-/// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
-/// open, and none is being closed. `versions` are those of the mappings that they were planned under: a tenant that has
-/// moved to another source since is left out.
+/// Locks the watermarks of the idle ones of these tenants: no incremental or full run of theirs is open or being
+/// closed. `versions` are the versions of the mappings that they were planned with. A tenant that has moved to another
+/// source since is left out.
 pub async fn lock_idle(
     tx: &mut PgTransaction<'_>,
     tenants: &[TenantId],
@@ -168,8 +168,8 @@ pub async fn lock_idle(
         .attempt("look which tenants have moved to another source")
 }
 
-/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
-/// `old`, or has `new` not ahead of it, stays, and nothing is written for it.
+/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns the tenants whose watermark moved.
+/// A watermark stays when it is no longer at `old`, or when `new` is not later.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
     moves: &[Advance],
@@ -235,11 +235,11 @@ fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
     columns
 }
 
-/// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
-/// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
+/// Sets the watermark for an operator, also backwards, with its audit row. The caller makes sure that `to` is not later
+/// than the source's clock. A plan that started before does not advance it: it started from another watermark.
 ///
 /// # Errors
-/// When the ledger has no such tenant.
+/// When there is no such tenant.
 pub async fn set(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -274,10 +274,10 @@ pub async fn set(
     Ok(Set::From { old })
 }
 
-/// Takes the watermark away, with its audit row: nothing is known any more to be in the target.
+/// Clears the watermark, with its audit row: no part of the source is known to be in the target.
 ///
 /// # Errors
-/// When the ledger has no such tenant.
+/// When there is no such tenant.
 pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
         .bind(Stored(tenant))
@@ -315,7 +315,7 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
         .attempt("list the watermark's moves")
 }
 
-/// Notes a successful look at each of these: due again after the tenant's interval.
+/// Records a successful check of these tenants: each is due again after its interval.
 pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
     sqlx::query(RECORD_SUCCESS)
         .bind(stored(tenants))
@@ -325,7 +325,7 @@ pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> Db
         .attempt("schedule the tenants")
 }
 
-/// Notes that nothing of these tenants differed by digest, each under this version of its mapping.
+/// Records that no digest of these tenants differed, each under this version of its mapping.
 pub async fn record_digests_compared(
     db: impl PgExecutor<'_>,
     tenants: &[TenantId],
@@ -340,7 +340,7 @@ pub async fn record_digests_compared(
         .attempt("note that digests were compared")
 }
 
-/// Notes that this run has taken what differed by digest when it was planned, if its plan compared.
+/// Records that this run has taken every row with a different digest, if its plan compared digests.
 pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(RECORD_RUN_COMPARED)
         .bind(Stored(run))
@@ -350,7 +350,7 @@ pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResul
         .attempt("note that the run's digests were compared")
 }
 
-/// Notes a failure: due again after an interval that grows with every failure in a row.
+/// Records a failure: due again after an interval that grows with every failure in a row.
 pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
     sqlx::query(RECORD_FAILURE)
         .bind(Stored(tenant))
@@ -360,8 +360,8 @@ pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResu
         .attempt("back the tenant's schedule off")
 }
 
-/// Takes tenants whose next sync is due and that have no open run; each is due again one interval later, so that
-/// nobody else takes it meanwhile and a crash loses no more than that.
+/// Claims tenants whose next sync is due and that have no open run. Each is due again one interval later: no other
+/// producer claims it until then, and a crash delays it by one interval at most.
 pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(CLAIM_DUE)
         .bind(limit)

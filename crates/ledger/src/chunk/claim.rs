@@ -38,9 +38,9 @@ pub struct ClaimedChunk {
     pub run_type: RunType,
     pub source: String,
     pub timezone: String,
-    /// Since its dispatch.
+    /// Seconds since dispatch.
     waited_s: Option<f64>,
-    /// The request says that many conversations, or all, may be gone.
+    /// The request allows that many conversations, or all, are deleted.
     pub allows_mass_delete: bool,
 }
 
@@ -52,8 +52,8 @@ impl ClaimedChunk {
     }
 }
 
-/// Takes a chunk for execution; `None` when it is not claimable: done, dead, cancelled, held by a live lease, backing
-/// off, of another tenant than the message says, of one that is paused or removed, or unknown.
+/// Claims a chunk for execution. `None` when it cannot be claimed: it has ended, another attempt has a valid lease, it
+/// is backing off, the tenant is another one than in the message, paused or removed, or there is no such chunk.
 pub async fn claim(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -72,7 +72,7 @@ pub async fn claim(
         .attempt("claim the chunk")
 }
 
-/// Prolongs the lease; `false` when this attempt no longer holds it.
+/// Extends the lease; `false` when this attempt no longer has the chunk.
 pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease: Duration) -> DbResult<bool> {
     sqlx::query(RENEW)
         .bind(Stored(chunk.run_id))
@@ -85,7 +85,7 @@ pub async fn renew(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32, lease:
         .attempt("renew the lease")
 }
 
-/// Whether this attempt holds the chunk, which it then does until the transaction ends.
+/// Locks the chunk until the transaction ends; `false` when this attempt no longer has the chunk.
 pub async fn lock_claimed(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<bool> {
     sqlx::query_scalar(LOCK_CLAIMED)
         .bind(Stored(chunk.run_id))

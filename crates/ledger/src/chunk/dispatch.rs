@@ -31,16 +31,16 @@ statements! {
                WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status = 'queued'";
 }
 
-/// How much may be under way, beside each tenant's own limit.
+/// How many chunks may be queued or running, in addition to each tenant's own limit.
 #[derive(Debug, Clone)]
 pub struct DispatchLimits {
-    /// Chunks queued or running over the whole fleet.
+    /// Limit of the whole fleet.
     pub fleet: i32,
-    /// The same for each source, by name.
+    /// Limit of each source, by name.
     pub sources: Vec<(String, i32)>,
 }
 
-/// How much of a limit bulk chunks may take: an eighth of it, and at least one place, is kept for live ones. A limit of
+/// How much of a limit bulk chunks may use. An eighth of it, and at least one, is reserved for live chunks. A limit of
 /// one is shared.
 #[must_use]
 pub const fn bulk_share(limit: i32) -> i32 {
@@ -75,7 +75,7 @@ impl DispatchedChunk {
     }
 }
 
-/// Marks due chunks queued, round-robin over tenants, within the limits; `None` when another dispatcher is at it.
+/// Marks due chunks queued, round-robin over tenants, within the limits. `None` when another dispatcher is running.
 /// `only` restricts it to these runs.
 pub async fn dispatch(
     tx: &mut PgTransaction<'_>,
@@ -110,7 +110,7 @@ pub async fn dispatch(
         .attempt("dispatch chunks")
 }
 
-/// In the order in which everybody locks chunks.
+/// Sorted, because every transaction locks chunks in this order.
 fn columns(chunks: &[ChunkId]) -> (Vec<RunId>, Vec<i32>) {
     let mut chunks = chunks.to_vec();
     chunks.sort_unstable();
@@ -128,7 +128,7 @@ pub async fn mark_published(db: impl PgExecutor<'_>, chunks: &[ChunkId]) -> DbRe
         .attempt("mark chunks published")
 }
 
-/// Back to pending, due after `delay`: the broker did not take them.
+/// Returns chunks to pending, due after `delay`: the broker did not take them.
 pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duration) -> DbResult<()> {
     let (runs, seqs) = columns(chunks);
     sqlx::query(UNQUEUE)
@@ -141,7 +141,7 @@ pub async fn unqueue(db: impl PgExecutor<'_>, chunks: &[ChunkId], delay: Duratio
         .attempt("return chunks to pending")
 }
 
-/// Returns the queued chunks of these runs to pending, whoever published them.
+/// Returns the queued chunks of these runs to pending, whichever process published them.
 pub async fn requeue(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
     sqlx::query(REQUEUE)
         .bind(stored(runs))

@@ -13,7 +13,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    // now() would be when the load began, which is before the chunk was read
+    // not now(): that is when the load began, before the chunk was read
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = clock_timestamp(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
                        rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
@@ -42,7 +42,7 @@ statements! {
                       WHERE c.run_id = p.run_id AND c.seq = p.seq AND c.status IN ('pending', 'queued')";
 }
 
-/// What the tenant's chunks that other runs have read later than `version`, and completed, cover.
+/// Keys of the tenant's done chunks that other runs read later than `version`.
 pub async fn list_newer_reads(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -62,7 +62,7 @@ pub async fn list_newer_reads(
     Ok(specs.into_iter().map(|Json(spec)| spec).collect())
 }
 
-/// How many rows the run's chunks that are done have marked deleted.
+/// How many rows the run's done chunks have marked deleted.
 pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64> {
     sqlx::query_scalar(COUNT_DELETED)
         .bind(Stored(run))
@@ -71,8 +71,8 @@ pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64>
         .attempt("count what the run has marked deleted")
 }
 
-/// Marks the chunk done in the transaction that wrote its rows; `false` when this attempt no longer holds it, and
-/// then the caller must roll back. `None` for a version: it has written none that an older read could undo.
+/// Marks the chunk done in the transaction that wrote its rows. `false` when this attempt no longer has the chunk: then
+/// the caller must roll back. `version` is `None` when the chunk wrote nothing that an older read could undo.
 pub async fn complete(
     tx: &mut PgConnection,
     chunk: ChunkId,
@@ -102,7 +102,7 @@ pub async fn complete(
         .attempt("complete the chunk")
 }
 
-/// Gives an unfinished chunk back at once; spends no attempt of its limit.
+/// Returns an unfinished chunk to pending at once. The attempt does not count against its limit.
 pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> DbResult<()> {
     sqlx::query(RELEASE)
         .bind(Stored(chunk.run_id))
@@ -114,7 +114,8 @@ pub async fn release(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32) -> D
         .attempt("release the chunk")
 }
 
-/// Gives a chunk back until `after` has passed, because of `error`; spends no attempt of its limit.
+/// Returns a chunk to pending until `after` has passed, because of `error`. The attempt does not count against its
+/// limit.
 pub async fn postpone(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -134,8 +135,8 @@ pub async fn postpone(
         .attempt("postpone the chunk")
 }
 
-/// Notes a failed attempt: due again after `retry_after`, or dead when that is `None`. `false` when this attempt no longer
-/// holds the chunk.
+/// Records a failed attempt: due again after `retry_after`, or dead when that is `None`. `false` when this attempt no
+/// longer has the chunk.
 pub async fn fail(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,
@@ -155,11 +156,11 @@ pub async fn fail(
         .attempt("fail the chunk")
 }
 
-/// Nothing of the run passes until somebody mends it: this chunk is dead, and what of the run has not begun is cancelled.
-/// An attempt that no longer holds its chunk has no say in it.
+/// A configuration error blocks the whole run: this chunk is dead, and chunks of the run that have not begun are
+/// cancelled. Nothing changes when this attempt no longer has the chunk.
 pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) -> DbResult<()> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    // the run, and then its chunks from the first on, as a cancel does: this chunk is not the first of them
+    // the run first and then its chunks in order, as a cancel does: this chunk may not be the first
     sqlx::query(LOCK_RUN)
         .bind(Stored(chunk.run_id))
         .execute(&mut *tx)
@@ -176,7 +177,7 @@ pub async fn fail_run(db: &DbPool, chunk: ChunkId, attempt: i32, error: &str) ->
     tx.commit().await.attempt("fail the run")
 }
 
-/// Cancels what of a run has not begun; chunks that run go on to their end.
+/// Cancels the chunks of a run that have not begun; running chunks continue.
 pub async fn cancel_waiting(db: impl PgExecutor<'_>, run: RunId) -> DbResult<u64> {
     sqlx::query(CANCEL_WAITING)
         .bind(Stored(run))

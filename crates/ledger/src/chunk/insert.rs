@@ -15,7 +15,7 @@ statements! {
               FROM unnest($6::jsonb[], $7::bigint[]) WITH ORDINALITY AS new (spec, key_count, seq)";
 }
 
-/// Writes a run's chunks, numbered from 1 in their order.
+/// Inserts a run's chunks, numbered from 1 in their order.
 pub async fn insert_all(
     tx: &mut PgTransaction<'_>,
     run: RunId,

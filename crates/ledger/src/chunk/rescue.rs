@@ -20,7 +20,7 @@ statements! {
                      RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
 }
 
-/// A chunk that rescue has moved, and where to.
+/// A chunk that rescue has moved, with its new state.
 #[derive(Debug, Clone, FromRow)]
 pub struct RescuedChunk {
     #[sqlx(try_from = "Stored<RunId>")]
@@ -35,7 +35,7 @@ pub struct RescuedChunk {
     pub tracestate: Option<String>,
 }
 
-/// Returns chunks whose lease is over; after `max_lost` lost leases they are dead.
+/// Returns chunks whose lease has ended to pending; after `max_lost` lost leases a chunk is dead.
 pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec<RescuedChunk>> {
     sqlx::query_as(RESCUE_LOST)
         .bind(max_lost)
@@ -44,7 +44,8 @@ pub async fn rescue_lost(db: impl PgExecutor<'_>, max_lost: i32) -> DbResult<Vec
         .attempt("rescue lost chunks")
 }
 
-/// Returns chunks that were queued and never claimed: the broker may have lost them. Publishing again is harmless.
+/// Returns chunks to pending that were queued and never claimed: the broker may have lost them. Publishing one twice is
+/// harmless.
 pub async fn rescue_queued(db: impl PgExecutor<'_>, requeue_after: Duration) -> DbResult<Vec<RescuedChunk>> {
     sqlx::query_as(RESCUE_QUEUED)
         .bind(secs(requeue_after))

@@ -1,4 +1,4 @@
-//! The traces that chunks belong to.
+//! The traces of chunks.
 
 use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
@@ -17,7 +17,7 @@ statements! {
                                     finished_at - started_at DESC NULLS LAST, seq LIMIT $2";
 }
 
-/// Notes the traces that begin with the dispatch of these chunks, in the transaction that marks them queued.
+/// Records the traces that begin with the dispatch of these chunks, in the transaction that marks them queued.
 pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceContext)]) -> DbResult<()> {
     if traces.is_empty() {
         return Ok(());
@@ -37,7 +37,7 @@ pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceC
         .attempt("note the traces of chunks")
 }
 
-/// Traces of a run's chunks, those that failed first and then the slowest.
+/// Traces of a run's chunks: first the failed chunks, then the slowest.
 pub async fn list_notable_traces(
     db: impl PgExecutor<'_>,
     run: RunId,

@@ -1,14 +1,14 @@
--- What the catalog says against tenants being apart: whether processes refuse to start for it, what it is, and the
--- statement that mends it, for somebody who may. Names are as the server quotes them.
+-- Problems with the isolation of tenants that the catalog shows: whether processes refuse to start, the problem, and
+-- the statement that fixes it. Names are quoted as the server quotes them.
 WITH login AS (
     SELECT * FROM pg_roles WHERE rolname = session_user
 ), held AS (
-    -- roles that policies have to hold for
+    -- roles that the policies must apply to
     SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'authenticated_users')
 ), place AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = 'tenants'::regclass
 ), owned AS (
-    -- tables with a tenant that one of these roles has to do with; others are nobody's business here
+    -- tables with a tenant that one of these roles can use; other tables do not matter here
     SELECT c.*, c.oid::regclass AS name FROM pg_class c
     WHERE c.relnamespace = (SELECT oid FROM place) AND c.relkind IN ('r', 'p')
       AND (c.oid = 'tenants'::regclass
@@ -52,7 +52,7 @@ SELECT true, format('row-level security is not forced on %s: it does not bind it
        format('ALTER TABLE %s FORCE ROW LEVEL SECURITY;', name)
 FROM owned WHERE relrowsecurity AND NOT relforcerowsecurity
 UNION ALL
--- policies are joined with OR: one too many, or one for too many, opens what the others close
+-- policies are joined with OR: one extra policy, or one for an extra role, opens what the others close
 SELECT true, format('the policy %I on %s lets roles see or write what no migration meant them to', p.polname, o.name),
        CASE WHEN m.rolname IS NULL THEN format('DROP POLICY %I ON %s;', p.polname, o.name)
             ELSE format('ALTER POLICY %I ON %s TO %I;', p.polname, o.name, m.rolname) END
@@ -71,7 +71,7 @@ SELECT true, format('app.current_tenant_id is %L before anybody sets it: who for
               current_database(), session_user)
 WHERE current_setting('app.current_tenant_id', true) <> ''
 UNION ALL
--- a view asks as its owner unless it is told otherwise; that of the migrations has its own filter before 15
+-- a view reads as its owner unless it says otherwise; before 15 the view of the migrations has its own filter
 SELECT false, format('the view %s shows the rows of every tenant to whoever may read it', c.oid::regclass),
        CASE WHEN current_setting('server_version_num')::integer >= 150000 AND c.relkind = 'v'
             THEN format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)

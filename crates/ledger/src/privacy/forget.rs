@@ -26,16 +26,16 @@ statements! {
     CLEAN_OTHERS = include_str!("clean_others.sql");
 }
 
-/// Rows that a contact is in.
+/// Rows that contain data of a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, FromRow)]
 pub struct ContactRows {
-    /// Those of its own conversations.
+    /// Rows of the contact's own conversations.
     pub removed: i64,
-    /// Those of others' conversations in which it has written.
+    /// Rows of other contacts' conversations in which the contact has written.
     pub cleaned: i64,
 }
 
-/// How many rows a contact is in.
+/// Counts the rows that contain data of a contact.
 pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> DbResult<ContactRows> {
     let mut tx = begin_write(db, tenant).await?;
     let rows = sqlx::query_as(COUNT_CONTACT_ROWS)
@@ -48,9 +48,10 @@ pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> 
     Ok(rows)
 }
 
-/// Removes a contact's conversations, takes its texts and phone number out of those of others, and notes that it stays out.
-/// The same again does what was left. From the first of its two transactions on no load brings anything of it; the second
-/// asks for a resync of the rows that it has cleaned. `request` says who wants it, and why.
+/// Deletes a contact's conversations, clears its texts and phone number in other conversations, and records that it is
+/// forgotten. A second call finishes an interrupted one. After the first of its two transactions no load writes data of
+/// the contact. The second transaction requests a resync of the rows that it has cleaned. `request` says who asks, and
+/// why.
 pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRun) -> DbResult<ContactRows> {
     let removed = retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;

@@ -1,4 +1,4 @@
-//! A tenant's policy, and which rows satisfy it.
+//! A tenant's policy, and the record which policy its rows satisfy.
 
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
@@ -27,15 +27,15 @@ statements! {
     OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row WHERE tenant_id = $1 AND resolved_at IS NULL";
 }
 
-/// A policy is another one now.
+/// The policy has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyChanged {
-    /// The run that writes the tenant's rows anew; `None` when it has none yet.
+    /// The run that writes the tenant's rows again; `None` when the tenant has no rows, or the same run is open.
     pub backfill: Option<RunId>,
 }
 
-/// Changes a tenant's policy, and asks for the backfill that writes its rows anew, in one transaction. Rows that are marked
-/// deleted lose at once what the new policy does not keep. `request` says who wants it; `None` when the policy is that one
+/// Changes a tenant's policy and requests the backfill that writes its rows again, in one transaction. Rows marked
+/// deleted lose at once what the new policy does not keep. `request` says who asks. `None` when the policy is the same
 /// already, or there is no such tenant.
 pub async fn set_policy(
     db: &DbPool,
@@ -65,7 +65,7 @@ pub async fn set_policy(
             .await
             .attempt("list the open rejects")?;
         strip(&mut tx, tenant, policy, Some(&rejected)).await?;
-        // loads wait for the tenant's row, and those that were read before are rolled back: what is there now is all there is
+        // loads wait for the tenant's row, and those that were read before are rolled back: no other rows can appear
         let has_rows: bool = sqlx::query_scalar(HAS_LIVE_ROWS)
             .bind(Stored(tenant))
             .fetch_one(&mut *tx)
@@ -87,8 +87,8 @@ pub async fn set_policy(
     .await
 }
 
-/// Notes, when a run of everything has ended well, that all rows satisfy the policy of its plan: every chunk was read under
-/// that policy or a later one.
+/// Records that all rows satisfy the policy of this run's plan, if the run reads every row. Call it when the run has
+/// ended well: every chunk was read under that policy or a later one.
 pub async fn record_policy_applied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
     let satisfied = sqlx::query(RECORD_RUN_POLICY).bind(Stored(run));
     execute(satisfied, tx, "note which policy the tenant's rows satisfy").await

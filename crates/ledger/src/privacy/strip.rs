@@ -1,4 +1,4 @@
-//! Personal data taken from rows that no load writes again.
+//! Clears personal data in rows that no load writes again.
 
 use sqlx::PgConnection;
 use tidemark_shared::ids::TenantId;
@@ -13,8 +13,8 @@ statements! {
     STRIP = include_str!("strip.sql");
 }
 
-/// Takes from the rows of rejected conversations what the policy does not keep, while rows may be of an earlier policy: a
-/// row that cannot be read is not written anew.
+/// Clears what the policy does not keep in the rows of rejected conversations, while rows may still follow an earlier
+/// policy. A conversation that cannot be read is not written again.
 pub async fn strip_rejected(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -41,7 +41,7 @@ fn keeps_all(policy: &PrivacyPolicy) -> bool {
         .all(|personal| policy.of(personal) == Treatment::Keep)
 }
 
-/// Takes from rows what the policy does not keep: from those of these conversations, or from all that are marked deleted.
+/// Clears what the policy does not keep: in the rows of these conversations, or in every row marked deleted.
 pub async fn strip(
     tx: &mut PgConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! `etl_withheld_conversation`: conversations of forgotten contacts, which the source still has.
+//! `etl_withheld_conversation`: conversations of forgotten contacts that the source still has.
 
 use sqlx::PgConnection;
 use tidemark_shared::chunk::ChunkSpec;
@@ -10,7 +10,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    // unless it is from a newer read
+    // not rows from a newer read
     REMOVE_WITHHELD = "DELETE FROM conversations_analytics t WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) \
                        AND ($3, $4, -$5::integer, $6) \
                            >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
@@ -30,8 +30,8 @@ pub struct Withheld {
     pub source_digest: i64,
 }
 
-/// Notes which conversations a chunk has found to be of forgotten contacts, and that the others among its keys are not;
-/// removes their rows, unless those are from a newer read. Returns the conversations that this changes anything for.
+/// Records which of a chunk's conversations belong to forgotten contacts, and that its other keys do not. Deletes their
+/// rows, unless those are from a newer read. Returns the conversations for which something has changed.
 pub async fn withhold(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -73,11 +73,11 @@ pub async fn withhold(
     Ok(WithheldRows { removed, changed })
 }
 
-/// Conversations of forgotten contacts for which a load has changed something.
+/// Conversations of forgotten contacts that a load has changed.
 #[derive(Debug, Default)]
 pub struct WithheldRows {
-    /// Their rows were there.
+    /// Their rows were deleted.
     pub removed: Vec<i64>,
-    /// They are withheld now, no longer, or as another version.
+    /// They are newly withheld, no longer withheld, or changed at the source.
     pub changed: Vec<i64>,
 }

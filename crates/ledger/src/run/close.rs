@@ -19,7 +19,7 @@ statements! {
     CLOSE = include_str!("close.sql");
 }
 
-/// A run all of whose chunks are terminal, locked for closing.
+/// A locked run with only terminal chunks, ready to be closed.
 #[derive(Debug, Clone, FromRow)]
 pub struct CompleteRun {
     #[sqlx(try_from = "Stored<RunId>")]
@@ -35,7 +35,7 @@ pub struct CompleteRun {
     pub traceparent: Option<String>,
 }
 
-/// Locks runs all of whose chunks are terminal; those that another finalizer holds are left to it, and so are `except`.
+/// Locks runs that have only terminal chunks. Skips runs that another finalizer has locked, and those in `except`.
 pub async fn lock_complete(
     tx: &mut PgTransaction<'_>,
     limit: i64,
@@ -51,10 +51,10 @@ pub async fn lock_complete(
         .attempt("find complete runs")
 }
 
-/// Closes a locked run with the totals of its chunks and says how it ended.
+/// Closes a locked run with the totals of its chunks and returns its status.
 ///
 /// # Errors
-/// When the ledger does not answer, or the run is not running.
+/// When the run is not running.
 pub async fn close(tx: &mut PgTransaction<'_>, id: RunId) -> DbResult<RunStatus> {
     sqlx::query_scalar(CLOSE)
         .bind(Stored(id))

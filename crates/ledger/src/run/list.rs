@@ -12,8 +12,8 @@ use tidemark_shared::since::Since;
 use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, or_all, statements};
 
-/// Lists the newest runs for which a condition holds that a plan can see. $1 tenant, $2 types, $3 statuses, $4 and $5 since
-/// when or for how many seconds, $6 limit.
+/// Lists the newest runs. The condition is in the text, so that a generic plan can use the partial index. $1 tenant, $2
+/// types, $3 statuses, $4 requested since, $5 requested within so many seconds, $6 limit.
 macro_rules! list_ids {
     ($condition:literal) => {
         concat!(
@@ -29,7 +29,7 @@ macro_rules! list_ids {
 
 statements! {
     REPORT = include_str!("report.sql");
-    // each states what its index is about, which parameters would hide from a plan that is kept
+    // each repeats the condition of its partial index: a generic plan does not see the values of parameters
     LIST_UNFINISHED = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND finished_at IS NULL");
     LIST_ENDED_BADLY = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND status IN ('failed', 'partial', 'cancelled')");
     LIST_OF_TENANT = list_ids!("tenant_id = $1::integer");
@@ -82,7 +82,7 @@ pub async fn reports(db: impl PgExecutor<'_>, ids: &[RunId]) -> DbResult<Vec<Run
         .attempt("report the runs")
 }
 
-/// Which runs to list; nothing set: all.
+/// Which runs to list; the default is all.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
     pub tenant: Option<TenantId>,
@@ -90,7 +90,7 @@ pub struct RunFilter {
     pub types: Vec<RunType>,
     /// Any of these; empty: all.
     pub statuses: Vec<RunStatus>,
-    /// Asked for since.
+    /// Requested since.
     pub since: Option<Since>,
 }
 

@@ -1,4 +1,4 @@
-//! From requested to running: the claim of a planner, and what its plan writes.
+//! From requested to running: the claim of a planner, and the plan that it writes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ statements! {
                             compares_digests = $9 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2 \
                        AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.source_version > $3)";
-    // not for a tenant that has moved since: the plan is of its old source
+    // refuses a tenant that has moved since: the plan read its old source
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
                              watermark_start, watermark_end, signals, warnings, chunks_total, compares_digests, \
                              trace_id, traceparent, etl_version) \
@@ -60,7 +60,7 @@ pub struct ClaimedRun {
     pub traceparent: Option<String>,
 }
 
-/// What a plan writes on its run.
+/// The plan that is written to its run.
 #[derive(Debug, Clone)]
 pub struct PlanRecord {
     pub mapping_version: i64,
@@ -69,11 +69,11 @@ pub struct PlanRecord {
     pub signals: BTreeMap<String, i64>,
     pub warnings: Vec<String>,
     pub chunks_total: i32,
-    /// Whether the run takes whatever differs by digest.
+    /// Whether the run takes every row with a different digest.
     pub compares_digests: bool,
 }
 
-/// Claims one requested run for planning, also one whose planner has gone. `only` restricts it to these runs.
+/// Claims one requested run for planning, or one whose planner has disappeared. `only` restricts it to these runs.
 pub async fn claim_requested(
     db: impl PgExecutor<'_>,
     planner: &str,
@@ -89,7 +89,7 @@ pub async fn claim_requested(
         .attempt("claim a requested run")
 }
 
-/// Prolongs the claim on a run that is being planned; `false` when it was lost or the run cancelled.
+/// Extends the claim on a run that is being planned; `false` when the claim was lost or the run cancelled.
 pub async fn renew_planning(
     db: impl PgExecutor<'_>,
     id: RunId,
@@ -129,7 +129,7 @@ pub async fn start_planned(
         .attempt("start the planned run")
 }
 
-/// Writes a scheduled run that is already planned; `None` when the tenant has got an open one meanwhile.
+/// Inserts a scheduled run that is already planned; `None` when the tenant has an open run since.
 pub async fn insert_running(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -157,7 +157,7 @@ pub async fn insert_running(
         .attempt("insert the planned run")
 }
 
-/// Notes why a claimed run is not planned yet; starting it clears that.
+/// Records why a claimed run is not planned yet. Starting the run clears it.
 pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<()> {
     sqlx::query(NOTE_PLANNING)
         .bind(Stored(id))
@@ -181,7 +181,7 @@ pub async fn fail_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, er
         .attempt("fail the run")
 }
 
-/// Writes down that a scheduled plan failed, so that somebody sees it.
+/// Records that a scheduled plan failed, so that an operator sees it.
 pub async fn insert_failed(
     db: impl PgExecutor<'_>,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Asking for a run.
+//! Requests for runs.
 
 use sqlx::PgExecutor;
 use sqlx::types::Json;
@@ -11,8 +11,7 @@ use crate::stored::{Stored, value};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    // a tenant without a watermark gets everything: its first sync is a full one. The lock lets a removal that is under
-    // way come first, which cancels what it finds
+    // A tenant without a watermark gets a full run as its first sync. The lock waits for a removal of the tenant.
     REQUEST = "INSERT INTO etl_control (tenant_id, type, triggered_by, reason, request, trace_id, traceparent, etl_version) \
                SELECT $1, CASE WHEN $2 = 'incremental'::etl_run_type AND w.watermark IS NULL \
                                THEN 'full'::etl_run_type ELSE $2 END, \
@@ -28,7 +27,7 @@ statements! {
                  WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
 }
 
-/// Who asks for a run, and why.
+/// A request for a run: who asks, and why.
 #[derive(Debug, Clone)]
 pub struct NewRun {
     pub tenant_id: TenantId,
@@ -41,7 +40,7 @@ pub struct NewRun {
 }
 
 impl NewRun {
-    /// The same request for another type and selection.
+    /// The same request with another type and selection.
     #[must_use]
     pub(crate) fn with_selection(&self, run_type: RunType, selection: Selection) -> Self {
         Self {
@@ -59,7 +58,7 @@ impl NewRun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requested {
     Created(RunId),
-    /// One was open already; nothing was written.
+    /// The same run was open already; nothing was written.
     Open(RunId),
 }
 
@@ -72,10 +71,10 @@ impl Requested {
     }
 }
 
-/// Asks for a run, or finds the open one: a tenant has one incremental or full run at a time, and of the other types one
-/// a selection.
+/// Requests a run, or finds the open one. A tenant has one incremental or full run at a time, and one run of another
+/// type for each selection.
 pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
-    // the open run may end between the two statements: then the insert has its turn again
+    // the open run may end between the two statements; then the insert is tried again
     const TRIES: usize = 10;
     for _ in 0..TRIES {
         if let Some(id) = insert_requested(db, run).await? {
@@ -96,7 +95,7 @@ pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
     Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant was removed or has no watermark row")
 }
 
-/// Asks for a run; `None` when the same is open already.
+/// Requests a run; `None` when the same run is open already.
 pub async fn insert_requested(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult<Option<RunId>> {
     sqlx::query_scalar(REQUEST)
         .bind(Stored(run.tenant_id))
