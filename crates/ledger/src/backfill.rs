@@ -43,7 +43,7 @@ pub async fn list_due(
         .bind(secs(pause))
         .fetch_all(db)
         .await
-        .attempt("look for due backfills")
+        .attempt("list due backfills")
 }
 
 /// The open backfills of these tenants.
@@ -79,7 +79,7 @@ pub async fn known_digests(
         .bind(ids)
         .fetch_all(db)
         .await
-        .attempt("compare the names with those known")
+        .attempt("load the recorded names")
 }
 
 /// Records that the tenant's rows have these names, or that a requested backfill will write them.

@@ -62,7 +62,7 @@ pub async fn dead_chunks(db: impl PgExecutor<'_>) -> DbResult<Vec<DeadChunks>> {
     sqlx::query_as(DEAD_CHUNKS)
         .fetch_all(db)
         .await
-        .attempt("look for dead chunks")
+        .attempt("count dead chunks")
 }
 
 /// Tenants with rejects, and how many rejects each has.
@@ -84,7 +84,7 @@ pub async fn verified(db: impl PgExecutor<'_>) -> DbResult<Vec<Verified>> {
     sqlx::query_as(VERIFIED)
         .fetch_all(db)
         .await
-        .attempt("look when tenants were compared")
+        .attempt("list when tenants were last compared")
 }
 
 /// What a check of the server finds out.
@@ -163,8 +163,8 @@ async fn examine(
         findings.push(Finding::error(
             "session",
             format!(
-                "the session's settings do not arrive (time zone {timezone}): is there a pooler that takes them away? Name the \
-                 server itself"
+                "the session's settings are lost (time zone {timezone}): is there a pooler that drops them? Name the \
+                 server itself in the URL"
             ),
         ));
     }
@@ -294,7 +294,7 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
             Finding::warning(
                 "vacuum",
                 format!(
-                    "{} has {} dead rows beside {} live ones",
+                    "{} has {} dead rows and {} live ones",
                     size.name, size.dead, size.live
                 ),
             )
@@ -316,7 +316,7 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
             Finding::warning(
                 "disk",
                 format!(
-                    "replication slot {slot} is used by nobody and keeps {} of WAL",
+                    "replication slot {slot} is unused and keeps {} of WAL",
                     bytes(kept)
                 ),
             )

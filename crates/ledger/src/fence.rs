@@ -41,7 +41,7 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<Sour
         .bind(source)
         .fetch_optional(db)
         .await
-        .attempt("find what is known of the source")
+        .attempt("load the state of the source")
 }
 
 /// Records a source's `xmax` and returns what the ledger knows then.
@@ -51,7 +51,7 @@ pub async fn record_xmax(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> Db
         .bind(xmax)
         .fetch_one(db)
         .await
-        .attempt("note the source's snapshot")
+        .attempt("record the source's xmax")
 }
 
 /// Inserts a sample, and deletes samples older than two days.
@@ -68,14 +68,14 @@ pub async fn insert(
         .bind(sample.hi)
         .execute(&mut **tx)
         .await
-        .attempt("keep the fence sample")?;
+        .attempt("insert the fence sample")?;
     sqlx::query(PRUNE)
         .bind(source)
         .bind(sample.sampled_at)
         .execute(&mut **tx)
         .await
         .map(drop)
-        .attempt("forget old fence samples")
+        .attempt("delete old fence samples")
 }
 
 /// The newest sample up to `until` in which all transactions are below `horizon`. `until` must not be later than the

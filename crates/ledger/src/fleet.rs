@@ -95,7 +95,7 @@ pub struct SourceLag {
 }
 
 pub async fn load(db: &DbPool) -> DbResult<Fleet> {
-    let what = "look at the fleet";
+    let what = "load the numbers of the fleet";
     Ok(Fleet {
         tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,
         tenants_paused: sqlx::query_scalar(PAUSED).fetch_one(db).await.attempt(what)?,

@@ -64,7 +64,7 @@ pub async fn list_covering(
         .bind(limit)
         .fetch_all(db)
         .await
-        .attempt("look for the chunks of the conversation")
+        .attempt("list the chunks of the conversation")
 }
 
 /// The tenant's runs that have no chunks yet, oldest first.
@@ -76,7 +76,7 @@ pub async fn list_planning(
         .bind(Stored(tenant))
         .fetch_all(db)
         .await
-        .attempt("look for runs that are planned")?;
+        .attempt("list the tenant's runs without chunks")?;
     Ok(found
         .into_iter()
         .map(|(Stored(run), Stored(run_type), Stored(status))| (run, run_type, status))

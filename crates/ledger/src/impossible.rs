@@ -99,7 +99,7 @@ pub async fn rows(
 ) -> DbResult<Impossible> {
     let (epoch, xmax) = known_xmax.unwrap_or_default();
     let (keys, lo, hi) = reject::keys(spec);
-    let what = "look which versions rows were read at";
+    let what = "read the versions of rows";
     let mut tx = target::begin(db, tenant).await?;
     let rows = sqlx::query_as(ROWS)
         .bind(Stored(tenant))
@@ -130,7 +130,7 @@ pub async fn rows_and_chunks(
         .bind(xmax)
         .fetch_all(db)
         .await
-        .attempt("look which versions chunks were read at")?;
+        .attempt("read the versions of chunks")?;
     let Impossible { rows, .. } = self::rows(db, tenant, spec, known_xmax).await?;
     Ok(Impossible { rows, chunks })
 }
@@ -158,7 +158,7 @@ pub async fn reset_row_versions(
     tx.execute(query)
         .await
         .map(drop)
-        .attempt("take rows for those of another source")
+        .attempt("reset the versions of rows from another source")
 }
 
 /// Clears the versions of these chunks, so that they no longer stop a load. The caller has locked the tenant's row.
@@ -174,7 +174,7 @@ pub async fn clear_chunk_versions(tx: &mut PgConnection, impossible: &Impossible
     for statement in [LOCK_CHUNKS, CLEAR_CHUNK_VERSIONS] {
         tx.execute(sqlx::query(statement).bind(&runs).bind(&seqs))
             .await
-            .attempt("take chunks for those of another source")?;
+            .attempt("clear the versions of chunks from another source")?;
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ pub async fn list_owners(
         .bind(inboxes)
         .fetch_all(db)
         .await
-        .attempt("look the inboxes' tenants up")?;
+        .attempt("list the tenants of the inboxes")?;
     Ok(found
         .into_iter()
         .map(|(inbox, Stored(tenant))| (inbox, tenant))
@@ -137,7 +137,7 @@ pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult
         .bind(inbox)
         .fetch_optional(db)
         .await
-        .attempt("look the inbox up")
+        .attempt("find the inbox")
 }
 
 /// Gives inboxes to a tenant, also those of another tenant. Returns how many changed.

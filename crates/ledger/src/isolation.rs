@@ -72,7 +72,7 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     let violations = probe(&mut tx).await.attempt("probe across tenants")?;
     tx.rollback()
         .await
-        .attempt("roll the probe across tenants back")?;
+        .attempt("roll back the probe across tenants")?;
     findings.extend(violations.into_iter().map(|what| Finding {
         stops_start: true,
         problem: format!("a probe across tenants succeeded: {what}"),
@@ -91,7 +91,7 @@ pub fn refusal(findings: &[Finding]) -> Option<String> {
         .collect();
     (!reasons.is_empty()).then(|| {
         let reasons = reasons.concat();
-        format!("row-level security does not keep tenants apart here, so nothing is started; as a superuser run{reasons}")
+        format!("row-level security does not isolate tenants here, so the process does not start; as a superuser run{reasons}")
     })
 }
 

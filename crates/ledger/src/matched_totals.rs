@@ -55,7 +55,7 @@ pub async fn find_idle(tx: &mut PgTransaction<'_>, totals: &Totals) -> DbResult<
         .bind(totals.mapping_version)
         .fetch_optional(&mut **tx)
         .await
-        .attempt("look for the tenant's open work")
+        .attempt("check the tenant for open work")
 }
 
 /// Tenants whose target still has these totals, and that have no open reject.
@@ -72,7 +72,7 @@ pub async fn list_still_matching(db: impl PgExecutor<'_>, totals: &[Totals]) -> 
         .fetch_all(db)
         .await
         .map(values)
-        .attempt("look for the tenants that are in step")
+        .attempt("list the tenants whose totals still match")
 }
 
 /// Records totals that matched, in place of each tenant's earlier record.
@@ -93,7 +93,7 @@ pub async fn record(db: impl PgExecutor<'_>, matched: &[MatchedTotals]) -> DbRes
         .execute(db)
         .await
         .map(drop)
-        .attempt("note the tenants that are in step")
+        .attempt("record the tenants whose totals match")
 }
 
 fn columns<'a>(totals: impl Iterator<Item = &'a Totals>) -> (Vec<TenantId>, Vec<i64>, Vec<i64>, Vec<String>) {

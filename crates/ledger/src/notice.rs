@@ -57,5 +57,5 @@ pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
         .execute(db)
         .await
         .map(drop)
-        .attempt("tell of room for chunks")
+        .attempt("notify producers of free capacity")
 }

@@ -52,7 +52,7 @@ pub async fn record_heartbeat(
         .execute(db)
         .await
         .map(drop)
-        .attempt("say that this process is alive")
+        .attempt("record the heartbeat")
 }
 
 /// Removes a process that ends from the list.
@@ -62,7 +62,7 @@ pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
         .execute(db)
         .await
         .map(drop)
-        .attempt("take the process off the list")
+        .attempt("remove the process from the list")
 }
 
 /// Processes seen within the last three heartbeats.
@@ -79,5 +79,5 @@ pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
         .execute(db)
         .await
         .map(drop)
-        .attempt("forget old processes")
+        .attempt("delete old processes")
 }

@@ -85,5 +85,5 @@ pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progr
         .fetch_all(db)
         .await
         .map(values)
-        .attempt("look how far the runs are")
+        .attempt("load the progress of the runs")
 }

@@ -139,7 +139,7 @@ pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) ->
         .fetch_all(db)
         .await
         .map(values)
-        .attempt("look for open rejects")
+        .attempt("list tenants without open rejects")
 }
 
 /// Open rejects among a chunk's keys that were known when the watermark last advanced.
@@ -156,7 +156,7 @@ pub async fn list_tolerated(
         .bind(hi)
         .fetch_all(db)
         .await
-        .attempt("look for known rejects")?;
+        .attempt("list known rejects")?;
     Ok(known.into_iter().collect())
 }
 

@@ -119,7 +119,7 @@ async fn retry_once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> Db
         .bind(Stored(id))
         .fetch_one(&mut *tx)
         .await
-        .attempt("count what stays dead")?;
+        .attempt("count the chunks that stay dead")?;
     tx.commit().await.attempt("reopen the run")?;
     Ok(Retried::Again { chunks, left })
 }

@@ -15,7 +15,7 @@ pub async fn list_missing(connection: &mut PgConnection) -> DbResult<Vec<String>
     sqlx::query_scalar(LIST_MISSING)
         .fetch_all(connection)
         .await
-        .attempt("read what this login may do")
+        .attempt("read the rights of this login")
 }
 
 /// The owner of the tables, when this login may not change them.
@@ -23,5 +23,5 @@ pub async fn foreign_owner(connection: &mut PgConnection) -> DbResult<Option<Str
     sqlx::query_scalar(FOREIGN_OWNER)
         .fetch_optional(connection)
         .await
-        .attempt("read whose the tables are")
+        .attempt("read the owner of the tables")
 }

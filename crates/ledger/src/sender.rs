@@ -74,5 +74,5 @@ pub async fn forget(db: impl PgExecutor<'_>, tenant: TenantId, senders: &[Sender
         .execute(db)
         .await
         .map(drop)
-        .attempt("forget senders that were deleted")
+        .attempt("delete senders that the source no longer has")
 }

@@ -59,7 +59,7 @@ pub async fn record_sample(
         .execute(db)
         .await
         .map(drop)
-        .attempt("note how the source looks")
+        .attempt("record the source's sample")
 }
 
 pub async fn record_failure(db: impl PgExecutor<'_>, source: &str, error: &str) -> DbResult<()> {
@@ -69,7 +69,7 @@ pub async fn record_failure(db: impl PgExecutor<'_>, source: &str, error: &str) 
         .execute(db)
         .await
         .map(drop)
-        .attempt("note that the source cannot be sampled")
+        .attempt("record that the source cannot be sampled")
 }
 
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<SourceWatch>> {

@@ -220,7 +220,7 @@ pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool
         .bind(Stored(id))
         .fetch_one(db)
         .await
-        .attempt("look the tenant's id up")
+        .attempt("check whether the tenant was removed")
 }
 
 /// Whether the server knows an IANA time zone: the live view needs it.
@@ -229,5 +229,5 @@ pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bo
         .bind(name)
         .fetch_one(db)
         .await
-        .attempt("look the time zone up")
+        .attempt("check the time zone")
 }

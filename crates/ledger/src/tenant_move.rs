@@ -94,7 +94,7 @@ async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<Move
     }
     let reason = format!("moved from source `{from}` to `{}`: {}", to.source, to.reason);
     let cancelled_runs = cancel::cancel_open_runs(&mut tx, tenant, to.actor, &reason).await?;
-    let chunks = "forget which versions chunks were read at";
+    let chunks = "clear the versions of chunks";
     execute(sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), &mut tx, chunks).await?;
     execute(sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), &mut tx, chunks).await?;
     watermark::clear(&mut tx, tenant, to.actor, &reason).await?;
@@ -116,7 +116,7 @@ async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<Move
     let resolve = sqlx::query(RESOLVE_REJECTS).bind(Stored(tenant));
     execute(resolve, &mut tx, "resolve the open rejects").await?;
     let forget = sqlx::query(FORGET_NAMES).bind(Stored(tenant));
-    execute(forget, &mut tx, "forget the names of the old source").await?;
+    execute(forget, &mut tx, "delete the names of the old source").await?;
     tx.commit().await.attempt("move the tenant")?;
     Ok(MoveAnswer::Moved(Moved {
         tenant_id: tenant,
@@ -145,5 +145,5 @@ pub async fn lock_and_check_history(tx: &mut PgTransaction<'_>, tenant: TenantId
         .fetch_one(&mut **tx)
         .await
         .map(Some)
-        .attempt("look for what came from the tenant's source")
+        .attempt("find data from the tenant's source")
 }

@@ -68,5 +68,5 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantSnapshot>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
         .await
-        .attempt("look at the tenants")
+        .attempt("load the status of the tenants")
 }

@@ -132,7 +132,7 @@ pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared)
         .execute(db)
         .await
         .map(drop)
-        .attempt("note what the comparison found")
+        .attempt("record the comparison")
 }
 
 /// Records the result of a run from its chunks, in place of the tenant's earlier one.
@@ -142,7 +142,7 @@ pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
         .execute(db)
         .await
         .map(drop)
-        .attempt("note what the comparison found")
+        .attempt("record the comparison")
 }
 
 /// The last comparison of every tenant that was ever compared.
@@ -150,7 +150,7 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
         .await
-        .attempt("list what comparisons found")
+        .attempt("list the last comparisons")
 }
 
 /// The first faults that a run found, ascending by conversation.
@@ -160,7 +160,7 @@ pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbR
         .bind(limit)
         .fetch_all(db)
         .await
-        .attempt("list the rows at fault")?;
+        .attempt("list the faults")?;
     Ok(found
         .into_iter()
         .map(|(conversation_id, Stored(kind), columns)| Fault {
@@ -186,7 +186,7 @@ pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResul
         .bind(Stored(tenant))
         .fetch_one(db)
         .await
-        .attempt("look for an open run")
+        .attempt("find an open run")
 }
 
 /// # Errors
@@ -196,7 +196,7 @@ pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Compa
         .bind(Stored(run))
         .fetch_one(db)
         .await
-        .attempt("look up how to compare")
+        .attempt("load the request of the comparison")
 }
 
 /// The findings that a chunk must compare a second time; `None` before its first look.
@@ -205,7 +205,7 @@ pub async fn find_unsettled(
     chunk: ChunkId,
     request: ComparisonRequest,
 ) -> DbResult<Option<Unsettled>> {
-    let what = "look up what the chunk found";
+    let what = "load the chunk's findings";
     let row = sqlx::query(FIND_UNSETTLED)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
@@ -256,7 +256,7 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
 /// Records a chunk's findings, in place of earlier ones. Call it in the transaction that has checked that the attempt
 /// still has the chunk.
 pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
-    let what = "note what the chunk found";
+    let what = "record the chunk's findings";
     let ChunkFindings { chunk, compared, .. } = part;
     sqlx::query(DELETE_FAULTS)
         .bind(Stored(chunk.run_id))

@@ -165,7 +165,7 @@ pub async fn lock_idle(
         .fetch_all(&mut **tx)
         .await
         .map(values)
-        .attempt("look which tenants have moved to another source")
+        .attempt("list tenants that have not moved to another source")
 }
 
 /// Moves watermarks forward, at most one a tenant, each with its audit row. Returns the tenants whose watermark moved.
@@ -288,7 +288,7 @@ pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, re
         .bind(Stored(tenant))
         .execute(&mut **tx)
         .await
-        .attempt("take the watermark away")?;
+        .attempt("clear the watermark")?;
     if old.is_none() {
         return Ok(());
     }
@@ -322,7 +322,7 @@ pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> Db
         .execute(db)
         .await
         .map(drop)
-        .attempt("schedule the tenants")
+        .attempt("record the tenants' success")
 }
 
 /// Records that no digest of these tenants differed, each under this version of its mapping.
@@ -337,7 +337,7 @@ pub async fn record_digests_compared(
         .execute(db)
         .await
         .map(drop)
-        .attempt("note that digests were compared")
+        .attempt("record that digests were compared")
 }
 
 /// Records that this run has taken every row with a different digest, if its plan compared digests.
@@ -347,7 +347,7 @@ pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResul
         .execute(db)
         .await
         .map(drop)
-        .attempt("note that the run's digests were compared")
+        .attempt("record that the run has compared digests")
 }
 
 /// Records a failure: due again after an interval that grows with every failure in a row.
@@ -357,7 +357,7 @@ pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResu
         .execute(db)
         .await
         .map(drop)
-        .attempt("back the tenant's schedule off")
+        .attempt("record the tenant's failure")
 }
 
 /// Claims tenants whose next sync is due and that have no open run. Each is due again one interval later: no other

@@ -1,4 +1,4 @@
-//! Encrypted connections: which hosts need one, what may be exposed without, and what an error of TLS asks for.
+//! Encrypted connections: which hosts need encryption, what is exposed without it, and how to fix an error of TLS.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use rustls::{AlertDescription, CertificateError};
 
-/// Whether a host is this machine itself, or a socket in its file system: no wire leads there.
+/// Whether a host is this machine, or a socket in its file system: no network is involved.
 #[must_use]
 pub fn is_local(host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -18,14 +18,14 @@ pub fn is_local(host: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// What others on the way to a server could do.
+/// What an attacker on the network could do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
     /// Read everything.
     Plain,
-    /// The same, where the server does not offer encryption or somebody takes its offer away.
+    /// The same, where the server does not offer encryption or an attacker removes its offer.
     Optional,
-    /// Answer in the server's place: nobody asks for its certificate.
+    /// Answer in the server's place: its certificate is not checked.
     Unverified,
 }
 
@@ -34,32 +34,32 @@ impl fmt::Display for Exposure {
         f.write_str(match self {
             Self::Plain => "plain text: data and password can be read on the way",
             Self::Optional => "encrypted only where the server offers it, and its certificate is not checked",
-            Self::Unverified => "encrypted, but the certificate is not checked: somebody else may answer",
+            Self::Unverified => "encrypted, but the certificate is not checked: another server may answer",
         })
     }
 }
 
-/// Whose connection: the parameters of their URLs have different names.
+/// Kind of the server: parameters of its URL have different names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerKind {
     Postgres,
     Rabbitmq,
 }
 
-/// Why no encrypted connection comes about, as far as somebody can do something about it.
+/// Why there is no encrypted connection, in cases that an operator can fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFault {
-    /// The server's certificate is from nobody who is trusted here.
+    /// No trusted authority has signed the server's certificate.
     UnknownAuthority,
-    /// It is for other host names.
+    /// The certificate is for other host names.
     WrongName,
     Expired,
     NotYetValid,
-    /// Anything else that is wrong with it.
+    /// Another problem of the certificate.
     Invalid,
-    /// The server refuses the certificate of this side, or misses one.
+    /// The server refuses the client certificate, or requires one.
     OurCertificate,
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     NoTls,
 }
 
@@ -73,7 +73,7 @@ impl TlsFault {
                 return Self::of_tls(error);
             }
             link = match error.downcast_ref::<io::Error>() {
-                // its `source` would pass over the error that it wraps
+                // its `source` would skip the error that it wraps
                 Some(error) => error.get_ref().map(|error| error as &(dyn Error + 'static)),
                 None => error.source(),
             };
@@ -110,16 +110,16 @@ impl TlsFault {
         }
     }
 
-    /// What may be done about it.
+    /// How to fix it.
     #[must_use]
     pub const fn advice(self, server: ServerKind) -> &'static str {
         match (self, server) {
             (Self::UnknownAuthority, ServerKind::Postgres) => {
-                "no authority that is trusted here has signed its certificate: name the authority's file with \
+                "its certificate is not signed by an authority that is trusted here: name the authority's file with \
                  sslrootcert=FILE in the URL"
             }
             (Self::UnknownAuthority, ServerKind::Rabbitmq) => {
-                "no authority that is trusted here has signed its certificate: name the authority's file with \
+                "its certificate is not signed by an authority that is trusted here: name the authority's file with \
                  cacertfile=FILE in the URL"
             }
             (Self::WrongName, ServerKind::Postgres) => {
@@ -131,23 +131,23 @@ impl TlsFault {
             }
             (Self::Expired, _) => "its certificate has expired: renew it on the server",
             (Self::NotYetValid, _) => {
-                "its certificate is not valid yet: compare the clocks of this machine and of who issued it"
+                "its certificate is not valid yet: compare the clocks of this machine and of the certificate's issuer"
             }
             (Self::Invalid, _) => "its certificate cannot be accepted: issue another one",
             (Self::OurCertificate, ServerKind::Postgres) => {
-                "it wants a certificate of this side that it trusts: name one with sslcert=FILE and sslkey=FILE in \
+                "it requires a client certificate that it trusts: name one with sslcert=FILE and sslkey=FILE in \
                  the URL"
             }
             (Self::OurCertificate, ServerKind::Rabbitmq) => {
-                "it wants a certificate of this side that it trusts: name one with certfile=FILE and keyfile=FILE \
+                "it requires a client certificate that it trusts: name one with certfile=FILE and keyfile=FILE \
                  in the URL"
             }
             (Self::NoTls, ServerKind::Postgres) => {
-                "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the way \
-                 to it is safe"
+                "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the \
+                 network is safe"
             }
             (Self::NoTls, ServerKind::Rabbitmq) => {
-                "what answers speaks no TLS: RabbitMQ's port for it is usually 5671, and amqp:// is for the other"
+                "the server speaks no TLS on this port: RabbitMQ's port for TLS is usually 5671; amqp:// is for the other port"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Connections to the ledger and target, with errors that say which server and what to do.
+//! Connections to PostgreSQL, with errors that name the server and say what to do.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -21,23 +21,23 @@ pub const KEEPALIVE: [(&str, &str); 3] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// What makes a connection one that nobody reads.
+/// How to make a connection that others cannot read.
 pub const SSL_MODE: &str =
     "sslmode=verify-full in the URL, and sslrootcert=FILE for an authority of your own";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
+/// Compresses staged values by lz4; they keep that compression in the target, whatever the column says. Servers before
 /// 14, or built without lz4, keep pglz. $1: for this transaction only
 const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', $1) FROM pg_settings \
      WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
-/// What is between the processes and the analytics database.
+/// The pooler between the processes and the analytics database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DatabasePooler {
-    /// Sessions are the processes' own.
+    /// No pooler: sessions belong to the processes.
     #[default]
     None,
-    /// A pooler that lends sessions, for as little as a transaction.
+    /// A pooler that lends sessions for one transaction.
     Transaction,
 }
 
@@ -91,8 +91,8 @@ pub enum ConnectError {
     Pooler { what: &'static str, server: String },
 }
 
-/// Parses a URL without quoting it in the error. Where it says nothing of encryption, a server that is not this machine is
-/// connected to with `verify-full`.
+/// Parses a URL without quoting it in the error. A URL without a mode of encryption gets `verify-full`, unless the
+/// server is this machine.
 ///
 /// # Errors
 /// When it is not a PostgreSQL URL, or a file that it names cannot be read.
@@ -106,7 +106,7 @@ pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOption
     for (key, value) in parsed.query_pairs() {
         match &*key {
             "sslmode" | "ssl-mode" => mode_is_written = true,
-            // the driver reads them when it connects, and then it looks as if the server were away
+            // the driver reads these files when it connects, and an error would look as if the server were away
             "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
                 let path = Path::new(&*value);
                 std::fs::File::open(path).map_err(|source| ConnectError::File {
@@ -132,7 +132,7 @@ fn is_local_server(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || is_local(options.get_host())
 }
 
-/// What others on the way to the server could do.
+/// What an attacker on the way to the server could do.
 #[must_use]
 pub fn exposure(options: &PgConnectOptions) -> Option<Exposure> {
     if is_local_server(options) {
@@ -147,7 +147,7 @@ pub fn exposure(options: &PgConnectOptions) -> Option<Exposure> {
     }
 }
 
-/// What of TLS has failed, when that is it.
+/// The fault of TLS, if that is the cause.
 #[must_use]
 pub fn tls_fault(error: &sqlx::Error) -> Option<TlsFault> {
     match TlsFault::find(error) {
@@ -192,7 +192,7 @@ fn connect_error(
     }
 }
 
-/// One connection, to find out at once whether and why it cannot be had.
+/// Opens one connection, to find out at once whether it works, and why not.
 ///
 /// # Errors
 /// With the server's name, never its password.
@@ -214,12 +214,12 @@ pub async fn probe(
     }
 }
 
-/// A pooler's answer to the settings that a session begins with. It has no code of its own for that.
+/// Whether a pooler refused the settings of the session. It has no SQLSTATE of its own for that.
 fn refuses_settings(error: &sqlx::Error) -> bool {
     sqlstate(error).as_deref() == Some("08P01") && error.to_string().contains("startup parameter")
 }
 
-/// One connection through a pooler, in a transaction that can only be dropped.
+/// Opens one connection through a pooler, in a transaction that can only be dropped.
 ///
 /// # Errors
 /// As [`probe`].
@@ -240,7 +240,8 @@ pub async fn probe_pooler(
     Ok(connection)
 }
 
-/// A server's clock, and when it was read by a clock that nobody sets: two of them tell how far two servers are apart.
+/// A server's clock, and when it was read by this machine's monotonic clock: two readings tell how far two servers'
+/// clocks are apart.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockReading {
     pub clock: DateTime<Utc>,
@@ -260,7 +261,7 @@ impl ClockReading {
     }
 }
 
-/// Reads the server's clock; the way there and back is split evenly.
+/// Reads the server's clock; half of the round trip is subtracted.
 pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, sqlx::Error> {
     let asked_at = Instant::now();
     let clock = sqlx::query_scalar("SELECT clock_timestamp()")
@@ -272,13 +273,14 @@ pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, s
     })
 }
 
-/// A connection of which nothing is expected to be the same in the next transaction. PgBouncer takes no other settings at
-/// the start than those that it knows.
+/// Options for sessions that a pooler lends: no prepared statements are kept. PgBouncer accepts only the startup
+/// settings that it knows.
 pub fn without_cache(options: PgConnectOptions) -> PgConnectOptions {
     options.extra_float_digits(None).statement_cache_capacity(0)
 }
 
-/// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.
+/// Compresses values that are stored from now on by lz4, where the server supports it: for the session, or for the
+/// transaction.
 pub async fn prefer_lz4(connection: &mut PgConnection, transaction: bool) -> Result<(), sqlx::Error> {
     sqlx::query(PREFER_LZ4)
         .bind(transaction)

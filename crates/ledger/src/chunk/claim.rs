@@ -94,5 +94,5 @@ pub async fn lock_claimed(db: impl PgExecutor<'_>, chunk: ChunkId, attempt: i32)
         .fetch_optional(db)
         .await
         .map(|mine: Option<bool>| mine.is_some())
-        .attempt("look whether the chunk is still held")
+        .attempt("check that the attempt still has the chunk")
 }

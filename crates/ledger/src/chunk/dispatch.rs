@@ -93,7 +93,7 @@ pub async fn dispatch(
         .bind(only.map(stored))
         .execute(&mut **tx)
         .await
-        .attempt("bring comparisons forward that are due")?;
+        .attempt("make due comparisons pending")?;
     let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
     let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
     let bulk_rooms: Vec<i32> = rooms.iter().copied().map(bulk_share).collect();

@@ -58,7 +58,7 @@ pub async fn list_newer_reads(
         .bind(version.snapshot.clock)
         .fetch_all(db)
         .await
-        .attempt("look for newer reads")?;
+        .attempt("list newer reads")?;
     Ok(specs.into_iter().map(|Json(spec)| spec).collect())
 }
 
@@ -68,7 +68,7 @@ pub async fn count_deleted(db: impl PgExecutor<'_>, run: RunId) -> DbResult<i64>
         .bind(Stored(run))
         .fetch_one(db)
         .await
-        .attempt("count what the run has marked deleted")
+        .attempt("count the rows that the run has marked deleted")
 }
 
 /// Marks the chunk done in the transaction that wrote its rows. `false` when this attempt no longer has the chunk: then

@@ -34,7 +34,7 @@ pub async fn begin_traces(tx: &mut PgTransaction<'_>, traces: &[(ChunkId, TraceC
         .execute(&mut **tx)
         .await
         .map(drop)
-        .attempt("note the traces of chunks")
+        .attempt("record the traces of chunks")
 }
 
 /// Traces of a run's chunks: first the failed chunks, then the slowest.

@@ -19,14 +19,14 @@ WITH login AS (
                      OR has_table_privilege(h.oid, c.oid, 'DELETE, TRUNCATE'))
 )
 SELECT true AS stops_start,
-       format('the login %I is a superuser, whom row-level security does not bind', rolname) AS problem,
+       format('the login %I is a superuser: row-level security does not apply to it', rolname) AS problem,
        'CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT etl_service TO tidemark; -- and connect as tidemark' AS fix
 FROM login WHERE rolsuper
 UNION ALL
 SELECT true, format('the login %I has BYPASSRLS', rolname), format('ALTER ROLE %I NOBYPASSRLS;', rolname)
 FROM login WHERE rolbypassrls AND NOT rolsuper
 UNION ALL
-SELECT true, format('the login %I may become %I, whom row-level security does not bind', login.rolname, r.rolname),
+SELECT true, format('the login %I can become %I: row-level security does not apply to that role', login.rolname, r.rolname),
        format('REVOKE %I FROM %I;', r.rolname, login.rolname)
 FROM login JOIN pg_roles r ON (r.rolsuper OR r.rolbypassrls) AND r.oid <> login.oid
     AND NOT EXISTS (SELECT FROM held WHERE held.oid = r.oid) AND pg_has_role(login.oid, r.oid, 'MEMBER')
@@ -38,7 +38,7 @@ UNION ALL
 SELECT true, format('the role %I has BYPASSRLS', rolname), format('ALTER ROLE %I NOBYPASSRLS;', rolname)
 FROM held WHERE rolbypassrls AND NOT rolsuper AND rolname <> session_user
 UNION ALL
-SELECT true, format('%I is a member of %I, who sees more than one tenant', held.rolname, r.rolname),
+SELECT true, format('%I is a member of %I, which sees more than one tenant', held.rolname, r.rolname),
        format('REVOKE %I FROM %I;', r.rolname, held.rolname)
 FROM held JOIN pg_roles r ON r.oid <> held.oid AND pg_has_role(held.oid, r.oid, 'MEMBER')
     AND (r.rolname = 'admin_users' OR r.rolname = 'etl_service' AND held.rolname = 'authenticated_users')
@@ -48,12 +48,12 @@ SELECT true, format('row-level security is off on %s', name),
        format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;', name)
 FROM owned WHERE NOT relrowsecurity
 UNION ALL
-SELECT true, format('row-level security is not forced on %s: it does not bind its owner %I', name, pg_get_userbyid(relowner)),
+SELECT true, format('row-level security is not forced on %s: it does not apply to the owner %I', name, pg_get_userbyid(relowner)),
        format('ALTER TABLE %s FORCE ROW LEVEL SECURITY;', name)
 FROM owned WHERE relrowsecurity AND NOT relforcerowsecurity
 UNION ALL
 -- policies are joined with OR: one extra policy, or one for an extra role, opens what the others close
-SELECT true, format('the policy %I on %s lets roles see or write what no migration meant them to', p.polname, o.name),
+SELECT true, format('the policy %I on %s gives roles access that no migration gives them', p.polname, o.name),
        CASE WHEN m.rolname IS NULL THEN format('DROP POLICY %I ON %s;', p.polname, o.name)
             ELSE format('ALTER POLICY %I ON %s TO %I;', p.polname, o.name, m.rolname) END
 FROM owned o JOIN pg_policy p ON p.polrelid = o.oid AND p.polpermissive
@@ -64,7 +64,7 @@ WHERE p.polroles IS DISTINCT FROM ARRAY[m.oid]
               WHERE r.oid = 0 OR EXISTS (SELECT FROM held
                                          WHERE held.oid = r.oid OR NOT held.rolsuper AND pg_has_role(held.oid, r.oid, 'USAGE')))
 UNION ALL
-SELECT true, format('app.current_tenant_id is %L before anybody sets it: who forgets to is in that tenant',
+SELECT true, format('app.current_tenant_id is %L before anybody sets it: a session that does not set it acts for that tenant',
                     current_setting('app.current_tenant_id', true)),
        format('ALTER DATABASE %I RESET app.current_tenant_id; ALTER ROLE %I RESET app.current_tenant_id; '
               'ALTER ROLE %2$I IN DATABASE %1$I RESET app.current_tenant_id; -- or where pg_db_role_setting has it',
@@ -72,7 +72,7 @@ SELECT true, format('app.current_tenant_id is %L before anybody sets it: who for
 WHERE current_setting('app.current_tenant_id', true) <> ''
 UNION ALL
 -- a view reads as its owner unless it says otherwise; before 15 the view of the migrations has its own filter
-SELECT false, format('the view %s shows the rows of every tenant to whoever may read it', c.oid::regclass),
+SELECT false, format('the view %s shows the rows of every tenant to every role that may read it', c.oid::regclass),
        CASE WHEN current_setting('server_version_num')::integer >= 150000 AND c.relkind = 'v'
             THEN format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
             ELSE format('REVOKE ALL ON %s FROM authenticated_users, etl_service, PUBLIC;', c.oid::regclass) END
@@ -90,7 +90,7 @@ FROM owned, held
 WHERE held.rolname = 'authenticated_users' AND NOT held.rolsuper
   AND has_table_privilege(held.oid, owned.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 UNION ALL
-SELECT false, format('authenticated_users may create objects in the schema %I, beside the tables of the ledger', n.nspname),
+SELECT false, format('authenticated_users may create objects in the schema %I, next to the tables of the ledger', n.nspname),
        format('REVOKE CREATE ON SCHEMA %I FROM authenticated_users, PUBLIC;', n.nspname)
 FROM pg_namespace n, held
 WHERE n.oid = (SELECT oid FROM place) AND held.rolname = 'authenticated_users' AND NOT held.rolsuper

@@ -84,7 +84,7 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRu
             .bind(contact)
             .fetch_all(&mut *tx)
             .await
-            .attempt("take the contact out of others' conversations")?;
+            .attempt("clear the contact's data in other conversations")?;
         let mut live: Vec<i64> = cleaned.iter().filter(|row| row.1).map(|row| row.0).collect();
         live.sort_unstable();
         if !live.is_empty() {
@@ -93,7 +93,7 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRu
         }
         tx.commit()
             .await
-            .attempt("take the contact out of others' conversations")?;
+            .attempt("clear the contact's data in other conversations")?;
         Ok(i64::try_from(cleaned.len()).expect("rows of a tenant fit in 63 bits"))
     })
     .await?;

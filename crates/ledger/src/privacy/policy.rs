@@ -70,7 +70,7 @@ pub async fn set_policy(
             .bind(Stored(tenant))
             .fetch_one(&mut *tx)
             .await
-            .attempt("look for rows")?;
+            .attempt("find a live row of the tenant")?;
         let backfill = if has_rows {
             {
                 let run = request.with_selection(RunType::Backfill, Selection::Policy { version });
@@ -78,7 +78,12 @@ pub async fn set_policy(
             }
         } else {
             let satisfied = sqlx::query(RECORD_POLICY).bind(Stored(tenant)).bind(version);
-            execute(satisfied, &mut tx, "note that no row is of an earlier policy").await?;
+            execute(
+                satisfied,
+                &mut tx,
+                "record that the tenant's rows satisfy the policy",
+            )
+            .await?;
             None
         };
         tx.commit().await.attempt("change the tenant's policy")?;
@@ -91,5 +96,5 @@ pub async fn set_policy(
 /// ended well: every chunk was read under that policy or a later one.
 pub async fn record_policy_applied(tx: &mut PgTransaction<'_>, run: RunId) -> DbResult<()> {
     let satisfied = sqlx::query(RECORD_RUN_POLICY).bind(Stored(run));
-    execute(satisfied, tx, "note which policy the tenant's rows satisfy").await
+    execute(satisfied, tx, "record which policy the tenant's rows satisfy").await
 }

@@ -28,7 +28,7 @@ pub async fn strip_rejected(
         .bind(Stored(tenant))
         .fetch_one(&mut *tx)
         .await
-        .attempt("look which policy the tenant's rows satisfy")?;
+        .attempt("check which policy the tenant's rows satisfy")?;
     if is_applied {
         return Ok(());
     }
@@ -63,5 +63,5 @@ pub async fn strip(
         .execute(tx)
         .await
         .map(drop)
-        .attempt("take personal data from rows that nothing writes anew")
+        .attempt("clear personal data in rows")
 }

@@ -59,7 +59,7 @@ pub async fn withhold(
         .bind(&ids)
         .fetch_all(&mut *tx)
         .await
-        .attempt("note which conversations are not withheld")?;
+        .attempt("delete records of conversations that are not withheld")?;
     let put: Vec<i64> = sqlx::query_scalar(PUT_WITHHELD)
         .bind(Stored(tenant))
         .bind(&ids)
@@ -68,7 +68,7 @@ pub async fn withhold(
         .bind(withheld.iter().map(|one| one.source_digest).collect::<Vec<_>>())
         .fetch_all(tx)
         .await
-        .attempt("note which conversations are withheld")?;
+        .attempt("record the conversations that are withheld")?;
     changed.extend(put);
     Ok(WithheldRows { removed, changed })
 }

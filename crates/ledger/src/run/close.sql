@@ -13,7 +13,7 @@ WITH total AS (
     FROM etl_chunk WHERE run_id = $1),
 fresh AS (
     SELECT count(*) > $2 AND count(*) * 100 > max(t.extracted) * $3 AS too_many,
-           format('%s of %s rows cannot be taken: these are no single bad rows',
+           format('%s of %s rows cannot be loaded: too many to be single bad rows',
                   count(*), max(t.extracted)) AS error
     FROM total t
     JOIN etl_rejected_row j ON j.run_id = $1 AND j.resolved_at IS NULL

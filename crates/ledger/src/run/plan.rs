@@ -166,7 +166,7 @@ pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, er
         .execute(db)
         .await
         .map(drop)
-        .attempt("note why the run is not planned")
+        .attempt("record why the run is not planned")
 }
 
 /// Ends a claimed run whose plan failed; `false` when the claim was lost.
