@@ -1,26 +1,26 @@
 //! Backfills that are due, and `etl_name`: digests of the names in a tenant's rows.
 
-use crate::stored::{Stored, stored, values};
 use std::time::Duration;
 
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, secs, statements};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::selection::{Name, Selection};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
     LIST_DUE = include_str!("backfill/list_due.sql");
     LIST_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = ANY($1) AND type = 'backfill' AND finished_at IS NULL ORDER BY id";
     LIST_KNOWN = "SELECT k.digest \
-             FROM unnest($1::integer[], $2::text[], $3::bigint[]) WITH ORDINALITY AS n (tenant_id, kind, id, position) \
-             LEFT JOIN etl_name k ON k.tenant_id = n.tenant_id AND k.kind = n.kind AND k.id = n.id ORDER BY n.position";
+                  FROM unnest($1::integer[], $2::text[], $3::bigint[]) WITH ORDINALITY AS n (tenant_id, kind, id, position) \
+                  LEFT JOIN etl_name k ON k.tenant_id = n.tenant_id AND k.kind = n.kind AND k.id = n.id ORDER BY n.position";
     RECORD_NAMES = "INSERT INTO etl_name (tenant_id, kind, id, digest) \
-              SELECT $1, kind, id, digest FROM unnest($2::text[], $3::bigint[], $4::text[]) AS n (kind, id, digest) \
-              ORDER BY kind, id \
-              ON CONFLICT (tenant_id, kind, id) DO UPDATE SET digest = excluded.digest";
+                    SELECT $1, kind, id, digest FROM unnest($2::text[], $3::bigint[], $4::text[]) AS n (kind, id, digest) \
+                    ORDER BY kind, id \
+                    ON CONFLICT (tenant_id, kind, id) DO UPDATE SET digest = excluded.digest";
 }
 
 /// A backfill that the producer should request.

@@ -1,13 +1,13 @@
 //! Cancelling a run. One transaction ends the run and all its chunks. A worker that executes one of them notices when
 //! it renews its lease or completes.
 
-use crate::stored::{Stored, values};
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
+
+use crate::stored::{Stored, values};
+use crate::{Attempt, DbResult, retry_on_deadlock, statements};
 
 statements! {
     // the finalizer takes the same lock to close a run, so only one of the two ends it

@@ -1,11 +1,7 @@
 //! Checks the analytics database: its server and login, and the state that the ledger records.
 
-use crate::stored::Stored;
 use secrecy::SecretString;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
-use crate::migrations::{Schema, applied_migrations, schema};
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::DatabasePooler;
@@ -14,6 +10,10 @@ use tidemark_postgres::ident::quote;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes, encryption, listed};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::migrations::{Schema, applied_migrations, schema};
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     // a later run of the same type has replaced the dead chunks' work

@@ -1,14 +1,14 @@
 //! Chunks as operators see them.
 
-use crate::stored::{Stored, stored};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, or_all, statements};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::{Job, Lane, TraceContext};
+
+use crate::stored::{Stored, stored};
+use crate::{Attempt, DbResult, or_all, statements};
 
 /// Lists chunks of the newest runs. The condition is in the text, so that a generic plan can use the partial index. $1
 /// run, $2 statuses, $3 tenant, $4 lane, $5 limit.

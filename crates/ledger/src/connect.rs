@@ -24,7 +24,7 @@ const NO_SUCH_ROLE: &str = "22023";
 
 /// A setting of our sessions that shows whether a pooler drops settings, and its value.
 const LOCK_TIMEOUT: &str = "30s";
-const TOLD: &str = "SELECT current_setting('lock_timeout')";
+const READ_LOCK_TIMEOUT: &str = "SELECT current_setting('lock_timeout')";
 
 /// Settings of a transaction on a session that a pooler lends; a session of our own has the same from its start. They
 /// are the role that row-level security applies to, and the settings of [`pool`]. Prepared statements of an earlier
@@ -32,7 +32,7 @@ const TOLD: &str = "SELECT current_setting('lock_timeout')";
 ///
 /// The `search_path` is that of the role or the database, with the schema of temporary tables last. A temporary table
 /// in a lent session must not hide one of our tables.
-const SETTINGS: &str = concat!(
+const LENT_SETTINGS: &str = concat!(
     "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL search_path = DEFAULT; SELECT ",
     temporary_last!(true),
     "; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
@@ -91,7 +91,7 @@ pub async fn pool(
         DatabasePooler::Transaction => {
             check_behind_pooler(options.clone(), what, url).await?;
             let pool = pool.connect_lazy_with(without_cache(options));
-            Ok(DbPool::behind_pooler(pool, SETTINGS))
+            Ok(DbPool::behind_pooler(pool, LENT_SETTINGS))
         }
     }
 }
@@ -103,7 +103,7 @@ async fn check_direct(
 ) -> Result<(), OpenError> {
     let server = server_name(url);
     let mut connection = probe(options, &server, what).await?;
-    let told: String = sqlx::query_scalar(TOLD)
+    let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
         .fetch_one(&mut connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
@@ -111,7 +111,7 @@ async fn check_direct(
             server: server.clone(),
             source,
         })?;
-    if told != LOCK_TIMEOUT {
+    if lock_timeout != LOCK_TIMEOUT {
         return Err(ConnectError::Pooler { what, server }.into());
     }
     check_role(&mut connection, TAKE_ROLE, what, url).await?;
@@ -127,7 +127,7 @@ async fn check_behind_pooler(
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let mut connection = probe_pooler(options, &server_name(url), what).await?;
-    check_role(&mut connection, SETTINGS, what, url).await?;
+    check_role(&mut connection, LENT_SETTINGS, what, url).await?;
     check_migrated(&mut connection, what, url).await?;
     drop(connection.close().await);
     Ok(())

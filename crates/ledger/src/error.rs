@@ -41,7 +41,7 @@ pub type DbResult<T> = Result<T, DbError>;
 
 /// Adds to an error of the driver what was attempted.
 pub trait Attempt<T> {
-    fn attempt(self, what: &'static str) -> DbResult<T>;
+    fn attempt(self, attempted: &'static str) -> DbResult<T>;
 }
 
 impl<T> Attempt<T> for Result<T, sqlx::Error> {

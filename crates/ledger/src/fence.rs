@@ -3,19 +3,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::fence::FenceSample;
+
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     FIND = "SELECT epoch, highest_xmax FROM etl_source WHERE name = $1";
     RECORD_XMAX = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
-               ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
-               RETURNING epoch, highest_xmax";
+                      ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
+                      RETURNING epoch, highest_xmax";
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     // a plan needs only the newest sample below the horizon
     FIND_QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
-                  WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
+                       WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
     // reads of the source from now on count as newer than all before
     ACCEPT = "WITH old AS (SELECT name, epoch, highest_xmax FROM etl_source WHERE name = $1 FOR UPDATE), \
                    accepted AS (UPDATE etl_source s SET epoch = old.epoch + 1, highest_xmax = $2 FROM old \

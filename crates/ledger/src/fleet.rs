@@ -1,12 +1,12 @@
 //! Numbers of the whole fleet, for metrics. Loading them costs a few index scans and a row for each tenant.
 
-use crate::stored::Stored;
 use sqlx::FromRow;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Lane;
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     TENANTS = include_str!("fleet/tenants.sql");
@@ -95,16 +95,25 @@ pub struct SourceLag {
 }
 
 pub async fn load(db: &DbPool) -> DbResult<Fleet> {
-    let what = "load the numbers of the fleet";
+    let attempted = "load the numbers of the fleet";
     Ok(Fleet {
-        tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,
-        tenants_paused: sqlx::query_scalar(PAUSED).fetch_one(db).await.attempt(what)?,
-        chunks: sqlx::query_as(CHUNKS).fetch_all(db).await.attempt(what)?,
-        runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(what)?,
-        rejects: sqlx::query_scalar(REJECTS).fetch_one(db).await.attempt(what)?,
-        sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(what)?,
-        verifications: sqlx::query_as(VERIFICATIONS).fetch_all(db).await.attempt(what)?,
-        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(what)?,
-        processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(what)?,
+        tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(attempted)?,
+        tenants_paused: sqlx::query_scalar(PAUSED)
+            .fetch_one(db)
+            .await
+            .attempt(attempted)?,
+        chunks: sqlx::query_as(CHUNKS).fetch_all(db).await.attempt(attempted)?,
+        runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(attempted)?,
+        rejects: sqlx::query_scalar(REJECTS)
+            .fetch_one(db)
+            .await
+            .attempt(attempted)?,
+        sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(attempted)?,
+        verifications: sqlx::query_as(VERIFICATIONS)
+            .fetch_all(db)
+            .await
+            .attempt(attempted)?,
+        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(attempted)?,
+        processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(attempted)?,
     })
 }

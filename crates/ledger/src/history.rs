@@ -1,14 +1,14 @@
 //! Chunks and runs that covered one conversation.
 
-use crate::stored::Stored;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
 
 /// How many of the tenant's newest runs are searched: no index covers the keys of a chunk.
 const RUNS_SEARCHED: i64 = 500;

@@ -4,13 +4,13 @@
 //! later than the snapshot's. A row with a later version came from another source. Only repairs use this.
 
 use sqlx::{Executor, FromRow, PgConnection};
-
-use super::{Attempt, DbResult, reject, statements, target};
-use crate::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::{ReadVersion, SourceVersion};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, chunk_keys, statements, target};
 
 statements! {
     ROWS = "SELECT conversation_id, source_epoch, source_xmax, source_in_progress FROM conversations_analytics \
@@ -23,9 +23,9 @@ statements! {
     LOCK_CHUNKS = "SELECT FROM etl_chunk c JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) USING (run_id, seq) \
                    ORDER BY run_id, seq FOR NO KEY UPDATE OF c";
     CLEAR_CHUNK_VERSIONS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
-                            source_extracted_at = NULL \
-                     FROM unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
-                     WHERE c.run_id = n.run_id AND c.seq = n.seq AND c.status = 'done'";
+                                   source_extracted_at = NULL \
+                            FROM unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
+                            WHERE c.run_id = n.run_id AND c.seq = n.seq AND c.status = 'done'";
 }
 
 /// A row with the version of its read.
@@ -98,8 +98,8 @@ pub async fn rows(
     known_xmax: Option<(i32, i64)>,
 ) -> DbResult<Impossible> {
     let (epoch, xmax) = known_xmax.unwrap_or_default();
-    let (keys, lo, hi) = reject::keys(spec);
-    let what = "read the versions of rows";
+    let (keys, lo, hi) = chunk_keys(spec);
+    let attempted = "read the versions of rows";
     let mut tx = target::begin(db, tenant).await?;
     let rows = sqlx::query_as(ROWS)
         .bind(Stored(tenant))
@@ -110,12 +110,12 @@ pub async fn rows(
         .bind(xmax)
         .fetch_all(&mut *tx)
         .await
-        .attempt(what)?;
-    tx.rollback().await.attempt(what)?;
+        .attempt(attempted)?;
+    tx.rollback().await.attempt(attempted)?;
     Ok(Impossible::of_rows(rows))
 }
 
-/// The same with the tenant's done chunks. `known_xmax` is what the ledger knows of the source by then. Versions up to
+/// The same with the tenant's done chunks. `known_xmax` is attempted the ledger knows of the source by then. Versions up to
 /// it are not beyond the snapshot either, and are left out.
 pub async fn rows_and_chunks(
     db: &DbPool,

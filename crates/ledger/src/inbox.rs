@@ -1,33 +1,33 @@
 //! `inbox_tenant_mapping`: which inboxes belong to which tenant.
 
-use crate::stored::Stored;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
 statements! {
     LIST_ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
-              WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+                   WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
     // loads and changes of the mapping wait for each other here
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
     LOAD_MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
-                      ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
-                            WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
-                      ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
-               FROM tenants t WHERE t.id = $1";
+                           ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                                 WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
+                           ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
+                    FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
             ORDER BY tenant_id, source, inbox_id";
     // inboxes of a removed tenant count as unmapped
     LIST_OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
-              WHERE source = $1 AND inbox_id = ANY($2) \
-                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+                   WHERE source = $1 AND inbox_id = ANY($2) \
+                     AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
     FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE source = $1 AND inbox_id = $2 \
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";

@@ -5,11 +5,11 @@
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{Connection, FromRow};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::ids::TenantId;
+
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     CATALOG = include_str!("isolation/catalog.sql");
@@ -23,10 +23,10 @@ statements! {
     INSERT_PROBE_ROW = include_str!("isolation/insert_probe_row.sql");
     READ_PROBE_ROW = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
     UPDATE_PROBE_ROW = "UPDATE conversations_analytics SET etl_updated_at = now() \
-                       WHERE tenant_id = 2147483647 AND conversation_id = 0";
+                        WHERE tenant_id = 2147483647 AND conversation_id = 0";
     DELETE_PROBE_ROW = "DELETE FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
     MOVE_PROBE_ROW = "UPDATE conversations_analytics SET tenant_id = 2147483646 \
-                          WHERE tenant_id = 2147483647 AND conversation_id = 0";
+                      WHERE tenant_id = 2147483647 AND conversation_id = 0";
 }
 
 /// Two ids that no tenant should have. The rows that the probe writes with them are rolled back.
@@ -187,7 +187,7 @@ async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Er
     sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
     let mut violations = Vec::new();
     for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {
-        if !passes(tx, acting, statement, expected).await? {
+        if !is_isolated(tx, acting, statement, expected).await? {
             violations.push(problem);
         }
     }
@@ -198,7 +198,7 @@ async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Er
         .is_ok()
     {
         for (problem, acting, statement, expected) in TRIALS_WITH_ROW {
-            if !passes(&mut with_row, acting, statement, expected).await? {
+            if !is_isolated(&mut with_row, acting, statement, expected).await? {
                 violations.push(problem);
             }
         }
@@ -208,7 +208,7 @@ async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Er
 }
 
 /// Runs one trial and rolls it back.
-async fn passes(
+async fn is_isolated(
     tx: &mut PgTransaction<'_>,
     acting: ActingFor,
     statement: &'static str,

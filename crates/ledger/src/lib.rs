@@ -57,7 +57,7 @@ pub mod watermark;
 pub use self::error::{Attempt, DbError, DbResult};
 pub(crate) use self::error::{execute, retry_on_deadlock};
 pub use self::migrations::MIGRATOR;
-pub(crate) use self::statement::{or_all, secs, statements};
+pub(crate) use self::statement::{chunk_keys, or_all, secs, statements};
 
 /// Every control statement with its name: a test prepares them all against a migrated database.
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {

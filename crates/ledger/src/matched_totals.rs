@@ -1,22 +1,22 @@
 //! `etl_agreement`: when a tenant's rows last matched those of its source. See "when the target is not asked" in
 //! `docs/ARCHITECTURE.md` for why this record may replace a look at the target.
 
-use crate::stored::{Stored, stored, values};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     // an open chunk of an ended run counts too: it may still be on its way to the target
     FIND_IDLE = "SELECT (SELECT max(r.id) FROM etl_control r WHERE r.tenant_id = t.id) AS newest_run_id, \
-                    (SELECT max(r.finished_at) FROM etl_control r WHERE r.tenant_id = t.id) AS last_finished_at \
-             FROM tenants t WHERE t.id = $1 AND t.mapping_version = $2 \
-               AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.finished_at IS NULL) \
-               AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status = 'pending') \
-               AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status IN ('queued', 'running'))";
+                        (SELECT max(r.finished_at) FROM etl_control r WHERE r.tenant_id = t.id) AS last_finished_at \
+                 FROM tenants t WHERE t.id = $1 AND t.mapping_version = $2 \
+                   AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.finished_at IS NULL) \
+                   AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status = 'pending') \
+                   AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = t.id AND c.status IN ('queued', 'running'))";
     LIST_STILL_MATCHING = include_str!("matched_totals/list_still_matching.sql");
     RECORD = include_str!("matched_totals/record.sql");
 }

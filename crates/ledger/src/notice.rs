@@ -5,9 +5,9 @@ use std::convert::Infallible;
 
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
+
+use crate::{Attempt, DbResult, statements};
 
 /// The same name is in run/request.rs.
 const REQUESTS: &str = "tidemark_requests";
@@ -16,7 +16,7 @@ const CAPACITY: &str = "tidemark_room";
 statements! {
     // no process waits until it is on disk
     NOTIFY_CAPACITY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
-                    WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
+                       WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

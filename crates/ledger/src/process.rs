@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     RECORD_HEARTBEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
-            ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
+                        ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
     REMOVE = "DELETE FROM etl_process WHERE instance = $1";
     // three missed heartbeats
     LIST_LIVE = "SELECT instance, role, host, version, started_at, last_seen_at, http_address, doing FROM etl_process \

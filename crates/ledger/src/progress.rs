@@ -2,11 +2,11 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, statements};
-use crate::stored::{Stored, stored, values};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::progress::{ChunkStates, Ended, Progress, RECENT, SlowChunk, SourceShare, pace};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     LIST = include_str!("progress/list.sql");

@@ -5,10 +5,10 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 use sqlx::FromRow;
-
-use super::{Attempt, DbResult, secs, statements};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::RetentionSettings;
+
+use crate::{Attempt, DbResult, secs, statements};
 
 /// A tenant's newest runs stay whatever their age. `run list` should not be empty, and matched_totals.rs needs the
 /// newest run and the last that ended.
@@ -34,8 +34,8 @@ statements! {
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
     PRUNE_MOVES = include_str!("prune/moves.sql");
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
-                   SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
-                   LIMIT $2 FOR UPDATE SKIP LOCKED))";
+                         SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
+                         LIMIT $2 FOR UPDATE SKIP LOCKED))";
     COUNT_REJECTS = "SELECT count(*) FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1)";
 }
 

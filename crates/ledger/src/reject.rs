@@ -1,16 +1,16 @@
 //! `etl_rejected_row`: rows that could not be loaded. No cell value is stored.
 
-use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::since::Since;
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, chunk_keys, statements};
 
 /// More rejects than both limits fail a chunk, and a run: so many bad rows have a common cause. Rejects that were known
 /// when the watermark last advanced do not count: every run tries them again.
@@ -25,11 +25,11 @@ statements! {
                  AND NOT conversation_id = ANY($5) \
                RETURNING conversation_id";
     LIST_TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
-                 WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
-                   AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
+                      WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
+                        AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
     LIST_WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
-                    WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
-                                      WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
+                         WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
+                                           WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
     LIST = include_str!("reject/list.sql");
 }
 
@@ -87,14 +87,6 @@ pub struct RejectedRow {
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
-/// A chunk's keys as statements take them: ids, or a range.
-pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
-    match spec {
-        ChunkSpec::Keys { ids } => (ids, None, None),
-        ChunkSpec::KeyRange { lo, hi } => (&[], Some(*lo), Some(*hi)),
-    }
-}
-
 /// Which rejects to list; the default is all open ones.
 #[derive(Debug, Clone, Default)]
 pub struct RejectFilter {
@@ -148,7 +140,7 @@ pub async fn list_tolerated(
     tenant: TenantId,
     spec: &ChunkSpec,
 ) -> DbResult<HashSet<i64>> {
-    let (ids, lo, hi) = keys(spec);
+    let (ids, lo, hi) = chunk_keys(spec);
     let known: Vec<i64> = sqlx::query_scalar(LIST_TOLERATED)
         .bind(Stored(tenant))
         .bind(ids)
@@ -170,7 +162,7 @@ pub async fn record(
     rejects: &[Reject],
 ) -> DbResult<Vec<i64>> {
     let ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
-    let (keys, lo, hi) = keys(spec);
+    let (keys, lo, hi) = chunk_keys(spec);
     let resolved = sqlx::query_scalar(RESOLVE)
         .bind(Stored(tenant))
         .bind(keys)

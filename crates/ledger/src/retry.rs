@@ -5,14 +5,14 @@
 //! compare-and-set from the position that the plan found. So it moves at most once, and not at all when a later run has
 //! moved it since.
 
-use crate::stored::Stored;
 use serde_json::Value;
 use sqlx::types::Json;
-
-use super::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 
 statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Attempt, DbResult, statements};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     LIST_MISSING = include_str!("rights/list_missing.sql");

@@ -1,11 +1,11 @@
 //! `etl_sender`: senders of a tenant's messages, without contacts.
 
-use crate::stored::{Stored, stored};
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::Sender;
+
+use crate::stored::{Stored, stored};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     LIST = "SELECT tenant_id, sender_type, sender_id, first_message_id, last_message_id \

@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::fence::Holder;
+
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     RECORD_SAMPLE = "INSERT INTO etl_source_watch (source, looked_at, fence_at, holder) VALUES ($1, $2, $3, $4) \
-            ON CONFLICT (source) DO UPDATE SET looked_at = excluded.looked_at, fence_at = excluded.fence_at, \
-                holder = excluded.holder, error = NULL, failing_since = NULL, written_at = now()";
+                     ON CONFLICT (source) DO UPDATE SET looked_at = excluded.looked_at, fence_at = excluded.fence_at, \
+                         holder = excluded.holder, error = NULL, failing_since = NULL, written_at = now()";
     RECORD_FAILURE = "INSERT INTO etl_source_watch (source, error, failing_since) VALUES ($1, $2, now()) \
-              ON CONFLICT (source) DO UPDATE SET error = excluded.error, \
-                  failing_since = coalesce(etl_source_watch.failing_since, now()), written_at = now()";
+                      ON CONFLICT (source) DO UPDATE SET error = excluded.error, \
+                          failing_since = coalesce(etl_source_watch.failing_since, now()), written_at = now()";
     LIST = "SELECT source, looked_at, fence_at, holder, error, failing_since, written_at FROM etl_source_watch ORDER BY source";
 }
 

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, secs, statements};
-use crate::stored::{Stored, stored, values};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
     FIND = "SELECT id, name, slug, status, source, account_id, timezone, \

@@ -1,11 +1,11 @@
 //! Pausing, resuming and removing a tenant, with its open work.
 
-use crate::stored::Stored;
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, cancel, retry_on_deadlock, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, cancel, retry_on_deadlock, statements};
 
 statements! {
     PAUSE = "UPDATE tenants SET paused_at = coalesce(paused_at, now()), pause_reason = $2, updated_at = now() \

@@ -1,14 +1,14 @@
 //! Moving a tenant to another source. Nothing read from the old source may count as data of the new one.
 
-use crate::stored::Stored;
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-
-use super::{Attempt, DbResult, cancel, execute, privacy, retry_on_deadlock, statements, target, watermark};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, cancel, execute, privacy, retry_on_deadlock, statements, target, watermark};
 
 statements! {
     // waits for open requests, and later ones wait for it; loads take a weaker lock

@@ -1,12 +1,12 @@
 //! The status of every tenant at one moment, for people.
 
-use crate::stored::Stored;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::tenant::Tenant;
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     LIST = include_str!("tenant_status/list.sql");

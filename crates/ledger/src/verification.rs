@@ -1,17 +1,17 @@
 //! `etl_verification`: the result of each tenant's last comparison with its source. `etl_verification_part` and
 //! `etl_verification_fault`: results of single chunks of a comparison.
 
-use crate::stored::{Stored, values};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::verification::{Compared, Fault, FaultKind, Verdict};
+
+use crate::stored::{Stored, values};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     RECORD = "INSERT INTO etl_verification (tenant_id, source_rows, target_rows, missing, extra, stale, different, \
@@ -31,14 +31,14 @@ statements! {
     HAS_OPEN_SYNC = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                                     AND type IN ('incremental', 'full'))";
     LOAD_REQUEST = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
-                FROM etl_control WHERE id = $1";
+                    FROM etl_control WHERE id = $1";
     FIND_UNSETTLED = include_str!("verification/find_unsettled.sql");
     LIST_FAULT_IDS = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
     DELETE_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
     RECORD_PART = include_str!("verification/record_part.sql");
     INSERT_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
-                   SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
-                   FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
+                     SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
+                     FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
 }
 
 /// A tenant's last comparison.
@@ -205,27 +205,27 @@ pub async fn find_unsettled(
     chunk: ChunkId,
     request: ComparisonRequest,
 ) -> DbResult<Option<Unsettled>> {
-    let what = "load the chunk's findings";
+    let attempted = "load the chunk's findings";
     let row = sqlx::query(FIND_UNSETTLED)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(request.is_scheduled)
         .fetch_optional(db)
         .await
-        .attempt(what)?;
+        .attempt(attempted)?;
     let Some(row) = row else { return Ok(None) };
-    let mut unsettled = unsettled(&row).attempt(what)?;
+    let mut unsettled = unsettled(&row).attempt(attempted)?;
     let (found, listed): (i64, i64) = row
         .try_get("found")
         .and_then(|found| Ok((found, row.try_get("fault_count")?)))
-        .attempt(what)?;
+        .attempt(attempted)?;
     if found == listed {
         let ids = sqlx::query_scalar(LIST_FAULT_IDS)
             .bind(Stored(chunk.run_id))
             .bind(chunk.seq)
             .fetch_all(db)
             .await
-            .attempt(what)?;
+            .attempt(attempted)?;
         unsettled.ids = Some(ids);
     }
     Ok(Some(unsettled))
@@ -256,14 +256,14 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
 /// Records a chunk's findings, in place of earlier ones. Call it in the transaction that has checked that the attempt
 /// still has the chunk.
 pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
-    let what = "record the chunk's findings";
+    let attempted = "record the chunk's findings";
     let ChunkFindings { chunk, compared, .. } = part;
     sqlx::query(DELETE_FAULTS)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .execute(&mut **tx)
         .await
-        .attempt(what)?;
+        .attempt(attempted)?;
     sqlx::query(RECORD_PART)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
@@ -285,7 +285,7 @@ pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -
         .bind(compared.unproven)
         .execute(&mut **tx)
         .await
-        .attempt(what)?;
+        .attempt(attempted)?;
     let ids: Vec<i64> = part.faults.iter().map(|fault| fault.conversation_id).collect();
     let kinds: Vec<&str> = part.faults.iter().map(|fault| fault.kind.as_str()).collect();
     let columns: Vec<String> = part.faults.iter().map(|fault| fault.columns.join(",")).collect();
@@ -299,5 +299,5 @@ pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -
         .execute(&mut **tx)
         .await
         .map(drop)
-        .attempt(what)
+        .attempt(attempted)
 }

@@ -1,6 +1,5 @@
 //! `etl_watermark` and its audit. Only `advance` moves a watermark forward; `set` moves it for an operator.
 
-use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -8,9 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, run, secs, statements};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, run, secs, statements};
 
 statements! {
     LOAD = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
@@ -37,12 +37,12 @@ statements! {
                RETURNING w.tenant_id";
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
     SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
-                   WHERE tenant_id = $1";
+           WHERE tenant_id = $1";
     // the same values as for a new tenant; none of its rows is live
     CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
-                     consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
-                     policy_version = greatest(w.policy_version, t.policy_version) \
-              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+                    consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
+                    policy_version = greatest(w.policy_version, t.policy_version) \
+             FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
@@ -55,20 +55,20 @@ statements! {
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
     RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
-                        next_due_at = now() + t.sync_interval \
-                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
+                             next_due_at = now() + t.sync_interval \
+                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
     RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
-                        FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
-                        WHERE w.tenant_id = n.tenant_id";
+                               FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
+                               WHERE w.tenant_id = n.tenant_id";
     // as of the run's plan
     RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
-                    FROM etl_control r \
-                    WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
+                           FROM etl_control r \
+                           WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
     RECORD_FAILURE = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
-                     next_due_at = now() + greatest(t.sync_interval, \
-                         least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
-              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+                             next_due_at = now() + greatest(t.sync_interval, \
+                                 least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
+                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     CLAIM_DUE = include_str!("watermark/claim_due.sql");
 }
 

@@ -17,7 +17,7 @@ statements! {
     RENEW = "UPDATE etl_chunk SET lease_until = now() + make_interval(secs => $4) \
              WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     LOCK_CLAIMED = "SELECT true FROM etl_chunk WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running' \
-                 FOR NO KEY UPDATE";
+                    FOR NO KEY UPDATE";
 }
 
 /// A chunk that this worker may execute until its lease ends.

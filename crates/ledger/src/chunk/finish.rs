@@ -21,7 +21,7 @@ statements! {
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     // chunks of one run do not overlap
     LIST_NEWER_READS = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
-                    AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
+                          AND (source_epoch, source_xmax, -source_in_progress, source_extracted_at) > ($3, $4, -$5::integer, $6)";
     COUNT_DELETED = "SELECT coalesce(sum(deleted), 0)::bigint FROM etl_chunk WHERE run_id = $1 AND status = 'done'";
     RELEASE = "UPDATE etl_chunk SET status = 'pending', lease_until = NULL, worker_id = NULL, next_attempt_at = now() \
                WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";

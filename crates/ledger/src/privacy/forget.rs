@@ -14,10 +14,10 @@ use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
 
 statements! {
     COUNT_CONTACT_ROWS = "SELECT count(*) FILTER (WHERE contact_id = $2) AS removed, \
-                       count(*) FILTER (WHERE contact_id IS DISTINCT FROM $2) AS cleaned \
-                FROM conversations_analytics WHERE tenant_id = $1 \
-                  AND (contact_id = $2 OR client_sender_id = $2 \
-                       OR message_compiled @> jsonb_build_array(jsonb_build_object('sender', 'Contact', 'sender_id', $2::bigint)))";
+                                 count(*) FILTER (WHERE contact_id IS DISTINCT FROM $2) AS cleaned \
+                          FROM conversations_analytics WHERE tenant_id = $1 \
+                            AND (contact_id = $2 OR client_sender_id = $2 \
+                                 OR message_compiled @> jsonb_build_array(jsonb_build_object('sender', 'Contact', 'sender_id', $2::bigint)))";
     FORGET = "INSERT INTO etl_forgotten_contact (tenant_id, contact_id, forgotten_by, reason) VALUES ($1, $2, $3, $4) \
               ON CONFLICT (tenant_id, contact_id) DO NOTHING";
     RAISE_VERSION = "UPDATE tenants SET mapping_version = mapping_version + 1, updated_at = now() \

@@ -21,9 +21,9 @@ statements! {
     HAS_LIVE_ROWS = "SELECT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL)";
     RECORD_POLICY = "UPDATE etl_watermark SET policy_version = greatest(policy_version, $2) WHERE tenant_id = $1";
     RECORD_RUN_POLICY = "UPDATE etl_watermark w SET policy_version = greatest(w.policy_version, r.mapping_version) \
-                     FROM etl_control r \
-                     WHERE r.id = $1 AND r.tenant_id = w.tenant_id AND r.mapping_version IS NOT NULL \
-                       AND (r.type = 'full' OR (r.type = 'backfill' AND r.request #>> '{selection,kind}' = 'policy'))";
+                         FROM etl_control r \
+                         WHERE r.id = $1 AND r.tenant_id = w.tenant_id AND r.mapping_version IS NOT NULL \
+                           AND (r.type = 'full' OR (r.type = 'backfill' AND r.request #>> '{selection,kind}' = 'policy'))";
     OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row WHERE tenant_id = $1 AND resolved_at IS NULL";
 }
 
@@ -72,10 +72,8 @@ pub async fn set_policy(
             .await
             .attempt("find a live row of the tenant")?;
         let backfill = if has_rows {
-            {
-                let run = request.with_selection(RunType::Backfill, Selection::Policy { version });
-                insert_requested(&mut *tx, &run).await?
-            }
+            let run = request.with_selection(RunType::Backfill, Selection::Policy { version });
+            insert_requested(&mut *tx, &run).await?
         } else {
             let satisfied = sqlx::query(RECORD_POLICY).bind(Stored(tenant)).bind(version);
             execute(

@@ -9,7 +9,7 @@ use crate::{Attempt, DbResult, statements};
 
 statements! {
     IS_POLICY_APPLIED = "SELECT w.policy_version >= t.policy_version \
-                    FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id WHERE t.id = $1";
+                         FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id WHERE t.id = $1";
     STRIP = include_str!("strip.sql");
 }
 

@@ -5,9 +5,8 @@ use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
 
-use crate::reject;
 use crate::stored::Stored;
-use crate::{Attempt, DbResult, statements};
+use crate::{Attempt, DbResult, chunk_keys, statements};
 
 statements! {
     // not rows from a newer read
@@ -40,7 +39,7 @@ pub async fn withhold(
     version: &SourceVersion,
 ) -> DbResult<WithheldRows> {
     let ids: Vec<i64> = withheld.iter().map(|one| one.conversation_id).collect();
-    let (keys, lo, hi) = reject::keys(spec);
+    let (keys, lo, hi) = chunk_keys(spec);
     let removed: Vec<i64> = sqlx::query_scalar(REMOVE_WITHHELD)
         .bind(Stored(tenant))
         .bind(&ids)

@@ -3,7 +3,7 @@
 WITH me AS (SELECT *, current_setting('server_version_num')::integer >= 160000 AS is_16
             FROM pg_roles WHERE rolname = current_user),
      wanted (position, role) AS (VALUES (1, 'etl_service'), (2, 'authenticated_users'), (3, 'admin_users')),
-     lacking (position, statement) AS (
+     missing (position, statement) AS (
          SELECT position, format('CREATE ROLE %I NOLOGIN;', role) FROM wanted, me
          WHERE NOT (rolsuper OR rolcreaterole)
            AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role)
@@ -17,4 +17,4 @@ WITH me AS (SELECT *, current_setting('server_version_num')::integer >= 160000 A
          UNION ALL
          SELECT 5, format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), rolname)
          FROM me WHERE NOT has_schema_privilege(current_schema(), 'CREATE'))
-SELECT statement FROM lacking ORDER BY position
+SELECT statement FROM missing ORDER BY position
