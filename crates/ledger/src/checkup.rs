@@ -122,10 +122,10 @@ pub async fn check_up(
 }
 
 async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
-    let what = "the analytics database";
-    let options = connect::options(url, what)?.application_name("tidemark doctor");
+    let label = "the analytics database";
+    let options = connect::options(url, label)?.application_name("tidemark doctor");
     if pooler == DatabasePooler::Transaction {
-        return connect::probe_pooler(options, &server_name(url), what).await;
+        return connect::probe_pooler(options, &server_name(url), label).await;
     }
     let options = options
         .options([
@@ -135,7 +135,7 @@ async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection
             ("lock_timeout", "2s"),
         ])
         .options(KEEPALIVE);
-    connect::probe(&options, &server_name(url), what).await
+    connect::probe(&options, &server_name(url), label).await
 }
 
 async fn examine(

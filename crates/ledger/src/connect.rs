@@ -63,8 +63,8 @@ pub async fn pool(
     max_connections: u32,
     pooler: DatabasePooler,
 ) -> Result<DbPool, OpenError> {
-    let what = "the analytics database";
-    let options = options(url, what)?.application_name(&format!("tidemark {role}"));
+    let label = "the analytics database";
+    let options = options(url, label)?.application_name(&format!("tidemark {role}"));
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -84,12 +84,12 @@ pub async fn pool(
                     ("default_transaction_isolation", "read committed"),
                 ])
                 .options(KEEPALIVE);
-            check_direct(&options, what, url).await?;
+            check_direct(&options, label, url).await?;
             let pool = pool.after_connect(|connection, _| begin_session(connection, false).boxed());
             Ok(DbPool::direct(pool.connect_lazy_with(options)))
         }
         DatabasePooler::Transaction => {
-            check_behind_pooler(options.clone(), what, url).await?;
+            check_behind_pooler(options.clone(), label, url).await?;
             let pool = pool.connect_lazy_with(without_cache(options));
             Ok(DbPool::behind_pooler(pool, LENT_SETTINGS))
         }
@@ -98,24 +98,24 @@ pub async fn pool(
 
 async fn check_direct(
     options: &PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
-    let mut connection = probe(options, &server, what).await?;
+    let mut connection = probe(options, &server, label).await?;
     let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
         .fetch_one(&mut connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
-            what,
+            label,
             server: server.clone(),
             source,
         })?;
     if lock_timeout != LOCK_TIMEOUT {
-        return Err(ConnectError::Pooler { what, server }.into());
+        return Err(ConnectError::Pooler { label, server }.into());
     }
-    check_role(&mut connection, TAKE_ROLE, what, url).await?;
-    check_migrated(&mut connection, what, url).await?;
+    check_role(&mut connection, TAKE_ROLE, label, url).await?;
+    check_migrated(&mut connection, label, url).await?;
     // the check is complete; an error while closing changes nothing
     drop(connection.close().await);
     Ok(())
@@ -123,12 +123,12 @@ async fn check_direct(
 
 async fn check_behind_pooler(
     options: PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
-    let mut connection = probe_pooler(options, &server_name(url), what).await?;
-    check_role(&mut connection, LENT_SETTINGS, what, url).await?;
-    check_migrated(&mut connection, what, url).await?;
+    let mut connection = probe_pooler(options, &server_name(url), label).await?;
+    check_role(&mut connection, LENT_SETTINGS, label, url).await?;
+    check_migrated(&mut connection, label, url).await?;
     drop(connection.close().await);
     Ok(())
 }
@@ -136,12 +136,12 @@ async fn check_behind_pooler(
 async fn check_role(
     connection: &mut PgConnection,
     statement: &'static str,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let taken = raw_sql(statement).execute(connection).await;
     taken.map(drop).map_err(|source| {
-        unreachable_or(source, what, url, |server, source| {
+        unreachable_or(source, label, url, |server, source| {
             // the first migration creates the role
             if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
                 OpenError::NotMigrated { server }
@@ -180,13 +180,18 @@ async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Res
 /// The server may disappear between the login and a statement.
 fn unreachable_or(
     source: sqlx::Error,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
     refused: impl FnOnce(String, sqlx::Error) -> OpenError,
 ) -> OpenError {
     let server = server_name(url);
     if control_failure_kind(&source) == FailureKind::Unavailable {
-        ConnectError::Unreachable { what, server, source }.into()
+        ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        }
+        .into()
     } else {
         refused(server, source)
     }
@@ -194,13 +199,13 @@ fn unreachable_or(
 
 async fn check_migrated(
     connection: &mut PgConnection,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
-    let applied = applied_migrations(connection)
-        .await
-        .map_err(|source| unreachable_or(source, what, url, |server, _| OpenError::NotMigrated { server }))?;
+    let applied = applied_migrations(connection).await.map_err(|source| {
+        unreachable_or(source, label, url, |server, _| OpenError::NotMigrated { server })
+    })?;
     match schema(&applied) {
         Schema::Current => Ok(()),
         Schema::Behind => Err(OpenError::NotMigrated { server }),

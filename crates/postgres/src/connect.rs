@@ -44,51 +44,53 @@ pub enum DatabasePooler {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(
-        "the URL of {what} is not a PostgreSQL URL: write postgres://user:password@host:port/database, special characters \
+        "the URL of {label} is not a PostgreSQL URL: write postgres://user:password@host:port/database, special characters \
          in user and password percent-encoded"
     )]
-    Url { what: &'static str },
-    #[error("read {}, which the URL of {what} names", path.display())]
+    Url { label: &'static str },
+    #[error("read {}, which the URL of {label} names", path.display())]
     File {
-        what: &'static str,
+        label: &'static str,
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("no encrypted connection to {what} at {server}: {}", fault.advice(ServerKind::Postgres))]
+    #[error("no encrypted connection to {label} at {server}: {}", fault.advice(ServerKind::Postgres))]
     Tls {
-        what: &'static str,
+        label: &'static str,
         server: String,
         fault: TlsFault,
         source: sqlx::Error,
     },
     #[error(
-        "{what} at {server} refused the connection, which is not encrypted ({sqlstate}): leave sslmode out of the URL, or \
+        "{label} at {server} refused the connection, which is not encrypted ({sqlstate}): leave sslmode out of the URL, or \
          check user and database name"
     )]
     Plain {
-        what: &'static str,
+        label: &'static str,
         server: String,
         sqlstate: String,
         source: sqlx::Error,
     },
-    #[error("cannot reach {what} at {server}: is it running, and may this machine connect to it?")]
+    #[error("cannot reach {label} at {server}: is it running, and may this machine connect to it?")]
     Unreachable {
-        what: &'static str,
+        label: &'static str,
         server: String,
         source: sqlx::Error,
     },
-    #[error("{what} at {server} refused the connection ({sqlstate}): check user, password and database name")]
+    #[error(
+        "{label} at {server} refused the connection ({sqlstate}): check user, password and database name"
+    )]
     Refused {
-        what: &'static str,
+        label: &'static str,
         server: String,
         sqlstate: String,
         source: sqlx::Error,
     },
     #[error(
-        "the settings of a session do not reach {what} at {server}, so a pooler such as PgBouncer is before it: before the \
+        "the settings of a session do not reach {label} at {server}, so a pooler such as PgBouncer is before it: before the \
          analytics database set TIDEMARK_DATABASE_POOLER=transaction; a source is read without one"
     )]
-    Pooler { what: &'static str, server: String },
+    Pooler { label: &'static str, server: String },
 }
 
 /// Parses a URL without quoting it in the error. A URL without a mode of encryption gets `verify-full`, unless the
@@ -96,11 +98,11 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// When it is not a PostgreSQL URL, or a file that it names cannot be read.
-pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOptions, ConnectError> {
+pub fn options(url: &SecretString, label: &'static str) -> Result<PgConnectOptions, ConnectError> {
     let text = url.expose_secret();
     let parsed = parse_url(text).filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
     let (Some(parsed), Ok(options)) = (parsed, PgConnectOptions::from_str(text)) else {
-        return Err(ConnectError::Url { what });
+        return Err(ConnectError::Url { label });
     };
     let mut mode_is_written = false;
     for (key, value) in parsed.query_pairs() {
@@ -110,7 +112,7 @@ pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOption
             "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
                 let path = Path::new(&*value);
                 std::fs::File::open(path).map_err(|source| ConnectError::File {
-                    what,
+                    label,
                     path: path.to_owned(),
                     source,
                 })?;
@@ -158,13 +160,13 @@ pub fn tls_fault(error: &sqlx::Error) -> Option<TlsFault> {
 
 fn connect_error(
     options: &PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     server: String,
     source: sqlx::Error,
 ) -> ConnectError {
     if let Some(fault) = tls_fault(&source) {
         return ConnectError::Tls {
-            what,
+            label,
             server,
             fault,
             source,
@@ -174,21 +176,25 @@ fn connect_error(
         Some(sqlstate) if control_failure_kind(&source) != FailureKind::Unavailable => {
             if sqlstate == "28000" && exposure(options) == Some(Exposure::Plain) {
                 ConnectError::Plain {
-                    what,
+                    label,
                     server,
                     sqlstate,
                     source,
                 }
             } else {
                 ConnectError::Refused {
-                    what,
+                    label,
                     server,
                     sqlstate,
                     source,
                 }
             }
         }
-        _ => ConnectError::Unreachable { what, server, source },
+        _ => ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        },
     }
 }
 
@@ -199,17 +205,21 @@ fn connect_error(
 pub async fn probe(
     options: &PgConnectOptions,
     server: &str,
-    what: &'static str,
+    label: &'static str,
 ) -> Result<PgConnection, ConnectError> {
     let server = server.to_owned();
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { what, server }),
-        Ok(Err(source)) => Err(connect_error(options, what, server, source)),
+        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { label, server }),
+        Ok(Err(source)) => Err(connect_error(options, label, server, source)),
         Err(_) => {
             let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
-            Err(ConnectError::Unreachable { what, server, source })
+            Err(ConnectError::Unreachable {
+                label,
+                server,
+                source,
+            })
         }
     }
 }
@@ -226,14 +236,14 @@ fn refuses_settings(error: &sqlx::Error) -> bool {
 pub async fn probe_pooler(
     options: PgConnectOptions,
     server: &str,
-    what: &'static str,
+    label: &'static str,
 ) -> Result<PgConnection, ConnectError> {
-    let mut connection = probe(&without_cache(options), server, what).await?;
+    let mut connection = probe(&without_cache(options), server, label).await?;
     raw_sql("BEGIN READ ONLY; DEALLOCATE ALL")
         .execute(&mut connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
-            what,
+            label,
             server: server.to_owned(),
             source,
         })?;
