@@ -82,7 +82,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
             break;
         }
     }
-    pruned.moves = moves(db, keep, false).await?;
+    pruned.moves = prune_moves(db, keep, false).await?;
     loop {
         let gone = sqlx::query(PRUNE_REJECTS)
             .bind(secs(keep.failed))
@@ -108,7 +108,7 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         .fetch_one(db)
         .await
         .attempt("count old runs")?;
-    pruned.moves = moves(db, keep, true).await?;
+    pruned.moves = prune_moves(db, keep, true).await?;
     pruned.rejects = sqlx::query_scalar(COUNT_REJECTS)
         .bind(secs(keep.failed))
         .fetch_one(db)
@@ -117,8 +117,8 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     Ok(pruned)
 }
 
-/// Goes through the whole audit, one page at a time.
-async fn moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
+/// Goes through the whole audit, a bounded number of lines at a time.
+async fn prune_moves(db: &DbPool, keep: &RetentionSettings, only_count: bool) -> DbResult<i64> {
     let (mut after, mut all) = (0, 0);
     loop {
         let (last, gone): (Option<i64>, i64) = sqlx::query_as(PRUNE_MOVES)

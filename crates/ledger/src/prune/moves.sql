@@ -1,6 +1,6 @@
--- Deletes or counts old moves of watermarks, one page. The newest move of a tenant stays, because the next one extends it;
--- so young lines may come before old ones.
--- $1 seconds to keep, $2 last id of the page before, $3 lines of a page, $4 whether to count only
+-- Deletes or counts old moves of watermarks, in one part of the audit. The newest move of a tenant stays, because the
+-- next one extends it; so young lines may come before old ones.
+-- $1 seconds to keep, $2 last id of the part before, $3 lines of a part, $4 whether to count only
 WITH part AS (SELECT a.id, a.tenant_id, a.moved_at < now() - make_interval(secs => $1) AS old
               FROM etl_watermark_audit a WHERE a.id > $2 ORDER BY a.id LIMIT $3),
      gone AS (DELETE FROM etl_watermark_audit a USING part p WHERE a.id = p.id AND p.old AND NOT $4

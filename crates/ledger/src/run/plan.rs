@@ -24,7 +24,7 @@ statements! {
                        RETURNING id, tenant_id, type, request, traceparent";
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
-    NOTE_PLANNING = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
+    RECORD_PLANNING_ERROR = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
     START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, error_message = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8, \
                             compares_digests = $9 \
@@ -77,12 +77,12 @@ pub struct PlanRecord {
 pub async fn claim_requested(
     db: impl PgExecutor<'_>,
     planner: &str,
-    hold: Duration,
+    claim_duration: Duration,
     only: Option<&[RunId]>,
 ) -> DbResult<Option<ClaimedRun>> {
     sqlx::query_as(CLAIM_REQUESTED)
         .bind(planner)
-        .bind(secs(hold))
+        .bind(secs(claim_duration))
         .bind(only.map(stored))
         .fetch_optional(db)
         .await
@@ -94,12 +94,12 @@ pub async fn renew_planning(
     db: impl PgExecutor<'_>,
     id: RunId,
     planner: &str,
-    hold: Duration,
+    claim_duration: Duration,
 ) -> DbResult<bool> {
     sqlx::query(RENEW_PLANNING)
         .bind(Stored(id))
         .bind(planner)
-        .bind(secs(hold))
+        .bind(secs(claim_duration))
         .execute(db)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -158,8 +158,13 @@ pub async fn insert_running(
 }
 
 /// Records why a claimed run is not planned yet. Starting the run clears it.
-pub async fn note_planning(db: impl PgExecutor<'_>, id: RunId, planner: &str, error: &str) -> DbResult<()> {
-    sqlx::query(NOTE_PLANNING)
+pub async fn record_planning_error(
+    db: impl PgExecutor<'_>,
+    id: RunId,
+    planner: &str,
+    error: &str,
+) -> DbResult<()> {
+    sqlx::query(RECORD_PLANNING_ERROR)
         .bind(Stored(id))
         .bind(planner)
         .bind(error)

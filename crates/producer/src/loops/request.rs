@@ -170,7 +170,7 @@ impl Requests {
     /// The source is away: the claim is left to run out, and then the run is planned again.
     async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::warn!(error, "run not planned yet, its source is away");
-        ledger::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
+        ledger::run::record_planning_error(&self.planner.db, run.id, &self.instance, error).await
     }
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
