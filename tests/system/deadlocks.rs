@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk::DispatchLimits;
-use tidemark_ledger::verification::Part;
+use tidemark_ledger::verification::ChunkFindings;
 use tidemark_ledger::{Attempt, DbResult};
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkCounts;
@@ -78,7 +78,7 @@ async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) ->
         clock,
     };
     let version = SourceVersion { epoch: 1, snapshot };
-    let part = Part {
+    let part = ChunkFindings {
         chunk,
         tenant_id: TenantId(1),
         version: &version,
@@ -90,10 +90,10 @@ async fn compare(db: &DbPool, chunk: ChunkId, attempt: i32, is_settled: bool) ->
     let is_mine = if is_settled {
         ledger::chunk::complete(&mut tx, chunk, attempt, &ChunkCounts::default(), None).await?
     } else {
-        ledger::chunk::lock_mine(&mut *tx, chunk, attempt).await?
+        ledger::chunk::lock_claimed(&mut *tx, chunk, attempt).await?
     };
     if is_mine {
-        ledger::verification::note_part(&mut tx, &part).await?;
+        ledger::verification::record_part(&mut tx, &part).await?;
     }
     tx.commit().await.attempt("commit")
 }
@@ -182,7 +182,7 @@ async fn load(db: &DbPool, chunk: ChunkId) -> DbResult<()> {
         return Ok(());
     };
     let mut tx = db.begin().await.attempt("begin")?;
-    ledger::target::enter(&mut tx, TenantId(1)).await?;
+    ledger::target::set_tenant(&mut tx, TenantId(1)).await?;
     sqlx::query("UPDATE conversations_analytics SET etl_updated_at = now() WHERE tenant_id = 1 AND conversation_id = $1")
         .bind(i64::from(chunk.seq))
         .execute(&mut *tx)

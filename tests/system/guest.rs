@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use sqlx::{Connection, Executor};
 use tidemark_ledger::connect::pool;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_runtime::config::Settings;
 use tidemark_source::{Source, Sources};
 
@@ -111,7 +111,7 @@ async fn dropped_work_cancels_its_statement_on_either_server() {
             let (pid, since) = sqlx::query_as("SELECT pg_backend_pid(), now()")
                 .fetch_one(guarded.connection())
                 .await?;
-            guarded.serve_by(Served { pid, since });
+            guarded.set_backend(Backend { pid, since });
             let work = async move { guarded.connection().execute("SELECT pg_sleep(600)").await };
             tokio::select! {
                 done = work => bail!("it did not sleep: {done:?}"),

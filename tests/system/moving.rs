@@ -35,7 +35,7 @@ async fn full_run_interrupted(stage: &Stage) -> Result<Value> {
         .until(
             "SELECT (SELECT array_agg(seq ORDER BY seq) = '{1,2,3}' FROM open_chunk WHERE status = 'done') \
                 AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
-                            AND wait_event_type = 'Lock' AND query LIKE 'UPDATE etl_chunk c SET status = ''running''%')",
+                            AND wait_event_type = 'Lock' AND query LIKE '-- Claims a chunk%')",
         )
         .await?;
     for change in [

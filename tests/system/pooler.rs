@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, raw_sql};
 use tidemark_ledger::connect::pool;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::guarded::{Guarded, Served, cancels_sent};
+use tidemark_postgres::guarded::{Backend, Guarded, wait_for_cancels};
 
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, on_servers, on_stage};
@@ -176,13 +176,13 @@ async fn behind_a_pooler_the_error_names_the_setting_that_is_missing() {
 }
 
 /// Begins a transaction, and returns the server process that runs it.
-async fn begin(db: &DbPool) -> Result<(Guarded, Served)> {
+async fn begin(db: &DbPool) -> Result<(Guarded, Backend)> {
     let mut guarded = Guarded::acquire(db).await?;
     db.begin_on(guarded.connection()).await?;
     let (pid, since) = sqlx::query_as("SELECT pg_backend_pid(), now()")
         .fetch_one(guarded.connection())
         .await?;
-    Ok((guarded, Served { pid, since }))
+    Ok((guarded, Backend { pid, since }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +199,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
         let asleep = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                                      AND query LIKE 'SELECT pg_sleep(600)%' AND state = 'active')";
         let (mut guarded, ours) = begin(&db).await?;
-        guarded.serve_by(ours);
+        guarded.set_backend(ours);
         {
             let work = async move { guarded.connection().execute("SELECT pg_sleep(600)").await };
             tokio::select! {
@@ -211,7 +211,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
 
         // its transaction has ended, and its server process sleeps for another client
         let (mut late, ended) = begin(&db).await?;
-        late.serve_by(ended);
+        late.set_backend(ended);
         raw_sql("COMMIT").execute(late.connection()).await?;
         let mut next = loop {
             let (mut next, served) = begin(&db).await?;
@@ -230,7 +230,7 @@ async fn a_statement_is_cancelled_behind_a_pooler_and_nobody_elses_is() {
                 )
                 .await?;
             drop(late);
-            cancels_sent(Duration::from_secs(30)).await;
+            wait_for_cancels(Duration::from_secs(30)).await;
             Ok::<(), anyhow::Error>(())
         };
         let (slept, dropped) = tokio::join!(work, drop_late);

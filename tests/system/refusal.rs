@@ -121,17 +121,17 @@ async fn what_lets_tenants_reach_each_other_is_found_and_fixed_by_the_statement_
             stage.target.execute(damage).await?;
             let found = findings(&stage).await?;
             ensure!(
-                found.iter().any(|finding| finding.what.contains(said)),
+                found.iter().any(|finding| finding.problem.contains(said)),
                 "{damage}: {found:#?}"
             );
             ensure!(
-                found.iter().all(|finding| finding.refuses) || said.contains("may write"),
+                found.iter().all(|finding| finding.stops_start) || said.contains("may write"),
                 "{damage}: {found:#?}"
             );
             for finding in found {
                 stage
                     .target
-                    .execute(AssertSqlSafe(finding.mend.clone()))
+                    .execute(AssertSqlSafe(finding.fix.clone()))
                     .await
                     .with_context(|| format!("{damage}: {finding:?}"))?;
             }
@@ -164,7 +164,7 @@ async fn a_probe_whose_row_is_refused_still_shows_whether_other_tenants_are_reac
             .await?;
         let found = findings(&stage).await?;
         ensure!(
-            found.len() == 1 && found[0].what.contains("written for another tenant"),
+            found.len() == 1 && found[0].problem.contains("written for another tenant"),
             "{found:#?}"
         );
         let refused = stage.tidemark(&["finalizer"]).await?;

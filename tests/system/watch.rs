@@ -8,7 +8,7 @@ use crate::stage::{Signal, Stage, on_stage};
 
 /// True once `run watch` has read how far a run is.
 const WATCHED: &str = "SELECT count(*) > 0 FROM pg_stat_activity \
-    WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- Where runs are%'";
+    WHERE application_name = 'tidemark cli' AND datname = current_database() AND query LIKE '-- The progress of runs%'";
 
 /// The lines of JSON from before the plan of a run of 400 conversations in 40 chunks until its end.
 async fn watched_lines(stage: &Stage) -> Result<Vec<Value>> {

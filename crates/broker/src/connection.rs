@@ -20,7 +20,7 @@ use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::rabbit::RabbitSettings;
 use super::topology::Topology;
-use tidemark_net::tls::{Exposure, Fault, is_local};
+use tidemark_net::tls::{Exposure, TlsFault, is_local};
 use tidemark_net::url::parse_url;
 
 /// How long the broker may take over one request on an open connection. Generous: only a broken or blocked
@@ -172,7 +172,7 @@ fn address(node: &Node) -> String {
 fn failure(node: &Node, source: lapin::Error) -> QueueError {
     let server = address(node);
     let fault = match source.kind() {
-        ErrorKind::IOError(error) => Fault::of(error.as_ref()),
+        ErrorKind::IOError(error) => TlsFault::find(error.as_ref()),
         _ => None,
     };
     if let Some(fault) = fault {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Published;
-use tidemark_net::tls::{Fault, Wire};
+use tidemark_net::tls::{ServerKind, TlsFault};
 
 /// What can go wrong with the queue. Servers are named `host:port/vhost`; no text holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +20,10 @@ pub enum QueueError {
     #[error("read {}, which the RabbitMQ URL names", path.display())]
     File { path: PathBuf, source: std::io::Error },
 
-    #[error("no encrypted connection to RabbitMQ at {server}: {}", fault.advice(Wire::Rabbitmq))]
+    #[error("no encrypted connection to RabbitMQ at {server}: {}", fault.advice(ServerKind::Rabbitmq))]
     Tls {
         server: String,
-        fault: Fault,
+        fault: TlsFault,
         #[source]
         source: lapin::Error,
     },

@@ -117,7 +117,7 @@ impl App {
             return Err(SetupError(refusal).into());
         }
         for finding in findings {
-            tracing::warn!(finding.what, finding.mend, "tenants could be kept apart better");
+            tracing::warn!(finding.problem, finding.fix, "tenants could be kept apart better");
         }
         Ok(db)
     }

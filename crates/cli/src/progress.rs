@@ -180,7 +180,7 @@ impl<'a> Watch<'a> {
 
 /// An error that passes is waited for, up to a bound.
 fn give_up(error: DbError, since: Instant) -> anyhow::Result<()> {
-    if error.may_pass() && since.elapsed() < AWAY_AT_MOST {
+    if error.is_temporary() && since.elapsed() < AWAY_AT_MOST {
         return Ok(());
     }
     Err(error.into())

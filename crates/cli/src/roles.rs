@@ -13,7 +13,7 @@ use tidemark_finalizer::rescue::Rescuer;
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk::DispatchLimits;
 use tidemark_postgres::DbPool;
-use tidemark_postgres::guarded::cancels_sent;
+use tidemark_postgres::guarded::wait_for_cancels;
 use tidemark_postgres::report::report;
 use tidemark_producer::loops::dispatch::Dispatcher;
 use tidemark_producer::loops::notices::NoticeListener;
@@ -74,7 +74,7 @@ impl Roles {
     /// Waits for the stop and lets everything end.
     pub async fn end(&self, grace: Duration) {
         self.lifecycle.finished(grace).await;
-        cancels_sent(CANCEL_WITHIN).await;
+        wait_for_cancels(CANCEL_WITHIN).await;
     }
 
     fn planner(&self) -> Planner {
@@ -187,7 +187,8 @@ impl Roles {
             loop {
                 pulse::beat();
                 let address = http_address.as_deref();
-                if let Err(error) = ledger::process::beat(&db, &instance, role, &host, address, trouble).await
+                if let Err(error) =
+                    ledger::process::record_heartbeat(&db, &instance, role, &host, address, trouble).await
                 {
                     tracing::debug!(error = %report(&error), "no sign of life written");
                 }

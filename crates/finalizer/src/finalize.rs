@@ -117,7 +117,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
     let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
         ledger::inbox::mark_backfilled(&mut **tx, run.id).await?;
-        ledger::privacy::run_satisfied(tx, run.id).await?;
+        ledger::privacy::record_policy_applied(tx, run.id).await?;
     }
     if ended_well && run.run_type == RunType::Verify {
         ledger::verification::conclude(&mut **tx, run.id).await?;
@@ -126,7 +126,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
         return Ok(status);
     }
     if !ended_well {
-        ledger::watermark::failed(&mut **tx, run.tenant_id).await?;
+        ledger::watermark::record_failure(&mut **tx, run.tenant_id).await?;
         return Ok(status);
     }
     if let Some(end) = run.watermark_end
@@ -142,7 +142,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
             tracing::warn!("watermark not advanced: it was moved while the run was open");
         }
     }
-    ledger::watermark::run_compared(&mut **tx, run.id).await?;
-    ledger::watermark::succeeded(&mut **tx, &[run.tenant_id]).await?;
+    ledger::watermark::record_run_compared(&mut **tx, run.id).await?;
+    ledger::watermark::record_success(&mut **tx, &[run.tenant_id]).await?;
     Ok(status)
 }

@@ -72,7 +72,7 @@ impl FleetWatch {
 
     /// Reads the numbers once. The error names every failure.
     async fn tick(&self) -> Result<Turn, String> {
-        let (fleet, depths) = tokio::join!(ledger::fleet::look(&self.db), self.queue.depths());
+        let (fleet, depths) = tokio::join!(ledger::fleet::load(&self.db), self.queue.depths());
         let errors: Vec<String> = [
             fleet.as_ref().err().map(|error| report(error)),
             depths.as_ref().err().map(|error| report(error)),

@@ -1,37 +1,24 @@
-//! Cancelling a run. It ends here and at once, with all its chunks, in one transaction; a worker that holds one of them
-//! learns it when it renews its lease or completes, whichever comes first.
+//! Cancelling a run. One transaction ends the run and all its chunks. A worker that executes one of them notices when
+//! it renews its lease or completes.
 
-use crate::stored::{Stored, values};
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, again, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
+use crate::stored::{Stored, values};
+use crate::{Attempt, DbResult, retry_on_deadlock, statements};
+
 statements! {
-    // the finalizer closes a run under the same lock: one of the two finds it ended
+    // the finalizer takes the same lock to close a run, so only one of the two ends it
     LOCK_RUN = "SELECT tenant_id, type, status FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
     LOCK_CHUNKS = "SELECT count(*) FILTER (WHERE status <> 'running'), count(*) FILTER (WHERE status = 'running') \
                    FROM (SELECT status FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued', 'running') \
                          ORDER BY seq FOR NO KEY UPDATE) open";
     CANCEL_CHUNKS = "UPDATE etl_chunk SET status = 'cancelled', finished_at = now(), lease_until = NULL \
                      WHERE run_id = $1 AND status IN ('pending', 'queued', 'running')";
-    END_RUN = "UPDATE etl_control SET status = 'cancelled', finished_at = now(), planning_until = NULL, \
-                      error_message = $2, \
-                      chunks_done = total.done, chunks_dead = total.dead, \
-                      records_extracted = total.extracted, records_inserted = total.inserted, \
-                      records_updated = total.updated, records_unchanged = total.unchanged, \
-                      records_stale = total.stale, records_deleted = total.deleted, records_rejected = total.rejected \
-               FROM (SELECT count(*) FILTER (WHERE status = 'done') AS done, \
-                            count(*) FILTER (WHERE status = 'dead') AS dead, \
-                            coalesce(sum(extracted), 0)::bigint AS extracted, coalesce(sum(inserted), 0)::bigint AS inserted, \
-                            coalesce(sum(updated), 0)::bigint AS updated, coalesce(sum(unchanged), 0)::bigint AS unchanged, \
-                            coalesce(sum(stale), 0)::bigint AS stale, coalesce(sum(deleted), 0)::bigint AS deleted, \
-                            coalesce(sum(rejected), 0)::bigint AS rejected \
-                     FROM etl_chunk WHERE run_id = $1) total \
-               WHERE id = $1";
-    // no failure; but what was just cancelled must not start again with the next tick
+    END_RUN = include_str!("cancel/end_run.sql");
+    // not a failure, but the next tick must not start the cancelled work again
     POSTPONE = "UPDATE etl_watermark w SET next_due_at = greatest(w.next_due_at, now() + t.sync_interval) \
                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_OPEN = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL ORDER BY id";
@@ -40,30 +27,27 @@ statements! {
 /// The answer to a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The run has ended `cancelled`; so many of its chunks had not begun, and so many were held by workers.
+    /// The run has ended `cancelled`. `waiting` chunks had not begun; workers were executing `running` chunks.
     Now { waiting: i64, running: i64 },
-    /// It had ended before; nothing was changed.
+    /// The run had already ended; nothing was changed.
     Ended(RunStatus),
     /// There is no such run.
     Unknown,
 }
 
-/// Ends a run: its open chunks are cancelled, those that are done stay. The watermark stays, and the tenant's next
-/// scheduled sync comes an interval later. `actor` and `reason` become the run's error text.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Cancels a run and its open chunks; done chunks stay. The watermark stays, and the tenant's next scheduled sync is
+/// due an interval from now. `actor` and `reason` become the run's error text.
 pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
-    again(async || {
+    retry_on_deadlock(async || {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        let cancelled = run_in(&mut tx, id, actor, reason).await?;
+        let cancelled = cancel_in(&mut tx, id, actor, reason).await?;
         tx.commit().await.attempt("cancel the run")?;
         Ok(cancelled)
     })
     .await
 }
 
-async fn run_in(
+async fn cancel_in(
     tx: &mut PgTransaction<'_>,
     id: RunId,
     actor: &str,
@@ -110,11 +94,8 @@ async fn run_in(
     Ok(Cancelled::Now { waiting, running })
 }
 
-/// Ends every open run of a tenant; returns them.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn all_of(
+/// Cancels every open run of a tenant and returns them.
+pub async fn cancel_open_runs(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     actor: &str,
@@ -128,7 +109,7 @@ pub async fn all_of(
         .attempt("list the tenant's open runs")?;
     let mut cancelled = Vec::with_capacity(open.len());
     for id in open {
-        if let Cancelled::Now { .. } = run_in(tx, id, actor, Some(reason)).await? {
+        if let Cancelled::Now { .. } = cancel_in(tx, id, actor, Some(reason)).await? {
             cancelled.push(id);
         }
     }

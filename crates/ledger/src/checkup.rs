@@ -1,11 +1,7 @@
-//! The analytics database's check-up: the server and login as they are, and what the ledger says of its fleet.
+//! Checks the analytics database: its server and login, and the state that the ledger records.
 
-use crate::stored::Stored;
 use secrecy::SecretString;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
-use crate::connect::{Schema, applied_migrations, schema};
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::DatabasePooler;
@@ -15,8 +11,12 @@ use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes, encryption, listed};
 use tidemark_shared::ids::{RunId, TenantId};
 
+use crate::migrations::{Schema, applied_migrations, schema};
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
 statements! {
-    // a later run of the same kind took what was missing
+    // a later run of the same type has replaced the dead chunks' work
     DEAD_CHUNKS = "SELECT r.tenant_id, r.id AS run_id, count(*) AS count FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id \
                    WHERE c.status = 'dead' AND NOT EXISTS (SELECT FROM etl_control l WHERE l.tenant_id = r.tenant_id \
                        AND l.id > r.id AND l.type = r.type AND l.status IN ('success', 'partial')) \
@@ -24,7 +24,7 @@ statements! {
                    GROUP BY 1, 2 ORDER BY 1, 2";
     OPEN_REJECTS = "SELECT tenant_id, count(*) AS count FROM etl_rejected_row WHERE resolved_at IS NULL \
                       AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) GROUP BY 1 ORDER BY 1";
-    // of those that have anything to be proven
+    // only tenants that were synced
     VERIFIED = "SELECT t.id AS tenant_id, v.verified_at IS NULL AS never, \
                        coalesce(v.verified_at < now() - interval '30 days', false) AS long_ago, \
                        coalesce(v.missing + v.extra + v.stale + v.different > 0, false) AS differs \
@@ -32,13 +32,13 @@ statements! {
                 LEFT JOIN etl_verification v ON v.tenant_id = t.id WHERE t.deleted_at IS NULL ORDER BY t.id";
 }
 
-/// Of one statement.
+/// Timeout of one statement.
 const STATEMENT_TIMEOUT: &str = "10s";
 const OLDEST_VERSION: i32 = 130_000;
-/// A slot that keeps so much is forgotten.
+/// An unused replication slot is reported when it keeps more WAL than this.
 const SLOT_BYTES: i64 = 1 << 30;
 
-/// Dead chunks of a run that nothing has made good.
+/// Dead chunks of a run that no later run has replaced.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DeadChunks {
     #[sqlx(try_from = "Stored<TenantId>")]
@@ -58,19 +58,14 @@ pub struct Verified {
     pub differs: bool,
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn dead_chunks(db: impl PgExecutor<'_>) -> DbResult<Vec<DeadChunks>> {
     sqlx::query_as(DEAD_CHUNKS)
         .fetch_all(db)
         .await
-        .attempt("look for dead chunks")
+        .attempt("count dead chunks")
 }
 
-/// Tenants with rejects, and how many.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Tenants with rejects, and how many rejects each has.
 pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i64)>> {
     sqlx::query_as(OPEN_REJECTS)
         .fetch_all(db)
@@ -84,30 +79,27 @@ pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i6
         .attempt("count the rejects")
 }
 
-/// The tenants that were ever synced.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The last verification of every tenant that was synced.
 pub async fn verified(db: impl PgExecutor<'_>) -> DbResult<Vec<Verified>> {
     sqlx::query_as(VERIFIED)
         .fetch_all(db)
         .await
-        .attempt("look when tenants were compared")
+        .attempt("list when tenants were last compared")
 }
 
-/// What a check-up of the server leads to.
+/// What a check of the server finds out.
 #[derive(Debug, Default)]
-pub struct Examined {
+pub struct ServerState {
     pub clock: Option<ClockReading>,
-    /// The ledger can be asked: it is migrated, and the login may.
+    /// The ledger can be queried: it is migrated, and the login has the rights.
     pub is_usable: bool,
 }
 
-/// Looks at the server and the login, and says what it finds.
+/// Checks the server and the login, and adds its findings.
 pub async fn check_up(
     url: &SecretString,
     pooler: DatabasePooler,
-    examined: &mut Examined,
+    state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) {
     let mut connection = match open(url, pooler).await {
@@ -121,8 +113,8 @@ pub async fn check_up(
         .ok()
         .and_then(|options| connect::exposure(&options));
     findings.push(encryption(exposure, connect::SSL_MODE));
-    examined.clock = read_clock(&mut connection).await.ok();
-    let looked = examine(&mut connection, examined, findings).await;
+    state.clock = read_clock(&mut connection).await.ok();
+    let looked = examine(&mut connection, state, findings).await;
     if let Err(error) = looked {
         findings.push(Finding::error("connection", report(&error)));
     }
@@ -130,10 +122,10 @@ pub async fn check_up(
 }
 
 async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
-    let what = "the analytics database";
-    let options = connect::options(url, what)?.application_name("tidemark doctor");
+    let label = "the analytics database";
+    let options = connect::options(url, label)?.application_name("tidemark doctor");
     if pooler == DatabasePooler::Transaction {
-        return connect::probe_lent(options, &server_name(url), what).await;
+        return connect::probe_pooler(options, &server_name(url), label).await;
     }
     let options = options
         .options([
@@ -143,12 +135,12 @@ async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection
             ("lock_timeout", "2s"),
         ])
         .options(KEEPALIVE);
-    connect::probe(&options, &server_name(url), what).await
+    connect::probe(&options, &server_name(url), label).await
 }
 
 async fn examine(
     connection: &mut PgConnection,
-    examined: &mut Examined,
+    state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx::Error> {
     let (number, version, timezone, login, autovacuum, used, most): (i32, String, String, String, bool, i64, i64) =
@@ -171,8 +163,8 @@ async fn examine(
         findings.push(Finding::error(
             "session",
             format!(
-                "the session's settings do not arrive (time zone {timezone}): is there a pooler that takes them away? Name the \
-                 server itself"
+                "the session's settings are lost (time zone {timezone}): is there a pooler that drops them? Name the \
+                 server itself in the URL"
             ),
         ));
     }
@@ -182,7 +174,7 @@ async fn examine(
                 .todo("ALTER SYSTEM SET max_connections = …;   -- and restart it; or lower database_max_connections"),
         );
     }
-    // from here on the session is the one that the fleet has
+    // from here on the session acts with the role of the fleet
     let may_act = check_role(connection, &login, findings).await;
     let is_migrated = match check_migrations(connection, findings).await {
         Ok(is_migrated) => is_migrated,
@@ -205,7 +197,7 @@ async fn examine(
         check_sizes(connection, findings).await?;
     }
     check_slots(connection, findings).await?;
-    examined.is_usable = may_act && is_migrated;
+    state.is_usable = may_act && is_migrated;
     Ok(())
 }
 
@@ -293,7 +285,7 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
             largest.join(", ")
         ),
     ));
-    // autovacuum comes at a fifth
+    // autovacuum starts at a fifth of the live rows
     let bloated = sizes
         .iter()
         .filter(|size| size.dead > 10_000 && size.dead > size.live / 2);
@@ -302,7 +294,7 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
             Finding::warning(
                 "vacuum",
                 format!(
-                    "{} has {} dead rows beside {} live ones",
+                    "{} has {} dead rows and {} live ones",
                     size.name, size.dead, size.live
                 ),
             )
@@ -324,7 +316,7 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
             Finding::warning(
                 "disk",
                 format!(
-                    "replication slot {slot} is used by nobody and keeps {} of WAL",
+                    "replication slot {slot} is unused and keeps {} of WAL",
                     bytes(kept)
                 ),
             )
@@ -337,9 +329,9 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
     Ok(())
 }
 
-/// What tenants have, in one line: `1 (3), 4 (1)`.
+/// Counts of tenants in one line: `1 (3), 4 (1)`.
 #[must_use]
-pub fn of_tenants(counts: &[(TenantId, i64)]) -> String {
+pub fn list_counts(counts: &[(TenantId, i64)]) -> String {
     let texts: Vec<String> = counts
         .iter()
         .map(|(tenant, count)| format!("{tenant} ({count})"))

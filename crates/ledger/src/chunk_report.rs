@@ -1,17 +1,17 @@
 //! Chunks as operators see them.
 
-use crate::stored::{Stored, stored};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, or_all, statements};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::{Job, Lane, TraceContext};
 
-/// Lists the chunks of the newest runs for which a condition holds that a plan can see. $1 run, $2 statuses, $3 tenant,
-/// $4 lane, $5 limit.
+use crate::stored::{Stored, stored};
+use crate::{Attempt, DbResult, or_all, statements};
+
+/// Lists chunks of the newest runs. The condition is in the text, so that a generic plan can use the partial index. $1
+/// run, $2 statuses, $3 tenant, $4 lane, $5 limit.
 macro_rules! list {
     ($condition:literal) => {
         concat!(
@@ -28,7 +28,7 @@ macro_rules! list {
 }
 
 statements! {
-    // each states what its index is about, which parameters would hide from a plan that is kept
+    // each repeats the condition of its partial index: a generic plan does not see the values of parameters
     LIST_OF_RUN = list!("run_id = $1::bigint");
     LIST_TROUBLED_OF_RUN = list!("run_id = $1::bigint AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
     LIST_TROUBLED = list!("$1::bigint IS NULL AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
@@ -52,12 +52,12 @@ pub struct ChunkReport {
     pub lane: Lane,
     #[sqlx(try_from = "Stored<ChunkStatus>")]
     pub status: ChunkStatus,
-    /// Conversations in it; for a range, as counted at the plan.
+    /// Conversations in it; for a range, as counted when it was planned.
     pub key_count: i64,
     pub attempt: i32,
     /// Attempts that failed.
     pub failure_count: i32,
-    /// Leases that ran out, their workers gone.
+    /// Leases that ran out because the worker disappeared.
     pub lost_count: i32,
     pub worker_id: Option<String>,
     pub lease_until: Option<DateTime<Utc>>,
@@ -81,7 +81,7 @@ impl ChunkReport {
     }
 }
 
-/// Which chunks to list; nothing set: all.
+/// Which chunks to list; the default is all.
 #[derive(Debug, Clone, Default)]
 pub struct ChunkFilter {
     pub run: Option<RunId>,
@@ -89,14 +89,11 @@ pub struct ChunkFilter {
     pub statuses: Vec<ChunkStatus>,
     pub tenant: Option<TenantId>,
     pub lane: Option<Lane>,
-    /// Only those of which an attempt failed or a worker vanished.
+    /// Only chunks with a failed attempt or a lost worker.
     pub troubled: bool,
 }
 
 /// Chunks of the newest runs first, at most `limit`.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
     let statuses = or_all(&filter.statuses, &ChunkStatus::ALL);
     let text = match (filter.run, filter.troubled) {
@@ -118,10 +115,7 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> 
         .attempt("list the chunks")
 }
 
-/// The job of a chunk that waits to be claimed, as the ledger knows it; `None` when nobody wants the chunk any more.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The job of a chunk that waits to be claimed; `None` when the chunk no longer waits.
 pub async fn find_waiting(
     db: impl PgExecutor<'_>,
     chunk: ChunkId,

@@ -1,4 +1,4 @@
-//! The pool for ledger and target: as which role, with which settings, and only where the migrations are those of this build.
+//! The pool for ledger and target: its role, its session settings, and the check that the migrations match this build.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, raw_sql};
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect::{
-    ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_lent, without_cache,
+    ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_pooler, without_cache,
 };
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 use tidemark_postgres::{DbPool, temporary_last};
 
-use super::MIGRATOR;
+use crate::migrations::{Schema, applied_migrations, schema};
 
-/// Role that every process acts as: row-level security holds for it, whatever the login could bypass.
+/// Role that every process acts as. Row-level security applies to it, whatever the login could bypass.
 const SERVICE_ROLE: &str = "etl_service";
 const TAKE_ROLE: &str = "SET ROLE etl_service";
 const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));
 /// `invalid_parameter_value`, from SET ROLE.
 const NO_SUCH_ROLE: &str = "22023";
 
-/// One of the settings that a session of our own begins with, and what it is then.
+/// A setting of our sessions that shows whether a pooler drops settings, and its value.
 const LOCK_TIMEOUT: &str = "30s";
-const TOLD: &str = "SELECT current_setting('lock_timeout')";
+const READ_LOCK_TIMEOUT: &str = "SELECT current_setting('lock_timeout')";
 
-/// What a session of our own has for good, a transaction of a lent one has for its length: the role that row-level
-/// security binds, and the settings of [`pool`]. Statements of whoever had the server's process before would be
-/// in the way of ours, which have the same names.
+/// Settings of a transaction on a session that a pooler lends; a session of our own has the same from its start. They
+/// are the role that row-level security applies to, and the settings of [`pool`]. Prepared statements of an earlier
+/// user of the server process must go: ours have the same names.
 ///
-/// The `search_path` is that of the role or the database, with the schema of temporary tables last: a table that somebody
-/// has made in a lent session must not stand in for one of ours.
-const SETTINGS: &str = concat!(
+/// The `search_path` is that of the role or the database, with the schema of temporary tables last. A temporary table
+/// in a lent session must not hide one of our tables.
+const LENT_SETTINGS: &str = concat!(
     "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL search_path = DEFAULT; SELECT ",
     temporary_last!(true),
     "; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
@@ -53,7 +53,7 @@ pub enum OpenError {
     Role { server: String, source: sqlx::Error },
 }
 
-/// The pool for ledger and target of one process. Whatever is done there is done as `etl_service`, in UTC.
+/// The pool for ledger and target of one process. Every statement runs as `etl_service`, in UTC.
 ///
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
@@ -63,8 +63,8 @@ pub async fn pool(
     max_connections: u32,
     pooler: DatabasePooler,
 ) -> Result<DbPool, OpenError> {
-    let what = "the analytics database";
-    let options = options(url, what)?.application_name(&format!("tidemark {role}"));
+    let label = "the analytics database";
+    let options = options(url, label)?.application_name(&format!("tidemark {role}"));
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -74,61 +74,61 @@ pub async fn pool(
             let options = options
                 .options([
                     ("TimeZone", "UTC"),
-                    // "relation exists, skipping" is no news
+                    // hides "relation exists, skipping"
                     ("client_min_messages", "warning"),
                     ("lock_timeout", LOCK_TIMEOUT),
                     ("idle_in_transaction_session_timeout", "15min"),
-                    // it takes longer than any of the statements
+                    // compiling takes longer than any of the statements
                     ("jit", "off"),
-                    // as each transaction has it that says how it begins
+                    // DbPool begins its transactions with the same level
                     ("default_transaction_isolation", "read committed"),
                 ])
                 .options(KEEPALIVE);
-            check_direct(&options, what, url).await?;
+            check_direct(&options, label, url).await?;
             let pool = pool.after_connect(|connection, _| begin_session(connection, false).boxed());
             Ok(DbPool::direct(pool.connect_lazy_with(options)))
         }
         DatabasePooler::Transaction => {
-            check_behind_pooler(options.clone(), what, url).await?;
+            check_behind_pooler(options.clone(), label, url).await?;
             let pool = pool.connect_lazy_with(without_cache(options));
-            Ok(DbPool::behind_pooler(pool, SETTINGS))
+            Ok(DbPool::behind_pooler(pool, LENT_SETTINGS))
         }
     }
 }
 
 async fn check_direct(
     options: &PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
-    let mut connection = probe(options, &server, what).await?;
-    let told: String = sqlx::query_scalar(TOLD)
+    let mut connection = probe(options, &server, label).await?;
+    let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
         .fetch_one(&mut connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
-            what,
+            label,
             server: server.clone(),
             source,
         })?;
-    if told != LOCK_TIMEOUT {
-        return Err(ConnectError::Pooler { what, server }.into());
+    if lock_timeout != LOCK_TIMEOUT {
+        return Err(ConnectError::Pooler { label, server }.into());
     }
-    check_role(&mut connection, TAKE_ROLE, what, url).await?;
-    check_migrated(&mut connection, what, url).await?;
-    // the probe has told all it can; a failing goodbye changes nothing
+    check_role(&mut connection, TAKE_ROLE, label, url).await?;
+    check_migrated(&mut connection, label, url).await?;
+    // the check is complete; an error while closing changes nothing
     drop(connection.close().await);
     Ok(())
 }
 
 async fn check_behind_pooler(
     options: PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
-    let mut connection = probe_lent(options, &server_name(url), what).await?;
-    check_role(&mut connection, SETTINGS, what, url).await?;
-    check_migrated(&mut connection, what, url).await?;
+    let mut connection = probe_pooler(options, &server_name(url), label).await?;
+    check_role(&mut connection, LENT_SETTINGS, label, url).await?;
+    check_migrated(&mut connection, label, url).await?;
     drop(connection.close().await);
     Ok(())
 }
@@ -136,13 +136,13 @@ async fn check_behind_pooler(
 async fn check_role(
     connection: &mut PgConnection,
     statement: &'static str,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let taken = raw_sql(statement).execute(connection).await;
     taken.map(drop).map_err(|source| {
-        unreachable_or(source, what, url, |server, source| {
-            // the first migration makes the role
+        unreachable_or(source, label, url, |server, source| {
+            // the first migration creates the role
             if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
                 OpenError::NotMigrated { server }
             } else {
@@ -152,8 +152,8 @@ async fn check_role(
     })
 }
 
-/// Another pool to the same database for rows that are stored: compressed by lz4, where the server can and a session can be
-/// told so.
+/// Another pool to the same database, for loads. Stored values are compressed by lz4, where the server supports it and
+/// no pooler is used.
 #[must_use]
 pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     let mut options = pool
@@ -164,10 +164,10 @@ pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     if !pool.is_behind_pooler() {
         options = options.after_connect(|connection, _| begin_session(connection, true).boxed());
     }
-    pool.with(options)
+    pool.with_options(options)
 }
 
-/// What a session of our own does first. To ask whether there is lz4 takes longer than most of a session's statements.
+/// First statements of a session of our own. Only loads ask for lz4: the question takes longer than most statements.
 async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Result<(), sqlx::Error> {
     raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
     raw_sql(TEMPORARY_LAST).execute(&mut *connection).await?;
@@ -177,45 +177,21 @@ async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Res
     Ok(())
 }
 
-/// Versions that are applied, ascending; none when the table of migrations is missing.
-///
-/// # Errors
-/// When the query fails for another reason.
-pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !exists {
-        return Ok(Vec::new());
-    }
-    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-        .fetch_all(connection)
-        .await
-}
-
-/// Tables that the first migrations would make and that somebody else's database has already, where tables are made.
-///
-/// # Errors
-/// When the query fails.
-pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-         AND relname IN ('tenants', 'inbox_tenant_mapping', 'etl_control', 'conversations_analytics') ORDER BY relname",
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// A server may go between its answer to the login and that to a question.
+/// The server may disappear between the login and a statement.
 fn unreachable_or(
     source: sqlx::Error,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
     refused: impl FnOnce(String, sqlx::Error) -> OpenError,
 ) -> OpenError {
     let server = server_name(url);
     if control_failure_kind(&source) == FailureKind::Unavailable {
-        ConnectError::Unreachable { what, server, source }.into()
+        ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        }
+        .into()
     } else {
         refused(server, source)
     }
@@ -223,41 +199,16 @@ fn unreachable_or(
 
 async fn check_migrated(
     connection: &mut PgConnection,
-    what: &'static str,
+    label: &'static str,
     url: &SecretString,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
-    let applied = applied_migrations(connection)
-        .await
-        .map_err(|source| unreachable_or(source, what, url, |server, _| OpenError::NotMigrated { server }))?;
+    let applied = applied_migrations(connection).await.map_err(|source| {
+        unreachable_or(source, label, url, |server, _| OpenError::NotMigrated { server })
+    })?;
     match schema(&applied) {
         Schema::Current => Ok(()),
         Schema::Behind => Err(OpenError::NotMigrated { server }),
         Schema::TooNew => Err(OpenError::TooNew { server }),
-    }
-}
-
-/// A database's migrations beside those of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
-    Current,
-    /// Some are missing.
-    Behind,
-    /// It has some that this build does not know.
-    TooNew,
-}
-
-/// What the versions that are applied say.
-#[must_use]
-pub fn schema(applied: &[i64]) -> Schema {
-    if MIGRATOR
-        .iter()
-        .any(|migration| migration.migration_type.is_up_migration() && !applied.contains(&migration.version))
-    {
-        Schema::Behind
-    } else if applied.iter().any(|version| !MIGRATOR.version_exists(*version)) {
-        Schema::TooNew
-    } else {
-        Schema::Current
     }
 }

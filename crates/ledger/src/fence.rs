@@ -1,22 +1,22 @@
-//! `etl_source` and `etl_fence`: what is known of a source's transactions over time.
+//! `etl_source` and `etl_fence`: what the ledger knows of a source's transactions over time.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::fence::FenceSample;
+
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     FIND = "SELECT epoch, highest_xmax FROM etl_source WHERE name = $1";
-    NOTE = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
-               ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
-               RETURNING epoch, highest_xmax";
+    RECORD_XMAX = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
+                      ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
+                      RETURNING epoch, highest_xmax";
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    // the newest below the horizon is all that a plan needs
-    QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
-                  WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
-    // from now on reads of the source count as newer than all before
+    // a plan needs only the newest sample below the horizon
+    FIND_QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \
+                       WHERE source = $1 AND epoch = $2 AND hi < $3 AND sampled_at <= $4 ORDER BY sampled_at DESC LIMIT 1";
+    // reads of the source from now on count as newer than all before
     ACCEPT = "WITH old AS (SELECT name, epoch, highest_xmax FROM etl_source WHERE name = $1 FOR UPDATE), \
                    accepted AS (UPDATE etl_source s SET epoch = old.epoch + 1, highest_xmax = $2 FROM old \
                                 WHERE s.name = old.name RETURNING s.epoch) \
@@ -30,40 +30,31 @@ statements! {
 pub struct SourceState {
     /// Grows when an operator accepts a restored source.
     pub epoch: i32,
-    /// The highest that was ever seen.
+    /// The highest `xmax` that was ever seen.
     pub highest_xmax: i64,
 }
 
-/// What is known of a source; `None` before it was first looked at. Read it before the source: a source that then
-/// shows a lower `xmax` went back in time.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// What the ledger knows of a source; `None` before its first sample. Read this before the source: a source that then
+/// shows a lower `xmax` was restored from an older state.
 pub async fn find(db: impl PgExecutor<'_>, source: &str) -> DbResult<Option<SourceState>> {
     sqlx::query_as(FIND)
         .bind(source)
         .fetch_optional(db)
         .await
-        .attempt("find what is known of the source")
+        .attempt("load the state of the source")
 }
 
-/// Notes a source's `xmax`; returns what is known then.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn note(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
-    sqlx::query_as(NOTE)
+/// Records a source's `xmax` and returns what the ledger knows then.
+pub async fn record_xmax(db: impl PgExecutor<'_>, source: &str, xmax: i64) -> DbResult<SourceState> {
+    sqlx::query_as(RECORD_XMAX)
         .bind(source)
         .bind(xmax)
         .fetch_one(db)
         .await
-        .attempt("note the source's snapshot")
+        .attempt("record the source's xmax")
 }
 
-/// Keeps a sample, and forgets those of more than two days ago.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Inserts a sample, and deletes samples older than two days.
 pub async fn insert(
     tx: &mut PgTransaction<'_>,
     source: &str,
@@ -77,21 +68,18 @@ pub async fn insert(
         .bind(sample.hi)
         .execute(&mut **tx)
         .await
-        .attempt("keep the fence sample")?;
+        .attempt("insert the fence sample")?;
     sqlx::query(PRUNE)
         .bind(source)
         .bind(sample.sampled_at)
         .execute(&mut **tx)
         .await
         .map(drop)
-        .attempt("forget old fence samples")
+        .attempt("delete old fence samples")
 }
 
-/// The newest sample up to `until` with all transactions below `horizon`. `until` must not be later than the moment at
-/// which the open transactions were read that gave the horizon: of a later sample it says nothing.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The newest sample up to `until` in which all transactions are below `horizon`. `until` must not be later than the
+/// moment when the open transactions were read that gave the horizon: the horizon says nothing about later samples.
 pub async fn find_qualifying(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -99,7 +87,7 @@ pub async fn find_qualifying(
     horizon: i64,
     until: DateTime<Utc>,
 ) -> DbResult<Option<FenceSample>> {
-    sqlx::query_as::<_, (DateTime<Utc>, i64)>(QUALIFYING)
+    sqlx::query_as::<_, (DateTime<Utc>, i64)>(FIND_QUALIFYING)
         .bind(source)
         .bind(epoch)
         .bind(horizon)
@@ -110,10 +98,10 @@ pub async fn find_qualifying(
         .attempt("find the fence")
 }
 
-/// Takes a source as it is now for the truth, though it went back in time; returns its new epoch. Audited.
+/// Accepts a restored source as it is now, and returns its new epoch. Audited.
 ///
 /// # Errors
-/// When the ledger does not answer, or does not know the source.
+/// When the ledger does not know the source.
 pub async fn accept_restore(
     db: impl PgExecutor<'_>,
     source: &str,

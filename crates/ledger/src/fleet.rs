@@ -1,29 +1,19 @@
-//! The whole fleet in a few numbers, for metrics: one look costs a handful of index scans and a row a tenant.
+//! Numbers of the whole fleet, for metrics. Loading them costs a few index scans and a row for each tenant.
 
-use crate::stored::Stored;
 use sqlx::FromRow;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Lane;
 
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
 statements! {
-    // A tenant that nobody plans is not measured. Without a watermark the lag is since the tenant was added.
-    // Late: three intervals and a minute behind, which an ordinary run and a short outage do not reach.
-    TENANTS = "SELECT t.id AS tenant_id, lag.seconds AS watermark_lag, w.consecutive_failures, \
-                      lag.seconds > 60 + 3 * extract(epoch FROM t.sync_interval) AS late \
-               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
-               CROSS JOIN LATERAL (SELECT greatest(0, extract(epoch FROM now() - coalesce(w.watermark, t.created_at))) \
-                                          ::float8 AS seconds) lag \
-               WHERE t.paused_at IS NULL AND t.deleted_at IS NULL AND t.status IN ('active', 'trial') \
-                 AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                             WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) \
-               ORDER BY t.id";
+    TENANTS = include_str!("fleet/tenants.sql");
     PAUSED = "SELECT count(*) FROM tenants WHERE paused_at IS NOT NULL AND deleted_at IS NULL";
     CHUNKS = "SELECT status::text AS state, lane, count(*) AS chunks FROM etl_chunk \
               WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY status, lane";
-    // a chunk that was begun or has ended is progress; one that is published again and again is none
+    // progress is a chunk that began or ended; a chunk that is only published again is no progress
     RUNS = "SELECT r.status::text AS state, count(*) AS runs, \
                    max(extract(epoch FROM now() - greatest(r.requested_at, r.started_at, c.at)))::float8 AS stalled \
             FROM etl_control r \
@@ -47,7 +37,7 @@ statements! {
     PROCESSES = "SELECT role, count(*) FROM etl_process WHERE last_seen_at > now() - interval '30 seconds' GROUP BY role";
 }
 
-/// What one look at the ledger found. Durations are in seconds, by the ledger's clock.
+/// Numbers of the fleet at one moment. Durations are in seconds, by the ledger's clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// Tenants that are planned.
@@ -57,14 +47,14 @@ pub struct Fleet {
     pub chunks: Vec<ChunkCount>,
     /// Open runs.
     pub runs: Vec<RunCount>,
-    /// Rows that are set aside at the moment.
+    /// Open rejects.
     pub rejects: i64,
     pub sources: Vec<SourceLag>,
     /// Tenants by the verdict of their last comparison: `equal`, `different`, `never`.
     pub verifications: Vec<(String, i64)>,
     /// Rows that those comparisons found missing, extra, stale, different and impossible.
     pub faults: (i64, i64, i64, i64, i64),
-    /// Processes that live, by role.
+    /// Live processes, by role.
     pub processes: Vec<(String, i64)>,
 }
 
@@ -89,34 +79,41 @@ pub struct ChunkCount {
 pub struct RunCount {
     pub state: String,
     pub runs: i64,
-    /// The longest that one of them has been without a chunk beginning or ending.
+    /// The longest time that one of these runs has had no chunk begin or end.
     pub stalled: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct SourceLag {
     pub source: String,
-    /// Whether it cannot be sampled at the moment.
+    /// Whether the source cannot be sampled at the moment.
     pub failing: bool,
-    /// How far the fence was behind the source's clock at the last sample. While a transaction older than every sample
-    /// holds it, as long as that one has been open; `None` when neither is known.
+    /// How far the fence was behind the source's clock at the last sample. While an open transaction is older than
+    /// every sample, the age of that transaction. `None` when neither is known.
     pub fence_lag: Option<f64>,
     pub seen_ago: f64,
 }
 
-/// # Errors
-/// When the ledger does not answer.
-pub async fn look(db: &DbPool) -> DbResult<Fleet> {
-    let what = "look at the fleet";
+pub async fn load(db: &DbPool) -> DbResult<Fleet> {
+    let attempted = "load the numbers of the fleet";
     Ok(Fleet {
-        tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(what)?,
-        tenants_paused: sqlx::query_scalar(PAUSED).fetch_one(db).await.attempt(what)?,
-        chunks: sqlx::query_as(CHUNKS).fetch_all(db).await.attempt(what)?,
-        runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(what)?,
-        rejects: sqlx::query_scalar(REJECTS).fetch_one(db).await.attempt(what)?,
-        sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(what)?,
-        verifications: sqlx::query_as(VERIFICATIONS).fetch_all(db).await.attempt(what)?,
-        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(what)?,
-        processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(what)?,
+        tenants: sqlx::query_as(TENANTS).fetch_all(db).await.attempt(attempted)?,
+        tenants_paused: sqlx::query_scalar(PAUSED)
+            .fetch_one(db)
+            .await
+            .attempt(attempted)?,
+        chunks: sqlx::query_as(CHUNKS).fetch_all(db).await.attempt(attempted)?,
+        runs: sqlx::query_as(RUNS).fetch_all(db).await.attempt(attempted)?,
+        rejects: sqlx::query_scalar(REJECTS)
+            .fetch_one(db)
+            .await
+            .attempt(attempted)?,
+        sources: sqlx::query_as(SOURCES).fetch_all(db).await.attempt(attempted)?,
+        verifications: sqlx::query_as(VERIFICATIONS)
+            .fetch_all(db)
+            .await
+            .attempt(attempted)?,
+        faults: sqlx::query_as(FAULTS).fetch_one(db).await.attempt(attempted)?,
+        processes: sqlx::query_as(PROCESSES).fetch_all(db).await.attempt(attempted)?,
     })
 }

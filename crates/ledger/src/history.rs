@@ -1,39 +1,27 @@
-//! What runs had to do with one conversation.
+//! Chunks and runs that covered one conversation.
 
-use crate::stored::Stored;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
-/// Newest runs of the tenant that are looked through: a chunk's keys lie in its row and in no index.
-const RUNS_LOOKED_THROUGH: i64 = 500;
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
+/// How many of the tenant's newest runs are searched: no index covers the keys of a chunk.
+const RUNS_SEARCHED: i64 = 500;
 
 statements! {
-    // chunks of one run do not overlap, so that at most one of each covers it
-    LIST_COVERING = "SELECT r.id AS run_id, c.seq, r.type AS run_type, r.status AS run_status, c.status, c.attempt, c.error, \
-                            c.finished_at, c.source_extracted_at, \
-                            coalesce(split_part(c.traceparent, '-', 2), r.trace_id) AS trace_id \
-                     FROM (SELECT id, type, status, trace_id FROM etl_control WHERE tenant_id = $1 \
-                           ORDER BY id DESC LIMIT $3) r \
-                     CROSS JOIN LATERAL ( \
-                         SELECT seq, status, attempt, error, finished_at, source_extracted_at, traceparent FROM etl_chunk \
-                         WHERE run_id = r.id \
-                           AND CASE spec ->> 'kind' \
-                               WHEN 'key_range' THEN $2 BETWEEN (spec ->> 'lo')::bigint AND (spec ->> 'hi')::bigint \
-                               ELSE spec -> 'ids' @> to_jsonb($2::bigint) END LIMIT 1) c \
-                     ORDER BY r.id DESC LIMIT $4";
+    LIST_COVERING = include_str!("history/list_covering.sql");
     LIST_PLANNING = "SELECT id, type, status FROM etl_control \
                      WHERE tenant_id = $1 AND finished_at IS NULL AND status IN ('requested', 'planning') ORDER BY id";
 }
 
 /// A chunk that covers the conversation, with its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Touch {
+pub struct CoveringChunk {
     #[sqlx(try_from = "Stored<RunId>")]
     pub run_id: RunId,
     pub seq: i32,
@@ -47,12 +35,12 @@ pub struct Touch {
     pub attempt: i32,
     pub error: Option<String>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// The source's clock when the chunk was read that is done.
+    /// The source's clock when a done chunk was read.
     pub source_extracted_at: Option<DateTime<Utc>>,
     pub trace_id: Option<String>,
 }
 
-impl Touch {
+impl CoveringChunk {
     #[must_use]
     pub const fn id(&self) -> ChunkId {
         ChunkId {
@@ -62,30 +50,24 @@ impl Touch {
     }
 }
 
-/// The newest chunks that cover a conversation, newest first, at most one a run. Runs long past are not looked through.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The newest chunks that cover a conversation, newest first, at most one a run. Old runs are not searched.
 pub async fn list_covering(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     conversation: i64,
     limit: i64,
-) -> DbResult<Vec<Touch>> {
+) -> DbResult<Vec<CoveringChunk>> {
     sqlx::query_as(LIST_COVERING)
         .bind(Stored(tenant))
         .bind(conversation)
-        .bind(RUNS_LOOKED_THROUGH)
+        .bind(RUNS_SEARCHED)
         .bind(limit)
         .fetch_all(db)
         .await
-        .attempt("look for the chunks of the conversation")
+        .attempt("list the chunks of the conversation")
 }
 
 /// The tenant's runs that have no chunks yet, oldest first.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_planning(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -94,7 +76,7 @@ pub async fn list_planning(
         .bind(Stored(tenant))
         .fetch_all(db)
         .await
-        .attempt("look for runs that are planned")?;
+        .attempt("list the tenant's runs without chunks")?;
     Ok(found
         .into_iter()
         .map(|(Stored(run), Stored(run_type), Stored(status))| (run, run_type, status))

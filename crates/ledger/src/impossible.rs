@@ -1,16 +1,16 @@
-//! Rows and chunks of a version that their source cannot have had: they were read from another source.
+//! Rows and chunks with a version that their source cannot have given: they were read from another source.
 //!
-//! What is visible here before a snapshot of a primary is taken was read from it before, so its version is no later than
-//! the snapshot's. Whatever is later all the same is not of this source. Only repairs act on that.
+//! A row that is visible here before the snapshot of a primary was read from that primary before. So its version is no
+//! later than the snapshot's. A row with a later version came from another source. Only repairs use this.
 
 use sqlx::{Executor, FromRow, PgConnection};
-
-use super::{Attempt, DbResult, reject, statements, target};
-use crate::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::{ReadVersion, SourceVersion};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, chunk_keys, statements, target};
 
 statements! {
     ROWS = "SELECT conversation_id, source_epoch, source_xmax, source_in_progress FROM conversations_analytics \
@@ -18,17 +18,17 @@ statements! {
               AND (source_epoch, source_xmax) >= ($5, $6) ORDER BY conversation_id";
     DONE_CHUNKS = "SELECT run_id, seq, source_epoch, source_xmax, source_in_progress FROM etl_chunk \
               WHERE tenant_id = $1 AND status = 'done' AND (source_epoch, source_xmax) >= ($2, $3) ORDER BY run_id, seq";
-    // unless somebody has written it since
-    DISOWN_ROWS = include_str!("impossible.sql");
+    // a row that was written since has another version and stays
+    RESET_ROW_VERSIONS = include_str!("impossible/reset_row_versions.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk c JOIN unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) USING (run_id, seq) \
                    ORDER BY run_id, seq FOR NO KEY UPDATE OF c";
-    DISOWN_CHUNKS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
-                            source_extracted_at = NULL \
-                     FROM unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
-                     WHERE c.run_id = n.run_id AND c.seq = n.seq AND c.status = 'done'";
+    CLEAR_CHUNK_VERSIONS = "UPDATE etl_chunk c SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
+                                   source_extracted_at = NULL \
+                            FROM unnest($1::bigint[], $2::integer[]) AS n (run_id, seq) \
+                            WHERE c.run_id = n.run_id AND c.seq = n.seq AND c.status = 'done'";
 }
 
-/// A row with the version that it was read at.
+/// A row with the version of its read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct ReadRow {
     pub conversation_id: i64,
@@ -36,7 +36,7 @@ pub struct ReadRow {
     pub version: ReadVersion,
 }
 
-/// A done chunk with the version that it was read at.
+/// A done chunk with the version of its read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 struct ReadChunk {
     #[sqlx(try_from = "Stored<RunId>")]
@@ -46,7 +46,8 @@ struct ReadChunk {
     version: ReadVersion,
 }
 
-/// What was there before a snapshot; after it, what of that the source cannot have given.
+/// Rows and chunks as they were before a snapshot. After [`Self::beyond`], only those that the source cannot have
+/// given.
 #[derive(Debug, Clone, Default)]
 pub struct Impossible {
     rows: Vec<ReadRow>,
@@ -54,7 +55,7 @@ pub struct Impossible {
 }
 
 impl Impossible {
-    /// Of rows in the order of their ids.
+    /// `rows` are in the order of their ids.
     #[must_use]
     pub const fn of_rows(rows: Vec<ReadRow>) -> Self {
         Self {
@@ -63,7 +64,7 @@ impl Impossible {
         }
     }
 
-    /// Only what is beyond the snapshot that was taken since.
+    /// Keeps only versions beyond the snapshot that was taken since.
     #[must_use]
     pub fn beyond(mut self, snapshot: &SourceVersion) -> Self {
         self.rows.retain(|row| row.version.is_later_than(snapshot));
@@ -71,7 +72,7 @@ impl Impossible {
         self
     }
 
-    /// Whether the row was there, of exactly this version.
+    /// Whether there is a row of this conversation with exactly this version.
     #[must_use]
     pub fn has(&self, conversation_id: i64, version: ReadVersion) -> bool {
         let found = self
@@ -80,7 +81,7 @@ impl Impossible {
         found.is_ok_and(|at| self.rows[at].version == version)
     }
 
-    /// Whether a row of this conversation was there.
+    /// Whether there is a row of this conversation.
     #[must_use]
     pub fn has_row(&self, conversation_id: i64) -> bool {
         self.rows
@@ -89,10 +90,7 @@ impl Impossible {
     }
 }
 
-/// Rows that these keys cover, as they are before a snapshot is taken.
-///
-/// # Errors
-/// When the database does not answer.
+/// Rows that these keys cover. Call it before the snapshot is taken.
 pub async fn rows(
     db: &DbPool,
     tenant: TenantId,
@@ -100,8 +98,8 @@ pub async fn rows(
     known_xmax: Option<(i32, i64)>,
 ) -> DbResult<Impossible> {
     let (epoch, xmax) = known_xmax.unwrap_or_default();
-    let (keys, lo, hi) = reject::keys(spec);
-    let what = "look which versions rows were read at";
+    let (keys, lo, hi) = chunk_keys(spec);
+    let attempted = "read the versions of rows";
     let mut tx = target::begin(db, tenant).await?;
     let rows = sqlx::query_as(ROWS)
         .bind(Stored(tenant))
@@ -112,16 +110,13 @@ pub async fn rows(
         .bind(xmax)
         .fetch_all(&mut *tx)
         .await
-        .attempt(what)?;
-    tx.rollback().await.attempt(what)?;
+        .attempt(attempted)?;
+    tx.rollback().await.attempt(attempted)?;
     Ok(Impossible::of_rows(rows))
 }
 
-/// The same with the tenant's done chunks. `known_xmax` is what is known of the source by then: what is not beyond that is
-/// not beyond the snapshot either, and is left out.
-///
-/// # Errors
-/// When the database does not answer.
+/// The same with the tenant's done chunks. `known_xmax` is attempted the ledger knows of the source by then. Versions up to
+/// it are not beyond the snapshot either, and are left out.
 pub async fn rows_and_chunks(
     db: &DbPool,
     tenant: TenantId,
@@ -135,16 +130,17 @@ pub async fn rows_and_chunks(
         .bind(xmax)
         .fetch_all(db)
         .await
-        .attempt("look which versions chunks were read at")?;
+        .attempt("read the versions of chunks")?;
     let Impossible { rows, .. } = self::rows(db, tenant, spec, known_xmax).await?;
     Ok(Impossible { rows, chunks })
 }
 
-/// Gives rows that the source cannot have given version zero, so that any read of it is newer.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &Impossible) -> DbResult<()> {
+/// Sets these rows to version zero, so that any read of the source is newer.
+pub async fn reset_row_versions(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    impossible: &Impossible,
+) -> DbResult<()> {
     let rows = &impossible.rows;
     if rows.is_empty() {
         return Ok(());
@@ -153,7 +149,7 @@ pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &I
     let epochs: Vec<i32> = rows.iter().map(|row| row.version.epoch).collect();
     let xmaxes: Vec<i64> = rows.iter().map(|row| row.version.xmax).collect();
     let in_progress: Vec<i32> = rows.iter().map(|row| row.version.in_progress).collect();
-    let query = sqlx::query(DISOWN_ROWS)
+    let query = sqlx::query(RESET_ROW_VERSIONS)
         .bind(Stored(tenant))
         .bind(ids)
         .bind(epochs)
@@ -162,14 +158,11 @@ pub async fn disown_rows(tx: &mut PgConnection, tenant: TenantId, impossible: &I
     tx.execute(query)
         .await
         .map(drop)
-        .attempt("take rows for those of another source")
+        .attempt("reset the versions of rows from another source")
 }
 
-/// Lets chunks that this source cannot have given stop no load any more. Runs after the tenant's row is locked.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn disown_chunks(tx: &mut PgConnection, impossible: &Impossible) -> DbResult<()> {
+/// Clears the versions of these chunks, so that they no longer stop a load. The caller has locked the tenant's row.
+pub async fn clear_chunk_versions(tx: &mut PgConnection, impossible: &Impossible) -> DbResult<()> {
     let chunks = &impossible.chunks;
     if chunks.is_empty() {
         return Ok(());
@@ -178,10 +171,10 @@ pub async fn disown_chunks(tx: &mut PgConnection, impossible: &Impossible) -> Db
         .iter()
         .map(|chunk| (Stored(chunk.run_id), chunk.seq))
         .unzip();
-    for statement in [LOCK_CHUNKS, DISOWN_CHUNKS] {
+    for statement in [LOCK_CHUNKS, CLEAR_CHUNK_VERSIONS] {
         tx.execute(sqlx::query(statement).bind(&runs).bind(&seqs))
             .await
-            .attempt("take chunks for those of another source")?;
+            .attempt("clear the versions of chunks from another source")?;
     }
     Ok(())
 }

@@ -1,48 +1,40 @@
-//! `inbox_tenant_mapping`.
+//! `inbox_tenant_mapping`: which inboxes belong to which tenant.
 
-use crate::stored::Stored;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
 statements! {
-    ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
-              WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
-    // waits for nobody but a change of the mapping, which waits for the load's end in turn
+    LIST_ACTIVE = "SELECT inbox_id FROM inbox_tenant_mapping \
+                   WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id";
+    // loads and changes of the mapping wait for each other here
     LOCK_VERSION = "SELECT mapping_version FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
-    MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
-                      ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
-                            WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
-                      ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
-               FROM tenants t WHERE t.id = $1";
+    LOAD_MAPPING = "SELECT t.mapping_version AS version, t.privacy, \
+                           ARRAY(SELECT m.inbox_id FROM inbox_tenant_mapping m \
+                                 WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active ORDER BY m.inbox_id) AS inboxes, \
+                           ARRAY(SELECT f.contact_id FROM etl_forgotten_contact f WHERE f.tenant_id = t.id) AS forgotten \
+                    FROM tenants t WHERE t.id = $1";
     LIST = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE ($1::integer IS NULL OR tenant_id = $1) \
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) \
             ORDER BY tenant_id, source, inbox_id";
-    // the inboxes of a removed tenant are nobody's
-    OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
-              WHERE source = $1 AND inbox_id = ANY($2) \
-                AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
+    // inboxes of a removed tenant count as unmapped
+    LIST_OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
+                   WHERE source = $1 AND inbox_id = ANY($2) \
+                     AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";
     FIND = "SELECT source, inbox_id, tenant_id, inbox_name, channel_type, is_active, backfilled_at \
             FROM inbox_tenant_mapping WHERE source = $1 AND inbox_id = $2 \
               AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL)";
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
-    MAP = "INSERT INTO inbox_tenant_mapping (source, inbox_id, tenant_id, inbox_name, channel_type) \
-           SELECT $1, inbox_id, $2, inbox_name, channel_type \
-           FROM unnest($3::integer[], $4::text[], $5::text[]) AS new (inbox_id, inbox_name, channel_type) \
-           ON CONFLICT (source, inbox_id) DO UPDATE \
-           SET tenant_id = excluded.tenant_id, is_active = true, updated_at = now(), \
-               inbox_name = coalesce(excluded.inbox_name, inbox_tenant_mapping.inbox_name), \
-               channel_type = coalesce(excluded.channel_type, inbox_tenant_mapping.channel_type), \
-               backfilled_at = NULL \
-           WHERE inbox_tenant_mapping.tenant_id <> excluded.tenant_id OR NOT inbox_tenant_mapping.is_active";
-    // inboxes mapped after the run's plan began may not be in it
+    MAP = include_str!("inbox/map.sql");
+    // the run's plan may not contain inboxes that were mapped after it began
     MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
                        WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
                          AND m.updated_at < r.started_at \
@@ -64,11 +56,8 @@ pub struct InboxMapping {
 }
 
 /// Ids of the tenant's active inboxes, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<Vec<i32>> {
-    sqlx::query_scalar(ACTIVE)
+    sqlx::query_scalar(LIST_ACTIVE)
         .bind(Stored(tenant))
         .bind(source)
         .fetch_all(db)
@@ -76,36 +65,36 @@ pub async fn list_active(db: impl PgExecutor<'_>, tenant: TenantId, source: &str
         .attempt("list the tenant's inboxes")
 }
 
-/// What decides which of a source's conversations are a tenant's, and what of them is stored.
+/// Decides which of a source's conversations belong to a tenant, and which parts of them are stored.
 #[derive(Debug, Clone, FromRow)]
 pub struct Mapping {
-    /// Grows with every change of the rest.
+    /// Grows with every change of the other fields.
     pub version: i64,
     /// The tenant's active inboxes, ascending.
     pub inboxes: Vec<i32>,
     #[sqlx(json)]
     pub privacy: PrivacyPolicy,
-    /// Contacts that stay out.
+    /// Forgotten contacts.
     pub forgotten: Vec<i64>,
 }
 
-/// The tenant's mapping of this moment.
+/// The tenant's current mapping.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
-pub async fn mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
-    sqlx::query_as(MAPPING)
+/// When there is no such tenant.
+pub async fn load_mapping(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Mapping> {
+    sqlx::query_as(LOAD_MAPPING)
         .bind(Stored(tenant))
         .fetch_one(db)
         .await
         .attempt("load the tenant's mapping")
 }
 
-/// The version of the tenant's mapping, which stays until the transaction ends. One transaction of a tenant at a time
-/// gets past here.
+/// Locks the version of the tenant's mapping until the transaction ends. Only one transaction of a tenant gets past
+/// this point at a time.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When there is no such tenant.
 pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<i64> {
     sqlx::query_scalar(LOCK_VERSION)
         .bind(Stored(tenant))
@@ -115,9 +104,6 @@ pub async fn lock_version(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult
 }
 
 /// Mappings of one tenant, or of all.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult<Vec<InboxMapping>> {
     sqlx::query_as(LIST)
         .bind(tenant.map(Stored))
@@ -126,44 +112,35 @@ pub async fn list(db: impl PgExecutor<'_>, tenant: Option<TenantId>) -> DbResult
         .attempt("list the inboxes")
 }
 
-/// Which of these inboxes are mapped, and to whom.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn owners(
+/// The tenants of those inboxes that are mapped.
+pub async fn list_owners(
     db: impl PgExecutor<'_>,
     source: &str,
     inboxes: &[i32],
 ) -> DbResult<Vec<(i32, TenantId)>> {
-    let found: Vec<(i32, Stored<TenantId>)> = sqlx::query_as(OWNERS)
+    let found: Vec<(i32, Stored<TenantId>)> = sqlx::query_as(LIST_OWNERS)
         .bind(source)
         .bind(inboxes)
         .fetch_all(db)
         .await
-        .attempt("look the inboxes' tenants up")?;
+        .attempt("list the tenants of the inboxes")?;
     Ok(found
         .into_iter()
         .map(|(inbox, Stored(tenant))| (inbox, tenant))
         .collect())
 }
 
-/// Whose an inbox is, or was before it was unmapped.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The mapping of an inbox, also after it was unmapped.
 pub async fn find(db: impl PgExecutor<'_>, source: &str, inbox: i32) -> DbResult<Option<InboxMapping>> {
     sqlx::query_as(FIND)
         .bind(source)
         .bind(inbox)
         .fetch_optional(db)
         .await
-        .attempt("look the inbox up")
+        .attempt("find the inbox")
 }
 
-/// Gives inboxes to a tenant, also those of another; returns how many changed hands.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Gives inboxes to a tenant, also those of another tenant. Returns how many changed.
 pub async fn map(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -188,11 +165,7 @@ pub async fn map(
         .attempt("map the inboxes")
 }
 
-/// Takes inboxes away from their tenant; returns those that were its own until now. The tenant's next plan marks their
-/// rows deleted.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Takes inboxes away from their tenant and returns those that it had. The tenant's next plan marks their rows deleted.
 pub async fn unmap(
     db: impl PgExecutor<'_>,
     source: &str,
@@ -208,10 +181,7 @@ pub async fn unmap(
         .attempt("unmap the inboxes")
 }
 
-/// Notes that a full run has brought the history of its tenant's inboxes, or a backfill that of those it was for.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Records that a full run has fetched the history of all inboxes of its tenant, or a backfill that of its own inboxes.
 pub async fn mark_backfilled(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(MARK_BACKFILLED)
         .bind(Stored(run))

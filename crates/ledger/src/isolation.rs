@@ -1,49 +1,39 @@
-//! Whether tenants are kept apart: what the catalog says of it, and what happens to who tries.
+//! Checks that tenants cannot see or write each other's rows: by the catalog, and by statements that must fail.
 //!
-//! `worker`, `producer`, `finalizer`, `up` and `sync --local` ask [`check`] when they start, and refuse to run when a
-//! finding [`Finding::refuses`]; `doctor` shows all of them.
+//! `worker`, `producer`, `finalizer`, `up` and `sync --local` call [`check`] when they start. They refuse to run when a
+//! finding [`Finding::stops_start`]; `doctor` shows all findings.
 
 use sqlx::postgres::PgTransaction;
 use sqlx::{Connection, FromRow};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::ids::TenantId;
 
+use crate::{Attempt, DbResult, statements};
+
 statements! {
-    CATALOG = include_str!("isolation.sql");
+    CATALOG = include_str!("isolation/catalog.sql");
     SET_TENANT = "SELECT set_config('app.current_tenant_id', $1, true)";
-    // without a tenant the planner takes the first page for an answer, and would read the whole table to find none
-    BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)";
+    // without a tenant the planner expects a row on the first page, and would scan the whole table
+    DISABLE_SEQSCAN = "SELECT set_config('enable_seqscan', 'off', true)";
     ANY_ROW = "SELECT FROM conversations_analytics LIMIT 1";
     OTHERS_ROWS = "SELECT FROM conversations_analytics WHERE tenant_id <> 2147483647 LIMIT 1";
-    // never more than a refusal: the row lacks what the table asks for, and policies are asked before that
+    // it can only be refused: the row lacks required columns, and policies are checked before those
     INSERT_FOR_OTHER = "INSERT INTO conversations_analytics (tenant_id, conversation_id) VALUES (2147483646, 0)";
-    // a row with as little in it as the table allows
-    STAND_IN = "INSERT INTO conversations_analytics SELECT r.* \
-                FROM jsonb_populate_record(NULL::conversations_analytics, ( \
-                    SELECT jsonb_object_agg(attname, CASE atttypid \
-                               WHEN 'boolean'::regtype THEN to_jsonb(false) \
-                               WHEN 'timestamptz'::regtype THEN to_jsonb('epoch'::text) \
-                               WHEN 'bytea'::regtype THEN to_jsonb('\\x00000000000000000000000000000000'::text) \
-                               WHEN 'text[]'::regtype THEN '[]' ELSE to_jsonb(0) END) \
-                           || jsonb_build_object('tenant_id', 2147483647) \
-                    FROM pg_attribute WHERE attrelid = 'conversations_analytics'::regclass \
-                      AND attnum > 0 AND attnotnull AND NOT attisdropped)) AS r";
-    READ_STAND_IN = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    CHANGE_STAND_IN = "UPDATE conversations_analytics SET etl_updated_at = now() \
-                       WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    DELETE_STAND_IN = "DELETE FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
-    GIVE_STAND_IN_AWAY = "UPDATE conversations_analytics SET tenant_id = 2147483646 \
-                          WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    INSERT_PROBE_ROW = include_str!("isolation/insert_probe_row.sql");
+    READ_PROBE_ROW = "SELECT FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    UPDATE_PROBE_ROW = "UPDATE conversations_analytics SET etl_updated_at = now() \
+                        WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    DELETE_PROBE_ROW = "DELETE FROM conversations_analytics WHERE tenant_id = 2147483647 AND conversation_id = 0";
+    MOVE_PROBE_ROW = "UPDATE conversations_analytics SET tenant_id = 2147483646 \
+                      WHERE tenant_id = 2147483647 AND conversation_id = 0";
 }
 
-/// Two ids that no tenant should have; what the probe writes under them is rolled back.
+/// Two ids that no tenant should have. The rows that the probe writes with them are rolled back.
 const OURS: TenantId = TenantId(i32::MAX);
 const OTHER: TenantId = TenantId(i32::MAX - 1);
 
-/// What the migrations made. Whatever else is wrong is a finding of the catalog with a statement of its own.
+/// Restores the policy of the migrations. Every other problem is a finding of the catalog with its own fix.
 const RESTORE: &str = "DROP POLICY IF EXISTS service ON conversations_analytics; \
     CREATE POLICY service ON conversations_analytics TO etl_service \
     USING (tenant_id = (SELECT app_current_tenant_id())) WITH CHECK (tenant_id = (SELECT app_current_tenant_id())); \
@@ -51,23 +41,24 @@ const RESTORE: &str = "DROP POLICY IF EXISTS service ON conversations_analytics;
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// One thing that keeps tenants from being apart for certain.
+/// A problem with the isolation of tenants.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Finding {
-    /// Processes refuse to run because of it; otherwise it is worth a warning.
-    pub refuses: bool,
-    /// What is wrong, as a sentence without a full stop.
-    pub what: String,
-    /// SQL that mends it, for somebody who may: a superuser, or the owner of what it names.
-    pub mend: String,
+    /// Processes refuse to run because of it; otherwise it is only a warning.
+    pub stops_start: bool,
+    /// A sentence without a full stop.
+    pub problem: String,
+    /// SQL that fixes it. It takes a superuser, or the owner of the objects that it names.
+    pub fix: String,
 }
 
-/// Asks the catalog, and probes across tenants in a transaction that is rolled back. Empty when all is well.
+/// Checks the catalog, and runs the probe in a transaction that is rolled back. Empty when there is no problem.
 ///
-/// Takes the pool of [`super::connect::pool`], whose connections act as the processes do; some tens of milliseconds.
+/// Takes the pool of [`super::connect::pool`], whose connections act as the processes do. It takes some tens of
+/// milliseconds.
 ///
 /// # Errors
-/// When the database does not answer. A probe that is refused is no error.
+/// When the database does not answer. A refused probe is no error.
 pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     let mut tx = db
         .begin()
@@ -78,163 +69,166 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
         .fetch_all(&mut *tx)
         .await
         .attempt("read the rights of roles")?;
-    let passed = probe(&mut tx).await.attempt("probe across tenants")?;
+    let violations = probe(&mut tx).await.attempt("probe across tenants")?;
     tx.rollback()
         .await
-        .attempt("roll the probe across tenants back")?;
-    findings.extend(passed.into_iter().map(|what| Finding {
-        refuses: true,
-        what: format!("a probe across tenants succeeded: {what}"),
-        mend: RESTORE.to_owned(),
+        .attempt("roll back the probe across tenants")?;
+    findings.extend(violations.into_iter().map(|what| Finding {
+        stops_start: true,
+        problem: format!("a probe across tenants succeeded: {what}"),
+        fix: RESTORE.to_owned(),
     }));
     Ok(findings)
 }
 
-/// What findings keep a process from running, a line each, with the statement below it; `None`: nothing does.
+/// The problems that stop a process, one a line, each with its fix below it; `None` when there are none.
 #[must_use]
 pub fn refusal(findings: &[Finding]) -> Option<String> {
     let reasons: Vec<String> = findings
         .iter()
-        .filter(|finding| finding.refuses)
-        .map(|finding| format!("\n  {}\n    {}", finding.what, finding.mend))
+        .filter(|finding| finding.stops_start)
+        .map(|finding| format!("\n  {}\n    {}", finding.problem, finding.fix))
         .collect();
     (!reasons.is_empty()).then(|| {
         let reasons = reasons.concat();
-        format!("row-level security does not keep tenants apart here, so nothing is started; as a superuser run{reasons}")
+        format!("row-level security does not isolate tenants here, so the process does not start; as a superuser run{reasons}")
     })
 }
 
-/// Whom a trial acts for, as the setting says it.
+/// The tenant that a trial acts for, as the value of the setting.
 #[derive(Clone, Copy)]
-enum Acting {
-    ForNobody,
+enum ActingFor {
+    Nobody,
     Malformed,
-    For(TenantId),
+    Tenant(TenantId),
 }
 
-impl Acting {
+impl ActingFor {
     fn setting(self) -> String {
         match self {
-            Self::ForNobody => String::new(),
+            Self::Nobody => String::new(),
             Self::Malformed => "1 OR true".to_owned(),
-            Self::For(tenant) => tenant.to_string(),
+            Self::Tenant(tenant) => tenant.to_string(),
         }
     }
 }
 
-/// What must come of a trial.
+/// The outcome of a trial when tenants are isolated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Must {
-    /// It hits no row, or is refused.
-    HitNothing,
-    /// Policies refuse it. Any other error means that they let it pass.
-    BeRefused,
+enum Expected {
+    /// It finds no row, or is refused.
+    NoRow,
+    /// A policy refuses it. Any other error means that the policy let it pass.
+    Refused,
 }
 
-/// Trials that need no row, and those with a row of `OURS`.
-const WITHOUT: [(&str, Acting, &str, Must); 4] = [
+/// Trials that need no row, and trials with a row of `OURS`.
+const TRIALS_WITHOUT_ROW: [(&str, ActingFor, &str, Expected); 4] = [
     (
         "rows are seen without a tenant",
-        Acting::ForNobody,
+        ActingFor::Nobody,
         ANY_ROW,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "rows are seen with a tenant that is no number",
-        Acting::Malformed,
+        ActingFor::Malformed,
         ANY_ROW,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "rows of other tenants are seen",
-        Acting::For(OURS),
+        ActingFor::Tenant(OURS),
         OTHERS_ROWS,
-        Must::HitNothing,
+        Expected::NoRow,
     ),
     (
         "a row can be written for another tenant",
-        Acting::For(OURS),
+        ActingFor::Tenant(OURS),
         INSERT_FOR_OTHER,
-        Must::BeRefused,
+        Expected::Refused,
     ),
 ];
-const WITH: [(&str, Acting, &str, Must); 5] = [
+const TRIALS_WITH_ROW: [(&str, ActingFor, &str, Expected); 5] = [
     (
         "a row is seen without its tenant",
-        Acting::ForNobody,
-        READ_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Nobody,
+        READ_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row is seen",
-        Acting::For(OTHER),
-        READ_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        READ_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row can be changed",
-        Acting::For(OTHER),
-        CHANGE_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        UPDATE_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "another tenant's row can be deleted",
-        Acting::For(OTHER),
-        DELETE_STAND_IN,
-        Must::HitNothing,
+        ActingFor::Tenant(OTHER),
+        DELETE_PROBE_ROW,
+        Expected::NoRow,
     ),
     (
         "a row can be given to another tenant",
-        Acting::For(OURS),
-        GIVE_STAND_IN_AWAY,
-        Must::BeRefused,
+        ActingFor::Tenant(OURS),
+        MOVE_PROBE_ROW,
+        Expected::Refused,
     ),
 ];
 
-/// Reads and writes for the wrong tenant; returns what succeeded.
+/// Reads and writes for the wrong tenant; returns the trials that should have failed.
 async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Error> {
-    sqlx::query(BY_INDEX).execute(&mut **tx).await?;
-    let mut passed = Vec::new();
-    for (what, acting, statement, must) in WITHOUT {
-        if !holds(tx, acting, statement, must).await? {
-            passed.push(what);
+    sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
+    let mut violations = Vec::new();
+    for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {
+        if !is_isolated(tx, acting, statement, expected).await? {
+            violations.push(problem);
         }
     }
-    // somebody's own constraint or trigger may want more of a row than it has: then the trials above have to do
+    // a constraint or trigger of the owner may refuse the probe row; then only the trials above count
     let mut with_row = tx.begin().await?;
-    if hits(&mut with_row, Acting::For(OURS), STAND_IN).await?.is_ok() {
-        for (what, acting, statement, must) in WITH {
-            if !holds(&mut with_row, acting, statement, must).await? {
-                passed.push(what);
+    if try_as(&mut with_row, ActingFor::Tenant(OURS), INSERT_PROBE_ROW)
+        .await?
+        .is_ok()
+    {
+        for (problem, acting, statement, expected) in TRIALS_WITH_ROW {
+            if !is_isolated(&mut with_row, acting, statement, expected).await? {
+                violations.push(problem);
             }
         }
     }
     with_row.rollback().await?;
-    Ok(passed)
+    Ok(violations)
 }
 
-/// One trial, undone afterwards.
-async fn holds(
+/// Runs one trial and rolls it back.
+async fn is_isolated(
     tx: &mut PgTransaction<'_>,
-    acting: Acting,
+    acting: ActingFor,
     statement: &'static str,
-    must: Must,
+    expected: Expected,
 ) -> Result<bool, sqlx::Error> {
     let mut trial = tx.begin().await?;
-    let outcome = hits(&mut trial, acting, statement).await?;
+    let outcome = try_as(&mut trial, acting, statement).await?;
     trial.rollback().await?;
-    Ok(match (outcome, must) {
-        (Ok(rows), Must::HitNothing) => rows == 0,
-        (Err(_), Must::HitNothing) => true,
-        (Ok(_), Must::BeRefused) => false,
-        (Err(state), Must::BeRefused) => state == INSUFFICIENT_PRIVILEGE,
+    Ok(match (outcome, expected) {
+        (Ok(rows), Expected::NoRow) => rows == 0,
+        (Err(_), Expected::NoRow) => true,
+        (Ok(_), Expected::Refused) => false,
+        (Err(state), Expected::Refused) => state == INSUFFICIENT_PRIVILEGE,
     })
 }
 
-/// How many rows a statement hits, or the SQLSTATE that refuses it.
-async fn hits(
+/// How many rows a statement affects, or the SQLSTATE that refuses it.
+async fn try_as(
     tx: &mut PgTransaction<'_>,
-    acting: Acting,
+    acting: ActingFor,
     statement: &'static str,
 ) -> Result<Result<u64, String>, sqlx::Error> {
     sqlx::query(SET_TENANT)
@@ -250,9 +244,9 @@ async fn hits(
     }
 }
 
-/// Whether the server said no, rather than that it is busy or going away.
+/// Whether the server refused the statement, and is not just busy or going away.
 fn is_refusal(error: &sqlx::Error, state: &str) -> bool {
-    // a trigger of somebody's own
+    // from a trigger that the owner has added
     const RAISED: &str = "P0";
     state.starts_with(RAISED)
         || matches!(

@@ -1,61 +1,61 @@
-//! What processes tell each other through the ledger's database, so that a loop looks before its next tick. A notice that is
-//! lost costs a tick.
+//! Notices between processes, by LISTEN and NOTIFY in the ledger's database. A notice makes a loop run before its next
+//! tick. A lost notice costs one tick.
 
 use std::convert::Infallible;
 
 use sqlx::PgExecutor;
 use sqlx::postgres::PgListener;
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 
-/// As `REQUEST` in `run.rs` has it.
+use crate::{Attempt, DbResult, statements};
+
+/// The same name is in run/request.rs.
 const REQUESTS: &str = "tidemark_requests";
-const ROOM: &str = "tidemark_room";
+const CAPACITY: &str = "tidemark_room";
 
 statements! {
-    // nobody waits for it to be on disk
-    TELL_OF_ROOM = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
-                    WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
+    // no process waits until it is on disk
+    NOTIFY_CAPACITY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('tidemark_room', '') \
+                       WHERE EXISTS (SELECT FROM etl_chunk WHERE status = 'pending')";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Somebody has asked for a run.
+    /// A run was requested.
     Request,
-    /// Chunks have ended while others wait for room.
-    Room,
+    /// Chunks have ended while others wait to be dispatched.
+    Capacity,
 }
 
-/// Calls `heard` with every notice, on a connection of its own; at first with each, for what came before. Behind a pooler
-/// nothing can be heard: sessions there are lent.
+/// Calls `notify` for every notice, on a connection of its own. At the start it calls `notify` once for each kind, for
+/// earlier notices. Behind a pooler no notice arrives, because sessions are lent.
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
-pub async fn listen(db: &DbPool, heard: impl Fn(Notice) + Send) -> DbResult<Infallible> {
-    let mut listener = PgListener::connect_with(db.apart(1).connections())
+pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Infallible> {
+    let mut listener = PgListener::connect_with(db.sized(1).connections())
         .await
         .attempt("connect to listen for notices")?;
     let attempted = "listen for notices";
-    listener.listen_all([REQUESTS, ROOM]).await.attempt(attempted)?;
-    heard(Notice::Request);
-    heard(Notice::Room);
+    listener
+        .listen_all([REQUESTS, CAPACITY])
+        .await
+        .attempt(attempted)?;
+    notify(Notice::Request);
+    notify(Notice::Capacity);
     loop {
         match listener.recv().await.attempt(attempted)?.channel() {
-            ROOM => heard(Notice::Room),
-            _ => heard(Notice::Request),
+            CAPACITY => notify(Notice::Capacity),
+            _ => notify(Notice::Request),
         }
     }
 }
 
-/// Tells producers that chunks have ended, if any are pending.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Notifies producers that chunks have ended, if any chunk is pending.
 pub async fn notify_capacity(db: impl PgExecutor<'_>) -> DbResult<()> {
-    sqlx::query(TELL_OF_ROOM)
+    sqlx::query(NOTIFY_CAPACITY)
         .execute(db)
         .await
         .map(drop)
-        .attempt("tell of room for chunks")
+        .attempt("notify producers of free capacity")
 }

@@ -1,14 +1,14 @@
-//! `etl_process`: who is running.
+//! `etl_process`: the running processes.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
 
-use super::{Attempt, DbResult, statements};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
-    BEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
-            ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
+    RECORD_HEARTBEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
+                        ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
     REMOVE = "DELETE FROM etl_process WHERE instance = $1";
     // three missed heartbeats
     LIST_LIVE = "SELECT instance, role, host, version, started_at, last_seen_at, http_address, doing FROM etl_process \
@@ -16,7 +16,7 @@ statements! {
     PRUNE = "DELETE FROM etl_process WHERE last_seen_at < now() - interval '1 day'";
 }
 
-/// What a process that cannot publish, or is not subscribed, says of itself.
+/// State of a process that cannot publish or has no subscription.
 pub const NO_BROKER: &str = "no broker";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
@@ -27,17 +27,14 @@ pub struct Process {
     pub version: String,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    /// Where it answers for its health and its metrics.
+    /// Address of its health and metrics pages.
     pub http_address: Option<String>,
-    /// Set while something keeps it from its work.
+    /// Set while something stops it from working.
     pub doing: Option<String>,
 }
 
-/// Says that this process is alive.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn beat(
+/// Records that this process is alive.
+pub async fn record_heartbeat(
     db: impl PgExecutor<'_>,
     instance: &str,
     role: &str,
@@ -45,7 +42,7 @@ pub async fn beat(
     http_address: Option<&str>,
     doing: Option<&str>,
 ) -> DbResult<()> {
-    sqlx::query(BEAT)
+    sqlx::query(RECORD_HEARTBEAT)
         .bind(instance)
         .bind(role)
         .bind(host)
@@ -55,26 +52,20 @@ pub async fn beat(
         .execute(db)
         .await
         .map(drop)
-        .attempt("say that this process is alive")
+        .attempt("record the heartbeat")
 }
 
-/// Takes a process that ends off the list.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Removes a process that ends from the list.
 pub async fn remove(db: impl PgExecutor<'_>, instance: &str) -> DbResult<()> {
     sqlx::query(REMOVE)
         .bind(instance)
         .execute(db)
         .await
         .map(drop)
-        .attempt("take the process off the list")
+        .attempt("remove the process from the list")
 }
 
 /// Processes seen within the last three heartbeats.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
     sqlx::query_as(LIST_LIVE)
         .fetch_all(db)
@@ -82,14 +73,11 @@ pub async fn list_live(db: impl PgExecutor<'_>) -> DbResult<Vec<Process>> {
         .attempt("list the processes")
 }
 
-/// Forgets processes that vanished more than a day ago.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Deletes processes that disappeared more than a day ago.
 pub async fn prune(db: impl PgExecutor<'_>) -> DbResult<()> {
     sqlx::query(PRUNE)
         .execute(db)
         .await
         .map(drop)
-        .attempt("forget old processes")
+        .attempt("delete old processes")
 }

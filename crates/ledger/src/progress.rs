@@ -1,17 +1,17 @@
-//! How far runs are, as somebody watches them.
+//! The progress of runs.
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, statements};
-use crate::stored::{Stored, stored, values};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::progress::{
     ChunkStates, EndedTotals, Progress, RECENT_WINDOW, SlowChunk, SourceShare, pace,
 };
 
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, statements};
+
 statements! {
-    LIST = include_str!("progress.sql");
+    LIST = include_str!("progress/list.sql");
 }
 
 impl FromRow<'_, PgRow> for Stored<Progress> {
@@ -79,10 +79,7 @@ fn slow(row: &PgRow, [seq, attempt, worker, took]: [&str; 4]) -> Result<Option<S
     }))
 }
 
-/// How far these runs are, ascending by id. What a source's limit is, the settings say: it is left out.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The progress of these runs, ascending by id. A source's limit is left out: it is in the settings.
 pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progress>> {
     sqlx::query_as(LIST)
         .bind(stored(runs))
@@ -90,5 +87,5 @@ pub async fn list(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<Vec<Progr
         .fetch_all(db)
         .await
         .map(values)
-        .attempt("look how far the runs are")
+        .attempt("load the progress of the runs")
 }

@@ -1,58 +1,42 @@
-//! `etl_rejected_row`: rows that could not be taken. No cell value is kept.
+//! `etl_rejected_row`: rows that could not be loaded. No cell value is stored.
 
-use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::since::Since;
 
-/// More rejects than both of these fail a chunk, and a run: not single rows are wrong, but something else. Rejects that
-/// an earlier run has had and could advance the watermark with do not count: every run tries them again.
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, chunk_keys, statements};
+
+/// More rejects than both limits fail a chunk, and a run: so many bad rows have a common cause. Rejects that were known
+/// when the watermark last advanced do not count: every run tries them again.
 pub const MAX_REJECTS: usize = 100;
 pub const MAX_REJECT_PERCENT: usize = 1;
 
 statements! {
-    RECORD = "INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, sqlstate, error) \
-              SELECT $1, conversation_id, $2, $3, side, sqlstate, error \
-              FROM unnest($4::bigint[], $5::text[], $6::text[], $7::text[]) AS new (conversation_id, side, sqlstate, error) \
-              ON CONFLICT (tenant_id, conversation_id) DO UPDATE \
-              SET run_id = excluded.run_id, chunk_seq = excluded.chunk_seq, side = excluded.side, \
-                  sqlstate = excluded.sqlstate, error = excluded.error, last_seen_at = now(), resolved_at = NULL, \
-                  first_seen_at = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.first_seen_at \
-                                       ELSE now() END, \
-                  attempts = CASE WHEN etl_rejected_row.resolved_at IS NULL THEN etl_rejected_row.attempts + 1 ELSE 1 END";
+    RECORD = include_str!("reject/record.sql");
     RESOLVE = "UPDATE etl_rejected_row SET resolved_at = now() \
                WHERE tenant_id = $1 AND resolved_at IS NULL \
                  AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
                  AND NOT conversation_id = ANY($5) \
                RETURNING conversation_id";
-    TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
-                 WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
-                   AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
-    WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
-                    WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
-                                      WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
-    LIST = "SELECT tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq, attempts, first_seen_at, \
-                   last_seen_at, resolved_at \
-            FROM etl_rejected_row \
-            WHERE ($1::integer IS NULL OR tenant_id = $1) AND ($2 OR resolved_at IS NULL) \
-              AND ($3::bigint IS NULL OR conversation_id = $3) AND ($4::bigint IS NULL OR run_id = $4) \
-              AND ($5::text IS NULL OR side = $5) AND ($6::text IS NULL OR sqlstate LIKE $6 || '%') \
-              AND ($7::timestamptz IS NULL OR last_seen_at >= $7) \
-              AND ($8::float8 IS NULL OR last_seen_at >= now() - make_interval(secs => $8)) \
-            ORDER BY tenant_id, conversation_id LIMIT $9";
+    LIST_TOLERATED = "SELECT j.conversation_id FROM etl_rejected_row j JOIN etl_watermark w ON w.tenant_id = j.tenant_id \
+                      WHERE j.tenant_id = $1 AND j.resolved_at IS NULL AND j.first_seen_at <= w.advanced_at \
+                        AND (j.conversation_id = ANY($2) OR j.conversation_id BETWEEN $3 AND $4)";
+    LIST_WITHOUT_OPEN = "SELECT n.tenant_id FROM unnest($1::integer[]) AS n (tenant_id) \
+                         WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
+                                           WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
+    LIST = include_str!("reject/list.sql");
 }
 
 /// Where a row failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectSide {
-    /// The source could not give it.
+    /// The source could not return it.
     Source,
     /// It cannot be transformed.
     Transform,
@@ -73,7 +57,7 @@ impl RejectSide {
     }
 }
 
-/// A row that could not be taken.
+/// A row that could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     pub conversation_id: i64,
@@ -92,45 +76,34 @@ pub struct RejectedRow {
     pub side: String,
     pub sqlstate: Option<String>,
     pub error: String,
-    /// The run and the chunk that saw it last.
+    /// The last run and chunk that saw it.
     #[sqlx(try_from = "Stored<RunId>")]
     pub run_id: RunId,
     pub chunk_seq: i32,
     pub attempts: i32,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    /// When it passed, or had vanished at the source.
+    /// When it was loaded, or had disappeared from the source.
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
-/// A chunk's keys as the statements take them: ids, or a range.
-pub(super) fn keys(spec: &ChunkSpec) -> (&[i64], Option<i64>, Option<i64>) {
-    match spec {
-        ChunkSpec::Keys { ids } => (ids, None, None),
-        ChunkSpec::KeyRange { lo, hi } => (&[], Some(*lo), Some(*hi)),
-    }
-}
-
-/// Which rejects to list; nothing set: all that are open.
+/// Which rejects to list; the default is all open ones.
 #[derive(Debug, Clone, Default)]
 pub struct RejectFilter {
     pub tenant: Option<TenantId>,
-    /// Also those that have passed or vanished since.
+    /// Also rejects that were resolved.
     pub also_resolved: bool,
     pub conversation: Option<i64>,
-    /// Seen last by this run.
+    /// Last seen by this run.
     pub run: Option<RunId>,
     pub side: Option<RejectSide>,
-    /// A SQLSTATE, or its class: its first characters.
+    /// A SQLSTATE, or its first characters.
     pub sqlstate: Option<String>,
-    /// Seen last since.
+    /// Last seen since.
     pub since: Option<Since>,
 }
 
 /// Rejects by tenant and conversation, at most `limit`.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) -> DbResult<Vec<RejectedRow>> {
     let (since, ago) = Since::split(filter.since);
     sqlx::query_as(LIST)
@@ -149,46 +122,38 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) ->
 }
 
 /// Those of the tenants that have no open reject.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_without_open(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<TenantId>> {
     if tenants.is_empty() {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar(WITHOUT_OPEN)
+    sqlx::query_scalar(LIST_WITHOUT_OPEN)
         .bind(stored(tenants))
         .fetch_all(db)
         .await
         .map(values)
-        .attempt("look for open rejects")
+        .attempt("list tenants without open rejects")
 }
 
-/// Open rejects among a chunk's keys that were known when the watermark last moved, and did not hinder it.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn tolerated(
+/// Open rejects among a chunk's keys that were known when the watermark last advanced.
+pub async fn list_tolerated(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
     spec: &ChunkSpec,
 ) -> DbResult<HashSet<i64>> {
-    let (ids, lo, hi) = keys(spec);
-    let known: Vec<i64> = sqlx::query_scalar(TOLERATED)
+    let (ids, lo, hi) = chunk_keys(spec);
+    let known: Vec<i64> = sqlx::query_scalar(LIST_TOLERATED)
         .bind(Stored(tenant))
         .bind(ids)
         .bind(lo)
         .bind(hi)
         .fetch_all(db)
         .await
-        .attempt("look for known rejects")?;
+        .attempt("list known rejects")?;
     Ok(known.into_iter().collect())
 }
 
-/// Records a chunk's rejects, and resolves the open ones among its keys that have now passed or are gone; returns those.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Records a chunk's rejects. Resolves and returns the open rejects among its keys that were loaded or have
+/// disappeared.
 pub async fn record(
     tx: &mut PgConnection,
     tenant: TenantId,
@@ -197,7 +162,7 @@ pub async fn record(
     rejects: &[Reject],
 ) -> DbResult<Vec<i64>> {
     let ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
-    let (keys, lo, hi) = keys(spec);
+    let (keys, lo, hi) = chunk_keys(spec);
     let resolved = sqlx::query_scalar(RESOLVE)
         .bind(Stored(tenant))
         .bind(keys)

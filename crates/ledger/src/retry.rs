@@ -1,18 +1,18 @@
-//! Trying dead and cancelled chunks again, as an operator asks.
+//! Retries dead and cancelled chunks, at an operator's request.
 //!
-//! The run is reopened instead of planned anew: what of it is done stays done, and its plan stays true. Everything
-//! before its `watermark_end` was visible to that plan, however late the rest of its keys is read. The watermark moves
-//! by compare-and-set from where the plan found it, so it moves once at most, and not at all when a later run has moved
-//! it meanwhile.
+//! The run is reopened and not planned again: its done chunks stay done, and its plan stays valid. Everything before
+//! its `watermark_end` was visible to that plan, even when its other keys are read much later. The watermark moves by
+//! compare-and-set from the position that the plan found. So it moves at most once, and not at all when a later run has
+//! moved it since.
 
-use crate::stored::Stored;
 use serde_json::Value;
 use sqlx::types::Json;
-
-use super::{Attempt, DbError, DbResult, again, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 
 statements! {
     LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
@@ -20,9 +20,9 @@ statements! {
                        coalesce(r.mapping_version < t.source_version, false) AS is_of_another_source \
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \
                 WHERE r.id = $1 FOR NO KEY UPDATE OF r";
-    // a removal or a move that is under way comes first
+    // waits for a removal or a move of the tenant
     LOCK_TENANT = "SELECT FROM tenants WHERE id = (SELECT tenant_id FROM etl_control WHERE id = $1) FOR KEY SHARE";
-    // the attempt stays: it fences off whoever still works on an earlier one
+    // the attempt stays, so that it fences off a worker of an earlier attempt
     RESET = "UPDATE etl_chunk c SET status = 'pending', finished_at = NULL, next_attempt_at = now(), worker_id = NULL, \
                     failure_count = 0, lost_count = 0, publish_count = 0, error = NULL \
              FROM (SELECT run_id, seq FROM etl_chunk \
@@ -38,34 +38,31 @@ statements! {
 /// The answer to a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
-    /// So many chunks are due again, and so many others stay dead or cancelled: with those the run ends `failed`.
+    /// `chunks` chunks are due again. `left` others stay dead or cancelled: with those the run ends `failed`.
     Again { chunks: u64, left: i64 },
-    /// Nothing of it is dead or cancelled.
+    /// None of its chunks is dead or cancelled.
     Nothing(RunStatus),
-    /// It ended before it had chunks: there is nothing to reopen, ask for the same again.
+    /// It ended before it had chunks. There is nothing to reopen: request the same run again.
     NeverPlanned {
         tenant_id: TenantId,
         run_type: RunType,
         /// As it was requested: see [`RunRequest::read`](crate::run::RunRequest::read).
         request: Value,
     },
-    /// The tenant has another open run of the kind, and may have one: that takes the same.
+    /// The tenant has another open run that covers the same, and may have only one.
     OtherOpen,
-    /// The tenant has moved to another source since: the run's plan says nothing of that one.
+    /// The tenant has moved to another source since; the plan is about the old one.
     OtherSource(TenantId),
     /// There is no such run, or its tenant was removed.
     Unknown,
 }
 
 /// Makes the dead and cancelled chunks of a run due again, or only chunk `seq`, and reopens the run if it has ended.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
-    again(async || once(db, id, seq, actor).await).await
+    retry_on_deadlock(async || retry_once(db, id, seq, actor).await).await
 }
 
-async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
+async fn retry_once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     sqlx::query(LOCK_TENANT)
         .bind(Stored(id))
@@ -122,12 +119,12 @@ async fn once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult
         .bind(Stored(id))
         .fetch_one(&mut *tx)
         .await
-        .attempt("count what stays dead")?;
+        .attempt("count the chunks that stay dead")?;
     tx.commit().await.attempt("reopen the run")?;
     Ok(Retried::Again { chunks, left })
 }
 
-/// Whether a unique index refused it: those are about open runs.
+/// Whether a unique index refused the update: the unique indexes are about open runs.
 fn is_taken(error: &DbError) -> bool {
     error
         .source

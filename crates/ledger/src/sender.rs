@@ -1,21 +1,21 @@
-//! `etl_sender`: who has written messages of a tenant, contacts left out.
+//! `etl_sender`: senders of a tenant's messages, without contacts.
 
-use crate::stored::{Stored, stored};
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::Sender;
+
+use crate::stored::{Stored, stored};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     LIST = "SELECT tenant_id, sender_type, sender_id, first_message_id, last_message_id \
             FROM etl_sender WHERE tenant_id = ANY($1)";
-    RECORD = include_str!("record_senders.sql");
+    RECORD = include_str!("sender/record.sql");
     FORGET = "DELETE FROM etl_sender s USING unnest($2::text[], $3::bigint[]) AS g (sender_type, sender_id) \
               WHERE s.tenant_id = $1 AND s.sender_type = g.sender_type AND s.sender_id = g.sender_id";
 }
 
-/// A sender with two of its messages.
+/// A sender with its first and last message that was read.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct KnownSender {
     #[sqlx(try_from = "Stored<TenantId>")]
@@ -27,9 +27,6 @@ pub struct KnownSender {
 }
 
 /// The senders of these tenants.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec<KnownSender>> {
     sqlx::query_as(LIST)
         .bind(stored(tenants))
@@ -38,10 +35,7 @@ pub async fn list(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<Vec
         .attempt("list the senders of messages")
 }
 
-/// Notes who wrote messages of the tenant, each with the first and the last message that was read.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Records the senders of a tenant's messages, each with the first and the last message that was read.
 pub async fn record(
     db: impl PgExecutor<'_>,
     tenant: TenantId,
@@ -69,10 +63,7 @@ pub async fn record(
         .attempt("record the senders of messages")
 }
 
-/// Forgets senders: the source no longer has them.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Deletes senders that the source no longer has.
 pub async fn forget(db: impl PgExecutor<'_>, tenant: TenantId, senders: &[Sender]) -> DbResult<()> {
     let types: Vec<&str> = senders.iter().map(|sender| sender.sender_type.as_str()).collect();
     let ids: Vec<i64> = senders.iter().map(|sender| sender.id).collect();
@@ -83,5 +74,5 @@ pub async fn forget(db: impl PgExecutor<'_>, tenant: TenantId, senders: &[Sender
         .execute(db)
         .await
         .map(drop)
-        .attempt("forget senders that were deleted")
+        .attempt("delete senders that the source no longer has")
 }

@@ -1,4 +1,4 @@
-//! Values of the domain as PostgreSQL has them. The domain itself knows no database.
+//! Maps values of the domain to PostgreSQL. The domain crate knows no database.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -13,21 +13,21 @@ use tidemark_shared::selection::NameOf;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 use tidemark_shared::verification::FaultKind;
 
-/// A value of the domain, to bind and to read. A struct of the domain is read from a row by it.
+/// Wraps a value of the domain, so that a statement can bind and read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<T>(pub T);
 
-/// A list to bind.
+/// Wraps a list, to bind it.
 pub fn stored<T: Copy>(values: impl AsRef<[T]>) -> Vec<Stored<T>> {
     values.as_ref().iter().copied().map(Stored).collect()
 }
 
-/// The values that were read.
+/// Unwraps the values that were read.
 pub fn values<T>(stored: Vec<Stored<T>>) -> Vec<T> {
     stored.into_iter().map(|Stored(value)| value).collect()
 }
 
-/// The value that was read, if there was one.
+/// Unwraps the value that was read, if there was one.
 pub fn value<T>(stored: Option<Stored<T>>) -> Option<T> {
     stored.map(|Stored(value)| value)
 }
@@ -54,7 +54,7 @@ impl From<Stored<Tenant>> for Tenant {
     }
 }
 
-/// A column that may be NULL, and fields of `#[derive(FromRow)]`, which write `#[sqlx(try_from = "Stored<…>")]`.
+/// Reads a column that may be NULL. Also allows `#[sqlx(try_from = "Stored<…>")]` on fields of `#[derive(FromRow)]`.
 macro_rules! nullable {
     ($name:ty) => {
         impl Type<Postgres> for Stored<Option<$name>> {
@@ -88,7 +88,7 @@ macro_rules! nullable {
     };
 }
 
-/// An id: its number.
+/// Stores an id as its number.
 macro_rules! stored_id {
     ($name:ident($number:ty)) => {
         impl Type<Postgres> for Stored<$name> {
@@ -123,7 +123,7 @@ macro_rules! stored_id {
     };
 }
 
-/// An enum: its name, in an enum of the database or in a text.
+/// Stores an enum by its name, as an enum of the database or as text.
 macro_rules! stored_enum {
     ($name:ident, $type_info:expr, $array:expr) => {
         impl Type<Postgres> for Stored<$name> {

@@ -1,4 +1,4 @@
-//! `tenants`.
+//! `tenants`: the tenants and their settings.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, secs, statements};
-use crate::stored::{Stored, stored, values};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
     FIND = "SELECT id, name, slug, status, source, account_id, timezone, \
@@ -26,47 +26,19 @@ statements! {
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
-    // one statement, so that inboxes and version of the mapping belong together
-    TO_PLAN = "SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone, \
-                      extract(epoch FROM t.sync_interval)::float8 AS sync_interval, \
-                      extract(epoch FROM t.lookback)::float8 AS lookback, \
-                      t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason, \
-                      extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, w.consecutive_failures, \
-                      CASE WHEN w.digests_version = t.mapping_version \
-                            AND NOT EXISTS (SELECT FROM etl_source_audit s \
-                                            WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at) \
-                           THEN extract(epoch FROM now() - w.digests_compared_at)::float8 END AS digests_age, \
-                      coalesce(m.inboxes, '{}') AS inboxes, coalesce(m.unfetched, '{}') AS unfetched \
-               FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id \
-               LEFT JOIN LATERAL (SELECT array_agg(i.inbox_id ORDER BY i.inbox_id) AS inboxes, \
-                                         array_agg(i.inbox_id ORDER BY i.inbox_id) \
-                                             FILTER (WHERE i.backfilled_at IS NULL) AS unfetched \
-                                  FROM inbox_tenant_mapping i \
-                                  WHERE i.tenant_id = t.id AND i.source = t.source AND i.is_active) m ON true \
-               WHERE t.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.id";
+    LIST_TO_PLAN = include_str!("tenant/list_to_plan.sql");
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
                                    sync_interval, privacy, verify_interval) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
                       coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
-    // a shorter interval counts from now; what another source shows was never compared
-    UPDATE = "WITH changed AS ( \
-                  UPDATE tenants SET name = coalesce($2, name), slug = coalesce($3, slug), source = coalesce($4, source), \
-                         account_id = coalesce($5, account_id), timezone = coalesce($6, timezone), \
-                         chunk_size = coalesce($7, chunk_size), max_in_flight = coalesce($8, max_in_flight), \
-                         sync_interval = coalesce(make_interval(secs => $9), sync_interval), \
-                         verify_interval = CASE WHEN $10 THEN make_interval(secs => $11) ELSE verify_interval END, \
-                         updated_at = now() \
-                  WHERE id = $1 AND deleted_at IS NULL RETURNING id, sync_interval) \
-              UPDATE etl_watermark w SET next_due_at = least(w.next_due_at, now() + c.sync_interval), \
-                     digests_compared_at = CASE WHEN $4 IS NULL THEN w.digests_compared_at END \
-              FROM changed c WHERE w.tenant_id = c.id";
+    UPDATE = include_str!("tenant/update.sql");
     SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
     WAS_REMOVED = "SELECT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)";
     TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
 }
 
-/// A tenant to be added; what is `None` gets the ledger's default.
+/// A new tenant; a field that is `None` gets the ledger's default.
 #[derive(Debug, Clone)]
 pub struct NewTenant {
     pub id: TenantId,
@@ -79,22 +51,22 @@ pub struct NewTenant {
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
     pub privacy: PrivacyPolicy,
-    /// `None`: compared only when somebody asks.
+    /// `None`: compared only on request.
     pub verify_interval: Option<Duration>,
 }
 
-/// A tenant with all that the ledger says for a plan of it, of one moment.
+/// A tenant with everything that the ledger knows for its plan, from one moment.
 #[derive(Debug, Clone)]
 pub struct TenantToPlan {
     pub tenant: Tenant,
     pub watermark: Option<DateTime<Utc>>,
-    /// How often in a row its runs have failed.
+    /// Failed runs in a row.
     pub consecutive_failures: i32,
-    /// How long ago its digests were last compared under this mapping; `None`: they have to be.
+    /// How long ago its digests were last compared under this mapping; `None`: they must be compared.
     pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
     pub inboxes: Vec<i32>,
-    /// Those of them whose history still has to be fetched.
+    /// Active inboxes whose history was not fetched yet.
     pub unfetched: Vec<i32>,
 }
 
@@ -113,7 +85,7 @@ impl FromRow<'_, PgRow> for TenantToPlan {
     }
 }
 
-/// What is to be changed of a tenant; what is `None` stays.
+/// A change of a tenant; a field that is `None` keeps its value.
 #[derive(Debug, Clone, Default)]
 pub struct TenantChange {
     pub name: Option<String>,
@@ -124,7 +96,7 @@ pub struct TenantChange {
     pub chunk_size: Option<i32>,
     pub max_in_flight: Option<i32>,
     pub sync_interval: Option<Duration>,
-    /// `Some(None)`: compared only when somebody asks.
+    /// `Some(None)`: compared only on request.
     pub verify_interval: Option<Option<Duration>>,
 }
 
@@ -153,8 +125,6 @@ impl FromRow<'_, PgRow> for Stored<Tenant> {
     }
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tenant>> {
     sqlx::query_as(FIND)
         .bind(Stored(id))
@@ -164,8 +134,6 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tena
         .attempt("find the tenant")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
@@ -174,12 +142,9 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
         .attempt("list the tenants")
 }
 
-/// Those of these tenants that have not been removed, ascending, with what their plans start from.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Those of these tenants that were not removed, ascending, with everything that their plans start from.
 pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
-    sqlx::query_as(TO_PLAN)
+    sqlx::query_as(LIST_TO_PLAN)
         .bind(stored(ids))
         .fetch_all(db)
         .await
@@ -187,7 +152,7 @@ pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult
 }
 
 /// # Errors
-/// When the ledger does not answer, or a constraint of the table refuses the row (a taken id or slug).
+/// When a constraint of the table refuses the row (a taken id or slug).
 pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()> {
     sqlx::query(INSERT)
         .bind(Stored(tenant.id))
@@ -207,10 +172,10 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .attempt("add the tenant")
 }
 
-/// Changes a tenant; `false` when there is none of that id.
+/// Changes a tenant; `false` when there is none with that id.
 ///
 /// # Errors
-/// When the ledger does not answer, or a constraint of the table refuses the change (a taken slug).
+/// When a constraint of the table refuses the change (a taken slug).
 pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange) -> DbResult<bool> {
     sqlx::query(UPDATE)
         .bind(Stored(id))
@@ -230,8 +195,6 @@ pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange
         .attempt("change the tenant")
 }
 
-/// # Errors
-/// When the ledger does not answer.
 pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantStatus) -> DbResult<()> {
     sqlx::query(SET_STATUS)
         .bind(Stored(id))
@@ -242,10 +205,7 @@ pub async fn set_status(db: impl PgExecutor<'_>, id: TenantId, status: TenantSta
         .attempt("set the tenant's status")
 }
 
-/// Ids of the tenants that were removed, ascending: they stay taken.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Ids of removed tenants, ascending: these ids cannot be used again.
 pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(LIST_REMOVED)
         .fetch_all(db)
@@ -255,25 +215,19 @@ pub async fn list_removed(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
 }
 
 /// Whether an id belongs to a tenant that was removed.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool> {
     sqlx::query_scalar(WAS_REMOVED)
         .bind(Stored(id))
         .fetch_one(db)
         .await
-        .attempt("look the tenant's id up")
+        .attempt("check whether the tenant was removed")
 }
 
-/// Whether the server knows an IANA time zone: the live view asks it to compute with it.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Whether the server knows an IANA time zone: the live view needs it.
 pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
     sqlx::query_scalar(TIMEZONE_EXISTS)
         .bind(name)
         .fetch_one(db)
         .await
-        .attempt("look the time zone up")
+        .attempt("check the time zone")
 }

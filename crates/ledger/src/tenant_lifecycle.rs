@@ -1,33 +1,30 @@
-//! Pausing, resuming and removing a tenant, and what becomes of its work.
+//! Pausing, resuming and removing a tenant, with its open work.
 
-use crate::stored::Stored;
 use sqlx::postgres::PgTransaction;
-
-use super::{Attempt, DbResult, again, cancel, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, cancel, retry_on_deadlock, statements};
 
 statements! {
     PAUSE = "UPDATE tenants SET paused_at = coalesce(paused_at, now()), pause_reason = $2, updated_at = now() \
              WHERE id = $1 AND deleted_at IS NULL";
     RESUME = "UPDATE tenants SET paused_at = NULL, pause_reason = NULL, updated_at = now() \
               WHERE id = $1 AND deleted_at IS NULL AND paused_at IS NOT NULL";
-    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    // waits for open requests, and later ones wait for it; loads take a weaker lock
     LOCK = "SELECT FROM tenants WHERE id = $1 FOR UPDATE";
     REMOVE = "UPDATE tenants SET deleted_at = now(), updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
-    // their messages are refused by the claim, and would else be missed until `requeue_after`
+    // a claim refuses their messages, and they would otherwise stay queued until `requeue_after`
     RETURN_QUEUED = "UPDATE etl_chunk SET status = 'pending', next_attempt_at = now() \
                      WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk WHERE tenant_id = $1 AND status = 'queued' \
                                              ORDER BY run_id, seq FOR NO KEY UPDATE SKIP LOCKED)";
 }
 
-/// Stops the tenant's planning and dispatch; chunks that are running go on to their end. `false` when there is no such
-/// tenant. A tenant that is paused gets the new reason.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Stops the tenant's planning and dispatch; running chunks continue. A paused tenant gets the new reason. `false` when
+/// there is no such tenant.
 pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
-    again(async || pause_once(db, tenant, reason).await).await
+    retry_on_deadlock(async || pause_once(db, tenant, reason).await).await
 }
 
 async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
@@ -43,12 +40,9 @@ async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<boo
     Ok(paused.rows_affected() == 1)
 }
 
-/// Lets a paused tenant go on where it stood; `false` when it was not paused.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Resumes a paused tenant; `false` when it was not paused.
 pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
-    again(async || resume_once(db, tenant).await).await
+    retry_on_deadlock(async || resume_once(db, tenant).await).await
 }
 
 async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
@@ -61,7 +55,7 @@ async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
     if resumed.rows_affected() == 0 {
         return tx.rollback().await.map(|()| false).attempt("resume the tenant");
     }
-    // what a dispatcher marked while the tenant was being paused
+    // chunks that a dispatcher marked while the tenant was being paused
     return_queued(&mut tx, tenant).await?;
     tx.commit().await.attempt("resume the tenant")?;
     Ok(true)
@@ -76,13 +70,10 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
         .attempt("return the tenant's queued chunks")
 }
 
-/// Takes a tenant out of everything: never planned, dispatched or listed again, its open runs cancelled. Its rows, runs
+/// Removes a tenant: it is never planned, dispatched or listed again, and its open runs are cancelled. Its rows, runs
 /// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
-    again(async || remove_once(db, tenant, actor).await).await
+    retry_on_deadlock(async || remove_once(db, tenant, actor).await).await
 }
 
 async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
@@ -100,7 +91,7 @@ async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Opt
     if removed.rows_affected() == 0 {
         return tx.rollback().await.map(|()| None).attempt("remove the tenant");
     }
-    let cancelled = cancel::all_of(&mut tx, tenant, actor, "the tenant was removed").await?;
+    let cancelled = cancel::cancel_open_runs(&mut tx, tenant, actor, "the tenant was removed").await?;
     tx.commit().await.attempt("remove the tenant")?;
     Ok(Some(cancelled))
 }

@@ -1,18 +1,17 @@
-//! A tenant that moves to another source: nothing of the old one may pass for the new one's.
+//! Moving a tenant to another source. Nothing read from the old source may count as data of the new one.
 
-use crate::stored::Stored;
 use serde::Serialize;
-use sqlx::postgres::{PgArguments, PgTransaction};
-use sqlx::query::Query;
+use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
-
-use super::{Attempt, DbResult, again, cancel, privacy, statements, target, watermark};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
 
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, cancel, execute, privacy, retry_on_deadlock, statements, target, watermark};
+
 statements! {
-    // waits for requests under way, and those that come later wait for it; loads hold a weaker lock
+    // waits for open requests, and later ones wait for it; loads take a weaker lock
     LOCK = "SELECT source, privacy FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR UPDATE";
     COUNT_FORGOTTEN = "SELECT count(*) FROM etl_forgotten_contact WHERE tenant_id = $1";
     HAS_HISTORY = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1) \
@@ -22,11 +21,10 @@ statements! {
              WHERE tenant_id = $1 AND is_active RETURNING inbox_id";
     // a trigger raises mapping_version and source_version
     SET_SOURCE = "UPDATE tenants SET source = $2, account_id = $3, updated_at = now() WHERE id = $1";
-    // any read of the new source is newer than version zero
-    MARK_ROWS = include_str!("tenant_move.sql");
+    MARK_ROWS_DELETED = include_str!("tenant_move/mark_rows.sql");
     LOCK_CHUNKS = "SELECT FROM etl_chunk WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL \
                    ORDER BY run_id, seq FOR NO KEY UPDATE";
-    // else loads from the new source would wait for ever to read later than these
+    // otherwise loads from the new source would always seem older than these reads
     FORGET_VERSIONS = "UPDATE etl_chunk SET source_epoch = NULL, source_xmax = NULL, source_in_progress = NULL, \
                               source_extracted_at = NULL \
                        WHERE tenant_id = $1 AND status = 'done' AND source_epoch IS NOT NULL";
@@ -34,17 +32,17 @@ statements! {
     FORGET_NAMES = "DELETE FROM etl_name WHERE tenant_id = $1";
 }
 
-/// Where a tenant moves to.
+/// The destination of a move.
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
     pub source: &'a str,
-    /// Chatwoot account at the new source; an id of the old source would be another customer's there.
+    /// Chatwoot account at the new source. The account id of the old source may belong to another customer there.
     pub account_id: Option<i32>,
     pub actor: &'a str,
     pub reason: &'a str,
 }
 
-/// What a move has done.
+/// The result of a move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moved {
     pub tenant_id: TenantId,
@@ -59,26 +57,22 @@ pub struct Moved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveAnswer {
     Moved(Moved),
-    /// The tenant has that source already.
+    /// The tenant has this source already.
     SameSource,
-    /// So many contacts are forgotten, whose ids are other people's at the new source.
+    /// So many contacts are forgotten. Their ids belong to other people at the new source.
     Forgotten(i64),
     /// There is no such tenant.
     Unknown,
 }
 
-/// Gives a tenant another source: its open runs are cancelled, its inboxes unmapped, its rows marked deleted, and it
-/// has no watermark, so that its next sync is a first one.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn to_source(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
-    again(async || once(db, tenant, to).await).await
+/// Gives a tenant another source. Its open runs are cancelled, its inboxes unmapped and its rows marked deleted. It has
+/// no watermark afterwards, so that its next sync is a first one.
+pub async fn move_tenant(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+    retry_on_deadlock(async || move_once(db, tenant, to).await).await
 }
 
-async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
-    target::enter(&mut tx, tenant).await?;
+async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
+    let mut tx = target::begin_write(db, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
         .bind(Stored(tenant))
         .fetch_optional(&mut *tx)
@@ -99,11 +93,11 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
         return Ok(MoveAnswer::Forgotten(forgotten));
     }
     let reason = format!("moved from source `{from}` to `{}`: {}", to.source, to.reason);
-    let cancelled_runs = cancel::all_of(&mut tx, tenant, to.actor, &reason).await?;
-    let chunks = "forget which versions chunks were read at";
-    execute(&mut tx, sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), chunks).await?;
-    execute(&mut tx, sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), chunks).await?;
-    watermark::forget(&mut tx, tenant, to.actor, &reason).await?;
+    let cancelled_runs = cancel::cancel_open_runs(&mut tx, tenant, to.actor, &reason).await?;
+    let chunks = "clear the versions of chunks";
+    execute(sqlx::query(LOCK_CHUNKS).bind(Stored(tenant)), &mut tx, chunks).await?;
+    execute(sqlx::query(FORGET_VERSIONS).bind(Stored(tenant)), &mut tx, chunks).await?;
+    watermark::clear(&mut tx, tenant, to.actor, &reason).await?;
     let mut unmapped_inboxes: Vec<i32> = sqlx::query_scalar(UNMAP)
         .bind(Stored(tenant))
         .fetch_all(&mut *tx)
@@ -114,15 +108,15 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
         .bind(Stored(tenant))
         .bind(to.source)
         .bind(to.account_id);
-    execute(&mut tx, set, "set the tenant's source").await?;
+    execute(set, &mut tx, "set the tenant's source").await?;
     let rows_marked_deleted = target::count_live(&mut tx, tenant).await?;
-    let mark = sqlx::query(MARK_ROWS).bind(Stored(tenant));
-    execute(&mut tx, mark, "mark the tenant's rows deleted").await?;
+    let mark = sqlx::query(MARK_ROWS_DELETED).bind(Stored(tenant));
+    execute(mark, &mut tx, "mark the tenant's rows deleted").await?;
     privacy::strip(&mut tx, tenant, &policy, None).await?;
     let resolve = sqlx::query(RESOLVE_REJECTS).bind(Stored(tenant));
-    execute(&mut tx, resolve, "resolve the open rejects").await?;
+    execute(resolve, &mut tx, "resolve the open rejects").await?;
     let forget = sqlx::query(FORGET_NAMES).bind(Stored(tenant));
-    execute(&mut tx, forget, "forget the names of the old source").await?;
+    execute(forget, &mut tx, "delete the names of the old source").await?;
     tx.commit().await.attempt("move the tenant")?;
     Ok(MoveAnswer::Moved(Moved {
         tenant_id: tenant,
@@ -134,16 +128,10 @@ async fn once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswe
     }))
 }
 
-/// Locks the tenant against requests, plans and loads; whether anything of it came from its source: a run, a watermark
-/// or a row. `None`: there is no such tenant.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn lock_and_look_for_history(
-    tx: &mut PgTransaction<'_>,
-    tenant: TenantId,
-) -> DbResult<Option<bool>> {
-    target::enter(tx, tenant).await?;
+/// Locks the tenant against requests, plans and loads. Returns whether anything was read from its source: a run, a
+/// watermark or a row. `None` when there is no such tenant.
+pub async fn lock_and_check_history(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<bool>> {
+    target::set_tenant(tx, tenant).await?;
     let found: Option<(String, Json<PrivacyPolicy>)> = sqlx::query_as(LOCK)
         .bind(Stored(tenant))
         .fetch_optional(&mut **tx)
@@ -157,13 +145,5 @@ pub async fn lock_and_look_for_history(
         .fetch_one(&mut **tx)
         .await
         .map(Some)
-        .attempt("look for what came from the tenant's source")
-}
-
-async fn execute(
-    tx: &mut PgTransaction<'_>,
-    query: Query<'_, sqlx::Postgres, PgArguments>,
-    attempted: &'static str,
-) -> DbResult<()> {
-    query.execute(&mut **tx).await.map(drop).attempt(attempted)
+        .attempt("find data from the tenant's source")
 }

@@ -1,17 +1,17 @@
-//! `etl_verification`: what each tenant's last comparison with its source found. `etl_verification_part` and
-//! `etl_verification_fault`: what the chunks of a run that compares have found so far.
+//! `etl_verification`: the result of each tenant's last comparison with its source. `etl_verification_part` and
+//! `etl_verification_fault`: results of single chunks of a comparison.
 
-use crate::stored::{Stored, values};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::{FromRow, PgExecutor, Row};
-
-use super::{Attempt, DbResult, statements};
 use tidemark_postgres::DbPool;
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::verification::{Compared, Fault, FaultKind, Verdict};
+
+use crate::stored::{Stored, values};
+use crate::{Attempt, DbResult, statements};
 
 statements! {
     RECORD = "INSERT INTO etl_verification (tenant_id, source_rows, target_rows, missing, extra, stale, different, \
@@ -22,68 +22,23 @@ statements! {
                   target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
                   stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
                   pending = excluded.pending, unproven = excluded.unproven";
-    CONCLUDE = "INSERT INTO etl_verification (tenant_id, run_id, source_rows, target_rows, missing, extra, stale, \
-                                              different, impossible, pending, unproven) \
-                SELECT r.tenant_id, r.id, coalesce(sum(p.source_rows), 0), coalesce(sum(p.target_rows), 0), \
-                       coalesce(sum(p.missing), 0), coalesce(sum(p.extra), 0), coalesce(sum(p.stale), 0), \
-                       coalesce(sum(p.different), 0), coalesce(sum(p.impossible), 0), coalesce(sum(p.pending), 0), \
-                       coalesce(sum(p.unproven), 0) \
-                FROM etl_control r LEFT JOIN etl_verification_part p ON p.run_id = r.id \
-                WHERE r.id = $1 GROUP BY r.id \
-                ON CONFLICT (tenant_id) DO UPDATE \
-                SET verified_at = now(), run_id = excluded.run_id, source_rows = excluded.source_rows, \
-                    target_rows = excluded.target_rows, missing = excluded.missing, extra = excluded.extra, \
-                    stale = excluded.stale, different = excluded.different, impossible = excluded.impossible, \
-                    pending = excluded.pending, unproven = excluded.unproven";
+    CONCLUDE = include_str!("verification/conclude.sql");
     LIST = "SELECT tenant_id, verified_at, run_id, source_rows, target_rows, missing, extra, stale, different, impossible, \
                    pending, unproven FROM etl_verification ORDER BY tenant_id";
     LIST_FAULTS = "SELECT conversation_id, kind, columns FROM etl_verification_fault \
                    WHERE run_id = $1 ORDER BY conversation_id LIMIT $2";
-    // a tenant that is read whole just now is left for later
-    DUE = "SELECT t.id FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id AND w.watermark IS NOT NULL \
-           WHERE t.verify_interval IS NOT NULL AND t.paused_at IS NULL AND t.deleted_at IS NULL \
-             AND t.status IN ('active', 'trial') \
-             AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                         WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) \
-             AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.type = 'verify' \
-                               AND (r.finished_at IS NULL OR r.requested_at > now() - t.verify_interval)) \
-             AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = t.id AND r.type = 'full' \
-                               AND r.finished_at IS NULL) \
-           ORDER BY t.id LIMIT 100";
+    LIST_DUE = include_str!("verification/list_due.sql");
     HAS_OPEN_SYNC = "SELECT EXISTS (SELECT FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
                                     AND type IN ('incremental', 'full'))";
-    FIND_ASK = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
-                FROM etl_control WHERE id = $1";
-    // A scheduled comparison waits until the tenant is in step with what it saw, one that somebody asked for until the
-    // runs that were under way have ended; both for a while only.
-    FIND_UNSETTLED = "SELECT p.source_epoch, p.source_xmax, p.source_in_progress, p.source_looked_at, p.source_rows, \
-                             p.target_rows, p.pending, \
-                             p.missing + p.extra + p.stale + p.different + p.impossible + p.unproven AS found, p.fault_count, \
-                             CASE WHEN $3 THEN coalesce(w.watermark >= p.source_looked_at, false) \
-                                  ELSE NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = p.tenant_id \
-                                                     AND r.finished_at IS NULL AND r.requested_at <= p.noted_at \
-                                                     AND r.type IN ('incremental', 'full')) END AS is_due, \
-                             p.noted_at < now() - CASE WHEN $3 THEN 2 * t.sync_interval + interval '10 minutes' \
-                                                       ELSE interval '1 minute' END AS is_overdue \
-                      FROM etl_verification_part p JOIN tenants t ON t.id = p.tenant_id \
-                      JOIN etl_watermark w ON w.tenant_id = p.tenant_id \
-                      WHERE p.run_id = $1 AND p.seq = $2 AND NOT p.is_settled";
-    LIST_OF_PART = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
-    FORGET_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
-    NOTE_PART = "INSERT INTO etl_verification_part (run_id, seq, tenant_id, is_settled, fault_count, source_epoch, \
-                                                   source_xmax, source_in_progress, source_looked_at, source_rows, \
-                                                   target_rows, missing, extra, stale, different, impossible, pending, \
-                                                   unproven) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-                 ON CONFLICT (run_id, seq) DO UPDATE \
-                 SET is_settled = excluded.is_settled, fault_count = excluded.fault_count, missing = excluded.missing, \
-                     extra = excluded.extra, stale = excluded.stale, different = excluded.different, \
-                     impossible = excluded.impossible, \
-                     pending = excluded.pending, unproven = excluded.unproven, source_rows = excluded.source_rows, \
-                     target_rows = excluded.target_rows";
-    NOTE_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
-                   SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
-                   FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
+    LOAD_REQUEST = "SELECT coalesce((request ->> 'deep')::boolean, false) AS deep, triggered_by = 'scheduler' AS is_scheduled \
+                    FROM etl_control WHERE id = $1";
+    FIND_UNSETTLED = include_str!("verification/find_unsettled.sql");
+    LIST_FAULT_IDS = "SELECT conversation_id FROM etl_verification_fault WHERE run_id = $1 AND seq = $2 ORDER BY 1";
+    DELETE_FAULTS = "DELETE FROM etl_verification_fault WHERE run_id = $1 AND seq = $2";
+    RECORD_PART = include_str!("verification/record_part.sql");
+    INSERT_FAULTS = "INSERT INTO etl_verification_fault (run_id, seq, tenant_id, conversation_id, kind, columns) \
+                     SELECT $1, $2, $3, id, kind, string_to_array(columns, ',') \
+                     FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (id, kind, columns)";
 }
 
 /// A tenant's last comparison.
@@ -92,7 +47,7 @@ pub struct LastVerification {
     #[serde(skip)]
     pub tenant_id: TenantId,
     pub verified_at: DateTime<Utc>,
-    /// `None`: a command compared by itself.
+    /// `None`: a command compared without a run.
     pub run_id: Option<RunId>,
     pub verdict: Verdict,
     #[serde(flatten)]
@@ -128,31 +83,31 @@ impl FromRow<'_, PgRow> for LastVerification {
 
 /// How a run was asked to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Ask {
-    /// Column by column, whatever the digests say.
+pub struct ComparisonRequest {
+    /// Compares column by column, whatever the digests say.
     pub deep: bool,
     pub is_scheduled: bool,
 }
 
-/// What a chunk has found, and has to look at once more.
+/// Findings of a chunk that must be compared a second time.
 #[derive(Debug, Clone)]
 pub struct Unsettled {
-    /// The version of the source that was looked at.
+    /// The version of the source at the first look.
     pub version: SourceVersion,
     pub source_rows: i64,
     pub target_rows: i64,
     pub pending: i64,
-    /// What is to be looked at again; `None`: too much to be listed.
+    /// Conversations to compare again; `None`: too many to list.
     pub ids: Option<Vec<i64>>,
-    /// Its time has come.
+    /// The second look is due.
     pub is_due: bool,
-    /// It has not come for too long.
+    /// The second look has waited too long.
     pub is_overdue: bool,
 }
 
-/// What a chunk has found.
+/// The findings of a chunk.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub struct ChunkFindings<'a> {
     pub chunk: ChunkId,
     pub tenant_id: TenantId,
     pub version: &'a SourceVersion,
@@ -161,10 +116,7 @@ pub struct Part<'a> {
     pub faults: &'a [Fault],
 }
 
-/// Notes what was found, in place of what was found before.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Records the result of a comparison, in place of the tenant's earlier one.
 pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared) -> DbResult<()> {
     sqlx::query(RECORD)
         .bind(Stored(tenant))
@@ -180,44 +132,35 @@ pub async fn record(db: impl PgExecutor<'_>, tenant: TenantId, found: &Compared)
         .execute(db)
         .await
         .map(drop)
-        .attempt("note what the comparison found")
+        .attempt("record the comparison")
 }
 
-/// Notes what the chunks of a run have found, in place of what was found before.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Records the result of a run from its chunks, in place of the tenant's earlier one.
 pub async fn conclude(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(CONCLUDE)
         .bind(Stored(run))
         .execute(db)
         .await
         .map(drop)
-        .attempt("note what the comparison found")
+        .attempt("record the comparison")
 }
 
-/// The last comparison of every tenant that has had one.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The last comparison of every tenant that was ever compared.
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<LastVerification>> {
     sqlx::query_as(LIST)
         .fetch_all(db)
         .await
-        .attempt("list what comparisons found")
+        .attempt("list the last comparisons")
 }
 
-/// The first so many rows that a run found, ascending.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// The first faults that a run found, ascending by conversation.
 pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbResult<Vec<Fault>> {
     let found: Vec<(i64, Stored<FaultKind>, Vec<String>)> = sqlx::query_as(LIST_FAULTS)
         .bind(Stored(run))
         .bind(limit)
         .fetch_all(db)
         .await
-        .attempt("list the rows at fault")?;
+        .attempt("list the faults")?;
     Ok(found
         .into_iter()
         .map(|(conversation_id, Stored(kind), columns)| Fault {
@@ -229,65 +172,60 @@ pub async fn list_faults(db: impl PgExecutor<'_>, run: RunId, limit: i64) -> DbR
 }
 
 /// Tenants that are due to be compared.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_due(db: impl PgExecutor<'_>) -> DbResult<Vec<TenantId>> {
-    sqlx::query_scalar(DUE)
+    sqlx::query_scalar(LIST_DUE)
         .fetch_all(db)
         .await
         .map(values)
         .attempt("list the tenants to compare")
 }
 
-/// Whether the tenant has an open run that its rows may be brought by.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Whether the tenant has an open incremental or full run.
 pub async fn has_open_sync(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<bool> {
     sqlx::query_scalar(HAS_OPEN_SYNC)
         .bind(Stored(tenant))
         .fetch_one(db)
         .await
-        .attempt("look for an open run")
+        .attempt("find an open run")
 }
 
 /// # Errors
-/// When the ledger does not answer, or has no such run.
-pub async fn load_ask(db: impl PgExecutor<'_>, run: RunId) -> DbResult<Ask> {
-    sqlx::query_as(FIND_ASK)
+/// When there is no such run.
+pub async fn load_request(db: impl PgExecutor<'_>, run: RunId) -> DbResult<ComparisonRequest> {
+    sqlx::query_as(LOAD_REQUEST)
         .bind(Stored(run))
         .fetch_one(db)
         .await
-        .attempt("look up how to compare")
+        .attempt("load the request of the comparison")
 }
 
-/// What a chunk has to look at once more; `None` when it has not looked yet.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn find_unsettled(db: &DbPool, chunk: ChunkId, ask: Ask) -> DbResult<Option<Unsettled>> {
-    let what = "look up what the chunk found";
+/// The findings that a chunk must compare a second time; `None` before its first look.
+pub async fn find_unsettled(
+    db: &DbPool,
+    chunk: ChunkId,
+    request: ComparisonRequest,
+) -> DbResult<Option<Unsettled>> {
+    let attempted = "load the chunk's findings";
     let row = sqlx::query(FIND_UNSETTLED)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
-        .bind(ask.is_scheduled)
+        .bind(request.is_scheduled)
         .fetch_optional(db)
         .await
-        .attempt(what)?;
+        .attempt(attempted)?;
     let Some(row) = row else { return Ok(None) };
-    let mut unsettled = unsettled(&row).attempt(what)?;
+    let mut unsettled = unsettled(&row).attempt(attempted)?;
     let (found, listed): (i64, i64) = row
         .try_get("found")
         .and_then(|found| Ok((found, row.try_get("fault_count")?)))
-        .attempt(what)?;
+        .attempt(attempted)?;
     if found == listed {
-        let ids = sqlx::query_scalar(LIST_OF_PART)
+        let ids = sqlx::query_scalar(LIST_FAULT_IDS)
             .bind(Stored(chunk.run_id))
             .bind(chunk.seq)
             .fetch_all(db)
             .await
-            .attempt(what)?;
+            .attempt(attempted)?;
         unsettled.ids = Some(ids);
     }
     Ok(Some(unsettled))
@@ -299,7 +237,7 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
         version: SourceVersion {
             epoch: row.try_get("source_epoch")?,
             snapshot: SourceSnapshot {
-                // not kept: nothing is compared with it
+                // not stored, because nothing is compared with it
                 xmin: xmax,
                 xmax,
                 in_progress: row.try_get("source_in_progress")?,
@@ -315,21 +253,18 @@ fn unsettled(row: &PgRow) -> Result<Unsettled, sqlx::Error> {
     })
 }
 
-/// Notes what a chunk has found, in place of what it had found before; in the transaction that says that the chunk is still
-/// the attempt's.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<()> {
-    let what = "note what the chunk found";
-    let Part { chunk, compared, .. } = part;
-    sqlx::query(FORGET_FAULTS)
+/// Records a chunk's findings, in place of earlier ones. Call it in the transaction that has checked that the attempt
+/// still has the chunk.
+pub async fn record_part(tx: &mut PgTransaction<'_>, part: &ChunkFindings<'_>) -> DbResult<()> {
+    let attempted = "record the chunk's findings";
+    let ChunkFindings { chunk, compared, .. } = part;
+    sqlx::query(DELETE_FAULTS)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .execute(&mut **tx)
         .await
-        .attempt(what)?;
-    sqlx::query(NOTE_PART)
+        .attempt(attempted)?;
+    sqlx::query(RECORD_PART)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(Stored(part.tenant_id))
@@ -350,11 +285,11 @@ pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<
         .bind(compared.unproven)
         .execute(&mut **tx)
         .await
-        .attempt(what)?;
+        .attempt(attempted)?;
     let ids: Vec<i64> = part.faults.iter().map(|fault| fault.conversation_id).collect();
     let kinds: Vec<&str> = part.faults.iter().map(|fault| fault.kind.as_str()).collect();
     let columns: Vec<String> = part.faults.iter().map(|fault| fault.columns.join(",")).collect();
-    sqlx::query(NOTE_FAULTS)
+    sqlx::query(INSERT_FAULTS)
         .bind(Stored(chunk.run_id))
         .bind(chunk.seq)
         .bind(Stored(part.tenant_id))
@@ -364,5 +299,5 @@ pub async fn note_part(tx: &mut PgTransaction<'_>, part: &Part<'_>) -> DbResult<
         .execute(&mut **tx)
         .await
         .map(drop)
-        .attempt(what)
+        .attempt(attempted)
 }

@@ -1,6 +1,5 @@
-//! `etl_watermark` and its audit. One function advances a watermark; another sets it as an operator says.
+//! `etl_watermark` and its audit. Only `advance` moves a watermark forward; `set` moves it for an operator.
 
-use crate::stored::{Stored, stored, values};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -8,9 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
-
-use super::{Attempt, DbResult, run, secs, statements};
 use tidemark_shared::ids::{RunId, TenantId};
+
+use crate::stored::{Stored, stored, values};
+use crate::{Attempt, DbResult, run, secs, statements};
 
 statements! {
     LOAD = "SELECT tenant_id, watermark, run_id, advanced_at, checked_at, consecutive_failures, next_due_at \
@@ -19,15 +19,15 @@ statements! {
             FROM etl_watermark \
             WHERE $1::float8 IS NULL OR watermark IS NULL OR watermark < now() - make_interval(secs => $1) \
             ORDER BY tenant_id";
-    // whoever else holds one of them is busy with its tenant, and waiting for two in different orders would be a deadlock
+    // skips locked rows: another transaction is working on that tenant, and waiting could deadlock
     LOCK_IDLE = "SELECT w.tenant_id FROM etl_watermark w \
                  WHERE w.tenant_id = ANY($1) \
                    AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = w.tenant_id AND r.finished_at IS NULL \
                                    AND r.type IN ('incremental', 'full')) \
                  ORDER BY w.tenant_id FOR UPDATE OF w SKIP LOCKED";
-    // a tenant that has moved meanwhile was planned from another source; a statement of its own, so that it sees the move
-    // whose lock LOCK_IDLE has come after
-    OF_THIS_SOURCE = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
+    // A tenant that has moved since was planned from another source. A separate statement sees a move for which
+    // LOCK_IDLE has waited.
+    LIST_NOT_MOVED = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
                       JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
                       WHERE t.id = ANY($3) ORDER BY t.id";
     ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
@@ -36,50 +36,40 @@ statements! {
                  AND (m.old IS NULL OR m.new > m.old) \
                RETURNING w.tenant_id";
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
-    SET_BY_HAND = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
-                   WHERE tenant_id = $1";
-    // as for a tenant that is added now; of its rows none is live
-    FORGET = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
-                     consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
-                     policy_version = greatest(w.policy_version, t.policy_version) \
-              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+    SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
+           WHERE tenant_id = $1";
+    // the same values as for a new tenant; none of its rows is live
+    CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
+                    consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
+                    policy_version = greatest(w.policy_version, t.policy_version) \
+             FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
              SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
              FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
-    // a quiet tenant's moves are one line that grows, not a line a minute
+    // moves of an idle tenant extend one line, instead of adding a line every minute
     EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
                          FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
-    SUCCEEDED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
-                        next_due_at = now() + t.sync_interval \
-                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
-    DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
-                        FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
-                        WHERE w.tenant_id = n.tenant_id";
-    // as of the run's plan, or before
-    RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
-                    FROM etl_control r \
-                    WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
+    RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
+                             next_due_at = now() + t.sync_interval \
+                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
+    RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
+                               FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
+                               WHERE w.tenant_id = n.tenant_id";
+    // as of the run's plan
+    RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
+                           FROM etl_control r \
+                           WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
-    FAILED = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
-                     next_due_at = now() + greatest(t.sync_interval, \
-                         least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
-              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
-    CLAIM_DUE = "UPDATE etl_watermark w SET next_due_at = now() + t.sync_interval \
-                 FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id IN ( \
-                     SELECT d.tenant_id FROM etl_watermark d JOIN tenants a ON a.id = d.tenant_id \
-                     WHERE d.next_due_at <= now() AND a.paused_at IS NULL AND a.deleted_at IS NULL \
-                       AND a.status IN ('active', 'trial') \
-                       AND EXISTS (SELECT FROM inbox_tenant_mapping m \
-                                   WHERE m.tenant_id = a.id AND m.source = a.source AND m.is_active) \
-                       AND NOT EXISTS (SELECT FROM etl_control r WHERE r.tenant_id = a.id AND r.finished_at IS NULL \
-                                       AND r.type IN ('incremental', 'full')) \
-                     ORDER BY d.next_due_at LIMIT $1 FOR UPDATE OF d SKIP LOCKED) \
-                 RETURNING w.tenant_id";
+    RECORD_FAILURE = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
+                             next_due_at = now() + greatest(t.sync_interval, \
+                                 least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
+                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+    CLAIM_DUE = include_str!("watermark/claim_due.sql");
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -100,7 +90,7 @@ pub struct Watermark {
 #[derive(Debug, Clone, Copy)]
 pub enum Mover<'a> {
     Run(RunId),
-    /// Not a run: who, and why.
+    /// An actor other than a run, with the reason.
     Actor {
         actor: &'a str,
         reason: &'a str,
@@ -119,17 +109,17 @@ pub struct Move {
     pub reason: Option<String>,
 }
 
-/// The answer to setting a watermark by hand.
+/// The result of setting a watermark by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// It was at `old`.
+    /// The watermark was moved from `old`.
     From { old: Option<DateTime<Utc>> },
-    /// This run is under way from where the watermark stands; nothing was changed.
+    /// This run is open and started from the current watermark; nothing was changed.
     Open(RunId),
 }
 
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When there is no such tenant.
 pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Watermark> {
     sqlx::query_as(LOAD)
         .bind(Stored(tenant))
@@ -138,10 +128,7 @@ pub async fn load(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<Waterma
         .attempt("load the watermark")
 }
 
-/// Every tenant's watermark, or only those that are further behind the ledger's clock, or were never set.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Every tenant's watermark, or only those that are further behind the ledger's clock than `behind` or were never set.
 pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult<Vec<Watermark>> {
     sqlx::query_as(LIST)
         .bind(behind.map(secs))
@@ -150,7 +137,7 @@ pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult
         .attempt("list the watermarks")
 }
 
-/// How a watermark is to move forward.
+/// A move of a watermark forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     pub tenant_id: TenantId,
@@ -158,12 +145,9 @@ pub struct Advance {
     pub new: DateTime<Utc>,
 }
 
-/// Locks the watermarks of those of these tenants that nobody else is busy with: no incremental or full run of theirs is
-/// open, and none is being closed. `versions` are those of the mappings that they were planned under: a tenant that has
-/// moved to another source since is left out.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Locks the watermarks of the idle ones of these tenants: no incremental or full run of theirs is open or being
+/// closed. `versions` are the versions of the mappings that they were planned with. A tenant that has moved to another
+/// source since is left out.
 pub async fn lock_idle(
     tx: &mut PgTransaction<'_>,
     tenants: &[TenantId],
@@ -174,21 +158,18 @@ pub async fn lock_idle(
         .fetch_all(&mut **tx)
         .await
         .attempt("lock the watermarks of idle tenants")?;
-    sqlx::query_scalar(OF_THIS_SOURCE)
+    sqlx::query_scalar(LIST_NOT_MOVED)
         .bind(stored(tenants))
         .bind(versions)
         .bind(locked)
         .fetch_all(&mut **tx)
         .await
         .map(values)
-        .attempt("look which tenants have moved to another source")
+        .attempt("list tenants that have not moved to another source")
 }
 
-/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns whose moved: one that is no longer at
-/// `old`, or has `new` not ahead of it, stays, and nothing is written for it.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns the tenants whose watermark moved.
+/// A watermark stays when it is no longer at `old`, or when `new` is not later.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
     moves: &[Advance],
@@ -254,11 +235,11 @@ fn columns<'a>(moves: impl Iterator<Item = &'a Advance>) -> Columns {
     columns
 }
 
-/// Puts the watermark where an operator says, also backwards, with its audit row. The caller makes sure that `to` is
-/// not above the source's clock. A plan under way meanwhile began elsewhere, so that its advance does nothing.
+/// Sets the watermark for an operator, also backwards, with its audit row. The caller makes sure that `to` is not later
+/// than the source's clock. A plan that started before does not advance it: it started from another watermark.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
+/// When there is no such tenant.
 pub async fn set(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
@@ -274,7 +255,7 @@ pub async fn set(
     if let Some(open) = run::find_open(&mut **tx, tenant).await? {
         return Ok(Set::Open(open));
     }
-    sqlx::query(SET_BY_HAND)
+    sqlx::query(SET)
         .bind(Stored(tenant))
         .bind(to)
         .execute(&mut **tx)
@@ -293,21 +274,21 @@ pub async fn set(
     Ok(Set::From { old })
 }
 
-/// Takes the watermark away, with its audit row: nothing is known any more to be in the target.
+/// Clears the watermark, with its audit row: no part of the source is known to be in the target.
 ///
 /// # Errors
-/// When the ledger does not answer, or has no such tenant.
-pub async fn forget(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
+/// When there is no such tenant.
+pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
         .bind(Stored(tenant))
         .fetch_one(&mut **tx)
         .await
         .attempt("lock the watermark")?;
-    sqlx::query(FORGET)
+    sqlx::query(CLEAR)
         .bind(Stored(tenant))
         .execute(&mut **tx)
         .await
-        .attempt("take the watermark away")?;
+        .attempt("clear the watermark")?;
     if old.is_none() {
         return Ok(());
     }
@@ -325,9 +306,6 @@ pub async fn forget(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, r
 }
 
 /// The newest moves of a tenant's watermark.
-///
-/// # Errors
-/// When the ledger does not answer.
 pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
     sqlx::query_as(LIST_MOVES)
         .bind(Stored(tenant))
@@ -337,68 +315,53 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
         .attempt("list the watermark's moves")
 }
 
-/// Notes a successful look at each of these: due again after the tenant's interval.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn succeeded(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
-    sqlx::query(SUCCEEDED)
+/// Records a successful check of these tenants: each is due again after its interval.
+pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
+    sqlx::query(RECORD_SUCCESS)
         .bind(stored(tenants))
         .execute(db)
         .await
         .map(drop)
-        .attempt("schedule the tenants")
+        .attempt("record the tenants' success")
 }
 
-/// Notes that nothing of these tenants differed by digest, each under this version of its mapping.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn digests_compared(
+/// Records that no digest of these tenants differed, each under this version of its mapping.
+pub async fn record_digests_compared(
     db: impl PgExecutor<'_>,
     tenants: &[TenantId],
     versions: &[i64],
 ) -> DbResult<()> {
-    sqlx::query(DIGESTS_COMPARED)
+    sqlx::query(RECORD_DIGESTS_COMPARED)
         .bind(stored(tenants))
         .bind(versions)
         .execute(db)
         .await
         .map(drop)
-        .attempt("note that digests were compared")
+        .attempt("record that digests were compared")
 }
 
-/// Notes that this run has taken what differed by digest when it was planned, if its plan compared.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
-    sqlx::query(RUN_COMPARED)
+/// Records that this run has taken every row with a different digest, if its plan compared digests.
+pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+    sqlx::query(RECORD_RUN_COMPARED)
         .bind(Stored(run))
         .execute(db)
         .await
         .map(drop)
-        .attempt("note that the run's digests were compared")
+        .attempt("record that the run has compared digests")
 }
 
-/// Notes a failure: due again after an interval that grows with every failure in a row.
-///
-/// # Errors
-/// When the ledger does not answer.
-pub async fn failed(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
-    sqlx::query(FAILED)
+/// Records a failure: due again after an interval that grows with every failure in a row.
+pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
+    sqlx::query(RECORD_FAILURE)
         .bind(Stored(tenant))
         .execute(db)
         .await
         .map(drop)
-        .attempt("back the tenant's schedule off")
+        .attempt("record the tenant's failure")
 }
 
-/// Takes tenants whose next sync is due and that have no open run; each is due again one interval later, so that
-/// nobody else takes it meanwhile and a crash loses no more than that.
-///
-/// # Errors
-/// When the ledger does not answer.
+/// Claims tenants whose next sync is due and that have no open run. Each is due again one interval later: no other
+/// producer claims it until then, and a crash delays it by one interval at most.
 pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(CLAIM_DUE)
         .bind(limit)

@@ -1,4 +1,4 @@
-//! What every connection has, whichever server it leads to: the URL and its encryption.
+//! Connections to any server: the URL and its encryption.
 
 pub mod tls;
 pub mod url;

@@ -1,4 +1,4 @@
-//! Encrypted connections: which hosts need one, what may be exposed without, and what an error of TLS asks for.
+//! Encrypted connections: which hosts need encryption, what is exposed without it, and how to fix an error of TLS.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use rustls::{AlertDescription, CertificateError};
 
-/// Whether a host is this machine itself, or a socket in its file system: no wire leads there.
+/// Whether a host is this machine, or a socket in its file system: no network is involved.
 #[must_use]
 pub fn is_local(host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -18,62 +18,62 @@ pub fn is_local(host: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// What others on the way to a server could do.
+/// What an attacker on the network could do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
     /// Read everything.
     Plain,
-    /// The same, where the server does not offer encryption or somebody takes its offer away.
-    Perhaps,
-    /// Answer in the server's place: nobody asks for its certificate.
-    Unchecked,
+    /// The same, where the server does not offer encryption or an attacker removes its offer.
+    Optional,
+    /// Answer in the server's place: its certificate is not checked.
+    Unverified,
 }
 
 impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain => "plain text: data and password can be read on the way",
-            Self::Perhaps => "encrypted only where the server offers it, and its certificate is not checked",
-            Self::Unchecked => "encrypted, but the certificate is not checked: somebody else may answer",
+            Self::Optional => "encrypted only where the server offers it, and its certificate is not checked",
+            Self::Unverified => "encrypted, but the certificate is not checked: another server may answer",
         })
     }
 }
 
-/// Whose connection: the parameters of their URLs have different names.
+/// Kind of the server: parameters of its URL have different names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
+pub enum ServerKind {
     Postgres,
     Rabbitmq,
 }
 
-/// Why no encrypted connection comes about, as far as somebody can do something about it.
+/// Why there is no encrypted connection, in cases that an operator can fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The server's certificate is from nobody who is trusted here.
+pub enum TlsFault {
+    /// No trusted authority has signed the server's certificate.
     UnknownAuthority,
-    /// It is for other host names.
+    /// The certificate is for other host names.
     WrongName,
     Expired,
     NotYetValid,
-    /// Anything else that is wrong with it.
+    /// Another problem of the certificate.
     Invalid,
-    /// The server refuses the certificate of this side, or misses one.
+    /// The server refuses the client certificate, or requires one.
     OurCertificate,
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     NoTls,
 }
 
-impl Fault {
+impl TlsFault {
     /// Looks for an error of TLS among an error's causes.
     #[must_use]
-    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut link = Some(error);
         while let Some(error) = link {
             if let Some(error) = error.downcast_ref::<rustls::Error>() {
                 return Self::of_tls(error);
             }
             link = match error.downcast_ref::<io::Error>() {
-                // its `source` would pass over the error that it wraps
+                // its `source` would skip the error that it wraps
                 Some(error) => error.get_ref().map(|error| error as &(dyn Error + 'static)),
                 None => error.source(),
             };
@@ -110,44 +110,44 @@ impl Fault {
         }
     }
 
-    /// What may be done about it.
+    /// How to fix it.
     #[must_use]
-    pub const fn advice(self, wire: Wire) -> &'static str {
-        match (self, wire) {
-            (Self::UnknownAuthority, Wire::Postgres) => {
-                "no authority that is trusted here has signed its certificate: name the authority's file with \
+    pub const fn advice(self, server: ServerKind) -> &'static str {
+        match (self, server) {
+            (Self::UnknownAuthority, ServerKind::Postgres) => {
+                "its certificate is not signed by an authority that is trusted here: name the authority's file with \
                  sslrootcert=FILE in the URL"
             }
-            (Self::UnknownAuthority, Wire::Rabbitmq) => {
-                "no authority that is trusted here has signed its certificate: name the authority's file with \
+            (Self::UnknownAuthority, ServerKind::Rabbitmq) => {
+                "its certificate is not signed by an authority that is trusted here: name the authority's file with \
                  cacertfile=FILE in the URL"
             }
-            (Self::WrongName, Wire::Postgres) => {
+            (Self::WrongName, ServerKind::Postgres) => {
                 "its certificate is for other host names: use one of those in the URL, or sslmode=verify-ca, which \
                  leaves the name unchecked"
             }
-            (Self::WrongName, Wire::Rabbitmq) => {
+            (Self::WrongName, ServerKind::Rabbitmq) => {
                 "its certificate is for other host names: use one of those in the URL"
             }
             (Self::Expired, _) => "its certificate has expired: renew it on the server",
             (Self::NotYetValid, _) => {
-                "its certificate is not valid yet: compare the clocks of this machine and of who issued it"
+                "its certificate is not valid yet: compare the clocks of this machine and of the certificate's issuer"
             }
             (Self::Invalid, _) => "its certificate cannot be accepted: issue another one",
-            (Self::OurCertificate, Wire::Postgres) => {
-                "it wants a certificate of this side that it trusts: name one with sslcert=FILE and sslkey=FILE in \
+            (Self::OurCertificate, ServerKind::Postgres) => {
+                "it requires a client certificate that it trusts: name one with sslcert=FILE and sslkey=FILE in \
                  the URL"
             }
-            (Self::OurCertificate, Wire::Rabbitmq) => {
-                "it wants a certificate of this side that it trusts: name one with certfile=FILE and keyfile=FILE \
+            (Self::OurCertificate, ServerKind::Rabbitmq) => {
+                "it requires a client certificate that it trusts: name one with certfile=FILE and keyfile=FILE \
                  in the URL"
             }
-            (Self::NoTls, Wire::Postgres) => {
-                "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the way \
-                 to it is safe"
+            (Self::NoTls, ServerKind::Postgres) => {
+                "it offers no encryption: set that up on the server, or write sslmode=disable in the URL where the \
+                 network is safe"
             }
-            (Self::NoTls, Wire::Rabbitmq) => {
-                "what answers speaks no TLS: RabbitMQ's port for it is usually 5671, and amqp:// is for the other"
+            (Self::NoTls, ServerKind::Rabbitmq) => {
+                "the server speaks no TLS on this port: RabbitMQ's port for TLS is usually 5671; amqp:// is for the other port"
             }
         }
     }
@@ -180,13 +180,13 @@ mod tests {
     fn an_error_of_tls_is_found_below_those_of_io() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let error = sqlx::Error::Io(io::Error::new(io::ErrorKind::InvalidData, tls));
-        assert_eq!(Fault::of(&error), Some(Fault::UnknownAuthority));
+        assert_eq!(TlsFault::find(&error), Some(TlsFault::UnknownAuthority));
         let error = io::Error::other(io::Error::other(rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired,
         )));
-        assert_eq!(Fault::of(&error), Some(Fault::OurCertificate));
+        assert_eq!(TlsFault::find(&error), Some(TlsFault::OurCertificate));
         assert_eq!(
-            Fault::of(&io::Error::from(io::ErrorKind::ConnectionRefused)),
+            TlsFault::find(&io::Error::from(io::ErrorKind::ConnectionRefused)),
             None
         );
     }

@@ -1,9 +1,9 @@
-//! URLs of servers: what of them may be shown.
+//! URLs of servers, and the parts of them that may be shown.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// A URL of a server; none where a bare `/`, `?` or `#` in the password has ended its host early, and what follows would be
-/// taken for a database or a virtual host, which may be shown.
+/// Parses a URL of a server. `None` where a bare `/`, `?` or `#` in the password has ended the host early: the rest of
+/// the password would be taken for a database or virtual host and shown.
 #[must_use]
 pub fn parse_url(text: &str) -> Option<url::Url> {
     let url = url::Url::parse(text).ok()?;
@@ -13,7 +13,7 @@ pub fn parse_url(text: &str) -> Option<url::Url> {
     (!is_cut).then_some(url)
 }
 
-/// `postgres://user:secret@host:5432/db?x` as `host:5432/db`: what may be shown of a URL.
+/// The part of a URL that may be shown: `host:5432/db` of `postgres://user:secret@host:5432/db?x`.
 #[must_use]
 pub fn server_name(url: &SecretString) -> String {
     match parse_url(url.expose_secret()) {

@@ -1,4 +1,4 @@
-//! Connections to the ledger and target, with errors that say which server and what to do.
+//! Connections to PostgreSQL, with errors that name the server and say what to do.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
 use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
-use tidemark_net::tls::{Exposure, Fault, Wire, is_local};
+use tidemark_net::tls::{Exposure, ServerKind, TlsFault, is_local};
 use tidemark_net::url::parse_url;
 
 /// A server notices within a minute that a client's machine is gone, and drops its transactions and locks.
@@ -21,96 +21,98 @@ pub const KEEPALIVE: [(&str, &str); 3] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// What makes a connection one that nobody reads.
+/// How to make a connection that others cannot read.
 pub const SSL_MODE: &str =
     "sslmode=verify-full in the URL, and sslrootcert=FILE for an authority of your own";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is staged is compressed there, and keeps that compression in the target whatever the column says. Servers before
+/// Compresses staged values by lz4; they keep that compression in the target, whatever the column says. Servers before
 /// 14, or built without lz4, keep pglz. $1: for this transaction only
 const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', $1) FROM pg_settings \
      WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
-/// What is between the processes and the analytics database.
+/// The pooler between the processes and the analytics database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DatabasePooler {
-    /// Sessions are the processes' own.
+    /// No pooler: sessions belong to the processes.
     #[default]
     None,
-    /// A pooler that lends sessions, for as little as a transaction.
+    /// A pooler that lends sessions for one transaction.
     Transaction,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(
-        "the URL of {what} is not a PostgreSQL URL: write postgres://user:password@host:port/database, special characters \
+        "the URL of {label} is not a PostgreSQL URL: write postgres://user:password@host:port/database, special characters \
          in user and password percent-encoded"
     )]
-    Url { what: &'static str },
-    #[error("read {}, which the URL of {what} names", path.display())]
+    Url { label: &'static str },
+    #[error("read {}, which the URL of {label} names", path.display())]
     File {
-        what: &'static str,
+        label: &'static str,
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("no encrypted connection to {what} at {server}: {}", fault.advice(Wire::Postgres))]
+    #[error("no encrypted connection to {label} at {server}: {}", fault.advice(ServerKind::Postgres))]
     Tls {
-        what: &'static str,
+        label: &'static str,
         server: String,
-        fault: Fault,
+        fault: TlsFault,
         source: sqlx::Error,
     },
     #[error(
-        "{what} at {server} refused the connection, which is not encrypted ({sqlstate}): leave sslmode out of the URL, or \
+        "{label} at {server} refused the connection, which is not encrypted ({sqlstate}): leave sslmode out of the URL, or \
          check user and database name"
     )]
     Plain {
-        what: &'static str,
+        label: &'static str,
         server: String,
         sqlstate: String,
         source: sqlx::Error,
     },
-    #[error("cannot reach {what} at {server}: is it running, and may this machine connect to it?")]
+    #[error("cannot reach {label} at {server}: is it running, and may this machine connect to it?")]
     Unreachable {
-        what: &'static str,
+        label: &'static str,
         server: String,
         source: sqlx::Error,
     },
-    #[error("{what} at {server} refused the connection ({sqlstate}): check user, password and database name")]
+    #[error(
+        "{label} at {server} refused the connection ({sqlstate}): check user, password and database name"
+    )]
     Refused {
-        what: &'static str,
+        label: &'static str,
         server: String,
         sqlstate: String,
         source: sqlx::Error,
     },
     #[error(
-        "the settings of a session do not reach {what} at {server}, so a pooler such as PgBouncer is before it: before the \
+        "the settings of a session do not reach {label} at {server}, so a pooler such as PgBouncer is before it: before the \
          analytics database set TIDEMARK_DATABASE_POOLER=transaction; a source is read without one"
     )]
-    Pooler { what: &'static str, server: String },
+    Pooler { label: &'static str, server: String },
 }
 
-/// Parses a URL without quoting it in the error. Where it says nothing of encryption, a server that is not this machine is
-/// connected to with `verify-full`.
+/// Parses a URL without quoting it in the error. A URL without a mode of encryption gets `verify-full`, unless the
+/// server is this machine.
 ///
 /// # Errors
 /// When it is not a PostgreSQL URL, or a file that it names cannot be read.
-pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOptions, ConnectError> {
+pub fn options(url: &SecretString, label: &'static str) -> Result<PgConnectOptions, ConnectError> {
     let text = url.expose_secret();
     let parsed = parse_url(text).filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
     let (Some(parsed), Ok(options)) = (parsed, PgConnectOptions::from_str(text)) else {
-        return Err(ConnectError::Url { what });
+        return Err(ConnectError::Url { label });
     };
     let mut mode_is_written = false;
     for (key, value) in parsed.query_pairs() {
         match &*key {
             "sslmode" | "ssl-mode" => mode_is_written = true,
-            // the driver reads them when it connects, and then it looks as if the server were away
+            // the driver reads these files when it connects, and an error would look as if the server were away
             "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
                 let path = Path::new(&*value);
                 std::fs::File::open(path).map_err(|source| ConnectError::File {
-                    what,
+                    label,
                     path: path.to_owned(),
                     source,
                 })?;
@@ -121,50 +123,50 @@ pub fn options(url: &SecretString, what: &'static str) -> Result<PgConnectOption
     let options = options.disable_statement_logging();
     // another mode comes from PGSSLMODE
     let is_open = matches!(options.get_ssl_mode(), PgSslMode::Prefer) && !mode_is_written;
-    Ok(if is_open && !leads_here(&options) {
+    Ok(if is_open && !is_local_server(&options) {
         options.ssl_mode(PgSslMode::VerifyFull)
     } else {
         options
     })
 }
 
-fn leads_here(options: &PgConnectOptions) -> bool {
+fn is_local_server(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || is_local(options.get_host())
 }
 
-/// What others on the way to the server could do.
+/// What an attacker on the way to the server could do.
 #[must_use]
 pub fn exposure(options: &PgConnectOptions) -> Option<Exposure> {
-    if leads_here(options) {
+    if is_local_server(options) {
         return None;
     }
     match options.get_ssl_mode() {
         // the driver never encrypts with `allow`
         PgSslMode::Disable | PgSslMode::Allow => Some(Exposure::Plain),
-        PgSslMode::Prefer => Some(Exposure::Perhaps),
-        PgSslMode::Require => Some(Exposure::Unchecked),
+        PgSslMode::Prefer => Some(Exposure::Optional),
+        PgSslMode::Require => Some(Exposure::Unverified),
         PgSslMode::VerifyCa | PgSslMode::VerifyFull => None,
     }
 }
 
-/// What of TLS has failed, when that is it.
+/// The fault of TLS, if that is the cause.
 #[must_use]
-pub fn tls_fault(error: &sqlx::Error) -> Option<Fault> {
-    match Fault::of(error) {
-        None if matches!(error, sqlx::Error::Tls(_)) => Some(Fault::NoTls),
+pub fn tls_fault(error: &sqlx::Error) -> Option<TlsFault> {
+    match TlsFault::find(error) {
+        None if matches!(error, sqlx::Error::Tls(_)) => Some(TlsFault::NoTls),
         fault => fault,
     }
 }
 
-fn not_connected(
+fn connect_error(
     options: &PgConnectOptions,
-    what: &'static str,
+    label: &'static str,
     server: String,
     source: sqlx::Error,
 ) -> ConnectError {
     if let Some(fault) = tls_fault(&source) {
         return ConnectError::Tls {
-            what,
+            label,
             server,
             fault,
             source,
@@ -174,73 +176,82 @@ fn not_connected(
         Some(sqlstate) if control_failure_kind(&source) != FailureKind::Unavailable => {
             if sqlstate == "28000" && exposure(options) == Some(Exposure::Plain) {
                 ConnectError::Plain {
-                    what,
+                    label,
                     server,
                     sqlstate,
                     source,
                 }
             } else {
                 ConnectError::Refused {
-                    what,
+                    label,
                     server,
                     sqlstate,
                     source,
                 }
             }
         }
-        _ => ConnectError::Unreachable { what, server, source },
+        _ => ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        },
     }
 }
 
-/// One connection, to find out at once whether and why it cannot be had.
+/// Opens one connection, to find out at once whether it works, and why not.
 ///
 /// # Errors
 /// With the server's name, never its password.
 pub async fn probe(
     options: &PgConnectOptions,
     server: &str,
-    what: &'static str,
+    label: &'static str,
 ) -> Result<PgConnection, ConnectError> {
     let server = server.to_owned();
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await;
     match attempt {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { what, server }),
-        Ok(Err(source)) => Err(not_connected(options, what, server, source)),
+        Ok(Err(source)) if refuses_settings(&source) => Err(ConnectError::Pooler { label, server }),
+        Ok(Err(source)) => Err(connect_error(options, label, server, source)),
         Err(_) => {
             let source = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
-            Err(ConnectError::Unreachable { what, server, source })
+            Err(ConnectError::Unreachable {
+                label,
+                server,
+                source,
+            })
         }
     }
 }
 
-/// A pooler's answer to the settings that a session begins with. It has no code of its own for that.
+/// Whether a pooler refused the settings of the session. It has no SQLSTATE of its own for that.
 fn refuses_settings(error: &sqlx::Error) -> bool {
     sqlstate(error).as_deref() == Some("08P01") && error.to_string().contains("startup parameter")
 }
 
-/// One connection through a pooler, in a transaction that can only be dropped.
+/// Opens one connection through a pooler, in a transaction that can only be dropped.
 ///
 /// # Errors
 /// As [`probe`].
-pub async fn probe_lent(
+pub async fn probe_pooler(
     options: PgConnectOptions,
     server: &str,
-    what: &'static str,
+    label: &'static str,
 ) -> Result<PgConnection, ConnectError> {
-    let mut connection = probe(&without_cache(options), server, what).await?;
+    let mut connection = probe(&without_cache(options), server, label).await?;
     raw_sql("BEGIN READ ONLY; DEALLOCATE ALL")
         .execute(&mut connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
-            what,
+            label,
             server: server.to_owned(),
             source,
         })?;
     Ok(connection)
 }
 
-/// A server's clock, and when it was read by a clock that nobody sets: two of them tell how far two servers are apart.
+/// A server's clock, and when it was read by this machine's monotonic clock: two readings tell how far two servers'
+/// clocks are apart.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockReading {
     pub clock: DateTime<Utc>,
@@ -260,10 +271,7 @@ impl ClockReading {
     }
 }
 
-/// Reads the server's clock; the way there and back is split evenly.
-///
-/// # Errors
-/// When the server does not answer.
+/// Reads the server's clock; half of the round trip is subtracted.
 pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, sqlx::Error> {
     let asked_at = Instant::now();
     let clock = sqlx::query_scalar("SELECT clock_timestamp()")
@@ -275,16 +283,14 @@ pub async fn read_clock(connection: &mut PgConnection) -> Result<ClockReading, s
     })
 }
 
-/// A connection of which nothing is expected to be the same in the next transaction. PgBouncer takes no other settings at
-/// the start than those that it knows.
+/// Options for sessions that a pooler lends: no prepared statements are kept. PgBouncer accepts only the startup
+/// settings that it knows.
 pub fn without_cache(options: PgConnectOptions) -> PgConnectOptions {
     options.extra_float_digits(None).statement_cache_capacity(0)
 }
 
-/// Has what is stored from now on compressed by lz4, where the server can: for the session, or for the transaction.
-///
-/// # Errors
-/// When the server does not answer.
+/// Compresses values that are stored from now on by lz4, where the server supports it: for the session, or for the
+/// transaction.
 pub async fn prefer_lz4(connection: &mut PgConnection, transaction: bool) -> Result<(), sqlx::Error> {
     sqlx::query(PREFER_LZ4)
         .bind(transaction)
@@ -318,8 +324,8 @@ mod tests {
         for (sslmode, exposure) in [
             ("disable", Some(Exposure::Plain)),
             ("allow", Some(Exposure::Plain)),
-            ("prefer", Some(Exposure::Perhaps)),
-            ("require", Some(Exposure::Unchecked)),
+            ("prefer", Some(Exposure::Optional)),
+            ("require", Some(Exposure::Unverified)),
             ("verify-ca", None),
             ("verify-full", None),
         ] {

@@ -1,4 +1,4 @@
-//! A pooled connection in a transaction, safe to drop half-way.
+//! A pooled connection in a transaction that can be dropped at any moment.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,77 +11,76 @@ use tokio_util::task::TaskTracker;
 
 use super::DbPool;
 
-/// Cancels on their way to a server: the process must not end before them.
+/// Cancels that are being sent: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
-/// Only the login may cancel what it runs and see since when, not the role that a connection to the ledger or target acts
-/// as. A server's process that is in another transaction by now has been lent to somebody else.
+/// Only the login may cancel its statements and see when they began, not the role that a connection acts as. A server
+/// process in another transaction was lent to another client since, and is left alone.
 const CANCEL: &str = "SELECT pg_cancel_backend(served.pid) \
      FROM set_config('role', 'none', true) AS acting (role), \
           LATERAL pg_stat_get_activity(CASE WHEN acting.role = 'none' THEN $1::integer ELSE 0 END) AS served \
      WHERE served.xact_start = $2";
 
-/// Waits until the statements of dropped connections are cancelled, for at most `bound`.
-pub async fn cancels_sent(bound: Duration) {
+/// Waits at most `bound` until the statements of dropped connections are cancelled.
+pub async fn wait_for_cancels(bound: Duration) {
     CANCELS.close();
     if tokio::time::timeout(bound, CANCELS.wait()).await.is_err() {
-        tracing::warn!("statements on a server may go on until their timeout ends them");
+        tracing::warn!("cancels were not sent in time: statements may run on a server until their timeout");
     }
 }
 
-/// The server's process that serves a transaction, and since when.
+/// The server process of a transaction, and when the transaction began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Served {
+pub struct Backend {
     pub pid: i32,
     /// `now()` of the transaction.
     pub since: DateTime<Utc>,
 }
 
-/// A connection that goes back to its pool by [`Self::release`] only. When it is dropped instead (an error, a lost
-/// lease, a shutdown), its statement is cancelled on the server and the connection closed: a half-read result or a
-/// half-sent COPY would otherwise be the next user's.
+/// A connection that only [`Self::release`] returns to its pool. When it is dropped instead (an error, a lost lease, a
+/// shutdown), its statement is cancelled on the server and the connection is closed. Otherwise the next user would get
+/// a half-read result or a half-sent COPY.
 #[derive(Debug)]
 pub struct Guarded {
     connection: Option<PoolConnection<Postgres>>,
     pool: DbPool,
-    served: Option<Served>,
+    backend: Option<Backend>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Guarded {
-    /// # Errors
-    /// When no connection can be had.
     pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
         let connection = pool.connections().acquire().await?;
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),
-            served: None,
+            backend: None,
             permit: None,
         })
     }
 
-    /// Keeps a permit until the connection is given back or its statement is cancelled.
+    /// Keeps a permit until the connection is released or its statement is cancelled.
     #[must_use]
-    pub fn holding(mut self, permit: OwnedSemaphorePermit) -> Self {
+    pub fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
         self.permit = Some(permit);
         self
     }
 
-    /// Who serves this connection's transaction: without it a dropped connection's statement goes on.
-    pub const fn serve_by(&mut self, served: Served) {
-        self.served = Some(served);
+    /// Sets the server process of this connection's transaction. Without it the statement of a dropped connection goes
+    /// on.
+    pub const fn set_backend(&mut self, backend: Backend) {
+        self.backend = Some(backend);
     }
 
     /// # Panics
-    /// Never: only `release` and `drop` take the connection away.
+    /// Never: only `release` and `drop` take the connection out.
     pub fn connection(&mut self) -> &mut PgConnection {
         self.connection
             .as_mut()
             .expect("a guarded connection is there until it is released")
     }
 
-    /// Back into the pool, outside any transaction.
+    /// Returns the connection to its pool. No transaction may be open.
     pub fn release(mut self) {
         drop(self.connection.take());
     }
@@ -93,7 +92,7 @@ impl Drop for Guarded {
             return;
         };
         drop(connection.detach());
-        let Some(Served { pid, since }) = self.served else {
+        let Some(Backend { pid, since }) = self.backend else {
             return;
         };
         let pool = self.pool.clone();
@@ -101,7 +100,7 @@ impl Drop for Guarded {
         let cancel = async move {
             let cancelled = sqlx::query(CANCEL).bind(pid).bind(since).execute(&pool).await;
             if let Err(error) = cancelled {
-                tracing::warn!(error = %error, pid, "statement not cancelled on the server, its timeout ends it");
+                tracing::warn!(error = %error, pid, "statement not cancelled on the server: it runs until its timeout");
             }
             drop(permit);
         };

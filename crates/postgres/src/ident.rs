@@ -1,4 +1,4 @@
-//! Identifiers that come from configuration. Values are always bound; a name cannot be, so it is quoted, here alone.
+//! Identifiers that come from configuration. Values are always bound. Names cannot be bound, so this file quotes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,9 +30,9 @@ pub enum NameError {
     TooManyParts,
 }
 
-/// Name of a table or view, may be qualified by its schema: `view`, `schema.view`.
+/// Name of a table or view, optionally with its schema: `view`, `schema.view`.
 ///
-/// Each part is the name as the catalog has it, capitals included; in double quotes, as in SQL, it may hold dots too.
+/// Each part is the name in the catalog, capitals included. In double quotes, as in SQL, it may contain dots too.
 /// `Display` gives the quoted SQL text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -79,7 +79,7 @@ impl FromStr for RelationName {
     }
 }
 
-/// The first part of a name, and what stands behind its dot.
+/// The first part of a name, and the text after its dot.
 fn take_part(text: &str) -> Result<(String, Option<&str>), NameError> {
     let (part, rest) = match text.strip_prefix('"') {
         Some(quoted) => take_quoted(quoted)?,
@@ -176,7 +176,7 @@ mod tests {
         assert!(sql(&long[2..]).is_ok());
     }
 
-    /// Letters, what SQL and the setting give a meaning to, and anything else.
+    /// Letters, characters with a meaning in SQL or in the setting, and anything else.
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![r#"["'\\\\;.$ a-cA-C/*-]{0,20}"#, r"\PC{0,30}", any::<String>()]
     }
@@ -206,7 +206,7 @@ mod tests {
         std::env::var("TIDEMARK_TEST_DATABASE_URL").expect("a test server: run `make test`")
     }
 
-    /// PostgreSQL has the last word: what it reads is the name that was quoted.
+    /// PostgreSQL decides: it must read the name that was quoted.
     #[tokio::test]
     async fn postgresql_reads_the_names_that_were_quoted() {
         let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -1,8 +1,8 @@
-//! Connections to PostgreSQL, and what every statement needs. Knows no table of anybody.
+//! Connections to PostgreSQL. This crate knows no table.
 //!
-//! `connect` (one connection, with errors that say what to do), `pool` (a pool, also behind a pooler), `guarded` (a transaction
-//! whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps that may be infinite),
-//! `sqlstate` (kinds of failures), `report` (errors as text without values).
+//! `connect` (one connection, with errors that say what to do), `pool` (a pool, also behind a pooler), `guarded` (a
+//! transaction whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps that may
+//! be infinite), `sqlstate` (kinds of failures), `report` (errors as text without values).
 
 pub mod connect;
 pub mod guarded;
@@ -14,8 +14,8 @@ pub mod sqlstate;
 
 pub use self::pool::DbPool;
 
-/// Sets `search_path` to where this session looks for tables now, with the schema of temporary tables last: such a table
-/// never stands in for another of the same name. For the transaction (`true`) or for the session.
+/// Sets `search_path` to the current schemas, with the schema of temporary tables last. A temporary table then never
+/// hides another table of the same name. For the transaction (`true`) or for the session.
 #[macro_export]
 macro_rules! temporary_last {
     ($for_transaction:literal) => {

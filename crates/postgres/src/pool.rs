@@ -1,32 +1,32 @@
-//! Connections to the ledger and target, of a process's own or through a pooler that lends one for a transaction.
+//! Connections to the ledger and target: of the process, or lent by a pooler for a transaction.
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream};
 use sqlx::postgres::{PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
 
-/// Whoever waits for another's lock looks again after it. A role or a database may have another default.
+/// After waiting for a lock a statement must see the new rows. A role or database may have another default.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The pool for ledger and target. Statements on it are each a transaction of their own, as on a [`PgPool`].
+/// The pool for ledger and target. Each statement on it is a transaction of its own, as on a [`PgPool`].
 ///
-/// Behind a pooler the two halves of a statement, to prepare and to execute it, are two transactions to the pooler and
-/// may reach two servers' processes; so each statement is put between BEGIN and COMMIT there, and everything that a
-/// session would keep is said anew in each transaction.
+/// A pooler takes preparing and executing a statement for two transactions, and may send them to two server processes.
+/// So behind a pooler each statement runs between BEGIN and COMMIT. Each transaction repeats the settings that a
+/// session would keep.
 #[derive(Debug, Clone)]
 pub struct DbPool {
     pool: PgPool,
-    /// Behind a pooler: the statements that begin a transaction with what a session of our own has from its start.
-    lent_settings: Option<&'static str>,
+    /// Behind a pooler: the statements that give a transaction the settings of our own sessions.
+    transaction_settings: Option<&'static str>,
 }
 
 impl DbPool {
-    /// Sessions are ours: role and settings are theirs from the start.
+    /// Without a pooler: sessions have role and settings from their start.
     #[must_use]
     pub const fn direct(pool: PgPool) -> Self {
         Self {
             pool,
-            lent_settings: None,
+            transaction_settings: None,
         }
     }
 
@@ -35,32 +35,32 @@ impl DbPool {
     pub const fn behind_pooler(pool: PgPool, settings: &'static str) -> Self {
         Self {
             pool,
-            lent_settings: Some(settings),
+            transaction_settings: Some(settings),
         }
     }
 
-    /// Another pool to the same database, of so many connections.
+    /// Another pool to the same database, with so many connections.
     #[must_use]
-    pub fn apart(&self, max_connections: u32) -> Self {
-        self.with(self.pool.options().clone().max_connections(max_connections))
+    pub fn sized(&self, max_connections: u32) -> Self {
+        self.with_options(self.pool.options().clone().max_connections(max_connections))
     }
 
     /// Another pool to the same database, with these options.
     #[must_use]
-    pub fn with(&self, options: PgPoolOptions) -> Self {
+    pub fn with_options(&self, options: PgPoolOptions) -> Self {
         Self {
             pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
-            lent_settings: self.lent_settings,
+            transaction_settings: self.transaction_settings,
         }
     }
 
-    /// Whether what a session is told holds only until the transaction ends.
+    /// Whether settings of a session last only until the transaction ends.
     #[must_use]
     pub const fn is_behind_pooler(&self) -> bool {
-        self.lent_settings.is_some()
+        self.transaction_settings.is_some()
     }
 
-    /// For its numbers and its address. Statements do not go this way.
+    /// The connections themselves, for metrics and the address. Do not run statements on them.
     #[must_use]
     pub const fn connections(&self) -> &PgPool {
         &self.pool
@@ -74,27 +74,27 @@ impl DbPool {
         self.begin_with(BEGIN).await
     }
 
-    /// Begins a transaction by this statement.
+    /// Begins a transaction with this statement.
     ///
     /// # Errors
     /// As [`Self::begin`].
     pub async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction<'static>, sqlx::Error> {
         let mut tx = self.pool.begin_with(statement).await?;
-        self.tell(&mut tx).await?;
+        self.apply_settings(&mut tx).await?;
         Ok(tx)
     }
 
     /// Begins a transaction on a connection of this pool.
     ///
     /// # Errors
-    /// As [`Self::begin`]. The connection is not to be used any more then.
+    /// As [`Self::begin`]. The connection must not be used after an error.
     pub async fn begin_on(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         raw_sql(BEGIN).execute(&mut *connection).await?;
-        self.tell(connection).await
+        self.apply_settings(connection).await
     }
 
-    async fn tell(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if let Some(settings) = self.lent_settings {
+    async fn apply_settings(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if let Some(settings) = self.transaction_settings {
             raw_sql(settings).execute(connection).await?;
         }
         Ok(())
@@ -118,7 +118,7 @@ impl<'p> Executor<'p> for &'_ DbPool {
         let pool = self.clone();
         async move {
             let mut tx = pool.begin().await?;
-            // whoever reads only the first rows has the statement committed all the same
+            // a caller that reads only the first rows expects the statement to be committed too
             let steps: Vec<_> = (&mut *tx).fetch_many(query).try_collect().await?;
             tx.commit().await?;
             Ok(stream::iter(steps.into_iter().map(Ok)))

@@ -7,13 +7,12 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::sqlstate::{FailureKind, classify};
 
-/// An error with its causes. The texts are ours and the drivers', except where a server's message may quote a value:
-/// of those only the SQLSTATE and the names are told.
+/// An error with its causes. A server's message may quote a value: then the text has only the SQLSTATE and the names.
 #[must_use]
 pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut text = describe(error);
     let mut link = error;
-    // below the driver's error is the server's, which has been described with it
+    // the server's error is below the driver's, which has already described it
     while !is_from_server(link) {
         let Some(cause) = link.source() else { break };
         let next = describe(cause);

@@ -1,7 +1,7 @@
-//! Instants as the source holds them, over PostgreSQL's whole range.
+//! Timestamps of the source, over PostgreSQL's whole range.
 //!
-//! Bad imports leave `infinity` or the year 294276 behind. No date library holds those, and one such value
-//! must not cost a row, so they travel as the number that PostgreSQL itself stores.
+//! Bad imports leave `infinity` or the year 294276 behind. No date library supports those, and one such value must not
+//! reject a row. So they are kept as the number that PostgreSQL itself stores.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,19 +20,19 @@ const DAY: i64 = 86_400 * SECOND;
 /// 2000-01-01 counted from 1970-01-01.
 const UNIX_OFFSET: i64 = 10_957 * DAY;
 
-/// A `timestamp` without zone that holds UTC: microseconds since 2000-01-01 00:00:00, and the two infinities.
+/// A `timestamp` without zone, in UTC: microseconds since 2000-01-01 00:00:00, and the two infinities.
 ///
-/// Every value is one that PostgreSQL can hold. The order is PostgreSQL's. `Display` prints what `to_json`
-/// prints for a `timestamp` (`2024-01-02T03:04:05.12`), and `FromStr` reads it back.
+/// Every value is one that PostgreSQL can store, in PostgreSQL's order. `Display` prints the text of `to_json` for a
+/// `timestamp` (`2024-01-02T03:04:05.12`), and `FromStr` reads it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceTime(i64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SourceTimeError {
-    /// The text is not one that PostgreSQL prints for a timestamp, or it is in a zone other than UTC.
+    /// The text is not a timestamp as PostgreSQL prints it, or its zone is not UTC.
     #[error("not a timestamp in UTC as PostgreSQL prints it")]
     Syntax,
-    /// The instant is outside what PostgreSQL, or the type converted to, can hold.
+    /// The instant is outside the range of PostgreSQL, or of the type that it is converted to.
     #[error("timestamp out of range")]
     OutOfRange,
 }
@@ -129,7 +129,7 @@ impl fmt::Display for SourceTime {
     }
 }
 
-/// A number in as many digits as there is place for; more are cut off.
+/// Writes a number into a fixed number of digits; higher digits are cut off.
 fn put(place: &mut [u8], mut number: i64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number.rem_euclid(10)).unwrap_or_default();
@@ -137,8 +137,8 @@ fn put(place: &mut [u8], mut number: i64) {
     }
 }
 
-/// Reads what `to_json` prints, and the forms that a view may give instead: a blank for the `T`, and a zone
-/// that says UTC (`Z`, `+00`, `+00:00`).
+/// Reads the text of `to_json`, and the forms that a view may return: a blank instead of the `T`, and a zone that means
+/// UTC (`Z`, `+00`, `+00:00`).
 impl FromStr for SourceTime {
     type Err = SourceTimeError;
 
@@ -220,7 +220,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (2000 + 400 * days.div_euclid(CYCLE) + year + turn, month, day)
 }
 
-/// The inverse of [`civil`]; a day past the end of its month is counted on into the next.
+/// The inverse of [`civil`]. A day past the end of its month continues in the next month.
 fn days_since_2000(year: i64, month: i64, day: i64) -> i64 {
     let (year, march_month) = if month < 3 {
         (year - 1, month + 9)

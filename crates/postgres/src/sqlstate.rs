@@ -1,17 +1,17 @@
-//! What kind of failure an error of PostgreSQL is: by its SQLSTATE, never by its text.
+//! The kind of a failure of PostgreSQL, by its SQLSTATE and never by its text.
 
-/// What may help against a failure.
+/// Kinds of failures, by what helps against them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The server is not there, or takes nobody in: all there is to do is to wait.
+    /// The server is away or accepts no connections: wait.
     Unavailable,
-    /// The server or the network: the same again may pass.
+    /// A failure of the server or the network: the same statement may succeed.
     Transient,
-    /// A statement ran out of its time: less at once may pass.
+    /// A statement ran out of its time: less work at once may succeed.
     Timeout,
-    /// A value: without the row it passes.
+    /// A value: without its row the statement succeeds.
     Data,
-    /// Rights, names, settings: nothing passes until somebody mends it.
+    /// Rights, names, settings: nothing succeeds until somebody fixes it.
     Configuration,
 }
 
@@ -21,14 +21,14 @@ pub fn classify(code: &str) -> FailureKind {
     match code {
         // query_canceled: statement_timeout, unless it was our own cancel
         "57014" => FailureKind::Timeout,
-        // connection exceptions, but not protocol violations; shut down, starting up, no connection left; a primary that
-        // has become a standby; lock_not_available: a table that somebody is rewriting
+        // connection exceptions except protocol violations; shutdown, startup, no free connection; a primary that
+        // became a standby; lock_not_available: another session is rewriting the table
         "08000" | "08001" | "08003" | "08004" | "08006" | "57P01" | "57P03" | "53300" | "25006" | "55P03" => {
             FailureKind::Unavailable
         }
-        // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is a value's fault
+        // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is about a value
         "54001" | "54011" | "54023" => FailureKind::Configuration,
-        // data_corrupted: a row that no longer unpacks, or those of one page
+        // data_corrupted: a row that can no longer be decompressed, or the rows of a page
         "XX001" => FailureKind::Data,
         _ => match code.get(..2) {
             Some("21" | "22" | "23" | "54") => FailureKind::Data,
@@ -39,8 +39,8 @@ pub fn classify(code: &str) -> FailureKind {
     }
 }
 
-/// Classifies an error of the driver. A connection that breaks in the middle of work is [`FailureKind::Transient`]: the
-/// work itself may be what breaks it.
+/// Classifies an error of the driver. A connection that breaks during work is [`FailureKind::Transient`]: the work
+/// itself may be the cause.
 #[must_use]
 pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
@@ -61,9 +61,8 @@ pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
     }
 }
 
-/// Classifies an error of what no row can break, connecting and control statements: a connection that breaks there is
-/// the server's doing, and so is an answer that is none. A protocol violation is what PgBouncer calls a server that it
-/// cannot reach.
+/// Classifies an error of connecting and of control statements, which no row can cause. A broken connection or an
+/// invalid answer is then the server's fault. PgBouncer reports a server that it cannot reach as a protocol violation.
 #[must_use]
 pub fn control_failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
@@ -73,7 +72,7 @@ pub fn control_failure_kind(error: &sqlx::Error) -> FailureKind {
     }
 }
 
-/// The SQLSTATE of an error, when a server gave it.
+/// The SQLSTATE of an error from a server.
 #[must_use]
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error

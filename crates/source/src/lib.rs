@@ -210,7 +210,7 @@ impl Source {
     fn unreachable(&self, source: sqlx::Error) -> SourceError {
         if let Some(fault) = connect::tls_fault(&source) {
             return SourceError::Connect(ConnectError::Tls {
-                what: "the source",
+                label: "the source",
                 server: self.server.clone(),
                 fault,
                 source,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::locks::LockPlan;
 use super::{Source, SourceError};
-use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
 use tidemark_postgres::{DbPool, temporary_last};
 use tidemark_shared::fence::SourceSnapshot;
@@ -82,7 +82,7 @@ impl Source {
         let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
             .await
             .map_err(|source| self.unreachable(source))?;
-        Ok(guarded.holding(permit))
+        Ok(guarded.with_permit(permit))
     }
 
     /// Locks what is read, then takes the snapshot: see [`super::locks`]. While somebody rewrites a table it asks again and
@@ -169,7 +169,7 @@ async fn try_begin(
             return Ok(None);
         }
     }
-    guarded.serve_by(Served {
+    guarded.set_backend(Backend {
         pid: row.try_get(0)?,
         since: row.try_get(1)?,
     });

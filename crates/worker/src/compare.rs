@@ -175,7 +175,7 @@ impl Verifier {
     async fn load_tenant(&self, id: TenantId) -> Result<ComparedTenant<'_>, ExecuteError> {
         let plan = ledger::tenant::list_to_plan(&self.db, &[id]).await?.pop();
         let plan = plan.ok_or(ExecuteError::Removed(id))?;
-        let mapping = ledger::inbox::mapping(&self.db, id).await?;
+        let mapping = ledger::inbox::load_mapping(&self.db, id).await?;
         let timezone = &plan.tenant.timezone;
         let context = tenant_context(id, timezone, &mapping, self.privacy_key.as_ref())?;
         Ok(ComparedTenant {
@@ -234,7 +234,7 @@ impl Verifier {
     /// Fails when the tenant's mapping has changed since it was loaded.
     async fn check_mapping(&self, tenant: &ComparedTenant<'_>) -> Result<(), ExecuteError> {
         let tenant = &tenant.plan.tenant;
-        if ledger::inbox::mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
+        if ledger::inbox::load_mapping(&self.db, tenant.id).await?.version == tenant.mapping_version {
             Ok(())
         } else {
             Err(LoadError::Remapped.into())

@@ -75,7 +75,7 @@ impl Executor {
             return verifier.execute(id, chunk).instrument(span).await;
         }
         let source = self.sources.get(&chunk.source)?;
-        let mapping = ledger::inbox::mapping(&self.db, chunk.tenant_id).await?;
+        let mapping = ledger::inbox::load_mapping(&self.db, chunk.tenant_id).await?;
         let tenant = tenant_context(
             chunk.tenant_id,
             &chunk.timezone,
@@ -97,7 +97,7 @@ impl Executor {
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
             .await?;
         source.check_not_back(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
-        let known = ledger::fence::note(&self.db, source.name(), tx.snapshot().xmax).await?;
+        let known = ledger::fence::record_xmax(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {
             epoch: known.epoch,
             snapshot: *tx.snapshot(),
@@ -116,7 +116,7 @@ impl Executor {
             allows_mass_delete: chunk.allows_mass_delete,
             impossible: &impossible,
         };
-        let tolerated = ledger::reject::tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
+        let tolerated = ledger::reject::list_tolerated(&self.db, chunk.tenant_id, &chunk.spec).await?;
         let rejects = Arc::new(Rejects::new(tolerated));
         let mut staging = Staging::begin(&self.loads, chunk.tenant_id).await?;
 

@@ -75,7 +75,7 @@ pub async fn inspect_conversation(
     privacy_key: Option<&SecretString>,
     conversation: i64,
 ) -> Result<Inspection, ExecuteError> {
-    let mapping = ledger::inbox::mapping(db, tenant.id).await?;
+    let mapping = ledger::inbox::load_mapping(db, tenant.id).await?;
     let context = tenant_context(tenant.id, &tenant.timezone, &mapping, privacy_key)?;
     let mut staging = Staging::begin(db, tenant.id).await?;
     let (sink, buffers) = mpsc::channel(1);

@@ -24,7 +24,7 @@ where
     let mut failures = 0;
     loop {
         let error = match ask().await {
-            Err(error) if error.may_pass() => error,
+            Err(error) if error.is_temporary() => error,
             answer => return answer,
         };
         failures += 1;

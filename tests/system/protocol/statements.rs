@@ -319,7 +319,7 @@ async fn execute(
         Statement::CancelRun => {
             let tenants: BTreeSet<TenantId> = rows.values().map(|row| row.tenant_id).collect();
             for tenant in tenants {
-                cancel::all_of(tx, tenant, "test", "none").await?;
+                cancel::cancel_open_runs(tx, tenant, "test", "none").await?;
             }
             return Ok(None);
         }

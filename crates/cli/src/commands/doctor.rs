@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tidemark_ledger as ledger;
-use tidemark_ledger::checkup::Examined;
+use tidemark_ledger::checkup::ServerState;
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation;
 use tidemark_net::url::server_name;
@@ -99,7 +99,7 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
         }
     };
     let mut findings = Vec::new();
-    let mut examined = Examined::default();
+    let mut examined = ServerState::default();
     within(LIMIT, &mut findings, async |findings| {
         ledger::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
     })
@@ -138,12 +138,12 @@ async fn isolated(pool: &DbPool) -> Vec<Finding> {
     found
         .into_iter()
         .map(|found| {
-            let level = if found.refuses {
+            let level = if found.stops_start {
                 Finding::error
             } else {
                 Finding::warning
             };
-            level("isolation", found.what).todo(found.mend)
+            level("isolation", found.problem).todo(found.fix)
         })
         .collect()
 }

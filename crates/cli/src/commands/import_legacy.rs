@@ -142,7 +142,7 @@ impl Args {
         let here = Here {
             tenants: ledger::tenant::list(db).await?,
             removed: ledger::tenant::list_removed(db).await?,
-            owners: ledger::inbox::owners(db, &self.source, &inboxes).await?,
+            owners: ledger::inbox::list_owners(db, &self.source, &inboxes).await?,
             clock: source.observe().await?.sample.sampled_at,
         };
         let wanted = Wanted {

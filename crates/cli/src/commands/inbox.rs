@@ -90,7 +90,7 @@ async fn map(app: &App, tenant: TenantId, mut ids: Vec<i32>) -> anyhow::Result<E
             output::note(format!("source `{}` has no inbox {id} just now", tenant.source));
         }
     }
-    for (inbox, owner) in ledger::inbox::owners(&db, &tenant.source, &ids).await? {
+    for (inbox, owner) in ledger::inbox::list_owners(&db, &tenant.source, &ids).await? {
         if owner != tenant.id {
             output::note(format!(
                 "inbox {inbox} goes from tenant {owner} to tenant {}",
@@ -212,7 +212,7 @@ async fn discover(app: &App, tenant: TenantId, dry_run: bool) -> anyhow::Result<
     let sources = app.sources()?;
     let found = sources.get(&tenant.source)?.inboxes(Some(account), None).await?;
     let ids: Vec<i32> = found.iter().map(|inbox| inbox.id).collect();
-    let owners = ledger::inbox::owners(&db, &tenant.source, &ids).await?;
+    let owners = ledger::inbox::list_owners(&db, &tenant.source, &ids).await?;
     let owner = |id: i32| {
         owners
             .iter()

@@ -4,11 +4,11 @@ use anyhow::Context;
 use secrecy::SecretString;
 use sqlx::PgConnection;
 use tidemark_ledger::MIGRATOR;
-use tidemark_ledger::connect::{applied_migrations, tables_in_the_way};
+use tidemark_ledger::migrations::{applied_migrations, tables_in_the_way};
 use tidemark_ledger::rights;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::connect::{options, probe, probe_lent};
+use tidemark_postgres::connect::{options, probe, probe_pooler};
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -39,7 +39,7 @@ impl Args {
         }
         let (options, server) = (options(url, what)?, server_name(url));
         let mut connection = if behind_pooler {
-            probe_lent(options, &server, what).await?
+            probe_pooler(options, &server, what).await?
         } else {
             probe(&options, &server, what).await?
         };
@@ -124,7 +124,7 @@ async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> a
 /// Whether the login may do what migrations do, before the first of them is tried.
 async fn may_migrate(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
     refuse_foreign(connection, url).await?;
-    let lacking = rights::lacking(connection).await?;
+    let lacking = rights::list_missing(connection).await?;
     if lacking.is_empty() {
         return Ok(());
     }

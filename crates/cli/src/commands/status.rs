@@ -28,7 +28,7 @@ impl Args {
         loop {
             match Overview::load(&db, &app.settings).await {
                 Ok(status) => self.show(app, &status)?,
-                Err(error) if self.watch && error.may_pass() => {
+                Err(error) if self.watch && error.is_temporary() => {
                     output::note(format!("the ledger is away, waiting for it: {}", report(&error)));
                 }
                 Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
-use tidemark_ledger::history::Touch;
+use tidemark_ledger::history::CoveringChunk;
 use tidemark_ledger::inbox::InboxMapping;
 use tidemark_ledger::reject::{RejectFilter, RejectedRow};
 use tidemark_ledger::target::StoredRow;
@@ -60,7 +60,7 @@ struct Seen {
 struct Known {
     stored: Option<StoredRow>,
     reject: Option<RejectedRow>,
-    touches: Vec<Touch>,
+    touches: Vec<CoveringChunk>,
     planning: Vec<(RunId, RunType, RunStatus)>,
     watermark: Watermark,
 }
@@ -101,7 +101,7 @@ struct SourceView {
 #[derive(Debug, Serialize)]
 struct TouchView {
     #[serde(flatten)]
-    touch: Touch,
+    touch: CoveringChunk,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_url: Option<String>,
     /// The target's row is as this run wrote it.
@@ -221,7 +221,7 @@ impl Args {
             ),
             false => explain(&facts),
         };
-        let link = |touch: &Touch| app.settings.trace_link(touch.trace_id.as_ref()?);
+        let link = |touch: &CoveringChunk| app.settings.trace_link(touch.trace_id.as_ref()?);
         let wrote = known.stored.as_ref().map(|row| row.etl_run_id);
         Answer {
             tenant_id: tenant.id,
@@ -331,8 +331,8 @@ fn refusal(known: &Known, beside: &Inspection, target: &InTarget) -> Option<Refu
 }
 
 /// A chunk that has not ended, else the newest.
-fn covering(touches: &[Touch]) -> Option<Covering> {
-    let is_open = |touch: &&Touch| {
+fn covering(touches: &[CoveringChunk]) -> Option<Covering> {
+    let is_open = |touch: &&CoveringChunk| {
         matches!(
             touch.status,
             ChunkStatus::Pending | ChunkStatus::Queued | ChunkStatus::Running

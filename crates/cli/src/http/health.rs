@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidemark_broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
-use tidemark_ledger::connect::{Schema, applied_migrations, schema};
+use tidemark_ledger::migrations::{Schema, applied_migrations, schema};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse::LoopHealth;

@@ -89,7 +89,7 @@ pub async fn take_over(
     inboxes: &[i32],
     timezone: &'static str,
 ) -> Result<u64, TakeOverError> {
-    ledger::target::enter(tx, tenant).await?;
+    ledger::target::set_tenant(tx, tenant).await?;
     let not_null = ledger::target::not_null_columns(&mut **tx).await?;
     let columns = row_columns(&not_null);
     sqlx::query(AssertSqlSafe(CREATE.as_str()))

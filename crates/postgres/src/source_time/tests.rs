@@ -12,7 +12,7 @@ fn any_time() -> impl Strategy<Value = SourceTime> {
         1 => Just(SourceTime::MIN),
         1 => Just(SourceTime::MAX),
         8 => (SourceTime::MIN.0..=SourceTime::MAX.0).prop_map(time),
-        // the centuries in which rows really are
+        // the centuries of real rows
         8 => (-UNIX_OFFSET..UNIX_OFFSET * 4).prop_map(time),
         // whole seconds of the years around the change of era
         4 => (-63_150_000_000..-63_080_000_000_i64).prop_map(|second| time(second * SECOND)),

@@ -38,7 +38,7 @@ impl NoticeListener {
     async fn tick(&self) -> Result<Turn, DbError> {
         let wake = |notice| match notice {
             Notice::Request => self.wakes.request.notify_one(),
-            Notice::Room => self.wakes.dispatch.notify_one(),
+            Notice::Capacity => self.wakes.dispatch.notify_one(),
         };
         let never = notice::listen(&self.db, wake).await?;
         match never {}

@@ -116,7 +116,7 @@ impl RequestPlanner {
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,
             // the ledger is unavailable: the claim expires, and then the run is planned again
-            Err(PlanError::Ledger(error)) if error.may_pass() => Err(error),
+            Err(PlanError::Ledger(error)) if error.is_temporary() => Err(error),
             Err(error) if error.is_unavailable() => self.postpone(run, &report(&error)).await,
             Err(error) => self.fail(run, &report(&error)).await,
         }
@@ -165,7 +165,7 @@ impl RequestPlanner {
     /// The source is unavailable: the run is planned again when the claim expires.
     async fn postpone(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
         tracing::warn!(error, "run not planned yet, its source is unavailable");
-        ledger::run::note_planning(&self.planner.db, run.id, &self.instance, error).await
+        ledger::run::record_planning_error(&self.planner.db, run.id, &self.instance, error).await
     }
 
     async fn fail(&self, run: &ClaimedRun, error: &str) -> Result<(), DbError> {
@@ -174,7 +174,7 @@ impl RequestPlanner {
         if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {
-            ledger::watermark::failed(&self.planner.db, run.tenant_id).await?;
+            ledger::watermark::record_failure(&self.planner.db, run.tenant_id).await?;
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Sampler {
                 sample.map(|sample| sample.sampled_at)
             }
         };
-        ledger::source_watch::seen(db, source.name(), sampled_at, fence_at, holder.as_ref()).await?;
+        ledger::source_watch::record_sample(db, source.name(), sampled_at, fence_at, holder.as_ref()).await?;
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Sampler {
                 "fence not sampled, watermarks stay"
             );
         }
-        if let Err(error) = ledger::source_watch::failed(&self.db, source.name(), &error).await {
+        if let Err(error) = ledger::source_watch::record_failure(&self.db, source.name(), &error).await {
             tracing::debug!(error = %report(&error), "failure of the source not recorded");
         }
     }

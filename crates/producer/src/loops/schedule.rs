@@ -168,7 +168,7 @@ impl Scheduler {
         for (tenant, plan) in &idle {
             record_name_changes(&mut tx, *tenant, &plan.names).await?;
         }
-        ledger::watermark::succeeded(&mut *tx, &locked).await?;
+        ledger::watermark::record_success(&mut *tx, &locked).await?;
         let matched_totals: Vec<MatchedTotals> =
             idle.iter().filter_map(|(_, plan)| plan.matched_totals).collect();
         ledger::matched_totals::record(&mut *tx, &matched_totals).await?;
@@ -176,7 +176,7 @@ impl Scheduler {
         let (tenants, versions): (Vec<TenantId>, Vec<i64>) = compared
             .map(|(tenant, plan)| (*tenant, plan.record.mapping_version))
             .unzip();
-        ledger::watermark::digests_compared(&mut *tx, &tenants, &versions).await?;
+        ledger::watermark::record_digests_compared(&mut *tx, &tenants, &versions).await?;
         tx.commit().await.attempt("advance the watermarks")?;
         metrics::count_plans(PlanOutcome::Nothing, idle.len());
         Ok(())
@@ -224,6 +224,6 @@ impl Scheduler {
             context.traceparent.as_deref(),
         )
         .await?;
-        ledger::watermark::failed(&self.planner.db, tenant.id).await
+        ledger::watermark::record_failure(&self.planner.db, tenant.id).await
     }
 }

@@ -50,7 +50,7 @@ impl Planner {
             let others: Vec<i64> = ids.iter().filter(|id| !theirs.contains(id)).copied().collect();
             let mut target = ledger::target::begin(&self.db, tenant.id).await?;
             for part in others.chunks(IDS_AT_ONCE) {
-                theirs.extend(ledger::target::live_among(&mut target, tenant.id, part).await?);
+                theirs.extend(ledger::target::list_live(&mut target, tenant.id, part).await?);
             }
             target.rollback().await.attempt("end the transaction")?;
         }

@@ -77,7 +77,7 @@ impl PlanError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Ledger(error) => error.may_pass(),
+            Self::Ledger(error) => error.is_temporary(),
             // planning only reads: when its connection breaks, the server is the cause
             Self::Source(SourceError::Query { source, .. }) => {
                 control_failure_kind(source) == FailureKind::Unavailable

@@ -41,7 +41,7 @@ pub(crate) async fn take_sample(
         return Ok((known.map_or(FIRST_EPOCH, |known| known.epoch), observation));
     }
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let state = ledger::fence::note(&mut *tx, source.name(), observation.xmax).await?;
+    let state = ledger::fence::record_xmax(&mut *tx, source.name(), observation.xmax).await?;
     if observation.replay.is_none() {
         ledger::fence::insert(&mut tx, source.name(), state.epoch, observation.sample).await?;
     }

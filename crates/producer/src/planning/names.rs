@@ -206,7 +206,7 @@ pub(crate) async fn confirm_renames(
                 (touched.name.of, touched.name.id, touched.texts.as_slice())
             })
             .collect();
-        let differing = ledger::target::carry_others(target, tenant, &texts).await?;
+        let differing = ledger::target::list_outdated_names(target, tenant, &texts).await?;
         renamed.extend(
             differing
                 .into_iter()

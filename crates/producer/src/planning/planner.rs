@@ -58,7 +58,7 @@ impl Planner {
     /// Replaces an error of the target by one that names its altered columns, if there are any.
     async fn with_altered_columns<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
         let source = match outcome {
-            Err(PlanError::Ledger(error)) if !error.may_pass() => error,
+            Err(PlanError::Ledger(error)) if !error.is_temporary() => error,
             outcome => return outcome,
         };
         match ledger::target::changed_columns(&self.db).await {

@@ -119,10 +119,10 @@ pub(crate) async fn plan_selection(
     let requested = match selection {
         Selection::Ids { ids } => ids.clone(),
         Selection::Inboxes { inboxes } => {
-            ledger::target::live_in_inboxes(&mut target, tenant.id, inboxes).await?
+            ledger::target::list_live_in_inboxes(&mut target, tenant.id, inboxes).await?
         }
         Selection::Senders { senders } => {
-            ledger::target::live_with_senders(&mut target, tenant.id, senders).await?
+            ledger::target::list_live_with_senders(&mut target, tenant.id, senders).await?
         }
         Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
     };
@@ -134,7 +134,7 @@ pub(crate) async fn plan_selection(
             .filter(|id| !existing.contains(id))
             .copied()
             .collect();
-        let mut gone = ledger::target::live_among(&mut target, tenant.id, &absent).await?;
+        let mut gone = ledger::target::list_live(&mut target, tenant.id, &absent).await?;
         if run_type == RunType::Repair {
             // rows that are newer than this snapshot may come from another source, and do not count as gone
             let known = ledger::fence::find(db, source.name()).await?;
@@ -142,7 +142,7 @@ pub(crate) async fn plan_selection(
                 epoch: known.map_or(1, |known| known.epoch),
                 snapshot: *tx.snapshot(),
             };
-            gone = ledger::target::read_by(&mut target, tenant.id, &gone, &version).await?;
+            gone = ledger::target::list_not_newer(&mut target, tenant.id, &gone, &version).await?;
         }
         let live = ledger::target::count_live(&mut target, tenant.id).await?;
         refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;

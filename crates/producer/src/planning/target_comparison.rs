@@ -42,13 +42,13 @@ pub(crate) async fn compare_with_target(
             compare_digests(&mut target, signals, member, scan, &mut comparison).await?;
         }
         if member.since.is_some() {
-            comparison.open_rejects = ledger::target::open_rejects(&mut target, tenant.id).await?;
+            comparison.open_rejects = ledger::target::list_open_rejects(&mut target, tenant.id).await?;
         }
     }
     if !scan.contacts.ids.is_empty() {
         let contacts: Vec<i64> = scan.contacts.ids.iter().copied().collect();
         comparison.conversations_of_contacts =
-            ledger::target::clients_of(&mut target, tenant.id, &contacts).await?;
+            ledger::target::list_with_other_client(&mut target, tenant.id, &contacts).await?;
     }
     if !scan.suspected_renames.is_empty() {
         comparison.names = names::confirm_renames(&mut target, tenant.id, &scan.suspected_renames).await?;
@@ -75,8 +75,8 @@ async fn compare_digests(
     if differing.is_empty() {
         // the record of matched totals refers to this snapshot of the target
         if let Some(totals) = scan.totals(member).filter(|_| !member.always_reads_target) {
-            let quiet = ledger::matched_totals::find_quiet(target, &totals).await?;
-            comparison.matched_totals = quiet.map(|quiet| MatchedTotals { totals, quiet });
+            let idle = ledger::matched_totals::find_idle(target, &totals).await?;
+            comparison.matched_totals = idle.map(|idle| MatchedTotals { totals, idle });
         }
     } else if !is_first {
         let differing = list_unexplained(target, member, scan, differing, &comparison.buckets).await?;

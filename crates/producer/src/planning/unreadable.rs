@@ -32,7 +32,7 @@ impl Signals<'_> {
         }
         // open rejects are planned anyway, so all of them may be excluded: a lasting failure costs no search in every plan
         let mut target = ledger::target::begin(db, tenant).await?;
-        self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
+        self.unreadable = ledger::target::list_open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
             Err(error) if error.is_data() => self.recover().await?,

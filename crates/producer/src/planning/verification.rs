@@ -45,7 +45,7 @@ pub(crate) async fn plan_verification(
     let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
     tx.finish().await;
     let mut target = ledger::target::begin(db, tenant.id).await?;
-    let last = ledger::target::last_live(&mut target, tenant.id).await?;
+    let last = ledger::target::find_last_live(&mut target, tenant.id).await?;
     target.rollback().await.attempt("end the transaction")?;
     let chunks = cover_all_ids(&stretches, last.unwrap_or(0));
     Ok(Plan {

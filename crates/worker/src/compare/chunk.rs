@@ -7,7 +7,7 @@
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
 use tidemark_ledger::chunk::ClaimedChunk;
-use tidemark_ledger::verification::{Ask, Part, Unsettled};
+use tidemark_ledger::verification::{ChunkFindings, ComparisonRequest, Unsettled};
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
@@ -28,7 +28,7 @@ impl Verifier {
         id: ChunkId,
         chunk: &ClaimedChunk,
     ) -> Result<ChunkCounts, ExecuteError> {
-        let ask = ledger::verification::load_ask(&self.db, id.run_id).await?;
+        let ask = ledger::verification::load_request(&self.db, id.run_id).await?;
         let verifier = Self {
             deep: ask.deep,
             ..self.clone()
@@ -58,7 +58,7 @@ struct ChunkComparison<'a> {
 }
 
 impl ChunkComparison<'_> {
-    async fn first_pass(&self, ask: Ask) -> Result<ChunkCounts, ExecuteError> {
+    async fn first_pass(&self, ask: ComparisonRequest) -> Result<ChunkCounts, ExecuteError> {
         let (version, found) = self.compare().await?;
         let may_be_fixed = found.faults.iter().any(|fault| can_sync_fix(fault.kind));
         let db = &self.verifier.db;
@@ -69,15 +69,19 @@ impl ChunkComparison<'_> {
         }
         let mut tx = db.begin().await.attempt("begin a transaction")?;
         // lock the chunk, so that no other attempt writes its findings at the same time
-        if !ledger::chunk::lock_mine(&mut *tx, self.id, self.chunk.attempt).await? {
+        if !ledger::chunk::lock_claimed(&mut *tx, self.id, self.chunk.attempt).await? {
             return Err(LoadError::LeaseLost.into());
         }
-        ledger::verification::note_part(&mut tx, &self.part(&version, &found, false)).await?;
+        ledger::verification::record_part(&mut tx, &self.part(&version, &found, false)).await?;
         tx.commit().await.attempt("store the findings of the chunk")?;
         Err(ExecuteError::Unsettled(found.faults.len()))
     }
 
-    async fn second_pass(&self, ask: Ask, first: Unsettled) -> Result<ChunkCounts, ExecuteError> {
+    async fn second_pass(
+        &self,
+        ask: ComparisonRequest,
+        first: Unsettled,
+    ) -> Result<ChunkCounts, ExecuteError> {
         let mut found = match first.ids {
             None => self.compare().await?.1,
             Some(ids) => {
@@ -119,8 +123,13 @@ impl ChunkComparison<'_> {
         Ok((version, found))
     }
 
-    fn part<'b>(&self, version: &'b SourceVersion, found: &'b Findings, is_settled: bool) -> Part<'b> {
-        Part {
+    fn part<'b>(
+        &self,
+        version: &'b SourceVersion,
+        found: &'b Findings,
+        is_settled: bool,
+    ) -> ChunkFindings<'b> {
+        ChunkFindings {
             chunk: self.id,
             tenant_id: self.chunk.tenant_id,
             version,
@@ -142,7 +151,7 @@ impl ChunkComparison<'_> {
         if !ledger::chunk::complete(&mut tx, self.id, self.chunk.attempt, &counts, None).await? {
             return Err(LoadError::LeaseLost.into());
         }
-        ledger::verification::note_part(&mut tx, &self.part(version, found, true)).await?;
+        ledger::verification::record_part(&mut tx, &self.part(version, found, true)).await?;
         tx.commit().await.attempt("complete the chunk")?;
         tracing::info!(
             compared = compared.source_rows,

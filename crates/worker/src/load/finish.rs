@@ -33,7 +33,7 @@ impl Staging {
     ) -> Result<ChunkCounts, LoadError> {
         let connection = self.guarded.connection();
         limit_idle_time(connection).await?;
-        ledger::impossible::disown_rows(connection, self.tenant, load.impossible).await?;
+        ledger::impossible::reset_row_versions(connection, self.tenant, load.impossible).await?;
         let merged = if self.has_table {
             merge(connection, load, version, rejects).await?
         } else {
@@ -43,7 +43,7 @@ impl Staging {
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != load.mapping_version {
             return Err(LoadError::Remapped);
         }
-        ledger::impossible::disown_chunks(connection, load.impossible).await?;
+        ledger::impossible::clear_chunk_versions(connection, load.impossible).await?;
         let withheld = if privacy.has_forgotten() {
             ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
         } else {
@@ -117,7 +117,7 @@ async fn refuse_overtaken(
     if written.iter().all(|ids| ids.is_empty()) {
         return Ok(());
     }
-    let later = ledger::chunk::read_later(connection, tenant, load.chunk.run_id, version).await?;
+    let later = ledger::chunk::list_newer_reads(connection, tenant, load.chunk.run_id, version).await?;
     let overtaken = written
         .into_iter()
         .flatten()

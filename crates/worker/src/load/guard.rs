@@ -31,7 +31,7 @@ pub(super) async fn refuse_mass_delete(
     if !is_mass_delete(before + marked, live + before + marked) {
         return Ok(());
     }
-    let gone = ledger::target::count_marked_by(connection, tenant, load.chunk.run_id, load.inboxes).await?;
+    let gone = ledger::target::count_deleted_by(connection, tenant, load.chunk.run_id, load.inboxes).await?;
     if is_mass_delete(gone, live + gone) {
         return Err(LoadError::MassDelete {
             tenant,

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 use tidemark_ledger::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::prefer_lz4;
-use tidemark_postgres::guarded::{Guarded, Served};
+use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_shared::ids::TenantId;
 use tokio::sync::mpsc;
 
@@ -56,7 +56,7 @@ impl Staging {
         .fetch_one(connection)
         .await
         .map_err(target("begin the load"))?;
-        guarded.serve_by(Served { pid, since });
+        guarded.set_backend(Backend { pid, since });
         Ok(Self {
             guarded,
             tenant,

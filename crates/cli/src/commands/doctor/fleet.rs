@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
-use tidemark_ledger::checkup::of_tenants;
+use tidemark_ledger::checkup::list_counts;
 use tidemark_ledger::process::{NO_BROKER, Process};
 use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
@@ -55,7 +55,7 @@ async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(
         findings.push(
             Finding::warning(
                 "rejects",
-                format!("rows that could not be taken: tenant {}", of_tenants(&rejects)),
+                format!("rows that could not be taken: tenant {}", list_counts(&rejects)),
             )
             .todo("tidemark rejected list"),
         );

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tidemark_ledger as ledger;
-use tidemark_ledger::privacy::RowsOf;
+use tidemark_ledger::privacy::ContactRows;
 use tidemark_shared::ids::TenantId;
 
 use crate::app::App;
@@ -31,7 +31,7 @@ struct Forgotten {
     tenant_id: TenantId,
     contact_id: i64,
     #[serde(flatten)]
-    rows: RowsOf,
+    rows: ContactRows,
 }
 
 impl Args {
@@ -39,7 +39,8 @@ impl Args {
         let db = app.database(0).await?;
         let tenant = app.tenant(&db, self.tenant).await?;
         if !self.yes {
-            let RowsOf { removed, cleaned } = ledger::privacy::count_of(&db, tenant.id, self.contact).await?;
+            let ContactRows { removed, cleaned } =
+                ledger::privacy::count_contact_rows(&db, tenant.id, self.contact).await?;
             let text = format!(
                 "this removes {removed} conversations of contact {0} from tenant {1} ({2}) for good, takes its texts out of \
                  {cleaned} of others, and keeps both out. If that is meant: tidemark tenant forget --tenant {1} \

@@ -38,7 +38,7 @@ impl Args {
             actor: &app.actor(),
             reason: self.reason.trim(),
         };
-        let text = match ledger::tenant_move::to_source(&db, tenant.id, to).await? {
+        let text = match ledger::tenant_move::move_tenant(&db, tenant.id, to).await? {
             MoveAnswer::Moved(moved) if app.json => {
                 output::json(&moved)?;
                 return Ok(Exit::Done);

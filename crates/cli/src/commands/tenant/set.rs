@@ -83,7 +83,7 @@ impl Args {
             .as_ref()
             .is_some_and(|source| *source != tenant.source)
         {
-            let has_history = ledger::tenant_move::lock_and_look_for_history(&mut tx, tenant.id).await?;
+            let has_history = ledger::tenant_move::lock_and_check_history(&mut tx, tenant.id).await?;
             check_source_may_change(&tenant, has_history == Some(true))?;
         }
         let changed = ledger::tenant::update(&mut *tx, tenant.id, &change)

@@ -1,4 +1,4 @@
--- Notes senders with the first and the last of their messages that were read; what is known already is not written again.
+-- Records senders with the first and last message of theirs that was read. A row without news is not written.
 -- $1 tenant, and for each sender: $2 type, $3 id, $4 first message, $5 last message
 INSERT INTO etl_sender AS k (tenant_id, sender_type, sender_id, first_message_id, last_message_id)
 SELECT $1, n.sender_type, n.sender_id, n.first_message_id, n.last_message_id

@@ -1,5 +1,5 @@
--- All rows of a tenant whose source becomes another one: marked deleted, and of version zero, so that any read of the new
--- source is newer. A row that is marked deleted has no digest of its own.
+-- Marks all rows of a tenant deleted, when it moves to another source. They get version zero, so that any read of the
+-- new source is newer. A row marked deleted has no digest.
 -- $1 tenant
 UPDATE conversations_analytics
 SET source_deleted_at = coalesce(source_deleted_at, now()),

@@ -1,6 +1,6 @@
--- Rows of versions that the source cannot have had get version zero: any read of the source is newer, and they have no
--- digest of their own. A row that somebody has written since is of another version, and stays.
--- $1 tenant, $2 conversations, $3 epochs, $4 xmaxes, $5 transactions in progress
+-- Sets rows of impossible versions to version zero: any read of the source is newer. They have no digest then. A row
+-- that was written since has another version, and stays.
+-- $1 tenant, and for each row: $2 conversation, $3 epoch, $4 xmax, $5 transactions in progress
 WITH locked AS (
     SELECT t.conversation_id
     FROM conversations_analytics t

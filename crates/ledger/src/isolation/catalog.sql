@@ -1,78 +1,78 @@
--- What the catalog says against tenants being apart: whether processes refuse to start for it, what it is, and the
--- statement that mends it, for somebody who may. Names are as the server quotes them.
+-- Problems with the isolation of tenants that the catalog shows: whether processes refuse to start, the problem, and
+-- the statement that fixes it. Names are quoted as the server quotes them.
 WITH login AS (
     SELECT * FROM pg_roles WHERE rolname = session_user
-), held AS (
-    -- roles that policies have to hold for
+), bound_role AS (
+    -- roles that the policies must apply to
     SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'authenticated_users')
-), place AS (
+), ledger_schema AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = 'tenants'::regclass
-), owned AS (
-    -- tables with a tenant that one of these roles has to do with; others are nobody's business here
+), tenant_table AS (
+    -- tables with a tenant that one of these roles can use; other tables do not matter here
     SELECT c.*, c.oid::regclass AS name FROM pg_class c
-    WHERE c.relnamespace = (SELECT oid FROM place) AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = (SELECT oid FROM ledger_schema) AND c.relkind IN ('r', 'p')
       AND (c.oid = 'tenants'::regclass
            OR EXISTS (SELECT FROM pg_attribute a
                       WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
-      AND EXISTS (SELECT FROM held h
+      AND EXISTS (SELECT FROM bound_role h
                   WHERE has_any_column_privilege(h.oid, c.oid, 'SELECT, INSERT, UPDATE')
                      OR has_table_privilege(h.oid, c.oid, 'DELETE, TRUNCATE'))
 )
-SELECT true AS refuses,
-       format('the login %I is a superuser, whom row-level security does not bind', rolname) AS what,
-       'CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT etl_service TO tidemark; -- and connect as tidemark' AS mend
+SELECT true AS stops_start,
+       format('the login %I is a superuser: row-level security does not apply to it', rolname) AS problem,
+       'CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT etl_service TO tidemark; -- and connect as tidemark' AS fix
 FROM login WHERE rolsuper
 UNION ALL
 SELECT true, format('the login %I has BYPASSRLS', rolname), format('ALTER ROLE %I NOBYPASSRLS;', rolname)
 FROM login WHERE rolbypassrls AND NOT rolsuper
 UNION ALL
-SELECT true, format('the login %I may become %I, whom row-level security does not bind', login.rolname, r.rolname),
+SELECT true, format('the login %I can become %I: row-level security does not apply to that role', login.rolname, r.rolname),
        format('REVOKE %I FROM %I;', r.rolname, login.rolname)
 FROM login JOIN pg_roles r ON (r.rolsuper OR r.rolbypassrls) AND r.oid <> login.oid
-    AND NOT EXISTS (SELECT FROM held WHERE held.oid = r.oid) AND pg_has_role(login.oid, r.oid, 'MEMBER')
+    AND NOT EXISTS (SELECT FROM bound_role WHERE bound_role.oid = r.oid) AND pg_has_role(login.oid, r.oid, 'MEMBER')
 WHERE NOT login.rolsuper
 UNION ALL
 SELECT true, format('the role %I is a superuser', rolname), format('ALTER ROLE %I NOSUPERUSER;', rolname)
-FROM held WHERE rolsuper AND rolname <> session_user
+FROM bound_role WHERE rolsuper AND rolname <> session_user
 UNION ALL
 SELECT true, format('the role %I has BYPASSRLS', rolname), format('ALTER ROLE %I NOBYPASSRLS;', rolname)
-FROM held WHERE rolbypassrls AND NOT rolsuper AND rolname <> session_user
+FROM bound_role WHERE rolbypassrls AND NOT rolsuper AND rolname <> session_user
 UNION ALL
-SELECT true, format('%I is a member of %I, who sees more than one tenant', held.rolname, r.rolname),
-       format('REVOKE %I FROM %I;', r.rolname, held.rolname)
-FROM held JOIN pg_roles r ON r.oid <> held.oid AND pg_has_role(held.oid, r.oid, 'MEMBER')
-    AND (r.rolname = 'admin_users' OR r.rolname = 'etl_service' AND held.rolname = 'authenticated_users')
-WHERE NOT held.rolsuper
+SELECT true, format('%I is a member of %I, which sees more than one tenant', bound_role.rolname, r.rolname),
+       format('REVOKE %I FROM %I;', r.rolname, bound_role.rolname)
+FROM bound_role JOIN pg_roles r ON r.oid <> bound_role.oid AND pg_has_role(bound_role.oid, r.oid, 'MEMBER')
+    AND (r.rolname = 'admin_users' OR r.rolname = 'etl_service' AND bound_role.rolname = 'authenticated_users')
+WHERE NOT bound_role.rolsuper
 UNION ALL
 SELECT true, format('row-level security is off on %s', name),
        format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;', name)
-FROM owned WHERE NOT relrowsecurity
+FROM tenant_table WHERE NOT relrowsecurity
 UNION ALL
-SELECT true, format('row-level security is not forced on %s: it does not bind its owner %I', name, pg_get_userbyid(relowner)),
+SELECT true, format('row-level security is not forced on %s: it does not apply to the owner %I', name, pg_get_userbyid(relowner)),
        format('ALTER TABLE %s FORCE ROW LEVEL SECURITY;', name)
-FROM owned WHERE relrowsecurity AND NOT relforcerowsecurity
+FROM tenant_table WHERE relrowsecurity AND NOT relforcerowsecurity
 UNION ALL
--- policies are joined with OR: one too many, or one for too many, opens what the others close
-SELECT true, format('the policy %I on %s lets roles see or write what no migration meant them to', p.polname, o.name),
+-- policies are joined with OR: one extra policy, or one for an extra role, opens what the others close
+SELECT true, format('the policy %I on %s gives roles access that no migration gives them', p.polname, o.name),
        CASE WHEN m.rolname IS NULL THEN format('DROP POLICY %I ON %s;', p.polname, o.name)
             ELSE format('ALTER POLICY %I ON %s TO %I;', p.polname, o.name, m.rolname) END
-FROM owned o JOIN pg_policy p ON p.polrelid = o.oid AND p.polpermissive
+FROM tenant_table o JOIN pg_policy p ON p.polrelid = o.oid AND p.polpermissive
 LEFT JOIN (pg_roles m JOIN (VALUES ('service', 'etl_service'), ('own_tenant', 'authenticated_users'), ('admin', 'admin_users'))
                AS meant (policy, role) ON m.rolname = meant.role) ON meant.policy = p.polname
 WHERE p.polroles IS DISTINCT FROM ARRAY[m.oid]
   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
-              WHERE r.oid = 0 OR EXISTS (SELECT FROM held
-                                         WHERE held.oid = r.oid OR NOT held.rolsuper AND pg_has_role(held.oid, r.oid, 'USAGE')))
+              WHERE r.oid = 0 OR EXISTS (SELECT FROM bound_role
+                                         WHERE bound_role.oid = r.oid OR NOT bound_role.rolsuper AND pg_has_role(bound_role.oid, r.oid, 'USAGE')))
 UNION ALL
-SELECT true, format('app.current_tenant_id is %L before anybody sets it: who forgets to is in that tenant',
+SELECT true, format('app.current_tenant_id is %L before anybody sets it: a session that does not set it acts for that tenant',
                     current_setting('app.current_tenant_id', true)),
        format('ALTER DATABASE %I RESET app.current_tenant_id; ALTER ROLE %I RESET app.current_tenant_id; '
               'ALTER ROLE %2$I IN DATABASE %1$I RESET app.current_tenant_id; -- or where pg_db_role_setting has it',
               current_database(), session_user)
 WHERE current_setting('app.current_tenant_id', true) <> ''
 UNION ALL
--- a view asks as its owner unless it is told otherwise; that of the migrations has its own filter before 15
-SELECT false, format('the view %s shows the rows of every tenant to whoever may read it', c.oid::regclass),
+-- a view reads as its owner unless it says otherwise; before 15 the view of the migrations has its own filter
+SELECT false, format('the view %s shows the rows of every tenant to every role that may read it', c.oid::regclass),
        CASE WHEN current_setting('server_version_num')::integer >= 150000 AND c.relkind = 'v'
             THEN format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
             ELSE format('REVOKE ALL ON %s FROM authenticated_users, etl_service, PUBLIC;', c.oid::regclass) END
@@ -81,20 +81,20 @@ WHERE (c.relkind = 'm' OR c.relkind = 'v' AND (owner.rolsuper OR owner.rolbypass
                           AND NOT coalesce(c.reloptions, '{}') && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'])
   AND NOT (c.relname = 'conversations_analytics_live' AND current_setting('server_version_num')::integer < 150000)
   AND EXISTS (SELECT FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-              WHERE w.ev_class = c.oid AND d.refobjid IN (SELECT oid FROM owned))
-  AND EXISTS (SELECT FROM held WHERE NOT held.rolsuper AND has_any_column_privilege(held.oid, c.oid, 'SELECT'))
+              WHERE w.ev_class = c.oid AND d.refobjid IN (SELECT oid FROM tenant_table))
+  AND EXISTS (SELECT FROM bound_role WHERE NOT bound_role.rolsuper AND has_any_column_privilege(bound_role.oid, c.oid, 'SELECT'))
 UNION ALL
 SELECT false, format('authenticated_users may write %s', name),
        format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM authenticated_users, PUBLIC;', name)
-FROM owned, held
-WHERE held.rolname = 'authenticated_users' AND NOT held.rolsuper
-  AND has_table_privilege(held.oid, owned.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+FROM tenant_table, bound_role
+WHERE bound_role.rolname = 'authenticated_users' AND NOT bound_role.rolsuper
+  AND has_table_privilege(bound_role.oid, tenant_table.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 UNION ALL
-SELECT false, format('authenticated_users may create objects in the schema %I, beside the tables of the ledger', n.nspname),
+SELECT false, format('authenticated_users may create objects in the schema %I, next to the tables of the ledger', n.nspname),
        format('REVOKE CREATE ON SCHEMA %I FROM authenticated_users, PUBLIC;', n.nspname)
-FROM pg_namespace n, held
-WHERE n.oid = (SELECT oid FROM place) AND held.rolname = 'authenticated_users' AND NOT held.rolsuper
-  AND has_schema_privilege(held.oid, n.oid, 'CREATE')
+FROM pg_namespace n, bound_role
+WHERE n.oid = (SELECT oid FROM ledger_schema) AND bound_role.rolname = 'authenticated_users' AND NOT bound_role.rolsuper
+  AND has_schema_privilege(bound_role.oid, n.oid, 'CREATE')
 UNION ALL
 SELECT false, format('the login %I has CREATEROLE, and before PostgreSQL 16 may grant itself nearly every role', rolname),
        format('ALTER ROLE %I NOCREATEROLE; -- after `tidemark migrate`', rolname)

@@ -1,9 +1,10 @@
--- Due chunks become queued: each tenant gets its next one before any gets a second, live before bulk, while the number
--- queued or running stays within the limits of tenant, source and fleet, and that of bulk chunks within bulk's share of
--- the latter two. The counts are taken from the rows.
--- $1 fleet limit, $2/$3 source names and limits, $4/$5 bulk's share of them, $6 only these runs (or NULL)
+-- Marks due chunks queued. Each tenant gets one chunk before any tenant gets a second; live chunks come before bulk
+-- ones. The number of chunks queued or running stays within the limits of tenant, source and fleet. Bulk chunks also
+-- stay within their share of the limits of source and fleet. The current numbers are counted from the rows.
+-- $1 fleet limit, $2/$3 source names and limits, $4 bulk share of the fleet limit, $5 bulk shares of the source limits,
+-- $6 only these runs (NULL: all)
 WITH RECURSIVE waiting AS (
-    -- from one tenant to the next in the index: its entries may be a hundred thousand
+    -- jumps from tenant to tenant in the index, which may have a hundred thousand entries
     (SELECT tenant_id FROM etl_chunk WHERE status = 'pending' ORDER BY tenant_id LIMIT 1)
     UNION ALL
     SELECT (SELECT p.tenant_id FROM etl_chunk p
@@ -35,12 +36,12 @@ WITH RECURSIVE waiting AS (
         WHERE p.tenant_id = t.id AND p.status = 'pending' AND p.next_attempt_at <= now()
           AND ($6::bigint[] IS NULL OR p.run_id = ANY($6))
         ORDER BY p.lane, p.run_id, p.seq
-        -- nobody gets more than there is room for: mostly that is what one chunk has left that has ended
+        -- no tenant gets more than the free room, which is mostly one chunk
         LIMIT greatest(0, least(t.max_in_flight - coalesce(f.chunks, 0), source_room.room,
                                 $1 - (SELECT coalesce(sum(chunks), 0) FROM in_flight)))::bigint
     ) c
 ), source_share AS (
-    -- bulk beyond its share goes first, so that it takes no turn from what is left
+    -- removes bulk chunks beyond their share first, so that they take no turn of the others
     SELECT l.*, row_number() OVER (PARTITION BY l.source ORDER BY l.turn, l.lane, l.tenant_id) AS source_turn
     FROM (SELECT due.*, row_number() OVER (PARTITION BY source, lane ORDER BY turn, tenant_id) AS lane_turn FROM due) l
     JOIN source_room ON source_room.name = l.source
@@ -58,7 +59,7 @@ WITH RECURSIVE waiting AS (
     ORDER BY turn, lane, tenant_id
     LIMIT greatest(0, $1 - (SELECT coalesce(sum(chunks), 0) FROM in_flight))::bigint
 ), locked AS (
-    -- whoever holds one (a cancel, a claim) is about to change it
+    -- another transaction that has locked a chunk (a cancel, a claim) is about to change it
     SELECT c.run_id, c.seq
     FROM etl_chunk c
     JOIN picked ON c.run_id = picked.run_id AND c.seq = picked.seq

@@ -1,5 +1,5 @@
--- Comparisons that wait for a sync and are due now: see FIND_UNSETTLED in verification.rs, which decides the same for the
--- worker. $1 only these runs (or NULL)
+-- Comparisons that wait for a sync and are due now. verification/find_unsettled.sql decides the same for the worker.
+-- $1 only these runs (NULL: all)
 UPDATE etl_chunk c
 SET next_attempt_at = now()
 FROM (

@@ -1,7 +1,8 @@
--- Backfills to ask for: inboxes whose history was never fetched, renames and deleted senders whose backfill has failed or
--- was cancelled, and policies that not every row is known to satisfy. A tenant without a watermark gets inboxes and names anyway. What has failed
--- or was cancelled is left alone for $2 seconds.
--- $1 only these tenants (NULL: all), $2 pause
+-- Backfills to request, of three kinds. First, inboxes whose history was never fetched. Second, renames and deleted
+-- senders whose backfill failed or was cancelled. Third, policies that some rows may not satisfy yet. Inboxes and names
+-- need a tenant with a watermark: without one the first sync writes them. A backfill that failed or was cancelled waits
+-- $2 seconds.
+-- $1 only these tenants (NULL: all), $2 seconds to wait
 WITH active AS (
     SELECT t.id, t.source, t.policy_version, w.policy_version AS satisfied_version, w.watermark
     FROM tenants t
@@ -28,7 +29,7 @@ WHERE NOT EXISTS (
               OR (c.status IN ('failed', 'cancelled') AND c.finished_at > now() - make_interval(secs => $2)))))
 )
 UNION ALL
--- a run of everything that was planned later has brought the names and senders too
+-- a full run that was planned later has written the names and senders too
 SELECT f.tenant_id, f.request -> 'selection'
 FROM etl_control f
 JOIN ready r ON r.id = f.tenant_id

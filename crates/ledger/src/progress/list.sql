@@ -1,5 +1,5 @@
--- Where runs are at this moment, by the ledger's clock. Of a source's room the limit is in the settings; what is taken of
--- it is counted here, as dispatch counts it. A running chunk and a plan hold a session of their source each.
+-- The progress of runs at this moment, by the ledger's clock. A source's chunks in flight are counted as dispatch
+-- counts them; its limit is in the settings. Each running chunk and each plan uses one session of its source.
 -- $1 runs, $2 seconds that count as recent
 SELECT r.id AS run_id, now() AS at, t.source AS source_name,
        c.pending, c.queued, c.running, c.done, c.dead, c.cancelled, c.failed_attempts, c.lost_leases, c.began_at,

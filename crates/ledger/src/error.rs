@@ -1,0 +1,72 @@
+//! Errors of statements on the ledger and target.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgTransaction};
+use sqlx::query::Query;
+use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind};
+
+/// A statement on the ledger failed; `attempted` says what it was for.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}")]
+pub struct DbError {
+    pub attempted: &'static str,
+    #[source]
+    pub source: sqlx::Error,
+}
+
+/// A deadlock, or a serialization failure.
+const DEADLOCK_CODES: [&str; 2] = ["40P01", "40001"];
+
+impl DbError {
+    fn is_deadlock(&self) -> bool {
+        let code = self
+            .source
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| DEADLOCK_CODES.contains(&&*code))
+    }
+
+    /// Whether the same statement may succeed later: the ledger is away or was busy.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            control_failure_kind(&self.source),
+            FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
+        )
+    }
+}
+
+pub type DbResult<T> = Result<T, DbError>;
+
+/// Adds to an error of the driver what was attempted.
+pub trait Attempt<T> {
+    fn attempt(self, attempted: &'static str) -> DbResult<T>;
+}
+
+impl<T> Attempt<T> for Result<T, sqlx::Error> {
+    fn attempt(self, attempted: &'static str) -> DbResult<T> {
+        self.map_err(|source| DbError { attempted, source })
+    }
+}
+
+/// Runs a transaction again when the server has aborted it to end a deadlock.
+pub async fn retry_on_deadlock<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
+    const TRIES: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(200);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if error.is_deadlock() => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+pub async fn execute(
+    query: Query<'_, sqlx::Postgres, PgArguments>,
+    tx: &mut PgTransaction<'_>,
+    attempted: &'static str,
+) -> DbResult<()> {
+    query.execute(&mut **tx).await.map(drop).attempt(attempted)
+}

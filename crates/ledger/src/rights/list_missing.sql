@@ -1,0 +1,20 @@
+-- Statements that an administrator must run before this login can migrate.
+-- Since PostgreSQL 16 CREATEROLE covers only roles that the login created, and a member cannot always SET ROLE.
+WITH me AS (SELECT *, current_setting('server_version_num')::integer >= 160000 AS is_16
+            FROM pg_roles WHERE rolname = current_user),
+     wanted (position, role) AS (VALUES (1, 'etl_service'), (2, 'authenticated_users'), (3, 'admin_users')),
+     missing (position, statement) AS (
+         SELECT position, format('CREATE ROLE %I NOLOGIN;', role) FROM wanted, me
+         WHERE NOT (rolsuper OR rolcreaterole)
+           AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role)
+         UNION ALL
+         SELECT 4, format('GRANT etl_service TO %I;', me.rolname)
+         FROM me LEFT JOIN pg_roles r ON r.rolname = 'etl_service'
+         WHERE NOT me.rolsuper AND CASE WHEN r.oid IS NULL THEN NOT me.rolcreaterole
+             ELSE NOT pg_has_role(me.oid, r.oid, CASE WHEN is_16 THEN 'SET' ELSE 'MEMBER' END)
+                  AND NOT pg_has_role(me.oid, r.oid, 'MEMBER WITH ADMIN OPTION')
+                  AND (is_16 OR NOT me.rolcreaterole) END
+         UNION ALL
+         SELECT 5, format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), rolname)
+         FROM me WHERE NOT has_schema_privilege(current_schema(), 'CREATE'))
+SELECT statement FROM missing ORDER BY position

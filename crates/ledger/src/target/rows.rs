@@ -1,0 +1,201 @@
+//! Finds, counts and lists conversations of the target.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::postgres::PgTransaction;
+use sqlx::{FromRow, PgConnection};
+use tidemark_postgres::DbPool;
+use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::ids::{RunId, TenantId};
+
+use super::transaction::begin;
+use crate::stored::Stored;
+use crate::{Attempt, DbResult, statements};
+
+statements! {
+    FIND = "SELECT inbox_id, etl_run_id, etl_inserted_at, etl_updated_at, source_extracted_at, source_deleted_at, source_digest, \
+                   CASE WHEN client_sender_id IS DISTINCT FROM contact_id THEN client_sender_id END AS other_client_id \
+            FROM conversations_analytics WHERE tenant_id = $1 AND conversation_id = $2";
+    FIND_LAST_LIVE = "SELECT conversation_id FROM conversations_analytics \
+                      WHERE tenant_id = $1 AND source_deleted_at IS NULL ORDER BY conversation_id DESC LIMIT 1";
+    IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1) \
+                AND NOT EXISTS (SELECT FROM etl_withheld_conversation WHERE tenant_id = $1)";
+    COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
+    COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
+                        AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
+    COUNT_DELETED_BY = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND etl_run_id = $2 \
+                        AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
+    LIST_LIVE = "SELECT conversation_id FROM conversations_analytics \
+                 WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    LIST_NOT_NEWER = "SELECT conversation_id FROM conversations_analytics \
+                      WHERE tenant_id = $1 AND conversation_id = ANY($2) \
+                        AND (source_epoch, source_xmax, -source_in_progress) <= ($3, $4, -$5::integer) ORDER BY 1";
+    LIST_LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
+                            WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
+    LIST_WITH_OTHER_CLIENT = "SELECT conversation_id FROM conversations_analytics \
+                              WHERE tenant_id = $1 AND client_sender_id = ANY($2) \
+                                AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
+                                AND source_deleted_at IS NULL ORDER BY conversation_id";
+    LIST_OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row \
+                         WHERE tenant_id = $1 AND resolved_at IS NULL ORDER BY conversation_id";
+}
+
+/// Columns of a row that describe its state, not its content.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct StoredRow {
+    pub inbox_id: Option<i32>,
+    /// The run that wrote it last.
+    #[sqlx(try_from = "Stored<RunId>")]
+    pub etl_run_id: RunId,
+    pub etl_inserted_at: DateTime<Utc>,
+    pub etl_updated_at: DateTime<Utc>,
+    /// The source's clock when it was read.
+    pub source_extracted_at: DateTime<Utc>,
+    /// Set while the source does not have it among the tenant's conversations.
+    pub source_deleted_at: Option<DateTime<Utc>>,
+    pub source_digest: i64,
+    /// The contact that wrote, when the conversation belongs to another contact.
+    pub other_client_id: Option<i64>,
+}
+
+/// The state of a conversation's row, live or marked deleted.
+pub async fn find(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    conversation: i64,
+) -> DbResult<Option<StoredRow>> {
+    sqlx::query_as(FIND)
+        .bind(Stored(tenant))
+        .bind(conversation)
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("find the conversation's row")
+}
+
+/// Whether no row of the tenant was ever loaded.
+pub async fn is_empty(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+    let mut tx = begin(db, tenant).await?;
+    let is_empty = sqlx::query_scalar(IS_EMPTY)
+        .bind(Stored(tenant))
+        .fetch_one(&mut *tx)
+        .await
+        .attempt("find a row of the tenant")?;
+    tx.rollback().await.attempt("end the transaction")?;
+    Ok(is_empty)
+}
+
+/// How many live conversations the tenant has.
+pub async fn count_live(connection: &mut PgConnection, tenant: TenantId) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_LIVE)
+        .bind(Stored(tenant))
+        .fetch_one(connection)
+        .await
+        .attempt("count the tenant's rows")
+}
+
+/// Those of these conversations whose rows were not read later than `version`. That version says nothing about rows of
+/// a later read.
+pub async fn list_not_newer(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    version: &SourceVersion,
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIST_NOT_NEWER)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(version.epoch)
+        .bind(version.snapshot.xmax)
+        .bind(version.snapshot.in_progress)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("read the versions of rows")
+}
+
+/// How many rows of these inboxes a run has marked deleted. Reads all rows of the tenant.
+pub async fn count_deleted_by(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    run: RunId,
+    inboxes: &[i32],
+) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_DELETED_BY)
+        .bind(Stored(tenant))
+        .bind(Stored(run))
+        .bind(inboxes)
+        .fetch_one(connection)
+        .await
+        .attempt("count the rows that the run has marked deleted")
+}
+
+/// The highest id of a live conversation of the tenant.
+pub async fn find_last_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<i64>> {
+    sqlx::query_scalar(FIND_LAST_LIVE)
+        .bind(Stored(tenant))
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("find the tenant's last row")
+}
+
+/// How many of these conversations are live in one of these inboxes.
+pub async fn count_in_inboxes(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    ids: &[i64],
+    inboxes: &[i32],
+) -> DbResult<i64> {
+    sqlx::query_scalar(COUNT_IN_INBOXES)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(inboxes)
+        .fetch_one(&mut **tx)
+        .await
+        .attempt("count the rows of the tenant's inboxes")
+}
+
+/// The live ones of these conversations, ascending.
+pub async fn list_live(tx: &mut PgTransaction<'_>, tenant: TenantId, ids: &[i64]) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIST_LIVE)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the live rows")
+}
+
+/// Live conversations of these inboxes, ascending.
+pub async fn list_live_in_inboxes(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    inboxes: &[i32],
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIST_LIVE_IN_INBOXES)
+        .bind(Stored(tenant))
+        .bind(inboxes)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the rows of the inboxes")
+}
+
+/// Conversations in which one of these contacts wrote, though they belong to another contact.
+pub async fn list_with_other_client(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    contacts: &[i64],
+) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIST_WITH_OTHER_CLIENT)
+        .bind(Stored(tenant))
+        .bind(contacts)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list conversations that these contacts wrote in")
+}
+
+/// Conversations with an open reject.
+pub async fn list_open_rejects(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Vec<i64>> {
+    sqlx::query_scalar(LIST_OPEN_REJECTS)
+        .bind(Stored(tenant))
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the tenant's rejects")
+}
