@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::lifecycle::Lifecycle;
 use crate::pulse;
 
-/// The longest pause while a server is away: the most that a loop waits after the server has come back.
+/// The longest pause while a server is unavailable, and so the longest wait after the server is available again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a turn found.

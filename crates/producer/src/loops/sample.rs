@@ -55,7 +55,7 @@ impl Sampler {
         }
     }
 
-    /// Samples a source, and writes down its fence and the session that holds it back.
+    /// Samples a source, and records its fence and the session that blocks the fence.
     async fn tick(&self, source: &Source) -> Result<(), PlanError> {
         let db = &self.db;
         let (epoch, observation) = take_sample(db, source, SampleMode::Store).await?;

@@ -9,7 +9,7 @@ use tidemark_shared::tenant::Tenant;
 
 use crate::planning::error::PlanError;
 
-/// A tenant, and what its plan has to look for.
+/// A tenant, and the settings of its plan.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub tenant: Tenant,
@@ -19,7 +19,7 @@ pub(crate) struct Member {
     pub consecutive_failures: i32,
     /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
-    /// Whether digests are compared. Otherwise the plan takes only what change signals name.
+    /// Whether digests are compared. Otherwise only conversations that change signals name are planned.
     pub compares_digests: bool,
     pub inboxes: Vec<i32>,
     /// Inboxes whose history waits for a backfill in the bulk lane: only their changes are planned.

@@ -44,7 +44,7 @@ impl Planner {
     /// Plans a run. Writes nothing but its fence sample.
     ///
     /// # Errors
-    /// [`PlanError::is_unavailable`] tells errors that pass from errors that fail the run.
+    /// [`PlanError::is_unavailable`] separates errors that pass by themselves from errors that fail the run.
     pub async fn plan(
         &self,
         tenant: &Tenant,

@@ -18,7 +18,7 @@ use crate::planning::names::{SuspectedRename, TouchedName};
 use crate::planning::signals::contacts::ChangedContacts;
 use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
-/// What the source shows of one tenant, and what is already known of its target.
+/// The changes of one tenant at the source, with the parts of its target that were read meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct SourceScan {
     /// Whether digests were read: then `buckets` holds all conversations, and otherwise it is empty.

@@ -64,8 +64,8 @@ impl Signals<'_> {
     }
 }
 
-/// Gives each tenant the changed contacts of its accounts, even of those without a conversation, and its own conversations
-/// with any changed contact. `accounts` are pairs of inbox and account.
+/// Gives each tenant the changed contacts of its accounts, since they may write in conversations of other accounts, and its own
+/// conversations with any changed contact. `accounts` are pairs of inbox and account.
 fn split_by_tenant(
     inboxes: &Inboxes,
     accounts: &[(i32, i32)],
