@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use super::connection::answer;
 use super::dead::RETURNS_OF_DEAD;
+use super::destination::Route;
 use super::error::QueueError;
 use super::management::{DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
@@ -39,7 +40,7 @@ impl RabbitQueue {
                 return;
             }
         };
-        let node = self.server.destination(super::Route::Events);
+        let node = self.server.destination(Route::Events);
         findings.push(Finding::ok(
             "connection",
             format!("{}:{} answers", node.host, node.port),
@@ -340,7 +341,7 @@ fn soft_code(error: &lapin::Error) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rabbit::RabbitSettings;
+    use super::super::settings::RabbitSettings;
     use super::*;
     use tidemark_runtime::finding::Level;
 

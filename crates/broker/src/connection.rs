@@ -18,7 +18,7 @@ use url::Host;
 use super::certificates::Certificates;
 use super::destination::{Destination, Route};
 use super::error::QueueError;
-use super::rabbit::RabbitSettings;
+use super::settings::RabbitSettings;
 use super::topology::Topology;
 use tidemark_net::tls::{Exposure, Fault, is_local};
 use tidemark_net::url::parse_url;

@@ -18,11 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{ANSWER_LIMIT, Server, answer};
+use super::delivery::{Handler, Published, Received, Settle, run_handler};
 use super::error::QueueError;
 use super::health::Subscription;
 use super::message::{Message, Unreadable, decode};
 use super::publisher::Publisher;
-use super::{Handler, Published, Received, Settle, run_handler};
 use tidemark_runtime::pulse;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);

@@ -18,10 +18,11 @@ use lapin::{Acker, Channel, Connection};
 use serde::Serialize;
 
 use super::connection::answer;
+use super::delivery::Published;
 use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
 use super::publisher::Publisher;
-use super::{Published, RabbitQueue};
+use super::rabbit::RabbitQueue;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Job;
 

@@ -7,9 +7,9 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 
-use super::QueueDepth;
 use super::connection::{Server, answer};
 use super::error::QueueError;
+use super::queue::QueueDepth;
 use tidemark_shared::job::Lane;
 
 pub(super) struct Depths {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Published;
+use super::delivery::Published;
 use tidemark_net::tls::{Fault, Wire};
 
 /// What can go wrong with the queue. Servers are named `host:port/vhost`; no text holds a password.

@@ -198,7 +198,7 @@ impl Management {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rabbit::RabbitSettings;
+    use super::super::settings::RabbitSettings;
     use super::*;
 
     fn management(amqp: &str, address: Option<&str>) -> Management {

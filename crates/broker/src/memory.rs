@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::{Handler, Outgoing, Published, Received, Settle, run_handler};
+use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::health::{PublisherHealth, QueueHealth, Subscriptions};
-use super::{
-    Destination, Handler, Outgoing, Published, Queue, QueueDepth, Received, Route, Settle, run_handler,
-};
+use super::queue::{Queue, QueueDepth};
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// Messages a buffer holds: well above what the dispatcher keeps in flight, and below a megabyte.

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::delivery::{Outgoing, Received};
 use super::topology::Topology;
-use super::{Outgoing, Received};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::job::{ChunkEvent, Job, MESSAGE_VERSION, TraceContext};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use tidemark_runtime::metrics::{BROKER_PUBLISHING, BROKER_SUBSCRIBED, meter};
 
-use super::{PublisherHealth, Queue};
+use super::health::PublisherHealth;
+use super::queue::Queue;
 
 /// Shows whether this process publishes and is subscribed.
 pub fn observe_queue(queue: Arc<dyn Queue>) {

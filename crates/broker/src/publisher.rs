@@ -14,8 +14,8 @@ use lapin::{Channel, Connection, ConnectionStatus};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::Published;
 use super::connection::{Server, answer};
+use super::delivery::Published;
 use super::error::QueueError;
 use super::health::PublisherHealth;
 use super::message::Message;
