@@ -3,8 +3,11 @@
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
+use super::tables::TABLES;
 use super::view::ViewShape;
-use super::{Source, SourceError};
+use tidemark_postgres::connect;
 use tidemark_shared::inbox::Inbox;
 
 const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
@@ -12,78 +15,6 @@ const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
 const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
      WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
-
-/// Every table and column that is read in `tables` mode.
-pub const TABLES: [(&str, &[&str]); 8] = [
-    (
-        "conversations",
-        &[
-            "id",
-            "account_id",
-            "inbox_id",
-            "status",
-            "assignee_id",
-            "created_at",
-            "updated_at",
-            "contact_id",
-            "display_id",
-            "contact_last_seen_at",
-            "agent_last_seen_at",
-            "assignee_last_seen_at",
-            "first_reply_created_at",
-            "snoozed_until",
-            "last_activity_at",
-            "waiting_since",
-            "custom_attributes",
-            "uuid",
-            "team_id",
-            "campaign_id",
-            "priority",
-            "cached_label_list",
-        ],
-    ),
-    (
-        "messages",
-        &[
-            "id",
-            "content",
-            "inbox_id",
-            "conversation_id",
-            "message_type",
-            "created_at",
-            "updated_at",
-            "private",
-            "status",
-            "source_id",
-            "content_type",
-            "sender_type",
-            "sender_id",
-            "sentiment",
-        ],
-    ),
-    (
-        "contacts",
-        &["id", "name", "email", "phone_number", "identifier", "updated_at"],
-    ),
-    (
-        "inboxes",
-        &["id", "name", "channel_type", "timezone", "account_id"],
-    ),
-    ("accounts", &["id", "name"]),
-    ("users", &["id", "name", "email"]),
-    ("teams", &["id", "name"]),
-    (
-        "csat_survey_responses",
-        &[
-            "id",
-            "conversation_id",
-            "rating",
-            "feedback_message",
-            "created_at",
-            "updated_at",
-        ],
-    ),
-];
 
 /// What a run would read, from the source's own statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,6 +25,15 @@ pub struct ReadEstimate {
 }
 
 impl Source {
+    /// Connects once, to tell at once whether and why it cannot be read.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses the login, or lacks what is read from it.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        self.check_catalog(&mut connection).await.map(drop)
+    }
+
     /// Checks that what is read exists and may be read, and says what the view has where the source is read through one.
     ///
     /// # Errors

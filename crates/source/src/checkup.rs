@@ -7,8 +7,9 @@ mod indexes;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
 use super::view::ViewShape;
-use super::{Source, SourceError};
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ClockReading, SSL_MODE};
 use tidemark_postgres::ident::{RelationName, quote};
@@ -170,7 +171,7 @@ impl Source {
     fn relations(&self) -> Vec<String> {
         match self.view() {
             Some(view) => vec![view.to_string()],
-            None => super::catalog::TABLES
+            None => super::tables::TABLES
                 .iter()
                 .map(|(table, _)| (*table).to_owned())
                 .collect(),

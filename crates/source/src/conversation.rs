@@ -2,8 +2,9 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
 use super::view::ViewShape;
-use super::{Source, SourceError};
 use tidemark_shared::fence::{SourceSnapshot, widen_xid};
 
 /// A row's `xmax` is who has changed, deleted or locked it last: when that transaction cannot be seen, it is open, or has

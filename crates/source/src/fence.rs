@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, Row};
 
-use super::{Replay, Source, SourceError};
+use super::error::SourceError;
+use super::session::Replay;
+use super::source::Source;
 use tidemark_shared::fence::{FenceSample, Holder, widen_xid};
 
 /// A sample, and the source's `xmax` at that moment.

@@ -11,7 +11,7 @@ use std::sync::{Arc, RwLock};
 
 use sqlx::PgConnection;
 
-use super::catalog::TABLES;
+use super::tables::TABLES;
 use tidemark_postgres::ident::RelationName;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::Instant;
 
+use super::error::SourceError;
 use super::locks::LockPlan;
-use super::{Source, SourceError};
+use super::source::Source;
 use tidemark_postgres::guarded::{Guarded, Served};
 use tidemark_postgres::sqlstate::sqlstate;
 use tidemark_postgres::{DbPool, temporary_last};
