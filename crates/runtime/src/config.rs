@@ -1,25 +1,32 @@
 //! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
 
+mod error;
 mod limits;
+mod producer;
 mod read;
 mod retention;
 mod secret_file;
+mod source;
+mod value;
+mod worker;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde::de::Deserializer;
 
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::ident::RelationName;
 
+pub use self::error::ConfigError;
 pub use self::limits::duration_within;
+pub use self::producer::ProducerSettings;
 use self::read::{VARIABLES, holds_secret, read_table, scalar, set, without_url};
 pub use self::retention::RetentionSettings;
+pub use self::source::{SourceMode, SourceSettings};
+pub use self::value::Listen;
+use self::value::listen;
+pub use self::worker::WorkerSettings;
 
 /// Every setting, with its default. Durations are written `30s`, `5m`, `1h`.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,82 +74,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// An address to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    Off,
-    At(SocketAddr),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SourceSettings {
-    pub url: Option<SecretString>,
-    pub mode: SourceMode,
-    /// Name of the view, for `mode = "view"`; may be qualified by a schema.
-    pub view: Option<RelationName>,
-    /// Connections to this source, a process.
-    pub max_connections: u32,
-    /// Bound of one statement on the source.
-    #[serde(deserialize_with = "duration")]
-    pub statement_timeout: Duration,
-    /// Chunks of this source that may be queued or running at once, over the whole fleet.
-    pub max_in_flight: i32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceMode {
-    /// Chatwoot's own tables.
-    Tables,
-    /// A published view.
-    View,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorkerSettings {
-    /// Chunks of a lane that are read at a time, a process.
-    pub concurrency: u16,
-    /// How long a claim holds without renewal; it is renewed three times in that span.
-    #[serde(deserialize_with = "duration")]
-    pub lease: Duration,
-    /// How long a chunk may go on after the first SIGTERM.
-    #[serde(deserialize_with = "duration")]
-    pub shutdown_grace: Duration,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProducerSettings {
-    /// Pause between two looks at the ledger when nothing wakes a loop earlier.
-    #[serde(deserialize_with = "duration")]
-    pub tick: Duration,
-    /// Pause between two samples of a source's fence.
-    #[serde(deserialize_with = "duration")]
-    pub fence_interval: Duration,
-    /// How long a plan waits for its own sample to qualify when no older one does.
-    #[serde(deserialize_with = "duration")]
-    pub fence_wait: Duration,
-    /// The watermark stays at least this far behind the source's clock.
-    #[serde(deserialize_with = "duration")]
-    pub safety_lag: Duration,
-    /// Messages created this long before the watermark are looked at for later edits.
-    #[serde(deserialize_with = "duration")]
-    pub message_edit_window: Duration,
-    /// Within this time after a tenant's digests were compared, its incremental runs take what change signals name, and
-    /// compare nothing.
-    #[serde(deserialize_with = "duration")]
-    pub digest_interval: Duration,
-    /// Chunks that may be queued or running at once, over the whole fleet.
-    pub max_in_flight: i32,
-    /// How long a published chunk may wait for a worker before it is published again.
-    #[serde(deserialize_with = "duration")]
-    pub requeue_after: Duration,
-    /// Leases a chunk may lose before it is dead: it seems to kill its workers.
-    pub max_lost: i32,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -167,80 +98,11 @@ impl Default for Settings {
     }
 }
 
-impl Default for SourceSettings {
-    fn default() -> Self {
-        Self {
-            url: None,
-            mode: SourceMode::Tables,
-            view: None,
-            max_connections: 8,
-            statement_timeout: Duration::from_secs(120),
-            max_in_flight: 32,
-        }
-    }
-}
-
-impl WorkerSettings {
-    /// Chunks of both lanes that are read at a time: whatever bulk ones are, there is a place for a live one.
-    #[must_use]
-    pub const fn places(&self) -> u16 {
-        self.concurrency.saturating_add(1)
-    }
-
-    /// Chunks of both lanes that are loaded at a time: those that are read, and one of each lane that has been.
-    #[must_use]
-    pub const fn loads(&self) -> u16 {
-        self.places().saturating_add(2)
-    }
-}
-
-impl Default for WorkerSettings {
-    fn default() -> Self {
-        Self {
-            concurrency: 2,
-            lease: Duration::from_secs(30),
-            shutdown_grace: Duration::from_secs(20),
-        }
-    }
-}
-
-impl Default for ProducerSettings {
-    fn default() -> Self {
-        Self {
-            tick: Duration::from_millis(500),
-            fence_interval: Duration::from_secs(5),
-            fence_wait: Duration::from_secs(2),
-            safety_lag: Duration::ZERO,
-            message_edit_window: Duration::from_secs(7 * 24 * 3600),
-            digest_interval: Duration::ZERO,
-            max_in_flight: 256,
-            requeue_after: Duration::from_secs(120),
-            max_lost: 5,
-        }
-    }
-}
-
 /// Phone numbers are few: who guesses the key can try them all.
 const PRIVACY_KEY_MIN: usize = 32;
 
 /// Stands for the trace in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{} is not valid TOML: {message}", path.display())]
-    Syntax { path: PathBuf, message: String },
-    #[error("setting not understood: {0}")]
-    Value(String),
-    #[error("{0} is not set: pass it as an environment variable or in tidemark.toml (`{1}`)")]
-    Missing(&'static str, &'static str),
-    #[error(
-        "source `{0}` is not configured: set sources.{0}.url in tidemark.toml (TIDEMARK_SOURCE_URL names `main`)"
-    )]
-    UnknownSource(String),
-}
 
 impl Settings {
     /// Reads `file` (or `tidemark.toml` in the working directory when there is one), then the environment over it.
@@ -345,31 +207,12 @@ impl Settings {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer).map_err(|_| {
-        serde::de::Error::custom("a duration is written with its unit, such as `30s` or `5m`")
-    })?;
-    humantime::parse_duration(&text)
-        .map_err(|error| serde::de::Error::custom(format!("duration `{text}`: {error}")))
-}
-
-fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text == "off" {
-        return Ok(Some(Listen::Off));
-    }
-    let address = text.parse().map_err(|_| {
-        serde::de::Error::custom(format!(
-            "http_listen `{text}`: write an address with its port, such as 0.0.0.0:9464, or `off`"
-        ))
-    })?;
-    Ok(Some(Listen::At(address)))
-}
-
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn load(pairs: &[(&str, &str)]) -> Result<Settings, ConfigError> {

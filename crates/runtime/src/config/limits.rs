@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::read::VARIABLES;
 
 const MILLISECOND: u64 = 1;

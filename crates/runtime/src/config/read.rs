@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// Environment name and the setting's path. A name that ends with `_FILE` has the file that holds the value.
 pub(super) const VARIABLES: [(&str, &[&str]); 40] = [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration;
+use super::value::duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

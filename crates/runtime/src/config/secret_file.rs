@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The file's text without the ends of its last line.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
