@@ -18,7 +18,7 @@ pub(super) struct Certificates {
 impl Certificates {
     /// # Errors
     /// When the parameters cannot be what is meant.
-    pub fn of(url: &Url) -> Result<Self, QueueError> {
+    pub fn from_url(url: &Url) -> Result<Self, QueueError> {
         let (mut authority, mut certificate, mut key) = (None, None, None);
         for (name, value) in url.query_pairs() {
             let slot = match &*name {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn of(url: &str) -> Result<Certificates, QueueError> {
-        Certificates::of(&Url::parse(url).unwrap())
+        Certificates::from_url(&Url::parse(url).unwrap())
     }
 
     #[test]

@@ -7,15 +7,15 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
 use secrecy::SecretString;
 
-use super::connection::answer;
-use super::dead::RETURNS_OF_DEAD;
+use super::connection::await_answer;
+use super::dead::MAX_RETURNS;
 use super::destination::Route;
 use super::error::QueueError;
 use super::management::{DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes, encryption};
+use tidemark_runtime::finding::{Finding, bytes, encryption_finding};
 use tidemark_shared::job::Lane;
 
 /// Of one question to the HTTP API.
@@ -27,13 +27,13 @@ const LIMITS_BY_DEFAULT: (u32, u32) = (4, 0);
 /// Before this every return counts; from here on `basic.reject` and connections that end with the message in hand.
 const COUNTS_FAILURES_ONLY: (u32, u32) = (4, 3);
 /// Below this a few restarts of a fleet are enough to reach it.
-const DELIVERIES: u64 = 100;
+const LOW_DELIVERY_LIMIT: u64 = 100;
 
 impl RabbitQueue {
     /// Looks at everything that the fleet needs of its broker, declares nothing, and says what it finds. `management` is the
     /// address of its HTTP API, where that is not the usual one.
     pub async fn check_up(&self, management: Option<&SecretString>, findings: &mut Vec<Finding>) {
-        let connection = match self.server.connect_only("doctor").await {
+        let connection = match self.server.connect_without_declaring("doctor").await {
             Ok(connection) => connection,
             Err(error) => {
                 findings.push(Finding::error("connection", report(&error)));
@@ -46,11 +46,11 @@ impl RabbitQueue {
             format!("{}:{} answers", node.host, node.port),
         ));
         let exposed = self.exposed().into_iter().next().map(|(_, exposure)| exposure);
-        findings.push(encryption(
+        findings.push(encryption_finding(
             exposed,
             "amqps:// in the URL, and cacertfile=FILE for an authority of your own",
         ));
-        let found = self.look_at_queues(&connection, findings).await;
+        let found = self.check_queues(&connection, findings).await;
         if let Err(error) = found {
             findings.push(Finding::error("queues", report(&error)));
         }
@@ -63,7 +63,7 @@ impl RabbitQueue {
                 return;
             }
         };
-        self.ask_management(&management, findings).await;
+        self.check_management(&management, findings).await;
     }
 
     fn queues(&self) -> [&ShortString; 4] {
@@ -76,7 +76,7 @@ impl RabbitQueue {
         ]
     }
 
-    async fn look_at_queues(
+    async fn check_queues(
         &self,
         connection: &Connection,
         findings: &mut Vec<Finding>,
@@ -84,19 +84,19 @@ impl RabbitQueue {
         let mut missing = Vec::new();
         let mut good = 0;
         for queue in self.queues() {
-            match look(connection, queue, passive(), FieldTable::default()).await? {
-                Looked::NotThere => {
+            match inspect_queue(connection, queue, passive(), FieldTable::default()).await? {
+                QueueState::Missing => {
                     missing.push(queue.as_str());
                     continue;
                 }
-                Looked::Refused(why) => {
+                QueueState::Refused(why) => {
                     findings.push(Finding::error(
                         "queues",
                         format!("{queue} cannot be looked at: {why}"),
                     ));
                     continue;
                 }
-                Looked::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
+                QueueState::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
                     findings.push(
                         Finding::warning(
                             "dead",
@@ -105,12 +105,12 @@ impl RabbitQueue {
                         .todo("tidemark dead list"),
                     );
                 }
-                Looked::Found { .. } => {}
+                QueueState::Found { .. } => {}
             }
             // it is there, so this declares nothing: it compares
             let arguments = queue_arguments(&self.server.topology, queue);
-            match look(connection, queue, durable(), arguments).await? {
-                Looked::Refused(why) => findings.push(
+            match inspect_queue(connection, queue, durable(), arguments).await? {
+                QueueState::Refused(why) => findings.push(
                     Finding::error("queues", format!("{queue} is not the queue that the fleet declares: {why}")).todo(
                         format!("rabbitmqctl delete_queue '{queue}'   # it is declared again, and chunks are published again"),
                     ),
@@ -132,7 +132,7 @@ impl RabbitQueue {
         Ok(())
     }
 
-    async fn ask_management(&self, management: &Management, findings: &mut Vec<Finding>) {
+    async fn check_management(&self, management: &Management, findings: &mut Vec<Finding>) {
         let overview = match management.overview().await {
             Ok(overview) => overview,
             Err(why) => {
@@ -181,7 +181,7 @@ impl RabbitQueue {
             match management.queue(queue.as_str()).await {
                 Ok(Some(info)) => {
                     limit = limit.into_iter().chain(info.delivery_limit()).min();
-                    findings.extend(troubles(queue.as_str(), &info));
+                    findings.extend(queue_problems(queue.as_str(), &info));
                 }
                 Ok(None) => {}
                 Err(why) => {
@@ -206,15 +206,15 @@ impl RabbitQueue {
             "rabbitmqctl set_policy --apply-to queues tidemark '^{prefix}\\.' '{{\"delivery-limit\":1000}}'"
         );
         match limit {
-            Some(DeliveryLimit::At(limit)) if limit < RETURNS_OF_DEAD => Finding::warning(
+            Some(DeliveryLimit::At(limit)) if limit < MAX_RETURNS => Finding::warning(
                 "policies",
                 format!(
-                    "delivery-limit is {limit}: `tidemark dead list` needs at least {RETURNS_OF_DEAD}, or RabbitMQ drops \
+                    "delivery-limit is {limit}: `tidemark dead list` needs at least {MAX_RETURNS}, or RabbitMQ drops \
                      dead messages that were looked at"
                 ),
             )
             .todo(command),
-            Some(DeliveryLimit::At(limit)) if limit < DELIVERIES => Finding::warning(
+            Some(DeliveryLimit::At(limit)) if limit < LOW_DELIVERY_LIMIT => Finding::warning(
                 "policies",
                 format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead ones, and chunks wait"),
             )
@@ -240,7 +240,7 @@ impl RabbitQueue {
 }
 
 /// What a policy or a lost node does to a queue.
-fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
+fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     let mut found = Vec::new();
     for name in ["message-ttl", "max-length", "max-length-bytes", "expires"] {
         if let Some(value) = info.effective(name) {
@@ -281,9 +281,9 @@ fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     found
 }
 
-enum Looked {
+enum QueueState {
     Found { messages: u32 },
-    NotThere,
+    Missing,
     Refused(String),
 }
 
@@ -306,14 +306,14 @@ const fn durable() -> QueueDeclareOptions {
 }
 
 /// On a channel of its own: a refusal closes it.
-async fn look(
+async fn inspect_queue(
     connection: &Connection,
     queue: &ShortString,
     options: QueueDeclareOptions,
     arguments: FieldTable,
-) -> Result<Looked, QueueError> {
-    let channel: Channel = answer("open a channel", connection.create_channel()).await?;
-    let asked = answer(
+) -> Result<QueueState, QueueError> {
+    let channel: Channel = await_answer("open a channel", connection.create_channel()).await?;
+    let asked = await_answer(
         "look at a queue",
         channel.queue_declare(queue.clone(), options, arguments),
     )
@@ -322,11 +322,11 @@ async fn look(
         Ok(queue) => {
             let messages = queue.message_count();
             drop(channel.close(200, "looked".into()).await);
-            Looked::Found { messages }
+            QueueState::Found { messages }
         }
         Err(QueueError::Amqp { source, .. }) if source.is_amqp_soft_error() => match soft_code(&source) {
-            Some(404) => Looked::NotThere,
-            _ => Looked::Refused(source.to_string()),
+            Some(404) => QueueState::Missing,
+            _ => QueueState::Refused(source.to_string()),
         },
         Err(error) => return Err(error),
     })

@@ -51,7 +51,7 @@ struct Node {
 impl Server {
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
-        let nodes = split(settings.url.expose_secret())
+        let nodes = split_urls(settings.url.expose_secret())
             .into_iter()
             .map(|url| {
                 let mut node = parse(url)?;
@@ -76,7 +76,7 @@ impl Server {
     /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
     /// reached are passed over; a refusal is the whole cluster's.
     pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
-        let connection = self.connect_only(role).await?;
+        let connection = self.connect_without_declaring(role).await?;
         let node = &self.nodes[self.current.load(Ordering::Relaxed)];
         self.topology
             .declare(&connection, &address(node), ANSWER_LIMIT)
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// The same for somebody who only looks: nothing is declared.
-    pub async fn connect_only(&self, role: &str) -> Result<Connection, QueueError> {
+    pub async fn connect_without_declaring(&self, role: &str) -> Result<Connection, QueueError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut unreachable = None;
         for index in (first..self.nodes.len()).chain(0..first) {
@@ -147,7 +147,7 @@ impl Server {
 }
 
 /// The URLs of a list. A comma that a password has in it is not followed by another URL.
-fn split(list: &str) -> Vec<&str> {
+fn split_urls(list: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut rest = list;
     while let Some(comma) = [",amqp://", ",amqps://"]
@@ -213,12 +213,12 @@ fn parse(text: &str) -> Result<Node, QueueError> {
     }
     Ok(Node {
         uri,
-        certificates: Certificates::of(&url)?,
+        certificates: Certificates::from_url(&url)?,
     })
 }
 
 /// Waits for an answer of the broker, but not for ever.
-pub(super) async fn answer<T>(
+pub(super) async fn await_answer<T>(
     action: &'static str,
     answering: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, QueueError> {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{ANSWER_LIMIT, Server, answer};
+use super::connection::{ANSWER_LIMIT, Server, await_answer};
 use super::delivery::{Handler, Published, Received, Settle, run_handler};
 use super::error::QueueError;
 use super::health::Subscription;
@@ -44,7 +44,7 @@ pub(super) struct Consumer<T> {
 }
 
 /// What the broker is told of a delivery.
-enum Answer {
+enum Settlement {
     Ack,
     Requeue,
     /// The broker itself moves it to the dead-letter exchange.
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         let mut tasks = JoinSet::new();
         let session = self.supervise(&mut tasks).await;
         if let Some(session) = &session {
-            self.give_back(session).await;
+            self.return_prefetched(session).await;
         }
         while tasks.join_next().await.is_some() {}
         if let Some(session) = session {
@@ -108,7 +108,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                     }
                 }
             };
-            self.subscription.lost(&error);
+            self.subscription.failed(&error);
             // Jitter, so that a fleet does not return to a broker that just came up in one instant.
             let jittered = delay.mul_f64(rand::random_range(0.5..1.0));
             self.stop.run_until_cancelled(sleep(jittered)).await?;
@@ -118,19 +118,19 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
 
     async fn subscribe(&self) -> Result<Session, QueueError> {
         let connection = self.server.connect(self.queue.as_str()).await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
-        answer("set the prefetch", qos).await?;
+        await_answer("set the prefetch", qos).await?;
         let subscribing = channel.basic_consume(
             self.queue.clone(),
             ShortString::default(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        let deliveries = answer("subscribe", subscribing).await?;
+        let deliveries = await_answer("subscribe", subscribing).await?;
         // Own channel: a failed probe closes its channel.
-        let probe = answer("open a channel", connection.create_channel()).await?;
-        self.subscription.gained();
+        let probe = await_answer("open a channel", connection.create_channel()).await?;
+        self.subscription.subscribed();
         Ok(Session {
             connection,
             channel,
@@ -184,25 +184,25 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
     async fn process(&self, delivery: Delivery, over: &CancellationToken) {
         let answer = match decode(&delivery) {
             Ok(received) => self.handle(received, over).await,
-            Err(unreadable) => self.set_aside(&delivery.data, &unreadable).await,
+            Err(unreadable) => self.dead_letter(&delivery.data, &unreadable).await,
         };
         self.settle(&delivery.acker, answer).await;
     }
 
-    async fn handle(&self, received: Received<T>, over: &CancellationToken) -> Answer {
+    async fn handle(&self, received: Received<T>, over: &CancellationToken) -> Settlement {
         let Some(slot) = over.run_until_cancelled(self.slots.acquire()).await else {
-            return Answer::Requeue;
+            return Settlement::Requeue;
         };
         let _slot = slot.expect("the semaphore is never closed");
         match run_handler(&self.handler, received).await {
-            Settle::Ack => Answer::Ack,
-            Settle::GiveBack => Answer::Requeue,
+            Settle::Ack => Settlement::Ack,
+            Settle::Requeue => Settlement::Requeue,
         }
     }
 
     /// Moves what cannot be read out of the way, with the reason. If publishing fails the broker moves it, with a
     /// reason of its own; it never comes again.
-    async fn set_aside(&self, body: &[u8], unreadable: &Unreadable) -> Answer {
+    async fn dead_letter(&self, body: &[u8], unreadable: &Unreadable) -> Settlement {
         let queue = self.queue.as_str();
         tracing::warn!(queue, reason = %unreadable, "message set aside");
         let message = Message::dead(body, unreadable, &self.queue);
@@ -211,25 +211,25 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
             .publish(&self.server.topology.dead, &[message])
             .await;
         match published.as_deref() {
-            Ok([Published::Confirmed]) => Answer::Ack,
-            Ok(_) | Err(_) => Answer::DeadLetter,
+            Ok([Published::Confirmed]) => Settlement::Ack,
+            Ok(_) | Err(_) => Settlement::DeadLetter,
         }
     }
 
     /// Settling fails with its channel, and then the broker delivers again; the ledger makes that harmless.
-    async fn settle(&self, acker: &Acker, how: Answer) {
+    async fn settle(&self, acker: &Acker, how: Settlement) {
         let sent = match how {
-            Answer::Ack => answer("ack", acker.ack(BasicAckOptions::default())).await,
-            Answer::Requeue => {
+            Settlement::Ack => await_answer("ack", acker.ack(BasicAckOptions::default())).await,
+            Settlement::Requeue => {
                 let options = BasicNackOptions {
                     requeue: true,
                     ..Default::default()
                 };
-                answer("give back", acker.nack(options)).await
+                await_answer("give back", acker.nack(options)).await
             }
-            Answer::DeadLetter => {
+            Settlement::DeadLetter => {
                 let options = BasicRejectOptions { requeue: false };
-                answer("dead-letter", acker.reject(options)).await
+                await_answer("dead-letter", acker.reject(options)).await
             }
         };
         // `false` is lapin's way of saying that nothing was sent, because the channel has gone.
@@ -242,11 +242,11 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
     }
 
     /// Ends the subscription and returns what was prefetched. The channel stays open for the running handlers.
-    async fn give_back(&self, session: &Session) {
-        self.subscription.left();
+    async fn return_prefetched(&self, session: &Session) {
+        self.subscription.unsubscribed();
         let tag = session.deliveries.tag();
         let cancelling = session.channel.basic_cancel(tag, BasicCancelOptions::default());
-        if let Err(error) = answer("cancel the subscription", cancelling).await {
+        if let Err(error) = await_answer("cancel the subscription", cancelling).await {
             // Closing the connection gives back as well.
             tracing::debug!(%error, "subscription not cancelled");
             return;
@@ -254,7 +254,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         // After the cancellation lapin ends the stream, behind the last delivery.
         let mut deliveries = session.deliveries.clone();
         while let Ok(Some(Ok(delivery))) = timeout(ANSWER_LIMIT, deliveries.next()).await {
-            self.settle(&delivery.acker, Answer::Requeue).await;
+            self.settle(&delivery.acker, Settlement::Requeue).await;
         }
     }
 }
@@ -276,12 +276,12 @@ impl Session {
         let asking = self
             .probe
             .queue_declare(queue.clone(), options, FieldTable::default());
-        answer("probe the connection", asking).await?;
+        await_answer("probe the connection", asking).await?;
         Ok(())
     }
 
     async fn close(self) {
-        if let Err(error) = answer("close", self.connection.close(200, "stopped".into())).await {
+        if let Err(error) = await_answer("close", self.connection.close(200, "stopped".into())).await {
             tracing::debug!(%error, "connection not closed");
         }
     }

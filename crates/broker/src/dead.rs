@@ -17,7 +17,7 @@ use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection};
 use serde::Serialize;
 
-use super::connection::answer;
+use super::connection::await_answer;
 use super::delivery::Published;
 use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
@@ -28,7 +28,7 @@ use tidemark_shared::job::Job;
 
 /// Returns after which a message is replaced by a copy. Below any sensible delivery limit: the least that RabbitMQ has by
 /// default is 20.
-pub(super) const RETURNS_OF_DEAD: u64 = 3;
+pub(super) const MAX_RETURNS: u64 = 3;
 
 /// A message that was given up on, without its body: that may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,7 +108,7 @@ impl RabbitQueue {
     /// When the broker cannot be reached or refuses.
     pub async fn dead_letters(&self) -> Result<DeadLetters, QueueError> {
         let connection = self.server.connect("dead letters").await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
         Ok(DeadLetters {
             connection,
             channel,
@@ -132,7 +132,7 @@ impl DeadLetters {
         let asking = self
             .channel
             .queue_declare(self.queue.clone(), options, FieldTable::default());
-        Ok(answer("count dead messages", asking).await?.message_count())
+        Ok(await_answer("count dead messages", asking).await?.message_count())
     }
 
     /// Looks at the oldest `limit` messages and lists those that are asked for, alike ones counted together.
@@ -160,10 +160,10 @@ impl DeadLetters {
             let getting = self
                 .channel
                 .basic_get(self.queue.clone(), BasicGetOptions { no_ack: false });
-            let Some(got) = answer("get a dead message", getting).await? else {
+            let Some(got) = await_answer("get a dead message", getting).await? else {
                 return Ok(None);
             };
-            if return_count(&got.delivery.properties) < RETURNS_OF_DEAD {
+            if return_count(&got.delivery.properties) < MAX_RETURNS {
                 break got.delivery;
             }
             self.replace(got.delivery).await?;
@@ -188,13 +188,13 @@ impl DeadLetters {
 
     /// The original goes only when the copy is stored: whatever fails in between leaves the message there twice.
     async fn replace(&self, delivery: Delivery) -> Result<(), QueueError> {
-        let copy = Message::dead_again(&delivery);
+        let copy = Message::copy_of_dead(&delivery);
         let published = self.publisher.publish(&self.exchange, &[copy]).await?;
         if let [outcome @ (Published::Unroutable | Published::Rejected)] = published[..] {
             return Err(QueueError::NotCopied { outcome });
         }
         let taking_out = delivery.acker.ack(BasicAckOptions::default());
-        answer("replace a dead message by its copy", taking_out)
+        await_answer("replace a dead message by its copy", taking_out)
             .await
             .map(drop)
     }
@@ -204,7 +204,7 @@ impl DeadLetters {
     /// # Errors
     /// When the broker does not answer: then the message is still there.
     pub async fn remove(&self, dead: DeadDelivery) -> Result<(), QueueError> {
-        answer(
+        await_answer(
             "remove a dead message",
             dead.acker.ack(BasicAckOptions::default()),
         )
@@ -220,7 +220,7 @@ impl DeadLetters {
         let purging = self
             .channel
             .queue_purge(self.queue.clone(), QueuePurgeOptions::default());
-        answer("purge dead messages", purging).await
+        await_answer("purge dead messages", purging).await
     }
 
     /// Gives back what is in hand by `basic.nack` and not by closing: that alone does not count from RabbitMQ 4.3 on.
@@ -234,8 +234,8 @@ impl DeadLetters {
             multiple: true,
             requeue: true,
         };
-        answer("give dead messages back", self.channel.basic_nack(ALL, options)).await?;
-        answer("close", self.connection.close(200, "looked".into())).await
+        await_answer("give dead messages back", self.channel.basic_nack(ALL, options)).await?;
+        await_answer("close", self.connection.close(200, "looked".into())).await
     }
 }
 

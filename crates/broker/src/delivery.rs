@@ -42,7 +42,7 @@ pub enum Settle {
     Ack,
     /// Not started (shutting down): give it back for another consumer. It comes again at once, so a handler that
     /// gives back for any other reason makes a busy loop.
-    GiveBack,
+    Requeue,
 }
 
 pub type Handler<T> = Arc<dyn Fn(Received<T>) -> BoxFuture<'static, Settle> + Send + Sync>;

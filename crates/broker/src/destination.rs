@@ -25,13 +25,13 @@ pub struct Destination {
 
 impl Destination {
     /// The span sends messages there.
-    pub fn sent_in(&self, span: &Span) {
+    pub fn describe_send(&self, span: &Span) {
         let name = format!("{}:{}", self.exchange, self.routing_key);
         self.describe(span, "send", name);
     }
 
     /// The span processes messages from there.
-    pub fn processed_in(&self, span: &Span) {
+    pub fn describe_process(&self, span: &Span) {
         let name = format!("{}:{}:{}", self.exchange, self.routing_key, self.queue);
         self.describe(span, "process", name);
     }

@@ -86,13 +86,13 @@ enum State {
 }
 
 impl Subscription {
-    pub fn gained(&self) {
+    pub fn subscribed(&self) {
         *lock(&self.state) = State::Subscribed;
         tracing::info!(queue = self.queue, "subscribed");
     }
 
     /// A failed attempt to come back is news only when it fails in another way than the one before.
-    pub fn lost(&self, error: &QueueError) {
+    pub fn failed(&self, error: &QueueError) {
         let error = match error.source() {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
@@ -105,7 +105,7 @@ impl Subscription {
     }
 
     /// Stopped on request: nothing to warn of.
-    pub fn left(&self) {
+    pub fn unsubscribed(&self) {
         *lock(&self.state) = State::Starting;
         tracing::info!(queue = self.queue, "unsubscribed");
     }

@@ -55,7 +55,7 @@ impl MemoryQueue {
         handler: Handler<T>,
     ) {
         let subscription = self.subscriptions.add(buffer.name);
-        subscription.gained();
+        subscription.subscribed();
         let slots = Arc::new(Semaphore::new(prefetch.max(1).into()));
         let mut tasks = JoinSet::new();
         let next = async || {
@@ -76,7 +76,7 @@ impl MemoryQueue {
                 }
             });
         }
-        subscription.left();
+        subscription.unsubscribed();
         while tasks.join_next().await.is_some() {}
     }
 }

@@ -59,7 +59,7 @@ impl Message {
     }
 
     /// The same dead message once more, with all that is known of it and without what the broker has counted.
-    pub fn dead_again(delivery: &Delivery) -> Self {
+    pub fn copy_of_dead(delivery: &Delivery) -> Self {
         let dead = read_dead(delivery);
         let mut headers = FieldTable::default();
         headers.insert(REASON.into(), text(&dead.reason));

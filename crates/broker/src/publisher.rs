@@ -14,7 +14,7 @@ use lapin::{Channel, Connection, ConnectionStatus};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::connection::{Server, answer};
+use super::connection::{Server, await_answer};
 use super::delivery::Published;
 use super::error::QueueError;
 use super::health::PublisherHealth;
@@ -22,7 +22,7 @@ use super::message::Message;
 
 /// Messages between two barriers. Throughput is flat from a hundred on; what one lost connection leaves unknown
 /// grows with it.
-const BATCH: usize = 500;
+const CONFIRM_BATCH: usize = 500;
 
 pub(super) struct Publisher {
     server: Arc<Server>,
@@ -72,7 +72,7 @@ impl Publisher {
             _ => self.open().await?,
         };
         let mut outcomes = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(BATCH) {
+        for batch in messages.chunks(CONFIRM_BATCH) {
             let publishing = link.publish_batch(exchange, batch);
             let published = self.within("wait for publisher confirms", publishing).await?;
             outcomes.extend(published.map_err(|source| QueueError::Amqp {
@@ -101,8 +101,8 @@ impl Publisher {
 
     async fn open(&self) -> Result<Link, QueueError> {
         let connection = self.server.connect("publisher").await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
-        answer(
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
+        await_answer(
             "turn on confirms",
             channel.confirm_select(ConfirmSelectOptions::default()),
         )

@@ -5,7 +5,7 @@ use lapin::types::ShortString;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Server, answer};
+use super::connection::{Server, await_answer};
 use super::consumer::Consumer;
 use super::delivery::{Handler, Outgoing, Published};
 use super::depth::Depths;
@@ -115,11 +115,11 @@ impl Queue for RabbitQueue {
     }
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError> {
-        self.depths.look().await
+        self.depths.read().await
     }
 
     async fn check(&self) -> Result<(), QueueError> {
         let connection = self.server.connect("check").await?;
-        answer("close", connection.close(200, "checked".into())).await
+        await_answer("close", connection.close(200, "checked".into())).await
     }
 }

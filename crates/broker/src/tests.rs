@@ -17,7 +17,7 @@ use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
 /// Long enough for a loaded machine; a test that works never waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 fn chunk(seq: i32) -> ChunkId {
     let run_id = RunId(7);
@@ -86,8 +86,8 @@ async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> T {
 }
 
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let outcome = timeout(PATIENCE, work).await;
-    outcome.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+    let outcome = timeout(WAIT_LIMIT, work).await;
+    outcome.unwrap_or_else(|_| panic!("waited {WAIT_LIMIT:?} for {what}"))
 }
 
 /// Waits for a state that nobody announces.

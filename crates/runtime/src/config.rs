@@ -63,7 +63,7 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// Files of secrets that others than their owner may read or change.
     #[serde(skip)]
-    pub open_files: Vec<PathBuf>,
+    pub exposed_secret_files: Vec<PathBuf>,
 }
 
 /// How the log on stderr looks.
@@ -93,7 +93,7 @@ impl Default for Settings {
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
             retention: RetentionSettings::default(),
-            open_files: Vec::new(),
+            exposed_secret_files: Vec::new(),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Settings {
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
         secret_files.retain(|path| secret_file::is_open(path));
-        settings.open_files = secret_files;
+        settings.exposed_secret_files = secret_files;
         settings.validate()?;
         Ok(settings)
     }

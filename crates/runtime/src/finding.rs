@@ -70,7 +70,7 @@ impl Finding {
 
 /// What others on the way to a server could do; `todo` mends it.
 #[must_use]
-pub fn encryption(exposure: Option<Exposure>, todo: &str) -> Finding {
+pub fn encryption_finding(exposure: Option<Exposure>, todo: &str) -> Finding {
     match exposure {
         None => Finding::ok(
             "encryption",
@@ -81,7 +81,7 @@ pub fn encryption(exposure: Option<Exposure>, todo: &str) -> Finding {
 }
 
 /// Runs one server's check-up; what it has found stays when it does not end in time.
-pub async fn within(
+pub async fn with_time_limit(
     limit: Duration,
     findings: &mut Vec<Finding>,
     looking: impl AsyncFnOnce(&mut Vec<Finding>),

@@ -70,7 +70,7 @@ impl Lifecycle {
         let lifecycle = self.clone();
         let task = self.pulses.watch(name, task);
         self.tasks.spawn(async move {
-            let outcome = lifecycle.catch(name, task).await;
+            let outcome = lifecycle.catch_panic(name, task).await;
             if outcome.is_some() && !lifecycle.soft.is_cancelled() {
                 lifecycle.fail(TaskFailed::Ended {
                     task: name.to_owned(),
@@ -80,7 +80,7 @@ impl Lifecycle {
     }
 
     /// Runs what is part of a task and would be lost with a panic; a panic, for which `None` stands, stops the process.
-    pub async fn catch<T>(&self, task: &str, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn catch_panic<T>(&self, task: &str, work: impl Future<Output = T>) -> Option<T> {
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(outcome) => Some(outcome),
             Err(panic) => {
@@ -215,9 +215,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_inside_a_task_leaves_its_result_out_and_stops_the_process() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.catch("calm", async { 3 }).await, Some(3));
+        assert_eq!(lifecycle.catch_panic("calm", async { 3 }).await, Some(3));
         assert!(lifecycle.failure().is_none());
-        let lost = lifecycle.catch("chunk 1/2", async { panic!("boom") }).await;
+        let lost = lifecycle.catch_panic("chunk 1/2", async { panic!("boom") }).await;
         assert_eq!(lost, None::<()>);
         assert!(lifecycle.soft().is_cancelled());
         assert!(

@@ -47,7 +47,7 @@ pub fn meter() -> Meter {
 }
 
 /// A stage of a run took this long.
-pub fn stage_took(stage: &'static str, took: Duration) {
+pub fn record_stage_duration(stage: &'static str, took: Duration) {
     static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         meter()
             .f64_histogram(STAGE_DURATION)

@@ -17,7 +17,7 @@ pub fn beat() {
 }
 
 /// Does work that may be long and has a bound of its own, and beats meanwhile.
-pub async fn beating<F: Future>(work: F) -> F::Output {
+pub async fn beat_during<F: Future>(work: F) -> F::Output {
     const EVERY: Duration = Duration::from_secs(5);
     let mut work = Box::pin(work);
     loop {
@@ -32,7 +32,7 @@ pub async fn beating<F: Future>(work: F) -> F::Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopHealth {
     pub name: &'static str,
-    pub turned_ago: Duration,
+    pub since_last_beat: Duration,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Pulses {
                 let last = (*lock(&pulse.last))?;
                 Some(LoopHealth {
                     name: pulse.name,
-                    turned_ago: last.elapsed(),
+                    since_last_beat: last.elapsed(),
                 })
             })
             .collect()
@@ -89,7 +89,7 @@ mod tests {
         let health = pulses.health();
         assert_eq!(health.len(), 1);
         assert_eq!(health[0].name, "beating");
-        assert!(health[0].turned_ago < Duration::from_secs(60));
+        assert!(health[0].since_last_beat < Duration::from_secs(60));
     }
 
     #[test]

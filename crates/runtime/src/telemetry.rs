@@ -33,7 +33,7 @@ use crate::metrics;
 
 pub use self::context::{context_of, link, set_parent, trace_id};
 pub use self::meter::Scrape;
-pub use self::outcome::{failed, on_database, scattered_stage, traced};
+pub use self::outcome::{describe_database, record_failure, record_stage_total, traced};
 use self::throttle::Throttle;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);

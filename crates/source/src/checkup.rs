@@ -14,7 +14,7 @@ use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ClockReading, SSL_MODE};
 use tidemark_postgres::ident::{RelationName, quote};
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, encryption};
+use tidemark_runtime::finding::{Finding, encryption_finding};
 
 /// Of one statement: a check-up is no reason to make a server work.
 const STATEMENT_TIMEOUT: &str = "5s";
@@ -25,21 +25,21 @@ const OLDEST_VERSION: i32 = 130_000;
 
 /// What ledger and settings know of the source.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
+pub struct KnownState {
     /// The highest `xmax` that was seen.
     pub highest_xmax: Option<i64>,
     /// How far watermarks could go when a producer last looked, and when that was.
     pub fence_at: Option<DateTime<Utc>>,
-    pub looked_at: Option<DateTime<Utc>>,
+    pub sampled_at: Option<DateTime<Utc>>,
     /// Whether each plan compares digests.
-    pub compares_always: bool,
+    pub digests_every_plan: bool,
 }
 
 impl Source {
     /// Looks at everything that syncs depend on, and says what it finds. `clock` becomes the source's, when it can be read.
     pub async fn check_up(
         &self,
-        known: Known,
+        known: KnownState,
         clock: &mut Option<ClockReading>,
         findings: &mut Vec<Finding>,
     ) {
@@ -55,7 +55,7 @@ impl Source {
                 return;
             }
         };
-        findings.push(encryption(self.exposure(), SSL_MODE));
+        findings.push(encryption_finding(self.exposure(), SSL_MODE));
         *clock = connect::read_clock(&mut connection).await.ok();
         if let Err(error) = self.examine(&mut connection, known, findings).await {
             findings.push(Finding::error("connection", report(&error)));
@@ -66,7 +66,7 @@ impl Source {
     async fn examine(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let is_standby = self.check_session(connection, findings).await?;
@@ -215,7 +215,7 @@ impl Source {
 
     /// Rows that are not shown are taken for deleted.
     async fn check_rows(&self, connection: &mut PgConnection, findings: &mut Vec<Finding>) {
-        match self.shows_any(connection).await {
+        match self.has_any_conversation(connection).await {
             Ok(true) => {}
             Ok(false) => findings.push(Finding::warning(
                 "rows",

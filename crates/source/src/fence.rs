@@ -97,11 +97,11 @@ impl Source {
     ///
     /// # Errors
     /// When the source does not answer.
-    pub async fn oldest_open(&self) -> Result<Option<i64>, SourceError> {
-        self.oldest_open_on(self.pool()).await
+    pub async fn oldest_open_xid(&self) -> Result<Option<i64>, SourceError> {
+        self.oldest_open_xid_on(self.pool()).await
     }
 
-    pub(super) async fn oldest_open_on(
+    pub(super) async fn oldest_open_xid_on(
         &self,
         source: impl PgExecutor<'_>,
     ) -> Result<Option<i64>, SourceError> {
@@ -126,7 +126,7 @@ impl Source {
     ///
     /// # Errors
     /// When the source went back in time.
-    pub fn check_not_back(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
+    pub fn check_not_restored(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
         match known {
             Some(known) if seen < known => Err(SourceError::WentBack {
                 name: self.name().to_owned(),

@@ -63,14 +63,17 @@ impl Source {
         self.begin_on(guarded, purpose).await
     }
 
-    /// The same with the lowest transaction id open in this database just before, as [`Self::oldest_open`] tells it: on one
+    /// The same with the lowest transaction id open in this database just before, as [`Self::oldest_open_xid`] tells it: on one
     /// connection, for the pool takes one back too late to give it out again at once.
     ///
     /// # Errors
     /// When the source does not answer.
-    pub async fn begin_knowing_open(&self, purpose: &str) -> Result<(Option<i64>, SourceTx), SourceError> {
+    pub async fn begin_with_oldest_open(
+        &self,
+        purpose: &str,
+    ) -> Result<(Option<i64>, SourceTx), SourceError> {
         let mut guarded = self.acquire().await?;
-        let oldest_open = self.oldest_open_on(guarded.connection()).await?;
+        let oldest_open = self.oldest_open_xid_on(guarded.connection()).await?;
         let tx = self.begin_on(guarded, purpose).await?;
         Ok((oldest_open, tx))
     }
@@ -213,7 +216,7 @@ impl SourceTx {
     ///
     /// # Errors
     /// When the source does not answer.
-    pub async fn go_back(&mut self) -> Result<(), sqlx::Error> {
+    pub async fn roll_back_to_start(&mut self) -> Result<(), sqlx::Error> {
         raw_sql(BACK).execute(self.guarded.connection()).await?;
         sqlx::query(NAME)
             .bind(&self.name)

@@ -140,7 +140,7 @@ impl Source {
     ///
     /// # Errors
     /// When the source does not answer.
-    pub async fn shows_any(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
+    pub async fn has_any_conversation(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
         let relation = self
             .view
             .as_ref()

@@ -52,7 +52,7 @@ impl Worker {
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor::new(db.clone(), sources, privacy_key, settings.loads()),
+            executor: Executor::new(db.clone(), sources, privacy_key, settings.load_permits()),
             places: Places::new(&settings),
             db,
             queue,
@@ -93,7 +93,7 @@ impl Worker {
         metrics::delivered(received.redelivered);
         let place = tokio::select! {
             biased;
-            () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
+            () = self.lifecycle.soft().cancelled() => return Settle::Requeue,
             place = self.places.take(lane) => place,
         };
         let job = received.body;
@@ -103,13 +103,13 @@ impl Worker {
         );
         telemetry::set_parent(&span, &received.context);
         if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
-            destination.processed_in(&span);
+            destination.describe_process(&span);
         }
         let task = format!("chunk {}/{}", job.run_id, job.seq);
         let processing = self.process(&job, announcer, place).instrument(span);
         // the chunk's lease runs out, and rescue counts it
         self.lifecycle
-            .catch(&task, processing)
+            .catch_panic(&task, processing)
             .await
             .unwrap_or(Settle::Ack)
     }
@@ -125,7 +125,7 @@ impl Worker {
             )
         });
         let claim = tracing::info_span!("claim", otel.kind = "client");
-        telemetry::on_database(&claim, self.db.connections(), "UPDATE etl_chunk");
+        telemetry::describe_database(&claim, self.db.connections(), "UPDATE etl_chunk");
         let claimed = match telemetry::traced(claim, claiming).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
@@ -135,7 +135,7 @@ impl Worker {
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
                 tracing::debug!(error = %report(&error), "not claimed before the stop");
-                return Settle::GiveBack;
+                return Settle::Requeue;
             }
             Err(error) => {
                 // the chunk stays queued, and is published again like one whose message was lost
@@ -213,7 +213,7 @@ impl Worker {
         };
         let disposition = decide(error, tried, rand::random());
         if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
-            telemetry::failed(&Span::current(), error);
+            telemetry::record_failure(&Span::current(), error);
         }
         ended(disposition.outcome());
         log_failed(disposition, &text);

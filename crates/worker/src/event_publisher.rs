@@ -47,7 +47,7 @@ impl Announcer {
     pub fn tell(&self, event: ChunkEvent) {
         let span = tracing::info_span!("event", otel.kind = "producer");
         if let Some(destination) = self.queue.destination(Route::Events) {
-            destination.sent_in(&span);
+            destination.describe_send(&span);
         }
         if self.untold.try_send(Untold { event, span }).is_err() {
             tracing::debug!("event not published, the finalizer looks by itself");
@@ -84,6 +84,6 @@ impl Announcements {
 }
 
 fn failed(untold: &Untold, error: &QueueError) {
-    telemetry::failed(&untold.span, error);
+    telemetry::record_failure(&untold.span, error);
     tracing::debug!(error = %report(error), "event not published, the finalizer looks by itself");
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::transform::fold::Senders;
 use tidemark_ledger::privacy::Withheld;
 use tidemark_ledger::reject::{Reject, RejectSide};
-use tidemark_runtime::telemetry::scattered_stage;
+use tidemark_runtime::telemetry::record_stage_total;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_source::view::ViewShape;
 use tidemark_source::{Source, SourceError, SourceTx};
@@ -147,7 +147,7 @@ impl<'a> Extractor<'a> {
             self.bisect(view.as_ref(), slice).await?;
         }
         self.flush().await?;
-        scattered_stage("transform", self.transforming);
+        record_stage_total("transform", self.transforming);
         self.extracted.found.sort_unstable();
         debug_assert!(
             unfinished

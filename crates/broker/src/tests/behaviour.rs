@@ -86,11 +86,7 @@ async fn a_job_given_back_comes_again_and_says_so(queue: &impl Queue) {
         async move {
             let redelivered = received.redelivered;
             sender.send(received).await.expect("the test reads until it ends");
-            if redelivered {
-                Settle::Ack
-            } else {
-                Settle::GiveBack
-            }
+            if redelivered { Settle::Ack } else { Settle::Requeue }
         }
         .boxed()
     });

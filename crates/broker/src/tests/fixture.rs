@@ -1,4 +1,4 @@
-//! A queue prefix of one's own on the test broker, and a wire to it that can be cut.
+//! A queue prefix of one's own on the test broker, and a proxy to it that can be cut.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -41,10 +41,10 @@ fn management_url() -> Url {
 pub struct Fixture {
     pub prefix: String,
     pub queue: Arc<RabbitQueue>,
-    /// A connection that goes round the wire, to look and to meddle.
+    /// A connection that goes round the proxy, to look and to meddle.
     pub direct: Connection,
-    wire: Arc<Wire>,
-    /// Runs the wire for as long as the fixture lives.
+    proxy: Arc<Proxy>,
+    /// Runs the proxy for as long as the fixture lives.
     _tasks: JoinSet<()>,
 }
 
@@ -62,7 +62,7 @@ impl Fixture {
     async fn new() -> Self {
         let prefix = format!("broker-test-{}", Uuid::new_v4());
         let mut tasks = JoinSet::new();
-        let (wire, port) = Wire::lay(&mut tasks).await;
+        let (proxy, port) = Proxy::start(&mut tasks).await;
         let mut url = broker_url();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(port)).unwrap();
@@ -72,13 +72,13 @@ impl Fixture {
             queue: Arc::new(queue),
             direct: server.connect("test").await.expect("the test broker runs"),
             prefix,
-            wire,
+            proxy,
             _tasks: tasks,
         }
     }
 
     pub fn cut_connections(&self) {
-        self.wire.cut();
+        self.proxy.cut();
     }
 
     pub async fn channel(&self) -> Channel {
@@ -206,19 +206,19 @@ pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
 }
 
 /// A TCP way to the broker that can be cut; connections made after the cut live.
-struct Wire {
+struct Proxy {
     whole: Mutex<CancellationToken>,
 }
 
-impl Wire {
-    async fn lay(tasks: &mut JoinSet<()>) -> (Arc<Self>, u16) {
+impl Proxy {
+    async fn start(tasks: &mut JoinSet<()>) -> (Arc<Self>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let wire = Arc::new(Self {
+        let proxy = Arc::new(Self {
             whole: Mutex::new(CancellationToken::new()),
         });
-        tasks.spawn(Arc::clone(&wire).accept(listener));
-        (wire, port)
+        tasks.spawn(Arc::clone(&proxy).accept(listener));
+        (proxy, port)
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {

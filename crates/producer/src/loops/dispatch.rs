@@ -117,7 +117,7 @@ impl Dispatcher {
                 // nothing is known of any of them; publishing again is harmless
                 let all: Vec<ChunkId> = due.iter().map(Sending::id).collect();
                 due.iter()
-                    .for_each(|sending| telemetry::failed(&sending.span, &error));
+                    .for_each(|sending| telemetry::record_failure(&sending.span, &error));
                 ledger::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
@@ -137,7 +137,7 @@ impl Dispatcher {
         let refused: Vec<ChunkId> = refused
             .into_iter()
             .map(|(sending, outcome)| {
-                telemetry::failed(&sending.span, &QueueError::NotStored { outcome });
+                telemetry::record_failure(&sending.span, &QueueError::NotStored { outcome });
                 sending.id()
             })
             .collect();
@@ -168,7 +168,7 @@ impl Sending {
             telemetry::link(&span, &TraceContext::of_run(chunk.run_traceparent.clone()));
         }
         if let Some(destination) = queue.destination(Route::Chunks(chunk.lane)) {
-            destination.sent_in(&span);
+            destination.describe_send(&span);
         }
         Self { chunk, span }
     }

@@ -27,7 +27,7 @@ pub(crate) async fn look(db: &DbPool, source: &Source) -> Result<(i32, Observati
     // what is known is read first: whatever the source shows afterwards must not be less
     let known = ledger::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
-    source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
+    source.check_not_restored(known.map(|known| known.highest_xmax), observation.xmax)?;
     Ok((known.map_or(FIRST_EPOCH, |known| known.epoch), observation))
 }
 
@@ -59,7 +59,7 @@ async fn watch(db: &DbPool, source: &Source) -> Result<(), PlanError> {
     let fence_at = match observation.replay {
         Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),
         None => {
-            let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
+            let horizon = source.oldest_open_xid().await?.unwrap_or(i64::MAX);
             let sample = ledger::fence::find_qualifying(db, source.name(), epoch, horizon, looked_at).await?;
             sample.map(|sample| sample.sampled_at)
         }

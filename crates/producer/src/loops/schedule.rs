@@ -95,7 +95,7 @@ impl Scheduler {
         let planning = telemetry::context_of(&span);
         // a plan may take long, and ends by the source's statement timeout
         let planning_all = self.planner.plan_together(source, tenants).instrument(span);
-        let planned = pulse::beating(planning_all).await;
+        let planned = pulse::beat_during(planning_all).await;
         let (mut idle, mut others, mut away) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
@@ -130,7 +130,7 @@ impl Scheduler {
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
                         Err(error) => {
-                            telemetry::failed(&Span::current(), &*error);
+                            telemetry::record_failure(&Span::current(), &*error);
                             self.fail(&tenant, &report(&*error)).await
                         }
                     };

@@ -358,7 +358,7 @@ impl Planner {
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
             // read after the sample: of samples that others take from now on it says nothing
-            let (oldest_open, mut tx) = source.begin_knowing_open(purpose).await?;
+            let (oldest_open, mut tx) = source.begin_with_oldest_open(purpose).await?;
             let shape = source.check_catalog(tx.connection()).await?;
             let fence = match tx.replay() {
                 Some(replay) => replay.replayed_at.map(|replayed_at| replayed_at - STANDBY_MARGIN),

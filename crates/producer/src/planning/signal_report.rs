@@ -89,7 +89,7 @@ impl Planner {
         let (bucket, unreadable) = match read {
             Ok(mut buckets) => (buckets.pop(), false),
             Err(error) if error.is_data() => {
-                signals.go_back().await?;
+                signals.roll_back_to_start().await?;
                 (None, true)
             }
             Err(error) => return Err(error.into()),

@@ -194,9 +194,9 @@ impl<'a> Signals<'a> {
     }
 
     /// Goes on after a statement that has failed. Nothing is written here that this could undo.
-    pub(crate) async fn go_back(&mut self) -> Result<(), SourceError> {
+    pub(crate) async fn roll_back_to_start(&mut self) -> Result<(), SourceError> {
         self.tx
-            .go_back()
+            .roll_back_to_start()
             .await
             .map_err(self.source.query_error("go back to a savepoint"))?;
         self.prepare().await

@@ -212,7 +212,7 @@ async fn read_conversations(
         match signals.changed(&Inboxes::of(others)).await {
             // which conversation cannot be read, only reading them all finds out
             Err(error) if error.is_data() && members.len() == 1 => {
-                signals.go_back().await?;
+                signals.roll_back_to_start().await?;
                 comparing = members.iter().collect();
             }
             changed => {

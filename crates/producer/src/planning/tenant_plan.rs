@@ -155,7 +155,13 @@ async fn compare_digests(
     }
     if !member.allow_mass_delete {
         let live = compared.buckets.iter().map(|bucket| bucket.count).sum();
-        if seen.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
+        if seen.buckets.is_empty()
+            && live > 0
+            && !signals
+                .source
+                .has_any_conversation(signals.tx.connection())
+                .await?
+        {
             return Err(PlanError::Empty {
                 tenant: tenant.id,
                 name: signals.source.name().to_owned(),

@@ -27,7 +27,7 @@ impl Signals<'_> {
         inboxes: &Inboxes,
     ) -> Result<Vec<SourceBucket>, PlanError> {
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.roll_back_to_start().await?,
             outcome => return Ok(outcome?),
         }
         // whatever was rejected before is taken by this run anyhow, so it may be set aside on suspicion: what fails for
@@ -36,7 +36,7 @@ impl Signals<'_> {
         self.unreadable = ledger::target::open_rejects(&mut target, tenant).await?;
         target.rollback().await.attempt("end the transaction")?;
         match self.conversations(inboxes, BUCKET_WIDTH).await {
-            Err(error) if error.is_data() => self.go_back().await?,
+            Err(error) if error.is_data() => self.roll_back_to_start().await?,
             outcome => return Ok(outcome?),
         }
         self.set_unreadable_aside(inboxes).await?;
@@ -56,7 +56,7 @@ impl Signals<'_> {
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),
             };
-            self.go_back().await?;
+            self.roll_back_to_start().await?;
             if lo < hi {
                 // the mean, rounded down, of any two integers
                 let middle = (lo & hi) + ((lo ^ hi) >> 1);

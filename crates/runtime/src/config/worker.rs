@@ -22,14 +22,14 @@ pub struct WorkerSettings {
 impl WorkerSettings {
     /// Chunks of both lanes that are read at a time: whatever bulk ones are, there is a place for a live one.
     #[must_use]
-    pub const fn places(&self) -> u16 {
+    pub const fn read_permits(&self) -> u16 {
         self.concurrency.saturating_add(1)
     }
 
     /// Chunks of both lanes that are loaded at a time: those that are read, and one of each lane that has been.
     #[must_use]
-    pub const fn loads(&self) -> u16 {
-        self.places().saturating_add(2)
+    pub const fn load_permits(&self) -> u16 {
+        self.read_permits().saturating_add(2)
     }
 }
 

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::metrics::stage_took;
+use crate::metrics::record_stage_duration;
 use tidemark_postgres::report::report;
 
 /// Does `work` in `span`, and notes on it how the work failed.
@@ -24,13 +24,13 @@ pub async fn traced<T, E: Error + 'static>(
 ) -> Result<T, E> {
     let outcome = work.instrument(span.clone()).await;
     if let Err(error) = &outcome {
-        failed(&span, error);
+        record_failure(&span, error);
     }
     outcome
 }
 
 /// Notes on a span that its work has failed: its status, `error.type` and an event `exception`.
-pub fn failed<E: Error + 'static>(span: &Span, error: &E) {
+pub fn record_failure<E: Error + 'static>(span: &Span, error: &E) {
     let kind = error_type::<E>(error);
     let text = report(error);
     span.set_status(Status::error(text.clone()));
@@ -59,7 +59,7 @@ fn error_type<E: Error + 'static>(error: &E) -> String {
 }
 
 /// Notes on a span which database it works on, and what is done there in a few words.
-pub fn on_database(span: &Span, pool: &PgPool, summary: &'static str) {
+pub fn describe_database(span: &Span, pool: &PgPool, summary: &'static str) {
     let options = pool.connect_options();
     span.set_attribute("db.system.name", "postgresql");
     span.set_attribute("db.query.summary", summary);
@@ -71,8 +71,8 @@ pub fn on_database(span: &Span, pool: &PgPool, summary: &'static str) {
 }
 
 /// A stage whose work lies scattered in that of the current span: a child that ends now and is as long as all of it.
-pub fn scattered_stage(stage: &'static str, took: Duration) {
-    stage_took(stage, took);
+pub fn record_stage_total(stage: &'static str, took: Duration) {
+    record_stage_duration(stage, took);
     let (tracer, end) = (global::tracer("tidemark"), time::now());
     let span = tracer
         .span_builder(stage)

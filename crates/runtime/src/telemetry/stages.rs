@@ -7,7 +7,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::metrics::{SPAN_STAGES, stage_took};
+use crate::metrics::{SPAN_STAGES, record_stage_duration};
 
 /// Records every span that is named like a stage when it ends.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Stages {
         let Some(span) = context.span(&id) else { return };
         let begun = span.extensions_mut().remove::<Begun>();
         if let Some(Begun(begun)) = begun {
-            stage_took(span.name(), begun.elapsed());
+            record_stage_duration(span.name(), begun.elapsed());
         }
     }
 }

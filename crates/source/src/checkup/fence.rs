@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::{Known, Source};
+use super::{KnownState, Source};
 use crate::fence::oldest_writer;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::Finding;
@@ -33,7 +33,7 @@ impl Source {
     pub(super) async fn check_fence(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         is_standby: bool,
         findings: &mut Vec<Finding>,
     ) {
@@ -86,11 +86,11 @@ impl Source {
     async fn check_writers(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) -> Result<(), sqlx::Error> {
         let at = Self::position(&mut *connection).await?;
-        if let Err(error) = self.check_not_back(known.highest_xmax, at.xmax) {
+        if let Err(error) = self.check_not_restored(known.highest_xmax, at.xmax) {
             findings.push(Finding::error("fence", report(&error)).todo(format!(
                 "tidemark source accept-restore --source {} --reason '…'   # if it is the right server",
                 self.name()
@@ -136,11 +136,11 @@ impl Source {
 }
 
 /// Where the login may not see since when, what a producer saw last tells.
-fn is_long(holder: &Holder, known: Known, now: DateTime<Utc>) -> bool {
+fn is_long(holder: &Holder, known: KnownState, now: DateTime<Utc>) -> bool {
     match holder.since {
         Some(since) => now - since > LONG,
-        None => match (known.looked_at, known.fence_at) {
-            (Some(looked_at), Some(fence_at)) => looked_at - fence_at > LONG,
+        None => match (known.sampled_at, known.fence_at) {
+            (Some(sampled_at), Some(fence_at)) => sampled_at - fence_at > LONG,
             _ => false,
         },
     }

@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use super::{Known, LARGE, Source, relation};
+use super::{KnownState, LARGE, Source, relation};
 use crate::digest::CHANGED_AT;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes};
@@ -93,12 +93,12 @@ impl Source {
     pub(super) async fn check_indexes(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) {
         let mut missing = 0;
         let of_tables = self.view().is_none();
-        let between = (of_tables && !known.compares_always).then_some(&BETWEEN_COMPARISONS);
+        let between = (of_tables && !known.digests_every_plan).then_some(&BETWEEN_COMPARISONS);
         for wanted in WANTED.iter().chain(between) {
             match self.check_index(connection, wanted).await {
                 Ok(None) => {}

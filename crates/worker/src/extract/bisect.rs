@@ -31,7 +31,7 @@ impl Extractor<'_> {
             };
             // nothing is written here that this could undo
             self.tx
-                .go_back()
+                .roll_back_to_start()
                 .await
                 .map_err(self.source.query_error("go back to a savepoint"))?;
             let withheld = self.extracted.withheld[withheld..].iter();
