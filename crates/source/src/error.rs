@@ -1,4 +1,4 @@
-//! Failures of a source, and what may help against them.
+//! Errors of a source, and how to react to each.
 
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
@@ -24,14 +24,14 @@ pub enum SourceError {
         source: sqlx::Error,
     },
     #[error(
-        "a table of source `{name}` at {server} that is read is locked, as by a migration: it is read when the lock is gone"
+        "a table of source `{name}` at {server} is locked, for example by a migration: it is read after the lock is released"
     )]
     Busy {
         name: String,
         server: String,
         source: Option<sqlx::Error>,
     },
-    #[error("source `{name}` at {server} lacks what is read from it: {}", missing.join(", "))]
+    #[error("source `{name}` at {server} lacks tables, columns or rights that are needed: {}", missing.join(", "))]
     Schema {
         name: String,
         server: String,
@@ -50,13 +50,13 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// What may help against it.
+    /// How to react to the error.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Unreachable { source, .. } => control_failure_kind(source),
             Self::Query { source, .. } => failure_kind(source),
-            // a certificate is renewed without anybody telling us
+            // a certificate can be renewed at any time, so TLS errors are retried as well
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::Tls { .. }) => {
                 FailureKind::Unavailable
             }
@@ -66,7 +66,7 @@ impl SourceError {
         }
     }
 
-    /// Whether a value is to blame: without its row the same statement passes.
+    /// Whether a value in a row caused the error: the statement passes without that row.
     #[must_use]
     pub fn is_data(&self) -> bool {
         matches!(self, Self::Query { source, .. } if failure_kind(source) == FailureKind::Data)

@@ -1,4 +1,4 @@
-//! Sessions on the source databases. The source is a guest's house: read-only, bounded in number and time.
+//! The source databases. Every session is read-only, and sessions are limited in number and duration.
 
 pub mod catalog;
 pub mod checkup;

@@ -17,13 +17,13 @@ use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
 use tidemark_postgres::ident::RelationName;
 use tidemark_runtime::config::{ConfigError, Settings, SourceMode, SourceSettings};
 
-/// A source that takes longer to let somebody in is away.
+/// A source that does not accept a connection within this time counts as unavailable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that was used so shortly before is not asked whether it is still there: a round trip less.
-const STILL_THERE: Duration = Duration::from_secs(1);
+/// A connection that was used this recently is not pinged, which saves a round trip.
+const RECENTLY_USED: Duration = Duration::from_secs(1);
 
-/// One configured source with its connections. They are made when first used.
+/// One configured source with its connections. They are opened on first use.
 #[derive(Debug)]
 pub struct Source {
     name: String,
@@ -34,7 +34,7 @@ pub struct Source {
     max_in_flight: i32,
     pub(super) options: PgConnectOptions,
     pool: PgPool,
-    /// One a transaction. Waiting for one is waiting for ourselves, and no failure of the source.
+    /// One for each transaction. Waiting for a permit does not mean that the source failed.
     pub(super) permits: Arc<Semaphore>,
 }
 
@@ -49,9 +49,9 @@ impl Source {
                 ("default_transaction_read_only", "on"),
                 ("statement_timeout", statement_timeout.as_str()),
                 ("lock_timeout", "10s"),
-                // a worker that hangs holds the source's snapshot no longer than this
+                // limits how long a worker that hangs keeps the snapshot open
                 ("idle_in_transaction_session_timeout", "5min"),
-                // the plans of large views would be compiled again for every chunk
+                // JIT would compile the plan of a large view again for every chunk
                 ("jit", "off"),
             ])
             .options(KEEPALIVE);
@@ -67,13 +67,13 @@ impl Source {
             max_in_flight: settings.max_in_flight,
             pool: PgPoolOptions::new()
                 .max_connections(settings.max_connections)
-                // only connecting takes time: who waits for another's connection waits for a permit
+                // covers only connecting: tasks wait for a free connection at the semaphore
                 .acquire_timeout(CONNECT_TIMEOUT)
                 .idle_timeout(Duration::from_secs(60))
                 .test_before_acquire(false)
                 .before_acquire(|connection, meta| {
                     Box::pin(async move {
-                        if meta.idle_for > STILL_THERE {
+                        if meta.idle_for > RECENTLY_USED {
                             connection.ping().await?;
                         }
                         Ok(true)
@@ -81,7 +81,7 @@ impl Source {
                 })
                 .connect_lazy_with(options.clone()),
             options,
-            // one connection is left for the short questions outside transactions
+            // one connection is left for short statements outside transactions
             permits: Arc::new(Semaphore::new(
                 usize::try_from(settings.max_connections)
                     .unwrap_or(1)
@@ -96,7 +96,7 @@ impl Source {
         &self.name
     }
 
-    /// Host, port and database, for people.
+    /// Host, port and database, for display.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
@@ -113,7 +113,7 @@ impl Source {
         &self.pool
     }
 
-    /// What others on the way to it could do.
+    /// Whether others could read or change the traffic.
     #[must_use]
     pub fn exposure(&self) -> Option<Exposure> {
         connect::exposure(&self.options)
@@ -135,11 +135,8 @@ impl Source {
         }
     }
 
-    /// Whether it shows a conversation, whoever's it is. One that shows none has hardly lost them all: a right was lost, or
-    /// a view fell empty.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// Whether the source shows any conversation of any tenant. When it shows none, a right was probably revoked or the view
+    /// is empty: it is unlikely that every conversation was deleted.
     pub async fn has_any_conversation(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
         let relation = self
             .view
@@ -151,7 +148,7 @@ impl Source {
             .map_err(self.query_error("look for any conversation"))
     }
 
-    /// Adds to an error of the driver what was attempted, and where.
+    /// Adds to a driver error the attempted action and the server.
     pub fn query_error(&self, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> SourceError + '_ {
         move |source| SourceError::Query {
             attempted,
@@ -169,10 +166,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the settings; connects to nothing yet. `role` becomes part of the sessions' `application_name`.
-    ///
-    /// # Errors
-    /// When a URL is not one of PostgreSQL.
+    /// Reads the settings without connecting. `role` becomes part of the sessions' `application_name`.
     pub fn new(settings: &Settings, role: &str) -> Result<Self, ConnectError> {
         let mut by_name = BTreeMap::new();
         for (name, source) in &settings.sources {
@@ -183,8 +177,6 @@ impl Sources {
         Ok(Self { by_name })
     }
 
-    /// # Errors
-    /// When no source of that name is configured.
     pub fn get(&self, name: &str) -> Result<&Arc<Source>, ConfigError> {
         self.by_name
             .get(name)
@@ -195,7 +187,7 @@ impl Sources {
         self.by_name.values()
     }
 
-    /// Each source's name and how many chunks of it may be under way.
+    /// Each source's name and the number of its chunks that may be queued or running.
     #[must_use]
     pub fn limits(&self) -> Vec<(String, i32)> {
         self.by_name

@@ -1,6 +1,5 @@
-//! The tables and columns of Chatwoot that are read.
+//! The tables and columns of Chatwoot that are read in `tables` mode.
 
-/// Every table and column that is read in `tables` mode.
 pub const TABLES: [(&str, &[&str]); 8] = [
     (
         "conversations",

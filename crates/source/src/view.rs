@@ -1,4 +1,4 @@
-//! The published view of an installation: which of the columns that are read it has, and as what.
+//! The published view of an installation: its columns, their types, and the expressions over them.
 
 mod columns;
 mod lookup;

@@ -1,10 +1,10 @@
-//! The columns of the view that are read.
+//! The columns that are read from the view.
 
 use tidemark_shared::selection::NameOf;
 
-use crate::digest::{Hashed, HashedColumn};
+use crate::digest::{HashKind, HashedColumn};
 
-/// What a column is read as.
+/// The type that a column is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Integer,
@@ -16,15 +16,15 @@ pub(super) enum Kind {
     Messages,
 }
 
-/// What a column is part of.
+/// The part of a target row that a column belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The conversation, its contact, its satisfaction answer.
+    /// The conversation, its contact or its satisfaction answer.
     Conversation,
-    /// What many conversations share. Left out of the digest: renaming an inbox must not call for all of its
-    /// conversations in the next run. Full runs and verification find it.
-    Place,
-    /// What the view aggregates from messages: read by key only.
+    /// Names that many conversations share. Not part of the digest: renaming an inbox must not make the next run read all
+    /// of its conversations. Full runs and verification find such changes.
+    SharedName,
+    /// Aggregated from messages by the view: read by key only.
     Messages,
 }
 
@@ -46,19 +46,19 @@ pub(super) static COLUMNS: [Column; 39] = columns! {
     display_id: Integer Conversation,
     conversation_uuid: Uuid Conversation,
     account_id: Integer Conversation,
-    account_name: Text Place,
+    account_name: Text SharedName,
     inbox_id: Integer Conversation,
-    inbox_name: Text Place,
-    inbox_channel_type: Text Place,
-    inbox_timezone: Text Place,
+    inbox_name: Text SharedName,
+    inbox_channel_type: Text SharedName,
+    inbox_timezone: Text SharedName,
     status: Integer Conversation,
     priority: Integer Conversation,
     snoozed_until: Time Conversation,
     assignee_id: Integer Conversation,
-    assignee_name: Text Place,
-    assignee_email: Text Place,
+    assignee_name: Text SharedName,
+    assignee_email: Text SharedName,
     team_id: BigInt Conversation,
-    team_name: Text Place,
+    team_name: Text SharedName,
     campaign_id: BigInt Conversation,
     contact_id: BigInt Conversation,
     contact_name: Text Conversation,
@@ -91,8 +91,8 @@ pub(super) const REQUIRED: [&str; 5] = [
     "message_compiled",
 ];
 
-/// Times that tell of a change. An edit of a message that moves none of them is found by full runs and verification
-/// only: the view shows it nowhere but in `message_compiled`, which is too dear to read for every conversation.
+/// Times that show a change. Only full runs and verification find an edited message that moves none of them: the view
+/// shows the edit only in `message_compiled`, which is too expensive to read for every conversation.
 pub(super) const CHANGE_TIMES: [&str; 7] = [
     "conversation_updated_at",
     "last_activity_at",
@@ -103,7 +103,7 @@ pub(super) const CHANGE_TIMES: [&str; 7] = [
     "csat_created_at",
 ];
 
-/// Whose names are shown, the column of its id, and those of its texts in the order of the target's columns.
+/// Owners of shared names: the column of the id, and the columns of the texts in the order of the target's columns.
 pub(super) const NAMES: [(NameOf, &str, &[&str]); 4] = [
     (
         NameOf::Inbox,
@@ -117,10 +117,10 @@ pub(super) const NAMES: [(NameOf, &str, &[&str]); 4] = [
 
 impl Kind {
     /// Whether a column of this type can be read as this kind. `category` is `pg_type.typcategory`.
-    pub fn takes(self, type_name: &str, category: &str) -> bool {
+    pub fn accepts(self, type_name: &str, category: &str) -> bool {
         match self {
             Self::Integer | Self::BigInt => matches!(type_name, "smallint" | "integer" | "bigint"),
-            // strings of any type, and enums
+            // all string types and enums
             Self::Text => matches!(category, "S" | "E"),
             Self::Uuid => type_name == "uuid" || category == "S",
             Self::Time => type_name.starts_with("timestamp "),
@@ -129,8 +129,8 @@ impl Kind {
         }
     }
 
-    /// The type that the column should have, for people.
-    pub const fn type_name(self) -> &'static str {
+    /// The expected type, for error messages.
+    pub const fn expected_type(self) -> &'static str {
         match self {
             Self::Json => "jsonb",
             Self::Messages => "jsonb or jsonb[]",
@@ -138,7 +138,7 @@ impl Kind {
         }
     }
 
-    /// The type of [`Self::read`].
+    /// The type of [`Self::read_expression`].
     pub const fn read_type(self) -> &'static str {
         match self {
             Self::Integer => "integer",
@@ -149,8 +149,8 @@ impl Kind {
         }
     }
 
-    /// The column as it is read. JSON comes as `jsonb` prints it, so that the same value has the same text.
-    pub fn read(self, column: &str) -> String {
+    /// The expression that reads the column. JSON is read as `jsonb` text, so that equal values have equal text.
+    pub fn read_expression(self, column: &str) -> String {
         match self {
             Self::Json => format!("{column}::jsonb::text"),
             Self::Messages => format!("to_jsonb({column})::text"),
@@ -158,17 +158,17 @@ impl Kind {
         }
     }
 
-    /// How the column is hashed, by functions that no value makes fail.
+    /// How the column is hashed. No value makes these functions fail.
     pub fn hashed(self, name: &str) -> HashedColumn {
         match self {
-            Self::Integer | Self::BigInt => HashedColumn::new(Hashed::Int8, format!("v.{name}::bigint")),
-            Self::Time => HashedColumn::new(Hashed::Time, format!("v.{name}::timestamp")),
-            // of the texts this one alone is kept when it is empty; no UUID and no JSON is an empty text
+            Self::Integer | Self::BigInt => HashedColumn::new(HashKind::Int8, format!("v.{name}::bigint")),
+            Self::Time => HashedColumn::new(HashKind::Time, format!("v.{name}::timestamp")),
+            // the only text that the target keeps when it is empty; a UUID or JSON is never an empty text
             Self::Text if name == "csat_feedback" => {
-                HashedColumn::new(Hashed::Text, format!("v.{name}::text"))
+                HashedColumn::new(HashKind::Text, format!("v.{name}::text"))
             }
             Self::Text | Self::Uuid | Self::Json | Self::Messages => {
-                HashedColumn::new(Hashed::Text, format!("v.{name}::text")).unambiguous()
+                HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
             }
         }
     }
@@ -202,7 +202,7 @@ mod tests {
             (Kind::Messages, "json[]", "A", true),
             (Kind::Messages, "text", "S", false),
         ] {
-            assert_eq!(kind.takes(type_name, category), fits, "{type_name} as {kind:?}");
+            assert_eq!(kind.accepts(type_name, category), fits, "{type_name} as {kind:?}");
         }
     }
 }

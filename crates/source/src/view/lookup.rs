@@ -1,4 +1,4 @@
-//! Looking the view up in the catalog.
+//! Reads the shape of the view from the catalog.
 
 use sqlx::PgConnection;
 
@@ -9,17 +9,16 @@ use crate::source::Source;
 use tidemark_postgres::ident::RelationName;
 
 impl Source {
-    /// Looks the view up and checks that what is read of it can be read.
+    /// Reads the view's columns and checks that each has a suitable type and may be read.
     ///
     /// # Errors
-    /// When the view or a required column is missing, a column has a type that does not fit or may not be read, each
-    /// named; or when the source does not answer.
+    /// [`SourceError::Schema`] names everything that is missing, has an unsuitable type or may not be read.
     pub(crate) async fn view_shape(
         &self,
         name: &RelationName,
         connection: &mut PgConnection,
     ) -> Result<ViewShape, SourceError> {
-        // a domain is its base type
+        // a domain counts as its base type
         let found: Vec<(String, String, String, bool)> = sqlx::query_as(
             "SELECT a.attname::text, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL), \
                     t.typcategory::text, has_column_privilege(a.attrelid, a.attnum, 'SELECT') \
@@ -29,7 +28,7 @@ impl Source {
         .bind(name.to_string())
         .fetch_all(connection)
         .await
-        .map_err(self.query_error("look its view up"))?;
+        .map_err(self.query_error("look up its view"))?;
         if found.is_empty() {
             return Err(self.schema_error(vec![format!("view {name}")]));
         }
@@ -40,12 +39,12 @@ impl Source {
             match found.iter().find(|(found, ..)| found == name) {
                 None if REQUIRED.contains(name) => missing.push(format!("column {name}")),
                 None => {}
-                // reading it as NULL would empty the target's column
+                // reading it as NULL would clear the target's column
                 Some((.., false)) => missing.push(format!("the right to SELECT column {name}")),
-                Some((_, type_name, category, true)) if !kind.takes(type_name, category) => {
+                Some((_, type_name, category, true)) if !kind.accepts(type_name, category) => {
                     missing.push(format!(
                         "column {name} as {} (it is {type_name})",
-                        kind.type_name()
+                        kind.expected_type()
                     ));
                 }
                 Some(_) => *present = true,

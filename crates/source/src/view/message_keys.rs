@@ -1,4 +1,4 @@
-//! The keys of the view's messages.
+//! Checks which keys the view's messages have.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -7,8 +7,7 @@ use crate::error::SourceError;
 use crate::source::Source;
 use tidemark_postgres::report::report;
 
-/// Keys of a message that may be missing: it is read as if they were NULL. Those of its id, its time and whether it is
-/// private must be there.
+/// Optional keys of a message: a missing key is read as NULL. `message_id`, `sent_at` and `private` are required.
 const MESSAGE_KEYS: [&str; 8] = [
     "text",
     "sender",
@@ -19,13 +18,15 @@ const MESSAGE_KEYS: [&str; 8] = [
     "sentiment",
     "source_id",
 ];
-/// The newest conversations, whose messages are looked at for their keys. Few: the view compiles the messages of each.
-const CONVERSATIONS_LOOKED_AT: i64 = 20;
+/// How many of the newest conversations are checked. Few, because the view compiles the messages of each.
+const CHECKED_CONVERSATIONS: i64 = 20;
 const MISSING_KEYS: &str = include_str!("missing_keys.sql");
+/// Stands for the view in [`MISSING_KEYS`], so that psql takes the file as it is.
+const VIEW_IN_STATEMENT: &str = "vw_conversations_analytics_final";
 
 impl Source {
-    /// What a run has to warn of, keys of messages included. The last statement of its transaction: that the messages cannot
-    /// be looked at is no reason to fail, but no statement works after it.
+    /// Warnings for a run: missing columns and missing message keys. Must be the last statement of its transaction: if it
+    /// fails, the run goes on, but the transaction is aborted.
     pub async fn view_warnings(
         &self,
         connection: &mut PgConnection,
@@ -38,31 +39,28 @@ impl Source {
         match self.missing_keys(connection, shape).await {
             Ok(missing) => warnings.extend(missing),
             Err(error) => {
-                tracing::warn!(error = %report(&error), "keys of the view's messages not looked at");
+                tracing::warn!(error = %report(&error), "keys of the view's messages not checked");
             }
         }
         warnings
     }
 
-    /// A warning of the keys that no message of the newest conversations has. No message: no warning.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// A warning that names the keys that no message of the newest conversations has. Without messages there is no warning.
     pub(crate) async fn missing_keys(
         &self,
         connection: &mut PgConnection,
         shape: &ViewShape,
     ) -> Result<Option<String>, SourceError> {
-        let statement = MISSING_KEYS.replace("{view}", &shape.relation());
-        let (looked_at, missing): (i64, Vec<String>) = sqlx::query_as(AssertSqlSafe(statement))
+        let statement = MISSING_KEYS.replace(VIEW_IN_STATEMENT, &shape.relation());
+        let (checked_count, missing): (i64, Vec<String>) = sqlx::query_as(AssertSqlSafe(statement))
             .bind(&MESSAGE_KEYS[..])
-            .bind(CONVERSATIONS_LOOKED_AT)
+            .bind(CHECKED_CONVERSATIONS)
             .fetch_one(connection)
             .await
-            .map_err(self.query_error("look at the keys of the view's messages"))?;
-        Ok((looked_at > 0 && !missing.is_empty()).then(|| {
+            .map_err(self.query_error("check the keys of the view's messages"))?;
+        Ok((checked_count > 0 && !missing.is_empty()).then(|| {
             format!(
-                "view {}: its messages have no {} (none of {looked_at} that were looked at): NULL in every message",
+                "view {}: its messages have no {} (none of {checked_count} that were checked): NULL in every message",
                 shape.name,
                 missing.join(", ")
             )

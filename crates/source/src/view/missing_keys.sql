@@ -1,14 +1,18 @@
--- Which keys no message of the newest conversations has, and how many messages were looked at. An outer join shows no
--- message as one whose id is NULL. {view} is the view's name.
--- $1 keys, $2 how many conversations
+-- Keys that no message of the newest conversations has, and the number of messages checked.
+-- An outer join shows a conversation without messages as one message whose id is NULL.
+-- The program replaces vw_conversations_analytics_final by the name of the source's view.
+-- $1 keys (text[]), $2 number of conversations
 WITH newest AS MATERIALIZED (
     -- no other column is named, so that the planner drops the joins
-    SELECT v.conversation_id AS id FROM {view} v ORDER BY v.conversation_id DESC LIMIT $2
+    SELECT v.conversation_id AS id FROM vw_conversations_analytics_final v ORDER BY v.conversation_id DESC LIMIT $2
 ), shown AS MATERIALIZED (
     SELECT m.message
     FROM newest
     CROSS JOIN LATERAL (
-        SELECT to_jsonb(v.message_compiled) AS compiled FROM {view} v WHERE v.conversation_id = newest.id LIMIT 1
+        SELECT to_jsonb(v.message_compiled) AS compiled
+        FROM vw_conversations_analytics_final v
+        WHERE v.conversation_id = newest.id
+        LIMIT 1
     ) c
     CROSS JOIN LATERAL jsonb_path_query(c.compiled, 'lax $[*]') AS m (message)
     WHERE m.message ->> 'message_id' IS NOT NULL

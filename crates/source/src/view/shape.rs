@@ -1,15 +1,15 @@
-//! A view and the SQL expressions over it.
+//! The shape of a view: the columns that it has, and the SQL expressions over them.
 
 use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part};
 use crate::digest::{HashedColumn, digest_of, rules_digest, texts_digest};
 use tidemark_postgres::ident::RelationName;
 use tidemark_shared::selection::NameOf;
 
-/// A view as it was found. Its expressions are over `v`, the view's alias in every statement.
+/// A view and the columns that it has. Expressions use the alias `v`, which every statement gives to the view.
 #[derive(Debug)]
 pub struct ViewShape {
     pub(super) name: RelationName,
-    /// Whether it has each of [`COLUMNS`].
+    /// For each of [`COLUMNS`], whether the view has it.
     pub(super) present: [bool; COLUMNS.len()],
 }
 
@@ -20,22 +20,22 @@ impl ViewShape {
         self.name.to_string()
     }
 
-    /// A select list of every column that is read, under the names of the view; what the view lacks is NULL.
+    /// A select list of all [`COLUMNS`] under their own names; NULL for a column that the view lacks.
     #[must_use]
     pub fn select_list(&self) -> String {
         let expressions: Vec<String> = COLUMNS
             .iter()
             .zip(self.present)
             .map(|(Column { name, kind, .. }, present)| match present {
-                true => format!("{} AS {name}", kind.read(&format!("v.{name}"))),
-                // only optional columns can be missing
+                true => format!("{} AS {name}", kind.read_expression(&format!("v.{name}"))),
+                // a view without a required column is refused
                 false => format!("NULL::{} AS {name}", kind.read_type()),
             })
             .collect();
         expressions.join(", ")
     }
 
-    /// A `bigint` over all that can be read without touching a message: see [`super::digest`].
+    /// A `bigint` over all columns that do not aggregate messages: see [`crate::digest`].
     #[must_use]
     pub fn digest(&self) -> String {
         let columns: Vec<HashedColumn> = self
@@ -46,9 +46,9 @@ impl ViewShape {
         digest_of("0", &columns)
     }
 
-    /// A `bigint` over what the digest leaves out, as [`Self::select_list`] reads it: the names, and the messages. Its
-    /// columns are those of `r`, a sub-select of that list, so that the view works each of them out once. `$3` is the tenant's
-    /// time zone.
+    /// A `bigint` over the columns that [`Self::digest`] leaves out: shared names and messages. It reads them from `r`, a
+    /// sub-select of [`Self::select_list`], so that the view computes each column once. `$3` is the tenant's time zone and
+    /// policy.
     #[must_use]
     pub fn related_digest(&self) -> String {
         let texts = self
@@ -59,8 +59,8 @@ impl ViewShape {
         format!("hashint8extended(r.conversation_id, {related})")
     }
 
-    /// Whose names can be seen: with the column of their id, and an array of their texts; a text that the view lacks is
-    /// NULL.
+    /// The owners of shared names that the view shows: the column of the id, and an array of the texts. NULL for a text that
+    /// the view lacks.
     #[must_use]
     pub fn names(&self) -> Vec<(NameOf, &'static str, String)> {
         let shown = NAMES
@@ -80,25 +80,25 @@ impl ViewShape {
             .collect()
     }
 
-    /// The last of the times that tell of a change.
+    /// The latest of [`Self::change_times`].
     #[must_use]
     pub fn changed_at(&self) -> String {
         format!("greatest({})", self.change_times())
     }
 
-    /// The times that tell of a change, as a list.
+    /// The list of times that show a change.
     #[must_use]
     pub fn change_times(&self) -> String {
         let times: Vec<String> = self
             .present()
             .filter(|column| CHANGE_TIMES.contains(&column.name))
-            .map(|column| column.kind.read(&format!("v.{}", column.name)))
+            .map(|column| column.kind.read_expression(&format!("v.{}", column.name)))
             .collect();
         times.join(", ")
     }
 
-    /// An ORDER BY list that puts first which of a conversation's rows counts: that of the newest satisfaction answer,
-    /// and in a view that multiplies rows for another reason always the same.
+    /// An ORDER BY list for the rows of one conversation. The first row is the one to use: the row of the newest satisfaction
+    /// answer. The digest breaks ties, so that the choice is stable.
     #[must_use]
     pub fn newest_first(&self) -> String {
         let answers = self
@@ -113,7 +113,7 @@ impl ViewShape {
         order.join(", ")
     }
 
-    /// What a run has to warn of: columns that are NULL because the view lacks them.
+    /// Warnings for a run: columns that are NULL because the view lacks them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         COLUMNS
@@ -129,7 +129,7 @@ impl ViewShape {
             .collect()
     }
 
-    /// Lists inboxes by conversations of theirs, as [`Source::inboxes`] does from tables.
+    /// A statement for `Source::inboxes` that lists the inboxes of the view's conversations.
     pub(crate) fn inboxes(&self) -> String {
         let column = |name: &str| match self.has(name) {
             true => format!("v.{name}"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_of_every_conversation_names_nothing_that_aggregates_messages() {
+    fn expressions_over_every_conversation_use_no_column_that_aggregates_messages() {
         let shape = without(&[]);
         for expression in [shape.digest(), shape.changed_at(), shape.newest_first()] {
             for column in ["message_compiled", "client_sender_id", "client_phone"] {
