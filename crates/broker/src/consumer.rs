@@ -1,4 +1,4 @@
-//! Consuming, on a connection of its own that is rebuilt whole after any failure.
+//! Consuming, on a separate connection that is opened again after any failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +26,9 @@ use super::publisher::Publisher;
 use tidemark_runtime::pulse;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-/// A broker that starts takes about ten seconds itself.
+/// A broker takes about ten seconds to start.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A connection whose IO has died without an error is otherwise silent, as is an idle one.
+/// Without a probe, a connection whose I/O died without an error looks like an idle one.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) struct Consumer<T> {
@@ -39,15 +39,15 @@ pub(super) struct Consumer<T> {
     stop: CancellationToken,
     handler: Handler<T>,
     subscription: Arc<Subscription>,
-    /// Handlers of a lost connection go on, and count: the next connection's deliveries wait for their slots.
+    /// Handlers of a lost connection continue and keep their slots. Deliveries of the next connection wait for these slots.
     slots: Semaphore,
 }
 
-/// What the broker is told of a delivery.
+/// How a delivery is settled with the broker.
 enum Settlement {
     Ack,
     Requeue,
-    /// The broker itself moves it to the dead-letter exchange.
+    /// The broker moves it to the dead-letter exchange.
     DeadLetter,
 }
 
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         stop: CancellationToken,
         handler: Handler<T>,
     ) -> Arc<Self> {
-        // To AMQP, 0 is no limit at all.
+        // AMQP reads 0 as no limit
         let prefetch = prefetch.max(1);
         Arc::new(Self {
             server,
@@ -75,7 +75,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    /// Consumes until stopped. Returns when the last handler has finished and its delivery is settled.
+    /// Consumes until stopped. Returns when the last handler has ended and its delivery is settled.
     pub async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
         let session = self.supervise(&mut tasks).await;
@@ -88,7 +88,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Keeps a session going. Ends when stopped, with the session of that moment.
+    /// Opens a session again after each failure, until stopped. Returns the session that was open then.
     async fn supervise(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Option<Session> {
         let mut delay = FIRST_DELAY;
         loop {
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                 }
             };
             self.subscription.failed(&error);
-            // Jitter, so that a fleet does not return to a broker that just came up in one instant.
+            // jitter, so that a fleet does not reconnect all at once
             let jittered = delay.mul_f64(rand::random_range(0.5..1.0));
             self.stop.run_until_cancelled(sleep(jittered)).await?;
             delay = (delay * 2).min(LONGEST_DELAY);
@@ -128,7 +128,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
             FieldTable::default(),
         );
         let deliveries = await_answer("subscribe", subscribing).await?;
-        // Own channel: a failed probe closes its channel.
+        // a separate channel, because a failed probe closes it
         let probe = await_answer("open a channel", connection.create_channel()).await?;
         self.subscription.subscribed();
         Ok(Session {
@@ -139,15 +139,15 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    /// Hands out deliveries until stopped, which is `Ok`, or until the session has failed.
+    /// Passes deliveries to handlers. Returns `Ok` when stopped, and an error when the session failed.
     async fn receive(
         self: &Arc<Self>,
         mut session: Session,
         tasks: &mut JoinSet<()>,
     ) -> Result<Session, QueueError> {
-        // Cancelled with the session: a delivery that still waits for a slot then is another consumer's.
-        let over = self.stop.child_token();
-        let _over = over.clone().drop_guard();
+        // Ends with the session. A delivery that still waits for a slot then goes to another consumer.
+        let session_over = self.stop.child_token();
+        let _cancel = session_over.clone().drop_guard();
         let mut probing = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
         probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -157,7 +157,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                 () = self.stop.cancelled() => return Ok(session),
                 delivery = session.deliveries.next() => {
                     let delivery = self.delivered(delivery)?;
-                    let (this, over) = (Arc::clone(self), over.clone());
+                    let (this, over) = (Arc::clone(self), session_over.clone());
                     while tasks.try_join_next().is_some() {}
                     tasks.spawn(async move { this.process(delivery, &over).await });
                 }
@@ -170,7 +170,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// An end of the stream is a failure too: the broker says no more than that when the queue is deleted.
+    /// The end of the stream is an error as well: it is the only sign that the queue was deleted.
     fn delivered(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Delivery, QueueError> {
         let delivery = delivery.ok_or_else(|| QueueError::Unsubscribed {
             queue: self.queue.to_string(),
@@ -200,8 +200,8 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Moves what cannot be read out of the way, with the reason. If publishing fails the broker moves it, with a
-    /// reason of its own; it never comes again.
+    /// Publishes an unreadable message to the dead queue with the reason. If that fails the broker moves the message there,
+    /// with its own reason. In both cases the message does not come again.
     async fn dead_letter(&self, body: &[u8], unreadable: &Unreadable) -> Settlement {
         let queue = self.queue.as_str();
         tracing::warn!(queue, reason = %unreadable, "message set aside");
@@ -216,7 +216,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Settling fails with its channel, and then the broker delivers again; the ledger makes that harmless.
+    /// If the channel is closed, settling fails and the broker delivers the message again. The ledger makes that harmless.
     async fn settle(&self, acker: &Acker, how: Settlement) {
         let sent = match how {
             Settlement::Ack => await_answer("ack", acker.ack(BasicAckOptions::default())).await,
@@ -225,14 +225,14 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                     requeue: true,
                     ..Default::default()
                 };
-                await_answer("give back", acker.nack(options)).await
+                await_answer("requeue", acker.nack(options)).await
             }
             Settlement::DeadLetter => {
                 let options = BasicRejectOptions { requeue: false };
                 await_answer("dead-letter", acker.reject(options)).await
             }
         };
-        // `false` is lapin's way of saying that nothing was sent, because the channel has gone.
+        // lapin returns `false` when the channel is closed and nothing was sent
         if !matches!(sent, Ok(true)) {
             tracing::warn!(
                 queue = self.queue.as_str(),
@@ -241,17 +241,17 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Ends the subscription and returns what was prefetched. The channel stays open for the running handlers.
+    /// Ends the subscription and requeues the prefetched messages. The channel stays open for the running handlers.
     async fn return_prefetched(&self, session: &Session) {
         self.subscription.unsubscribed();
         let tag = session.deliveries.tag();
         let cancelling = session.channel.basic_cancel(tag, BasicCancelOptions::default());
         if let Err(error) = await_answer("cancel the subscription", cancelling).await {
-            // Closing the connection gives back as well.
+            // closing the connection requeues as well
             tracing::debug!(%error, "subscription not cancelled");
             return;
         }
-        // After the cancellation lapin ends the stream, behind the last delivery.
+        // after the cancellation lapin ends the stream with the last delivery
         let mut deliveries = session.deliveries.clone();
         while let Ok(Some(Ok(delivery))) = timeout(ANSWER_LIMIT, deliveries.next()).await {
             self.settle(&delivery.acker, Settlement::Requeue).await;
@@ -259,7 +259,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
     }
 }
 
-/// One connection's worth of consuming.
+/// A connection with its subscription.
 struct Session {
     connection: Connection,
     channel: Channel,

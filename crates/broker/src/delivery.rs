@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use tidemark_shared::job::{Job, Lane, TraceContext};
 
-/// A job on its way into the queue.
+/// A job to publish.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub job: Job,
@@ -16,18 +16,18 @@ pub struct Outgoing {
     pub context: TraceContext,
 }
 
-/// What the broker said of one published message.
+/// The broker's answer for one published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// Stored: the broker took responsibility.
+    /// The broker stored the message.
     Confirmed,
-    /// Returned: no queue is bound. The job is not stored.
+    /// No queue is bound to the routing key. The message is not stored.
     Unroutable,
-    /// Refused (nack). The job is not stored.
+    /// The broker refused it (nack). The message is not stored.
     Rejected,
 }
 
-/// A message handed to a handler.
+/// A message for a handler.
 #[derive(Debug, Clone)]
 pub struct Received<T> {
     pub body: T,
@@ -35,20 +35,20 @@ pub struct Received<T> {
     pub redelivered: bool,
 }
 
-/// What a handler made of a delivery.
+/// How a handler wants its delivery settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
-    /// The ledger holds the outcome: acknowledge.
+    /// The outcome is in the ledger: acknowledge.
     Ack,
-    /// Not started (shutting down): give it back for another consumer. It comes again at once, so a handler that
-    /// gives back for any other reason makes a busy loop.
+    /// Not started, because the process shuts down: requeue for another consumer. The message comes again at once, so a
+    /// handler that requeues for another reason makes a busy loop.
     Requeue,
 }
 
 pub type Handler<T> = Arc<dyn Fn(Received<T>) -> BoxFuture<'static, Settle> + Send + Sync>;
 
-/// Runs a handler. A panic in it settles the delivery as done: given back it would come again at once and panic
-/// again, while the ledger sends the chunk anew when its lease has run out, and counts the attempts.
+/// Runs a handler. If it panics the delivery is acknowledged: requeued, it would come again at once and panic again. The
+/// ledger dispatches the chunk again when its lease expires, and counts the attempts.
 pub(super) async fn run_handler<T>(handler: &Handler<T>, received: Received<T>) -> Settle {
     let handling = AssertUnwindSafe(async { handler(received).await });
     handling.catch_unwind().await.unwrap_or_else(|_| {

@@ -1,4 +1,4 @@
-//! How much waits in the queues, by a passive look. On a connection of its own, kept from one look to the next.
+//! The number of waiting messages, by passive declaration. It uses a separate connection that stays open between calls.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Depths {
         }
     }
 
-    /// Whatever fails costs the connection; the next look makes a new one, which declares what is missing.
+    /// An error closes the connection. The next call opens a new one, which declares missing queues.
     pub async fn read(&self) -> Result<Vec<QueueDepth>, QueueError> {
         let mut slot = self.link.lock().await;
         let link = match slot.take() {
@@ -53,7 +53,7 @@ impl Depths {
             let asking = link
                 .channel
                 .queue_declare(queue.clone(), passive, FieldTable::default());
-            let queue = await_answer("look at a queue", asking).await?;
+            let queue = await_answer("inspect a queue", asking).await?;
             depths.push(QueueDepth {
                 queue: name,
                 messages: queue.message_count(),

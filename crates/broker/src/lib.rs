@@ -1,6 +1,6 @@
 //! The queue between producer, workers and finalizer: a trait with two implementations, RabbitMQ and memory.
 //!
-//! Acks happen in this module alone: a handler says what became of a delivery, the consumer settles it.
+//! Only this crate acknowledges messages: a handler returns [`Settle`], and the consumer settles the delivery.
 
 mod certificates;
 mod checkup;

@@ -1,7 +1,7 @@
-//! Publishing with confirms, on a connection of its own.
+//! Publishing with confirms, on a separate connection.
 //!
-//! Own, because a broker that runs out of memory blocks connections that publish, and lapin then sends nothing on
-//! them, acks included: consumers on the same connection could never relieve the broker.
+//! A broker that runs out of memory blocks the connections that publish. lapin then sends nothing on them, not even acks, so
+//! consumers on the same connection could never drain the broker.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,15 +20,15 @@ use super::error::QueueError;
 use super::health::PublisherHealth;
 use super::message::Message;
 
-/// Messages between two barriers. Throughput is flat from a hundred on; what one lost connection leaves unknown
-/// grows with it.
+/// Messages published before waiting for confirms. Throughput does not grow above a hundred. A lost connection leaves the
+/// outcome of this many messages unknown.
 const CONFIRM_BATCH: usize = 500;
 
 pub(super) struct Publisher {
     server: Arc<Server>,
     confirm_timeout: Duration,
     link: Mutex<Option<Link>>,
-    /// Of the newest connection; beside the link, because health is read while the link is in use.
+    /// State of the newest connection. Separate from the link, because health is read while the link is in use.
     status: StdMutex<Option<ConnectionStatus>>,
     failing: AtomicBool,
 }
@@ -44,8 +44,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes and waits for the broker's word on every message, in order. Cancellation-safe: giving up half-way
-    /// costs the connection.
+    /// Publishes and waits for the broker's answer for each message, in order. Cancellation-safe: cancelling closes the
+    /// connection.
     pub async fn publish(
         &self,
         exchange: &ShortString,
@@ -65,8 +65,8 @@ impl Publisher {
         messages: &[Message],
     ) -> Result<Vec<Published>, QueueError> {
         let mut slot = self.within("wait for other publishers", self.link.lock()).await?;
-        // Taken out while in use: whoever fails or is cancelled leaves answers behind on the channel, which the
-        // next batch would take for its own.
+        // Taken out while in use. A failed or cancelled call leaves confirms on the channel, which the next batch would take
+        // for its own.
         let link = match slot.take() {
             Some(link) if link.is_alive() => link,
             _ => self.open().await?,
@@ -80,8 +80,8 @@ impl Publisher {
                 source,
             })?);
         }
-        // A message without a queue means that the topology has gone: leave the slot empty, the next connection declares it
-        // anew. A channel that was opened while a queue had no leader is refused for ever, also when there is one.
+        // An unroutable message means that the topology is gone: leave the slot empty, so that the next connection declares it
+        // again. A channel opened while a queue had no leader is refused forever, even after a leader is elected.
         if outcomes.iter().all(|outcome| *outcome == Published::Confirmed) {
             *slot = Some(link);
         }
@@ -120,7 +120,7 @@ impl Publisher {
     }
 }
 
-/// A connection and the channel on it that nobody else publishes on. Dropped, it closes.
+/// A connection with a channel that only one call at a time uses. Dropping it closes the connection.
 struct Link {
     connection: Connection,
     channel: Channel,
@@ -131,8 +131,8 @@ impl Link {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// lapin hands a returned message to whichever confirm completes next, so a confirm alone tells nothing about
-    /// its message. With all confirms of a batch in, all returns of it are in too, and each names its message.
+    /// lapin attaches a returned message to whichever confirm completes next, so one confirm says nothing about its own message.
+    /// After all confirms of a batch, all its returns are known, and each contains its message id.
     async fn publish_batch(
         &self,
         exchange: &ShortString,

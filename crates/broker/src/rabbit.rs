@@ -1,3 +1,5 @@
+//! The queue on RabbitMQ.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,9 +21,9 @@ use super::settings::RabbitSettings;
 use tidemark_net::tls::Exposure;
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
-/// The queue of the fleet: RabbitMQ.
+/// The fleet's queue on RabbitMQ.
 ///
-/// Connects when it first publishes, and once for every consumer; rebuilds a connection after any error.
+/// Opens one connection on the first publish, and one for each consumer. Opens a new connection after any error.
 pub struct RabbitQueue {
     pub(super) server: Arc<Server>,
     pub(super) publisher: Arc<Publisher>,
@@ -30,10 +32,10 @@ pub struct RabbitQueue {
 }
 
 impl RabbitQueue {
-    /// Reads the settings; connects to nothing.
+    /// Reads the settings without connecting.
     ///
     /// # Errors
-    /// [`QueueError::Url`] and [`QueueError::Prefix`] for settings that can never work.
+    /// When [`QueueError::is_configuration`] holds: a setting can never work.
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let server = Arc::new(Server::new(settings)?);
         let publisher = Arc::new(Publisher::new(Arc::clone(&server), settings.confirm_timeout));
@@ -45,7 +47,7 @@ impl RabbitQueue {
         })
     }
 
-    /// Nodes on the way to which others could listen.
+    /// Nodes that are reached over the network without encryption.
     #[must_use]
     pub fn exposed(&self) -> Vec<(String, Exposure)> {
         self.server.exposed()

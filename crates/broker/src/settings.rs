@@ -1,22 +1,24 @@
+//! Settings of the connection to RabbitMQ.
+
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// How to reach RabbitMQ.
+/// Address, names and time limits.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
-    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities and those of `cacertfile`. Several,
-    /// with commas between, are the nodes of one cluster.
+    /// `amqp://` or `amqps://`. Certificates are checked against the system's authorities and those in `cacertfile`. Several
+    /// URLs separated by commas are the nodes of one cluster.
     pub url: SecretString,
-    /// The first part of every exchange's and queue's name.
+    /// First part of every exchange and queue name.
     pub prefix: String,
-    /// Shown in the broker's listings, with the connection's role behind it.
+    /// Shown in the broker's listings, followed by the connection's role.
     pub connection_name: String,
-    /// In whole seconds, at most 60; a peer is given up after two. A `heartbeat` in the URL wins.
+    /// Whole seconds, at most 60. The connection fails after two missed heartbeats. A `heartbeat` in the URL wins.
     pub heartbeat: Duration,
     /// For TCP, TLS and login together.
     pub connect_timeout: Duration,
-    /// For the broker's word on one batch of published messages.
+    /// For the confirms of one batch of published messages.
     pub confirm_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! A queue prefix of one's own on the test broker, and a proxy to it that can be cut.
+//! A separate queue prefix on the test broker, and a proxy whose connections can be cut.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -41,14 +41,14 @@ fn management_url() -> Url {
 pub struct Fixture {
     pub prefix: String,
     pub queue: Arc<RabbitQueue>,
-    /// A connection that goes round the proxy, to look and to meddle.
+    /// A connection that bypasses the proxy, to inspect and change queues.
     pub direct: Connection,
     proxy: Arc<Proxy>,
     /// Runs the proxy for as long as the fixture lives.
     _tasks: JoinSet<()>,
 }
 
-/// Runs a test on queues of its own, which are gone afterwards even if it failed.
+/// Runs a test on its own queues, which are deleted afterwards even if the test fails.
 pub async fn with_rabbit(test: impl AsyncFnOnce(&Fixture)) {
     let fixture = Fixture::new().await;
     let outcome = AssertUnwindSafe(test(&fixture)).catch_unwind().await;
@@ -91,7 +91,7 @@ impl Fixture {
         self.channel().await.queue_delete(queue, options).await.unwrap();
     }
 
-    /// Messages that wait in a queue, those with consumers not counted. A missing queue has none.
+    /// Messages that wait in a queue, without those at consumers. A missing queue has none.
     pub async fn depth(&self, name: &str) -> u32 {
         let queue = format!("{}.{name}", self.prefix).into();
         let options = QueueDeclareOptions {
@@ -205,7 +205,7 @@ pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
     }
 }
 
-/// A TCP way to the broker that can be cut; connections made after the cut live.
+/// A TCP proxy to the broker. A cut closes the current connections; later connections work.
 struct Proxy {
     whole: Mutex<CancellationToken>,
 }
@@ -245,6 +245,6 @@ async fn join(mut near: TcpStream) {
         url.port().unwrap_or(5672),
     );
     let mut far = TcpStream::connect(far).await.expect("the test broker runs");
-    // Either end hanging up is how this is meant to end.
+    // ends when either side closes
     tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
 }
