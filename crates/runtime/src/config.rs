@@ -1,4 +1,4 @@
-//! Settings: flag, else environment (`TIDEMARK_…`), else `tidemark.toml`. The only reader of the environment.
+//! Settings from a flag, else the environment (`TIDEMARK_…`), else `tidemark.toml`. Only this module reads the environment.
 
 mod error;
 mod limits;
@@ -32,41 +32,41 @@ pub use self::worker::WorkerSettings;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Ledger and target.
+    /// The database with ledger and target.
     pub database_url: Option<SecretString>,
-    /// Connections to the ledger and target, a process.
+    /// Connections to that database for each process.
     pub database_max_connections: u32,
-    /// Whether a pooler is between the processes and that database.
+    /// The kind of pooler in front of that database, if any.
     pub database_pooler: DatabasePooler,
     pub amqp_url: Option<SecretString>,
-    /// Tenants' keys are derived from it, under which personal data is hashed.
+    /// The key from which each tenant's key for hashing personal data is derived.
     pub privacy_key: Option<SecretString>,
     /// RabbitMQ's HTTP API, for `doctor`.
     pub amqp_management_url: Option<SecretString>,
-    /// First part of the names of queues and exchanges: two installations may share a broker.
+    /// First part of the names of queues and exchanges, so that two installations can share a broker.
     pub amqp_prefix: String,
-    /// Where health and metrics are answered for; `None`: nobody said.
+    /// Address for health and metrics; `None` when not set.
     #[serde(deserialize_with = "listen")]
     pub http_listen: Option<Listen>,
-    /// Whether the metrics of the fleet have series for each tenant.
+    /// Whether the fleet's metrics have a series for each tenant.
     pub metrics_per_tenant: bool,
-    /// `None`: for people on a terminal and from commands, JSON otherwise.
+    /// When `None`: text on a terminal and for commands, JSON otherwise.
     pub log_format: Option<LogFormat>,
-    /// Where a trace can be looked at: an address with `{trace_id}` in it.
+    /// The address of a trace's page, with `{trace_id}` in it.
     pub trace_url: Option<String>,
     /// The database of the Python script, for `import-legacy`.
     pub legacy_url: Option<SecretString>,
-    /// By name; tenants say which is theirs.
+    /// By name. Each tenant names its source.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
     pub retention: RetentionSettings,
-    /// Files of secrets that others than their owner may read or change.
+    /// Secret files that others than their owner may read or change.
     #[serde(skip)]
     pub exposed_secret_files: Vec<PathBuf>,
 }
 
-/// How the log on stderr looks.
+/// The format of the log on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -98,29 +98,21 @@ impl Default for Settings {
     }
 }
 
-/// Phone numbers are few: who guesses the key can try them all.
+/// Minimum length of the key. There are few phone numbers, so anybody who guesses the key can try them all.
 const PRIVACY_KEY_MIN: usize = 32;
 
-/// Stands for the trace in `trace_url`.
+/// Placeholder for the trace id in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
 
 impl Settings {
-    /// Reads `file` (or `tidemark.toml` in the working directory when there is one), then the environment over it.
-    ///
-    /// # Errors
-    /// When a file cannot be read or parsed, or a value is not understood. No secret is in the text.
+    /// Reads `file`, or `tidemark.toml` in the working directory if it exists. The environment overrides the file. Errors
+    /// contain no secret.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the place that reads the environment"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
         Self::load_with(file, |name| std::env::var(name).ok())
     }
 
     /// [`Self::load`] with the environment as a parameter.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let found = file.or_else(|| Some(Path::new("tidemark.toml")).filter(|path| path.exists()));
         let mut table = found.map(read_table).transpose()?.unwrap_or_default();
@@ -147,7 +139,7 @@ impl Settings {
         let mut settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
-        secret_files.retain(|path| secret_file::is_open(path));
+        secret_files.retain(|path| secret_file::is_exposed(path));
         settings.exposed_secret_files = secret_files;
         settings.validate()?;
         Ok(settings)
@@ -157,7 +149,7 @@ impl Settings {
         let is_weak = |key: &SecretString| key.expose_secret().chars().count() < PRIVACY_KEY_MIN;
         if self.privacy_key.as_ref().is_some_and(is_weak) {
             return Err(ConfigError::Value(format!(
-                "privacy_key has fewer than {PRIVACY_KEY_MIN} characters: make one with `openssl rand -hex 32`"
+                "privacy_key has fewer than {PRIVACY_KEY_MIN} characters: create one with `openssl rand -hex 32`"
             )));
         }
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
@@ -173,32 +165,25 @@ impl Settings {
         Ok(())
     }
 
-    /// Where a trace can be looked at, when that is known.
+    /// The address of a trace's page, if `trace_url` is set.
     #[must_use]
     pub fn trace_link(&self, trace_id: &str) -> Option<String> {
         Some(self.trace_url.as_ref()?.replace(TRACE_ID, trace_id))
     }
 
-    /// # Errors
-    /// When it is not set.
     pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
         self.database_url
             .as_ref()
             .ok_or(ConfigError::Missing("TIDEMARK_DATABASE_URL", "database_url"))
     }
 
-    /// # Errors
-    /// When it is not set.
     pub fn amqp_url(&self) -> Result<&SecretString, ConfigError> {
         self.amqp_url
             .as_ref()
             .ok_or(ConfigError::Missing("TIDEMARK_AMQP_URL", "amqp_url"))
     }
 
-    /// The settings of a source that a tenant names, with its URL.
-    ///
-    /// # Errors
-    /// When it is not configured or has no URL.
+    /// The settings and URL of a source. A source without a URL counts as not configured.
     pub fn source(&self, name: &str) -> Result<(&SourceSettings, &SecretString), ConfigError> {
         self.sources
             .get(name)
@@ -224,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_the_source_main() {
+    fn variables_of_the_source_set_the_source_main() {
         let settings = load(&[
             ("TIDEMARK_SOURCE_URL", "postgres://chatwoot:p@ss@db:5433/chatwoot"),
             ("TIDEMARK_WORKER_LEASE", "5s"),
@@ -283,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truth_value_comes_from_the_environment() {
+    fn a_boolean_comes_from_the_environment() {
         let per_tenant =
             |text| load(&[("TIDEMARK_METRICS_PER_TENANT", text)]).map(|settings| settings.metrics_per_tenant);
         assert!(per_tenant("true").unwrap());

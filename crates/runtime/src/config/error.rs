@@ -1,3 +1,5 @@
+//! Errors of the settings.
+
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]

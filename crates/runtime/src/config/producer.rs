@@ -9,31 +9,31 @@ use super::value::duration;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProducerSettings {
-    /// Pause between two looks at the ledger when nothing wakes a loop earlier.
+    /// How long a loop waits before it reads the ledger again, if nothing wakes it earlier.
     #[serde(deserialize_with = "duration")]
     pub tick: Duration,
-    /// Pause between two samples of a source's fence.
+    /// Time between two samples of a source's fence.
     #[serde(deserialize_with = "duration")]
     pub fence_interval: Duration,
-    /// How long a plan waits for its own sample to qualify when no older one does.
+    /// How long a plan waits for its own fence sample to qualify, if no older sample does.
     #[serde(deserialize_with = "duration")]
     pub fence_wait: Duration,
-    /// The watermark stays at least this far behind the source's clock.
+    /// Minimum distance of the watermark from the source's clock.
     #[serde(deserialize_with = "duration")]
     pub safety_lag: Duration,
-    /// Messages created this long before the watermark are looked at for later edits.
+    /// Messages created within this time before the watermark are checked for edits.
     #[serde(deserialize_with = "duration")]
     pub message_edit_window: Duration,
-    /// Within this time after a tenant's digests were compared, its incremental runs take what change signals name, and
-    /// compare nothing.
+    /// For this time after a comparison of a tenant's digests, incremental runs follow the change signals and compare no
+    /// digests.
     #[serde(deserialize_with = "duration")]
     pub digest_interval: Duration,
-    /// Chunks that may be queued or running at once, over the whole fleet.
+    /// Chunks that may be queued or running at once in the whole fleet.
     pub max_in_flight: i32,
     /// How long a published chunk may wait for a worker before it is published again.
     #[serde(deserialize_with = "duration")]
     pub requeue_after: Duration,
-    /// Leases a chunk may lose before it is dead: it seems to kill its workers.
+    /// Leases that a chunk may lose before it is dead, because it probably kills its workers.
     pub max_lost: i32,
 }
 

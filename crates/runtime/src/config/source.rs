@@ -13,14 +13,14 @@ use tidemark_postgres::ident::RelationName;
 pub struct SourceSettings {
     pub url: Option<SecretString>,
     pub mode: SourceMode,
-    /// Name of the view, for `mode = "view"`; may be qualified by a schema.
+    /// Name of the view for `mode = "view"`, with or without a schema.
     pub view: Option<RelationName>,
-    /// Connections to this source, a process.
+    /// Connections to this source for each process.
     pub max_connections: u32,
-    /// Bound of one statement on the source.
+    /// Time limit of one statement on the source.
     #[serde(deserialize_with = "duration")]
     pub statement_timeout: Duration,
-    /// Chunks of this source that may be queued or running at once, over the whole fleet.
+    /// Chunks of this source that may be queued or running at once in the whole fleet.
     pub max_in_flight: i32,
 }
 

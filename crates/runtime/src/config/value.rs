@@ -1,4 +1,4 @@
-//! Values that are written in a form of their own.
+//! Values with their own syntax: durations and addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;

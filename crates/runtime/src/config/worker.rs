@@ -9,24 +9,24 @@ use super::value::duration;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {
-    /// Chunks of a lane that are read at a time, a process.
+    /// Chunks of one lane that a process reads at a time.
     pub concurrency: u16,
-    /// How long a claim holds without renewal; it is renewed three times in that span.
+    /// How long a claim lasts without renewal. The worker renews it three times in that time.
     #[serde(deserialize_with = "duration")]
     pub lease: Duration,
-    /// How long a chunk may go on after the first SIGTERM.
+    /// How long a chunk may continue after the first SIGTERM.
     #[serde(deserialize_with = "duration")]
     pub shutdown_grace: Duration,
 }
 
 impl WorkerSettings {
-    /// Chunks of both lanes that are read at a time: whatever bulk ones are, there is a place for a live one.
+    /// Chunks of both lanes that are read at a time. One more than `concurrency`, so that bulk chunks never block a live one.
     #[must_use]
     pub const fn read_permits(&self) -> u16 {
         self.concurrency.saturating_add(1)
     }
 
-    /// Chunks of both lanes that are loaded at a time: those that are read, and one of each lane that has been.
+    /// Chunks of both lanes that are loaded at a time: those being read, and one more of each lane that finished reading.
     #[must_use]
     pub const fn load_permits(&self) -> u16 {
         self.read_permits().saturating_add(2)
