@@ -9,7 +9,7 @@ use crate::conversation::{
 };
 use crate::copy::Rows;
 use crate::layout::{Layout, Tenant};
-use crate::messages::{self, Frame, INCOMING, MESSAGES, Message};
+use crate::messages::{self, INCOMING, MESSAGES, Message, MessageContext};
 use crate::text::{language, pick};
 use crate::timeline::Timeline;
 use crate::words::FEEDBACK;
@@ -86,38 +86,38 @@ impl<'a> Conversations<'a> {
         self.display_ids[index] += 1;
 
         let contact = self.rng.random_range(tenant.contact_ids.clone());
-        let frame = Frame {
+        let context = MessageContext {
             conversation_id: id,
             tenant,
             inbox_id: tenant.inbox_of(contact),
             writer_id: match id {
-                _ if id % once_in::OTHER_WRITER == 0 => Some(another(contact, tenant)),
+                _ if id % once_in::OTHER_WRITER == 0 => Some(another_contact(contact, tenant)),
                 _ if id % once_in::NO_CONTACT == 0 => None,
                 _ => Some(contact),
             },
             language: language(&mut self.rng),
         };
         let contact_id = (id % once_in::NO_CONTACT != 0).then_some(contact);
-        let conversation = self.conversation(&frame, contact_id);
+        let conversation = self.conversation(&context, contact_id);
 
         conversation.push(
             conversations,
-            &frame,
+            &context,
             self.display_ids[index],
             self.layout.reference,
             &mut self.rng,
         );
         for message in &conversation.messages {
-            message.push(messages, &frame);
+            message.push(messages, &context);
         }
         for response in &conversation.responses {
             self.counts.responses += 1;
-            response.push(responses, self.counts.responses, &frame, &conversation);
+            response.push(responses, self.counts.responses, &context, &conversation);
         }
     }
 
-    fn conversation(&mut self, frame: &Frame<'_>, contact_id: Option<i32>) -> Conversation {
-        let id = frame.conversation_id;
+    fn conversation(&mut self, context: &MessageContext<'_>, contact_id: Option<i32>) -> Conversation {
+        let id = context.conversation_id;
         let mut timeline = self.timeline(id);
         let created_at = timeline.now();
         let status = match self.rng.random_range(0..100) {
@@ -129,8 +129,8 @@ impl<'a> Conversations<'a> {
 
         let count = self.message_count(id);
         let first_id = self.counts.messages + 1;
-        let mut messages = messages::talk(frame, first_id, count, &mut timeline, &mut self.rng);
-        self.make_odd(frame, &mut messages);
+        let mut messages = messages::generate(context, first_id, count, &mut timeline, &mut self.rng);
+        self.add_oddities(context, &mut messages);
         let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
         self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
 
@@ -142,11 +142,11 @@ impl<'a> Conversations<'a> {
         let waiting = status != RESOLVED && messages.last().is_some_and(|last| last.message_type == INCOMING);
         Conversation {
             assignee_id: match id % once_in::DEPARTED_AGENT {
-                0 => Some(frame.tenant.departed_agent()),
+                0 => Some(context.tenant.departed_agent()),
                 _ => self
                     .rng
                     .random_ratio(3, 4)
-                    .then(|| self.rng.random_range(frame.tenant.agent_ids.clone())),
+                    .then(|| self.rng.random_range(context.tenant.agent_ids.clone())),
             },
             status,
             created_at,
@@ -220,10 +220,10 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    fn make_odd(&mut self, frame: &Frame<'_>, messages: &mut [Message]) {
-        let id = frame.conversation_id;
+    fn add_oddities(&mut self, context: &MessageContext<'_>, messages: &mut [Message]) {
+        let id = context.conversation_id;
         if id % once_in::DOCUMENT == 0 {
-            messages::paste_document(frame, messages, &mut self.rng);
+            messages::paste_document(context, messages, &mut self.rng);
         }
         if id % once_in::BACKDATED_MESSAGE == 0
             && let Some(last) = messages.last_mut()
@@ -264,7 +264,7 @@ impl<'a> Conversations<'a> {
 }
 
 /// The next contact of the tenant; it has three at least.
-fn another(contact_id: i32, tenant: &Tenant) -> i32 {
+fn another_contact(contact_id: i32, tenant: &Tenant) -> i32 {
     let next = contact_id + 1;
     if tenant.contact_ids.contains(&next) {
         next

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::conversations::{Conversations, Counts};
 use crate::copy::Rows;
-use crate::database::{State, Target};
+use crate::database::{DatabaseState, Target};
 use crate::describe::{SampleTenant, tenants};
 use crate::layout::Layout;
 use crate::{directory, schema};
@@ -112,12 +112,16 @@ pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> 
 async fn make_database(target: &Target, server: &mut PgConnection, replace: bool) -> Result<()> {
     let name = &target.name;
     match target.state(server).await? {
-        State::Missing => {}
-        State::Sample if replace => target.drop(server).await?,
-        State::Sample => bail!("database {name} is an earlier sample: ask to replace it, or drop it first"),
+        DatabaseState::Missing => {}
+        DatabaseState::Sample if replace => target.drop(server).await?,
+        DatabaseState::Sample => {
+            bail!("database {name} is an earlier sample: ask to replace it, or drop it first")
+        }
         // made for the sample by somebody who had the right to
-        State::Foreign if name != "postgres" && target.is_empty().await? => return target.mark(server).await,
-        State::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
+        DatabaseState::Foreign if name != "postgres" && target.is_empty().await? => {
+            return target.mark(server).await;
+        }
+        DatabaseState::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
     }
     target.create(server).await
 }

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, query_scalar, raw_sql};
 const MARK: &str = "tidemark sample";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum DatabaseState {
     Missing,
     Sample,
     /// Somebody's database: never to be changed.
@@ -50,8 +50,8 @@ impl Target {
     pub async fn connect_to_sample(&self) -> Result<PgConnection> {
         let mut conn = self.connect().await?;
         match self.state(&mut conn).await? {
-            State::Sample => Ok(conn),
-            State::Missing | State::Foreign => {
+            DatabaseState::Sample => Ok(conn),
+            DatabaseState::Missing | DatabaseState::Foreign => {
                 bail!(
                     "database {} was not made by `sample create`: it is left alone",
                     self.name
@@ -70,7 +70,7 @@ impl Target {
     }
 
     /// What is there under this name.
-    pub async fn state(&self, conn: &mut PgConnection) -> Result<State> {
+    pub async fn state(&self, conn: &mut PgConnection) -> Result<DatabaseState> {
         let comment: Option<String> = query_scalar(
             "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1",
         )
@@ -79,9 +79,9 @@ impl Target {
         .await
         .with_context(|| format!("look for database {}", self.name))?;
         Ok(match comment {
-            None => State::Missing,
-            Some(comment) if comment.starts_with(MARK) => State::Sample,
-            Some(_) => State::Foreign,
+            None => DatabaseState::Missing,
+            Some(comment) if comment.starts_with(MARK) => DatabaseState::Sample,
+            Some(_) => DatabaseState::Foreign,
         })
     }
 
@@ -141,16 +141,16 @@ impl Target {
 pub async fn is_sample(url: &str) -> Result<bool> {
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
-    Ok(matches!(target.state(&mut server).await?, State::Sample))
+    Ok(matches!(target.state(&mut server).await?, DatabaseState::Sample))
 }
 
 pub async fn drop_sample(url: &str) -> Result<()> {
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
     match target.state(&mut server).await? {
-        State::Missing => Ok(()),
-        State::Sample => target.drop(&mut server).await,
-        State::Foreign => bail!(
+        DatabaseState::Missing => Ok(()),
+        DatabaseState::Sample => target.drop(&mut server).await,
+        DatabaseState::Foreign => bail!(
             "database {} was not made by `sample create`: it is not dropped",
             target.name
         ),

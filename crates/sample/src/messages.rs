@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 
 use crate::copy::{Jsonb, Rows, Table};
 use crate::layout::Tenant;
-use crate::text::{document, pick, utterance};
+use crate::text::{document, pick, short_text};
 use crate::timeline::Timeline;
 use crate::words::{ACTIVITIES, GREETINGS, SENTIMENTS, SURVEY};
 
@@ -29,7 +29,7 @@ const SENT: i32 = 0;
 
 /// What a message has from its conversation.
 #[derive(Debug)]
-pub struct Frame<'a> {
+pub struct MessageContext<'a> {
     pub conversation_id: i32,
     pub tenant: &'a Tenant,
     pub inbox_id: i32,
@@ -56,13 +56,13 @@ pub struct Message {
 }
 
 impl Message {
-    pub fn push(&self, rows: &mut Rows, frame: &Frame<'_>) {
+    pub fn push(&self, rows: &mut Rows, context: &MessageContext<'_>) {
         rows.push(&[
             &self.id,
             &self.content,
-            &frame.tenant.account_id,
-            &frame.inbox_id,
-            &frame.conversation_id,
+            &context.tenant.account_id,
+            &context.inbox_id,
+            &context.conversation_id,
             &self.message_type,
             &self.created_at,
             &self.updated_at,
@@ -84,8 +84,8 @@ impl Message {
 }
 
 /// `count` messages, numbered from `first_id`.
-pub fn talk(
-    frame: &Frame<'_>,
+pub fn generate(
+    context: &MessageContext<'_>,
     first_id: i32,
     count: i32,
     timeline: &mut Timeline,
@@ -103,21 +103,27 @@ pub fn talk(
                 },
             };
             let kind = if index == 0 { 0 } else { rng.random_range(0..100) };
-            message(frame, first_id + index, kind, at, rng)
+            message(context, first_id + index, kind, at, rng)
         })
         .collect()
 }
 
 /// One message; `kind` in 0..100 says which part of the whole it belongs to.
-fn message(frame: &Frame<'_>, id: i32, kind: i32, at: NaiveDateTime, rng: &mut impl Rng) -> Message {
-    let agent = rng.random_range(frame.tenant.agent_ids.clone());
+fn message(
+    context: &MessageContext<'_>,
+    id: i32,
+    kind: i32,
+    at: NaiveDateTime,
+    rng: &mut impl Rng,
+) -> Message {
+    let agent = rng.random_range(context.tenant.agent_ids.clone());
     let (message_type, private, sender_type, sender_id) = match kind {
-        0..44 => (INCOMING, false, Some("Contact"), frame.writer_id),
+        0..44 => (INCOMING, false, Some("Contact"), context.writer_id),
         44..78 => (OUTGOING, false, Some("User"), Some(agent)),
         78..84 => (OUTGOING, false, Some("AgentBot"), Some(1)),
         84..86 => (OUTGOING, false, Some("Captain::Assistant"), Some(1)),
         86..91 => (OUTGOING, true, Some("User"), Some(agent)),
-        91..92 => (INCOMING, true, Some("Contact"), frame.writer_id),
+        91..92 => (INCOMING, true, Some("Contact"), context.writer_id),
         92..97 => (ACTIVITY, false, None, None),
         _ => (TEMPLATE, false, None, None),
     };
@@ -129,7 +135,7 @@ fn message(frame: &Frame<'_>, id: i32, kind: i32, at: NaiveDateTime, rng: &mut i
         _ => match rng.random_range(0..60) {
             0 | 1 => None,
             2 => Some(String::new()),
-            _ => Some(utterance(rng, frame.language)),
+            _ => Some(short_text(rng, context.language)),
         },
     };
     let status = match message_type {
@@ -181,12 +187,12 @@ pub fn survey(id: i32, at: NaiveDateTime) -> Message {
 }
 
 /// Makes one of the messages a long document. Short ones are common, 150,000 characters are the most.
-pub fn paste_document(frame: &Frame<'_>, messages: &mut [Message], rng: &mut impl Rng) {
+pub fn paste_document(context: &MessageContext<'_>, messages: &mut [Message], rng: &mut impl Rng) {
     let length = 150_000 / rng.random_range(1..=30);
     if let Some(message) = messages
         .iter_mut()
         .find(|message| message.message_type == INCOMING)
     {
-        message.content = Some(document(rng, frame.language, length));
+        message.content = Some(document(rng, context.language, length));
     }
 }

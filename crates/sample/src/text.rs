@@ -22,7 +22,7 @@ pub fn language(rng: &mut impl Rng) -> &'static [&'static str] {
 }
 
 /// What somebody says: one to four sentences, now and then only an emoji.
-pub fn utterance(rng: &mut impl Rng, language: &[&str]) -> String {
+pub fn short_text(rng: &mut impl Rng, language: &[&str]) -> String {
     if rng.random_ratio(1, 20) {
         return pick(rng, EMOJI).to_owned();
     }

@@ -1,16 +1,16 @@
 //! Live traffic: changes to a sample the way Chatwoot makes them, the ones that leave no trace in
 //! `updated_at` included.
 
+mod contacts;
+mod conversation_state;
+mod deletions;
 mod kind;
+mod message_edits;
+mod new_conversations;
+mod new_messages;
 mod pace;
-mod people;
 mod pick;
-mod remove;
-mod revise;
-mod start;
-mod state;
 mod survey;
-mod talk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -125,21 +125,21 @@ impl Changes {
 
     async fn make(&mut self, kind: ChangeKind) -> Result<bool> {
         match kind {
-            ChangeKind::ConversationCreated => start::conversation(self).await,
-            ChangeKind::MessageCreated => talk::say(self).await,
-            ChangeKind::MessageEdited => revise::edit(self).await,
-            ChangeKind::MessageDeleted => revise::delete(self).await,
-            ChangeKind::DeliveryChanged => revise::deliver(self).await,
-            ChangeKind::StatusChanged => state::change_status(self).await,
-            ChangeKind::Resolved => state::resolve(self).await,
-            ChangeKind::Snoozed => state::snooze(self).await,
-            ChangeKind::Assigned => state::assign(self).await,
-            ChangeKind::Labelled => state::label(self).await,
-            ChangeKind::Seen => state::see(self).await,
+            ChangeKind::ConversationCreated => new_conversations::create(self).await,
+            ChangeKind::MessageCreated => new_messages::write(self).await,
+            ChangeKind::MessageEdited => message_edits::edit(self).await,
+            ChangeKind::MessageDeleted => message_edits::delete(self).await,
+            ChangeKind::DeliveryChanged => message_edits::deliver(self).await,
+            ChangeKind::StatusChanged => conversation_state::change_status(self).await,
+            ChangeKind::Resolved => conversation_state::resolve(self).await,
+            ChangeKind::Snoozed => conversation_state::snooze(self).await,
+            ChangeKind::Assigned => conversation_state::assign(self).await,
+            ChangeKind::Labelled => conversation_state::label(self).await,
+            ChangeKind::Seen => conversation_state::mark_seen(self).await,
             ChangeKind::SurveyAnswered => survey::answer(self).await,
-            ChangeKind::ContactRenamed => people::rename(self).await,
-            ChangeKind::ContactsMerged => people::merge(self).await,
-            ChangeKind::ConversationDeleted => remove::delete(self).await,
+            ChangeKind::ContactRenamed => contacts::rename(self).await,
+            ChangeKind::ContactsMerged => contacts::merge(self).await,
+            ChangeKind::ConversationDeleted => deletions::delete(self).await,
         }
     }
 

@@ -5,8 +5,8 @@ use rand::RngExt;
 use sqlx::{query, query_as};
 
 use super::Changes;
+use super::new_messages::{NewMessage, insert};
 use super::pick::{self, Conversation};
-use super::talk::{Said, insert};
 use crate::messages::{INPUT_CSAT, TEMPLATE};
 use crate::text::pick;
 use crate::words::{FEEDBACK, SURVEY};
@@ -41,7 +41,7 @@ pub async fn answer(changes: &mut Changes) -> Result<bool> {
 
 /// Puts the question into a conversation.
 pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i32> {
-    let said = Said {
+    let message = NewMessage {
         content: Some(SURVEY),
         message_type: TEMPLATE,
         content_type: INPUT_CSAT,
@@ -49,7 +49,7 @@ pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i
         sender_type: None,
         sender_id: None,
     };
-    insert(changes, conversation, said).await
+    insert(changes, conversation, message).await
 }
 
 /// The newest survey without an answer.

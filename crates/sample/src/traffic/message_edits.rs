@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 use sqlx::query;
 
-use super::talk::speak;
+use super::new_messages::random_text;
 use super::{Changes, pick};
 use crate::messages::{INCOMING, OUTGOING};
 
@@ -16,7 +16,7 @@ pub async fn edit(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, OUTGOING).await? else {
         return Ok(false);
     };
-    let text = speak(changes);
+    let text = random_text(changes);
     replace(changes, message.id, text.as_deref(), r#"{"edited":true}"#).await
 }
 

@@ -8,11 +8,11 @@ use super::Changes;
 use super::pick::{self, Conversation};
 use crate::conversation::{OPEN, RESOLVED, SNOOZED};
 use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
-use crate::text::{language, pick, utterance};
+use crate::text::{language, pick, short_text};
 use crate::words::ACTIVITIES;
 
 /// What is put into a conversation.
-pub struct Said<'a> {
+pub struct NewMessage<'a> {
     pub content: Option<&'a str>,
     pub message_type: i32,
     pub content_type: i32,
@@ -22,21 +22,21 @@ pub struct Said<'a> {
 }
 
 /// Somebody says something in a conversation that is there.
-pub async fn say(changes: &mut Changes) -> Result<bool> {
+pub async fn write(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };
     match changes.rng.random_range(0..10) {
-        0..5 => say_as_contact(changes, &conversation).await?,
-        5..9 => say_as_agent(changes, &conversation).await?,
+        0..5 => write_as_contact(changes, &conversation).await?,
+        5..9 => write_as_agent(changes, &conversation).await?,
         _ => note(changes, &conversation).await?,
     }
     Ok(true)
 }
 
-pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let text = speak(changes);
-    let said = Said {
+pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: INCOMING,
         content_type: TEXT,
@@ -44,7 +44,7 @@ pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) 
         sender_type: Some("Contact"),
         sender_id: conversation.contact_id,
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     // Reopening is an ordinary save; the activity before it was not.
     let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
     query(
@@ -63,13 +63,13 @@ pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) 
     Ok(())
 }
 
-async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let agent = match conversation.assignee_id {
         Some(agent) => Some(agent),
         None => pick::agent(changes, conversation).await?,
     };
-    let text = speak(changes);
-    let said = Said {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: OUTGOING,
         content_type: TEXT,
@@ -77,7 +77,7 @@ async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Res
         sender_type: Some("User"),
         sender_id: agent.map(i64::from),
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     query(
         "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
          WHERE id = $1 AND first_reply_created_at IS NULL",
@@ -96,8 +96,8 @@ async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Res
 }
 
 async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let text = speak(changes);
-    let said = Said {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: OUTGOING,
         content_type: TEXT,
@@ -105,13 +105,13 @@ async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> 
         sender_type: Some("User"),
         sender_id: conversation.assignee_id.map(i64::from),
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     Ok(())
 }
 
 /// What Chatwoot writes into a conversation when its state changes.
 pub async fn record_activity(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let said = Said {
+    let message = NewMessage {
         content: Some(pick(&mut changes.rng, ACTIVITIES)),
         message_type: ACTIVITY,
         content_type: TEXT,
@@ -119,26 +119,30 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
         sender_type: None,
         sender_id: None,
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     Ok(())
 }
 
 /// Inserts a message and, as `update_columns` does, moves `last_activity_at` alone.
-pub async fn insert(changes: &mut Changes, conversation: &Conversation, said: Said<'_>) -> Result<i32> {
+pub async fn insert(
+    changes: &mut Changes,
+    conversation: &Conversation,
+    message: NewMessage<'_>,
+) -> Result<i32> {
     let id = query_scalar(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, content_type, private, \
                                sender_type, sender_id, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id",
     )
-    .bind(said.content)
+    .bind(message.content)
     .bind(conversation.account_id)
     .bind(conversation.inbox_id)
     .bind(conversation.id)
-    .bind(said.message_type)
-    .bind(said.content_type)
-    .bind(said.private)
-    .bind(said.sender_type)
-    .bind(said.sender_id)
+    .bind(message.message_type)
+    .bind(message.content_type)
+    .bind(message.private)
+    .bind(message.sender_type)
+    .bind(message.sender_id)
     .bind(changes.now)
     .fetch_one(&mut changes.conn)
     .await
@@ -153,10 +157,10 @@ pub async fn insert(changes: &mut Changes, conversation: &Conversation, said: Sa
 }
 
 /// A text; `None` for an attachment.
-pub fn speak(changes: &mut Changes) -> Option<String> {
+pub fn random_text(changes: &mut Changes) -> Option<String> {
     let language = language(&mut changes.rng);
     changes
         .rng
         .random_ratio(29, 30)
-        .then(|| utterance(&mut changes.rng, language))
+        .then(|| short_text(&mut changes.rng, language))
 }

@@ -6,9 +6,9 @@ use rand::RngExt;
 use sqlx::query;
 
 use super::Changes;
+use super::new_messages::record_activity;
 use super::pick;
 use super::survey::ask;
-use super::talk::record_activity;
 use crate::conversation::{OPEN, PENDING, RESOLVED, SNOOZED};
 use crate::text::pick;
 use crate::words::LABELS;
@@ -121,7 +121,7 @@ pub async fn label(changes: &mut Changes) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn see(changes: &mut Changes) -> Result<bool> {
+pub async fn mark_seen(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };
