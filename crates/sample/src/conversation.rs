@@ -1,4 +1,4 @@
-//! Rows of one conversation and its survey responses.
+//! Rows of a conversation and its survey responses.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};

@@ -1,4 +1,4 @@
-//! Conversations in the order of their ids, with their messages and survey responses.
+//! Generates conversations in the order of their ids, with messages and survey responses.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::RngExt;
@@ -14,13 +14,13 @@ use crate::text::{language, pick};
 use crate::timeline::Timeline;
 use crate::words::FEEDBACK;
 
-/// How far the data goes back.
+/// Age of the oldest data.
 const HISTORY: TimeDelta = TimeDelta::days(400);
-/// A block is handed on when it has grown to this: few COPY statements, and little memory.
+/// Size at which a block is sent on: large enough for few COPY statements, small enough for little memory.
 const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Oddities come once in so many conversations, by the id: so that the smallest sample has them too. Primes,
-/// so that they meet in all combinations.
+/// Each oddity occurs once in this many conversations. Ids decide, so that the smallest sample has every oddity. The numbers
+/// are primes, so that all combinations occur.
 mod once_in {
     pub const OTHER_WRITER: i32 = 37;
     pub const TWO_RESPONSES: i32 = 43;
@@ -34,7 +34,7 @@ mod once_in {
     pub const THOUSANDS_OF_MESSAGES: i32 = 19_997;
 }
 
-/// How much was generated so far; the numbers are the last ids given.
+/// Numbers of generated rows, which are also the last ids given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     pub conversations: i32,
@@ -64,7 +64,7 @@ impl<'a> Conversations<'a> {
         self.counts
     }
 
-    /// The next conversations as rows, `None` after the last.
+    /// The rows of the next conversations; `None` after the last.
     pub fn next_block(&mut self) -> Option<Vec<Rows>> {
         if self.counts.conversations == self.layout.conversations {
             return None;
@@ -134,7 +134,7 @@ impl<'a> Conversations<'a> {
         let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
         self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
 
-        // An answer to a survey is no message: the conversation does not notice it.
+        // a survey response is not a message, and does not count as activity
         let last_activity_at = messages
             .iter()
             .map(|message| message.created_at)
@@ -153,7 +153,7 @@ impl<'a> Conversations<'a> {
             updated_at: match self.import(id) {
                 Some(at) => at,
                 None => match self.rng.random_range(0..20) {
-                    // What came later was written by statements that leave updated_at alone.
+                    // later statements left updated_at alone
                     0 => created_at,
                     1..12 => last_activity_at,
                     _ => timeline.advance(&mut self.rng, TimeDelta::days(2)),
@@ -174,7 +174,7 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    /// Conversations start one after the other through the whole history.
+    /// The start times of conversations are spread evenly over the history.
     fn timeline(&mut self, id: i32) -> Timeline {
         if let Some(import) = self.import(id) {
             let start = import - TimeDelta::minutes(self.rng.random_range(1_440..300_000));
@@ -185,7 +185,7 @@ impl<'a> Conversations<'a> {
         Timeline::new(self.slot(id) + jitter, self.layout.reference, whole_seconds)
     }
 
-    /// The instant at which a run of neighbouring conversations was imported, all with that `updated_at`.
+    /// The time at which a group of neighbouring conversations was imported. All of them have it as `updated_at`.
     fn import(&self, id: i32) -> Option<NaiveDateTime> {
         const EVERY: i32 = 2_000;
         const FIRST: i32 = 100;
@@ -204,7 +204,7 @@ impl<'a> Conversations<'a> {
         self.layout.reference - HISTORY + TimeDelta::microseconds(self.slot_micros() * i64::from(id - 1))
     }
 
-    /// Mostly 1 to 40, with a long tail; eight on average.
+    /// Usually 1 to 40, rarely hundreds or thousands; eight on average.
     fn message_count(&mut self, id: i32) -> i32 {
         match id {
             _ if id % once_in::NO_MESSAGE == 0 => 0,
@@ -232,7 +232,7 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    /// Asks for a rating at the end: seldom twice, and answered each time.
+    /// Asks for a rating at the end, rarely twice. Each question is answered.
     fn survey(
         &mut self,
         id: i32,
@@ -263,7 +263,7 @@ impl<'a> Conversations<'a> {
     }
 }
 
-/// The next contact of the tenant; it has three at least.
+/// The next contact of the tenant. Every tenant has at least three.
 fn another_contact(contact_id: i32, tenant: &Tenant) -> i32 {
     let next = contact_id + 1;
     if tenant.contact_ids.contains(&next) {

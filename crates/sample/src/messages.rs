@@ -1,4 +1,4 @@
-//! What is said in a conversation.
+//! Messages of a conversation.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};
@@ -27,13 +27,13 @@ pub const INPUT_CSAT: i32 = 9;
 
 const SENT: i32 = 0;
 
-/// What a message has from its conversation.
+/// Values that a message takes from its conversation.
 #[derive(Debug)]
 pub struct MessageContext<'a> {
     pub conversation_id: i32,
     pub tenant: &'a Tenant,
     pub inbox_id: i32,
-    /// The contact who writes: seldom another one than the conversation's.
+    /// The contact who writes: usually the conversation's own.
     pub writer_id: Option<i32>,
     pub language: &'static [&'static str],
 }
@@ -77,13 +77,13 @@ impl Message {
         ]);
     }
 
-    /// Said by an agent for the contact to read.
+    /// Whether an agent wrote it for the contact.
     pub fn is_reply(&self) -> bool {
         self.message_type == OUTGOING && !self.private && self.sender_type == Some("User")
     }
 }
 
-/// `count` messages, numbered from `first_id`.
+/// Generates `count` messages, numbered from `first_id`.
 pub fn generate(
     context: &MessageContext<'_>,
     first_id: i32,
@@ -95,7 +95,7 @@ pub fn generate(
         .map(|index| {
             let at = match index {
                 0 => timeline.now(),
-                // Answers within seconds, hours later, and in the same instant.
+                // answers at the same time, within minutes, or hours later
                 _ => match rng.random_range(0..10) {
                     0 => timeline.now(),
                     1..8 => timeline.advance(rng, TimeDelta::minutes(6)),
@@ -108,7 +108,7 @@ pub fn generate(
         .collect()
 }
 
-/// One message; `kind` in 0..100 says which part of the whole it belongs to.
+/// One message. `kind` in 0..100 selects type and sender.
 fn message(
     context: &MessageContext<'_>,
     id: i32,
@@ -127,11 +127,11 @@ fn message(
         92..97 => (ACTIVITY, false, None, None),
         _ => (TEMPLATE, false, None, None),
     };
-    let spoken = matches!(message_type, INCOMING | OUTGOING);
+    let is_written = matches!(message_type, INCOMING | OUTGOING);
     let content = match message_type {
         ACTIVITY => Some(pick(rng, ACTIVITIES).to_owned()),
         TEMPLATE => Some(pick(rng, GREETINGS).to_owned()),
-        // Attachments come without a text, or with an empty one.
+        // attachments have no text, or an empty one
         _ => match rng.random_range(0..60) {
             0 | 1 => None,
             2 => Some(String::new()),
@@ -150,7 +150,8 @@ fn message(
         updated_at: at,
         private,
         status: rng.random_ratio(399, 400).then_some(status),
-        source_id: (spoken && rng.random_ratio(2, 5)).then(|| format!("wamid.{:016X}", rng.random::<u64>())),
+        source_id: (is_written && rng.random_ratio(2, 5))
+            .then(|| format!("wamid.{:016X}", rng.random::<u64>())),
         content_type: TEXT,
         content_attributes: if rng.random_ratio(1, 30) {
             r#"{"in_reply_to":null,"edited":true}"#
@@ -160,7 +161,7 @@ fn message(
         sender_type,
         sender_id,
         sentiment: match rng.random_range(0..12) {
-            0 if spoken => Some(Jsonb(pick(rng, SENTIMENTS))),
+            0 if is_written => Some(Jsonb(pick(rng, SENTIMENTS))),
             1 => None,
             _ => Some(Jsonb("{}")),
         },
@@ -186,7 +187,7 @@ pub fn survey(id: i32, at: NaiveDateTime) -> Message {
     }
 }
 
-/// Makes one of the messages a long document. Short ones are common, 150,000 characters are the most.
+/// Replaces one message with a long document. Short documents are common; the longest has 150,000 characters.
 pub fn paste_document(context: &MessageContext<'_>, messages: &mut [Message], rng: &mut impl Rng) {
     let length = 150_000 / rng.random_range(1..=30);
     if let Some(message) = messages

@@ -1,4 +1,4 @@
-//! Messages change after they were sent; their conversations do not notice.
+//! Changes messages after they were sent. Their conversation rows do not change.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -53,7 +53,7 @@ async fn replace(
     Ok(done.rows_affected() == 1)
 }
 
-/// The channel reports how far a message came.
+/// The channel reports a message's delivery status.
 pub async fn deliver(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, OUTGOING).await? else {
         return Ok(false);

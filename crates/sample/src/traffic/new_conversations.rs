@@ -1,4 +1,4 @@
-//! Conversations begin.
+//! Creates conversations.
 
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
@@ -10,7 +10,7 @@ use super::pick::{self, Conversation};
 use crate::directory::{contact_source, phone};
 use crate::text::person;
 
-/// A contact writes to an inbox: one who wrote before, or a new one.
+/// A known or new contact writes to an inbox.
 pub async fn create(changes: &mut Changes) -> Result<bool> {
     let before = pick::conversation(changes).await?;
     let (account_id, inbox_id) = match &before {
@@ -75,7 +75,7 @@ async fn insert_conversation(
     contact_id: i64,
 ) -> Result<Conversation> {
     let mut tx = changes.conn.begin().await.context("begin a conversation")?;
-    // Two at once would take the same display_id.
+    // without the lock two transactions would take the same display_id
     query("SELECT FROM accounts WHERE id = $1 FOR UPDATE")
         .bind(account_id)
         .execute(&mut *tx)

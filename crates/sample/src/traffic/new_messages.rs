@@ -1,4 +1,4 @@
-//! Messages come into conversations.
+//! Adds messages to conversations.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -11,7 +11,7 @@ use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
 use crate::text::{language, pick, short_text};
 use crate::words::ACTIVITIES;
 
-/// What is put into a conversation.
+/// A message to insert into a conversation.
 pub struct NewMessage<'a> {
     pub content: Option<&'a str>,
     pub message_type: i32,
@@ -21,7 +21,7 @@ pub struct NewMessage<'a> {
     pub sender_id: Option<i64>,
 }
 
-/// Somebody says something in a conversation that is there.
+/// Adds a message or a note to an existing conversation.
 pub async fn write(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
@@ -45,7 +45,7 @@ pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation
         sender_id: conversation.contact_id,
     };
     insert(changes, conversation, message).await?;
-    // Reopening is an ordinary save; the activity before it was not.
+    // reopening changes updated_at; the new last_activity_at did not
     let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
     query(
         "UPDATE conversations SET waiting_since = COALESCE(waiting_since, $2), \
@@ -59,7 +59,7 @@ pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation
     .bind(OPEN)
     .execute(&mut changes.conn)
     .await
-    .context("let the contact wait")?;
+    .context("set waiting_since")?;
     Ok(())
 }
 
@@ -86,12 +86,12 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
     .bind(changes.now)
     .execute(&mut changes.conn)
     .await
-    .context("note the first reply")?;
+    .context("set the first reply")?;
     query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
         .bind(conversation.id)
         .execute(&mut changes.conn)
         .await
-        .context("end the waiting")?;
+        .context("clear waiting_since")?;
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> 
     Ok(())
 }
 
-/// What Chatwoot writes into a conversation when its state changes.
+/// Adds the activity message that Chatwoot writes when a conversation's state changes.
 pub async fn record_activity(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let message = NewMessage {
         content: Some(pick(&mut changes.rng, ACTIVITIES)),
@@ -123,7 +123,7 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
     Ok(())
 }
 
-/// Inserts a message and, as `update_columns` does, moves `last_activity_at` alone.
+/// Inserts a message and changes only `last_activity_at` of its conversation, like Rails' `update_columns`.
 pub async fn insert(
     changes: &mut Changes,
     conversation: &Conversation,
@@ -152,11 +152,11 @@ pub async fn insert(
         .bind(changes.now)
         .execute(&mut changes.conn)
         .await
-        .context("move the last activity")?;
+        .context("set the last activity")?;
     Ok(id)
 }
 
-/// A text; `None` for an attachment.
+/// A random text; `None` for an attachment.
 pub fn random_text(changes: &mut Changes) -> Option<String> {
     let language = language(&mut changes.rng);
     changes

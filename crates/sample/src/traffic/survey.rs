@@ -1,4 +1,4 @@
-//! Satisfaction surveys: a message asks, a response answers.
+//! Satisfaction surveys: a message with the question, and a response.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -11,7 +11,7 @@ use crate::messages::{INPUT_CSAT, TEMPLATE};
 use crate::text::pick;
 use crate::words::{FEEDBACK, SURVEY};
 
-/// Answers a survey that is open, or asks for a second opinion and gets it.
+/// Answers an open survey, or asks a second time and answers that.
 pub async fn answer(changes: &mut Changes) -> Result<bool> {
     let open = match changes.rng.random_range(0..3) {
         0 => ask_again(changes).await?,
@@ -39,7 +39,7 @@ pub async fn answer(changes: &mut Changes) -> Result<bool> {
     Ok(true)
 }
 
-/// Puts the question into a conversation.
+/// Adds the survey's question to a conversation.
 pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i32> {
     let message = NewMessage {
         content: Some(SURVEY),
@@ -71,7 +71,7 @@ async fn open_survey(changes: &mut Changes) -> Result<Option<(i32, Conversation)
     Ok(conversation.map(|conversation| (message_id, conversation)))
 }
 
-/// Asks again where there is a response.
+/// Asks again in a conversation that has a response.
 async fn ask_again(changes: &mut Changes) -> Result<Option<(i32, Conversation)>> {
     let Some(near) = pick::conversation(changes).await? else {
         return Ok(None);
