@@ -278,7 +278,7 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     if info.message_bytes > 1 << 30 {
         found.push(Finding::warning(
             "disk",
-            format!("{queue} holds {} of messages", bytes(info.message_bytes)),
+            format!("{queue} contains {} of messages", bytes(info.message_bytes)),
         ));
     }
     found

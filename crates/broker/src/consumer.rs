@@ -157,9 +157,9 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                 () = self.stop.cancelled() => return Ok(session),
                 delivery = session.deliveries.next() => {
                     let delivery = self.delivered(delivery)?;
-                    let (this, over) = (Arc::clone(self), session_over.clone());
+                    let (this, session_over) = (Arc::clone(self), session_over.clone());
                     while tasks.try_join_next().is_some() {}
-                    tasks.spawn(async move { this.process(delivery, &over).await });
+                    tasks.spawn(async move { this.process(delivery, &session_over).await });
                 }
                 _ = probing.tick() => {
                     if let Some(alive) = self.stop.run_until_cancelled(session.probe(&self.queue)).await {
@@ -181,16 +181,16 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    async fn process(&self, delivery: Delivery, over: &CancellationToken) {
+    async fn process(&self, delivery: Delivery, session_over: &CancellationToken) {
         let answer = match decode(&delivery) {
-            Ok(received) => self.handle(received, over).await,
+            Ok(received) => self.handle(received, session_over).await,
             Err(unreadable) => self.dead_letter(&delivery.data, &unreadable).await,
         };
         self.settle(&delivery.acker, answer).await;
     }
 
-    async fn handle(&self, received: Received<T>, over: &CancellationToken) -> Settlement {
-        let Some(slot) = over.run_until_cancelled(self.slots.acquire()).await else {
+    async fn handle(&self, received: Received<T>, session_over: &CancellationToken) -> Settlement {
+        let Some(slot) = session_over.run_until_cancelled(self.slots.acquire()).await else {
             return Settlement::Requeue;
         };
         let _slot = slot.expect("the semaphore is never closed");

@@ -65,7 +65,7 @@ pub fn observe_pools(pools: Vec<(String, PgPool)>) {
     let limits = Arc::clone(&pools);
     meter()
         .u64_observable_gauge(POOL_CONNECTIONS)
-        .with_description("Connections to a database, by what they do.")
+        .with_description("Connections to a database, by state.")
         .with_callback(move |now| {
             for (name, pool) in pools.iter() {
                 let idle = u64::try_from(pool.num_idle()).unwrap_or(u64::MAX);

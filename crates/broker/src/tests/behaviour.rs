@@ -270,7 +270,7 @@ async fn depths_count_the_messages_of_each_lane(queue: &impl Queue) {
     let jobs = [1, 2, 3].map(|seq| outgoing(if seq == 1 { Lane::Live } else { Lane::Bulk }, seq));
     queue.publish_jobs(&jobs).await.unwrap();
     // a broker updates its counts after the confirm
-    until("the queues to tell", async || {
+    until("the counts", async || {
         let depths = queue.depths().await.unwrap();
         let messages = |name| depths.iter().find(|depth| depth.queue == name).unwrap().messages;
         assert!(depths.iter().all(|depth| depth.consumers == 0));

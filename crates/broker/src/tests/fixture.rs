@@ -112,7 +112,7 @@ impl Fixture {
         let pattern = format!("^{}", self.prefix);
         let body = format!(r#"{{"pattern":"{pattern}","apply-to":"queues","definition":{definition}}}"#);
         self.policy("PUT", &body).await;
-        until("the policy to hold", async || {
+        until("the policy to apply", async || {
             let queue = self
                 .manage("GET", &format!("queues/%2F/{}.dead", self.prefix), "")
                 .await;
