@@ -36,7 +36,7 @@ impl HashKind {
 pub(super) struct HashedColumn {
     kind: HashKind,
     expression: String,
-    /// HashKind in place of NULL.
+    /// Hashed in place of NULL.
     null_value: &'static str,
     /// Whether NULL and `null_value` make different target rows, so that their hashes must differ.
     is_ambiguous: bool,

@@ -35,7 +35,7 @@ impl ViewShape {
         expressions.join(", ")
     }
 
-    /// A `bigint` over all columns that do not aggregate messages: see [`crate::digest`].
+    /// A `bigint` over the conversation's own columns, without shared names and messages: see [`crate::digest`].
     #[must_use]
     pub fn digest(&self) -> String {
         let columns: Vec<HashedColumn> = self
