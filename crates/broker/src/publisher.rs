@@ -131,8 +131,8 @@ impl Link {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// lapin attaches a returned message to whichever confirm completes next, so one confirm says nothing about its own message.
-    /// After all confirms of a batch, all its returns are known, and each contains its message id.
+    /// lapin attaches a returned message to the confirm that completes next, so a single confirm says nothing about its own
+    /// message. After all confirms of a batch, all its returns are known, and each contains its message id.
     async fn publish_batch(
         &self,
         exchange: &ShortString,

@@ -90,8 +90,8 @@ impl HashedColumn {
 
 /// The hash of all these columns. The hash of each is the seed of the next; `innermost` is the first seed. Never NULL.
 ///
-/// A column that contains `null_value` gets a marked seed, so that it differs from NULL. That is rare: one cheap condition over
-/// the row decides whether the columns are checked one by one.
+/// A column that contains `null_value` gets a marked seed, so that it differs from NULL. That is rare: one cheap condition
+/// over the row decides whether the columns are checked one by one.
 pub(super) fn digest_of(innermost: &str, columns: &[HashedColumn]) -> String {
     let nested = |marks_null_value: bool| {
         columns.iter().fold(innermost.to_owned(), |seed, column| {
