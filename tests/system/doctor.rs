@@ -410,7 +410,7 @@ async fn queues_of_another_kind_and_policies_that_drop_are_found() {
     on_stage(|stage| async move {
         let answer = doctor(&stage, &[]).await?;
         ensure!(
-            says(&answer, ("broker", "queues", "ok"), "not there yet"),
+            says(&answer, ("broker", "queues", "ok"), "do not exist yet"),
             "{answer:?}"
         );
         ensure!(answer.stderr.is_empty(), "{answer:?}");

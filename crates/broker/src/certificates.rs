@@ -1,5 +1,5 @@
-//! What the broker's URL says of certificates, in the words of RabbitMQ's own clients: `cacertfile` (authorities beside the
-//! system's), `certfile` with `keyfile` (this side's own), `verify`.
+//! The TLS parameters of the broker's URL, with the names that RabbitMQ's own clients use: `cacertfile` (authorities in
+//! addition to the system's), `certfile` with `keyfile` (the client certificate), `verify`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,17 +8,16 @@ use url::Url;
 
 use super::error::QueueError;
 
-/// Files in PEM. They are read for every connection, so that a renewed certificate needs no restart.
+/// PEM files. They are read for every connection, so that a renewed certificate needs no restart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Certificates {
     authority: Option<PathBuf>,
+    /// Certificate and key.
     own: Option<(PathBuf, PathBuf)>,
 }
 
 impl Certificates {
-    /// # Errors
-    /// When the parameters cannot be what is meant.
-    pub fn of(url: &Url) -> Result<Self, QueueError> {
+    pub fn from_url(url: &Url) -> Result<Self, QueueError> {
         let (mut authority, mut certificate, mut key) = (None, None, None);
         for (name, value) in url.query_pairs() {
             let slot = match &*name {
@@ -28,8 +27,8 @@ impl Certificates {
                 "verify" if value == "verify_peer" => continue,
                 "verify" => {
                     return Err(QueueError::UrlParameter(
-                        "the broker's certificate is always checked: leave `verify` out, and name an authority of your own \
-                         with cacertfile",
+                        "the broker's certificate is always checked: remove `verify`, and name your own authority with \
+                         cacertfile",
                     ));
                 }
                 _ => continue,
@@ -39,19 +38,21 @@ impl Certificates {
         let own = match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err(QueueError::UrlParameter("certfile and keyfile belong together")),
+            _ => {
+                return Err(QueueError::UrlParameter(
+                    "set both certfile and keyfile, or neither",
+                ));
+            }
         };
         let certificates = Self { authority, own };
         if url.scheme() != "amqps" && certificates != Self::default() {
             return Err(QueueError::UrlParameter(
-                "cacertfile, certfile and keyfile are for amqps://",
+                "cacertfile, certfile and keyfile need amqps://",
             ));
         }
         Ok(certificates)
     }
 
-    /// # Errors
-    /// When a file cannot be read.
     pub fn read(&self) -> Result<OwnedTLSConfig, QueueError> {
         let authority = self.authority.as_deref().map(read).transpose()?;
         let cert_chain = match (authority, &self.authority) {
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     fn of(url: &str) -> Result<Certificates, QueueError> {
-        Certificates::of(&Url::parse(url).unwrap())
+        Certificates::from_url(&Url::parse(url).unwrap())
     }
 
     #[test]
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_passed_over_is_refused() {
+    fn parameters_that_would_be_ignored_are_refused() {
         for url in [
             "amqps://mq?verify=verify_none",
             "amqps://mq?certfile=/me.pem",

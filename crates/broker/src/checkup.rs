@@ -1,4 +1,4 @@
-//! The broker's check-up: the queues by a passive look, the rest by its HTTP API, where that can be reached.
+//! The check-up of the broker: queues by passive declaration, the rest by the HTTP API if it can be reached.
 
 use std::time::Duration;
 
@@ -7,62 +7,63 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
 use secrecy::SecretString;
 
-use super::connection::answer;
-use super::dead::RETURNS_OF_DEAD;
+use super::connection::await_answer;
+use super::dead::MAX_RETURNS;
+use super::destination::Route;
 use super::error::QueueError;
 use super::management::{DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes, encryption};
+use tidemark_runtime::finding::{Finding, bytes, encryption_finding};
 use tidemark_shared::job::Lane;
 
-/// Of one question to the HTTP API.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Quorum queues that count and limit deliveries, as the fleet expects them.
+/// For one request to the HTTP API.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first version whose quorum queues count and limit deliveries as the fleet expects.
 const OLDEST_VERSION: (u32, u32) = (3, 10);
-/// From here on RabbitMQ gives up on a message after 20 returns, unless a policy says otherwise.
+/// From this version on RabbitMQ drops a message after 20 returns, unless a policy sets another limit.
 const LIMITS_BY_DEFAULT: (u32, u32) = (4, 0);
-/// Before this every return counts; from here on `basic.reject` and connections that end with the message in hand.
+/// Before this version every return counts. From it on only `basic.reject` counts, and a connection that ends with the
+/// message unacknowledged.
 const COUNTS_FAILURES_ONLY: (u32, u32) = (4, 3);
-/// Below this a few restarts of a fleet are enough to reach it.
-const DELIVERIES: u64 = 100;
+/// A few restarts of a fleet reach a limit below this.
+const LOW_DELIVERY_LIMIT: u64 = 100;
 
 impl RabbitQueue {
-    /// Looks at everything that the fleet needs of its broker, declares nothing, and says what it finds. `management` is the
-    /// address of its HTTP API, where that is not the usual one.
+    /// Checks everything that the fleet needs from its broker, without declaring anything. `management` is the address of the
+    /// HTTP API, if it is not the usual one.
     pub async fn check_up(&self, management: Option<&SecretString>, findings: &mut Vec<Finding>) {
-        let connection = match self.server.connect_only("doctor").await {
+        let connection = match self.server.connect_without_declaring("doctor").await {
             Ok(connection) => connection,
             Err(error) => {
                 findings.push(Finding::error("connection", report(&error)));
                 return;
             }
         };
-        let node = self.server.destination(super::Route::Events);
+        let node = self.server.destination(Route::Events);
         findings.push(Finding::ok(
             "connection",
             format!("{}:{} answers", node.host, node.port),
         ));
         let exposed = self.exposed().into_iter().next().map(|(_, exposure)| exposure);
-        findings.push(encryption(
+        findings.push(encryption_finding(
             exposed,
-            "amqps:// in the URL, and cacertfile=FILE for an authority of your own",
+            "use amqps:// in the URL, and cacertfile=FILE for your own authority",
         ));
-        let found = self.look_at_queues(&connection, findings).await;
-        if let Err(error) = found {
+        if let Err(error) = self.check_queues(&connection, findings).await {
             findings.push(Finding::error("queues", report(&error)));
         }
-        // nothing is unsettled
-        drop(connection.close(200, "looked".into()).await);
-        let management = match Management::new(&self.server, management, ANSWER_WITHIN) {
+        // no delivery is open, so a failed close does no harm
+        drop(connection.close(200, "checked".into()).await);
+        let management = match Management::new(&self.server, management, REQUEST_TIMEOUT) {
             Ok(management) => management,
             Err(why) => {
                 findings.push(Finding::not_checked("policies", why));
                 return;
             }
         };
-        self.ask_management(&management, findings).await;
+        self.check_management(&management, findings).await;
     }
 
     fn queues(&self) -> [&ShortString; 4] {
@@ -75,63 +76,66 @@ impl RabbitQueue {
         ]
     }
 
-    async fn look_at_queues(
+    async fn check_queues(
         &self,
         connection: &Connection,
         findings: &mut Vec<Finding>,
     ) -> Result<(), QueueError> {
         let mut missing = Vec::new();
-        let mut good = 0;
+        let mut good_count = 0;
         for queue in self.queues() {
-            match look(connection, queue, passive(), FieldTable::default()).await? {
-                Looked::NotThere => {
+            match inspect_queue(connection, queue, passive(), FieldTable::default()).await? {
+                QueueState::Missing => {
                     missing.push(queue.as_str());
                     continue;
                 }
-                Looked::Refused(why) => {
+                QueueState::Refused(why) => {
                     findings.push(Finding::error(
                         "queues",
-                        format!("{queue} cannot be looked at: {why}"),
+                        format!("{queue} cannot be checked: {why}"),
                     ));
                     continue;
                 }
-                Looked::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
+                QueueState::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
                     findings.push(
                         Finding::warning(
                             "dead",
-                            format!("{messages} messages could not be read and were set aside"),
+                            format!("{messages} messages could not be read and were moved to the dead queue"),
                         )
                         .todo("tidemark dead list"),
                     );
                 }
-                Looked::Found { .. } => {}
+                QueueState::Found { .. } => {}
             }
-            // it is there, so this declares nothing: it compares
+            // the queue exists, so this declaration only compares its arguments
             let arguments = queue_arguments(&self.server.topology, queue);
-            match look(connection, queue, durable(), arguments).await? {
-                Looked::Refused(why) => findings.push(
-                    Finding::error("queues", format!("{queue} is not the queue that the fleet declares: {why}")).todo(
-                        format!("rabbitmqctl delete_queue '{queue}'   # it is declared again, and chunks are published again"),
+            match inspect_queue(connection, queue, durable(), arguments).await? {
+                QueueState::Refused(why) => findings.push(
+                    Finding::error("queues", format!("{queue} differs from the queue that the fleet declares: {why}")).todo(
+                        format!("rabbitmqctl delete_queue '{queue}'   # the fleet declares it again and publishes its chunks again"),
                     ),
                 ),
-                _ => good += 1,
+                _ => good_count += 1,
             }
         }
         if !missing.is_empty() {
             findings.push(Finding::ok(
                 "queues",
                 format!(
-                    "{} are not there yet: the first process of the fleet declares them",
+                    "{} do not exist yet: the first process of the fleet declares them",
                     missing.join(", ")
                 ),
             ));
-        } else if good == self.queues().len() {
-            findings.push(Finding::ok("queues", "all four are there, durable quorum queues"));
+        } else if good_count == self.queues().len() {
+            findings.push(Finding::ok(
+                "queues",
+                "all four exist and are durable quorum queues",
+            ));
         }
         Ok(())
     }
 
-    async fn ask_management(&self, management: &Management, findings: &mut Vec<Finding>) {
+    async fn check_management(&self, management: &Management, findings: &mut Vec<Finding>) {
         let overview = match management.overview().await {
             Ok(overview) => overview,
             Err(why) => {
@@ -150,7 +154,7 @@ impl RabbitQueue {
             Finding::error(
                 "version",
                 format!(
-                    "RabbitMQ {}: 3.10 is the oldest that works",
+                    "RabbitMQ {}: 3.10 is the oldest supported version",
                     overview.rabbitmq_version
                 ),
             )
@@ -165,7 +169,7 @@ impl RabbitQueue {
                             findings.push(
                                 Finding::error(
                                     "alarm",
-                                    format!("{} is short of {of}: whoever publishes is blocked", node.name),
+                                    format!("{} is short of {of}: publishers are blocked", node.name),
                                 )
                                 .todo("rabbitmq-diagnostics alarms; rabbitmq-diagnostics memory_breakdown"),
                             );
@@ -180,7 +184,7 @@ impl RabbitQueue {
             match management.queue(queue.as_str()).await {
                 Ok(Some(info)) => {
                     limit = limit.into_iter().chain(info.delivery_limit()).min();
-                    findings.extend(troubles(queue.as_str(), &info));
+                    findings.extend(queue_problems(queue.as_str(), &info));
                 }
                 Ok(None) => {}
                 Err(why) => {
@@ -193,7 +197,7 @@ impl RabbitQueue {
         findings.push(
             Finding::not_checked(
                 "timeout",
-                "consumer_timeout is not told by the API; 30 minutes by default, and it should be above the longest chunk",
+                "the API does not report consumer_timeout: it must be longer than the longest chunk; the default is 30 minutes",
             )
             .todo("rabbitmqctl environment | grep consumer_timeout"),
         );
@@ -205,17 +209,17 @@ impl RabbitQueue {
             "rabbitmqctl set_policy --apply-to queues tidemark '^{prefix}\\.' '{{\"delivery-limit\":1000}}'"
         );
         match limit {
-            Some(DeliveryLimit::At(limit)) if limit < RETURNS_OF_DEAD => Finding::warning(
+            Some(DeliveryLimit::At(limit)) if limit < MAX_RETURNS => Finding::warning(
                 "policies",
                 format!(
-                    "delivery-limit is {limit}: `tidemark dead list` needs at least {RETURNS_OF_DEAD}, or RabbitMQ drops \
-                     dead messages that were looked at"
+                    "delivery-limit is {limit}: `tidemark dead list` needs at least {MAX_RETURNS}, or RabbitMQ drops \
+                     dead messages that it listed"
                 ),
             )
             .todo(command),
-            Some(DeliveryLimit::At(limit)) if limit < DELIVERIES => Finding::warning(
+            Some(DeliveryLimit::At(limit)) if limit < LOW_DELIVERY_LIMIT => Finding::warning(
                 "policies",
-                format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead ones, and chunks wait"),
+                format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead queue, and their chunks wait"),
             )
             .todo(command),
             Some(DeliveryLimit::At(limit)) => Finding::ok("policies", format!("delivery-limit is {limit}")),
@@ -225,21 +229,21 @@ impl RabbitQueue {
             }
             None if version < COUNTS_FAILURES_ONLY => Finding::warning(
                 "policies",
-                "no policy sets a delivery-limit: after 20 returns of any kind a message is moved to the dead ones, and its \
-                 chunk waits",
+                "no policy sets a delivery-limit: after 20 returns of any kind RabbitMQ moves a message to the dead queue, \
+                 and its chunk waits",
             )
             .todo(command),
             None => Finding::ok(
                 "policies",
-                "no policy sets a delivery-limit: RabbitMQ moves a message to the dead ones after 20 connections that ended \
-                 with it in hand; what a worker gives back does not count",
+                "no policy sets a delivery-limit: RabbitMQ moves a message to the dead queue after 20 connections that ended \
+                 before acknowledging it; messages that a worker returns do not count",
             ),
         }
     }
 }
 
-/// What a policy or a lost node does to a queue.
-fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
+/// Problems of a queue that come from a policy, a lost node or its size.
+fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     let mut found = Vec::new();
     for name in ["message-ttl", "max-length", "max-length-bytes", "expires"] {
         if let Some(value) = info.effective(name) {
@@ -247,7 +251,7 @@ fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
                 Finding::warning(
                     "policies",
                     format!(
-                        "a policy sets {name} = {value} on {queue}: what it drops is published again only after \
+                        "a policy sets {name} = {value} on {queue}: messages that it drops are published again only after \
                          producer.requeue_after"
                     ),
                 )
@@ -274,15 +278,15 @@ fn troubles(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     if info.message_bytes > 1 << 30 {
         found.push(Finding::warning(
             "disk",
-            format!("{queue} holds {} of messages", bytes(info.message_bytes)),
+            format!("{queue} contains {} of messages", bytes(info.message_bytes)),
         ));
     }
     found
 }
 
-enum Looked {
+enum QueueState {
     Found { messages: u32 },
-    NotThere,
+    Missing,
     Refused(String),
 }
 
@@ -304,28 +308,28 @@ const fn durable() -> QueueDeclareOptions {
     options(false)
 }
 
-/// On a channel of its own: a refusal closes it.
-async fn look(
+/// Declares the queue on a separate channel, because a refusal closes the channel.
+async fn inspect_queue(
     connection: &Connection,
     queue: &ShortString,
     options: QueueDeclareOptions,
     arguments: FieldTable,
-) -> Result<Looked, QueueError> {
-    let channel: Channel = answer("open a channel", connection.create_channel()).await?;
-    let asked = answer(
-        "look at a queue",
+) -> Result<QueueState, QueueError> {
+    let channel: Channel = await_answer("open a channel", connection.create_channel()).await?;
+    let asked = await_answer(
+        "inspect a queue",
         channel.queue_declare(queue.clone(), options, arguments),
     )
     .await;
     Ok(match asked {
         Ok(queue) => {
             let messages = queue.message_count();
-            drop(channel.close(200, "looked".into()).await);
-            Looked::Found { messages }
+            drop(channel.close(200, "checked".into()).await);
+            QueueState::Found { messages }
         }
         Err(QueueError::Amqp { source, .. }) if source.is_amqp_soft_error() => match soft_code(&source) {
-            Some(404) => Looked::NotThere,
-            _ => Looked::Refused(source.to_string()),
+            Some(404) => QueueState::Missing,
+            _ => QueueState::Refused(source.to_string()),
         },
         Err(error) => return Err(error),
     })
@@ -340,43 +344,43 @@ fn soft_code(error: &lapin::Error) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rabbit::RabbitSettings;
+    use super::super::settings::RabbitSettings;
     use super::*;
     use tidemark_runtime::finding::Level;
 
     #[test]
-    fn delivery_limits_are_told_as_each_version_counts() {
+    fn a_delivery_limit_is_judged_by_how_the_version_counts() {
         let queue = RabbitQueue::new(&RabbitSettings::new("amqp://mq".into()))
             .ok()
             .unwrap();
-        let told = |limit, version| {
+        let finding_for = |limit, version| {
             let finding = queue.delivery_limit(limit, version);
             (finding.level, finding.found)
         };
-        let (level, detail) = told(None, (3, 13));
+        let (level, detail) = finding_for(None, (3, 13));
         assert!(level == Level::Ok && detail.contains("needs none"), "{detail}");
         for version in [(4, 0), (4, 1), (4, 2)] {
-            let (level, detail) = told(None, version);
+            let (level, detail) = finding_for(None, version);
             assert!(
                 level == Level::Warning && detail.contains("of any kind"),
                 "{detail}"
             );
         }
         for version in [(4, 3), (4, 4), (5, 0)] {
-            let (level, detail) = told(None, version);
+            let (level, detail) = finding_for(None, version);
             assert!(
                 level == Level::Ok && detail.contains("20 connections"),
                 "{detail}"
             );
         }
-        let (level, detail) = told(Some(DeliveryLimit::At(2)), (4, 3));
+        let (level, detail) = finding_for(Some(DeliveryLimit::At(2)), (4, 3));
         assert!(
             level == Level::Warning && detail.contains("dead list"),
             "{detail}"
         );
-        let (level, detail) = told(Some(DeliveryLimit::At(20)), (4, 0));
+        let (level, detail) = finding_for(Some(DeliveryLimit::At(20)), (4, 0));
         assert!(level == Level::Warning && detail.contains("restarts"), "{detail}");
-        assert_eq!(told(Some(DeliveryLimit::At(1000)), (4, 0)).0, Level::Ok);
-        assert_eq!(told(Some(DeliveryLimit::Off), (4, 0)).0, Level::Ok);
+        assert_eq!(finding_for(Some(DeliveryLimit::At(1000)), (4, 0)).0, Level::Ok);
+        assert_eq!(finding_for(Some(DeliveryLimit::Off), (4, 0)).0, Level::Ok);
     }
 }

@@ -1,7 +1,7 @@
-//! The one way onto the broker: every connection is made here, and declares the topology before it is used.
+//! Connections to the broker. Every connection is opened here, and declares the topology before it is used.
 //!
-//! lapin's own recovery stays off. It can hang for good after a forced close, never restores a channel, and hides
-//! an outage from publishers; whoever sees an error here drops the connection and makes a new one.
+//! lapin's own recovery stays off. It can hang forever after a forced close, never restores a channel, and hides an outage
+//! from publishers. After an error the caller drops the connection and opens a new one.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,31 +18,31 @@ use url::Host;
 use super::certificates::Certificates;
 use super::destination::{Destination, Route};
 use super::error::QueueError;
-use super::rabbit::RabbitSettings;
+use super::settings::RabbitSettings;
 use super::topology::Topology;
 use tidemark_net::tls::{Exposure, TlsFault, is_local};
 use tidemark_net::url::parse_url;
 
-/// How long the broker may take over one request on an open connection. Generous: only a broken or blocked
-/// connection takes longer, and the answer to that is a new one.
+/// How long the broker may take for one request on an open connection. Only a broken or blocked connection takes longer, and
+/// must be replaced.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Bytes of a frame at most: lapin keeps 64 of them in memory for each connection, and would take the server's 128 KiB. RabbitMQ
-/// wants 8 KiB at least. Larger messages are split.
+/// Maximum frame size in bytes. lapin keeps 64 frames in memory for each connection; its default is the server's 128 KiB.
+/// RabbitMQ requires at least 8 KiB. Larger messages are split.
 const FRAME_MAX: u32 = 16 << 10;
 
-/// The broker and how to get onto it: by one of its nodes. Holds the password: no Debug.
+/// The nodes of the broker and the settings for connecting to them. Holds the password, so it has no `Debug`.
 pub(super) struct Server {
-    /// One a node of a cluster.
+    /// The nodes of the cluster.
     nodes: Vec<Node>,
-    /// The node that was reached last, and is tried first.
+    /// Index of the last node reached, which is tried first.
     current: AtomicUsize,
     connection_name: String,
     connect_timeout: Duration,
     pub topology: Topology,
 }
 
-/// One node, and which certificates count there.
+/// A node and its TLS files.
 struct Node {
     uri: AMQPUri,
     certificates: Certificates,
@@ -51,13 +51,13 @@ struct Node {
 impl Server {
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
-        let nodes = split(settings.url.expose_secret())
+        let nodes = split_urls(settings.url.expose_secret())
             .into_iter()
             .map(|url| {
                 let mut node = parse(url)?;
-                // a file that is not there is found out now
+                // reports a missing file at start-up
                 node.certificates.read()?;
-                // lapin would settle for the server's 60 s, and a frozen broker is noticed after two of them.
+                // lapin's default is the server's 60 s; a frozen broker is noticed after two heartbeats
                 let query = &mut node.uri.query;
                 query.heartbeat = query.heartbeat.or(u16::try_from(heartbeat).ok());
                 query.frame_max = query.frame_max.or(Some(FRAME_MAX));
@@ -73,10 +73,10 @@ impl Server {
         })
     }
 
-    /// Opens a connection, named for its role in the broker's own listings, and declares the topology. Nodes that cannot be
-    /// reached are passed over; a refusal is the whole cluster's.
+    /// Opens a connection and declares the topology. The broker's listings show `role`. Nodes that cannot be reached are
+    /// skipped; when one node refuses the login, no other is tried.
     pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
-        let connection = self.connect_only(role).await?;
+        let connection = self.connect_without_declaring(role).await?;
         let node = &self.nodes[self.current.load(Ordering::Relaxed)];
         self.topology
             .declare(&connection, &address(node), ANSWER_LIMIT)
@@ -84,8 +84,8 @@ impl Server {
         Ok(connection)
     }
 
-    /// The same for somebody who only looks: nothing is declared.
-    pub async fn connect_only(&self, role: &str) -> Result<Connection, QueueError> {
+    /// Like [`Self::connect`], but declares nothing.
+    pub async fn connect_without_declaring(&self, role: &str) -> Result<Connection, QueueError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut unreachable = None;
         for index in (first..self.nodes.len()).chain(0..first) {
@@ -116,13 +116,13 @@ impl Server {
         }
     }
 
-    /// The node that was reached last, and whether it is spoken to over TLS.
+    /// The last node reached, and whether it uses TLS.
     pub fn node(&self) -> (&AMQPUri, bool) {
         let node = &self.nodes[self.current.load(Ordering::Relaxed)];
         (&node.uri, node.uri.scheme == AMQPScheme::AMQPS)
     }
 
-    /// Nodes on the way to which others could listen.
+    /// Nodes that are reached over the network without encryption.
     pub fn exposed(&self) -> Vec<(String, Exposure)> {
         let is_exposed =
             |node: &&Node| node.uri.scheme == AMQPScheme::AMQP && !is_local(&node.uri.authority.host);
@@ -146,8 +146,8 @@ impl Server {
     }
 }
 
-/// The URLs of a list. A comma that a password has in it is not followed by another URL.
-fn split(list: &str) -> Vec<&str> {
+/// Splits a list of URLs. A comma separates two URLs only if a scheme follows it, because a password may contain commas.
+fn split_urls(list: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut rest = list;
     while let Some(comma) = [",amqp://", ",amqps://"]
@@ -162,7 +162,7 @@ fn split(list: &str) -> Vec<&str> {
     urls
 }
 
-/// `host:port/vhost`, which is all that may be shown of a URL.
+/// `host:port/vhost`, the only parts of a URL that may be shown.
 fn address(node: &Node) -> String {
     let authority = &node.uri.authority;
     let vhost = node.uri.vhost.trim_start_matches('/');
@@ -199,12 +199,12 @@ fn is_refusal(error: &lapin::Error) -> bool {
 }
 
 fn parse(text: &str) -> Result<Node, QueueError> {
-    // lapin would take localhost: in a list that is a slip, and a fleet must not go to another broker for one
+    // lapin reads an empty host as localhost; refuse it, so that a typo never connects to another broker
     let url = parse_url(text)
         .filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))
         .ok_or(QueueError::Url)?;
     let mut uri: AMQPUri = text.parse().map_err(|_| QueueError::Url)?;
-    // lapin reads a bare IPv6 host as localhost, and a trailing slash as the vhost with the empty name.
+    // lapin reads a bare IPv6 host as localhost, and a trailing slash as a vhost with an empty name
     if let Some(Host::Ipv6(host)) = url.host() {
         uri.authority.host = host.to_string();
     }
@@ -213,12 +213,12 @@ fn parse(text: &str) -> Result<Node, QueueError> {
     }
     Ok(Node {
         uri,
-        certificates: Certificates::of(&url)?,
+        certificates: Certificates::from_url(&url)?,
     })
 }
 
-/// Waits for an answer of the broker, but not for ever.
-pub(super) async fn answer<T>(
+/// Waits for the broker's answer, at most [`ANSWER_LIMIT`].
+pub(super) async fn await_answer<T>(
     action: &'static str,
     answering: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, QueueError> {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_of_a_cluster_are_urls_with_commas_between() {
+    fn the_nodes_of_a_cluster_are_urls_separated_by_commas() {
         assert_eq!(
             nodes("amqp://u:a,b@one/%2f,amqps://u:a,amqp@two/%2f,amqp://u:p@three:5673/%2f"),
             ["one:5672/", "two:5671/", "three:5673/"]

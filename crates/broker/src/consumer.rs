@@ -1,4 +1,4 @@
-//! Consuming, on a connection of its own that is rebuilt whole after any failure.
+//! Consuming, on a separate connection that is opened again after any failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{ANSWER_LIMIT, Server, answer};
+use super::connection::{ANSWER_LIMIT, Server, await_answer};
+use super::delivery::{Handler, Published, Received, Settle, run_handler};
 use super::error::QueueError;
 use super::health::Subscription;
 use super::message::{Message, Unreadable, decode};
 use super::publisher::Publisher;
-use super::{Handler, Published, Received, Settle, run_handler};
 use tidemark_runtime::pulse;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
-/// A broker that starts takes about ten seconds itself.
+/// A broker takes about ten seconds to start.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A connection whose IO has died without an error is otherwise silent, as is an idle one.
+/// Without a probe, a connection whose I/O died without an error looks like an idle one.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) struct Consumer<T> {
@@ -39,15 +39,15 @@ pub(super) struct Consumer<T> {
     stop: CancellationToken,
     handler: Handler<T>,
     subscription: Arc<Subscription>,
-    /// Handlers of a lost connection go on, and count: the next connection's deliveries wait for their slots.
+    /// Handlers of a lost connection continue and keep their slots. Deliveries of the next connection wait for these slots.
     slots: Semaphore,
 }
 
-/// What the broker is told of a delivery.
-enum Answer {
+/// How a delivery is settled with the broker.
+enum Settlement {
     Ack,
     Requeue,
-    /// The broker itself moves it to the dead-letter exchange.
+    /// The broker moves it to the dead-letter exchange.
     DeadLetter,
 }
 
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         stop: CancellationToken,
         handler: Handler<T>,
     ) -> Arc<Self> {
-        // To AMQP, 0 is no limit at all.
+        // AMQP reads 0 as no limit
         let prefetch = prefetch.max(1);
         Arc::new(Self {
             server,
@@ -75,12 +75,12 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    /// Consumes until stopped. Returns when the last handler has finished and its delivery is settled.
+    /// Consumes until stopped. Returns when the last handler has ended and its delivery is settled.
     pub async fn run(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
         let session = self.supervise(&mut tasks).await;
         if let Some(session) = &session {
-            self.give_back(session).await;
+            self.return_prefetched(session).await;
         }
         while tasks.join_next().await.is_some() {}
         if let Some(session) = session {
@@ -88,7 +88,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Keeps a session going. Ends when stopped, with the session of that moment.
+    /// Opens a session again after each failure, until stopped. Returns the session that was open then.
     async fn supervise(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Option<Session> {
         let mut delay = FIRST_DELAY;
         loop {
@@ -108,8 +108,8 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                     }
                 }
             };
-            self.subscription.lost(&error);
-            // Jitter, so that a fleet does not return to a broker that just came up in one instant.
+            self.subscription.failed(&error);
+            // jitter, so that a fleet does not reconnect all at once
             let jittered = delay.mul_f64(rand::random_range(0.5..1.0));
             self.stop.run_until_cancelled(sleep(jittered)).await?;
             delay = (delay * 2).min(LONGEST_DELAY);
@@ -118,19 +118,19 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
 
     async fn subscribe(&self) -> Result<Session, QueueError> {
         let connection = self.server.connect(self.queue.as_str()).await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
-        answer("set the prefetch", qos).await?;
+        await_answer("set the prefetch", qos).await?;
         let subscribing = channel.basic_consume(
             self.queue.clone(),
             ShortString::default(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        let deliveries = answer("subscribe", subscribing).await?;
-        // Own channel: a failed probe closes its channel.
-        let probe = answer("open a channel", connection.create_channel()).await?;
-        self.subscription.gained();
+        let deliveries = await_answer("subscribe", subscribing).await?;
+        // a separate channel, because a failed probe closes it
+        let probe = await_answer("open a channel", connection.create_channel()).await?;
+        self.subscription.subscribed();
         Ok(Session {
             connection,
             channel,
@@ -139,15 +139,15 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    /// Hands out deliveries until stopped, which is `Ok`, or until the session has failed.
+    /// Passes deliveries to handlers. Returns `Ok` when stopped, and an error when the session failed.
     async fn receive(
         self: &Arc<Self>,
         mut session: Session,
         tasks: &mut JoinSet<()>,
     ) -> Result<Session, QueueError> {
-        // Cancelled with the session: a delivery that still waits for a slot then is another consumer's.
-        let over = self.stop.child_token();
-        let _over = over.clone().drop_guard();
+        // Ends with the session. A delivery that still waits for a slot then goes to another consumer.
+        let session_over = self.stop.child_token();
+        let _cancel = session_over.clone().drop_guard();
         let mut probing = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
         probing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -157,9 +157,9 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
                 () = self.stop.cancelled() => return Ok(session),
                 delivery = session.deliveries.next() => {
                     let delivery = self.delivered(delivery)?;
-                    let (this, over) = (Arc::clone(self), over.clone());
+                    let (this, session_over) = (Arc::clone(self), session_over.clone());
                     while tasks.try_join_next().is_some() {}
-                    tasks.spawn(async move { this.process(delivery, &over).await });
+                    tasks.spawn(async move { this.process(delivery, &session_over).await });
                 }
                 _ = probing.tick() => {
                     if let Some(alive) = self.stop.run_until_cancelled(session.probe(&self.queue)).await {
@@ -170,7 +170,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// An end of the stream is a failure too: the broker says no more than that when the queue is deleted.
+    /// The end of the stream is an error as well: it is the only sign that the queue was deleted.
     fn delivered(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Delivery, QueueError> {
         let delivery = delivery.ok_or_else(|| QueueError::Unsubscribed {
             queue: self.queue.to_string(),
@@ -181,28 +181,28 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         })
     }
 
-    async fn process(&self, delivery: Delivery, over: &CancellationToken) {
+    async fn process(&self, delivery: Delivery, session_over: &CancellationToken) {
         let answer = match decode(&delivery) {
-            Ok(received) => self.handle(received, over).await,
-            Err(unreadable) => self.set_aside(&delivery.data, &unreadable).await,
+            Ok(received) => self.handle(received, session_over).await,
+            Err(unreadable) => self.dead_letter(&delivery.data, &unreadable).await,
         };
         self.settle(&delivery.acker, answer).await;
     }
 
-    async fn handle(&self, received: Received<T>, over: &CancellationToken) -> Answer {
-        let Some(slot) = over.run_until_cancelled(self.slots.acquire()).await else {
-            return Answer::Requeue;
+    async fn handle(&self, received: Received<T>, session_over: &CancellationToken) -> Settlement {
+        let Some(slot) = session_over.run_until_cancelled(self.slots.acquire()).await else {
+            return Settlement::Requeue;
         };
         let _slot = slot.expect("the semaphore is never closed");
         match run_handler(&self.handler, received).await {
-            Settle::Ack => Answer::Ack,
-            Settle::GiveBack => Answer::Requeue,
+            Settle::Ack => Settlement::Ack,
+            Settle::Requeue => Settlement::Requeue,
         }
     }
 
-    /// Moves what cannot be read out of the way, with the reason. If publishing fails the broker moves it, with a
-    /// reason of its own; it never comes again.
-    async fn set_aside(&self, body: &[u8], unreadable: &Unreadable) -> Answer {
+    /// Publishes an unreadable message to the dead queue with the reason. If that fails the broker moves the message there,
+    /// with its own reason. In both cases the message does not come again.
+    async fn dead_letter(&self, body: &[u8], unreadable: &Unreadable) -> Settlement {
         let queue = self.queue.as_str();
         tracing::warn!(queue, reason = %unreadable, "message set aside");
         let message = Message::dead(body, unreadable, &self.queue);
@@ -211,28 +211,28 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
             .publish(&self.server.topology.dead, &[message])
             .await;
         match published.as_deref() {
-            Ok([Published::Confirmed]) => Answer::Ack,
-            Ok(_) | Err(_) => Answer::DeadLetter,
+            Ok([Published::Confirmed]) => Settlement::Ack,
+            Ok(_) | Err(_) => Settlement::DeadLetter,
         }
     }
 
-    /// Settling fails with its channel, and then the broker delivers again; the ledger makes that harmless.
-    async fn settle(&self, acker: &Acker, how: Answer) {
+    /// If the channel is closed, settling fails and the broker delivers the message again. The ledger makes that harmless.
+    async fn settle(&self, acker: &Acker, how: Settlement) {
         let sent = match how {
-            Answer::Ack => answer("ack", acker.ack(BasicAckOptions::default())).await,
-            Answer::Requeue => {
+            Settlement::Ack => await_answer("ack", acker.ack(BasicAckOptions::default())).await,
+            Settlement::Requeue => {
                 let options = BasicNackOptions {
                     requeue: true,
                     ..Default::default()
                 };
-                answer("give back", acker.nack(options)).await
+                await_answer("requeue", acker.nack(options)).await
             }
-            Answer::DeadLetter => {
+            Settlement::DeadLetter => {
                 let options = BasicRejectOptions { requeue: false };
-                answer("dead-letter", acker.reject(options)).await
+                await_answer("dead-letter", acker.reject(options)).await
             }
         };
-        // `false` is lapin's way of saying that nothing was sent, because the channel has gone.
+        // lapin returns `false` when the channel is closed and nothing was sent
         if !matches!(sent, Ok(true)) {
             tracing::warn!(
                 queue = self.queue.as_str(),
@@ -241,25 +241,25 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
         }
     }
 
-    /// Ends the subscription and returns what was prefetched. The channel stays open for the running handlers.
-    async fn give_back(&self, session: &Session) {
-        self.subscription.left();
+    /// Ends the subscription and requeues the prefetched messages. The channel stays open for the running handlers.
+    async fn return_prefetched(&self, session: &Session) {
+        self.subscription.unsubscribed();
         let tag = session.deliveries.tag();
         let cancelling = session.channel.basic_cancel(tag, BasicCancelOptions::default());
-        if let Err(error) = answer("cancel the subscription", cancelling).await {
-            // Closing the connection gives back as well.
+        if let Err(error) = await_answer("cancel the subscription", cancelling).await {
+            // closing the connection requeues as well
             tracing::debug!(%error, "subscription not cancelled");
             return;
         }
-        // After the cancellation lapin ends the stream, behind the last delivery.
+        // after the cancellation lapin ends the stream with the last delivery
         let mut deliveries = session.deliveries.clone();
         while let Ok(Some(Ok(delivery))) = timeout(ANSWER_LIMIT, deliveries.next()).await {
-            self.settle(&delivery.acker, Answer::Requeue).await;
+            self.settle(&delivery.acker, Settlement::Requeue).await;
         }
     }
 }
 
-/// One connection's worth of consuming.
+/// A connection with its subscription.
 struct Session {
     connection: Connection,
     channel: Channel,
@@ -276,12 +276,12 @@ impl Session {
         let asking = self
             .probe
             .queue_declare(queue.clone(), options, FieldTable::default());
-        answer("probe the connection", asking).await?;
+        await_answer("probe the connection", asking).await?;
         Ok(())
     }
 
     async fn close(self) {
-        if let Err(error) = answer("close", self.connection.close(200, "stopped".into())).await {
+        if let Err(error) = await_answer("close", self.connection.close(200, "stopped".into())).await {
             tracing::debug!(%error, "connection not closed");
         }
     }

@@ -1,10 +1,10 @@
-//! Looking after the queue `{prefix}.dead`. A message is got, looked at and either taken out or left: what is left goes
-//! back to its place when the look ends, or when this process does.
+//! Reading the queue `{prefix}.dead`. A message is fetched, and then either removed or left. Messages that are left return to
+//! their place when the reader is closed or the process ends.
 //!
-//! RabbitMQ counts how often a message came back, and drops it at the delivery limit: 20 by default from 4.0 on. 4.0 to
-//! 4.2 count every return, 4.3 counts `basic.reject` and a connection that closes with messages in hand, but no
-//! `basic.nack`. A queue's limit cannot be changed by its declaration, so a message that came back a few times is
-//! replaced by a copy, which starts from zero, before it is looked at again.
+//! RabbitMQ counts how often a message returned to the queue, and drops it at the delivery limit: 20 by default from 4.0 on.
+//! 4.0 to 4.2 count every return. 4.3 counts `basic.reject` and a connection that closes with unacknowledged messages, but
+//! not `basic.nack`. A declaration cannot change a queue's limit. So a message that returned a few times is replaced by a
+//! copy, whose count starts at zero.
 
 use std::sync::Arc;
 
@@ -17,30 +17,30 @@ use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Connection};
 use serde::Serialize;
 
-use super::connection::answer;
+use super::connection::await_answer;
+use super::delivery::Published;
 use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
 use super::publisher::Publisher;
-use super::{Published, RabbitQueue};
+use super::rabbit::RabbitQueue;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Job;
 
-/// Returns after which a message is replaced by a copy. Below any sensible delivery limit: the least that RabbitMQ has by
-/// default is 20.
-pub(super) const RETURNS_OF_DEAD: u64 = 3;
+/// Returns after which a message is replaced by a copy. Must be below the delivery limit, whose lowest default is 20.
+pub(super) const MAX_RETURNS: u64 = 3;
 
-/// A message that was given up on, without its body: that may hold anything.
+/// A dead message without its body, which may contain anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadMessage {
-    /// Ours, or the broker's when the broker itself moved the message.
+    /// Tidemark's reason, or the broker's if the broker moved the message.
     pub reason: String,
-    /// Where it was consumed.
+    /// The queue it was consumed from.
     pub queue: Option<String>,
-    /// When it was set aside.
+    /// When it was moved to the dead queue.
     pub since: Option<DateTime<Utc>>,
-    /// Of the body, or of what is kept of it.
+    /// Size of the body, or of the part that is kept.
     pub bytes: usize,
-    /// What it says, as far as this build can read it as a job.
+    /// The job, if this build can read the body as one.
     pub job: Option<Job>,
 }
 
@@ -51,47 +51,47 @@ impl DeadMessage {
     }
 }
 
-/// Messages that differ in nothing but their time.
+/// Messages that differ only in their time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadGroup {
     pub count: usize,
-    /// `since` is that of the oldest.
+    /// `since` is the time of the oldest.
     #[serde(flatten)]
     pub message: DeadMessage,
     pub newest_at: Option<DateTime<Utc>>,
 }
 
-/// Which dead messages to list; nothing set: all.
+/// Which dead messages to list. An empty filter lists all.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
-    /// With this in their reason.
+    /// Text in the reason.
     pub reason: Option<String>,
-    /// With this in the name of the queue that they were consumed from.
+    /// Text in the name of the queue they were consumed from.
     pub queue: Option<String>,
-    /// Of this tenant, as far as they can be read.
+    /// The tenant of the job; unreadable messages do not match.
     pub tenant: Option<TenantId>,
 }
 
 impl DeadFilter {
-    fn takes(&self, message: &DeadMessage) -> bool {
+    fn matches(&self, message: &DeadMessage) -> bool {
         let has = |text: Option<&str>, part: &Option<String>| {
             part.as_ref()
                 .is_none_or(|part| text.is_some_and(|text| text.contains(part.as_str())))
         };
-        let is_theirs = |tenant| message.job.is_some_and(|job| job.tenant_id == tenant);
+        let is_of_tenant = |tenant| message.job.is_some_and(|job| job.tenant_id == tenant);
         has(Some(&message.reason), &self.reason)
             && has(message.queue.as_deref(), &self.queue)
-            && self.tenant.is_none_or(is_theirs)
+            && self.tenant.is_none_or(is_of_tenant)
     }
 }
 
-/// A message in hand.
+/// A message that was fetched and not yet acknowledged.
 pub struct DeadDelivery {
     pub message: DeadMessage,
     acker: Acker,
 }
 
-/// A look into the queue, on a connection of its own. Dropped or closed, it gives back what was not taken out.
+/// A reader of the dead queue, on a separate connection. Closing or dropping it requeues every message that was not removed.
 pub struct DeadLetters {
     connection: Connection,
     channel: Channel,
@@ -101,13 +101,10 @@ pub struct DeadLetters {
 }
 
 impl RabbitQueue {
-    /// Opens a look into the queue of dead messages.
-    ///
-    /// # Errors
-    /// When the broker cannot be reached or refuses.
+    /// Opens a reader of the dead queue.
     pub async fn dead_letters(&self) -> Result<DeadLetters, QueueError> {
         let connection = self.server.connect("dead letters").await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
         Ok(DeadLetters {
             connection,
             channel,
@@ -119,10 +116,7 @@ impl RabbitQueue {
 }
 
 impl DeadLetters {
-    /// Messages that wait in the queue, those in hand left out.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
+    /// The number of messages in the queue, without those that were fetched.
     pub async fn count(&self) -> Result<u32, QueueError> {
         let options = QueueDeclareOptions {
             passive: true,
@@ -131,38 +125,35 @@ impl DeadLetters {
         let asking = self
             .channel
             .queue_declare(self.queue.clone(), options, FieldTable::default());
-        Ok(answer("count dead messages", asking).await?.message_count())
+        Ok(await_answer("count dead messages", asking).await?.message_count())
     }
 
-    /// Looks at the oldest `limit` messages and lists those that are asked for, alike ones counted together.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
+    /// Reads the oldest `limit` messages and lists those that match the filter. Equal messages form one group.
     pub async fn list(&self, limit: usize, filter: &DeadFilter) -> Result<Vec<DeadGroup>, QueueError> {
         let mut groups: Vec<DeadGroup> = Vec::new();
         for _ in 0..limit {
             let Some(dead) = self.next().await? else { break };
-            if filter.takes(&dead.message) {
+            if filter.matches(&dead.message) {
                 count_alike(&mut groups, dead.message);
             }
         }
         Ok(groups)
     }
 
-    /// Takes the next message in hand, oldest first; `None` when there is no other. A message that came back too often is
-    /// replaced by a copy at the queue's end, whose turn comes later in the same look.
+    /// Fetches the next message, oldest first; `None` when there is no other. A message that returned too often is replaced by
+    /// a copy at the end of the queue, which this reader fetches later.
     ///
     /// # Errors
-    /// When the broker does not answer, or does not take such a copy.
+    /// [`QueueError::NotCopied`] when the broker does not accept the copy.
     pub async fn next(&self) -> Result<Option<DeadDelivery>, QueueError> {
         let delivery = loop {
             let getting = self
                 .channel
                 .basic_get(self.queue.clone(), BasicGetOptions { no_ack: false });
-            let Some(got) = answer("get a dead message", getting).await? else {
+            let Some(got) = await_answer("get a dead message", getting).await? else {
                 return Ok(None);
             };
-            if return_count(&got.delivery.properties) < RETURNS_OF_DEAD {
+            if return_count(&got.delivery.properties) < MAX_RETURNS {
                 break got.delivery;
             }
             self.replace(got.delivery).await?;
@@ -185,25 +176,25 @@ impl DeadLetters {
         }))
     }
 
-    /// The original goes only when the copy is stored: whatever fails in between leaves the message there twice.
+    /// Removes the original after the copy is stored. A failure in between leaves the message in the queue twice.
     async fn replace(&self, delivery: Delivery) -> Result<(), QueueError> {
-        let copy = Message::dead_again(&delivery);
+        let copy = Message::copy_of_dead(&delivery);
         let published = self.publisher.publish(&self.exchange, &[copy]).await?;
         if let [outcome @ (Published::Unroutable | Published::Rejected)] = published[..] {
             return Err(QueueError::NotCopied { outcome });
         }
         let taking_out = delivery.acker.ack(BasicAckOptions::default());
-        answer("replace a dead message by its copy", taking_out)
+        await_answer("replace a dead message with its copy", taking_out)
             .await
             .map(drop)
     }
 
-    /// Takes a message in hand out of the queue, for good.
+    /// Removes a fetched message from the queue for good.
     ///
     /// # Errors
-    /// When the broker does not answer: then the message is still there.
+    /// When the broker does not answer. The message is then still in the queue.
     pub async fn remove(&self, dead: DeadDelivery) -> Result<(), QueueError> {
-        answer(
+        await_answer(
             "remove a dead message",
             dead.acker.ack(BasicAckOptions::default()),
         )
@@ -211,30 +202,25 @@ impl DeadLetters {
         .map(drop)
     }
 
-    /// Empties the queue; returns how many messages were in it.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
+    /// Removes all messages; returns their number.
     pub async fn purge(&self) -> Result<u32, QueueError> {
         let purging = self
             .channel
             .queue_purge(self.queue.clone(), QueuePurgeOptions::default());
-        answer("purge dead messages", purging).await
+        await_answer("purge dead messages", purging).await
     }
 
-    /// Gives back what is in hand by `basic.nack` and not by closing: that alone does not count from RabbitMQ 4.3 on.
-    ///
-    /// # Errors
-    /// When the broker does not answer; it gives back all the same.
+    /// Requeues the fetched messages with `basic.nack`, which RabbitMQ does not count from 4.3 on. Closing alone would count.
+    /// If this fails, the broker requeues them when the connection ends.
     pub async fn close(self) -> Result<(), QueueError> {
-        /// With `multiple`, all that the channel has in hand.
+        /// With `multiple`: every unacknowledged message of the channel.
         const ALL: u64 = 0;
         let options = BasicNackOptions {
             multiple: true,
             requeue: true,
         };
-        answer("give dead messages back", self.channel.basic_nack(ALL, options)).await?;
-        answer("close", self.connection.close(200, "looked".into())).await
+        await_answer("requeue dead messages", self.channel.basic_nack(ALL, options)).await?;
+        await_answer("close", self.connection.close(200, "read".into())).await
     }
 }
 
@@ -244,7 +230,7 @@ fn count_alike(groups: &mut Vec<DeadGroup>, message: DeadMessage) {
     match alike {
         Some(group) => {
             group.count += 1;
-            // copies stand behind what is younger than they are
+            // a copy stands behind newer messages
             group.newest_at = group.newest_at.max(newest_at);
             let times = [group.message.since, message.since];
             group.message.since = times.into_iter().flatten().min();

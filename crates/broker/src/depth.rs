@@ -1,4 +1,4 @@
-//! How much waits in the queues, by a passive look. On a connection of its own, kept from one look to the next.
+//! The number of waiting messages, by passive declaration. It uses a separate connection that stays open between calls.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 
-use super::QueueDepth;
-use super::connection::{Server, answer};
+use super::connection::{Server, await_answer};
 use super::error::QueueError;
+use super::queue::QueueDepth;
 use tidemark_shared::job::Lane;
 
 pub(super) struct Depths {
@@ -30,8 +30,8 @@ impl Depths {
         }
     }
 
-    /// Whatever fails costs the connection; the next look makes a new one, which declares what is missing.
-    pub async fn look(&self) -> Result<Vec<QueueDepth>, QueueError> {
+    /// An error closes the connection. The next call opens a new one, which declares missing queues.
+    pub async fn read(&self) -> Result<Vec<QueueDepth>, QueueError> {
         let mut slot = self.link.lock().await;
         let link = match slot.take() {
             Some(link) if link.connection.status().connected() => link,
@@ -53,7 +53,7 @@ impl Depths {
             let asking = link
                 .channel
                 .queue_declare(queue.clone(), passive, FieldTable::default());
-            let queue = answer("look at a queue", asking).await?;
+            let queue = await_answer("inspect a queue", asking).await?;
             depths.push(QueueDepth {
                 queue: name,
                 messages: queue.message_count(),
@@ -66,7 +66,7 @@ impl Depths {
 
     async fn open(&self) -> Result<Link, QueueError> {
         let connection = self.server.connect("depths").await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
         Ok(Link { connection, channel })
     }
 }

@@ -1,4 +1,4 @@
-//! What spans say of where a message goes or comes from, in the words of the semantic conventions for messaging.
+//! Span attributes of a message's destination, after OpenTelemetry's semantic conventions for messaging.
 
 use opentelemetry::Value;
 use tracing::Span;
@@ -6,14 +6,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use tidemark_shared::job::Lane;
 
-/// What a message is about.
+/// The kind of messages that a queue transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     Chunks(Lane),
     Events,
 }
 
-/// The way of a message through a broker.
+/// Exchange, routing key, queue and server of a message.
 #[derive(Debug, Clone)]
 pub struct Destination {
     pub(super) exchange: String,
@@ -24,14 +24,14 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The span sends messages there.
-    pub fn sent_in(&self, span: &Span) {
+    /// Describes a span that sends messages to this destination.
+    pub fn describe_send(&self, span: &Span) {
         let name = format!("{}:{}", self.exchange, self.routing_key);
         self.describe(span, "send", name);
     }
 
-    /// The span processes messages from there.
-    pub fn processed_in(&self, span: &Span) {
+    /// Describes a span that processes messages from this destination.
+    pub fn describe_process(&self, span: &Span) {
         let name = format!("{}:{}:{}", self.exchange, self.routing_key, self.queue);
         self.describe(span, "process", name);
     }

@@ -1,13 +1,15 @@
+//! Errors of the queue.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Published;
+use super::delivery::Published;
 use tidemark_net::tls::{ServerKind, TlsFault};
 
-/// What can go wrong with the queue. Servers are named `host:port/vhost`; no text holds a password.
+/// An error of the queue. Servers are named `host:port/vhost`; no text contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The parser's own words are left out: they may quote the URL.
+    /// Without the parser's message, which may quote the URL.
     #[error(
         "read the RabbitMQ URL: write it as amqp://user:password@host:5672/vhost, and percent-encode special \
          characters in user, password and vhost"
@@ -17,7 +19,7 @@ pub enum QueueError {
     #[error("read the RabbitMQ URL: {0}")]
     UrlParameter(&'static str),
 
-    #[error("read {}, which the RabbitMQ URL names", path.display())]
+    #[error("read {}, a file named in the RabbitMQ URL", path.display())]
     File { path: PathBuf, source: std::io::Error },
 
     #[error("no encrypted connection to RabbitMQ at {server}: {}", fault.advice(ServerKind::Rabbitmq))]
@@ -61,7 +63,7 @@ pub enum QueueError {
         source: lapin::Error,
     },
 
-    /// Also what a connection looks like that the broker has blocked for want of memory or disk.
+    /// Also occurs when the broker blocks the connection because memory or disk is low.
     #[error("{action}: no answer from RabbitMQ within {limit:?}")]
     Timeout { action: &'static str, limit: Duration },
 
@@ -72,21 +74,21 @@ pub enum QueueError {
         source: lapin::Error,
     },
 
-    /// The queue was deleted, or the broker took the subscription away.
+    /// The queue was deleted, or the broker cancelled the subscription.
     #[error("RabbitMQ ended the subscription to {queue}")]
     Unsubscribed { queue: String },
 
-    #[error("publish an event: {outcome:?}, it is not stored")]
+    #[error("publish an event: {outcome:?}, the broker did not store it")]
     NotStored { outcome: Published },
 
     #[error(
-        "replace a dead message by a copy: {outcome:?}; it stays in the queue, try again when RabbitMQ takes messages"
+        "replace a dead message with a copy: {outcome:?}; it stays in the queue, try again when RabbitMQ accepts messages"
     )]
     NotCopied { outcome: Published },
 }
 
 impl QueueError {
-    /// Whether nothing passes until somebody mends a setting or a right; else the broker may come back by itself.
+    /// Whether a setting or a right must be corrected. Other errors can end without intervention.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         matches!(

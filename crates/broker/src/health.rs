@@ -1,4 +1,4 @@
-//! Who is connected, for readiness and for the log.
+//! The state of connections and subscriptions, for readiness and the log.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,12 +9,12 @@ use super::error::QueueError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueHealth {
     pub publisher: PublisherHealth,
-    /// One for every `consume_…` that has not returned yet.
+    /// One for each running `consume_…` call.
     pub consumers: Vec<ConsumerHealth>,
 }
 
 impl QueueHealth {
-    /// Publishing does not fail, and every consumer is subscribed.
+    /// Whether publishing works and every consumer is subscribed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.publisher != PublisherHealth::Failing
@@ -24,21 +24,21 @@ impl QueueHealth {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublisherHealth {
-    /// No connection, and none missed: the next publish makes one.
+    /// Not connected yet: the next publish opens a connection.
     Idle,
     Connected,
-    /// The last publish failed; the next one that succeeds ends this.
+    /// The last publish failed. The next success ends this state.
     Failing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerHealth {
     pub queue: String,
-    /// The broker has accepted the subscription and the connection lives, as far as is known.
+    /// The broker has accepted the subscription, and no failure of the connection is known.
     pub subscribed: bool,
 }
 
-/// The running consumers of one queue object. A consumer leaves by being dropped.
+/// The running consumers of one queue object. A dropped consumer is removed.
 #[derive(Default)]
 pub(super) struct Subscriptions(Mutex<Vec<Weak<Subscription>>>);
 
@@ -62,7 +62,7 @@ impl Subscriptions {
             .collect()
     }
 
-    /// Subscriptions to a queue.
+    /// The number of subscriptions to a queue.
     pub fn count(&self, queue: &str) -> u32 {
         let consumers = self.health().into_iter();
         let count = consumers
@@ -72,7 +72,7 @@ impl Subscriptions {
     }
 }
 
-/// The state of one consumer. Says every change in the log, once.
+/// The state of one consumer. Logs each change once.
 pub(super) struct Subscription {
     queue: String,
     state: Mutex<State>,
@@ -81,18 +81,18 @@ pub(super) struct Subscription {
 enum State {
     Starting,
     Subscribed,
-    /// With the words that the log has already had.
+    /// With the error that was logged last.
     Lost(String),
 }
 
 impl Subscription {
-    pub fn gained(&self) {
+    pub fn subscribed(&self) {
         *lock(&self.state) = State::Subscribed;
         tracing::info!(queue = self.queue, "subscribed");
     }
 
-    /// A failed attempt to come back is news only when it fails in another way than the one before.
-    pub fn lost(&self, error: &QueueError) {
+    /// Logs a failed attempt only if its error differs from the previous one.
+    pub fn failed(&self, error: &QueueError) {
         let error = match error.source() {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
@@ -104,8 +104,8 @@ impl Subscription {
         *state = State::Lost(error);
     }
 
-    /// Stopped on request: nothing to warn of.
-    pub fn left(&self) {
+    /// The consumer was stopped, which is no failure.
+    pub fn unsubscribed(&self) {
         *lock(&self.state) = State::Starting;
         tracing::info!(queue = self.queue, "unsubscribed");
     }
@@ -118,7 +118,7 @@ impl Subscription {
     }
 }
 
-/// No code panics while it holds one of these locks, and a reader of states could live with it.
+/// No code panics while it holds one of these locks. Poisoning would not matter for these states.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

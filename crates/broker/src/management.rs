@@ -1,4 +1,4 @@
-//! RabbitMQ's HTTP API, for what AMQP does not tell. Nothing depends on it.
+//! RabbitMQ's HTTP API, for facts that AMQP does not offer. Only the check-up uses it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use url::Url;
 
 use super::connection::Server;
 
-/// A client of the API. Holds the password: no Debug.
+/// A client of the API. Holds the password, so it has no `Debug`.
 pub(super) struct Management {
     client: Arc<dyn HttpClient>,
     /// Without user and password.
@@ -50,7 +50,7 @@ pub(super) struct Node {
     pub disk_free_alarm: bool,
 }
 
-/// How many returns of a message a queue takes before it gives up on it. The smaller comes first.
+/// How often a message may return before the queue drops it. Ordered from strict to loose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeliveryLimit {
     At(u64),
@@ -62,7 +62,7 @@ pub(super) enum DeliveryLimit {
 pub(super) struct QueueInfo {
     #[serde(default)]
     pub policy: Option<String>,
-    /// Of policy and operator's policy together; an empty list when there is none.
+    /// Policy and operator policy merged; an empty list when there is none.
     #[serde(default)]
     effective_policy_definition: Value,
     #[serde(default)]
@@ -80,7 +80,7 @@ impl QueueInfo {
         self.effective_policy_definition.get(name)
     }
 
-    /// `None`: nobody set one.
+    /// `None` when no limit is set.
     pub fn delivery_limit(&self) -> Option<DeliveryLimit> {
         let argument = self.arguments.get("x-delivery-limit");
         let limit = self.effective("delivery-limit").or(argument)?.as_i64()?;
@@ -89,30 +89,31 @@ impl QueueInfo {
 }
 
 impl Management {
-    /// At `address`, else where it usually is beside the broker; user and password are the broker's unless the address has some.
-    ///
-    /// # Errors
-    /// Why it cannot be asked; nothing secret is in it.
+    /// Uses `address`, else the default port on the broker's host. User and password are the broker's, unless the address
+    /// contains others. Errors contain no secret.
     pub fn new(server: &Server, address: Option<&SecretString>, limit: Duration) -> Result<Self, String> {
         let (node, is_tls) = server.node();
         let mut base = match address {
             Some(address) => Url::parse(address.expose_secret())
                 .ok()
                 .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-                .ok_or("TIDEMARK_AMQP_MANAGEMENT_URL is no URL such as http://user:password@host:15672")?,
+                .ok_or(
+                    "TIDEMARK_AMQP_MANAGEMENT_URL is not a URL: write it as http://user:password@host:15672",
+                )?,
             None => {
                 let host = match node.authority.host.contains(':') {
                     true => format!("[{}]", node.authority.host),
                     false => node.authority.host.clone(),
                 };
                 let (scheme, port) = if is_tls { ("https", 15671) } else { ("http", 15672) };
-                Url::parse(&format!("{scheme}://{host}:{port}"))
-                    .map_err(|_| "no address can be made from the broker's".to_owned())?
+                Url::parse(&format!("{scheme}://{host}:{port}")).map_err(|_| {
+                    "the address of the HTTP API cannot be derived from the broker's URL".to_owned()
+                })?
             }
         };
-        let of_broker = &node.authority.userinfo;
+        let broker_login = &node.authority.userinfo;
         let (user, password) = if base.username().is_empty() {
-            (of_broker.username.clone(), of_broker.password.clone())
+            (broker_login.username.clone(), broker_login.password.clone())
         } else {
             let decoded = |text: &str| {
                 let pair = format!("v={}", text.replace('+', "%2B"));
@@ -127,13 +128,13 @@ impl Management {
         };
         let cleared = base.set_username("").and_then(|()| base.set_password(None));
         if cleared.is_err() {
-            return Err("the address of the HTTP API cannot hold a user".to_owned());
+            return Err("the address of the HTTP API cannot contain a user".to_owned());
         }
-        // the system's authorities are read only where they are needed
+        // read the system's authorities only for https, because a small container has none
         let client: Arc<dyn HttpClient> = if base.scheme() == "https" {
             let connector = HttpsConnectorBuilder::new()
                 .with_native_roots()
-                .map_err(|error| format!("the system's authorities cannot be read: {error}"))?
+                .map_err(|error| format!("the system's certificate authorities cannot be read: {error}"))?
                 .https_only()
                 .enable_http1()
                 .build();
@@ -157,7 +158,7 @@ impl Management {
         self.get(&["nodes"]).await?.ok_or_else(|| self.no_api())
     }
 
-    /// `None`: there is no such queue.
+    /// `None` when the queue does not exist.
     pub async fn queue(&self, name: &str) -> Result<Option<QueueInfo>, String> {
         self.get(&["queues", &self.vhost, name]).await
     }
@@ -176,7 +177,7 @@ impl Management {
         let request = Request::get(url.as_str())
             .header("authorization", &self.authorization)
             .body(Bytes::new())
-            .map_err(|_| "the question cannot be written".to_owned())?;
+            .map_err(|_| "the request cannot be built".to_owned())?;
         let answer = self
             .client
             .send_bytes(request)
@@ -188,7 +189,7 @@ impl Management {
                 .map_err(|_| self.no_api()),
             404 => Ok(None),
             401 | 403 => Err(format!(
-                "{} lets this user not in: it needs the tag `monitoring`",
+                "{} refuses this user: it needs the tag `monitoring`",
                 self.base
             )),
             status => Err(format!("{} answers with {status}", self.base)),
@@ -198,7 +199,7 @@ impl Management {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rabbit::RabbitSettings;
+    use super::super::settings::RabbitSettings;
     use super::*;
 
     fn management(amqp: &str, address: Option<&str>) -> Management {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_address_is_beside_the_broker_and_shows_no_password() {
+    async fn the_default_address_is_on_the_brokers_host_and_shows_no_password() {
         let derived = management("amqp://me:se%40cret@mq/etl", None);
         assert_eq!(derived.base.as_str(), "http://mq:15672/");
         assert_eq!(
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_is_none_is_an_empty_list() {
+    fn a_missing_policy_is_an_empty_list() {
         let info: QueueInfo =
             serde_json::from_str(r#"{"effective_policy_definition": [], "members": ["a"]}"#).unwrap();
         assert_eq!(info.delivery_limit(), None);

@@ -1,4 +1,4 @@
-//! The queue of a single process: `--local`, and tests that are not about RabbitMQ.
+//! The queue of a single process, for `--local` and for tests that do not need RabbitMQ.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,20 +8,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::{Handler, Outgoing, Published, Received, Settle, run_handler};
+use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::health::{PublisherHealth, QueueHealth, Subscriptions};
-use super::{
-    Destination, Handler, Outgoing, Published, Queue, QueueDepth, Received, Route, Settle, run_handler,
-};
+use super::queue::{Queue, QueueDepth};
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
-/// Messages a buffer holds: well above what the dispatcher keeps in flight, and below a megabyte.
+/// Capacity of a buffer: well above the number of chunks in flight, and below a megabyte.
 ///
-/// A full buffer refuses. Waiting for room could wait for ever, on a consumer that has stopped already or that is
-/// the caller itself; a refused job is still pending in the ledger, and an event only wakes the finalizer early.
+/// A full buffer rejects messages. Waiting could take forever if the consumer has stopped or is the caller itself. A rejected
+/// job stays pending in the ledger, and an event only wakes the finalizer early.
 const CAPACITY: usize = 4096;
 
-/// The queue in memory. What is in it ends with the process, and the ledger does not mind.
+/// The queue in memory. Its messages are lost with the process; the ledger dispatches them again.
 pub struct MemoryQueue {
     live: Arc<Buffer<Job>>,
     bulk: Arc<Buffer<Job>>,
@@ -55,7 +55,7 @@ impl MemoryQueue {
         handler: Handler<T>,
     ) {
         let subscription = self.subscriptions.add(buffer.name);
-        subscription.gained();
+        subscription.subscribed();
         let slots = Arc::new(Semaphore::new(prefetch.max(1).into()));
         let mut tasks = JoinSet::new();
         let next = async || {
@@ -76,7 +76,7 @@ impl MemoryQueue {
                 }
             });
         }
-        subscription.left();
+        subscription.unsubscribed();
         while tasks.join_next().await.is_some() {}
     }
 }
@@ -144,11 +144,11 @@ impl Queue for MemoryQueue {
     }
 }
 
-/// A bounded queue that takes things back at its front.
+/// A bounded queue. Returned messages go to its front.
 struct Buffer<T> {
     name: &'static str,
     messages: Mutex<VecDeque<Received<T>>>,
-    /// A permit for every message.
+    /// One permit for each message.
     count: Semaphore,
 }
 
@@ -175,14 +175,14 @@ impl<T> Buffer<T> {
         Published::Confirmed
     }
 
-    /// Never refused: what comes back was in here before, and only as much of it is out as handlers run.
+    /// Always accepted: the number of messages outside the buffer is at most the number of running handlers.
     fn put_back(&self, mut received: Received<T>) {
         received.redelivered = true;
         self.lock().push_front(received);
         self.count.add_permits(1);
     }
 
-    /// Cancellation-safe: there is no wait between taking a permit and taking its message.
+    /// Cancellation-safe: nothing is awaited between taking a permit and taking its message.
     async fn take(&self) -> Received<T> {
         let permit = self.count.acquire().await.expect("the semaphore is never closed");
         permit.forget();
@@ -196,7 +196,7 @@ impl<T> Buffer<T> {
     }
 }
 
-/// A message that a handler has. Unless it was acknowledged it goes back, even when the handler was dropped.
+/// A message that a handler processes. It returns to the buffer unless acknowledged, even if the handler is dropped.
 struct Unsettled<T> {
     buffer: Arc<Buffer<T>>,
     message: Option<Received<T>>,

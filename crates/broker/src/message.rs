@@ -1,4 +1,4 @@
-//! Messages on the wire: JSON bodies that say ids only, headers for traces and for people.
+//! The format of messages: JSON bodies with ids only, headers for traces and for people.
 
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
@@ -8,20 +8,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::delivery::{Outgoing, Received};
 use super::topology::Topology;
-use super::{Outgoing, Received};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::job::{ChunkEvent, Job, MESSAGE_VERSION, TraceContext};
 
-/// Ours have about a hundred bytes; what is longer is somebody else's.
+/// Tidemark's bodies have about a hundred bytes. A longer message is not Tidemark's.
 const LONGEST_BODY: usize = 64 * 1024;
 const PERSISTENT: u8 = 2;
 
 const REASON: &str = "reason";
 const QUEUE: &str = "queue";
-/// What the broker writes on a message that it moves itself: an array, newest first.
+/// Header that the broker writes when it dead-letters a message: an array, newest first.
 const X_DEATH: &str = "x-death";
-/// What a quorum queue writes on a message that came back.
+/// Header that a quorum queue writes on a returned message.
 const X_DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -47,7 +47,7 @@ impl Message {
         Self::json(Topology::events_key(), headers, event)
     }
 
-    /// What could not be read, with the reason and the queue it came from.
+    /// An unreadable message, with the reason and the queue it came from.
     pub fn dead(body: &[u8], unreadable: &Unreadable, queue: &ShortString) -> Self {
         let mut headers = FieldTable::default();
         headers.insert(REASON.into(), text(&unreadable.to_string()));
@@ -58,8 +58,8 @@ impl Message {
         message
     }
 
-    /// The same dead message once more, with all that is known of it and without what the broker has counted.
-    pub fn dead_again(delivery: &Delivery) -> Self {
+    /// A copy of a dead message, with its reason, queue and time, and without the broker's return count.
+    pub fn copy_of_dead(delivery: &Delivery) -> Self {
         let dead = read_dead(delivery);
         let mut headers = FieldTable::default();
         headers.insert(REASON.into(), text(&dead.reason));
@@ -76,7 +76,7 @@ impl Message {
     }
 
     fn json(routing_key: ShortString, headers: FieldTable, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).expect("a struct of numbers is JSON");
+        let body = serde_json::to_vec(body).expect("a struct of numbers serializes to JSON");
         Self::new(routing_key, headers, "application/json", body)
     }
 
@@ -96,13 +96,13 @@ impl Message {
     }
 }
 
-/// Seconds of the epoch by this machine's clock. Decides nothing: somebody who looks at dead messages sees their age.
+/// Seconds since the epoch by this machine's clock. Only shown to people, as the age of dead messages.
 #[expect(clippy::disallowed_methods, reason = "shown to people only")]
 fn now_for_people() -> u64 {
     u64::try_from(Utc::now().timestamp()).unwrap_or_default()
 }
 
-/// How often a quorum queue took the message back, as far as it counts that.
+/// How often the message returned to a quorum queue, by the queue's own count.
 pub(super) fn return_count(properties: &BasicProperties) -> u64 {
     let headers = properties.headers().as_ref();
     let count: i64 = match headers.and_then(|headers| headers.inner().get(X_DELIVERY_COUNT)) {
@@ -118,7 +118,7 @@ pub(super) fn return_count(properties: &BasicProperties) -> u64 {
     u64::try_from(count).unwrap_or_default()
 }
 
-/// What a dead message says of itself.
+/// Reason, origin, time and job of a dead message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dead {
     pub reason: String,
@@ -127,7 +127,7 @@ pub(super) struct Dead {
     pub job: Option<Job>,
 }
 
-/// Reads a dead message, whoever set it aside.
+/// Reads a dead message, whether Tidemark or the broker moved it.
 pub(super) fn read_dead(delivery: &Delivery) -> Dead {
     let properties = &delivery.properties;
     let death = death(properties);
@@ -162,7 +162,7 @@ fn death(properties: &BasicProperties) -> Option<&FieldTable> {
     }
 }
 
-/// Why a delivery was set aside. Says nothing of the content: that stays with the message.
+/// Why a delivery cannot be read. The text quotes no content.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("too big: {bytes} bytes, the first {LONGEST_BODY} are kept")]
@@ -177,7 +177,7 @@ pub(super) enum Unreadable {
     Fields,
 }
 
-/// Reads a delivery, believing nothing of it.
+/// Decodes a delivery. Any input is handled without a panic.
 pub(super) fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Result<Received<T>, Unreadable> {
     Ok(Received {
         body: decode_body(&delivery.data)?,
@@ -199,7 +199,7 @@ fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
     if bytes > LONGEST_BODY {
         return Err(Unreadable::TooBig { bytes });
     }
-    // The version first: the fields of another version are nobody's business.
+    // the version first: this build cannot know the fields of another version
     let versioned: Versioned = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
             return Unreadable::NoVersion;
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_rubbish_has_its_reason() {
+    fn every_kind_of_unreadable_message_has_its_reason() {
         let not_json = Unreadable::NotJson { line: 1, column: 1 };
         assert_eq!(read("rubbish"), Err(not_json));
         assert_eq!(read("{}"), Err(Unreadable::NoVersion));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_a_later_build_added_is_no_rubbish() {
+    fn a_field_that_a_later_build_added_is_ignored() {
         let body = r#"{"v":1,"run_id":7,"seq":3,"tenant_id":2,"attempt":1,"colour":"blue"}"#;
         let job = read(body).unwrap();
         assert_eq!((job.run_id, job.seq, job.tenant_id), (RunId(7), 3, TenantId(2)));
@@ -286,7 +286,7 @@ mod tests {
         }
 
         #[test]
-        fn what_looks_like_a_job_is_one_or_says_nothing_of_what_it_holds(
+        fn a_body_is_read_as_a_job_or_refused_without_quoting_it(
             fields in prop::collection::btree_map("(v|run_id|seq|tenant_id|attempt|colour)", value(), 0..7),
             version in prop_oneof![Just(1_u64), any::<u64>()],
         ) {
@@ -303,7 +303,7 @@ mod tests {
         }
 
         #[test]
-        fn headers_of_any_kind_are_read_or_passed_over(name in "(traceparent|tracestate|reason|queue|x-death)", of in header_value()) {
+        fn headers_of_any_kind_are_read_or_ignored(name in "(traceparent|tracestate|reason|queue|x-death)", of in header_value()) {
             let mut table = FieldTable::default();
             table.insert(name.into(), of);
             let properties = BasicProperties::default().with_headers(table);

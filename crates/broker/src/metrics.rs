@@ -5,9 +5,10 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use tidemark_runtime::metrics::{BROKER_PUBLISHING, BROKER_SUBSCRIBED, meter};
 
-use super::{PublisherHealth, Queue};
+use super::health::PublisherHealth;
+use super::queue::Queue;
 
-/// Shows whether this process publishes and is subscribed.
+/// Exports whether this process can publish and is subscribed.
 pub fn observe_queue(queue: Arc<dyn Queue>) {
     let publisher = Arc::clone(&queue);
     meter()

@@ -1,7 +1,7 @@
-//! Publishing with confirms, on a connection of its own.
+//! Publishing with confirms, on a separate connection.
 //!
-//! Own, because a broker that runs out of memory blocks connections that publish, and lapin then sends nothing on
-//! them, acks included: consumers on the same connection could never relieve the broker.
+//! A broker that runs out of memory blocks the connections that publish. lapin then sends nothing on them, not even acks, so
+//! consumers on the same connection could never drain the broker.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,21 +14,21 @@ use lapin::{Channel, Connection, ConnectionStatus};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::Published;
-use super::connection::{Server, answer};
+use super::connection::{Server, await_answer};
+use super::delivery::Published;
 use super::error::QueueError;
 use super::health::PublisherHealth;
 use super::message::Message;
 
-/// Messages between two barriers. Throughput is flat from a hundred on; what one lost connection leaves unknown
-/// grows with it.
-const BATCH: usize = 500;
+/// Messages published before waiting for confirms. Throughput does not grow above a hundred. A lost connection leaves the
+/// outcome of this many messages unknown.
+const CONFIRM_BATCH: usize = 500;
 
 pub(super) struct Publisher {
     server: Arc<Server>,
     confirm_timeout: Duration,
     link: Mutex<Option<Link>>,
-    /// Of the newest connection; beside the link, because health is read while the link is in use.
+    /// State of the newest connection. Separate from the link, because health is read while the link is in use.
     status: StdMutex<Option<ConnectionStatus>>,
     failing: AtomicBool,
 }
@@ -44,8 +44,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes and waits for the broker's word on every message, in order. Cancellation-safe: giving up half-way
-    /// costs the connection.
+    /// Publishes and waits for the broker's answer for each message, in order. Cancellation-safe: cancelling closes the
+    /// connection.
     pub async fn publish(
         &self,
         exchange: &ShortString,
@@ -65,14 +65,14 @@ impl Publisher {
         messages: &[Message],
     ) -> Result<Vec<Published>, QueueError> {
         let mut slot = self.within("wait for other publishers", self.link.lock()).await?;
-        // Taken out while in use: whoever fails or is cancelled leaves answers behind on the channel, which the
-        // next batch would take for its own.
+        // Taken out while in use. A failed or cancelled call leaves confirms on the channel, which the next batch would take
+        // for its own.
         let link = match slot.take() {
             Some(link) if link.is_alive() => link,
             _ => self.open().await?,
         };
         let mut outcomes = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(BATCH) {
+        for batch in messages.chunks(CONFIRM_BATCH) {
             let publishing = link.publish_batch(exchange, batch);
             let published = self.within("wait for publisher confirms", publishing).await?;
             outcomes.extend(published.map_err(|source| QueueError::Amqp {
@@ -80,8 +80,8 @@ impl Publisher {
                 source,
             })?);
         }
-        // A message without a queue means that the topology has gone: leave the slot empty, the next connection declares it
-        // anew. A channel that was opened while a queue had no leader is refused for ever, also when there is one.
+        // An unroutable message means that the topology is gone: leave the slot empty, so that the next connection declares it
+        // again. A channel opened while a queue had no leader is refused forever, even after a leader is elected.
         if outcomes.iter().all(|outcome| *outcome == Published::Confirmed) {
             *slot = Some(link);
         }
@@ -101,8 +101,8 @@ impl Publisher {
 
     async fn open(&self) -> Result<Link, QueueError> {
         let connection = self.server.connect("publisher").await?;
-        let channel = answer("open a channel", connection.create_channel()).await?;
-        answer(
+        let channel = await_answer("open a channel", connection.create_channel()).await?;
+        await_answer(
             "turn on confirms",
             channel.confirm_select(ConfirmSelectOptions::default()),
         )
@@ -120,7 +120,7 @@ impl Publisher {
     }
 }
 
-/// A connection and the channel on it that nobody else publishes on. Dropped, it closes.
+/// A connection with a channel that only one call at a time uses. Dropping it closes the connection.
 struct Link {
     connection: Connection,
     channel: Channel,
@@ -131,8 +131,8 @@ impl Link {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// lapin hands a returned message to whichever confirm completes next, so a confirm alone tells nothing about
-    /// its message. With all confirms of a batch in, all returns of it are in too, and each names its message.
+    /// lapin attaches a returned message to the confirm that completes next, so a single confirm says nothing about its own
+    /// message. After all confirms of a batch, all its returns are known, and each contains its message id.
     async fn publish_batch(
         &self,
         exchange: &ShortString,

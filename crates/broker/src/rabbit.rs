@@ -1,59 +1,29 @@
+//! The queue on RabbitMQ.
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::types::ShortString;
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Server, answer};
+use super::connection::{Server, await_answer};
 use super::consumer::Consumer;
+use super::delivery::{Handler, Outgoing, Published};
 use super::depth::Depths;
+use super::destination::{Destination, Route};
 use super::error::QueueError;
 use super::health::{QueueHealth, Subscriptions};
 use super::message::Message;
 use super::publisher::Publisher;
-use super::{Destination, Handler, Outgoing, Published, Queue, QueueDepth, Route};
+use super::queue::{Queue, QueueDepth};
+use super::settings::RabbitSettings;
 use tidemark_net::tls::Exposure;
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
-/// How to reach RabbitMQ.
-#[derive(Debug, Clone)]
-pub struct RabbitSettings {
-    /// `amqp://` or `amqps://`; a certificate is checked against the system's authorities and those of `cacertfile`. Several,
-    /// with commas between, are the nodes of one cluster.
-    pub url: SecretString,
-    /// The first part of every exchange's and queue's name.
-    pub prefix: String,
-    /// Shown in the broker's listings, with the connection's role behind it.
-    pub connection_name: String,
-    /// In whole seconds, at most 60; a peer is given up after two. A `heartbeat` in the URL wins.
-    pub heartbeat: Duration,
-    /// For TCP, TLS and login together.
-    pub connect_timeout: Duration,
-    /// For the broker's word on one batch of published messages.
-    pub confirm_timeout: Duration,
-}
-
-impl RabbitSettings {
-    /// The defaults, for one broker.
-    #[must_use]
-    pub fn new(url: SecretString) -> Self {
-        Self {
-            url,
-            prefix: "tidemark".to_owned(),
-            connection_name: "tidemark".to_owned(),
-            heartbeat: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(10),
-            confirm_timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-/// The queue of the fleet: RabbitMQ.
+/// The fleet's queue on RabbitMQ.
 ///
-/// Connects when it first publishes, and once for every consumer; rebuilds a connection after any error.
+/// Opens one connection on the first publish, and one for each consumer. Opens a new connection after any error.
 pub struct RabbitQueue {
     pub(super) server: Arc<Server>,
     pub(super) publisher: Arc<Publisher>,
@@ -62,10 +32,10 @@ pub struct RabbitQueue {
 }
 
 impl RabbitQueue {
-    /// Reads the settings; connects to nothing.
+    /// Reads the settings without connecting.
     ///
     /// # Errors
-    /// [`QueueError::Url`] and [`QueueError::Prefix`] for settings that can never work.
+    /// When [`QueueError::is_configuration`] holds: a setting can never work.
     pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
         let server = Arc::new(Server::new(settings)?);
         let publisher = Arc::new(Publisher::new(Arc::clone(&server), settings.confirm_timeout));
@@ -77,7 +47,7 @@ impl RabbitQueue {
         })
     }
 
-    /// Nodes on the way to which others could listen.
+    /// Nodes that are reached over the network without encryption.
     #[must_use]
     pub fn exposed(&self) -> Vec<(String, Exposure)> {
         self.server.exposed()
@@ -147,11 +117,11 @@ impl Queue for RabbitQueue {
     }
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, QueueError> {
-        self.depths.look().await
+        self.depths.read().await
     }
 
     async fn check(&self) -> Result<(), QueueError> {
         let connection = self.server.connect("check").await?;
-        answer("close", connection.close(200, "checked".into())).await
+        await_answer("close", connection.close(200, "checked".into())).await
     }
 }

@@ -1,4 +1,4 @@
-//! The same behaviour is asked of both queues; what only a real broker can do is asked of RabbitMQ.
+//! Tests of both queues, and tests that need a real RabbitMQ.
 
 mod behaviour;
 mod fixture;
@@ -16,8 +16,8 @@ use super::{Handler, Outgoing, Received, Settle};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::{ChunkEvent, Job, Lane, TraceContext};
 
-/// Long enough for a loaded machine; a test that works never waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for a loaded machine. A test that passes never waits this long.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 fn chunk(seq: i32) -> ChunkId {
     let run_id = RunId(7);
@@ -49,9 +49,9 @@ fn context(seq: i32) -> TraceContext {
     }
 }
 
-/// A handler that acknowledges, and where to read what it got.
+/// A handler that acknowledges, and the receiver of its messages.
 fn collector<T: Send + 'static>() -> (Handler<T>, mpsc::Receiver<Received<T>>) {
-    // No test sends as many: a full channel would look like a delivery that never came.
+    // more than any test sends: a full channel would look like a missing delivery
     let (sender, receiver) = mpsc::channel(1000);
     let handler: Handler<T> = Arc::new(move |received| {
         let sender = sender.clone();
@@ -64,7 +64,7 @@ fn collector<T: Send + 'static>() -> (Handler<T>, mpsc::Receiver<Received<T>>) {
     (handler, receiver)
 }
 
-/// A handler that says when it has begun and ends when the test opens the gate.
+/// A handler that reports its start and ends when the test cancels `gate`.
 fn gated<T: Send + 'static>(gate: &CancellationToken) -> (Handler<T>, mpsc::Receiver<Received<T>>) {
     let gate = gate.clone();
     let (sender, receiver) = mpsc::channel(1000);
@@ -86,11 +86,11 @@ async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> T {
 }
 
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let outcome = timeout(PATIENCE, work).await;
-    outcome.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+    let outcome = timeout(WAIT_LIMIT, work).await;
+    outcome.unwrap_or_else(|_| panic!("waited {WAIT_LIMIT:?} for {what}"))
 }
 
-/// Waits for a state that nobody announces.
+/// Polls until a state is reached.
 async fn until(what: &str, reached: impl AsyncFn() -> bool) {
     let mut pace = interval(Duration::from_millis(20));
     within(what, async {

@@ -1,4 +1,4 @@
-//! Names and declarations of everything Tidemark has in the broker. No other file declares.
+//! Names and declarations of Tidemark's exchanges and queues. No other file declares.
 //!
 //! ```text
 //! {prefix}.jobs (direct) ─ live ───► {prefix}.chunks.live ┐
@@ -6,8 +6,8 @@
 //!                        ─ events ─► {prefix}.events      ┘
 //! ```
 //!
-//! Arguments of a queue cannot be changed once it exists, and brokers of different ages know different ones, so
-//! there are two that RabbitMQ 3.10 to 4.4 understand alike. Limits on length, age or deliveries belong in a policy.
+//! A queue's arguments cannot change after its creation, and broker versions support different ones. So only two are used,
+//! which RabbitMQ 3.10 to 4.4 treat alike. Limits on length, age or deliveries belong in a policy.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::error::QueueError;
 use tidemark_shared::job::Lane;
 
-/// AMQP names end at 255 bytes; this leaves room for the longest suffix.
+/// AMQP names have at most 255 bytes; this leaves room for the longest suffix.
 const LONGEST_PREFIX: usize = 200;
 const EVENTS_KEY: &str = "events";
 
@@ -64,8 +64,8 @@ impl Topology {
         EVENTS_KEY.into()
     }
 
-    /// Declares everything, on a channel of its own: a refused declaration closes the channel it was made on.
-    /// Done on every new connection, so that a broker that lost its data is whole again once anybody connects.
+    /// Declares everything on a separate channel, because a refused declaration closes its channel. Every new connection
+    /// does this, so that a broker that lost its data gets its queues back with the first connection.
     pub async fn declare(
         &self,
         connection: &Connection,
@@ -90,7 +90,7 @@ impl Topology {
     }
 
     async fn declare_on(&self, channel: &Channel) -> lapin::Result<()> {
-        // Fanout, so that whatever the broker itself dead-letters arrives under any routing key.
+        // fanout, so that messages that the broker dead-letters arrive with any routing key
         declare_exchange(channel, &self.dead, ExchangeKind::Fanout).await?;
         declare_queue(channel, &self.dead, None).await?;
         bind(channel, &self.dead, &self.dead, ShortString::default()).await?;

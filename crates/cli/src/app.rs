@@ -98,7 +98,7 @@ impl App {
                 concurrency,
                 ..WorkerSettings::default()
             };
-            u32::from(worker.loads())
+            u32::from(worker.load_permits())
         } else {
             0
         };
@@ -149,7 +149,7 @@ impl App {
 
     /// Says what of the settings is open to others: connections in plain text, files with secrets.
     pub fn warn_of_exposure(&self) -> anyhow::Result<()> {
-        for path in &self.settings.open_files {
+        for path in &self.settings.exposed_secret_files {
             let path = path.display();
             tracing::warn!(%path, "a file with a secret is open to others on this machine: chmod 600 it");
         }

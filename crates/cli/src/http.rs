@@ -62,7 +62,7 @@ pub fn answer(listener: TcpListener, health: Health, scrape: Scrape) -> JoinSet<
     let mut server = JoinSet::new();
     server.spawn(async move {
         let serving = async { serve(listener, router).await };
-        if let Some(Err(error)) = lifecycle.catch("http", serving).await {
+        if let Some(Err(error)) = lifecycle.catch_panic("http", serving).await {
             tracing::error!(%error, "health and metrics are no longer answered for");
         }
     });

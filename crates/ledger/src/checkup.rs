@@ -8,7 +8,7 @@ use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::connect::{ClockReading, ConnectError, KEEPALIVE, read_clock};
 use tidemark_postgres::ident::quote;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes, encryption, listed};
+use tidemark_runtime::finding::{Finding, bytes, encryption_finding, listed};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::migrations::{Schema, applied_migrations, schema};
@@ -112,7 +112,7 @@ pub async fn check_up(
     let exposure = connect::options(url, "the analytics database")
         .ok()
         .and_then(|options| connect::exposure(&options));
-    findings.push(encryption(exposure, connect::SSL_MODE));
+    findings.push(encryption_finding(exposure, connect::SSL_MODE));
     state.clock = read_clock(&mut connection).await.ok();
     let looked = examine(&mut connection, state, findings).await;
     if let Err(error) = looked {

@@ -1,4 +1,4 @@
-//! What a check-up finds: how bad it is, what it is, what to do.
+//! Findings of a check-up: the severity, the problem, and commands that fix it.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use serde::Serialize;
 
 use tidemark_net::tls::Exposure;
 
-/// Ordered by how much it matters.
+/// Severity, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     Ok,
-    /// It could not be looked at: the finding says why.
+    /// The check could not run; the finding says why.
     NotChecked,
-    /// It works, worse than it could or not for long.
+    /// It works, but badly or not for long.
     Warning,
     /// It does not work.
     Error,
 }
 
-/// One thing that was looked at; the field names are a contract with scripts.
+/// The result of one check. Scripts rely on the field names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
-    /// What was looked at, in one word.
+    /// The name of the check.
     pub check: &'static str,
     pub found: String,
-    /// Commands or statements, as they are to be typed.
+    /// Commands or statements that fix it, ready to type.
     pub todo: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Finding {
         Self::new(Level::Error, check, found)
     }
 
-    /// Adds what is to be typed.
+    /// Adds a command or statement that fixes it.
     #[must_use]
     pub fn todo(mut self, command: impl Into<String>) -> Self {
         self.todo.push(command.into());
@@ -68,36 +68,36 @@ impl Finding {
     }
 }
 
-/// What others on the way to a server could do; `todo` mends it.
+/// Whether others can read or change the traffic to a server; `todo` fixes it.
 #[must_use]
-pub fn encryption(exposure: Option<Exposure>, todo: &str) -> Finding {
+pub fn encryption_finding(exposure: Option<Exposure>, todo: &str) -> Finding {
     match exposure {
         None => Finding::ok(
             "encryption",
-            "nobody on the way can listen or answer in its place",
+            "nobody can read the traffic or impersonate the server",
         ),
         Some(exposure) => Finding::warning("encryption", exposure.to_string()).todo(todo),
     }
 }
 
-/// Runs one server's check-up; what it has found stays when it does not end in time.
-pub async fn within(
+/// Runs one server's check-up with a time limit. Findings made before the limit stay.
+pub async fn with_time_limit(
     limit: Duration,
     findings: &mut Vec<Finding>,
-    looking: impl AsyncFnOnce(&mut Vec<Finding>),
+    check_up: impl AsyncFnOnce(&mut Vec<Finding>),
 ) {
-    if tokio::time::timeout(limit, looking(findings)).await.is_err() {
+    if tokio::time::timeout(limit, check_up(findings)).await.is_err() {
         findings.push(Finding::error(
             "time",
             format!(
-                "no answer within {} s: what comes after this was not looked at",
+                "no answer within {} s: the remaining checks did not run",
                 limit.as_secs()
             ),
         ));
     }
 }
 
-/// `1.4 GB`, for people.
+/// A size for display: `1.4 GB`.
 #[must_use]
 pub fn bytes(count: i64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -113,7 +113,7 @@ pub fn bytes(count: i64) -> String {
     }
 }
 
-/// `1 tenant`, `2 tenants`.
+/// A number with its noun: `1 tenant`, `2 tenants`.
 #[must_use]
 pub fn counted(count: usize, noun: &str) -> String {
     match count {
@@ -122,7 +122,7 @@ pub fn counted(count: usize, noun: &str) -> String {
     }
 }
 
-/// The first ten, and how many more there are.
+/// The first ten items, and the number of further items.
 #[must_use]
 pub fn listed<T: std::fmt::Display>(items: &[T]) -> String {
     const SHOWN: usize = 10;

@@ -1,4 +1,4 @@
-//! What every process has: settings and secrets, its life from start to stop, telemetry and metrics.
+//! Parts of every process: settings and secrets, start and stop, telemetry and metrics.
 
 pub mod config;
 pub mod finding;

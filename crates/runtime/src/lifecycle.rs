@@ -1,4 +1,4 @@
-//! Starting and stopping: a soft token (take no new work), a hard token (drop work), one tracker for every task.
+//! Start and stop of a process: a soft token (take no new work), a hard token (drop work), one tracker for all tasks.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,21 +12,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::pulse::{LoopHealth, Pulses};
 
-/// For giving back what was in hand, after the hard token.
-const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// How long tasks may take to release their work after the hard token.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a process ends though nobody has stopped it.
+/// Why a process ends without being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskFailed {
-    #[error(
-        "task `{task}` panicked: {message}: this is a fault of the program, please report it with the log"
-    )]
+    #[error("task `{task}` panicked: {message}: this is a bug, please report it with the log")]
     Panicked { task: String, message: String },
     #[error("task `{task}` ended by itself")]
     Ended { task: String },
 }
 
-/// What a panic says.
+/// The message of a panic.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
@@ -36,7 +34,7 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Handed to every loop. Cloning is cheap; all clones are the same lifecycle.
+/// The lifecycle of the process, passed to every loop. Cloning is cheap; all clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
@@ -58,19 +56,19 @@ impl Lifecycle {
         &self.soft
     }
 
-    /// Cancelled when work in hand must be dropped.
+    /// Cancelled when running work must be dropped.
     #[must_use]
     pub const fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Runs a task that shutdown waits for. Such tasks are loops that end when they are stopped: one that ends earlier or
-    /// panics stops the whole process, so that whoever supervises it starts a new one.
+    /// Runs a task that shutdown waits for. Such tasks are loops that end only when stopped. A task that ends earlier or
+    /// panics stops the whole process, so that its supervisor starts a new one.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         let task = self.pulses.watch(name, task);
         self.tasks.spawn(async move {
-            let outcome = lifecycle.catch(name, task).await;
+            let outcome = lifecycle.catch_panic(name, task).await;
             if outcome.is_some() && !lifecycle.soft.is_cancelled() {
                 lifecycle.fail(TaskFailed::Ended {
                     task: name.to_owned(),
@@ -79,8 +77,8 @@ impl Lifecycle {
         });
     }
 
-    /// Runs what is part of a task and would be lost with a panic; a panic, for which `None` stands, stops the process.
-    pub async fn catch<T>(&self, task: &str, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs part of a task. A panic stops the process and returns `None`.
+    pub async fn catch_panic<T>(&self, task: &str, work: impl Future<Output = T>) -> Option<T> {
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(outcome) => Some(outcome),
             Err(panic) => {
@@ -90,7 +88,7 @@ impl Lifecycle {
         }
     }
 
-    /// Stops the process, since a task has panicked.
+    /// Stops the process because a task has panicked.
     pub fn panicked(&self, task: &str, message: String) {
         self.fail(TaskFailed::Panicked {
             task: task.to_owned(),
@@ -100,18 +98,18 @@ impl Lifecycle {
 
     fn fail(&self, failed: TaskFailed) {
         tracing::error!(error = %failed, "the process stops");
-        // the first is the cause
+        // only the first failure is the cause
         drop(self.failed.set(failed));
         self.stop();
     }
 
-    /// Why the process ends, when a task is the reason.
+    /// Why the process ends, if a task is the cause.
     #[must_use]
     pub fn failure(&self) -> Option<TaskFailed> {
         self.failed.get().cloned()
     }
 
-    /// The loops among the tasks, and when they last turned.
+    /// The tasks that are loops, and the time since their last turn.
     #[must_use]
     pub fn loops(&self) -> Vec<LoopHealth> {
         self.pulses.health()
@@ -126,7 +124,7 @@ impl Lifecycle {
         self.hard.cancel();
     }
 
-    /// Waits until every spawned task has ended; after `grace` counted from the soft token, work in hand is dropped.
+    /// Waits until every spawned task has ended. Cancels the hard token when `grace` has passed since the soft token.
     pub async fn finished(&self, grace: Duration) {
         self.tasks.close();
         tokio::select! {
@@ -141,8 +139,8 @@ impl Lifecycle {
                 self.hard.cancel();
             }
         }
-        // what does not even heed the hard token ends with the process
-        if tokio::time::timeout(LAST_MOMENT, self.tasks.wait())
+        // a task that ignores the hard token ends with the process
+        if tokio::time::timeout(RELEASE_TIMEOUT, self.tasks.wait())
             .await
             .is_err()
         {
@@ -150,17 +148,13 @@ impl Lifecycle {
         }
     }
 
-    /// SIGTERM or SIGINT stops softly, a second one at once.
-    ///
-    /// # Errors
-    /// When the handlers cannot be installed.
+    /// The first SIGTERM or SIGINT cancels the soft token, the second the hard token.
     pub fn stop_on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let lifecycle = self.clone();
-        // not tracked: it lives as long as the process, and shutdown must not wait for a signal
-        #[expect(clippy::disallowed_methods, reason = "shutdown must not wait for this task")]
+        #[expect(clippy::disallowed_methods, reason = "shutdown must not wait for a signal")]
         tokio::spawn(async move {
             for stop in [Self::stop, Self::stop_now] {
                 tokio::select! {
@@ -213,11 +207,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_inside_a_task_leaves_its_result_out_and_stops_the_process() {
+    async fn a_panic_inside_a_task_returns_none_and_stops_the_process() {
         let lifecycle = Lifecycle::new();
-        assert_eq!(lifecycle.catch("calm", async { 3 }).await, Some(3));
+        assert_eq!(lifecycle.catch_panic("calm", async { 3 }).await, Some(3));
         assert!(lifecycle.failure().is_none());
-        let lost = lifecycle.catch("chunk 1/2", async { panic!("boom") }).await;
+        let lost = lifecycle.catch_panic("chunk 1/2", async { panic!("boom") }).await;
         assert_eq!(lost, None::<()>);
         assert!(lifecycle.soft().is_cancelled());
         assert!(

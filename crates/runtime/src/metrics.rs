@@ -1,5 +1,5 @@
-//! Metrics of every process: their names, and the instruments that more than one crate uses. `worker` and `producer` have
-//! a file like this for their own. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! Metrics of every process: their names, and the instruments that several crates use. Other crates have a `metrics.rs` for
+//! their own. Names contain the unit; the table in docs/OPERATIONS.md describes each metric.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub const PROCESS_RESIDENT: &str = "process_resident_memory_bytes";
 pub const PROCESS_FDS: &str = "process_open_fds";
 pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 
-/// Spans whose duration is that of a stage: [`STAGE_DURATION`] has them by name.
+/// Spans that are stages: [`STAGE_DURATION`] records their durations by name.
 pub const SPAN_STAGES: [&str; 11] = [
     "plan",
     "plan tenants",
@@ -35,19 +35,19 @@ pub const SPAN_STAGES: [&str; 11] = [
     "event",
     "finalize",
 ];
-/// From the claim of a small chunk to the plan of a large tenant.
+/// The range from the claim of a small chunk to the plan of a large tenant.
 const STAGE_BOUNDS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-/// Where instruments are made. Those made before [`crate::telemetry::Telemetry::init`] count nothing.
+/// The meter that creates instruments. Instruments created before [`crate::telemetry::Telemetry::init`] record nothing.
 #[must_use]
 pub fn meter() -> Meter {
     global::meter("tidemark")
 }
 
-/// A stage of a run took this long.
-pub fn stage_took(stage: &'static str, took: Duration) {
+/// Records the duration of a stage.
+pub fn record_stage_duration(stage: &'static str, took: Duration) {
     static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         meter()
             .f64_histogram(STAGE_DURATION)
@@ -59,13 +59,13 @@ pub fn stage_took(stage: &'static str, took: Duration) {
     DURATION.record(took.as_secs_f64(), &[KeyValue::new("stage", stage)]);
 }
 
-/// Shows how many of the pools' connections are in use. Each pool has a name.
+/// Exports how many connections of each named pool are in use.
 pub fn observe_pools(pools: Vec<(String, PgPool)>) {
     let pools = Arc::new(pools);
     let limits = Arc::clone(&pools);
     meter()
         .u64_observable_gauge(POOL_CONNECTIONS)
-        .with_description("Connections to a database, by what they do.")
+        .with_description("Connections to a database, by state.")
         .with_callback(move |now| {
             for (name, pool) in pools.iter() {
                 let idle = u64::try_from(pool.num_idle()).unwrap_or(u64::MAX);
@@ -89,7 +89,7 @@ pub fn observe_pools(pools: Vec<(String, PgPool)>) {
         .build();
 }
 
-/// Shows which build this is, and as what it runs.
+/// Exports version and role of this process.
 pub fn observe_build(role: &'static str) {
     meter()
         .u64_observable_gauge(BUILD_INFO)

@@ -1,23 +1,23 @@
-//! Whether the loops of a process turn, for `/livez`. A loop says [`beat`] once a turn.
+//! Heartbeats of a process's loops, for `/livez`. A loop calls [`beat`] once for each turn.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 tokio::task_local! {
-    /// Of the task that runs.
+    /// The pulse of the current task.
     static PULSE: Arc<Pulse>;
 }
 
-/// Says that this task's loop has come round. Does nothing outside of a task of [`crate::lifecycle::Lifecycle::spawn`].
+/// Records a turn of this task's loop. Does nothing outside a task of [`crate::lifecycle::Lifecycle::spawn`].
 pub fn beat() {
     if let Ok(pulse) = PULSE.try_with(Arc::clone) {
         *lock(&pulse.last) = Some(Instant::now());
     }
 }
 
-/// Does work that may be long and has a bound of its own, and beats meanwhile.
-pub async fn beating<F: Future>(work: F) -> F::Output {
+/// Runs long work that has its own time limit, and beats until it ends.
+pub async fn beat_during<F: Future>(work: F) -> F::Output {
     const EVERY: Duration = Duration::from_secs(5);
     let mut work = Box::pin(work);
     loop {
@@ -28,11 +28,11 @@ pub async fn beating<F: Future>(work: F) -> F::Output {
     }
 }
 
-/// A loop, and how long ago it came round.
+/// A loop and the time since its last beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopHealth {
     pub name: &'static str,
-    pub turned_ago: Duration,
+    pub since_last_beat: Duration,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Pulses {
         PULSE.scope(pulse, task)
     }
 
-    /// Loops that have come round at least once: a task that is no loop never beats and cannot be late.
+    /// The loops that have beaten at least once. A task that is not a loop never beats and cannot be late.
     pub fn health(&self) -> Vec<LoopHealth> {
         lock(&self.0)
             .iter()
@@ -64,7 +64,7 @@ impl Pulses {
                 let last = (*lock(&pulse.last))?;
                 Some(LoopHealth {
                     name: pulse.name,
-                    turned_ago: last.elapsed(),
+                    since_last_beat: last.elapsed(),
                 })
             })
             .collect()
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_loop_is_known_from_its_first_beat_on() {
+    async fn a_loop_is_listed_from_its_first_beat_on() {
         let pulses = Pulses::default();
         pulses.watch("quiet", async {}).await;
         assert_eq!(pulses.health(), []);
@@ -89,11 +89,11 @@ mod tests {
         let health = pulses.health();
         assert_eq!(health.len(), 1);
         assert_eq!(health[0].name, "beating");
-        assert!(health[0].turned_ago < Duration::from_secs(60));
+        assert!(health[0].since_last_beat < Duration::from_secs(60));
     }
 
     #[test]
-    fn a_beat_outside_of_a_task_is_nothing() {
+    fn a_beat_outside_a_task_does_nothing() {
         beat();
     }
 }

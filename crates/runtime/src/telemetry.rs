@@ -1,5 +1,4 @@
-//! Logs on stderr, spans and metrics over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, metrics for whoever scrapes
-//! them, and what spans say.
+//! Logs on stderr, spans and metrics over OTLP if `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and metrics for scraping.
 
 mod context;
 mod logs;
@@ -33,17 +32,19 @@ use crate::metrics;
 
 pub use self::context::{context_of, link, set_parent, trace_id};
 pub use self::meter::Scrape;
-pub use self::outcome::{failed, on_database, scattered_stage, traced};
+pub use self::outcome::{describe_database, record_failure, record_stage_total, traced};
 use self::throttle::Throttle;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-const OUR_SPANS: &str = "off,tidemark=info,tidemark_shared=info,tidemark_producer=info,tidemark_worker=info";
+/// A target matches by its beginning, so this covers every crate of the workspace.
+const OUR_SPANS: &str = "off,tidemark=info";
 
-/// What libraries log beside the errors that they return, which are logged where they are handled.
+/// Turns off logs of libraries that repeat the errors they return. Errors are logged where they are handled.
 const QUIET: &str = "lapin=error,async_rs=off,sqlx::query=off,sqlx::postgres::notice=off,sqlx_core::pool=off";
 
-/// Libraries that at TRACE write out what goes over their connections, logins with it: never shown, whatever `RUST_LOG` says.
-const WIRES: [&str; 9] = [
+/// Libraries whose TRACE logs contain their network traffic, logins included. These logs are never shown, even if `RUST_LOG`
+/// asks for them.
+const TRAFFIC_LOGGERS: [&str; 9] = [
     "lapin",
     "amq_protocol",
     "async_rs",
@@ -59,7 +60,7 @@ const WIRES: [&str; 9] = [
 pub enum TelemetryError {
     #[error("the OTLP exporter cannot be built from the OTEL_… variables")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is `{0}`: `grpc` and `http/protobuf` are understood")]
+    #[error("OTEL_EXPORTER_OTLP_PROTOCOL is `{0}`: `grpc` and `http/protobuf` are supported")]
     Protocol(String),
     #[error("read the system's certificate authorities, for the OTLP endpoint")]
     Authorities(#[source] std::io::Error),
@@ -69,28 +70,25 @@ pub enum TelemetryError {
     Subscriber(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// How a process logs when `RUST_LOG` does not say.
+/// The log level of a process without `RUST_LOG`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
-    /// A process that runs for long: one line per outcome.
+    /// A long-running process: one line for each outcome.
     Daemon,
-    /// A command: its answer is on stdout, so only what needs attention is logged.
+    /// A command: its result goes to stdout, and only warnings and errors are logged.
     Command,
 }
 
-/// Keeps the exporter alive; [`Self::shutdown`] flushes it.
+/// Owns the exporters; [`Self::shutdown`] flushes them.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
-    /// Of a process that runs for long: a command has ended before anybody could look.
+    /// Only for long-running processes: a command ends before a scrape.
     meter: Option<(SdkMeterProvider, Scrape)>,
 }
 
 impl Telemetry {
-    /// Installs logs and spans for this process. Must be called inside the runtime, which the exporter uses.
-    ///
-    /// # Errors
-    /// When the exporter's settings are wrong.
+    /// Installs logs, spans and metrics for this process. Must be called inside the runtime, which the exporter uses.
     pub fn init(
         role: &'static str,
         instance: &str,
@@ -123,14 +121,13 @@ impl Telemetry {
 
         let shown = match verbosity {
             Verbosity::Daemon => format!("info,{QUIET}"),
-            // what a command meets on the broker it tells itself, and a queue that is not there may be what it asks
+            // a command reports errors of the broker itself, and a missing queue may be its result
             Verbosity::Command => format!("warn,{QUIET},lapin=off"),
         };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(shown));
         let throttle = Throttle::default();
-        let exporters = dynamic_filter_fn(move |event, _| {
-            !shows_the_wire(event) && throttle.lets_through(event.target())
-        });
+        let exporters =
+            dynamic_filter_fn(move |event, _| !logs_traffic(event) && throttle.passes(event.target()));
         let terminal = std::io::stderr().is_terminal();
         let for_people = terminal || verbosity == Verbosity::Command;
         let format = format.unwrap_or(if for_people {
@@ -145,22 +142,22 @@ impl Telemetry {
         let lines = match format {
             LogFormat::Pretty => lines
                 .fmt_fields(JsonFields::new())
-                .event_format(logs::Pretty)
+                .event_format(logs::TextLines)
                 .boxed(),
-            LogFormat::Json => lines.json().event_format(logs::Flat).boxed(),
+            LogFormat::Json => lines.json().event_format(logs::JsonLines).boxed(),
         };
-        // a filter of its own: our spans only, else the exporter's own calls would be traced without end
+        // only Tidemark's spans: tracing the exporter's own calls would never end
         let spans = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("tidemark"))
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
-            // nothing asks for OpenTelemetry's own current context: parents are those of `tracing`
+            // nothing reads OpenTelemetry's current context: `tracing` defines the parents
             .with_context_activation(false)
             .with_filter(EnvFilter::new(OUR_SPANS));
         let stages = meter
             .is_some()
-            .then(|| stages::Stages.with_filter(EnvFilter::new(OUR_SPANS)));
+            .then(|| stages::StageTimer.with_filter(EnvFilter::new(OUR_SPANS)));
         tracing_subscriber::registry()
             .with(spans)
             .with(stages)
@@ -169,15 +166,15 @@ impl Telemetry {
         Ok(Self { provider, meter })
     }
 
-    /// What this process counts; `None` for a command.
+    /// The metrics of this process; `None` for a command.
     #[must_use]
     pub fn scrape(&self) -> Option<Scrape> {
         self.meter.as_ref().map(|(_, scrape)| scrape.clone())
     }
 
-    /// Sends what is still buffered, for at most five seconds.
+    /// Sends buffered spans and metrics, for at most five seconds each.
     pub async fn shutdown(self) {
-        // blocks its thread: on the runtime's own it would wait for itself
+        // shutdown blocks its thread; on a runtime thread it would wait for itself
         let flushed = tokio::task::spawn_blocking(move || {
             let metrics = self
                 .meter
@@ -191,11 +188,14 @@ impl Telemetry {
     }
 }
 
-/// Who exports. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say wins.
-fn shows_the_wire(event: &Metadata<'_>) -> bool {
-    *event.level() == Level::TRACE && WIRES.iter().any(|library| event.target().starts_with(library))
+fn logs_traffic(event: &Metadata<'_>) -> bool {
+    *event.level() == Level::TRACE
+        && TRAFFIC_LOGGERS
+            .iter()
+            .any(|library| event.target().starts_with(library))
 }
 
+/// Attributes of the exporting process. `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` override them.
 fn resource(role: &'static str, instance: &str) -> Resource {
     let resource = Resource::builder()
         .with_service_name(format!("tidemark-{role}"))
@@ -213,7 +213,7 @@ fn resource(role: &'static str, instance: &str) -> Resource {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "OTEL_… variables and NO_COLOR are everybody's, not settings of ours"
+    reason = "OTEL_… variables and NO_COLOR are conventions, not settings of Tidemark"
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -1,11 +1,11 @@
-//! Rows of one conversation and its survey responses.
+//! Rows of a conversation and its survey responses.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};
 use uuid::{Builder, Uuid};
 
 use crate::copy::{Jsonb, Rows, Table};
-use crate::messages::{Frame, Message};
+use crate::messages::{Message, MessageContext};
 use crate::text::pick;
 use crate::words::{CONVERSATION_ATTRIBUTES, LABELS};
 
@@ -52,7 +52,7 @@ impl Conversation {
     pub fn push(
         &self,
         rows: &mut Rows,
-        frame: &Frame<'_>,
+        context: &MessageContext<'_>,
         display_id: i32,
         reference: NaiveDateTime,
         rng: &mut impl Rng,
@@ -61,12 +61,12 @@ impl Conversation {
         let [contact_seen_at, agent_seen_at, assignee_seen_at] = [5, 7, 3].map(seen_at);
         let snoozed_until = (self.status == SNOOZED && rng.random_ratio(4, 5))
             .then(|| reference + TimeDelta::hours(rng.random_range(1..240)));
-        let team_id = (!frame.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
-            .then(|| rng.random_range(frame.tenant.team_ids.clone()));
+        let team_id = (!context.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
+            .then(|| rng.random_range(context.tenant.team_ids.clone()));
         rows.push(&[
-            &frame.conversation_id,
-            &frame.tenant.account_id,
-            &frame.inbox_id,
+            &context.conversation_id,
+            &context.tenant.account_id,
+            &context.inbox_id,
             &self.status,
             &self.assignee_id,
             &self.created_at,
@@ -85,7 +85,7 @@ impl Conversation {
             &self.contact_id.map(i64::from),
             &random_uuid(rng),
             &rng.random_ratio(1, 50)
-                .then(|| format!("pedido-{}", frame.conversation_id)),
+                .then(|| format!("pedido-{}", context.conversation_id)),
             &team_id.map(i64::from),
             &rng.random_ratio(1, 15).then(|| rng.random_range(1..=20_i64)),
             &rng.random_ratio(2, 5).then(|| rng.random_range(0..=3)),
@@ -95,11 +95,11 @@ impl Conversation {
 }
 
 impl Response {
-    pub fn push(&self, rows: &mut Rows, id: i32, frame: &Frame<'_>, conversation: &Conversation) {
+    pub fn push(&self, rows: &mut Rows, id: i32, context: &MessageContext<'_>, conversation: &Conversation) {
         rows.push(&[
             &i64::from(id),
-            &i64::from(frame.tenant.account_id),
-            &i64::from(frame.conversation_id),
+            &i64::from(context.tenant.account_id),
+            &i64::from(context.conversation_id),
             &i64::from(self.message_id),
             &self.rating,
             &self.feedback,

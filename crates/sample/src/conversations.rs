@@ -1,4 +1,4 @@
-//! Conversations in the order of their ids, with their messages and survey responses.
+//! Generates conversations in the order of their ids, with messages and survey responses.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::RngExt;
@@ -9,18 +9,18 @@ use crate::conversation::{
 };
 use crate::copy::Rows;
 use crate::layout::{Layout, Tenant};
-use crate::messages::{self, Frame, INCOMING, MESSAGES, Message};
+use crate::messages::{self, INCOMING, MESSAGES, Message, MessageContext};
 use crate::text::{language, pick};
 use crate::timeline::Timeline;
 use crate::words::FEEDBACK;
 
-/// How far the data goes back.
+/// Age of the oldest data.
 const HISTORY: TimeDelta = TimeDelta::days(400);
-/// A block is handed on when it has grown to this: few COPY statements, and little memory.
+/// Size at which a block is sent on: large enough for few COPY statements, small enough for little memory.
 const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Oddities come once in so many conversations, by the id: so that the smallest sample has them too. Primes,
-/// so that they meet in all combinations.
+/// Each oddity occurs once in this many conversations. Ids decide, so that the smallest sample has every oddity. The numbers
+/// are primes, so that all combinations occur.
 mod once_in {
     pub const OTHER_WRITER: i32 = 37;
     pub const TWO_RESPONSES: i32 = 43;
@@ -34,7 +34,7 @@ mod once_in {
     pub const THOUSANDS_OF_MESSAGES: i32 = 19_997;
 }
 
-/// How much was generated so far; the numbers are the last ids given.
+/// Numbers of generated rows, which are also the last ids given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     pub conversations: i32,
@@ -64,7 +64,7 @@ impl<'a> Conversations<'a> {
         self.counts
     }
 
-    /// The next conversations as rows, `None` after the last.
+    /// The rows of the next conversations; `None` after the last.
     pub fn next_block(&mut self) -> Option<Vec<Rows>> {
         if self.counts.conversations == self.layout.conversations {
             return None;
@@ -86,38 +86,38 @@ impl<'a> Conversations<'a> {
         self.display_ids[index] += 1;
 
         let contact = self.rng.random_range(tenant.contact_ids.clone());
-        let frame = Frame {
+        let context = MessageContext {
             conversation_id: id,
             tenant,
             inbox_id: tenant.inbox_of(contact),
             writer_id: match id {
-                _ if id % once_in::OTHER_WRITER == 0 => Some(another(contact, tenant)),
+                _ if id % once_in::OTHER_WRITER == 0 => Some(another_contact(contact, tenant)),
                 _ if id % once_in::NO_CONTACT == 0 => None,
                 _ => Some(contact),
             },
             language: language(&mut self.rng),
         };
         let contact_id = (id % once_in::NO_CONTACT != 0).then_some(contact);
-        let conversation = self.conversation(&frame, contact_id);
+        let conversation = self.conversation(&context, contact_id);
 
         conversation.push(
             conversations,
-            &frame,
+            &context,
             self.display_ids[index],
             self.layout.reference,
             &mut self.rng,
         );
         for message in &conversation.messages {
-            message.push(messages, &frame);
+            message.push(messages, &context);
         }
         for response in &conversation.responses {
             self.counts.responses += 1;
-            response.push(responses, self.counts.responses, &frame, &conversation);
+            response.push(responses, self.counts.responses, &context, &conversation);
         }
     }
 
-    fn conversation(&mut self, frame: &Frame<'_>, contact_id: Option<i32>) -> Conversation {
-        let id = frame.conversation_id;
+    fn conversation(&mut self, context: &MessageContext<'_>, contact_id: Option<i32>) -> Conversation {
+        let id = context.conversation_id;
         let mut timeline = self.timeline(id);
         let created_at = timeline.now();
         let status = match self.rng.random_range(0..100) {
@@ -129,12 +129,12 @@ impl<'a> Conversations<'a> {
 
         let count = self.message_count(id);
         let first_id = self.counts.messages + 1;
-        let mut messages = messages::talk(frame, first_id, count, &mut timeline, &mut self.rng);
-        self.make_odd(frame, &mut messages);
+        let mut messages = messages::generate(context, first_id, count, &mut timeline, &mut self.rng);
+        self.add_oddities(context, &mut messages);
         let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
         self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
 
-        // An answer to a survey is no message: the conversation does not notice it.
+        // a survey response is not a message, and does not count as activity
         let last_activity_at = messages
             .iter()
             .map(|message| message.created_at)
@@ -142,18 +142,18 @@ impl<'a> Conversations<'a> {
         let waiting = status != RESOLVED && messages.last().is_some_and(|last| last.message_type == INCOMING);
         Conversation {
             assignee_id: match id % once_in::DEPARTED_AGENT {
-                0 => Some(frame.tenant.departed_agent()),
+                0 => Some(context.tenant.departed_agent()),
                 _ => self
                     .rng
                     .random_ratio(3, 4)
-                    .then(|| self.rng.random_range(frame.tenant.agent_ids.clone())),
+                    .then(|| self.rng.random_range(context.tenant.agent_ids.clone())),
             },
             status,
             created_at,
             updated_at: match self.import(id) {
                 Some(at) => at,
                 None => match self.rng.random_range(0..20) {
-                    // What came later was written by statements that leave updated_at alone.
+                    // later statements left updated_at alone
                     0 => created_at,
                     1..12 => last_activity_at,
                     _ => timeline.advance(&mut self.rng, TimeDelta::days(2)),
@@ -174,7 +174,7 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    /// Conversations start one after the other through the whole history.
+    /// The start times of conversations are spread evenly over the history.
     fn timeline(&mut self, id: i32) -> Timeline {
         if let Some(import) = self.import(id) {
             let start = import - TimeDelta::minutes(self.rng.random_range(1_440..300_000));
@@ -185,7 +185,7 @@ impl<'a> Conversations<'a> {
         Timeline::new(self.slot(id) + jitter, self.layout.reference, whole_seconds)
     }
 
-    /// The instant at which a run of neighbouring conversations was imported, all with that `updated_at`.
+    /// The time at which a group of neighbouring conversations was imported. All of them have it as `updated_at`.
     fn import(&self, id: i32) -> Option<NaiveDateTime> {
         const EVERY: i32 = 2_000;
         const FIRST: i32 = 100;
@@ -204,7 +204,7 @@ impl<'a> Conversations<'a> {
         self.layout.reference - HISTORY + TimeDelta::microseconds(self.slot_micros() * i64::from(id - 1))
     }
 
-    /// Mostly 1 to 40, with a long tail; eight on average.
+    /// Usually 1 to 40, rarely hundreds or thousands; eight on average.
     fn message_count(&mut self, id: i32) -> i32 {
         match id {
             _ if id % once_in::NO_MESSAGE == 0 => 0,
@@ -220,10 +220,10 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    fn make_odd(&mut self, frame: &Frame<'_>, messages: &mut [Message]) {
-        let id = frame.conversation_id;
+    fn add_oddities(&mut self, context: &MessageContext<'_>, messages: &mut [Message]) {
+        let id = context.conversation_id;
         if id % once_in::DOCUMENT == 0 {
-            messages::paste_document(frame, messages, &mut self.rng);
+            messages::paste_document(context, messages, &mut self.rng);
         }
         if id % once_in::BACKDATED_MESSAGE == 0
             && let Some(last) = messages.last_mut()
@@ -232,7 +232,7 @@ impl<'a> Conversations<'a> {
         }
     }
 
-    /// Asks for a rating at the end: seldom twice, and answered each time.
+    /// Asks for a rating at the end, rarely twice. Each question is answered.
     fn survey(
         &mut self,
         id: i32,
@@ -263,8 +263,8 @@ impl<'a> Conversations<'a> {
     }
 }
 
-/// The next contact of the tenant; it has three at least.
-fn another(contact_id: i32, tenant: &Tenant) -> i32 {
+/// The next contact of the tenant. Every tenant has at least three.
+fn another_contact(contact_id: i32, tenant: &Tenant) -> i32 {
     let next = contact_id + 1;
     if tenant.contact_ids.contains(&next) {
         next

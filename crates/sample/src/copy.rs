@@ -1,4 +1,4 @@
-//! Rows on their way into a table, in PostgreSQL's binary COPY format: no text to escape, no time to print.
+//! Copies rows into a table with PostgreSQL's binary COPY format, which needs no escaping.
 
 use anyhow::{Context, Result};
 use chrono::NaiveDateTime;
@@ -11,7 +11,7 @@ const TRAILER: i16 = -1;
 /// PostgreSQL counts microseconds from 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// A table and the columns that its rows give, in that order.
+/// A table and the columns of its rows, in order.
 #[derive(Debug)]
 pub struct Table {
     pub name: &'static str,
@@ -33,7 +33,7 @@ impl Rows {
         }
     }
 
-    /// Adds a row. The types must be those of the columns: the server takes no other for them.
+    /// Adds a row. The types must match the columns exactly.
     pub fn push(&mut self, fields: &[&dyn Field]) {
         let count = i16::try_from(fields.len()).expect("no table has 32,768 columns");
         self.bytes.extend_from_slice(&count.to_be_bytes());
@@ -128,7 +128,7 @@ impl Field for Jsonb {
     fn put(&self, out: &mut Vec<u8>) {
         let length = i32::try_from(self.0.len() + 1).expect("a value is far below 2 GiB");
         out.extend_from_slice(&length.to_be_bytes());
-        // The version of jsonb's external form.
+        // version of the external jsonb format
         out.push(1);
         out.extend_from_slice(self.0.as_bytes());
     }

@@ -1,4 +1,4 @@
-//! Making a sample.
+//! Creates a sample.
 
 use std::time::{Duration, Instant};
 
@@ -15,18 +15,18 @@ use tokio::task::spawn_blocking;
 
 use crate::conversations::{Conversations, Counts};
 use crate::copy::Rows;
-use crate::database::{State, Target};
+use crate::database::{DatabaseState, Target};
 use crate::describe::{SampleTenant, tenants};
 use crate::layout::Layout;
 use crate::{directory, schema};
 
-/// Enough to keep the server busy while the next block is generated.
+/// Enough to keep the server busy during the generation of the next block.
 const CONNECTIONS: u32 = 3;
-/// Blocks of two megabytes generated ahead: what bounds the memory.
+/// Blocks of two megabytes generated ahead. Limits the memory.
 const BLOCKS_AHEAD: usize = 4;
 const CONTACTS_PER_BLOCK: usize = 10_000;
 
-/// What a sample is to be like. The same options give the same data.
+/// Options of a sample. Equal options give equal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateOptions {
     pub conversations: u64,
@@ -35,7 +35,7 @@ pub struct CreateOptions {
     pub seed: u64,
     /// Drop an earlier sample of that name first.
     pub replace: bool,
-    /// The "now" of the data. Without it, the beginning of the server's day in UTC.
+    /// The current time of the data. Default: the start of the server's day in UTC.
     pub reference_time: Option<DateTime<Utc>>,
 }
 
@@ -52,7 +52,7 @@ impl Default for CreateOptions {
 }
 
 impl CreateOptions {
-    /// The smallest sample that has everything odd in it, for tests. It does not depend on the day.
+    /// The smallest sample with every oddity, for tests. It does not depend on the date.
     #[must_use]
     pub fn tiny() -> Self {
         Self {
@@ -73,11 +73,11 @@ pub struct CreateReport {
     pub elapsed: Duration,
 }
 
-/// Makes the database named in the URL and fills it.
+/// Creates the database named in the URL and fills it.
 ///
 /// # Errors
-/// When the database is there already (unless it is a sample and `replace` is set), when the options make no sense, or
-/// when the server cannot be reached or refuses.
+/// When the database exists, unless it is empty, or is a sample and `replace` is set. When an option is out of range, or the
+/// server refuses.
 pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> {
     let started = Instant::now();
     let target = Target::parse(url)?;
@@ -112,18 +112,22 @@ pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> 
 async fn make_database(target: &Target, server: &mut PgConnection, replace: bool) -> Result<()> {
     let name = &target.name;
     match target.state(server).await? {
-        State::Missing => {}
-        State::Sample if replace => target.drop(server).await?,
-        State::Sample => bail!("database {name} is an earlier sample: ask to replace it, or drop it first"),
-        // made for the sample by somebody who had the right to
-        State::Foreign if name != "postgres" && target.is_empty().await? => return target.mark(server).await,
-        State::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
+        DatabaseState::Missing => {}
+        DatabaseState::Sample if replace => target.drop(server).await?,
+        DatabaseState::Sample => {
+            bail!("database {name} is an earlier sample: ask to replace it, or drop it first")
+        }
+        // an empty database that somebody with the right to created for the sample
+        DatabaseState::Foreign if name != "postgres" && target.is_empty().await? => {
+            return target.mark(server).await;
+        }
+        DatabaseState::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
     }
     target.create(server).await
 }
 
 async fn connect(target: &Target) -> Result<PgPool> {
-    // A sample lost in a crash is made again: no need to wait for the disk.
+    // a sample lost in a crash can be created again, so commits need not wait for the disk
     let options = target
         .options()
         .options([("synchronous_commit", "off"), ("maintenance_work_mem", "256MB")]);
@@ -150,11 +154,11 @@ async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts>
     Ok(counts)
 }
 
-/// One thread generates, several connections copy: the data does not depend on who is faster.
+/// One thread generates and several connections copy, so that their speed does not influence the data.
 async fn fill(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
     let (sender, receiver) = mpsc::channel(BLOCKS_AHEAD);
     let generator = spawn_blocking(move || generate(&layout, rng, &sender));
-    // When copying fails the receiver goes, and with it the generator.
+    // a failed copy drops the receiver, which ends the generator
     stream::unfold(receiver, async |mut receiver| {
         Some((anyhow::Ok(receiver.recv().await?), receiver))
     })
@@ -189,7 +193,7 @@ async fn today(conn: &mut PgConnection) -> Result<NaiveDateTime> {
     query_scalar("SELECT date_trunc('day', now() AT TIME ZONE 'UTC')")
         .fetch_one(conn)
         .await
-        .context("read the server's day")
+        .context("read the server's date")
 }
 
 fn as_millis<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,4 +1,4 @@
-//! Databases on the server: which are samples, making one, dropping one.
+//! Databases on the server: finds, creates and drops samples.
 
 use std::str::FromStr;
 
@@ -6,18 +6,18 @@ use anyhow::{Context, Result, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, query_scalar, raw_sql};
 
-/// Samples carry a comment on the database that begins with this: it can be read from outside.
+/// A sample's database has a comment that begins with this. It can be read without connecting to that database.
 const MARK: &str = "tidemark sample";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum DatabaseState {
     Missing,
     Sample,
-    /// Somebody's database: never to be changed.
+    /// Not a sample: it must never be changed.
     Foreign,
 }
 
-/// The database that a URL names, and the way to its server.
+/// The database that a URL names, and its server.
 pub struct Target {
     pub name: String,
     options: PgConnectOptions,
@@ -34,7 +34,7 @@ impl Target {
         Ok(Self { name, options })
     }
 
-    /// Options that connect to the sample itself.
+    /// Options for connecting to the sample itself.
     pub fn options(&self) -> PgConnectOptions {
         self.options.clone()
     }
@@ -46,12 +46,12 @@ impl Target {
             .with_context(|| format!("connect to database {}", self.name))
     }
 
-    /// Connects to the sample, refusing a database that is none.
+    /// Connects to the sample. Refuses a database that is not a sample.
     pub async fn connect_to_sample(&self) -> Result<PgConnection> {
         let mut conn = self.connect().await?;
         match self.state(&mut conn).await? {
-            State::Sample => Ok(conn),
-            State::Missing | State::Foreign => {
+            DatabaseState::Sample => Ok(conn),
+            DatabaseState::Missing | DatabaseState::Foreign => {
                 bail!(
                     "database {} was not made by `sample create`: it is left alone",
                     self.name
@@ -60,7 +60,7 @@ impl Target {
         }
     }
 
-    /// Connects to the database `postgres` of the same server, where databases are made and dropped from.
+    /// Connects to the database `postgres` of the same server, to create and drop databases.
     pub async fn connect_to_server(&self) -> Result<PgConnection> {
         let options = self.options.clone().database("postgres");
         options
@@ -69,8 +69,8 @@ impl Target {
             .context("connect to database postgres on the sample's server")
     }
 
-    /// What is there under this name.
-    pub async fn state(&self, conn: &mut PgConnection) -> Result<State> {
+    /// The state of the database with this name.
+    pub async fn state(&self, conn: &mut PgConnection) -> Result<DatabaseState> {
         let comment: Option<String> = query_scalar(
             "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1",
         )
@@ -79,16 +79,16 @@ impl Target {
         .await
         .with_context(|| format!("look for database {}", self.name))?;
         Ok(match comment {
-            None => State::Missing,
-            Some(comment) if comment.starts_with(MARK) => State::Sample,
-            Some(_) => State::Foreign,
+            None => DatabaseState::Missing,
+            Some(comment) if comment.starts_with(MARK) => DatabaseState::Sample,
+            Some(_) => DatabaseState::Foreign,
         })
     }
 
-    /// Makes the database and marks it before anything is in it, so that half a sample can be dropped too.
+    /// Creates the database and marks it while it is empty, so that an unfinished sample can be dropped as well.
     pub async fn create(&self, server: &mut PgConnection) -> Result<()> {
         let name = quoted(&self.name);
-        // template0 alone allows UTF8 whatever the server's default encoding is.
+        // only template0 allows UTF8 with any default encoding
         let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
         raw_sql(AssertSqlSafe(create))
             .execute(&mut *server)
@@ -97,7 +97,7 @@ impl Target {
         self.mark(server).await
     }
 
-    /// Marks a database as a sample: from then on it may be changed and dropped.
+    /// Marks a database as a sample. It may then be changed and dropped.
     pub async fn mark(&self, server: &mut PgConnection) -> Result<()> {
         let mark = format!("COMMENT ON DATABASE {} IS '{MARK}'", quoted(&self.name));
         raw_sql(AssertSqlSafe(mark))
@@ -107,7 +107,7 @@ impl Target {
         Ok(())
     }
 
-    /// Whether nothing was ever made in the database.
+    /// Whether the database contains no objects.
     pub async fn is_empty(&self) -> Result<bool> {
         let mut conn = self.connect().await?;
         query_scalar(
@@ -116,10 +116,10 @@ impl Target {
         )
         .fetch_one(&mut conn)
         .await
-        .with_context(|| format!("look into database {}", self.name))
+        .with_context(|| format!("read the catalog of database {}", self.name))
     }
 
-    /// Drops the database together with the sessions in it. The caller has seen that it is a sample.
+    /// Drops the database and ends its sessions. The caller has checked that it is a sample.
     pub async fn drop(&self, server: &mut PgConnection) -> Result<()> {
         let statement = format!("DROP DATABASE {} WITH (FORCE)", quoted(&self.name));
         raw_sql(AssertSqlSafe(statement))
@@ -130,27 +130,24 @@ impl Target {
     }
 }
 
-/// Drops the sample that the URL names, and the sessions connected to it. A missing database is no error.
-///
-/// # Errors
-/// When the database is not marked as a sample, or the server refuses.
-/// Whether the database named in the URL is there and is a sample, finished or not.
-///
-/// # Errors
-/// When the server cannot be reached or refuses.
+/// Whether the database named in the URL exists and is a sample, finished or not.
 pub async fn is_sample(url: &str) -> Result<bool> {
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
-    Ok(matches!(target.state(&mut server).await?, State::Sample))
+    Ok(matches!(target.state(&mut server).await?, DatabaseState::Sample))
 }
 
+/// Drops the sample named in the URL and ends its sessions. A missing database is not an error.
+///
+/// # Errors
+/// When the database is not marked as a sample, or the server refuses.
 pub async fn drop_sample(url: &str) -> Result<()> {
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
     match target.state(&mut server).await? {
-        State::Missing => Ok(()),
-        State::Sample => target.drop(&mut server).await,
-        State::Foreign => bail!(
+        DatabaseState::Missing => Ok(()),
+        DatabaseState::Sample => target.drop(&mut server).await,
+        DatabaseState::Foreign => bail!(
             "database {} was not made by `sample create`: it is not dropped",
             target.name
         ),

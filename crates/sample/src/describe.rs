@@ -1,4 +1,4 @@
-//! Who is in a sample.
+//! The tenants of a sample.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -6,21 +6,21 @@ use sqlx::{PgConnection, query_as};
 
 use crate::database::Target;
 
-/// An account of the sample, as it would be registered as a tenant.
+/// An account of the sample, with the facts for registering it as a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SampleTenant {
     pub account_id: i32,
     pub name: String,
-    /// Lower-case ASCII letters, digits and dashes; unique in the sample.
+    /// Lower-case ASCII letters, digits and dashes. Unique in the sample.
     pub slug: String,
-    /// IANA name: that of the account's first inbox.
+    /// IANA name, from the account's first inbox.
     pub timezone: String,
     /// In ascending order.
     pub inbox_ids: Vec<i32>,
     pub conversations: u64,
 }
 
-/// The tenants of an existing sample, by account id. They get smaller as the ids grow.
+/// The tenants of an existing sample, ordered by account id. Tenants with higher ids are smaller.
 ///
 /// # Errors
 /// When the database is not marked as a sample, or cannot be read.
@@ -53,7 +53,7 @@ pub async fn tenants(conn: &mut PgConnection) -> Result<Vec<SampleTenant>> {
         .collect()
 }
 
-/// The name in lower case, without accents, with a dash for everything else.
+/// The name in lower case, without accents, with dashes in place of other characters.
 fn slug(name: &str) -> String {
     let plain = name
         .to_lowercase()

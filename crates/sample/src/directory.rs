@@ -1,4 +1,4 @@
-//! Rows of what conversations point to: accounts, agents, teams, inboxes, contacts.
+//! Rows that conversations refer to: accounts, agents, teams, inboxes and contacts.
 
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ static CONTACT_INBOXES: Table = Table {
     columns: "id, contact_id, inbox_id, source_id, created_at, updated_at",
 };
 
-/// Everything but the contacts, of all tenants.
+/// Accounts, users, teams and inboxes of all tenants.
 pub fn organisation(layout: &Layout, rng: &mut impl Rng) -> Vec<Rows> {
     let founded = layout.reference - TimeDelta::days(900);
     let mut accounts = Rows::new(&ACCOUNTS);
@@ -82,7 +82,7 @@ fn push_user(rows: &mut Rows, id: i32, at: NaiveDateTime, rng: &mut impl Rng) {
 }
 
 fn push_inbox(rows: &mut Rows, id: i32, tenant: &Tenant, at: NaiveDateTime, rng: &mut impl Rng) {
-    // Neighbouring ids, and so the inboxes of a tenant, have different channels.
+    // neighbouring ids have different channels, and so do a tenant's inboxes
     let channel = CHANNELS[usize::try_from(id).expect("ids are positive") % CHANNELS.len()];
     let kind = channel.trim_start_matches("Channel::");
     let name = match id % 11 {
@@ -101,7 +101,7 @@ fn push_inbox(rows: &mut Rows, id: i32, tenant: &Tenant, at: NaiveDateTime, rng:
     ]);
 }
 
-/// Contacts of a tenant and their places in its inboxes.
+/// Contacts of a tenant and their `contact_inboxes` rows.
 pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng: &mut impl Rng) -> Vec<Rows> {
     let mut contacts = Rows::new(&CONTACTS);
     let mut contact_inboxes = Rows::new(&CONTACT_INBOXES);
@@ -114,7 +114,7 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
             _ if id % 13 == 0 => Some(odd_person(rng)),
             _ => Some(person(rng)),
         };
-        // Emails and identifiers are unique in an account: its first contact has the empty ones.
+        // emails and identifiers are unique in an account, so only its first contact has empty ones
         let first = id == tenant.contact_ids.start;
         let email = (first || id % 3 != 0).then(|| if first { String::new() } else { email(id) });
         let identifier =
@@ -151,7 +151,7 @@ pub fn phone(number: i32) -> String {
     format!("+55{}", 11_900_000_000 + i64::from(number))
 }
 
-/// What a channel calls the contact.
+/// The channel's id of the contact.
 pub fn contact_source(contact_id: i32) -> String {
     format!("55{}", 11_900_000_000 + i64::from(contact_id))
 }

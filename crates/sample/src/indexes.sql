@@ -1,5 +1,5 @@
--- Chatwoot's indexes on these tables, a file of their own because filling goes first. Its trigram and GIN indexes on
--- texts are left out (they need an extension and serve Chatwoot's search only). None is on updated_at.
+-- Chatwoot's indexes on these tables, in a separate file because the tables are filled first. Its trigram and GIN indexes
+-- on texts are left out: they need an extension and serve only Chatwoot's search. No index is on updated_at.
 
 CREATE INDEX index_accounts_on_status ON accounts (status);
 CREATE INDEX index_users_on_email ON users (email);

@@ -1,4 +1,4 @@
-//! Who is there: the tenants, how large each is, and which ids belong to it.
+//! The tenants of a sample, their sizes and their ids.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use rand::{Rng, RngExt};
 
 use crate::words::{BUSINESS_NAMES, BUSINESSES};
 
-/// Chatwoot numbers messages by a 32-bit sequence; a conversation has about eight of them.
-const MOST_CONVERSATIONS: u64 = 100_000_000;
+/// Chatwoot numbers messages with a 32-bit sequence, and a conversation has about eight messages.
+const MAX_CONVERSATIONS: u64 = 100_000_000;
 
-/// A tenant is an account; the ids of what it has are ranges of their own.
+/// A tenant is an account. Each kind of its rows has a separate range of ids.
 #[derive(Debug)]
 pub struct Tenant {
     pub account_id: i32,
@@ -24,13 +24,13 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A contact writes to one inbox only, so its `contact_inboxes` row has the contact's id.
+    /// The only inbox that a contact writes to, so its `contact_inboxes` row has the contact's id.
     pub fn inbox_of(&self, contact_id: i32) -> i32 {
         let count = self.inbox_ids.end - self.inbox_ids.start;
         self.inbox_ids.start + contact_id % count
     }
 
-    /// An agent whose user row is gone, and whom some conversations still name.
+    /// An agent without a user row, to whom some conversations are still assigned.
     pub fn departed_agent(&self) -> i32 {
         self.agent_ids.end
     }
@@ -40,14 +40,12 @@ impl Tenant {
 pub struct Layout {
     pub tenants: Vec<Tenant>,
     pub conversations: i32,
-    /// What counts as now: nothing in the data is later, but for the ends of snoozes.
+    /// The current time of the data. Only ends of snoozes are later.
     pub reference: NaiveDateTime,
     shares: WeightedIndex<u32>,
 }
 
 impl Layout {
-    /// # Errors
-    /// When there is no tenant, or there are more conversations than Chatwoot's ids allow.
     pub fn new(
         tenants: u16,
         conversations: u64,
@@ -56,14 +54,14 @@ impl Layout {
     ) -> Result<Self> {
         ensure!(tenants > 0, "a sample has at least one tenant");
         ensure!(
-            conversations <= MOST_CONVERSATIONS,
-            "a sample has at most {MOST_CONVERSATIONS} conversations"
+            conversations <= MAX_CONVERSATIONS,
+            "a sample has at most {MAX_CONVERSATIONS} conversations"
         );
         let conversations = i32::try_from(conversations)?;
 
-        // Zipf: the second tenant is half as large as the first, the third a third.
+        // Zipf: the second tenant has half the size of the first, the third a third
         let weights: Vec<u32> = (1..=u32::from(tenants)).map(|rank| 1_000_000 / rank).collect();
-        let shares = WeightedIndex::new(&weights).context("weigh the tenants")?;
+        let shares = WeightedIndex::new(&weights).context("compute the tenants' sizes")?;
         let total: i64 = weights.iter().map(|&weight| i64::from(weight)).sum();
         let contacts = i64::from(conversations) * 3 / 5;
 
@@ -89,7 +87,7 @@ impl Layout {
         })
     }
 
-    /// The index of the tenant of a conversation. The first conversations go round: no tenant is without.
+    /// The index of a conversation's tenant. The first conversations go to each tenant in turn, so that every tenant has one.
     pub fn tenant_of(&self, conversation_id: i32, rng: &mut impl Rng) -> usize {
         match usize::try_from(conversation_id - 1) {
             Ok(index) if index < self.tenants.len() => index,
@@ -110,7 +108,7 @@ impl NextIds {
     fn tenant(&mut self, contacts: i32, rng: &mut impl Rng) -> Tenant {
         let account_id = take(&mut self.account, 1).start;
         let agent_ids = take(&mut self.agent, rng.random_range(2..=12));
-        take(&mut self.agent, 1); // the agent who has left
+        take(&mut self.agent, 1); // the departed agent
         Tenant {
             account_id,
             name: business(account_id),
@@ -128,7 +126,7 @@ fn take(next: &mut i32, count: i32) -> Range<i32> {
     first..*next
 }
 
-/// Every account has another name, numbered once the combinations are used up.
+/// Every account has a different name. Names get a number after all combinations are used.
 fn business(account_id: i32) -> String {
     let index = usize::try_from(account_id - 1).expect("accounts count from 1");
     let kind = BUSINESSES[index % BUSINESSES.len()];

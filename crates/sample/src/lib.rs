@@ -1,8 +1,7 @@
-//! A Chatwoot to try things on: its schema, seeded data, and live traffic.
+//! A sample Chatwoot database: its schema, seeded data and live traffic.
 //!
-//! The database has exactly the tables of a Chatwoot that Tidemark reads, and the analytics view some
-//! installations publish. Every database made here is marked, and nothing here changes or drops a database
-//! without that mark.
+//! The database has the tables of a Chatwoot that Tidemark reads, and the analytics view that some installations publish.
+//! Every sample database is marked. This crate changes or drops only marked databases.
 
 mod conversation;
 mod conversations;

@@ -1,11 +1,11 @@
-//! What is said in a conversation.
+//! Messages of a conversation.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};
 
 use crate::copy::{Jsonb, Rows, Table};
 use crate::layout::Tenant;
-use crate::text::{document, pick, utterance};
+use crate::text::{document, pick, short_text};
 use crate::timeline::Timeline;
 use crate::words::{ACTIVITIES, GREETINGS, SENTIMENTS, SURVEY};
 
@@ -27,13 +27,13 @@ pub const INPUT_CSAT: i32 = 9;
 
 const SENT: i32 = 0;
 
-/// What a message has from its conversation.
+/// Values that a message takes from its conversation.
 #[derive(Debug)]
-pub struct Frame<'a> {
+pub struct MessageContext<'a> {
     pub conversation_id: i32,
     pub tenant: &'a Tenant,
     pub inbox_id: i32,
-    /// The contact who writes: seldom another one than the conversation's.
+    /// The contact who writes: usually the conversation's own.
     pub writer_id: Option<i32>,
     pub language: &'static [&'static str],
 }
@@ -56,13 +56,13 @@ pub struct Message {
 }
 
 impl Message {
-    pub fn push(&self, rows: &mut Rows, frame: &Frame<'_>) {
+    pub fn push(&self, rows: &mut Rows, context: &MessageContext<'_>) {
         rows.push(&[
             &self.id,
             &self.content,
-            &frame.tenant.account_id,
-            &frame.inbox_id,
-            &frame.conversation_id,
+            &context.tenant.account_id,
+            &context.inbox_id,
+            &context.conversation_id,
             &self.message_type,
             &self.created_at,
             &self.updated_at,
@@ -77,15 +77,15 @@ impl Message {
         ]);
     }
 
-    /// Said by an agent for the contact to read.
+    /// Whether an agent wrote it for the contact.
     pub fn is_reply(&self) -> bool {
         self.message_type == OUTGOING && !self.private && self.sender_type == Some("User")
     }
 }
 
-/// `count` messages, numbered from `first_id`.
-pub fn talk(
-    frame: &Frame<'_>,
+/// Generates `count` messages, numbered from `first_id`.
+pub fn generate(
+    context: &MessageContext<'_>,
     first_id: i32,
     count: i32,
     timeline: &mut Timeline,
@@ -95,7 +95,7 @@ pub fn talk(
         .map(|index| {
             let at = match index {
                 0 => timeline.now(),
-                // Answers within seconds, hours later, and in the same instant.
+                // answers at the same time, within minutes, or hours later
                 _ => match rng.random_range(0..10) {
                     0 => timeline.now(),
                     1..8 => timeline.advance(rng, TimeDelta::minutes(6)),
@@ -103,33 +103,39 @@ pub fn talk(
                 },
             };
             let kind = if index == 0 { 0 } else { rng.random_range(0..100) };
-            message(frame, first_id + index, kind, at, rng)
+            message(context, first_id + index, kind, at, rng)
         })
         .collect()
 }
 
-/// One message; `kind` in 0..100 says which part of the whole it belongs to.
-fn message(frame: &Frame<'_>, id: i32, kind: i32, at: NaiveDateTime, rng: &mut impl Rng) -> Message {
-    let agent = rng.random_range(frame.tenant.agent_ids.clone());
+/// One message. `kind` in 0..100 selects type and sender.
+fn message(
+    context: &MessageContext<'_>,
+    id: i32,
+    kind: i32,
+    at: NaiveDateTime,
+    rng: &mut impl Rng,
+) -> Message {
+    let agent = rng.random_range(context.tenant.agent_ids.clone());
     let (message_type, private, sender_type, sender_id) = match kind {
-        0..44 => (INCOMING, false, Some("Contact"), frame.writer_id),
+        0..44 => (INCOMING, false, Some("Contact"), context.writer_id),
         44..78 => (OUTGOING, false, Some("User"), Some(agent)),
         78..84 => (OUTGOING, false, Some("AgentBot"), Some(1)),
         84..86 => (OUTGOING, false, Some("Captain::Assistant"), Some(1)),
         86..91 => (OUTGOING, true, Some("User"), Some(agent)),
-        91..92 => (INCOMING, true, Some("Contact"), frame.writer_id),
+        91..92 => (INCOMING, true, Some("Contact"), context.writer_id),
         92..97 => (ACTIVITY, false, None, None),
         _ => (TEMPLATE, false, None, None),
     };
-    let spoken = matches!(message_type, INCOMING | OUTGOING);
+    let is_written = matches!(message_type, INCOMING | OUTGOING);
     let content = match message_type {
         ACTIVITY => Some(pick(rng, ACTIVITIES).to_owned()),
         TEMPLATE => Some(pick(rng, GREETINGS).to_owned()),
-        // Attachments come without a text, or with an empty one.
+        // attachments have no text, or an empty one
         _ => match rng.random_range(0..60) {
             0 | 1 => None,
             2 => Some(String::new()),
-            _ => Some(utterance(rng, frame.language)),
+            _ => Some(short_text(rng, context.language)),
         },
     };
     let status = match message_type {
@@ -144,7 +150,8 @@ fn message(frame: &Frame<'_>, id: i32, kind: i32, at: NaiveDateTime, rng: &mut i
         updated_at: at,
         private,
         status: rng.random_ratio(399, 400).then_some(status),
-        source_id: (spoken && rng.random_ratio(2, 5)).then(|| format!("wamid.{:016X}", rng.random::<u64>())),
+        source_id: (is_written && rng.random_ratio(2, 5))
+            .then(|| format!("wamid.{:016X}", rng.random::<u64>())),
         content_type: TEXT,
         content_attributes: if rng.random_ratio(1, 30) {
             r#"{"in_reply_to":null,"edited":true}"#
@@ -154,7 +161,7 @@ fn message(frame: &Frame<'_>, id: i32, kind: i32, at: NaiveDateTime, rng: &mut i
         sender_type,
         sender_id,
         sentiment: match rng.random_range(0..12) {
-            0 if spoken => Some(Jsonb(pick(rng, SENTIMENTS))),
+            0 if is_written => Some(Jsonb(pick(rng, SENTIMENTS))),
             1 => None,
             _ => Some(Jsonb("{}")),
         },
@@ -180,13 +187,13 @@ pub fn survey(id: i32, at: NaiveDateTime) -> Message {
     }
 }
 
-/// Makes one of the messages a long document. Short ones are common, 150,000 characters are the most.
-pub fn paste_document(frame: &Frame<'_>, messages: &mut [Message], rng: &mut impl Rng) {
+/// Replaces one message with a long document. Short documents are common; the longest has 150,000 characters.
+pub fn paste_document(context: &MessageContext<'_>, messages: &mut [Message], rng: &mut impl Rng) {
     let length = 150_000 / rng.random_range(1..=30);
     if let Some(message) = messages
         .iter_mut()
         .find(|message| message.message_type == INCOMING)
     {
-        message.content = Some(document(rng, frame.language, length));
+        message.content = Some(document(rng, context.language, length));
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 
-/// Tables that number their rows by a sequence, in the order in which they are filled.
+/// Tables with a sequence for ids, in the order in which they are filled.
 const TABLES: [&str; 9] = [
     "accounts",
     "users",
@@ -16,10 +16,7 @@ const TABLES: [&str; 9] = [
     "csat_survey_responses",
 ];
 
-/// Creates the tables, indexes and view in an empty database, for tests that fill it by hand.
-///
-/// # Errors
-/// When a statement fails, as when one of the tables is there already.
+/// Creates the tables, indexes and view in an empty database, for tests that insert rows themselves.
 pub async fn schema(conn: &mut PgConnection) -> Result<()> {
     create_tables(conn).await?;
     create_indexes_and_view(conn).await
@@ -45,7 +42,7 @@ pub async fn create_indexes_and_view(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Sets every sequence past the rows that were copied in with ids of their own.
+/// Sets every sequence past the ids of the copied rows.
 pub async fn set_sequences(conn: &mut PgConnection) -> Result<()> {
     for table in TABLES {
         let statement = format!(

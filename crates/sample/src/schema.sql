@@ -1,5 +1,5 @@
--- The tables of a Chatwoot (version 4) that analytics reads: names, types, nullability and defaults as Rails makes them.
--- No foreign keys, as in Chatwoot. Its triggers that number conversations are left out: writers give the display_id.
+-- The tables of Chatwoot (version 4) that are read: names, types, nullability and defaults as Rails creates them.
+-- No foreign keys, as in Chatwoot. Its triggers that number conversations are left out: writers set the display_id.
 
 CREATE TABLE accounts (
     id serial PRIMARY KEY,

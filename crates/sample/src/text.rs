@@ -1,4 +1,4 @@
-//! Texts drawn from the word lists.
+//! Random texts from the word lists.
 
 use rand::{Rng, RngExt};
 
@@ -10,7 +10,7 @@ pub fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// The sentences of a language, Portuguese two times in three.
+/// The sentences of a random language, Portuguese in two of three cases.
 pub fn language(rng: &mut impl Rng) -> &'static [&'static str] {
     match rng.random_range(0..100) {
         0..66 => PORTUGUESE,
@@ -21,8 +21,8 @@ pub fn language(rng: &mut impl Rng) -> &'static [&'static str] {
     }
 }
 
-/// What somebody says: one to four sentences, now and then only an emoji.
-pub fn utterance(rng: &mut impl Rng, language: &[&str]) -> String {
+/// The text of a message: usually one to four sentences, sometimes only an emoji.
+pub fn short_text(rng: &mut impl Rng, language: &[&str]) -> String {
     if rng.random_ratio(1, 20) {
         return pick(rng, EMOJI).to_owned();
     }
@@ -38,7 +38,7 @@ pub fn utterance(rng: &mut impl Rng, language: &[&str]) -> String {
     text
 }
 
-/// A text of `length` characters, as when somebody pastes a document or a log.
+/// A text of `length` characters, like a pasted document or log.
 pub fn document(rng: &mut impl Rng, language: &[&str], length: usize) -> String {
     let mut text = String::new();
     let mut left = length;
@@ -58,7 +58,7 @@ pub fn odd_person(rng: &mut impl Rng) -> String {
     pick(rng, ODD_NAMES).to_owned()
 }
 
-/// A name longer than the 255 characters that analytics keeps, with its end in the middle of wide characters.
+/// A name longer than the 255 characters that analytics keeps. The cut falls between multi-byte characters.
 pub fn long_person(rng: &mut impl Rng) -> String {
     format!("{} {}", person(rng), "ção🌎".repeat(rng.random_range(64..120)))
 }

@@ -1,4 +1,4 @@
-//! The clock of one conversation: it only goes forward, and never past what counts as now.
+//! The clock of one conversation. It only moves forward, and never past the sample's current time.
 
 use chrono::{NaiveDateTime, SubsecRound, TimeDelta};
 use rand::{Rng, RngExt};
@@ -11,7 +11,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// `whole_seconds`: this writer stores no fractions, as importers and some channels do.
+    /// `whole_seconds`: the writer stores no fractions of seconds, like importers and some channels.
     pub fn new(start: NaiveDateTime, until: NaiveDateTime, whole_seconds: bool) -> Self {
         let mut timeline = Self {
             at: start.min(until),
@@ -26,7 +26,8 @@ impl Timeline {
         self.at
     }
 
-    /// Goes on by a random time, at most `most` and half of what is left, and says what time it is.
+    /// Moves forward by a random time and returns the new time. The step is at most `most`, and at most half of the remaining
+    /// time.
     pub fn advance(&mut self, rng: &mut impl Rng, most: TimeDelta) -> NaiveDateTime {
         let most = most
             .min((self.until - self.at) / 2)

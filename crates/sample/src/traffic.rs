@@ -1,16 +1,15 @@
-//! Live traffic: changes to a sample the way Chatwoot makes them, the ones that leave no trace in
-//! `updated_at` included.
+//! Live traffic: changes a sample as Chatwoot does, including changes that leave `updated_at` alone.
 
+mod contacts;
+mod conversation_state;
+mod deletions;
 mod kind;
+mod message_edits;
+mod new_conversations;
+mod new_messages;
 mod pace;
-mod people;
 mod pick;
-mod remove;
-mod revise;
-mod start;
-mod state;
 mod survey;
-mod talk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,14 +28,14 @@ use pace::Pace;
 
 use crate::database::Target;
 
-/// How much traffic, and for how long: until `duration` or `count` is reached, or for ever if neither is set.
+/// Rate and end of the traffic. It ends when `duration` or `count` is reached; without both it never ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrafficOptions {
-    /// Changes a second; zero is as fast as possible.
+    /// Changes for each second; zero means as fast as possible.
     pub rate_per_second: f64,
     pub duration: Option<Duration>,
     pub count: Option<u64>,
-    /// The same seed on the same data makes the same choices; only the times differ.
+    /// The same seed makes the same choices on the same data; only the times differ.
     pub seed: u64,
 }
 
@@ -51,7 +50,7 @@ impl Default for TrafficOptions {
     }
 }
 
-/// What was changed.
+/// The number of changes of each kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TrafficReport {
     pub by_kind: BTreeMap<ChangeKind, u64>,
@@ -64,10 +63,10 @@ impl TrafficReport {
     }
 }
 
-/// Changes the sample until the options say enough or `stop` is cancelled; a change under way is finished.
+/// Changes the sample until the options end it or `stop` is cancelled. The current change is finished first.
 ///
 /// # Errors
-/// When the database is not marked as a sample, when the rate is negative or not a number, or when a statement fails.
+/// When the database is not marked as a sample, the rate is negative or not a number, or a statement fails.
 pub async fn traffic(url: &str, options: &TrafficOptions, stop: CancellationToken) -> Result<TrafficReport> {
     let mut changes = Changes::connect(&Target::parse(url)?, options.seed).await?;
     let mut pace = Pace::new(options.rate_per_second, options.duration)?;
@@ -80,11 +79,11 @@ pub async fn traffic(url: &str, options: &TrafficOptions, stop: CancellationToke
     Ok(report)
 }
 
-/// What every change needs. Statements commit one by one, as Chatwoot's callbacks do.
+/// State that every change needs. Each statement commits separately, like Chatwoot's callbacks.
 struct Changes {
     conn: PgConnection,
     rng: ChaCha8Rng,
-    /// The time of the change under way, by the server's clock.
+    /// The time of the current change, by the server's clock.
     now: NaiveDateTime,
     kinds: WeightedIndex<u32>,
 }
@@ -92,13 +91,13 @@ struct Changes {
 impl Changes {
     async fn connect(target: &Target, seed: u64) -> Result<Self> {
         let mut conn = target.connect_to_sample().await?;
-        // As in `create`: a sample need not survive a crash of the server.
+        // a sample need not survive a crash of the server
         query("SET synchronous_commit = off")
             .execute(&mut conn)
             .await
             .context("prepare the session")?;
-        let kinds =
-            WeightedIndex::new(ChangeKind::ALL.map(ChangeKind::weight)).context("weigh the changes")?;
+        let kinds = WeightedIndex::new(ChangeKind::ALL.map(ChangeKind::weight))
+            .context("compute the weights of the changes")?;
         Ok(Self {
             conn,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -107,8 +106,7 @@ impl Changes {
         })
     }
 
-    /// Makes one change and says which. A kind that finds nothing to change is drawn again; a new
-    /// conversation always can be made.
+    /// Makes one change and returns its kind. A kind that finds no row is drawn again. A new conversation is always possible.
     async fn make_one(&mut self) -> Result<ChangeKind> {
         loop {
             let kind = ChangeKind::ALL[self.rng.sample(&self.kinds)];
@@ -125,25 +123,25 @@ impl Changes {
 
     async fn make(&mut self, kind: ChangeKind) -> Result<bool> {
         match kind {
-            ChangeKind::ConversationCreated => start::conversation(self).await,
-            ChangeKind::MessageCreated => talk::say(self).await,
-            ChangeKind::MessageEdited => revise::edit(self).await,
-            ChangeKind::MessageDeleted => revise::delete(self).await,
-            ChangeKind::DeliveryChanged => revise::deliver(self).await,
-            ChangeKind::StatusChanged => state::change_status(self).await,
-            ChangeKind::Resolved => state::resolve(self).await,
-            ChangeKind::Snoozed => state::snooze(self).await,
-            ChangeKind::Assigned => state::assign(self).await,
-            ChangeKind::Labelled => state::label(self).await,
-            ChangeKind::Seen => state::see(self).await,
+            ChangeKind::ConversationCreated => new_conversations::create(self).await,
+            ChangeKind::MessageCreated => new_messages::write(self).await,
+            ChangeKind::MessageEdited => message_edits::edit(self).await,
+            ChangeKind::MessageDeleted => message_edits::delete(self).await,
+            ChangeKind::DeliveryChanged => message_edits::deliver(self).await,
+            ChangeKind::StatusChanged => conversation_state::change_status(self).await,
+            ChangeKind::Resolved => conversation_state::resolve(self).await,
+            ChangeKind::Snoozed => conversation_state::snooze(self).await,
+            ChangeKind::Assigned => conversation_state::assign(self).await,
+            ChangeKind::Labelled => conversation_state::label(self).await,
+            ChangeKind::Seen => conversation_state::mark_seen(self).await,
             ChangeKind::SurveyAnswered => survey::answer(self).await,
-            ChangeKind::ContactRenamed => people::rename(self).await,
-            ChangeKind::ContactsMerged => people::merge(self).await,
-            ChangeKind::ConversationDeleted => remove::delete(self).await,
+            ChangeKind::ContactRenamed => contacts::rename(self).await,
+            ChangeKind::ContactsMerged => contacts::merge(self).await,
+            ChangeKind::ConversationDeleted => deletions::delete(self).await,
         }
     }
 
-    /// The server's clock in UTC; without fractions for the writers that store none.
+    /// The server's clock in UTC, sometimes without fractions of seconds, as some writers store it.
     async fn read_clock(&mut self) -> Result<NaiveDateTime> {
         let now: NaiveDateTime = query_scalar("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
             .fetch_one(&mut self.conn)

@@ -1,5 +1,5 @@
--- The analytics view as installations publish it, its cost included: the sub-views aggregate every message of the
--- installation, and a conversation with two survey responses appears twice.
+-- The analytics view as installations publish it, with the same cost: the sub-views aggregate every message of the
+-- installation. A conversation with two survey responses has two rows.
 
 CREATE VIEW vw_message_compiled AS
 SELECT m.conversation_id,

@@ -1,6 +1,6 @@
-//! What the sample's people are called and what they say.
+//! Names and sentences of the sample.
 
-/// Portuguese comes first and most often: that is what the first installations speak.
+/// Portuguese is most frequent, because the first installations use it.
 pub const PORTUGUESE: &[&str] = &[
     "Bom dia!",
     "Boa tarde, tudo bem?",
@@ -138,7 +138,7 @@ pub const LAST_NAMES: &[&str] = &[
     "王",
 ];
 
-/// Names that break assumptions: emptiness, decoration, direction.
+/// Unusual names: empty, with emoji, right to left.
 pub const ODD_NAMES: &[&str] = &[
     "",
     " ",
@@ -164,7 +164,7 @@ pub const BUSINESSES: &[&str] = &[
     "Livraria",
 ];
 
-/// A number of names without a common divisor with that of the businesses: together they repeat late.
+/// The number of names and the number of businesses have no common divisor, so that combinations repeat late.
 pub const BUSINESS_NAMES: &[&str] = &[
     "Aurora",
     "São Bento",
@@ -193,7 +193,7 @@ pub const CHANNELS: &[&str] = &[
     "Channel::FacebookPage",
 ];
 
-/// Half-hour offsets, daylight saving on both hemispheres and none at all.
+/// With half-hour offsets, with daylight saving in both hemispheres, and without.
 pub const TIMEZONES: &[&str] = &[
     "America/Sao_Paulo",
     "America/Sao_Paulo",

@@ -1,10 +1,13 @@
-//! What a source offers: its tables and columns, its inboxes.
+//! Tables, columns, inboxes and statistics of a source.
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
+use super::tables::TABLES;
 use super::view::ViewShape;
-use super::{Source, SourceError};
+use tidemark_postgres::connect;
 use tidemark_shared::inbox::Inbox;
 
 const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
@@ -13,91 +16,28 @@ const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND
 const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
      WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 
-/// Every table and column that is read in `tables` mode.
-pub const TABLES: [(&str, &[&str]); 8] = [
-    (
-        "conversations",
-        &[
-            "id",
-            "account_id",
-            "inbox_id",
-            "status",
-            "assignee_id",
-            "created_at",
-            "updated_at",
-            "contact_id",
-            "display_id",
-            "contact_last_seen_at",
-            "agent_last_seen_at",
-            "assignee_last_seen_at",
-            "first_reply_created_at",
-            "snoozed_until",
-            "last_activity_at",
-            "waiting_since",
-            "custom_attributes",
-            "uuid",
-            "team_id",
-            "campaign_id",
-            "priority",
-            "cached_label_list",
-        ],
-    ),
-    (
-        "messages",
-        &[
-            "id",
-            "content",
-            "inbox_id",
-            "conversation_id",
-            "message_type",
-            "created_at",
-            "updated_at",
-            "private",
-            "status",
-            "source_id",
-            "content_type",
-            "sender_type",
-            "sender_id",
-            "sentiment",
-        ],
-    ),
-    (
-        "contacts",
-        &["id", "name", "email", "phone_number", "identifier", "updated_at"],
-    ),
-    (
-        "inboxes",
-        &["id", "name", "channel_type", "timezone", "account_id"],
-    ),
-    ("accounts", &["id", "name"]),
-    ("users", &["id", "name", "email"]),
-    ("teams", &["id", "name"]),
-    (
-        "csat_survey_responses",
-        &[
-            "id",
-            "conversation_id",
-            "rating",
-            "feedback_message",
-            "created_at",
-            "updated_at",
-        ],
-    ),
-];
-
-/// What a run would read, from the source's own statistics.
+/// The number of rows that a run would read, from the source's own statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReadEstimate {
     pub conversations: i64,
-    /// `None`: its tables were never analyzed.
+    /// `None` when the tables were never analyzed.
     pub messages: Option<i64>,
 }
 
 impl Source {
-    /// Checks that what is read exists and may be read, and says what the view has where the source is read through one.
+    /// Connects once, to report early why the source cannot be read.
     ///
     /// # Errors
-    /// When something is missing, each named, or the source does not answer.
+    /// When the server cannot be reached, refuses the login, or lacks a table, a column or a right.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        self.check_catalog(&mut connection).await.map(drop)
+    }
+
+    /// Checks that every table and column exists and may be read. In `view` mode, returns the columns of the view.
+    ///
+    /// # Errors
+    /// [`SourceError::Schema`] names everything that is missing.
     pub async fn check_catalog(
         &self,
         connection: &mut PgConnection,
@@ -108,10 +48,7 @@ impl Source {
         }
     }
 
-    /// Estimates what so many conversations cost to read.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// Estimates how many messages belong to this number of conversations.
     pub async fn estimate(&self, conversations: i64) -> Result<ReadEstimate, SourceError> {
         let messages = sqlx::query_scalar(
             "SELECT (($1::float8 * m.reltuples) / c.reltuples)::bigint FROM pg_class c, pg_class m \
@@ -128,10 +65,7 @@ impl Source {
         })
     }
 
-    /// Checks that every table and column that is read exists and may be read; names all that is missing at once.
-    ///
-    /// # Errors
-    /// When something is missing, or the source does not answer.
+    /// Checks every table and column, and names everything that is missing in one error.
     async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
         let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
             .iter()
@@ -151,7 +85,7 @@ impl Source {
         .bind(columns)
         .fetch_all(connection)
         .await
-        .map_err(self.query_error("look its tables up"))?;
+        .map_err(self.query_error("look up its tables"))?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -166,10 +100,7 @@ impl Source {
         }
     }
 
-    /// The inboxes of a Chatwoot account, or those with these ids. A view shows those that have conversations.
-    ///
-    /// # Errors
-    /// When the source does not answer, or has no such view.
+    /// The inboxes of a Chatwoot account, or those with these ids. In `view` mode, only inboxes with conversations.
     pub async fn inboxes(
         &self,
         account: Option<i32>,
@@ -196,10 +127,7 @@ impl Source {
             .collect())
     }
 
-    /// The last of the next `count` conversations of these inboxes from `lo` on; `None` when there are fewer.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// The id of the last of the next `count` conversations of these inboxes, from `lo` on; `None` when there are fewer.
     pub async fn range_end(
         &self,
         connection: &mut PgConnection,
@@ -217,6 +145,6 @@ impl Source {
             .bind(i64::from(count) - 1)
             .fetch_optional(connection)
             .await
-            .map_err(self.query_error("cut the conversations into ranges"))
+            .map_err(self.query_error("split the conversations into ranges"))
     }
 }

@@ -1,4 +1,4 @@
-//! A source's check-up: one session, read only, each statement bounded.
+//! The check-up of a source: one read-only session with a time limit on each statement.
 
 mod cost;
 mod fence;
@@ -7,38 +7,39 @@ mod indexes;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
 use super::view::ViewShape;
-use super::{Source, SourceError};
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ClockReading, SSL_MODE};
 use tidemark_postgres::ident::{RelationName, quote};
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, encryption};
+use tidemark_runtime::finding::{Finding, encryption_finding};
 
-/// Of one statement: a check-up is no reason to make a server work.
+/// For each statement, so that a check-up puts little load on the server.
 const STATEMENT_TIMEOUT: &str = "5s";
-/// What a table has to be for anything about its size to matter.
+/// Size in bytes from which on a table's indexes and statistics matter.
 const LARGE: i64 = 32 << 20;
-/// PostgreSQL 13: `pg_current_snapshot()`, and the hash functions that digests are made of.
+/// PostgreSQL 13 added `pg_current_snapshot()` and the hash functions that digests use.
 const OLDEST_VERSION: i32 = 130_000;
 
-/// What ledger and settings know of the source.
+/// What the ledger and the settings know about the source.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
-    /// The highest `xmax` that was seen.
+pub struct KnownState {
+    /// The highest `xmax` seen so far.
     pub highest_xmax: Option<i64>,
-    /// How far watermarks could go when a producer last looked, and when that was.
+    /// The fence at the producer's last sample, and the time of that sample.
     pub fence_at: Option<DateTime<Utc>>,
-    pub looked_at: Option<DateTime<Utc>>,
-    /// Whether each plan compares digests.
-    pub compares_always: bool,
+    pub sampled_at: Option<DateTime<Utc>>,
+    /// Whether every plan compares digests.
+    pub digests_every_plan: bool,
 }
 
 impl Source {
-    /// Looks at everything that syncs depend on, and says what it finds. `clock` becomes the source's, when it can be read.
+    /// Checks everything that syncs depend on. Sets `clock` when the source's clock can be read.
     pub async fn check_up(
         &self,
-        known: Known,
+        known: KnownState,
         clock: &mut Option<ClockReading>,
         findings: &mut Vec<Finding>,
     ) {
@@ -54,18 +55,18 @@ impl Source {
                 return;
             }
         };
-        findings.push(encryption(self.exposure(), SSL_MODE));
+        findings.push(encryption_finding(self.exposure(), SSL_MODE));
         *clock = connect::read_clock(&mut connection).await.ok();
-        if let Err(error) = self.examine(&mut connection, known, findings).await {
+        if let Err(error) = self.run_checks(&mut connection, known, findings).await {
             findings.push(Finding::error("connection", report(&error)));
         }
         drop(connection.close().await);
     }
 
-    async fn examine(
+    async fn run_checks(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let is_standby = self.check_session(connection, findings).await?;
@@ -73,7 +74,7 @@ impl Source {
         let shape = match self.check_catalog(connection).await {
             Ok(shape) => shape,
             Err(SourceError::Schema { missing, .. }) => {
-                self.say_what_is_missing(connection, &missing, findings).await?;
+                self.report_missing(connection, &missing, findings).await?;
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -81,7 +82,7 @@ impl Source {
         findings.push(Finding::ok(
             "rights",
             match &shape {
-                None => "all tables and columns that are read can be read".to_owned(),
+                None => "all required tables and columns can be read".to_owned(),
                 Some(shape) => format!("view {} can be read", shape.relation()),
             },
         ));
@@ -108,7 +109,7 @@ impl Source {
         Ok(())
     }
 
-    /// Version, login and settings; returns whether it is a hot standby.
+    /// Checks version, login and settings; returns whether the source is a hot standby.
     async fn check_session(
         &self,
         connection: &mut PgConnection,
@@ -122,24 +123,24 @@ impl Source {
         )
         .fetch_one(connection)
         .await
-        .map_err(self.query_error("look at the session"))?;
+        .map_err(self.query_error("read the session's settings"))?;
         let (number, version, timezone, read_only, is_superuser, sees_all, is_standby, login) = row;
         findings.push(if number < OLDEST_VERSION {
             Finding::error(
                 "version",
-                format!("PostgreSQL {version}: 13 is the oldest that is read"),
+                format!("PostgreSQL {version}: 13 is the oldest supported version"),
             )
         } else {
             let standby = if is_standby { ", a hot standby" } else { "" };
             Finding::ok("version", format!("PostgreSQL {version}{standby}"))
         });
-        // sessions ask for both; what stands between may not pass it on
+        // every session sets both, but a pooler may drop them
         if timezone != "UTC" || !read_only {
             findings.push(Finding::error(
                 "session",
                 format!(
-                    "the session's settings do not arrive (time zone {timezone}, read only {read_only}): is there a pooler \
-                     that takes them away? Name the server itself"
+                    "the session's settings do not arrive (time zone {timezone}, read only {read_only}): a pooler may drop \
+                     them. Connect to the server itself"
                 ),
             ));
         }
@@ -147,7 +148,7 @@ impl Source {
             findings.push(
                 Finding::warning(
                     "login",
-                    format!("{login} is a superuser there: sessions only read, but one that may do no more is enough"),
+                    format!("{login} is a superuser on this server: sessions only read, so a login with SELECT is enough"),
                 )
                 .todo(format!(
                     "CREATE ROLE tidemark_reader LOGIN PASSWORD '…'; GRANT SELECT ON {} TO tidemark_reader;",
@@ -159,7 +160,7 @@ impl Source {
             findings.push(
                 Finding::not_checked(
                     "login",
-                    "who holds the fence, and since when, is not told to this login in full; nothing depends on it",
+                    "this login cannot see in full which transaction holds back the fence, and since when; syncs do not need it",
                 )
                 .todo(format!("GRANT pg_read_all_stats TO {};", quote(&login))),
             );
@@ -170,14 +171,14 @@ impl Source {
     fn relations(&self) -> Vec<String> {
         match self.view() {
             Some(view) => vec![view.to_string()],
-            None => super::catalog::TABLES
+            None => super::tables::TABLES
                 .iter()
                 .map(|(table, _)| (*table).to_owned())
                 .collect(),
         }
     }
 
-    async fn say_what_is_missing(
+    async fn report_missing(
         &self,
         connection: &mut PgConnection,
         missing: &[String],
@@ -186,8 +187,8 @@ impl Source {
         let login: String = sqlx::query_scalar("SELECT quote_ident(current_user)")
             .fetch_one(connection)
             .await
-            .map_err(self.query_error("look at the session"))?;
-        let mut finding = Finding::error("rights", format!("it lacks {}", missing.join(", ")));
+            .map_err(self.query_error("read the session's settings"))?;
+        let mut finding = Finding::error("rights", format!("the source lacks {}", missing.join(", ")));
         let denied: Vec<String> = match self.view() {
             Some(view) => missing
                 .iter()
@@ -205,20 +206,19 @@ impl Source {
             finding = finding.todo(format!("GRANT SELECT ON {} TO {login};", denied.join(", ")));
         }
         if denied.is_empty() {
-            finding =
-                finding.todo("tidemark config check   # is it the right database, and the right schema?");
+            finding = finding.todo("tidemark config check   # is it the right database and schema?");
         }
         findings.push(finding);
         Ok(())
     }
 
-    /// Rows that are not shown are taken for deleted.
+    /// Rows that the login cannot see count as deleted.
     async fn check_rows(&self, connection: &mut PgConnection, findings: &mut Vec<Finding>) {
-        match self.shows_any(connection).await {
+        match self.has_any_conversation(connection).await {
             Ok(true) => {}
             Ok(false) => findings.push(Finding::warning(
                 "rows",
-                "it shows no conversation at all: an empty database, or a policy that hides every row from this login",
+                "the source shows no conversation: the database is empty, or a policy hides every row from this login",
             )),
             Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
         }
@@ -238,17 +238,17 @@ impl Source {
                 Finding::warning(
                     "rows",
                     format!(
-                        "row-level security applies to this login on {}: rows that it hides are taken for deleted",
+                        "row-level security applies to this login on {}: rows that it hides count as deleted",
                         hidden.join(", ")
                     ),
                 )
-                .todo("ALTER ROLE … BYPASSRLS;   -- of this login, or a policy that lets it see every row"),
+                .todo("ALTER ROLE … BYPASSRLS;   -- for this login, or add a policy that shows it every row"),
             ),
             Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
         }
     }
 
-    /// The relation by its name as SQL text, where it exists and is large.
+    /// The relation's size in bytes, if it exists and is large.
     async fn large_size(
         &self,
         connection: &mut PgConnection,
@@ -262,19 +262,19 @@ impl Source {
     }
 }
 
-/// A table's name as the catalog has it.
+/// A table's name for the catalog.
 fn relation(table: &str) -> RelationName {
-    table.parse().expect("the names of Chatwoot's tables are names")
+    table.parse().expect("Chatwoot's table names are valid names")
 }
 
-/// EXPLAIN's answer, which is one row of JSON.
+/// The plan, as EXPLAIN's one row of JSON.
 async fn explain(connection: &mut PgConnection, statement: &str) -> Result<serde_json::Value, sqlx::Error> {
     sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {statement}")))
         .fetch_one(connection)
         .await
 }
 
-/// The view, in a statement over one conversation's key `k.id`.
+/// Reads the view's row of the conversation `k.id`.
 fn one_of_view(shape: &ViewShape) -> String {
     format!(
         "SELECT {} FROM {} v WHERE v.conversation_id = k.id ORDER BY {} LIMIT 1",

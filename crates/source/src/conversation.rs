@@ -1,21 +1,19 @@
-//! Where the source has one conversation, whoever's it is.
+//! Reading one conversation, whichever tenant it belongs to.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::error::SourceError;
+use super::source::Source;
 use super::view::ViewShape;
-use super::{Source, SourceError};
 use tidemark_shared::fence::{SourceSnapshot, widen_xid};
 
-/// A row's `xmax` is who has changed, deleted or locked it last: when that transaction cannot be seen, it is open, or has
-/// ended since the snapshot.
-const WRITER: &str = "SELECT xmax::text::bigint FROM conversations WHERE id = $1";
+/// A row's `xmax` is the transaction that changed, deleted or locked it last. When the snapshot does not see that
+/// transaction, it is open or ended after the snapshot.
+const ROW_XMAX: &str = "SELECT xmax::text::bigint FROM conversations WHERE id = $1";
 const IS_VISIBLE: &str = "SELECT pg_visible_in_snapshot($1::text::xid8, pg_current_snapshot())";
 
 impl Source {
-    /// The inbox of a conversation: `None` when the source does not have it, `Some(None)` when it is in none.
-    ///
-    /// # Errors
-    /// When the source does not answer, or cannot read the row.
+    /// The inbox of a conversation: `None` when the conversation does not exist, `Some(None)` when it has no inbox.
     pub async fn inbox_of(
         &self,
         connection: &mut PgConnection,
@@ -33,11 +31,12 @@ impl Source {
             .bind(conversation)
             .fetch_optional(connection)
             .await
-            .map_err(self.query_error("look for the conversation's inbox"))
+            .map_err(self.query_error("look up the conversation's inbox"))
     }
 
-    /// Whether somebody who cannot be seen yet has changed or locked a conversation's row. Only tables tell: a view, or a
-    /// login that may not read system columns, says no. Nothing can be read in the transaction after that.
+    /// Whether a transaction that the snapshot does not see has changed or locked the conversation's row. Answers `false` in
+    /// `view` mode, and when the login may not read system columns. A failed statement aborts the transaction, so this must be
+    /// its last read.
     pub async fn has_writer(
         &self,
         connection: &mut PgConnection,
@@ -47,7 +46,7 @@ impl Source {
         if self.view().is_some() {
             return false;
         }
-        let xmax: Option<i64> = sqlx::query_scalar(WRITER)
+        let xmax: Option<i64> = sqlx::query_scalar(ROW_XMAX)
             .bind(conversation)
             .fetch_optional(&mut *connection)
             .await

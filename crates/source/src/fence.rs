@@ -3,15 +3,17 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, Row};
 
-use super::{Replay, Source, SourceError};
+use super::error::SourceError;
+use super::session::Replay;
+use super::source::Source;
 use tidemark_shared::fence::{FenceSample, Holder, widen_xid};
 
-/// A sample, and the source's `xmax` at that moment.
+/// A sample, and the source's `xmax` at that time.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation {
     pub sample: FenceSample,
     pub xmax: i64,
-    /// Set by a hot standby, which does not show what is open on its primary: such a sample must not be kept.
+    /// Set by a hot standby. A standby does not show its primary's open transactions, so such a sample must not be kept.
     pub replay: Option<Replay>,
 }
 
@@ -23,7 +25,7 @@ const HOLDER: &str = r#"SELECT pid, usename::text AS "user", application_name AS
      FROM pg_prepared_xacts WHERE database = current_database()
      ORDER BY age DESC LIMIT 1"#;
 
-/// The oldest transaction of this database that has written something.
+/// The oldest open transaction of this database that has written.
 pub(super) async fn oldest_writer(source: impl PgExecutor<'_>) -> Result<Option<Holder>, sqlx::Error> {
     let found = sqlx::query(HOLDER).fetch_optional(source).await?;
     found
@@ -41,19 +43,16 @@ pub(super) async fn oldest_writer(source: impl PgExecutor<'_>) -> Result<Option<
 }
 
 impl Source {
-    /// Takes a sample: the clock first, then the ids. Not inside a transaction, whose view of
-    /// `pg_stat_activity` would be frozen.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// Takes a sample: first the clock, then the transaction ids. Must not run in a transaction, because
+    /// `pg_stat_activity` does not change within one.
     pub async fn observe(&self) -> Result<Observation, SourceError> {
         let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
         let sampled_at: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the clock"))?;
-        // a statement of its own, before the snapshot: a writer that ends in between is below xmax then, one that is in
-        // neither has begun after the clock was read
+        // A separate statement before the snapshot: a writer that ends in between is below xmax, and a writer in neither
+        // list began after the clock was read.
         let open: Vec<i64> = sqlx::query_scalar(
             "SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL \
              UNION ALL SELECT transaction::text::bigint FROM pg_prepared_xacts",
@@ -80,26 +79,20 @@ impl Source {
         })
     }
 
-    /// Who has been writing for longest: it holds the fence. `None` when nothing is open in this database.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// The oldest writing transaction, which limits the fence. `None` when no transaction of this database has written.
     pub async fn holder(&self) -> Result<Option<Holder>, SourceError> {
         oldest_writer(self.pool())
             .await
-            .map_err(self.query_error("look for the oldest transaction"))
+            .map_err(self.query_error("find the oldest transaction"))
     }
 
-    /// The lowest transaction id open in this database, prepared transactions included; `None` when none is. Read it
-    /// before the snapshot that it is compared with, and outside a transaction.
-    ///
-    /// # Errors
-    /// When the source does not answer.
-    pub async fn oldest_open(&self) -> Result<Option<i64>, SourceError> {
-        self.oldest_open_on(self.pool()).await
+    /// The lowest open transaction id of this database, prepared transactions included; `None` when none is open. Call it
+    /// outside a transaction, before taking the snapshot that it is compared with.
+    pub async fn oldest_open_xid(&self) -> Result<Option<i64>, SourceError> {
+        self.oldest_open_xid_on(self.pool()).await
     }
 
-    pub(super) async fn oldest_open_on(
+    pub(super) async fn oldest_open_xid_on(
         &self,
         source: impl PgExecutor<'_>,
     ) -> Result<Option<i64>, SourceError> {
@@ -120,11 +113,11 @@ impl Source {
             .min())
     }
 
-    /// Compares what the source shows with the highest id that was known before it was looked at.
+    /// Compares the source's transaction id with the highest id known before it was read.
     ///
     /// # Errors
-    /// When the source went back in time.
-    pub fn check_not_back(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
+    /// [`SourceError::WentBack`] when the id is lower: the server was restored or replaced.
+    pub fn check_not_restored(&self, known: Option<i64>, seen: i64) -> Result<(), SourceError> {
         match known {
             Some(known) if seen < known => Err(SourceError::WentBack {
                 name: self.name().to_owned(),

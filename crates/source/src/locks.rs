@@ -1,35 +1,36 @@
-//! Locking what is read before the snapshot is taken.
+//! Locks on the tables, taken before the snapshot.
 //!
-//! A transaction that rewrites a table (`ALTER TABLE … TYPE`, `TRUNCATE` and a refill) makes it look empty to every snapshot
-//! from before its end. PostgreSQL lets a reader wait for the table's lock and then shows it nothing. So the locks come
-//! first, and the snapshot is younger than the last rewrite.
+//! A transaction that rewrites a table (`ALTER TABLE … TYPE`, `TRUNCATE` and a refill) makes the table look empty to every
+//! snapshot taken before its commit. A reader waits for the table's lock and then sees no rows. So the locks come first, and
+//! the snapshot is newer than the last rewrite.
 //!
-//! The locks are taken with NOWAIT: a session that waits for one table while it holds another could end in a deadlock
-//! with a migration of the source, and PostgreSQL might cancel the migration.
+//! The locks are taken with NOWAIT. A session that waits for one table while it holds another can deadlock with a migration
+//! of the source, and PostgreSQL might cancel the migration.
 
 use std::sync::{Arc, RwLock};
 
 use sqlx::PgConnection;
 
-use super::catalog::TABLES;
+use super::tables::TABLES;
 use tidemark_postgres::ident::RelationName;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// A materialized or foreign table cannot be locked, nor can a table of which only columns may be read.
+/// A materialized view or foreign table cannot be locked, nor can a table with rights on single columns only.
 const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT') \
      FROM unnest($1::text[]) AS w (name) JOIN pg_class c ON c.oid = to_regclass(w.name) \
      WHERE has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT')";
 
-/// Which relations are locked at the beginning of a transaction, and which can only be read.
+/// The relations that a transaction locks first, and those that cannot be locked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LockPlan {
     locked: Vec<String>,
-    /// Reading takes the lock, but after the snapshot: a rewrite in between is looked for.
-    pub read: Vec<String>,
+    /// Reading locks them too, but after the snapshot: the caller checks for a rewrite in between.
+    pub not_lockable: Vec<String>,
 }
 
 impl LockPlan {
-    /// One message, so one round trip. A statement that cannot read a row goes back to the savepoint and keeps the locks.
+    /// All statements in one message, for one round trip. After a failed read the session rolls back to the savepoint and
+    /// keeps the locks.
     pub fn begin(&self) -> String {
         let mut statements = vec![BEGIN.to_owned()];
         if !self.locked.is_empty() {
@@ -39,7 +40,7 @@ impl LockPlan {
             ));
         }
         statements.extend(
-            self.read
+            self.not_lockable
                 .iter()
                 .map(|relation| format!("SELECT FROM {relation} LIMIT 0")),
         );
@@ -48,12 +49,12 @@ impl LockPlan {
     }
 }
 
-/// The plan of one source. It starts with everything locked and is narrowed when the source refuses that.
+/// The lock plan of one source. It starts with every relation, and drops those that the source refuses to lock.
 #[derive(Debug)]
 pub(super) struct TableLocks(RwLock<Arc<LockPlan>>);
 
 impl TableLocks {
-    /// For the tables, or for the view where the source is read through one; a view's tables are locked with it.
+    /// Locks the tables, or in `view` mode the view, which locks its tables as well.
     pub fn new(view: Option<&RelationName>) -> Self {
         let locked = match view {
             None => TABLES.iter().map(|(table, _)| (*table).to_owned()).collect(),
@@ -61,7 +62,7 @@ impl TableLocks {
         };
         Self(RwLock::new(Arc::new(LockPlan {
             locked,
-            read: Vec::new(),
+            not_lockable: Vec::new(),
         })))
     }
 
@@ -69,15 +70,12 @@ impl TableLocks {
         let plan = self
             .0
             .read()
-            .expect("nobody panics while it holds the plan of locks");
+            .expect("no code panics while it holds the lock plan");
         Arc::clone(&plan)
     }
 
-    /// Plans without what cannot be locked; `false` when nothing is left to change. A relation that does not exist is left
-    /// out: the statement that reads it says so.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// Removes the relations that cannot be locked from the plan; `false` when none is left to remove. A relation that does
+    /// not exist is dropped: the statement that reads it reports the error.
     pub async fn narrow(
         &self,
         refused: &LockPlan,
@@ -87,7 +85,7 @@ impl TableLocks {
             return Ok(false);
         }
         let found: Vec<(String, bool)> = sqlx::query_as(LOCKABLE)
-            .bind([refused.locked.as_slice(), refused.read.as_slice()].concat())
+            .bind([refused.locked.as_slice(), refused.not_lockable.as_slice()].concat())
             .fetch_all(connection)
             .await?;
         let names = |lockable: bool| {
@@ -98,16 +96,16 @@ impl TableLocks {
         };
         let mut plan = LockPlan {
             locked: names(true).collect(),
-            read: names(false).collect(),
+            not_lockable: names(false).collect(),
         };
         if plan == *refused {
-            // what hinders is behind a relation: a view whose tables the login may read in part
-            plan.read.append(&mut plan.locked);
+            // the refusal concerns a table behind a view, of which the login may read only some columns
+            plan.not_lockable.append(&mut plan.locked);
         }
         let mut current = self
             .0
             .write()
-            .expect("nobody panics while it holds the plan of locks");
+            .expect("no code panics while it holds the lock plan");
         *current = Arc::new(plan);
         Ok(true)
     }
@@ -121,7 +119,7 @@ mod tests {
     fn tables_are_locked_without_waiting_before_anything_is_read() {
         let plan = LockPlan {
             locked: vec!["conversations".into(), "messages".into()],
-            read: vec!["users".into()],
+            not_lockable: vec!["users".into()],
         };
         assert_eq!(
             plan.begin(),

@@ -7,69 +7,66 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::Instant;
 
+use super::error::SourceError;
 use super::locks::LockPlan;
-use super::{Source, SourceError};
+use super::source::Source;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
 use tidemark_postgres::{DbPool, temporary_last};
 use tidemark_shared::fence::SourceSnapshot;
 
-/// How long a transaction waits for a table that somebody is rewriting. After that the source counts as away.
+/// How long a transaction waits for a table that is being rewritten. After that the source counts as unavailable.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(100);
-/// The snapshot has the file that the table had then, `pg_relation_filenode` the one that it has now.
+/// `relfilenode` is the table's file as of the snapshot, `pg_relation_filenode` its current file.
 const IS_REWRITTEN: &str = "SELECT EXISTS (SELECT FROM unnest($1::text[]) AS r (name) \
      JOIN pg_class c ON c.oid = to_regclass(r.name) WHERE c.relfilenode <> pg_relation_filenode(c.oid))";
-const LOOK: &str = concat!(
+const READ_SNAPSHOT: &str = concat!(
     "SELECT pg_backend_pid(), now(), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, \
             (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
             pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
     temporary_last!(true),
     " FROM pg_current_snapshot() s"
 );
-const NAME: &str = concat!(
+const SET_NAME: &str = concat!(
     "SELECT set_config('application_name', $1, true), ",
     temporary_last!(true)
 );
-const BACK: &str = "ROLLBACK TO SAVEPOINT begun";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT begun";
 
-/// How far a hot standby is.
+/// The replay position of a hot standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replay {
-    /// When the last transaction that it has replayed was committed; `None` when it has replayed none since its start.
+    /// Commit time of the last replayed transaction; `None` when none was replayed since the standby started.
     pub replayed_at: Option<DateTime<Utc>>,
 }
 
-/// A REPEATABLE READ, READ ONLY transaction, guarded: when it is dropped before [`Self::finish`], its statement is
-/// cancelled on the source.
+/// A REPEATABLE READ, READ ONLY transaction. Dropping it before [`Self::finish`] cancels its statement on the source.
 #[derive(Debug)]
 pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
     replay: Option<Replay>,
-    /// What it is called at the source.
+    /// Its `application_name` on the source.
     name: String,
 }
 
 impl Source {
-    /// Begins a transaction and takes its snapshot. `purpose` (such as `run 7 chunk 3`) is shown to the source's
-    /// administrators in `pg_stat_activity`.
-    ///
-    /// # Errors
-    /// When the source does not answer.
+    /// Begins a transaction and takes its snapshot. Administrators of the source see `purpose` (such as `run 7 chunk 3`) in
+    /// `pg_stat_activity`.
     pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
         let guarded = self.acquire().await?;
         self.begin_on(guarded, purpose).await
     }
 
-    /// The same with the lowest transaction id open in this database just before, as [`Self::oldest_open`] tells it: on one
-    /// connection, for the pool takes one back too late to give it out again at once.
-    ///
-    /// # Errors
-    /// When the source does not answer.
-    pub async fn begin_knowing_open(&self, purpose: &str) -> Result<(Option<i64>, SourceTx), SourceError> {
+    /// Like [`Self::begin`], and returns the value of [`Self::oldest_open_xid`] just before. Both run on one connection,
+    /// because a released connection returns to the pool too late to be used again at once.
+    pub async fn begin_with_oldest_open(
+        &self,
+        purpose: &str,
+    ) -> Result<(Option<i64>, SourceTx), SourceError> {
         let mut guarded = self.acquire().await?;
-        let oldest_open = self.oldest_open_on(guarded.connection()).await?;
+        let oldest_open = self.oldest_open_xid_on(guarded.connection()).await?;
         let tx = self.begin_on(guarded, purpose).await?;
         Ok((oldest_open, tx))
     }
@@ -85,8 +82,8 @@ impl Source {
         Ok(guarded.with_permit(permit))
     }
 
-    /// Locks what is read, then takes the snapshot: see [`super::locks`]. While somebody rewrites a table it asks again and
-    /// again, and holds nothing meanwhile.
+    /// Locks the tables, then takes the snapshot: see [`super::locks`]. While a table is being rewritten it retries, and holds
+    /// no lock between two attempts.
     async fn begin_on(&self, mut guarded: Guarded, purpose: &str) -> Result<SourceTx, SourceError> {
         let give_up_at = Instant::now() + LOCK_WAIT;
         loop {
@@ -101,7 +98,7 @@ impl Source {
                     });
                 }
                 Ok(None) => None,
-                // the connection may have died unnoticed
+                // without an SQLSTATE the connection itself failed
                 Err(error) if sqlstate(&error).is_none() => return Err(self.unreachable(error)),
                 Err(error) => Some(error),
             };
@@ -111,14 +108,14 @@ impl Source {
                 .map_err(|source| self.unreachable(source))?;
             let code = refused.as_ref().and_then(sqlstate);
             match (code.as_deref(), refused) {
-                // rewritten since the snapshot, or somebody is at it now
+                // a table was rewritten after the snapshot, or is locked now
                 (None, source) | (Some("55P03"), source) => {
                     if Instant::now() >= give_up_at {
                         return Err(self.busy(source));
                     }
                     tokio::time::sleep(LOCK_RETRY).await;
                 }
-                // a relation of another kind, a right for single columns, a table that is missing
+                // a relation that cannot be locked, rights on single columns only, or a missing table
                 (Some("42501" | "42809" | "42P01"), Some(source)) => {
                     let narrowed = self
                         .locks
@@ -130,7 +127,7 @@ impl Source {
                     }
                 }
                 (_, source) => {
-                    let source = source.expect("a code is that of an error");
+                    let source = source.expect("only an error has an SQLSTATE");
                     return Err(self.query_error("begin a transaction")(source));
                 }
             }
@@ -146,7 +143,7 @@ impl Source {
     }
 }
 
-/// `None`: a table that cannot be locked first was rewritten after the snapshot.
+/// `None` when a table that cannot be locked was rewritten after the snapshot.
 async fn try_begin(
     guarded: &mut Guarded,
     purpose: &str,
@@ -156,13 +153,13 @@ async fn try_begin(
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
-    let row = sqlx::query(LOOK)
+    let row = sqlx::query(READ_SNAPSHOT)
         .bind(&name)
         .fetch_one(guarded.connection())
         .await?;
-    if !locks.read.is_empty() {
+    if !locks.not_lockable.is_empty() {
         let is_rewritten: bool = sqlx::query_scalar(IS_REWRITTEN)
-            .bind(&locks.read)
+            .bind(&locks.not_lockable)
             .fetch_one(guarded.connection())
             .await?;
         if is_rewritten {
@@ -196,7 +193,7 @@ impl SourceTx {
         &self.snapshot
     }
 
-    /// How far the source is when it is a hot standby; `None` for a primary.
+    /// The replay position of a hot standby; `None` for a primary.
     #[must_use]
     pub const fn replay(&self) -> Option<Replay> {
         self.replay
@@ -207,21 +204,18 @@ impl SourceTx {
         self.guarded.connection()
     }
 
-    /// Goes on in the same snapshot after a statement has failed. Of what was set since the beginning
-    /// only its name and where it looks for tables are left.
-    ///
-    /// # Errors
-    /// When the source does not answer.
-    pub async fn go_back(&mut self) -> Result<(), sqlx::Error> {
-        raw_sql(BACK).execute(self.guarded.connection()).await?;
-        sqlx::query(NAME)
+    /// Goes on in the same snapshot after a statement has failed. Settings made since the start are lost, except
+    /// `application_name` and `search_path`.
+    pub async fn roll_back_to_start(&mut self) -> Result<(), sqlx::Error> {
+        raw_sql(ROLL_BACK).execute(self.guarded.connection()).await?;
+        sqlx::query(SET_NAME)
             .bind(&self.name)
             .execute(self.guarded.connection())
             .await
             .map(drop)
     }
 
-    /// Ends the transaction. When even that fails the connection is closed; what was read is good all the same.
+    /// Ends the transaction. If that fails the connection is closed; the rows that were read stay valid.
     pub async fn finish(mut self) {
         match sqlx::query("COMMIT").execute(self.connection()).await {
             Ok(_) => self.guarded.release(),

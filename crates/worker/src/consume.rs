@@ -51,7 +51,7 @@ impl Worker {
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            executor: Executor::new(db.clone(), sources, privacy_key, settings.loads()),
+            executor: Executor::new(db.clone(), sources, privacy_key, settings.load_permits()),
             read_permits: ReadPermits::new(&settings),
             db,
             queue,
@@ -92,7 +92,7 @@ impl Worker {
         metrics::delivered(received.redelivered);
         let permit = tokio::select! {
             biased;
-            () = self.lifecycle.soft().cancelled() => return Settle::GiveBack,
+            () = self.lifecycle.soft().cancelled() => return Settle::Requeue,
             permit = self.read_permits.acquire(lane) => permit,
         };
         let job = received.body;
@@ -102,13 +102,13 @@ impl Worker {
         );
         telemetry::set_parent(&span, &received.context);
         if let Some(destination) = self.queue.destination(Route::Chunks(lane)) {
-            destination.processed_in(&span);
+            destination.describe_process(&span);
         }
         let task = format!("chunk {}/{}", job.run_id, job.seq);
         let processing = self.process(&job, events, permit).instrument(span);
         // after a panic: the lease expires, and rescue counts the attempt as failed
         self.lifecycle
-            .catch(&task, processing)
+            .catch_panic(&task, processing)
             .await
             .unwrap_or(Settle::Ack)
     }
@@ -124,7 +124,7 @@ impl Worker {
             )
         });
         let claim = tracing::info_span!("claim", otel.kind = "client");
-        telemetry::on_database(&claim, self.db.connections(), "UPDATE etl_chunk");
+        telemetry::describe_database(&claim, self.db.connections(), "UPDATE etl_chunk");
         let claimed = match telemetry::traced(claim, claiming).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
@@ -134,7 +134,7 @@ impl Worker {
             }
             Err(error) if self.lifecycle.soft().is_cancelled() => {
                 tracing::debug!(error = %report(&error), "chunk not claimed before the stop");
-                return Settle::GiveBack;
+                return Settle::Requeue;
             }
             Err(error) => {
                 // the chunk stays queued: dispatch publishes it again, as after a lost message

@@ -47,7 +47,7 @@ impl EventSender {
     pub fn send(&self, event: ChunkEvent) {
         let span = tracing::info_span!("event", otel.kind = "producer");
         if let Some(destination) = self.queue.destination(Route::Events) {
-            destination.sent_in(&span);
+            destination.describe_send(&span);
         }
         if self.pending.try_send(PendingEvent { event, span }).is_err() {
             tracing::debug!("event not published, the finalizer polls");
@@ -84,6 +84,6 @@ impl EventPublisher {
 }
 
 fn failed(pending: &PendingEvent, error: &QueueError) {
-    telemetry::failed(&pending.span, error);
+    telemetry::record_failure(&pending.span, error);
     tracing::debug!(error = %report(error), "event not published, the finalizer polls");
 }

@@ -96,7 +96,7 @@ impl Executor {
         let mut tx = source
             .begin(&format!("run {} chunk {}", id.run_id, id.seq))
             .await?;
-        source.check_not_back(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
+        source.check_not_restored(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
         let known = ledger::fence::record_xmax(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {
             epoch: known.epoch,
@@ -124,11 +124,11 @@ impl Executor {
         let read = async {
             let extractor = Extractor::new(source, &mut tx, &mapping.inboxes, &tenant, sink, &rejects);
             let span = tracing::info_span!("extract", otel.kind = "client", source = source.name());
-            telemetry::on_database(&span, source.pool(), "SELECT conversations messages");
+            telemetry::describe_database(&span, source.pool(), "SELECT conversations messages");
             let extracted = telemetry::traced(span, extractor.run(&chunk.spec)).await?;
             let nothing = extracted.found.is_empty() && extracted.withheld.is_empty();
             let is_expected = chunk.key_count == 0 || chunk.allows_mass_delete;
-            if nothing && !is_expected && !source.shows_any(tx.connection()).await? {
+            if nothing && !is_expected && !source.has_any_conversation(tx.connection()).await? {
                 return Err(ExecuteError::Empty(chunk.source.clone()));
             }
             permit.release();
@@ -136,7 +136,7 @@ impl Executor {
             Ok(extracted)
         };
         let span = tracing::info_span!("stage", otel.kind = "client");
-        telemetry::on_database(&span, self.db.connections(), "COPY staging");
+        telemetry::describe_database(&span, self.db.connections(), "COPY staging");
         let stage = telemetry::traced(span, {
             let rejects = Arc::clone(&rejects);
             async move {
@@ -154,7 +154,7 @@ impl Executor {
         let extracted = extracted?;
 
         let span = tracing::info_span!("load", otel.kind = "client", rows = staged);
-        telemetry::on_database(&span, self.db.connections(), "INSERT conversations_analytics");
+        telemetry::describe_database(&span, self.db.connections(), "INSERT conversations_analytics");
         let finish = staging.finish(load, &chunk.spec, &extracted, &rejects, &version, &tenant.privacy);
         Ok(telemetry::traced(span, finish).await?)
     }

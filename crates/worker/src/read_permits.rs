@@ -35,7 +35,7 @@ impl ReadPermit {
 impl ReadPermits {
     pub fn new(settings: &WorkerSettings) -> Self {
         Self {
-            all: Arc::new(Semaphore::new(settings.places().into())),
+            all: Arc::new(Semaphore::new(settings.read_permits().into())),
             bulk: Arc::new(Semaphore::new(settings.concurrency.into())),
         }
     }

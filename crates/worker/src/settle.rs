@@ -42,7 +42,7 @@ pub(crate) async fn settle_failed(
     };
     let disposition = decide(error, counts, rand::random());
     if !matches!(disposition, Disposition::Release | Disposition::Defer(_)) {
-        telemetry::failed(&Span::current(), error);
+        telemetry::record_failure(&Span::current(), error);
     }
     record_outcome(disposition.outcome());
     log_failed(disposition, &text);

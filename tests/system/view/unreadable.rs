@@ -55,7 +55,7 @@ async fn a_view_that_cannot_be_read_right_is_refused_and_named_before_anything_i
                     "column snoozed_until as timestamp (it is date)",
                 ],
             ),
-            ("absent", ["view \"absent\"", "lacks what is read"]),
+            ("absent", ["view \"absent\"", "lacks tables, columns or rights"]),
         ] {
             let refused = sync(&stage, view, &["--all"]).await?;
             ensure!(refused.code == 78, "{refused:?}");

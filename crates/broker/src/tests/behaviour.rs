@@ -1,4 +1,4 @@
-//! What producer, worker and finalizer rely on, whichever queue it is.
+//! Behaviour that both queues share and that producer, worker and finalizer rely on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,16 +30,16 @@ macro_rules! on_both_queues {
 on_both_queues! {
     a_job_arrives_once_with_its_trace_context
     an_event_arrives_with_its_trace_context
-    lanes_are_apart
-    a_job_given_back_comes_again_and_says_so
+    lanes_are_separate
+    a_requeued_job_comes_again_marked_as_redelivered
     no_more_handlers_run_than_were_asked_for
-    a_stopped_consumer_waits_for_its_handler_and_gives_back_the_rest
+    a_stopped_consumer_waits_for_its_handler_and_requeues_the_rest
     consumers_that_come_and_go_handle_every_job_once
     a_dropped_consumer_leaves_its_jobs_to_others
     a_handler_that_panics_blocks_nothing
     health_names_the_consumers_that_run
     nothing_to_publish_is_no_error
-    depths_tell_what_waits_in_which_lane
+    depths_count_the_messages_of_each_lane
 }
 
 async fn a_job_arrives_once_with_its_trace_context(queue: &impl Queue) {
@@ -71,7 +71,7 @@ async fn an_event_arrives_with_its_trace_context(queue: &impl Queue) {
     tokio::join!(queue.consume_events(4, stop.clone(), handler), test);
 }
 
-async fn lanes_are_apart(queue: &impl Queue) {
+async fn lanes_are_separate(queue: &impl Queue) {
     let jobs = [outgoing(Lane::Bulk, 1), outgoing(Lane::Live, 2)];
     queue.publish_jobs(&jobs).await.unwrap();
     for (lane, seq) in [(Lane::Live, 2), (Lane::Bulk, 1)] {
@@ -79,18 +79,14 @@ async fn lanes_are_apart(queue: &impl Queue) {
     }
 }
 
-async fn a_job_given_back_comes_again_and_says_so(queue: &impl Queue) {
+async fn a_requeued_job_comes_again_marked_as_redelivered(queue: &impl Queue) {
     let (sender, mut arrived) = mpsc::channel(1000);
     let handler: Handler<Job> = Arc::new(move |received| {
         let sender = sender.clone();
         async move {
             let redelivered = received.redelivered;
             sender.send(received).await.expect("the test reads until it ends");
-            if redelivered {
-                Settle::Ack
-            } else {
-                Settle::GiveBack
-            }
+            if redelivered { Settle::Ack } else { Settle::Requeue }
         }
         .boxed()
     });
@@ -133,7 +129,7 @@ async fn no_more_handlers_run_than_were_asked_for(queue: &impl Queue) {
     tokio::join!(queue.consume_jobs(Lane::Live, 3, stop.clone(), handler), test);
 }
 
-async fn a_stopped_consumer_waits_for_its_handler_and_gives_back_the_rest(queue: &impl Queue) {
+async fn a_stopped_consumer_waits_for_its_handler_and_requeues_the_rest(queue: &impl Queue) {
     let gate = CancellationToken::new();
     let (handler, mut begun) = gated(&gate);
     let stop = CancellationToken::new();
@@ -150,7 +146,7 @@ async fn a_stopped_consumer_waits_for_its_handler_and_gives_back_the_rest(queue:
             } => {}
         }
         stop.cancel();
-        // The others come to somebody else while the two handlers still run.
+        // another consumer gets the rest while the two handlers still run
         let rest = tokio::select! {
             () = &mut consuming => panic!("left running handlers behind"),
             rest = drain(queue, Lane::Live, 3) => rest,
@@ -175,7 +171,7 @@ async fn consumers_that_come_and_go_handle_every_job_once(queue: &impl Queue) {
             handled.push(next(&mut arrived).await.body.seq);
             stop.cancel();
         };
-        // Stopped in the midst of what it has prefetched.
+        // stopped with prefetched jobs left
         tokio::join!(queue.consume_jobs(Lane::Live, 20, stop.clone(), handler), test);
         while let Ok(received) = arrived.try_recv() {
             handled.push(received.body.seq);
@@ -252,14 +248,14 @@ async fn drain(queue: &impl Queue, lane: Lane, count: usize) -> Vec<Received<Job
     taken
 }
 
-/// A marker sent through the live lane comes out first.
+/// Checks that the live lane is empty: a marker sent through it comes out first.
 async fn nothing_waits(queue: &impl Queue) {
     queue.publish_jobs(&[outgoing(Lane::Live, 99)]).await.unwrap();
     assert_eq!(drain(queue, Lane::Live, 1).await[0].body.seq, 99);
 }
 
 #[tokio::test]
-async fn a_full_memory_queue_refuses_and_takes_again_when_there_is_room() {
+async fn a_full_memory_queue_rejects_and_accepts_again_when_there_is_room() {
     let queue = MemoryQueue::new();
     let jobs: Vec<_> = (0..4097).map(|seq| outgoing(Lane::Live, seq)).collect();
     let published = queue.publish_jobs(&jobs).await.unwrap();
@@ -270,11 +266,11 @@ async fn a_full_memory_queue_refuses_and_takes_again_when_there_is_room() {
     assert_eq!(published, [Published::Confirmed]);
 }
 
-async fn depths_tell_what_waits_in_which_lane(queue: &impl Queue) {
+async fn depths_count_the_messages_of_each_lane(queue: &impl Queue) {
     let jobs = [1, 2, 3].map(|seq| outgoing(if seq == 1 { Lane::Live } else { Lane::Bulk }, seq));
     queue.publish_jobs(&jobs).await.unwrap();
-    // a broker counts a moment after it has confirmed
-    until("the queues to tell", async || {
+    // a broker updates its counts after the confirm
+    until("the counts", async || {
         let depths = queue.depths().await.unwrap();
         let messages = |name| depths.iter().find(|depth| depth.queue == name).unwrap().messages;
         assert!(depths.iter().all(|depth| depth.consumers == 0));

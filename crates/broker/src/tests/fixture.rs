@@ -1,4 +1,4 @@
-//! A queue prefix of one's own on the test broker, and a wire to it that can be cut.
+//! A separate queue prefix on the test broker, and a proxy whose connections can be cut.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -41,14 +41,14 @@ fn management_url() -> Url {
 pub struct Fixture {
     pub prefix: String,
     pub queue: Arc<RabbitQueue>,
-    /// A connection that goes round the wire, to look and to meddle.
+    /// A connection that bypasses the proxy, to inspect and change queues.
     pub direct: Connection,
-    wire: Arc<Wire>,
-    /// Runs the wire for as long as the fixture lives.
+    proxy: Arc<Proxy>,
+    /// Runs the proxy for as long as the fixture lives.
     _tasks: JoinSet<()>,
 }
 
-/// Runs a test on queues of its own, which are gone afterwards even if it failed.
+/// Runs a test on its own queues, which are deleted afterwards even if the test fails.
 pub async fn with_rabbit(test: impl AsyncFnOnce(&Fixture)) {
     let fixture = Fixture::new().await;
     let outcome = AssertUnwindSafe(test(&fixture)).catch_unwind().await;
@@ -62,7 +62,7 @@ impl Fixture {
     async fn new() -> Self {
         let prefix = format!("broker-test-{}", Uuid::new_v4());
         let mut tasks = JoinSet::new();
-        let (wire, port) = Wire::lay(&mut tasks).await;
+        let (proxy, port) = Proxy::start(&mut tasks).await;
         let mut url = broker_url();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(port)).unwrap();
@@ -72,13 +72,13 @@ impl Fixture {
             queue: Arc::new(queue),
             direct: server.connect("test").await.expect("the test broker runs"),
             prefix,
-            wire,
+            proxy,
             _tasks: tasks,
         }
     }
 
     pub fn cut_connections(&self) {
-        self.wire.cut();
+        self.proxy.cut();
     }
 
     pub async fn channel(&self) -> Channel {
@@ -91,7 +91,7 @@ impl Fixture {
         self.channel().await.queue_delete(queue, options).await.unwrap();
     }
 
-    /// Messages that wait in a queue, those with consumers not counted. A missing queue has none.
+    /// Messages that wait in a queue, without those at consumers. A missing queue has none.
     pub async fn depth(&self, name: &str) -> u32 {
         let queue = format!("{}.{name}", self.prefix).into();
         let options = QueueDeclareOptions {
@@ -112,7 +112,7 @@ impl Fixture {
         let pattern = format!("^{}", self.prefix);
         let body = format!(r#"{{"pattern":"{pattern}","apply-to":"queues","definition":{definition}}}"#);
         self.policy("PUT", &body).await;
-        until("the policy to hold", async || {
+        until("the policy to apply", async || {
             let queue = self
                 .manage("GET", &format!("queues/%2F/{}.dead", self.prefix), "")
                 .await;
@@ -205,20 +205,20 @@ pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
     }
 }
 
-/// A TCP way to the broker that can be cut; connections made after the cut live.
-struct Wire {
+/// A TCP proxy to the broker. A cut closes the current connections; later connections work.
+struct Proxy {
     whole: Mutex<CancellationToken>,
 }
 
-impl Wire {
-    async fn lay(tasks: &mut JoinSet<()>) -> (Arc<Self>, u16) {
+impl Proxy {
+    async fn start(tasks: &mut JoinSet<()>) -> (Arc<Self>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let wire = Arc::new(Self {
+        let proxy = Arc::new(Self {
             whole: Mutex::new(CancellationToken::new()),
         });
-        tasks.spawn(Arc::clone(&wire).accept(listener));
-        (wire, port)
+        tasks.spawn(Arc::clone(&proxy).accept(listener));
+        (proxy, port)
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -245,6 +245,6 @@ async fn join(mut near: TcpStream) {
         url.port().unwrap_or(5672),
     );
     let mut far = TcpStream::connect(far).await.expect("the test broker runs");
-    // Either end hanging up is how this is meant to end.
+    // ends when either side closes
     tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
 }

@@ -1,4 +1,4 @@
-//! What only a real broker can do to us.
+//! Behaviour that only a real broker can show.
 
 use std::error::Error;
 
@@ -33,7 +33,7 @@ async fn exactly_the_jobs_without_a_queue_are_reported() {
             .collect();
         assert_eq!(published, expected);
 
-        // The next publish has declared the queue again.
+        // that publish dropped the connection, so the next one declares the queue again
         assert_eq!(rabbit.queue.publish_jobs(&jobs).await.unwrap(), all_confirmed);
     })
     .await;
@@ -50,7 +50,7 @@ async fn more_jobs_than_one_barrier_holds_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn rubbish_is_set_aside_with_its_reason_and_does_not_come_again() {
+async fn an_unreadable_message_is_dead_lettered_with_its_reason_and_does_not_come_again() {
     with_rabbit(async |rabbit| {
         let big = vec![b'x'; 70_000];
         let rubbish: [(&[u8], &str); 4] = [
@@ -76,7 +76,7 @@ async fn rubbish_is_set_aside_with_its_reason_and_does_not_come_again() {
                     format!("{}.chunks.live", rabbit.prefix)
                 );
             }
-            // What can be read still gets through, and was the only thing handled.
+            // readable messages still arrive, and only they reach the handler
             rabbit
                 .queue
                 .publish_jobs(&[outgoing(Lane::Live, 1)])
@@ -97,7 +97,7 @@ async fn rubbish_is_set_aside_with_its_reason_and_does_not_come_again() {
 }
 
 #[tokio::test]
-async fn rubbish_leaves_the_queue_even_when_it_cannot_be_published() {
+async fn an_unreadable_message_leaves_the_queue_even_when_it_cannot_be_published() {
     with_rabbit(async |rabbit| {
         let exchange = format!("{}.dead", rabbit.prefix);
         let options = ExchangeDeleteOptions::default();
@@ -105,7 +105,7 @@ async fn rubbish_leaves_the_queue_even_when_it_cannot_be_published() {
         let stop = CancellationToken::new();
         let test = async {
             rabbit.subscribed().await;
-            // Both connections exist by now, so that nobody declares the exchange again.
+            // both connections exist by now, so no new connection declares the exchange again
             publish_event(rabbit.queue.as_ref(), 1).await.unwrap();
             rabbit
                 .channel()
@@ -173,7 +173,7 @@ async fn a_cut_connection_costs_a_redelivery_and_nothing_else() {
             rabbit.cut_connections();
             until("a lost subscription", async || !rabbit.queue.health().is_ready()).await;
             rabbit.subscribed().await;
-            // The handler of the lost connection still has the only slot.
+            // the handler of the lost connection still holds the only slot
             assert!(begun.try_recv().is_err());
             gate.cancel();
             assert!(next(&mut begun).await.redelivered);
@@ -189,7 +189,7 @@ async fn a_cut_connection_costs_a_redelivery_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_stopped_consumer_gives_back_what_waits_for_a_handler() {
+async fn a_stopped_consumer_requeues_what_waits_for_a_handler() {
     with_rabbit(async |rabbit| {
         let gate = CancellationToken::new();
         let (handler, mut begun) = gated::<Job>(&gate);
@@ -202,7 +202,7 @@ async fn a_stopped_consumer_gives_back_what_waits_for_a_handler() {
                 .await
                 .unwrap();
             next(&mut begun).await;
-            // The handler outlives its connection, so the next connection's delivery has to wait for it.
+            // the handler outlives its connection, so the next connection's delivery must wait for it
             rabbit.cut_connections();
             until("a lost subscription", async || !rabbit.queue.health().is_ready()).await;
             rabbit.subscribed().await;
@@ -231,7 +231,7 @@ async fn a_publisher_comes_back_after_a_cut() {
         publish_event(rabbit.queue.as_ref(), 1).await.unwrap();
         assert_eq!(rabbit.queue.health().publisher, PublisherHealth::Connected);
         rabbit.cut_connections();
-        // The first attempt may still meet the dead connection; none after it does.
+        // only the first attempt may still use the dead connection
         if publish_event(rabbit.queue.as_ref(), 2).await.is_err() {
             assert_eq!(rabbit.queue.health().publisher, PublisherHealth::Failing);
             publish_event(rabbit.queue.as_ref(), 2).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_publisher_comes_back_after_a_cut() {
 }
 
 #[tokio::test]
-async fn a_publish_given_up_half_way_spoils_no_later_one() {
+async fn a_cancelled_publish_does_not_affect_later_ones() {
     with_rabbit(async |rabbit| {
         let jobs: Vec<_> = (0..400).map(|seq| outgoing(Lane::Bulk, seq)).collect();
         rabbit.queue.publish_jobs(&jobs[..1]).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_publish_given_up_half_way_spoils_no_later_one() {
 }
 
 #[tokio::test]
-async fn a_broker_that_lost_everything_is_whole_again_after_a_check() {
+async fn a_check_declares_the_queues_of_a_broker_that_lost_everything() {
     with_rabbit(async |rabbit| {
         for name in ["chunks.live", "chunks.bulk", "events", "dead"] {
             rabbit.delete_queue(name).await;
@@ -273,7 +273,7 @@ async fn a_broker_that_lost_everything_is_whole_again_after_a_check() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_never_got_through_stops_at_once() {
+async fn a_consumer_that_never_connected_stops_at_once() {
     let queue = RabbitQueue::new(&settings(
         &format!("amqp://127.0.0.1:{}", free_port().await),
         "broker-test",
@@ -291,7 +291,7 @@ async fn a_consumer_that_never_got_through_stops_at_once() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_and_vhosts_are_told_from_servers_that_are_not_there() {
+async fn wrong_credentials_and_vhosts_are_distinguished_from_unreachable_servers() {
     let mut password = broker_url();
     password.set_password(Some("hunter2")).unwrap();
     let error = failure(password.as_str()).await;
@@ -315,7 +315,7 @@ async fn wrong_credentials_and_vhosts_are_told_from_servers_that_are_not_there()
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
+async fn connecting_to_a_server_that_never_answers_fails() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqp://{}", silent.local_addr().unwrap());
     let mut settings = settings(&url, "broker-test");
@@ -326,7 +326,7 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn queues_made_by_somebody_else_are_refused_with_advice() {
+async fn queues_with_other_arguments_are_refused_with_advice() {
     with_rabbit(async |rabbit| {
         rabbit.delete_queue("events").await;
         let queue = format!("{}.events", rabbit.prefix);
@@ -342,9 +342,9 @@ async fn queues_made_by_somebody_else_are_refused_with_advice() {
     .await;
 }
 
-/// RabbitMQ counts how often a dead message came back, and drops it at the limit.
+/// RabbitMQ counts how often a dead message returned, and drops it at the limit.
 #[tokio::test]
-async fn dead_messages_outlive_any_number_of_looks_closed_or_not() {
+async fn dead_messages_survive_any_number_of_reads_closed_or_not() {
     const LIMIT: u32 = 5;
     with_rabbit(async |rabbit| {
         rabbit.limit_deliveries(LIMIT).await;
@@ -371,14 +371,14 @@ async fn dead_messages_outlive_any_number_of_looks_closed_or_not() {
             } else {
                 drop(dead);
             }
-            until("messages given back", async || rabbit.depth("dead").await == 2).await;
+            until("messages requeued", async || rabbit.depth("dead").await == 2).await;
         }
         rabbit.clear_limit().await;
     })
     .await;
 }
 
-/// How a check fails; asserts that nothing of it tells the password.
+/// The error of a check; asserts that it does not contain the password.
 async fn failure(url: &str) -> QueueError {
     let queue = RabbitQueue::new(&settings(url, "broker-test")).unwrap();
     let error = queue.check().await.unwrap_err();

@@ -16,8 +16,8 @@ use tidemark_net::url::server_name;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::ClockReading;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, Level, within};
-use tidemark_source::checkup::Known;
+use tidemark_runtime::finding::{Finding, Level, with_time_limit};
+use tidemark_source::checkup::KnownState;
 use tidemark_source::{Source, Sources};
 
 use self::show::{Checkup, Group};
@@ -68,7 +68,7 @@ impl Args {
 fn settings(app: &App) -> Group {
     let mut findings: Vec<Finding> = app
         .settings
-        .open_files
+        .exposed_secret_files
         .iter()
         .map(|path| {
             let path = path.display();
@@ -100,7 +100,7 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
     };
     let mut findings = Vec::new();
     let mut examined = ServerState::default();
-    within(LIMIT, &mut findings, async |findings| {
+    with_time_limit(LIMIT, &mut findings, async |findings| {
         ledger::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
     })
     .await;
@@ -112,7 +112,7 @@ async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
         }
     }
     if let Some(pool) = &usable {
-        within(LIMIT, &mut findings, async |findings| {
+        with_time_limit(LIMIT, &mut findings, async |findings| {
             findings.extend(isolated(pool).await);
         })
         .await;
@@ -178,10 +178,10 @@ async fn sources(app: &App, pool: Option<&DbPool>) -> Vec<(Group, String, Option
         );
         groups.push((Group::new("sources", None, vec![finding]), String::new(), None));
     }
-    let compares_always = app.settings.producer.digest_interval.is_zero();
+    let digests_every_plan = app.settings.producer.digest_interval.is_zero();
     let looking = sources
         .iter()
-        .map(|source| one_source(Arc::clone(source), pool, compares_always));
+        .map(|source| one_source(Arc::clone(source), pool, digests_every_plan));
     groups.extend(join_all(looking).await);
     groups
 }
@@ -189,17 +189,17 @@ async fn sources(app: &App, pool: Option<&DbPool>) -> Vec<(Group, String, Option
 async fn one_source(
     source: Arc<Source>,
     pool: Option<&DbPool>,
-    compares_always: bool,
+    digests_every_plan: bool,
 ) -> (Group, String, Option<ClockReading>) {
     let mut findings = Vec::new();
     let mut clock = None;
-    within(LIMIT, &mut findings, async |findings| {
+    with_time_limit(LIMIT, &mut findings, async |findings| {
         let known = match pool {
             Some(pool) => known(pool, source.name(), findings).await,
-            None => Known::default(),
+            None => KnownState::default(),
         };
-        let known = Known {
-            compares_always,
+        let known = KnownState {
+            digests_every_plan,
             ..known
         };
         source.check_up(known, &mut clock, findings).await;
@@ -213,21 +213,21 @@ async fn one_source(
     (group, source.name().to_owned(), clock)
 }
 
-async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Known {
+async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> KnownState {
     let asked = async {
         let state = ledger::fence::find(pool, source).await?;
         let watches = ledger::source_watch::list(pool).await?;
         let watch = watches.into_iter().find(|watch| watch.source == source);
-        Ok::<Known, ledger::DbError>(Known {
+        Ok::<KnownState, ledger::DbError>(KnownState {
             highest_xmax: state.map(|state| state.highest_xmax),
             fence_at: watch.as_ref().and_then(|watch| watch.fence_at),
-            looked_at: watch.as_ref().and_then(|watch| watch.looked_at),
-            ..Known::default()
+            sampled_at: watch.as_ref().and_then(|watch| watch.looked_at),
+            ..KnownState::default()
         })
     };
     asked.await.unwrap_or_else(|error| {
         findings.push(Finding::not_checked("fence", report(&error)));
-        Known::default()
+        KnownState::default()
     })
 }
 
@@ -241,7 +241,7 @@ async fn broker(app: &App) -> Group {
     }
     match app.rabbit() {
         Ok(rabbit) => {
-            within(LIMIT, &mut findings, async |findings| {
+            with_time_limit(LIMIT, &mut findings, async |findings| {
                 rabbit
                     .check_up(app.settings.amqp_management_url.as_ref(), findings)
                     .await;

@@ -32,7 +32,7 @@ impl Command {
             .await?
             .map(|known| known.highest_xmax);
         let seen = configured.observe().await?.xmax;
-        if configured.check_not_back(known, seen).is_ok() {
+        if configured.check_not_restored(known, seen).is_ok() {
             let text = format!(
                 "source `{source}` at {} did not go back in time: there is nothing to accept",
                 configured.server()

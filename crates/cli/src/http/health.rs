@@ -117,10 +117,10 @@ impl Health {
 }
 
 fn turns(one: &LoopHealth) -> Check {
-    let ago = one.turned_ago.as_secs();
+    let ago = one.since_last_beat.as_secs();
     Check::new(
         format!("loop {}", one.name),
-        one.turned_ago < LONGEST_TURN,
+        one.since_last_beat < LONGEST_TURN,
         format!("came round {ago} s ago"),
     )
 }
@@ -158,7 +158,7 @@ mod tests {
         let after = |seconds| {
             turns(&LoopHealth {
                 name: "dispatcher",
-                turned_ago: Duration::from_secs(seconds),
+                since_last_beat: Duration::from_secs(seconds),
             })
         };
         assert!(after(599).ok);

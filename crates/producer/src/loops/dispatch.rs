@@ -109,7 +109,7 @@ impl Dispatcher {
                 // unknown whether the broker took any of them; publishing a chunk twice is harmless
                 let all: Vec<ChunkId> = due.iter().map(OutgoingChunk::id).collect();
                 due.iter()
-                    .for_each(|chunk| telemetry::failed(&chunk.span, &error));
+                    .for_each(|chunk| telemetry::record_failure(&chunk.span, &error));
                 ledger::chunk::unqueue(&self.db, &all, NOT_TAKEN_DELAY).await?;
                 return Err(DispatchError::Queue(error));
             }
@@ -129,7 +129,7 @@ impl Dispatcher {
         let refused: Vec<ChunkId> = refused
             .into_iter()
             .map(|(chunk, outcome)| {
-                telemetry::failed(&chunk.span, &QueueError::NotStored { outcome });
+                telemetry::record_failure(&chunk.span, &QueueError::NotStored { outcome });
                 chunk.id()
             })
             .collect();
@@ -160,7 +160,7 @@ impl OutgoingChunk {
             telemetry::link(&span, &TraceContext::of_run(chunk.run_traceparent.clone()));
         }
         if let Some(destination) = queue.destination(Route::Chunks(chunk.lane)) {
-            destination.sent_in(&span);
+            destination.describe_send(&span);
         }
         Self { chunk, span }
     }

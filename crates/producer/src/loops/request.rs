@@ -111,7 +111,7 @@ impl RequestPlanner {
             None => return self.fail(run, "the tenant was removed").await,
         };
         if let Err(error) = &outcome {
-            telemetry::failed(&Span::current(), error);
+            telemetry::record_failure(&Span::current(), error);
         }
         match outcome {
             Ok((tenant, plan)) => self.write(run, &tenant, &plan).await,

@@ -64,7 +64,7 @@ impl Sampler {
         let fence_at = match observation.replay {
             Some(replay) => standby_fence(&replay),
             None => {
-                let horizon = source.oldest_open().await?.unwrap_or(i64::MAX);
+                let horizon = source.oldest_open_xid().await?.unwrap_or(i64::MAX);
                 let sample =
                     ledger::fence::find_qualifying(db, source.name(), epoch, horizon, sampled_at).await?;
                 sample.map(|sample| sample.sampled_at)

@@ -86,7 +86,7 @@ impl Scheduler {
         let planning = telemetry::context_of(&span);
         // planning may take long; the statement timeout of the source limits it
         let planning_all = self.planner.plan_together(source, tenants).instrument(span);
-        let planned = pulse::beating(planning_all).await;
+        let planned = pulse::beat_during(planning_all).await;
         let (mut idle, mut to_write, mut unavailable) = (Vec::new(), Vec::new(), Vec::new());
         for (tenant, plan) in planned {
             match plan {
@@ -121,7 +121,7 @@ impl Scheduler {
                     let written = match plan {
                         Ok(plan) => self.write(&tenant, &plan).await,
                         Err(error) => {
-                            telemetry::failed(&Span::current(), &*error);
+                            telemetry::record_failure(&Span::current(), &*error);
                             self.fail(&tenant, &report(&*error)).await
                         }
                     };

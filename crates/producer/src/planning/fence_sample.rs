@@ -36,7 +36,7 @@ pub(crate) async fn take_sample(
     // the ledger is read first: a source that answers a lower xmax afterwards went back in time
     let known = ledger::fence::find(db, source.name()).await?;
     let observation = source.observe().await?;
-    source.check_not_back(known.map(|known| known.highest_xmax), observation.xmax)?;
+    source.check_not_restored(known.map(|known| known.highest_xmax), observation.xmax)?;
     if mode == SampleMode::Discard {
         return Ok((known.map_or(FIRST_EPOCH, |known| known.epoch), observation));
     }

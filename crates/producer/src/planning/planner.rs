@@ -261,7 +261,7 @@ impl Planner {
         let give_up_at = tokio::time::Instant::now() + self.settings.fence_wait;
         loop {
             // read after our sample. It says nothing about samples that other producers take later
-            let (oldest_open, mut tx) = source.begin_knowing_open(purpose).await?;
+            let (oldest_open, mut tx) = source.begin_with_oldest_open(purpose).await?;
             let shape = source.check_catalog(tx.connection()).await?;
             let fence = match tx.replay() {
                 Some(replay) => standby_fence(&replay),

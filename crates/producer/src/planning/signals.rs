@@ -195,7 +195,7 @@ impl<'a> Signals<'a> {
     /// Makes the transaction usable after a failed statement. It undoes nothing, since nothing is written.
     pub(crate) async fn recover(&mut self) -> Result<(), SourceError> {
         self.tx
-            .go_back()
+            .roll_back_to_start()
             .await
             .map_err(self.source.query_error("go back to a savepoint"))?;
         self.use_custom_plans().await

@@ -100,7 +100,13 @@ async fn compare_digests(
     }
     if !member.allow_mass_delete {
         let live = comparison.buckets.iter().map(|bucket| bucket.count).sum();
-        if scan.buckets.is_empty() && live > 0 && !signals.source.shows_any(signals.tx.connection()).await? {
+        if scan.buckets.is_empty()
+            && live > 0
+            && !signals
+                .source
+                .has_any_conversation(signals.tx.connection())
+                .await?
+        {
             return Err(PlanError::Empty {
                 tenant: tenant.id,
                 name: signals.source.name().to_owned(),

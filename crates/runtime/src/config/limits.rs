@@ -1,8 +1,8 @@
-//! The range of every duration, size and limit, checked before anything uses one.
+//! The allowed range of every duration, size and limit, checked before any is used.
 
 use std::time::Duration;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::read::VARIABLES;
 
 const MILLISECOND: u64 = 1;
@@ -10,29 +10,29 @@ const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-/// What a setting may be.
+/// The allowed values of a setting.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Range {
     /// A whole number, both ends included.
     Count(i64, i64),
     /// A duration in milliseconds, both ends included.
     Span(u64, u64),
-    /// A duration as above, or `0s`, which turns something off.
+    /// A duration as in `Span`, or `0s`, which turns the function off.
     SpanOrOff(u64, u64),
 }
 
-/// By the setting's path; `*` stands for the name of a source.
+/// The range of each setting by its path; `*` stands for the name of a source.
 pub(super) const LIMITS: [(&[&str], Range); 20] = [
     (&["database_max_connections"], Range::Count(1, 1000)),
     (&["sources", "*", "max_connections"], Range::Count(1, 1000)),
-    // the server takes milliseconds in 32 bits; 0 is no bound at all to it
+    // PostgreSQL takes milliseconds in 32 bits, and reads 0 as no limit
     (
         &["sources", "*", "statement_timeout"],
         Range::Span(100 * MILLISECOND, DAY),
     ),
     (&["sources", "*", "max_in_flight"], Range::Count(1, 100_000)),
     (&["worker", "concurrency"], Range::Count(1, 256)),
-    // renewed three times in that span: less is lost to any slow answer of the ledger
+    // renewed three times in that time: a shorter lease would be lost to any slow answer of the ledger
     (&["worker", "lease"], Range::Span(SECOND, HOUR)),
     (&["worker", "shutdown_grace"], Range::Span(0, HOUR)),
     (&["producer", "tick"], Range::Span(10 * MILLISECOND, DAY)),
@@ -47,15 +47,14 @@ pub(super) const LIMITS: [(&[&str], Range); 20] = [
     (&["producer", "max_in_flight"], Range::Count(1, 100_000)),
     (&["producer", "requeue_after"], Range::Span(SECOND, DAY)),
     (&["producer", "max_lost"], Range::Count(1, 1000)),
-    // done chunks say what was read when, and a load that began before them must find them
+    // done chunks record what was read when, and a load that began earlier must still find them
     (&["retention", "success"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "failed"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "audit"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "prune_every"], Range::SpanOrOff(SECOND, 365 * DAY)),
 ];
 
-/// # Errors
-/// When a setting of the table is outside its range or nothing of its kind; the text names it, its value and the range.
+/// Checks every setting of the table. The error names the setting, its value and its range.
 pub(super) fn check(table: &toml::Table) -> Result<(), ConfigError> {
     for (path, range) in LIMITS {
         check_below(table, path, range, &mut Vec::new())?;
@@ -76,8 +75,8 @@ fn check_below<'a>(
         above.push(name);
         match value {
             toml::Value::Table(inner) => check_below(inner, below, range, above)?,
-            value if below.is_empty() => range.check(value).map_err(|wrong| refusal(above, &wrong))?,
-            // a value where a table belongs: reading the settings reports it
+            value if below.is_empty() => range.check(value).map_err(|wrong| out_of_range(above, &wrong))?,
+            // a value in place of a table: reading the settings reports it
             _ => {}
         }
         above.pop();
@@ -85,8 +84,8 @@ fn check_below<'a>(
     Ok(())
 }
 
-fn refusal(path: &[&str], wrong: &str) -> ConfigError {
-    // the name of a source is whatever the file has there, a URL in the wrong place too
+fn out_of_range(path: &[&str], wrong: &str) -> ConfigError {
+    // the file may contain anything as the name of a source, even a URL
     let shown: Vec<&str> = path
         .iter()
         .map(|step| if step.contains("://") { "a URL" } else { step })
@@ -136,7 +135,7 @@ impl Range {
     }
 }
 
-/// A bound as a user writes it: `365days` and not `11months 30days 1h …`.
+/// A limit as a user writes it: `365days`, not `11months 30days 1h …`.
 fn readable(span: Duration) -> String {
     const DAY_SECS: u64 = DAY / SECOND;
     match span.as_secs() / DAY_SECS {
@@ -145,7 +144,7 @@ fn readable(span: Duration) -> String {
     }
 }
 
-/// A value as its setting's error may quote it: a URL may hold a password.
+/// A value as an error may quote it: a URL may contain a password.
 fn shown(value: &toml::Value) -> String {
     const LONGEST: usize = 40;
     match value {
@@ -157,10 +156,7 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// The duration of a flag, within these bounds; both are included.
-///
-/// # Errors
-/// When it cannot be read or is outside the range, with the range.
+/// Parses a flag's duration, which must be within these limits, both included. The error names the range.
 pub fn duration_within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let allowed = || {
         format!(
@@ -182,7 +178,7 @@ mod tests {
     use super::*;
     use crate::config::Settings;
 
-    /// The settings with one of them from the environment, where it has a variable.
+    /// The settings with this value from the environment, if the setting has a variable.
     fn from_environment(path: &[&str], value: &str) -> Option<Result<Settings, ConfigError>> {
         let of_main: Vec<&str> = path
             .iter()
@@ -206,7 +202,7 @@ mod tests {
         loaded
     }
 
-    /// Values of a setting: those that are refused, and both ends of its range.
+    /// Values outside the setting's range, and both ends of the range.
     fn edges(range: Range) -> (Vec<String>, [String; 2]) {
         let span = |ms: u64| format!("{ms}ms");
         match range {
@@ -252,8 +248,8 @@ mod tests {
                 let of_file = from_file(path, &in_file(&value));
                 for loaded in from_environment(path, &value).into_iter().chain([of_file]) {
                     let error = loaded.expect_err(&format!("{path:?} = {value}")).to_string();
-                    for said in [path[path.len() - 1], value.as_str(), "is allowed", " to "] {
-                        assert!(error.contains(said), "{path:?} = {value}: {error}");
+                    for expected in [path[path.len() - 1], value.as_str(), "is allowed", " to "] {
+                        assert!(error.contains(expected), "{path:?} = {value}: {error}");
                     }
                 }
             }
@@ -267,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_off_at_zero_stays_so() {
+    fn zero_turns_pruning_off() {
         for value in ["0s", "0ms"] {
             let never = from_file(&["retention", "prune_every"], &format!("{value:?}")).unwrap();
             assert!(never.retention.prune_every.is_zero());
         }
     }
 
-    /// Whoever adds a duration or a number to the settings says its range above.
+    /// Every new duration or number needs a range in [`LIMITS`].
     #[test]
-    fn no_number_or_duration_of_the_settings_is_without_a_range() {
+    fn every_number_and_duration_has_a_range() {
         let mut bounded: Vec<String> = LIMITS.iter().map(|(path, _)| path.join(".")).collect();
         bounded.sort();
         let mut named: Vec<String> = VARIABLES
@@ -289,7 +285,7 @@ mod tests {
         assert_eq!(bounded, named);
     }
 
-    /// Settings that are neither.
+    /// Settings that are neither numbers nor durations.
     const TEXTS: [&str; 14] = [
         "database_url",
         "database_pooler",

@@ -1,10 +1,10 @@
-//! Settings of any kind: understood or refused, never a panic, and no secret in what is said.
+//! Property tests: any settings are accepted or refused without a panic, and no error contains a secret.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A password that stands in a URL wherever somebody puts it.
+/// A password that generated URLs contain.
 const PASSWORD: &str = "Qz7Lk";
 
 fn value() -> impl Strategy<Value = String> {
@@ -17,8 +17,8 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// All that an error says, to people and in a debugger.
-fn said(error: &ConfigError) -> String {
+/// An error as Display and Debug print it.
+fn full_text(error: &ConfigError) -> String {
     format!("{error} {error:?}")
 }
 
@@ -32,25 +32,25 @@ fn load_text(text: &str) -> Result<Settings, ConfigError> {
 
 proptest! {
     #[test]
-    fn an_environment_is_understood_or_refused_without_a_secret(
+    fn an_environment_is_accepted_or_refused_without_showing_a_secret(
         given in prop::collection::btree_map(0..VARIABLES.len(), value(), 1..6)
     ) {
         let named: BTreeMap<&str, &String> = given
             .iter()
             .map(|(index, value)| (VARIABLES[*index].0, value))
-            // those name files
+            // these name files
             .filter(|(name, _)| !name.ends_with("_FILE"))
             .collect();
         if let Err(error) = Settings::load_with(None, |name| named.get(name).map(|value| (*value).clone())) {
-            prop_assert!(!said(&error).contains(PASSWORD), "{error}");
+            prop_assert!(!full_text(&error).contains(PASSWORD), "{error}");
         }
     }
 
     #[test]
-    fn a_file_is_understood_or_refused_without_a_secret(
+    fn a_file_is_accepted_or_refused_without_showing_a_secret(
         keys in prop::collection::vec((0..VARIABLES.len(), value(), any::<bool>()), 0..6),
-        rubbish in "\\PC{0,12}",
-        torn in 0..400_usize,
+        invalid in "\\PC{0,12}",
+        cut_at in 0..400_usize,
     ) {
         let mut text = String::new();
         for (index, value, is_quoted) in &keys {
@@ -58,16 +58,16 @@ proptest! {
             let value = if *is_quoted { toml::Value::String(value.clone()).to_string() } else { value.clone() };
             text += &format!("{path} = {value}\n");
         }
-        text += &rubbish;
-        let end = text.char_indices().map(|(at, _)| at).nth(torn).unwrap_or(text.len());
+        text += &invalid;
+        let end = text.char_indices().map(|(at, _)| at).nth(cut_at).unwrap_or(text.len());
         if let Err(error) = load_text(&text[..end]) {
-            prop_assert!(!said(&error).contains(PASSWORD), "{error}");
+            prop_assert!(!full_text(&error).contains(PASSWORD), "{error}");
         }
     }
 }
 
 #[test]
-fn settings_show_no_secret_in_a_debugger() {
+fn debug_output_of_settings_contains_no_secret() {
     let url = format!("postgres://u:{PASSWORD}@db/x");
     let settings = Settings::load_with(None, |name| {
         name.ends_with("_URL").then(|| {
@@ -83,9 +83,9 @@ fn settings_show_no_secret_in_a_debugger() {
     assert!(!format!("{settings:?}").contains(PASSWORD));
 }
 
-/// Where an error would quote it: a URL that somebody took for the place of a table, a duration or a mode.
+/// Errors quote the wrong value, which may be a URL in place of a table, a duration or a mode.
 #[test]
-fn a_url_in_the_wrong_place_is_not_told() {
+fn a_url_in_the_wrong_place_is_not_quoted() {
     let url = format!("postgres://reader:{PASSWORD}@db/chatwoot");
     for text in [
         format!("sources.main = {url:?}"),
@@ -101,6 +101,6 @@ fn a_url_in_the_wrong_place_is_not_told() {
         format!("database_url = {url:?} {url:?}"),
     ] {
         let error = load_text(&text).unwrap_err();
-        assert!(!said(&error).contains(PASSWORD), "{text}: {error:?}");
+        assert!(!full_text(&error).contains(PASSWORD), "{text}: {error:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! What settings are read from: the file and the environment, as one table.
+//! The sources of settings, file and environment, merged into one table.
 
 use std::path::Path;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
-/// Environment name and the setting's path. A name that ends with `_FILE` has the file that holds the value.
+/// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
 pub(super) const VARIABLES: [(&str, &[&str]); 40] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
@@ -66,7 +66,7 @@ pub(super) const VARIABLES: [(&str, &[&str]); 40] = [
     ("TIDEMARK_SOURCE_URL_FILE", &["sources", "main", "url"]),
 ];
 
-/// A URL in the place of something else is quoted by whoever expected that, with its password.
+/// Removes a URL from a parser's message. The parser quotes a URL in the wrong place together with its password.
 pub(super) fn without_url(message: &str) -> String {
     const QUOTES: [char; 2] = ['"', '`'];
     let (Some(start), Some(end)) = (message.find(QUOTES), message.rfind(QUOTES)) else {
@@ -84,7 +84,7 @@ pub(super) fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
-    // only the message: the error's display quotes the line, which may hold a secret
+    // only the message: the error's Display quotes the line, which may contain a secret
     text.parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
@@ -92,7 +92,7 @@ pub(super) fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
         })
 }
 
-/// Whether a settings file has what not everybody should read.
+/// Whether a settings file contains secrets.
 pub(super) fn holds_secret(table: &toml::Table) -> bool {
     const SECRETS: [&str; 6] = [
         "database_url",
@@ -108,7 +108,7 @@ pub(super) fn holds_secret(table: &toml::Table) -> bool {
     })
 }
 
-/// Texts stay texts; what looks like a number or a truth value is one where the setting is not a text.
+/// A variable's value as TOML. Numbers and booleans are recognized, except for settings that are texts.
 pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
     const TEXTS: [&str; 10] = [
         "database_url",
@@ -127,7 +127,7 @@ pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
     }
     match (raw.parse(), raw.parse()) {
         (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(truth)) => toml::Value::Boolean(truth),
+        (_, Ok(boolean)) => toml::Value::Boolean(boolean),
         _ => toml::Value::String(raw),
     }
 }

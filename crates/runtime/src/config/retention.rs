@@ -1,26 +1,26 @@
-//! How long the ledger keeps what has ended.
+//! How long the ledger keeps finished runs and records.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration;
+use super::value::duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionSettings {
-    /// Runs that succeeded, with their chunks.
+    /// Successful runs with their chunks.
     #[serde(deserialize_with = "duration")]
     pub success: Duration,
-    /// Other runs that have ended, with their chunks, and rejects that were resolved.
+    /// Other finished runs with their chunks, and resolved rejects.
     #[serde(deserialize_with = "duration")]
     pub failed: Duration,
-    /// Moves of watermarks.
+    /// Changes of watermarks.
     #[serde(deserialize_with = "duration")]
     pub audit: Duration,
-    /// Pause between two looks of a finalizer for what is older; zero: it does not look.
+    /// Time between two searches of a finalizer for older records; zero turns pruning off.
     #[serde(deserialize_with = "duration")]
     pub prune_every: Duration,
 }

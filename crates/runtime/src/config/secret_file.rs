@@ -1,13 +1,13 @@
-//! Files that hold secrets, and who else may read them.
+//! Secret files: their content, and whether others may read or change them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
-/// The file's text without the ends of its last line.
+/// The file's text without trailing line breaks.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
@@ -17,15 +17,16 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
         })
 }
 
-/// Whether everybody on this machine may read the file, or others than its owner change it. One on a read-only mount is
-/// left alone: that is how Docker and Kubernetes hand secrets to a container, whose users they know nothing of. So is what
-/// a group may read, as systemd and packages set it up.
-pub(super) fn is_open(path: &Path) -> bool {
+/// Whether everybody on this machine may read the file, or others than its owner may change it. Files on a read-only mount
+/// do not count, because Docker and Kubernetes mount secrets this way without knowing the container's users. Files that a
+/// group may read do not count, because systemd and packages create such files.
+pub(super) fn is_exposed(path: &Path) -> bool {
     const OTHERS_READ_OR_ANY_WRITE: u32 = 0o026;
     let is_wide = std::fs::metadata(path)
         .is_ok_and(|file| file.is_file() && file.mode() & OTHERS_READ_OR_ANY_WRITE != 0);
-    let is_handed_in = || statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY));
-    is_wide && !is_handed_in()
+    let is_mounted_read_only =
+        || statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY));
+    is_wide && !is_mounted_read_only()
 }
 
 #[cfg(test)]
@@ -36,10 +37,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_open_when_others_read_it_or_a_group_writes_it() {
+    fn a_file_is_exposed_when_others_read_it_or_a_group_writes_it() {
         let path = std::env::temp_dir().join(format!("tidemark-secret-{:016x}", rand::random::<u64>()));
         write(&path, "p@ss \r\n").unwrap();
-        for (mode, open) in [
+        for (mode, exposed) in [
             (0o400, false),
             (0o600, false),
             (0o440, false),
@@ -50,10 +51,10 @@ mod tests {
             (0o602, true),
         ] {
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert_eq!(is_open(&path), open, "{mode:o}");
+            assert_eq!(is_exposed(&path), exposed, "{mode:o}");
         }
         assert_eq!(read(&path).unwrap(), "p@ss ");
         std::fs::remove_file(&path).unwrap();
-        assert!(!is_open(&path), "a file that is not there");
+        assert!(!is_exposed(&path), "a missing file");
     }
 }

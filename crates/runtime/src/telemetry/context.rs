@@ -1,4 +1,4 @@
-//! The trace context that crosses processes on chunk rows and in message headers.
+//! The trace context that chunk rows and message headers carry between processes.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use tidemark_shared::job::TraceContext;
 
-/// The context of a span, as text.
+/// The context of a span as text.
 #[must_use]
 pub fn context_of(span: &Span) -> TraceContext {
     let mut carrier = HashMap::new();
@@ -22,7 +22,7 @@ pub fn context_of(span: &Span) -> TraceContext {
     }
 }
 
-/// Makes a span a child of a context that came from elsewhere; must be called before the span is entered.
+/// Makes a span a child of another process's context. Must be called before the span is entered.
 pub fn set_parent(span: &Span, context: &TraceContext) {
     let parent = read(context);
     if !parent.span().span_context().is_valid() {
@@ -33,7 +33,7 @@ pub fn set_parent(span: &Span, context: &TraceContext) {
     }
 }
 
-/// Links a span to another, of this trace or of another one.
+/// Links a span to another span of any trace.
 pub fn link(span: &Span, context: &TraceContext) {
     let other = read(context).span().span_context().clone();
     if other.is_valid() {
@@ -41,7 +41,7 @@ pub fn link(span: &Span, context: &TraceContext) {
     }
 }
 
-/// The trace that a span belongs to, 32 hex digits; `None` when tracing is off.
+/// The trace id of a span, 32 hex digits; `None` when tracing is off.
 #[must_use]
 pub fn trace_id(span: &Span) -> Option<String> {
     let context = span.context();
@@ -60,6 +60,6 @@ fn read(context: &TraceContext) -> Context {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
         .collect();
-    // of an empty context: never of what this thread is at
+    // an empty context, so that the current thread's span never becomes the parent
     TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
 }

@@ -1,5 +1,4 @@
-//! Lines of the log: what is said, and beside it what the spans around it know of the run. As JSON one flat object, for
-//! people the words first.
+//! Log lines: the event's message and fields, then the fields of the surrounding spans. As one flat JSON object, or as text.
 
 use std::fmt;
 
@@ -12,17 +11,17 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::context::trace_id;
 
-/// Fields that say how a span is exported, and nothing to people.
-const EXPORTED_AS: &str = "otel.";
+/// Prefix of fields that only the span exporter uses.
+const EXPORTER_FIELDS: &str = "otel.";
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-/// `timestamp`, `level`, `target`, the event's fields, `trace_id`, and the fields of the spans around it. Of two fields of
-/// one name the innermost stays.
+/// `timestamp`, `level`, `target`, the event's fields, `trace_id` and the fields of the surrounding spans. If two fields have
+/// the same name, the innermost wins.
 #[derive(Debug)]
-pub(super) struct Flat;
+pub(super) struct JsonLines;
 
-impl<S> FormatEvent<S, JsonFields> for Flat
+impl<S> FormatEvent<S, JsonFields> for JsonLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -36,17 +35,17 @@ where
         line.insert("timestamp".to_owned(), now()?.into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("target".to_owned(), event.metadata().target().into());
-        line.extend(around(context));
-        line.extend(said(context, event)?);
+        line.extend(span_fields(context));
+        line.extend(event_fields(context, event)?);
         writeln!(writer, "{}", Value::Object(line))
     }
 }
 
-/// `timestamp level message`, then the event's fields, those of the spans around it, and the trace.
+/// `timestamp level message`, then the fields of the event and of the surrounding spans, and the trace id.
 #[derive(Debug)]
-pub(super) struct Pretty;
+pub(super) struct TextLines;
 
-impl<S> FormatEvent<S, JsonFields> for Pretty
+impl<S> FormatEvent<S, JsonFields> for TextLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -63,13 +62,13 @@ where
         };
         write!(writer, "{dim}{}{plain} ", now()?)?;
         level(&mut writer, *event.metadata().level())?;
-        let mut said = said(context, event)?;
-        if let Some(message) = said.remove("message") {
+        let mut fields = event_fields(context, event)?;
+        if let Some(message) = fields.remove("message") {
             write!(writer, " {}", text(&message))?;
         }
-        let mut around = around(context);
-        around.retain(|name, _| !said.contains_key(name));
-        for (name, value) in said.iter().chain(&around) {
+        let mut around = span_fields(context);
+        around.retain(|name, _| !fields.contains_key(name));
+        for (name, value) in fields.iter().chain(&around) {
             write!(writer, " {dim}{name}={plain}{}", quoted(value))?;
         }
         writeln!(writer)
@@ -82,8 +81,8 @@ fn now() -> Result<String, fmt::Error> {
     Ok(timestamp)
 }
 
-/// The fields of the spans around an event, and their trace.
-fn around<S>(context: &FmtContext<'_, S, JsonFields>) -> Map<String, Value>
+/// The fields of the spans around an event, and the trace id.
+fn span_fields<S>(context: &FmtContext<'_, S, JsonFields>) -> Map<String, Value>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -94,14 +93,14 @@ where
             known.extend(object(fields.as_str()));
         }
     }
-    known.retain(|name, _| !name.starts_with(EXPORTED_AS));
+    known.retain(|name, _| !name.starts_with(EXPORTER_FIELDS));
     if let Some(trace_id) = trace_id(&Span::current()) {
         known.insert("trace_id".to_owned(), trace_id.into());
     }
     known
 }
 
-fn said<S>(
+fn event_fields<S>(
     context: &FmtContext<'_, S, JsonFields>,
     event: &Event<'_>,
 ) -> Result<Map<String, Value>, fmt::Error>
@@ -136,7 +135,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A value as it stands when it is one word, else in quotes.
+/// A single word as it is, any other value as JSON.
 fn quoted(value: &Value) -> String {
     match value {
         Value::String(word)

@@ -1,4 +1,4 @@
-//! One meter provider with up to two readers: what `/metrics` shows, and OTLP when the `OTEL_…` variables name an endpoint.
+//! One meter provider with up to two readers: `/metrics`, and OTLP if the `OTEL_…` variables name an endpoint.
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
@@ -6,21 +6,18 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::{TelemetryError, openmetrics, otlp};
 
-/// What this process has counted, for whoever scrapes it.
+/// The metrics of this process, for scraping.
 #[derive(Debug, Clone)]
 pub struct Scrape(Registry);
 
 impl Scrape {
-    /// As OpenMetrics text 1.0.
+    /// In the OpenMetrics text format 1.0.
     #[must_use]
     pub fn open_metrics(&self) -> String {
         openmetrics::encode(&self.0.gather())
     }
 
-    /// As Prometheus text 0.0.4, for clients that do not know OpenMetrics.
-    ///
-    /// # Errors
-    /// When two metrics have one name.
+    /// In the Prometheus text format 0.0.4, for clients that do not accept OpenMetrics.
     pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.gather(), &mut text)?;
@@ -31,7 +28,7 @@ impl Scrape {
 /// Must be called inside the runtime, which the exporter uses.
 pub(super) fn build(resource: Resource) -> Result<(SdkMeterProvider, Scrape), TelemetryError> {
     let registry = Registry::new();
-    // names are written out in full, so that one name is the same in the code, here and over OTLP
+    // no suffixes are added, so that a metric has the same name in the code, here and over OTLP
     let scraped = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
         .without_units()

@@ -1,4 +1,4 @@
-//! OpenMetrics text 1.0 of what a Prometheus registry has gathered.
+//! Writes a Prometheus registry in the OpenMetrics text format 1.0, which the `prometheus` crate does not write.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -7,12 +7,12 @@ use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 /// Units that a metric's name may end with.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
-/// The exposition, with its end mark.
+/// The exposition with its end mark.
 #[must_use]
 pub fn encode(families: &[MetricFamily]) -> String {
     let mut text = String::new();
     for family in families {
-        family_text(&mut text, family).expect("a string takes every write");
+        family_text(&mut text, family).expect("writing to a string does not fail");
     }
     text.push_str("# EOF\n");
     text
@@ -38,7 +38,7 @@ fn family_text(text: &mut String, family: &MetricFamily) -> fmt::Result {
     Ok(())
 }
 
-/// A family's type, its name and what its samples have behind it: in OpenMetrics a suffix belongs to the sample alone.
+/// Type and name of a family, and the suffix of its samples. In OpenMetrics the family's name has no suffix.
 fn kind(family: &MetricFamily) -> (&'static str, &str, &'static str) {
     let name = family.name();
     match family.get_field_type() {
@@ -57,7 +57,7 @@ fn histogram(text: &mut String, name: &str, metric: &Metric, histogram: &Histogr
         .get_bucket()
         .iter()
         .filter(|bucket| bucket.upper_bound().is_finite())
-        // Debug writes `1.0` where Display writes `1`: the one spelling that the format allows here
+        // the format requires `1.0`, which Debug writes; Display writes `1`
         .map(|bucket| (format!("{:?}", bucket.upper_bound()), bucket.cumulative_count()));
     let all = ("+Inf".to_owned(), histogram.get_sample_count());
     for (bound, count) in bounds.chain([all]) {
@@ -82,7 +82,7 @@ fn sample(text: &mut String, name: &str, suffix: &str, labels: &[LabelPair], val
     }
 }
 
-/// `{name="value",…}`, with the bound of a bucket when there is one; nothing when there are none.
+/// `{name="value",…}`, with a bucket's bound if there is one. Empty without labels.
 struct Labels<'a>(&'a [LabelPair], Option<&'a str>);
 
 impl Display for Labels<'_> {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_has_the_formats_names() {
+    fn infinities_and_nan_are_written_as_the_format_requires() {
         let odd = GaugeVec::new(Opts::new("odd", "Odd."), &["of"]).unwrap();
         for (of, value) in [("a", f64::NAN), ("b", f64::INFINITY), ("c", f64::NEG_INFINITY)] {
             odd.with_label_values(&[of]).set(value);

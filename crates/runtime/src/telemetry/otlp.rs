@@ -1,4 +1,4 @@
-//! Whether and how spans and metrics are exported: the `OTEL_…` variables decide, as OpenTelemetry defines them.
+//! Export of spans and metrics over OTLP, as the `OTEL_…` variables define it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::{TelemetryError, variable};
 
-/// What OpenTelemetry says where nobody does.
+/// OpenTelemetry's default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +57,8 @@ pub(super) fn metric_exporter() -> Result<Option<MetricExporter>, TelemetryError
     Ok(Some(exporter))
 }
 
-/// Nothing is exported before somebody has named an endpoint. An exporter other than `otlp` is none of ours: `/metrics`
-/// has a setting of its own.
+/// The protocol, or `None` if the signal is not exported. Without an endpoint nothing is exported. Exporters other than
+/// `otlp` are ignored: `/metrics` has its own setting.
 fn protocol(
     signal: Signal,
     variable: impl Fn(&str) -> Option<String>,
@@ -71,18 +71,18 @@ fn protocol(
     let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let chosen =
         set(exporters).is_none_or(|names| names.split(',').any(|exporter| exporter.trim() == "otlp"));
-    if disabled || !chosen || of_signal(signal, "ENDPOINT", &set).is_none() {
+    if disabled || !chosen || signal_variable(signal, "ENDPOINT", &set).is_none() {
         return Ok(None);
     }
-    match of_signal(signal, "PROTOCOL", &set).as_deref() {
+    match signal_variable(signal, "PROTOCOL", &set).as_deref() {
         None | Some("grpc") => Ok(Some(Protocol::Grpc)),
         Some("http/protobuf") => Ok(Some(Protocol::Http)),
         Some(other) => Err(TelemetryError::Protocol(other.to_owned())),
     }
 }
 
-/// The signal's own variable, else the one for all signals.
-fn of_signal(signal: Signal, name: &str, set: &impl Fn(&str) -> Option<String>) -> Option<String> {
+/// The signal's own variable, else the variable for all signals.
+fn signal_variable(signal: Signal, name: &str, set: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let signal = match signal {
         Signal::Traces => "TRACES",
         Signal::Metrics => "METRICS",
@@ -91,11 +91,11 @@ fn of_signal(signal: Signal, name: &str, set: &impl Fn(&str) -> Option<String>) 
 }
 
 fn client(signal: Signal) -> Result<OnRuntime, TelemetryError> {
-    let timeout = of_signal(signal, "TIMEOUT", &variable)
+    let timeout = signal_variable(signal, "TIMEOUT", &variable)
         .and_then(|milliseconds| milliseconds.parse().ok())
         .map_or(TIMEOUT, Duration::from_millis);
-    let https = of_signal(signal, "ENDPOINT", &variable).is_some_and(|url| url.starts_with("https:"));
-    // the system's authorities are read only where they are needed: a small container has none
+    let https = signal_variable(signal, "ENDPOINT", &variable).is_some_and(|url| url.starts_with("https:"));
+    // read the system's authorities only for https, because a small container has none
     let client: Arc<dyn HttpClient> = if https {
         let connector = HttpsConnectorBuilder::new()
             .with_native_roots()
@@ -113,7 +113,7 @@ fn client(signal: Signal) -> Result<OnRuntime, TelemetryError> {
     })
 }
 
-/// Sends from the runtime: the exporters have threads of their own, on which hyper cannot work.
+/// Sends requests on the runtime, because hyper cannot run on the exporters' threads.
 #[derive(Debug)]
 struct OnRuntime {
     client: Arc<dyn HttpClient>,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_exported_without_an_endpoint_or_against_the_variables() {
+    fn without_an_endpoint_or_when_turned_off_nothing_is_exported() {
         let metrics = |variables: &[(&str, &str)]| with(Signal::Metrics, variables).unwrap();
         assert_eq!(metrics(&[ENDPOINT]), Some(Protocol::Grpc));
         let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://localhost:4317");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_has_its_own_protocol_before_that_of_all() {
+    fn a_signals_own_protocol_wins_over_the_protocol_of_all_signals() {
         let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
         let grpc = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc");
         let both = [ENDPOINT, http, grpc];

@@ -1,5 +1,4 @@
-//! What spans say of their work: how it failed, and on which server it was done. Never a value, a credential or a
-//! statement.
+//! Span attributes for failures and databases. They never contain a value, a credential or a statement.
 
 use std::error::Error;
 use std::future::Future;
@@ -11,26 +10,23 @@ use sqlx::PgPool;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::metrics::stage_took;
+use crate::metrics::record_stage_duration;
 use tidemark_postgres::report::report;
 
-/// Does `work` in `span`, and notes on it how the work failed.
-///
-/// # Errors
-/// As `work`.
+/// Runs `work` in `span`, and records its failure on the span.
 pub async fn traced<T, E: Error + 'static>(
     span: Span,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let outcome = work.instrument(span.clone()).await;
     if let Err(error) = &outcome {
-        failed(&span, error);
+        record_failure(&span, error);
     }
     outcome
 }
 
-/// Notes on a span that its work has failed: its status, `error.type` and an event `exception`.
-pub fn failed<E: Error + 'static>(span: &Span, error: &E) {
+/// Records a failure on a span: status, `error.type` and an `exception` event.
+pub fn record_failure<E: Error + 'static>(span: &Span, error: &E) {
     let kind = error_type::<E>(error);
     let text = report(error);
     span.set_status(Status::error(text.clone()));
@@ -42,7 +38,7 @@ pub fn failed<E: Error + 'static>(span: &Span, error: &E) {
     span.add_event("exception", exception);
 }
 
-/// The SQLSTATE where a database said it, else the error's name.
+/// The SQLSTATE of a database error, else the name of the error type.
 fn error_type<E: Error + 'static>(error: &E) -> String {
     let mut link: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = link {
@@ -58,8 +54,8 @@ fn error_type<E: Error + 'static>(error: &E) -> String {
     path.rsplit("::").next().unwrap_or(path).to_owned()
 }
 
-/// Notes on a span which database it works on, and what is done there in a few words.
-pub fn on_database(span: &Span, pool: &PgPool, summary: &'static str) {
+/// Records the database that a span works on, and a short summary of the work.
+pub fn describe_database(span: &Span, pool: &PgPool, summary: &'static str) {
     let options = pool.connect_options();
     span.set_attribute("db.system.name", "postgresql");
     span.set_attribute("db.query.summary", summary);
@@ -70,9 +66,10 @@ pub fn on_database(span: &Span, pool: &PgPool, summary: &'static str) {
     }
 }
 
-/// A stage whose work lies scattered in that of the current span: a child that ends now and is as long as all of it.
-pub fn scattered_stage(stage: &'static str, took: Duration) {
-    stage_took(stage, took);
+/// Records a stage whose work alternates with other work of the current span: a child span that ends now and lasts `took`,
+/// the sum of its parts.
+pub fn record_stage_total(stage: &'static str, took: Duration) {
+    record_stage_duration(stage, took);
     let (tracer, end) = (global::tracer("tidemark"), time::now());
     let span = tracer
         .span_builder(stage)

@@ -1,4 +1,4 @@
-//! What this process uses, by the names that every Prometheus client uses for it. Read from `/proc` when it is asked for.
+//! Resource usage of this process, under the usual names of Prometheus clients. Read from `/proc` for each scrape.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::metrics::{PROCESS_CPU, PROCESS_FDS, PROCESS_MAX_FDS, PROCESS_RESIDENT, PROCESS_START};
 
-/// Reads one number; `None` where there is no `/proc`.
+/// Reads one number; `None` without `/proc`.
 type Read = fn() -> Option<f64>;
 
 pub(super) fn observe(meter: &Meter) {
@@ -42,15 +42,15 @@ pub(super) fn observe(meter: &Meter) {
     }
 }
 
-/// Field of `/proc/self/stat`, numbered as in proc(5). The name in field 2 may hold blanks.
+/// A field of `/proc/self/stat`, numbered as in proc(5). The name in field 2 may contain spaces.
 fn stat(field: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, behind_name) = stat.rsplit_once(')')?;
-    behind_name.split_whitespace().nth(field - 3)?.parse().ok()
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
 fn ticks_per_second() -> f64 {
-    // the kernel has 100 everywhere
+    // Linux uses 100 on every architecture
     u32::try_from(rustix::param::clock_ticks_per_second()).map_or(100.0, f64::from)
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_is_described() {
+    fn every_value_of_this_process_is_read() {
         assert!(cpu_seconds().is_some());
         assert!(start_seconds().is_some_and(|seconds| seconds > 1.0e9));
         assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000.0));

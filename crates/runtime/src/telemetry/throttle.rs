@@ -1,25 +1,25 @@
-//! The exporters' own errors come with every attempt. A collector that is away needs one line now and then.
+//! Limits the exporters' own errors. Every failed attempt logs one, but a missing collector needs only a line now and then.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const EVERY: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Lets one event of OpenTelemetry's crates through in a while, and all others always.
+/// Passes one event of OpenTelemetry's crates in each interval, and all other events.
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<Option<Instant>>);
 
 impl Throttle {
-    pub fn lets_through(&self, target: &str) -> bool {
-        self.lets_through_at(target, Instant::now())
+    pub fn passes(&self, target: &str) -> bool {
+        self.passes_at(target, Instant::now())
     }
 
-    fn lets_through_at(&self, target: &str, now: Instant) -> bool {
+    fn passes_at(&self, target: &str, now: Instant) -> bool {
         if !target.starts_with("opentelemetry") {
             return true;
         }
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.duration_since(last) >= EVERY);
+        let due = last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
         if due {
             *last = Some(now);
         }
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exporter_is_heard_once_in_a_while_and_others_always() {
+    fn an_exporter_logs_once_in_an_interval_and_others_always() {
         let throttle = Throttle::default();
         let begun = Instant::now();
-        let at = |target, seconds| throttle.lets_through_at(target, begun + Duration::from_secs(seconds));
+        let at = |target, seconds| throttle.passes_at(target, begun + Duration::from_secs(seconds));
         assert!(at("opentelemetry_sdk", 0));
         assert!(!at("opentelemetry_sdk", 5));
         assert!(!at("opentelemetry-otlp", 299));

@@ -8,27 +8,27 @@ use serde::{Serialize, Serializer};
 pub enum ChangeKind {
     ConversationCreated,
     MessageCreated,
-    /// The text of a message is replaced; the conversation does not notice.
+    /// Replaces a message's text. The conversation row does not change.
     MessageEdited,
-    /// A message's text gives way to a notice; the conversation does not notice.
+    /// Replaces a message's text with a deletion notice. The conversation row does not change.
     MessageDeleted,
-    /// Sent, delivered, read, failed; the conversation does not notice.
+    /// Changes a message's status to delivered, read or failed. The conversation row does not change.
     DeliveryChanged,
-    /// Reopened, or back to pending.
+    /// Reopens a conversation, or sets it back to pending.
     StatusChanged,
-    /// Resolved, and in a second write `waiting_since` cleared behind `updated_at`.
+    /// Resolves a conversation. A second write clears `waiting_since` and leaves `updated_at` alone.
     Resolved,
     Snoozed,
     Assigned,
     Labelled,
-    /// An agent or the contact looked at it: behind `updated_at`.
+    /// An agent or the contact has seen it. `updated_at` does not change.
     Seen,
-    /// A survey is answered, now and then for the second time; the conversation does not notice.
+    /// Answers a survey, sometimes for the second time. The conversation row does not change.
     SurveyAnswered,
     ContactRenamed,
-    /// Conversations point to another contact, behind every timestamp.
+    /// Gives conversations another contact. No timestamp of them changes.
     ContactsMerged,
-    /// A conversation is gone, with its messages and responses.
+    /// Deletes a conversation with its messages and responses.
     ConversationDeleted,
 }
 
@@ -72,7 +72,7 @@ impl ChangeKind {
         }
     }
 
-    /// How often it is drawn, out of a hundred.
+    /// How often it is drawn, in a hundred.
     pub(super) const fn weight(self) -> u32 {
         match self {
             Self::MessageCreated => 29,
@@ -82,7 +82,7 @@ impl ChangeKind {
             Self::StatusChanged | Self::Assigned => 5,
             Self::MessageEdited | Self::Labelled | Self::SurveyAnswered => 4,
             Self::Snoozed | Self::ContactRenamed => 3,
-            // Fewer than begin: the sample grows.
+            // fewer deletions than new rows, so that the sample grows
             Self::MessageDeleted | Self::ConversationDeleted => 2,
             Self::ContactsMerged => 1,
         }

@@ -1,4 +1,4 @@
-//! When the next change is due, and when it is enough.
+//! The time of the next change, and the end of the traffic.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Pace {
     /// `None`: as fast as possible.
     ticks: Option<Interval>,
-    /// `None`: no end by time.
+    /// `None`: no time limit.
     until: Option<Instant>,
 }
 
@@ -33,8 +33,7 @@ impl Pace {
         })
     }
 
-    /// Waits until the next change is due. False when there is to be none. Changes that took too long are
-    /// made up for.
+    /// Waits until the next change is due. Returns `false` when the traffic ends. After slow changes it catches up.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let until = self.until;
         let over = async {

@@ -1,4 +1,4 @@
-//! Which rows a change is about: mostly young ones.
+//! Picks the rows of a change, usually new ones.
 
 use anyhow::{Context, Result};
 use rand::{Rng, RngExt};
@@ -6,7 +6,7 @@ use sqlx::{query_as, query_scalar};
 
 use super::Changes;
 
-/// Two changes in three are about the newest rows.
+/// Two of three changes pick among this many newest rows.
 const NEWEST: i32 = 500;
 
 #[derive(Debug, sqlx::FromRow)]
@@ -32,10 +32,10 @@ pub struct Contact {
     pub account_id: i32,
 }
 
-/// The first and last id of a table, if it has rows.
+/// The first and last id of a table; `None` without rows.
 type Bounds = (Option<i32>, Option<i32>);
 
-/// An id to look from: rows are taken at or after it.
+/// An id from which on the next row is picked.
 pub fn some_id((first, last): Bounds, rng: &mut impl Rng) -> Option<i32> {
     let (first, last) = (first?, last?);
     let first = if rng.random_ratio(2, 3) {
@@ -64,7 +64,7 @@ pub async fn conversation(changes: &mut Changes) -> Result<Option<Conversation>>
     .context("pick a conversation")
 }
 
-/// The conversation of a survey; none when it is gone, or has no contact who could answer.
+/// The conversation of a survey. `None` when it was deleted, or has no contact who could answer.
 pub async fn surveyed(changes: &mut Changes, id: i32) -> Result<Option<Conversation>> {
     query_as(
         "SELECT id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id FROM conversations \
@@ -108,7 +108,7 @@ pub async fn contact(changes: &mut Changes) -> Result<Option<Contact>> {
         .context("pick a contact")
 }
 
-/// An agent who works for the account: users carry no account, their conversations do.
+/// An agent of the account, found through its conversations, because users have no account.
 pub async fn agent(changes: &mut Changes, near: &Conversation) -> Result<Option<i32>> {
     let from = changes.rng.random_range(0..=near.id);
     query_scalar(

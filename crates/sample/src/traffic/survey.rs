@@ -1,17 +1,17 @@
-//! Satisfaction surveys: a message asks, a response answers.
+//! Satisfaction surveys: a message with the question, and a response.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
 use sqlx::{query, query_as};
 
 use super::Changes;
+use super::new_messages::{NewMessage, insert};
 use super::pick::{self, Conversation};
-use super::talk::{Said, insert};
 use crate::messages::{INPUT_CSAT, TEMPLATE};
 use crate::text::pick;
 use crate::words::{FEEDBACK, SURVEY};
 
-/// Answers a survey that is open, or asks for a second opinion and gets it.
+/// Answers an open survey, or asks a second time and answers that.
 pub async fn answer(changes: &mut Changes) -> Result<bool> {
     let open = match changes.rng.random_range(0..3) {
         0 => ask_again(changes).await?,
@@ -39,9 +39,9 @@ pub async fn answer(changes: &mut Changes) -> Result<bool> {
     Ok(true)
 }
 
-/// Puts the question into a conversation.
+/// Adds the survey's question to a conversation.
 pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i32> {
-    let said = Said {
+    let message = NewMessage {
         content: Some(SURVEY),
         message_type: TEMPLATE,
         content_type: INPUT_CSAT,
@@ -49,7 +49,7 @@ pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i
         sender_type: None,
         sender_id: None,
     };
-    insert(changes, conversation, said).await
+    insert(changes, conversation, message).await
 }
 
 /// The newest survey without an answer.
@@ -71,7 +71,7 @@ async fn open_survey(changes: &mut Changes) -> Result<Option<(i32, Conversation)
     Ok(conversation.map(|conversation| (message_id, conversation)))
 }
 
-/// Asks again where there is a response.
+/// Asks again in a conversation that has a response.
 async fn ask_again(changes: &mut Changes) -> Result<Option<(i32, Conversation)>> {
     let Some(near) = pick::conversation(changes).await? else {
         return Ok(None);

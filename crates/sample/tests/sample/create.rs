@@ -3,7 +3,7 @@ use tidemark_sample::{CreateOptions, create, describe, drop_sample};
 
 use crate::database::{connect, create_foreign, with_database};
 
-/// One number for everything in the tables that somebody reads.
+/// One checksum over the tables that are read.
 async fn checksum(url: &str) -> String {
     let mut conn = connect(url).await;
     let mut sums = Vec::new();
@@ -49,7 +49,7 @@ async fn the_same_seed_gives_the_same_data_and_another_seed_other_data() {
 }
 
 #[tokio::test]
-async fn the_sizes_asked_for_come_out() {
+async fn the_sample_has_the_requested_size() {
     with_database(async |url| {
         let options = CreateOptions {
             conversations: 2_500,
@@ -94,12 +94,12 @@ async fn the_sizes_asked_for_come_out() {
 }
 
 #[tokio::test]
-async fn a_tiny_sample_has_everything_odd() {
+async fn a_tiny_sample_has_every_oddity() {
     with_database(async |url| {
         create(&url, &CreateOptions::tiny()).await.unwrap();
         let mut conn = connect(&url).await;
-        for (what, statement) in PECULIARITIES {
-            assert!(count(&mut conn, statement).await > 0, "{what}");
+        for (oddity, statement) in ODDITIES {
+            assert!(count(&mut conn, statement).await > 0, "{oddity}");
         }
         let late = count(
             &mut conn,
@@ -111,7 +111,7 @@ async fn a_tiny_sample_has_everything_odd() {
     .await;
 }
 
-const PECULIARITIES: &[(&str, &str)] = &[
+const ODDITIES: &[(&str, &str)] = &[
     (
         "two survey responses of one conversation",
         "SELECT count(*) FROM (SELECT FROM csat_survey_responses GROUP BY conversation_id HAVING count(*) = 2) t",
@@ -294,7 +294,7 @@ async fn an_earlier_sample_is_replaced_only_when_asked() {
 }
 
 #[tokio::test]
-async fn an_empty_database_made_for_the_sample_is_taken() {
+async fn an_empty_database_made_for_the_sample_is_used() {
     with_database(async |url| {
         create_foreign(&url).await;
         let report = create(&url, &CreateOptions::tiny()).await.unwrap();
@@ -342,7 +342,7 @@ async fn a_foreign_database_is_neither_replaced_nor_dropped_nor_described() {
 }
 
 #[tokio::test]
-async fn a_sample_is_dropped_and_dropping_it_again_is_no_error() {
+async fn dropping_a_sample_twice_is_no_error() {
     with_database(async |url| {
         create(&url, &CreateOptions::tiny()).await.unwrap();
         drop_sample(&url).await.unwrap();

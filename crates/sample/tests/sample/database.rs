@@ -9,12 +9,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, raw_sql};
 use uuid::Uuid;
 
 fn server() -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests have no settings but this one")]
+    #[expect(clippy::disallowed_methods, reason = "tests have no other setting")]
     std::env::var("TIDEMARK_TEST_DATABASE_URL")
         .expect("TIDEMARK_TEST_DATABASE_URL is not set: run the tests with `make test`")
 }
 
-/// Runs the test with the URL of a database that is not there yet, and drops it whatever the outcome.
+/// Runs the test with the URL of a database that does not exist yet, and drops it afterwards.
 pub async fn with_database(test: impl AsyncFnOnce(String)) {
     let server = PgConnectOptions::from_str(&server()).unwrap();
     let name = format!("sample_test_{}", Uuid::new_v4().simple());
@@ -33,7 +33,7 @@ pub async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
 }
 
-/// Makes a database that is not a sample.
+/// Creates a database that is not a sample.
 pub async fn create_foreign(url: &str) {
     let options = PgConnectOptions::from_str(url).unwrap();
     let statement = format!("CREATE DATABASE {}", options.get_database().unwrap());

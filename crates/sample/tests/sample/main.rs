@@ -1,6 +1,6 @@
-//! Samples on a real PostgreSQL, each test with a database of its own.
+//! Samples on a real PostgreSQL. Each test has its own database.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be done fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod create;
 mod database;

@@ -14,7 +14,7 @@ fn burst(count: u64) -> TrafficOptions {
     }
 }
 
-/// What the changes made of the sample, without times and without what the server draws.
+/// The sample's rows after the changes, without times and without values that the server draws.
 async fn choices(url: &str) -> String {
     query_scalar(
         "SELECT (SELECT string_agg(concat_ws(' ', id, inbox_id, contact_id, status, assignee_id, cached_label_list), ';' \
@@ -184,7 +184,7 @@ async fn traffic_refuses_a_foreign_database() {
 }
 
 #[tokio::test]
-async fn traffic_refuses_a_senseless_rate() {
+async fn traffic_refuses_an_invalid_rate() {
     with_database(async |url| {
         create(
             &url,

@@ -38,7 +38,7 @@ async fn the_view_agrees_with_the_messages() {
         .unwrap();
         assert_eq!(different, 0);
 
-        // One row more for the second response of a conversation, and none missing.
+        // no conversation is missing, and a second response adds a row
         let (rows, conversations): (i64, i64) = query_as(
             "SELECT count(*), count(DISTINCT conversation_id) FROM vw_conversations_analytics_final",
         )

@@ -1,4 +1,4 @@
-//! What a view costs, by the planner's own word: it aggregates all messages unless it is asked the right way.
+//! The cost of a view, as planned by the source. A view that is written badly aggregates all messages for every read.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -28,13 +28,13 @@ impl Source {
     ) -> Result<Vec<Finding>, sqlx::Error> {
         let view = shape.relation();
         let Some(size) = self.large_size(connection, &relation("messages")).await? else {
-            // a planner that has little before it reads all of it, whatever it is asked
+            // the planner reads a small table whole for any query
             return Ok(vec![Finding::ok(
                 "view cost",
-                "there are too few messages to tell",
+                "there are too few messages to judge the cost",
             )]);
         };
-        // the newest: what lies past what the planner knows of is planned worst
+        // the newest conversations: rows beyond the planner's statistics get the worst plans
         let newest: Option<i64> = sqlx::query_scalar(AssertSqlSafe(format!(
             "SELECT max(v.conversation_id)::bigint FROM {view} v"
         )))
@@ -56,8 +56,8 @@ impl Source {
             found.push(Finding::warning(
                 "view cost",
                 format!(
-                    "listing the keys of {view} reads all messages ({}): the planner drops joins that no selected column needs \
-                     only where they are LEFT JOINs on something unique, such as GROUP BY conversation_id",
+                    "listing the keys of {view} reads all messages ({}): the planner removes an unused join only if it is a \
+                     LEFT JOIN on a unique key, such as GROUP BY conversation_id",
                     bytes(size)
                 ),
             ));
@@ -68,8 +68,8 @@ impl Source {
                 Finding::warning(
                     "view cost",
                     format!(
-                        "each conversation of {view} reads all messages ({}): its condition does not reach the sub-select that \
-                         aggregates them, or statistics are stale",
+                        "each conversation of {view} reads all messages ({}): its condition does not reach the sub-select \
+                         that aggregates them, or statistics are stale",
                         bytes(size)
                     ),
                 )
@@ -80,7 +80,7 @@ impl Source {
             found.push(Finding::ok(
                 "view cost",
                 format!(
-                    "keys are listed without messages, and a chunk reads its own (planned cost {})",
+                    "listing keys reads no messages, and a chunk reads only its own (planned cost {})",
                     cost(&plan)
                 ),
             ));
@@ -93,7 +93,7 @@ fn cost(plan: &Value) -> String {
     plan[0]["Plan"]["Total Cost"].to_string()
 }
 
-/// Whether a plan reads all of a table, by itself or by an index without a condition.
+/// Whether a plan scans the whole table, directly or through an index without a condition.
 fn reads_whole(plan: &Value, table: &str) -> bool {
     match plan {
         Value::Array(parts) => parts.iter().any(|part| reads_whole(part, table)),

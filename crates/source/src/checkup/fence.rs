@@ -1,25 +1,25 @@
-//! What holds watermarks back: open and prepared transactions, a standby's replay, a source that went back in time.
+//! Checks for causes that stop watermarks: open and prepared transactions, standby replay, a restored source.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::{Known, Source};
+use super::{KnownState, Source};
 use crate::fence::oldest_writer;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::Finding;
 use tidemark_shared::fence::Holder;
 
-/// Longer than an ordinary transaction, and than a deployment.
-const LONG: TimeDelta = TimeDelta::minutes(5);
-/// A standby that is further behind is not following.
-const FOLLOWING: TimeDelta = TimeDelta::minutes(1);
+/// Longer than an ordinary transaction or a deployment.
+const LONG_TRANSACTION: TimeDelta = TimeDelta::minutes(5);
+/// A standby that is further behind does not follow its primary.
+const MAX_REPLAY_LAG: TimeDelta = TimeDelta::minutes(1);
 
 #[derive(Debug, FromRow)]
 struct Position {
     now: DateTime<Utc>,
     xmax: i64,
     replayed_at: Option<DateTime<Utc>>,
-    /// What it has received is replayed: it is as far as its primary.
+    /// Whether everything received is replayed, so that the standby is level with its primary.
     is_caught_up: bool,
 }
 
@@ -33,16 +33,16 @@ impl Source {
     pub(super) async fn check_fence(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         is_standby: bool,
         findings: &mut Vec<Finding>,
     ) {
-        let looked = if is_standby {
+        let checked = if is_standby {
             self.check_replay(connection, findings).await
         } else {
             self.check_writers(connection, known, findings).await
         };
-        if let Err(error) = looked {
+        if let Err(error) = checked {
             findings.push(Finding::not_checked("fence", report(&error)));
         }
     }
@@ -65,19 +65,19 @@ impl Source {
         let at = Self::position(connection).await?;
         let behind = at.replayed_at.map(|replayed_at| at.now - replayed_at);
         findings.push(match behind {
-            Some(behind) if behind > FOLLOWING && !at.is_caught_up => Finding::warning(
+            Some(behind) if behind > MAX_REPLAY_LAG && !at.is_caught_up => Finding::warning(
                 "fence",
-                format!("the standby has replayed nothing for {} s: it does not follow", behind.num_seconds()),
+                format!("the standby has replayed nothing for {} s: it does not follow its primary", behind.num_seconds()),
             )
-            .todo("SELECT * FROM pg_stat_wal_receiver;   -- there; and look at its primary"),
+            .todo("SELECT * FROM pg_stat_wal_receiver;   -- on the standby; then check its primary"),
             Some(_) => Finding::ok(
                 "fence",
-                "a standby: watermarks stay 10 s behind its replay, and writes whose timestamps were fixed long before are \
-                 left to `lookback` and `verify`",
+                "a standby: watermarks stay 10 s behind its replay. `lookback` and `verify` find writes with timestamps \
+                 set long before their commit",
             ),
             None => Finding::ok(
                 "fence",
-                "the standby has replayed no commit since it started: watermarks stay until it has",
+                "the standby has replayed no commit since it started: watermarks wait for the first one",
             ),
         });
         Ok(())
@@ -86,13 +86,13 @@ impl Source {
     async fn check_writers(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) -> Result<(), sqlx::Error> {
         let at = Self::position(&mut *connection).await?;
-        if let Err(error) = self.check_not_back(known.highest_xmax, at.xmax) {
+        if let Err(error) = self.check_not_restored(known.highest_xmax, at.xmax) {
             findings.push(Finding::error("fence", report(&error)).todo(format!(
-                "tidemark source accept-restore --source {} --reason '…'   # if it is the right server",
+                "tidemark source accept-restore --source {} --reason '…'   # if this is the right server",
                 self.name()
             )));
         }
@@ -103,14 +103,14 @@ impl Source {
         .await?;
         let forgotten: Vec<&Prepared> = prepared
             .iter()
-            .filter(|one| at.now - one.prepared > LONG)
+            .filter(|one| at.now - one.prepared > LONG_TRANSACTION)
             .collect();
         for one in &forgotten {
             findings.push(
                 Finding::warning(
                     "fence",
                     format!(
-                        "prepared transaction {} waits since {}: watermarks stay before it",
+                        "prepared transaction {} has been open since {}: watermarks stay before it",
                         one.gid,
                         one.prepared.format("%Y-%m-%d %H:%M:%SZ")
                     ),
@@ -124,7 +124,7 @@ impl Source {
         let holder = oldest_writer(connection).await?;
         match holder {
             Some(holder) if holder.prepared.is_none() && is_long(&holder, known, at.now) => {
-                findings.push(held_by(&holder));
+                findings.push(long_transaction(&holder));
             }
             _ if forgotten.is_empty() => {
                 findings.push(Finding::ok("fence", "no transaction has been writing for long"));
@@ -135,18 +135,18 @@ impl Source {
     }
 }
 
-/// Where the login may not see since when, what a producer saw last tells.
-fn is_long(holder: &Holder, known: Known, now: DateTime<Utc>) -> bool {
+/// A login without the right to see the start time relies on the producer's last sample.
+fn is_long(holder: &Holder, known: KnownState, now: DateTime<Utc>) -> bool {
     match holder.since {
-        Some(since) => now - since > LONG,
-        None => match (known.looked_at, known.fence_at) {
-            (Some(looked_at), Some(fence_at)) => looked_at - fence_at > LONG,
+        Some(since) => now - since > LONG_TRANSACTION,
+        None => match (known.sampled_at, known.fence_at) {
+            (Some(sampled_at), Some(fence_at)) => sampled_at - fence_at > LONG_TRANSACTION,
             _ => false,
         },
     }
 }
 
-fn held_by(holder: &Holder) -> Finding {
+fn long_transaction(holder: &Holder) -> Finding {
     let pid = holder.pid.unwrap_or_default();
     let who: Vec<&str> = [&holder.user, &holder.application, &holder.state]
         .into_iter()
@@ -165,6 +165,6 @@ fn held_by(holder: &Holder) -> Finding {
         ),
     )
     .todo(format!(
-        "SELECT pg_terminate_backend({pid});   -- at the source, if nobody needs it"
+        "SELECT pg_terminate_backend({pid});   -- on the source, if nobody needs it"
     ))
 }

@@ -1,86 +1,88 @@
-//! Indexes that would help, and statistics that the planner goes by. Both matter on large tables only.
+//! Missing indexes and stale planner statistics. Both matter on large tables only.
 
 use sqlx::{FromRow, PgConnection};
 
-use super::{Known, LARGE, Source, relation};
+use super::{KnownState, LARGE, Source, relation};
 use crate::digest::CHANGED_AT;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes};
 
-/// A column, or an expression, that things are looked up by, and what for.
-struct Wanted {
+/// An index that Tidemark's queries need.
+struct WantedIndex {
     table: &'static str,
+    /// Columns or expressions, in order.
     columns: &'static [&'static str],
+    /// The cost without the index.
     why: &'static str,
-    /// From which size of the table on.
-    from: i64,
+    /// Table size in bytes from which on the index is worth its cost.
+    min_table_size: i64,
 }
 
-/// Scanning so much at each plan is what an index on a time saves.
+/// Table size from which on every plan needs an index on a time column.
 const VERY_LARGE: i64 = 256 << 20;
 
-const WANTED: [Wanted; 7] = [
-    Wanted {
+const WANTED: [WantedIndex; 7] = [
+    WantedIndex {
         table: "conversations",
         columns: &["inbox_id", "id"],
-        why: "each plan goes through all conversations of all tenants instead of one tenant's",
-        from: LARGE,
+        why: "each plan scans the conversations of all tenants instead of one tenant's",
+        min_table_size: LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "conversations",
         columns: &["contact_id"],
         why: "each changed contact costs a scan of all conversations",
-        from: LARGE,
+        min_table_size: LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "messages",
         columns: &["conversation_id"],
-        why: "each chunk goes through all messages",
-        from: LARGE,
+        why: "each chunk scans all messages",
+        min_table_size: LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "messages",
         columns: &["created_at"],
-        why: "each plan goes through all messages",
-        from: LARGE,
+        why: "each plan scans all messages",
+        min_table_size: LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "messages",
         columns: &["updated_at"],
-        why: "edits of messages older than producer.message_edit_window are found by verify and full runs only",
-        from: VERY_LARGE,
+        why: "only verify and full runs find edits of messages older than producer.message_edit_window",
+        min_table_size: VERY_LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "csat_survey_responses",
         columns: &["conversation_id"],
-        why: "each chunk goes through all satisfaction answers",
-        from: LARGE,
+        why: "each chunk scans all satisfaction answers",
+        min_table_size: LARGE,
     },
-    Wanted {
+    WantedIndex {
         table: "contacts",
         columns: &["updated_at"],
-        why: "each plan goes through all contacts",
-        from: VERY_LARGE,
+        why: "each plan scans all contacts",
+        min_table_size: VERY_LARGE,
     },
 ];
 
-/// Helps plans that compare no digests; any other reads all of a tenant's conversations anyhow.
-const BETWEEN_COMPARISONS: Wanted = Wanted {
+/// For plans that compare no digests. Plans that compare digests read all of a tenant's conversations in any case.
+const CHANGED_AT_INDEX: WantedIndex = WantedIndex {
     table: "conversations",
     columns: &[CHANGED_AT],
-    why: "each plan goes through all conversations, also when it compares no digests (producer.digest_interval)",
-    from: LARGE,
+    why: "each plan scans all conversations, even when it compares no digests (producer.digest_interval)",
+    min_table_size: LARGE,
 };
 
-/// An index that begins with the column, usable or not.
+/// An existing index that begins with the column, valid or not.
 #[derive(Debug, FromRow)]
 struct Index {
-    /// As SQL text, with its schema.
+    /// SQL text, with the schema.
     name: String,
     is_usable: bool,
 }
 
-/// How fresh what the planner knows of a table is.
+/// Size and age of a table's planner statistics.
 #[derive(Debug, FromRow)]
 struct Freshness {
     size: i64,
@@ -93,13 +95,13 @@ impl Source {
     pub(super) async fn check_indexes(
         &self,
         connection: &mut PgConnection,
-        known: Known,
+        known: KnownState,
         findings: &mut Vec<Finding>,
     ) {
         let mut missing = 0;
-        let of_tables = self.view().is_none();
-        let between = (of_tables && !known.compares_always).then_some(&BETWEEN_COMPARISONS);
-        for wanted in WANTED.iter().chain(between) {
+        let reads_tables = self.view().is_none();
+        let changed_at = (reads_tables && !known.digests_every_plan).then_some(&CHANGED_AT_INDEX);
+        for wanted in WANTED.iter().chain(changed_at) {
             match self.check_index(connection, wanted).await {
                 Ok(None) => {}
                 Ok(Some(finding)) => {
@@ -115,7 +117,7 @@ impl Source {
         if missing == 0 {
             findings.push(Finding::ok(
                 "index",
-                "no index is missing that a table of its size would need",
+                "every large table has the indexes that it needs",
             ));
         }
     }
@@ -123,15 +125,15 @@ impl Source {
     async fn check_index(
         &self,
         connection: &mut PgConnection,
-        wanted: &Wanted,
+        wanted: &WantedIndex,
     ) -> Result<Option<Finding>, sqlx::Error> {
         let Some(size) = self.large_size(connection, &relation(wanted.table)).await? else {
             return Ok(None);
         };
-        if size < wanted.from {
+        if size < wanted.min_table_size {
             return Ok(None);
         }
-        // whole, and with just this first; only such a one serves every question
+        // only an index over all rows that begins with this column serves every query
         let found: Vec<Index> = sqlx::query_as(
             "SELECT i.indexrelid::regclass::text AS name, i.indisvalid AND i.indisready AND i.indislive AS is_usable \
              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam \
@@ -157,7 +159,7 @@ impl Source {
                     wanted.why
                 ),
                 Some(index) => format!(
-                    "{} ({}) has an index on {columns} that is not valid, {}: making it has failed or is under way; {}",
+                    "{} ({}) has an invalid index on {columns}, {}: its creation failed or is running; {}",
                     wanted.table,
                     bytes(size),
                     index.name,
@@ -174,7 +176,7 @@ impl Source {
         ))))
     }
 
-    /// A planner that thinks a large table small plans for a small one. A standby does not tell when its primary last looked.
+    /// With stale statistics the planner plans for a small table. A standby does not show when its primary last ran ANALYZE.
     pub(super) async fn check_statistics(
         &self,
         connection: &mut PgConnection,
@@ -202,10 +204,10 @@ impl Source {
             if fresh.size < LARGE {
                 continue;
             }
-            let what = if !fresh.was_analyzed {
+            let problem = if !fresh.was_analyzed {
                 "was never analyzed"
             } else if !is_standby && fresh.changed > fresh.live / 2 {
-                "has changed by more than half since it was analyzed"
+                "has changed by more than half since the last ANALYZE"
             } else {
                 continue;
             };
@@ -213,7 +215,7 @@ impl Source {
                 Finding::warning(
                     "statistics",
                     format!(
-                        "{table} ({}) {what}: queries are planned for a table that it is not",
+                        "{table} ({}) {problem}: the planner works with wrong numbers",
                         bytes(fresh.size)
                     ),
                 )

@@ -34,7 +34,7 @@ impl Extractor<'_> {
             };
             // a rollback loses nothing: the source's transaction only reads
             self.tx
-                .go_back()
+                .roll_back_to_start()
                 .await
                 .map_err(self.source.query_error("go back to a savepoint"))?;
             let withheld = self.extracted.withheld[withheld..].iter();

@@ -1,6 +1,6 @@
 //! Extracts one chunk.
 
-use tidemark_runtime::telemetry::scattered_stage;
+use tidemark_runtime::telemetry::record_stage_total;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_source::view::ViewShape;
 
@@ -41,7 +41,7 @@ impl Extractor<'_> {
             self.read_bisected(view.as_ref(), keys).await?;
         }
         self.flush().await?;
-        scattered_stage("transform", self.transform_time);
+        record_stage_total("transform", self.transform_time);
         self.extracted.found.sort_unstable();
         debug_assert!(
             reread

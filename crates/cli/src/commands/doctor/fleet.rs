@@ -9,7 +9,7 @@ use tidemark_ledger::process::{NO_BROKER, Process};
 use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, counted, listed, within};
+use tidemark_runtime::finding::{Finding, counted, listed, with_time_limit};
 use tidemark_shared::ids::TenantId;
 
 use super::show::Group;
@@ -22,7 +22,7 @@ pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
     match pool {
         None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
         Some(pool) => {
-            within(LIMIT, &mut findings, async |findings| {
+            with_time_limit(LIMIT, &mut findings, async |findings| {
                 if let Err(error) = look(app, pool, findings).await {
                     findings.push(Finding::not_checked("fleet", report(&error)));
                 }

@@ -1,4 +1,4 @@
-//! The state of a conversation changes: status, assignee, labels, who has seen it.
+//! Changes the state of a conversation: status, assignee, labels, and the times at which it was seen.
 
 use anyhow::{Context, Result};
 use chrono::TimeDelta;
@@ -6,14 +6,14 @@ use rand::RngExt;
 use sqlx::query;
 
 use super::Changes;
+use super::new_messages::record_activity;
 use super::pick;
 use super::survey::ask;
-use super::talk::record_activity;
 use crate::conversation::{OPEN, PENDING, RESOLVED, SNOOZED};
 use crate::text::pick;
 use crate::words::LABELS;
 
-/// Open conversations go back to the bot, the others are reopened.
+/// Sets open conversations back to pending, and reopens the others.
 pub async fn change_status(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
@@ -56,11 +56,11 @@ pub async fn resolve(changes: &mut Changes) -> Result<bool> {
         .bind(conversation.id)
         .execute(&mut changes.conn)
         .await
-        .context("end the waiting behind updated_at")?;
+        .context("clear waiting_since without updated_at")?;
     Ok(true)
 }
 
-/// Until a time, or until the contact writes again.
+/// Snoozes until a time, or until the contact writes again.
 pub async fn snooze(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
@@ -81,7 +81,7 @@ pub async fn snooze(changes: &mut Changes) -> Result<bool> {
     Ok(true)
 }
 
-/// To another agent of the account, or to nobody.
+/// Assigns another agent of the account, or nobody.
 pub async fn assign(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
@@ -121,7 +121,7 @@ pub async fn label(changes: &mut Changes) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn see(changes: &mut Changes) -> Result<bool> {
+pub async fn mark_seen(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };

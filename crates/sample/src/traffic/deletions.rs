@@ -1,4 +1,4 @@
-//! Conversations are deleted for good.
+//! Deletes conversations for good.
 
 use anyhow::{Context, Result};
 use sqlx::{Connection, query};

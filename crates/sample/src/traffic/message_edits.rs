@@ -1,10 +1,10 @@
-//! Messages change after they were sent; their conversations do not notice.
+//! Changes messages after they were sent. Their conversation rows do not change.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
 use sqlx::query;
 
-use super::talk::speak;
+use super::new_messages::random_text;
 use super::{Changes, pick};
 use crate::messages::{INCOMING, OUTGOING};
 
@@ -16,7 +16,7 @@ pub async fn edit(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, OUTGOING).await? else {
         return Ok(false);
     };
-    let text = speak(changes);
+    let text = random_text(changes);
     replace(changes, message.id, text.as_deref(), r#"{"edited":true}"#).await
 }
 
@@ -53,7 +53,7 @@ async fn replace(
     Ok(done.rows_affected() == 1)
 }
 
-/// The channel reports how far a message came.
+/// The channel reports a message's delivery status.
 pub async fn deliver(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, OUTGOING).await? else {
         return Ok(false);

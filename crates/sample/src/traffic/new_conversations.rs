@@ -1,17 +1,17 @@
-//! Conversations begin.
+//! Creates conversations.
 
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use sqlx::{Connection, query, query_as, query_scalar};
 
 use super::Changes;
+use super::new_messages::write_as_contact;
 use super::pick::{self, Conversation};
-use super::talk::say_as_contact;
 use crate::directory::{contact_source, phone};
 use crate::text::person;
 
-/// A contact writes to an inbox: one who wrote before, or a new one.
-pub async fn conversation(changes: &mut Changes) -> Result<bool> {
+/// A known or new contact writes to an inbox.
+pub async fn create(changes: &mut Changes) -> Result<bool> {
     let before = pick::conversation(changes).await?;
     let (account_id, inbox_id) = match &before {
         Some(before) => (before.account_id, before.inbox_id),
@@ -24,7 +24,7 @@ pub async fn conversation(changes: &mut Changes) -> Result<bool> {
     };
     let conversation =
         insert_conversation(changes, account_id, inbox_id, contact_inbox_id, contact_id).await?;
-    say_as_contact(changes, &conversation).await?;
+    write_as_contact(changes, &conversation).await?;
     Ok(true)
 }
 
@@ -75,7 +75,7 @@ async fn insert_conversation(
     contact_id: i64,
 ) -> Result<Conversation> {
     let mut tx = changes.conn.begin().await.context("begin a conversation")?;
-    // Two at once would take the same display_id.
+    // without the lock two transactions would take the same display_id
     query("SELECT FROM accounts WHERE id = $1 FOR UPDATE")
         .bind(account_id)
         .execute(&mut *tx)

@@ -1,4 +1,4 @@
-//! Contacts change: names, and two that are found to be one.
+//! Changes of contacts: new names, and merges.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -28,8 +28,8 @@ pub async fn rename(changes: &mut Changes) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
-/// Everything of one contact goes to another of the account. Messages are touched, as Chatwoot's callbacks do; of the
-/// conversations no timestamp tells.
+/// Moves everything of one contact to another of the account. Messages get a new `updated_at`, as in Chatwoot; no timestamp
+/// of the conversations changes.
 pub async fn merge(changes: &mut Changes) -> Result<bool> {
     let Some(kept) = pick::contact(changes).await? else {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Messages come into conversations.
+//! Adds messages to conversations.
 
 use anyhow::{Context, Result};
 use rand::RngExt;
@@ -8,11 +8,11 @@ use super::Changes;
 use super::pick::{self, Conversation};
 use crate::conversation::{OPEN, RESOLVED, SNOOZED};
 use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
-use crate::text::{language, pick, utterance};
+use crate::text::{language, pick, short_text};
 use crate::words::ACTIVITIES;
 
-/// What is put into a conversation.
-pub struct Said<'a> {
+/// A message to insert into a conversation.
+pub struct NewMessage<'a> {
     pub content: Option<&'a str>,
     pub message_type: i32,
     pub content_type: i32,
@@ -21,22 +21,22 @@ pub struct Said<'a> {
     pub sender_id: Option<i64>,
 }
 
-/// Somebody says something in a conversation that is there.
-pub async fn say(changes: &mut Changes) -> Result<bool> {
+/// Adds a message or a note to an existing conversation.
+pub async fn write(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };
     match changes.rng.random_range(0..10) {
-        0..5 => say_as_contact(changes, &conversation).await?,
-        5..9 => say_as_agent(changes, &conversation).await?,
+        0..5 => write_as_contact(changes, &conversation).await?,
+        5..9 => write_as_agent(changes, &conversation).await?,
         _ => note(changes, &conversation).await?,
     }
     Ok(true)
 }
 
-pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let text = speak(changes);
-    let said = Said {
+pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: INCOMING,
         content_type: TEXT,
@@ -44,8 +44,8 @@ pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) 
         sender_type: Some("Contact"),
         sender_id: conversation.contact_id,
     };
-    insert(changes, conversation, said).await?;
-    // Reopening is an ordinary save; the activity before it was not.
+    insert(changes, conversation, message).await?;
+    // reopening changes updated_at; the new last_activity_at did not
     let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
     query(
         "UPDATE conversations SET waiting_since = COALESCE(waiting_since, $2), \
@@ -59,17 +59,17 @@ pub async fn say_as_contact(changes: &mut Changes, conversation: &Conversation) 
     .bind(OPEN)
     .execute(&mut changes.conn)
     .await
-    .context("let the contact wait")?;
+    .context("set waiting_since")?;
     Ok(())
 }
 
-async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let agent = match conversation.assignee_id {
         Some(agent) => Some(agent),
         None => pick::agent(changes, conversation).await?,
     };
-    let text = speak(changes);
-    let said = Said {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: OUTGOING,
         content_type: TEXT,
@@ -77,7 +77,7 @@ async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Res
         sender_type: Some("User"),
         sender_id: agent.map(i64::from),
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     query(
         "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
          WHERE id = $1 AND first_reply_created_at IS NULL",
@@ -86,18 +86,18 @@ async fn say_as_agent(changes: &mut Changes, conversation: &Conversation) -> Res
     .bind(changes.now)
     .execute(&mut changes.conn)
     .await
-    .context("note the first reply")?;
+    .context("set the first reply")?;
     query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
         .bind(conversation.id)
         .execute(&mut changes.conn)
         .await
-        .context("end the waiting")?;
+        .context("clear waiting_since")?;
     Ok(())
 }
 
 async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let text = speak(changes);
-    let said = Said {
+    let text = random_text(changes);
+    let message = NewMessage {
         content: text.as_deref(),
         message_type: OUTGOING,
         content_type: TEXT,
@@ -105,13 +105,13 @@ async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> 
         sender_type: Some("User"),
         sender_id: conversation.assignee_id.map(i64::from),
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     Ok(())
 }
 
-/// What Chatwoot writes into a conversation when its state changes.
+/// Adds the activity message that Chatwoot writes when a conversation's state changes.
 pub async fn record_activity(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
-    let said = Said {
+    let message = NewMessage {
         content: Some(pick(&mut changes.rng, ACTIVITIES)),
         message_type: ACTIVITY,
         content_type: TEXT,
@@ -119,26 +119,30 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
         sender_type: None,
         sender_id: None,
     };
-    insert(changes, conversation, said).await?;
+    insert(changes, conversation, message).await?;
     Ok(())
 }
 
-/// Inserts a message and, as `update_columns` does, moves `last_activity_at` alone.
-pub async fn insert(changes: &mut Changes, conversation: &Conversation, said: Said<'_>) -> Result<i32> {
+/// Inserts a message and changes only `last_activity_at` of its conversation, like Rails' `update_columns`.
+pub async fn insert(
+    changes: &mut Changes,
+    conversation: &Conversation,
+    message: NewMessage<'_>,
+) -> Result<i32> {
     let id = query_scalar(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, content_type, private, \
                                sender_type, sender_id, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id",
     )
-    .bind(said.content)
+    .bind(message.content)
     .bind(conversation.account_id)
     .bind(conversation.inbox_id)
     .bind(conversation.id)
-    .bind(said.message_type)
-    .bind(said.content_type)
-    .bind(said.private)
-    .bind(said.sender_type)
-    .bind(said.sender_id)
+    .bind(message.message_type)
+    .bind(message.content_type)
+    .bind(message.private)
+    .bind(message.sender_type)
+    .bind(message.sender_id)
     .bind(changes.now)
     .fetch_one(&mut changes.conn)
     .await
@@ -148,15 +152,15 @@ pub async fn insert(changes: &mut Changes, conversation: &Conversation, said: Sa
         .bind(changes.now)
         .execute(&mut changes.conn)
         .await
-        .context("move the last activity")?;
+        .context("set the last activity")?;
     Ok(id)
 }
 
-/// A text; `None` for an attachment.
-pub fn speak(changes: &mut Changes) -> Option<String> {
+/// A random text; `None` for an attachment.
+pub fn random_text(changes: &mut Changes) -> Option<String> {
     let language = language(&mut changes.rng);
     changes
         .rng
         .random_ratio(29, 30)
-        .then(|| utterance(&mut changes.rng, language))
+        .then(|| short_text(&mut changes.rng, language))
 }

@@ -1,0 +1,198 @@
+//! A source database and its connections.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::Semaphore;
+
+use super::error::SourceError;
+use super::locks::TableLocks;
+use tidemark_net::tls::Exposure;
+use tidemark_net::url::server_name;
+use tidemark_postgres::connect;
+use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
+use tidemark_postgres::ident::RelationName;
+use tidemark_runtime::config::{ConfigError, Settings, SourceMode, SourceSettings};
+
+/// A source that does not accept a connection within this time counts as unavailable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that was used this recently is not pinged, which saves a round trip.
+const RECENTLY_USED: Duration = Duration::from_secs(1);
+
+/// One configured source with its connections. They are opened on first use.
+#[derive(Debug)]
+pub struct Source {
+    name: String,
+    pub(super) server: String,
+    /// Set in `view` mode.
+    view: Option<RelationName>,
+    pub(super) locks: TableLocks,
+    max_in_flight: i32,
+    pub(super) options: PgConnectOptions,
+    pool: PgPool,
+    /// One for each transaction. Waiting for a permit does not mean that the source failed.
+    pub(super) permits: Arc<Semaphore>,
+}
+
+impl Source {
+    fn new(name: &str, settings: &SourceSettings, role: &str) -> Result<Option<Self>, ConnectError> {
+        let Some(url) = &settings.url else { return Ok(None) };
+        let statement_timeout = format!("{}ms", settings.statement_timeout.as_millis());
+        let options = connect::options(url, "the source")?
+            .application_name(&format!("tidemark {role}"))
+            .options([
+                ("TimeZone", "UTC"),
+                ("default_transaction_read_only", "on"),
+                ("statement_timeout", statement_timeout.as_str()),
+                ("lock_timeout", "10s"),
+                // limits how long a worker that hangs keeps the snapshot open
+                ("idle_in_transaction_session_timeout", "5min"),
+                // JIT would compile the plan of a large view again for every chunk
+                ("jit", "off"),
+            ])
+            .options(KEEPALIVE);
+        let view = match settings.mode {
+            SourceMode::Tables => None,
+            SourceMode::View => settings.view.clone(),
+        };
+        Ok(Some(Self {
+            name: name.to_owned(),
+            server: server_name(url),
+            locks: TableLocks::new(view.as_ref()),
+            view,
+            max_in_flight: settings.max_in_flight,
+            pool: PgPoolOptions::new()
+                .max_connections(settings.max_connections)
+                // covers only connecting: tasks wait for a free connection at the semaphore
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .idle_timeout(Duration::from_secs(60))
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > RECENTLY_USED {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
+                .connect_lazy_with(options.clone()),
+            options,
+            // one connection is left for short statements outside transactions
+            permits: Arc::new(Semaphore::new(
+                usize::try_from(settings.max_connections)
+                    .unwrap_or(1)
+                    .saturating_sub(1)
+                    .max(1),
+            )),
+        }))
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Host, port and database, for display.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The view that the source is read through; `None` when its tables are read.
+    #[must_use]
+    pub const fn view(&self) -> Option<&RelationName> {
+        self.view.as_ref()
+    }
+
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Whether others could read or change the traffic.
+    #[must_use]
+    pub fn exposure(&self) -> Option<Exposure> {
+        connect::exposure(&self.options)
+    }
+
+    pub(super) fn unreachable(&self, source: sqlx::Error) -> SourceError {
+        if let Some(fault) = connect::tls_fault(&source) {
+            return SourceError::Connect(ConnectError::Tls {
+                label: "the source",
+                server: self.server.clone(),
+                fault,
+                source,
+            });
+        }
+        SourceError::Unreachable {
+            name: self.name.clone(),
+            server: self.server.clone(),
+            source,
+        }
+    }
+
+    /// Whether the source shows any conversation of any tenant. When it shows none, a right was probably revoked or the view
+    /// is empty: it is unlikely that every conversation was deleted.
+    pub async fn has_any_conversation(&self, connection: &mut PgConnection) -> Result<bool, SourceError> {
+        let relation = self
+            .view
+            .as_ref()
+            .map_or_else(|| "conversations".to_owned(), RelationName::to_string);
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT FROM {relation})")))
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("look for any conversation"))
+    }
+
+    /// Adds to a driver error the attempted action and the server.
+    pub fn query_error(&self, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> SourceError + '_ {
+        move |source| SourceError::Query {
+            attempted,
+            name: self.name.clone(),
+            server: self.server.clone(),
+            source,
+        }
+    }
+}
+
+/// The configured sources, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    by_name: BTreeMap<String, Arc<Source>>,
+}
+
+impl Sources {
+    /// Reads the settings without connecting. `role` becomes part of the sessions' `application_name`.
+    pub fn new(settings: &Settings, role: &str) -> Result<Self, ConnectError> {
+        let mut by_name = BTreeMap::new();
+        for (name, source) in &settings.sources {
+            if let Some(source) = Source::new(name, source, role)? {
+                by_name.insert(name.clone(), Arc::new(source));
+            }
+        }
+        Ok(Self { by_name })
+    }
+
+    pub fn get(&self, name: &str) -> Result<&Arc<Source>, ConfigError> {
+        self.by_name
+            .get(name)
+            .ok_or_else(|| ConfigError::UnknownSource(name.to_owned()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.by_name.values()
+    }
+
+    /// Each source's name and the number of its chunks that may be queued or running.
+    #[must_use]
+    pub fn limits(&self) -> Vec<(String, i32)> {
+        self.by_name
+            .values()
+            .map(|source| (source.name.clone(), source.max_in_flight))
+            .collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! The columns that are read from the view.
+
+use tidemark_shared::selection::NameOf;
+
+use crate::digest::{HashKind, HashedColumn};
+
+/// The type that a column is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Integer,
+    BigInt,
+    Text,
+    Uuid,
+    Time,
+    Json,
+    Messages,
+}
+
+/// The part of a target row that a column belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The conversation, its contact or its satisfaction answer.
+    Conversation,
+    /// Names that many conversations share. Not part of the digest: renaming an inbox must not make the next run read all
+    /// of its conversations. Full runs and verification find such changes.
+    SharedName,
+    /// Aggregated from messages by the view: read by key only.
+    Messages,
+}
+
+pub(super) struct Column {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub part: Part,
+}
+
+macro_rules! columns {
+    ($($name:ident: $kind:ident $part:ident),* $(,)?) => {
+        [$(Column { name: stringify!($name), kind: Kind::$kind, part: Part::$part }),*]
+    };
+}
+
+/// Every column that is read.
+pub(super) static COLUMNS: [Column; 39] = columns! {
+    conversation_id: BigInt Conversation,
+    display_id: Integer Conversation,
+    conversation_uuid: Uuid Conversation,
+    account_id: Integer Conversation,
+    account_name: Text SharedName,
+    inbox_id: Integer Conversation,
+    inbox_name: Text SharedName,
+    inbox_channel_type: Text SharedName,
+    inbox_timezone: Text SharedName,
+    status: Integer Conversation,
+    priority: Integer Conversation,
+    snoozed_until: Time Conversation,
+    assignee_id: Integer Conversation,
+    assignee_name: Text SharedName,
+    assignee_email: Text SharedName,
+    team_id: BigInt Conversation,
+    team_name: Text SharedName,
+    campaign_id: BigInt Conversation,
+    contact_id: BigInt Conversation,
+    contact_name: Text Conversation,
+    contact_email: Text Conversation,
+    contact_phone: Text Conversation,
+    contact_identifier: Text Conversation,
+    conversation_created_at: Time Conversation,
+    conversation_updated_at: Time Conversation,
+    last_activity_at: Time Conversation,
+    first_reply_created_at: Time Conversation,
+    waiting_since: Time Conversation,
+    contact_last_seen_at: Time Conversation,
+    agent_last_seen_at: Time Conversation,
+    cached_label_list: Text Conversation,
+    conversation_custom_attributes: Json Conversation,
+    client_sender_id: BigInt Messages,
+    client_phone: Text Messages,
+    message_compiled: Messages Messages,
+    csat_response_id: BigInt Conversation,
+    csat_rating: Integer Conversation,
+    csat_feedback: Text Conversation,
+    csat_created_at: Time Conversation,
+};
+
+pub(super) const REQUIRED: [&str; 5] = [
+    "conversation_id",
+    "inbox_id",
+    "conversation_created_at",
+    "conversation_updated_at",
+    "message_compiled",
+];
+
+/// Times that show a change. Only full runs and verification find an edited message that moves none of them: the view
+/// shows the edit only in `message_compiled`, which is too expensive to read for every conversation.
+pub(super) const CHANGE_TIMES: [&str; 7] = [
+    "conversation_updated_at",
+    "last_activity_at",
+    "waiting_since",
+    "first_reply_created_at",
+    "contact_last_seen_at",
+    "agent_last_seen_at",
+    "csat_created_at",
+];
+
+/// Owners of shared names: the column of the id, and the columns of the texts in the order of the target's columns.
+pub(super) const NAMES: [(NameOf, &str, &[&str]); 4] = [
+    (
+        NameOf::Inbox,
+        "inbox_id",
+        &["inbox_name", "inbox_channel_type", "inbox_timezone"],
+    ),
+    (NameOf::Account, "account_id", &["account_name"]),
+    (NameOf::User, "assignee_id", &["assignee_name", "assignee_email"]),
+    (NameOf::Team, "team_id", &["team_name"]),
+];
+
+impl Kind {
+    /// Whether a column of this type can be read as this kind. `category` is `pg_type.typcategory`.
+    pub fn accepts(self, type_name: &str, category: &str) -> bool {
+        match self {
+            Self::Integer | Self::BigInt => matches!(type_name, "smallint" | "integer" | "bigint"),
+            // all string types and enums
+            Self::Text => matches!(category, "S" | "E"),
+            Self::Uuid => type_name == "uuid" || category == "S",
+            Self::Time => type_name.starts_with("timestamp "),
+            Self::Json => matches!(type_name, "json" | "jsonb"),
+            Self::Messages => matches!(type_name, "json" | "jsonb" | "json[]" | "jsonb[]"),
+        }
+    }
+
+    /// The expected type, for error messages.
+    pub const fn expected_type(self) -> &'static str {
+        match self {
+            Self::Json => "jsonb",
+            Self::Messages => "jsonb or jsonb[]",
+            _ => self.read_type(),
+        }
+    }
+
+    /// The type of [`Self::read_expression`].
+    pub const fn read_type(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::BigInt => "bigint",
+            Self::Text | Self::Json | Self::Messages => "text",
+            Self::Uuid => "uuid",
+            Self::Time => "timestamp",
+        }
+    }
+
+    /// The expression that reads the column. JSON is read as `jsonb` text, so that equal values have equal text.
+    pub fn read_expression(self, column: &str) -> String {
+        match self {
+            Self::Json => format!("{column}::jsonb::text"),
+            Self::Messages => format!("to_jsonb({column})::text"),
+            _ => format!("{column}::{}", self.read_type()),
+        }
+    }
+
+    /// How the column is hashed. No value makes these functions fail.
+    pub fn hashed(self, name: &str) -> HashedColumn {
+        match self {
+            Self::Integer | Self::BigInt => HashedColumn::new(HashKind::Int8, format!("v.{name}::bigint")),
+            Self::Time => HashedColumn::new(HashKind::Time, format!("v.{name}::timestamp")),
+            // the only text that the target keeps when it is empty; a UUID or JSON is never an empty text
+            Self::Text if name == "csat_feedback" => {
+                HashedColumn::new(HashKind::Text, format!("v.{name}::text"))
+            }
+            Self::Text | Self::Uuid | Self::Json | Self::Messages => {
+                HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_named_columns_exist() {
+        let names = NAMES.iter().flat_map(|(_, id, texts)| texts.iter().chain([id]));
+        for name in REQUIRED.iter().chain(&CHANGE_TIMES).chain(names) {
+            assert!(COLUMNS.iter().any(|column| column.name == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_type_fits_when_each_of_its_values_can_be_read() {
+        for (kind, type_name, category, fits) in [
+            (Kind::Integer, "bigint", "N", true),
+            (Kind::BigInt, "smallint", "N", true),
+            (Kind::BigInt, "numeric", "N", false),
+            (Kind::Integer, "text", "S", false),
+            (Kind::Text, "citext", "S", true),
+            (Kind::Text, "bytea", "U", false),
+            (Kind::Uuid, "character varying", "S", true),
+            (Kind::Time, "timestamp with time zone", "D", true),
+            (Kind::Time, "date", "D", false),
+            (Kind::Json, "jsonb[]", "A", false),
+            (Kind::Messages, "json[]", "A", true),
+            (Kind::Messages, "text", "S", false),
+        ] {
+            assert_eq!(kind.accepts(type_name, category), fits, "{type_name} as {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Checks which keys the view's messages have.
+
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::shape::ViewShape;
+use crate::error::SourceError;
+use crate::source::Source;
+use tidemark_postgres::report::report;
+
+/// Optional keys of a message: a missing key is read as NULL. `message_id`, `sent_at` and `private` are required.
+const MESSAGE_KEYS: [&str; 8] = [
+    "text",
+    "sender",
+    "sender_id",
+    "message_type",
+    "content_type",
+    "status",
+    "sentiment",
+    "source_id",
+];
+/// How many of the newest conversations are checked. Few, because the view compiles the messages of each.
+const CHECKED_CONVERSATIONS: i64 = 20;
+const MISSING_KEYS: &str = include_str!("missing_keys.sql");
+/// Stands for the view in [`MISSING_KEYS`], so that psql takes the file as it is.
+const VIEW_IN_STATEMENT: &str = "vw_conversations_analytics_final";
+
+impl Source {
+    /// Warnings for a run: missing columns and missing message keys. Must be the last statement of its transaction: if it
+    /// fails, the run goes on, but the transaction is aborted.
+    pub async fn view_warnings(
+        &self,
+        connection: &mut PgConnection,
+        shape: Option<&ViewShape>,
+    ) -> Vec<String> {
+        let Some(shape) = shape else {
+            return Vec::new();
+        };
+        let mut warnings = shape.warnings();
+        match self.missing_keys(connection, shape).await {
+            Ok(missing) => warnings.extend(missing),
+            Err(error) => {
+                tracing::warn!(error = %report(&error), "keys of the view's messages not checked");
+            }
+        }
+        warnings
+    }
+
+    /// A warning that names the keys that no message of the newest conversations has. Without messages there is no warning.
+    pub(crate) async fn missing_keys(
+        &self,
+        connection: &mut PgConnection,
+        shape: &ViewShape,
+    ) -> Result<Option<String>, SourceError> {
+        let statement = MISSING_KEYS.replace(VIEW_IN_STATEMENT, &shape.relation());
+        let (checked_count, missing): (i64, Vec<String>) = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(&MESSAGE_KEYS[..])
+            .bind(CHECKED_CONVERSATIONS)
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("check the keys of the view's messages"))?;
+        Ok((checked_count > 0 && !missing.is_empty()).then(|| {
+            format!(
+                "view {}: its messages have no {} (none of {checked_count} that were checked): NULL in every message",
+                shape.name,
+                missing.join(", ")
+            )
+        }))
+    }
+}
