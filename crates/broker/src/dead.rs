@@ -22,7 +22,6 @@ use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
 use super::publisher::Publisher;
 use super::{Published, RabbitQueue};
-use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Job;
 
 /// Returns after which a message is replaced by a copy. Below any sensible delivery limit: the least that RabbitMQ has by
@@ -68,8 +67,6 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// With this in the name of the queue that they were consumed from.
     pub queue: Option<String>,
-    /// Of this tenant, as far as they can be read.
-    pub tenant: Option<TenantId>,
 }
 
 impl DeadFilter {
@@ -78,10 +75,7 @@ impl DeadFilter {
             part.as_ref()
                 .is_none_or(|part| text.is_some_and(|text| text.contains(part.as_str())))
         };
-        let is_theirs = |tenant| message.job.is_some_and(|job| job.tenant_id == tenant);
-        has(Some(&message.reason), &self.reason)
-            && has(message.queue.as_deref(), &self.queue)
-            && self.tenant.is_none_or(is_theirs)
+        has(Some(&message.reason), &self.reason) && has(message.queue.as_deref(), &self.queue)
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_ledger as ledger;
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation;
 use tidemark_net::tls::Exposure;
@@ -14,11 +13,9 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::{exposure, options};
 use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
 use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
-use tidemark_shared::ids::TenantId;
-use tidemark_shared::tenant::Tenant;
 use tidemark_source::Sources;
 
-use crate::exit::{SetupError, UsageError};
+use crate::exit::SetupError;
 
 /// Settings that a flag may give; what is not given comes from the environment, else from the file.
 #[derive(Debug, clap::Args)]
@@ -177,16 +174,6 @@ impl App {
     /// Who acts, for the ledger's records.
     pub fn actor(&self) -> String {
         format!("cli:{}", self.instance)
-    }
-
-    /// A tenant that must exist.
-    pub async fn tenant(&self, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
-        ledger::tenant::find(db, id).await?.ok_or_else(|| {
-            UsageError(format!(
-                "there is no tenant {id}: `tidemark tenant list` shows those there are"
-            ))
-            .into()
-        })
     }
 }
 

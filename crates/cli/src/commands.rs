@@ -1,6 +1,5 @@
 //! The command line: one file a command.
 
-mod ask;
 mod bounds;
 mod chunk;
 mod config;
@@ -15,6 +14,7 @@ mod migrate;
 mod plan;
 mod prune;
 mod rejected;
+mod requests;
 mod resync;
 mod run;
 mod sample;

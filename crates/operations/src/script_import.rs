@@ -3,7 +3,9 @@
 //! Such databases grew by hand, so few columns are asked for; the others are taken where they are and named where they are
 //! not known here.
 
+pub mod import;
 pub mod load;
+pub mod plan;
 mod rows;
 
 use std::collections::BTreeMap;

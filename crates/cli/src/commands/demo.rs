@@ -19,7 +19,7 @@ use tidemark_worker::compare::Verifier;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::ask;
+use super::requests::request;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
 use crate::output;
@@ -201,18 +201,8 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
 async fn sync(app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
     let mut runs = Vec::new();
     for tenant in ledger::tenant::list(db).await? {
-        let request = RunRequest::default();
-        runs.push(
-            ask::request(
-                app,
-                db,
-                &tenant,
-                RunType::Incremental,
-                Some(reason.to_owned()),
-                request,
-            )
-            .await?,
-        );
+        let (reason, wanted) = (Some(reason.to_owned()), RunRequest::default());
+        runs.push(request(app, db, &tenant, RunType::Incremental, reason, wanted).await?);
     }
     progress::wait(db, &runs).await
 }

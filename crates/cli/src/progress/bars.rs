@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidemark_operations::run_watch::RunLook;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::RunReport;
 
-use super::{Look, text};
+use super::text;
 
 /// Bars at a time: more are no picture, and a terminal has few lines.
 const BARS: usize = 12;
@@ -30,7 +31,7 @@ impl Bars {
         }
     }
 
-    pub fn show(&self, look: &Look) {
+    pub fn show(&self, look: &RunLook) {
         let single = look.runs.len() == 1;
         for run in &look.runs {
             self.bar(run, look, single);
@@ -46,7 +47,7 @@ impl Bars {
         self.below(&lines);
     }
 
-    fn bar(&self, run: &RunReport, look: &Look, single: bool) {
+    fn bar(&self, run: &RunReport, look: &RunLook, single: bool) {
         let mut bars = self.by_run.borrow_mut();
         let bar = match bars.get(&run.run_id) {
             Some(bar) => bar,

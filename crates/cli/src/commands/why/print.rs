@@ -1,8 +1,8 @@
 //! The answer for people: the sentence first, then what it rests on.
 
 use serde_json::Value;
+use tidemark_operations::why::WhyAnswer;
 
-use super::Answer;
 use crate::output;
 
 /// Shown beside what differs, to know the conversation by.
@@ -20,7 +20,7 @@ const TELLING: [&str; 9] = [
 /// Longer values are cut: --json has all of them.
 const VALUE_SHOWN: usize = 60;
 
-pub fn answer(answer: &Answer, all_columns: bool) -> anyhow::Result<()> {
+pub fn answer(answer: &WhyAnswer, all_columns: bool) -> anyhow::Result<()> {
     output::line(format!(
         "conversation {} of tenant {}: {}",
         answer.conversation_id, answer.tenant_id, answer.why
@@ -56,7 +56,7 @@ pub fn answer(answer: &Answer, all_columns: bool) -> anyhow::Result<()> {
     runs(answer)
 }
 
-fn facts(answer: &Answer) -> anyhow::Result<()> {
+fn facts(answer: &WhyAnswer) -> anyhow::Result<()> {
     let source = &answer.source;
     let inbox = source.inbox_id.map(|inbox| match &source.inbox {
         Some(mapping) if mapping.is_active => format!("in inbox {inbox} of tenant {}", mapping.tenant_id),
@@ -131,13 +131,13 @@ fn facts(answer: &Answer) -> anyhow::Result<()> {
     )
 }
 
-fn runs(answer: &Answer) -> anyhow::Result<()> {
+fn runs(answer: &WhyAnswer) -> anyhow::Result<()> {
     let has_links = answer.runs.iter().any(|run| run.trace_url.is_some());
     let rows = answer
         .runs
         .iter()
         .map(|run| {
-            let touch = &run.touch;
+            let touch = &run.chunk;
             let trace = if has_links {
                 &run.trace_url
             } else {

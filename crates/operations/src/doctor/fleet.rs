@@ -6,24 +6,24 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::checkup::of_tenants;
 use tidemark_ledger::process::{NO_BROKER, Process};
-use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
+use tidemark_runtime::config::Settings;
 use tidemark_runtime::finding::{Finding, counted, listed, within};
 use tidemark_shared::ids::TenantId;
 
-use super::show::Group;
-use crate::app::App;
+use super::report::Group;
+use crate::status::Overview;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
+pub(super) async fn group(settings: &Settings, pool: Option<&DbPool>) -> Group {
     let mut findings = Vec::new();
     match pool {
         None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
         Some(pool) => {
             within(LIMIT, &mut findings, async |findings| {
-                if let Err(error) = look(app, pool, findings).await {
+                if let Err(error) = look(settings, pool, findings).await {
                     findings.push(Finding::not_checked("fleet", report(&error)));
                 }
             })
@@ -33,10 +33,10 @@ pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
     Group::new("fleet", None, findings)
 }
 
-async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
-    let overview = Overview::load(pool, &app.settings).await?;
+async fn look(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+    let overview = Overview::load(pool, settings).await?;
     processes(&overview.processes, findings);
-    tenants(app, pool, &overview, findings).await?;
+    tenants(settings, pool, &overview, findings).await?;
     for dead in ledger::checkup::dead_chunks(pool).await? {
         findings.push(
             Finding::warning(
@@ -121,7 +121,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
 }
 
 async fn tenants(
-    app: &App,
+    settings: &Settings,
     pool: &DbPool,
     overview: &Overview,
     findings: &mut Vec<Finding>,
@@ -134,7 +134,7 @@ async fn tenants(
     }
     let of_unknown: Vec<String> = all
         .iter()
-        .filter(|tenant| app.settings.source(&tenant.source).is_err())
+        .filter(|tenant| settings.source(&tenant.source).is_err())
         .map(|tenant| format!("{} (source `{}`)", tenant.id, tenant.source))
         .collect();
     if !of_unknown.is_empty() {

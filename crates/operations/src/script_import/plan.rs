@@ -7,24 +7,24 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use tidemark_ledger::tenant::NewTenant;
-use tidemark_operations::script_import::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
-use crate::commands::tenant::slug;
-use crate::exit::UsageError;
+use super::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use crate::error::{OperationError, OperationResult};
+use crate::tenants::slug;
 
 /// What the script has.
-pub struct There {
+pub struct ScriptState {
     pub tenants: Vec<LegacyTenant>,
     pub inboxes: Vec<LegacyInbox>,
     pub watermarks: Vec<LegacyWatermark>,
 }
 
 /// What is here already.
-pub struct Here {
+pub struct LedgerState {
     pub tenants: Vec<Tenant>,
     pub removed: Vec<TenantId>,
     /// Whose the script's inboxes are.
@@ -34,7 +34,7 @@ pub struct Here {
 }
 
 /// How it was asked for.
-pub struct Wanted {
+pub struct ImportRules {
     pub ids: BTreeMap<i32, TenantId>,
     pub timezone: Tz,
     pub tenant_timezone: Option<Tz>,
@@ -103,19 +103,16 @@ impl Step {
 }
 
 /// Decides on every tenant, in the order of the script's ids.
-///
-/// # Errors
-/// When an id was named that the script does not have.
-pub fn plan(there: There, here: &Here, wanted: &Wanted) -> Result<Vec<Step>, UsageError> {
-    let known: Vec<i32> = there.tenants.iter().map(|tenant| tenant.id).collect();
-    if let Some(unknown) = wanted.ids.keys().find(|id| !known.contains(id)) {
-        return Err(UsageError(format!(
+pub fn plan(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> OperationResult<Vec<Step>> {
+    let known: Vec<i32> = script.tenants.iter().map(|tenant| tenant.id).collect();
+    if let Some(unknown) = rules.ids.keys().find(|id| !known.contains(id)) {
+        return Err(OperationError::Invalid(format!(
             "--tenant-map {unknown}=…: the old database has no tenant {unknown}"
         )));
     }
-    let mut steps: Vec<Step> = Vec::with_capacity(there.tenants.len());
-    for tenant in &there.tenants {
-        let mut step = step(tenant, &there, wanted);
+    let mut steps: Vec<Step> = Vec::with_capacity(script.tenants.len());
+    for tenant in &script.tenants {
+        let mut step = step(tenant, &script, rules);
         if tenant.is_deleted {
             step.state = State::Skipped;
             step.notes.push("deleted there".to_owned());
@@ -124,7 +121,7 @@ pub fn plan(there: There, here: &Here, wanted: &Wanted) -> Result<Vec<Step>, Usa
             step.notes
                 .push("no inboxes, and no id that a tenant can have".to_owned());
         } else {
-            settle(&mut step, &steps, &there, here);
+            settle(&mut step, &steps, &script, ledger);
         }
         steps.push(step);
     }
@@ -132,14 +129,14 @@ pub fn plan(there: There, here: &Here, wanted: &Wanted) -> Result<Vec<Step>, Usa
 }
 
 /// The tenant as it would come over.
-fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
+fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Step {
     let mut notes = Vec::new();
-    let tenant_id = wanted.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
+    let tenant_id = rules.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
     let name = match tenant.name.trim() {
         "" => format!("Tenant {tenant_id}"),
         name => name.to_owned(),
     };
-    let mine = || there.inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id);
+    let mine = || script.inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id);
     let inactive = mine().filter(|inbox| !inbox.is_active).count();
     if inactive > 0 {
         notes.push(format!(
@@ -156,7 +153,7 @@ fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
         .collect();
     inboxes.dedup_by_key(|inbox| inbox.id);
     let status = status(tenant.status.as_deref(), &mut notes);
-    let timezone = wanted.tenant_timezone.or_else(|| {
+    let timezone = rules.tenant_timezone.or_else(|| {
         let named = tenant.timezone.as_deref()?;
         let parsed = named.parse().ok();
         if parsed.is_none() {
@@ -164,11 +161,11 @@ fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
         }
         parsed
     });
-    let of = |id: Option<i32>| there.watermarks.iter().find(|found| found.tenant_id == id);
+    let of = |id: Option<i32>| script.watermarks.iter().find(|found| found.tenant_id == id);
     let last = of(Some(tenant.id)).or_else(|| of(None));
     let watermark = last.map(|last| {
-        let overlap = TimeDelta::from_std(wanted.overlap).unwrap_or(TimeDelta::MAX);
-        let end = earliest(last.watermark_end, wanted.timezone);
+        let overlap = TimeDelta::from_std(rules.overlap).unwrap_or(TimeDelta::MAX);
+        let end = earliest(last.watermark_end, rules.timezone);
         end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
     });
     Step {
@@ -190,14 +187,14 @@ fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
 }
 
 /// Whether it can come over beside what is here and what comes over with it.
-fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
+fn settle(step: &mut Step, before: &[Step], script: &ScriptState, ledger: &LedgerState) {
     let id = step.tenant_id;
     let old = step.old_id;
     if id.0 < 1 {
         step.clash(format!("{id} can be no tenant's id: --tenant-map {old}=N"));
         return;
     }
-    if let Some(tenant) = here.tenants.iter().find(|tenant| tenant.id == id) {
+    if let Some(tenant) = ledger.tenants.iter().find(|tenant| tenant.id == id) {
         if tenant.slug == step.slug {
             step.state = State::Exists;
         } else {
@@ -208,13 +205,13 @@ fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
         }
         return;
     }
-    if here.removed.contains(&id) {
+    if ledger.removed.contains(&id) {
         step.clash(format!(
             "id {id} was that of a tenant that is removed: --tenant-map {old}=N"
         ));
     }
     let taken = before.iter().filter(|other| other.state == State::New);
-    let mut slugs = here
+    let mut slugs = ledger
         .tenants
         .iter()
         .map(|tenant| (&tenant.slug, tenant.id))
@@ -232,12 +229,12 @@ fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
         step.clash(format!("tenant {id} comes over twice: --tenant-map {old}=N"));
     }
     for inbox in step.inbox_ids() {
-        if let Some((_, owner)) = here.owners.iter().find(|(other, _)| *other == inbox) {
+        if let Some((_, owner)) = ledger.owners.iter().find(|(other, _)| *other == inbox) {
             step.clash(format!(
                 "inbox {inbox} is tenant {owner}'s: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
             ));
         }
-        let claims = there
+        let claims = script
             .inboxes
             .iter()
             .filter(|other| other.inbox_id == inbox && other.is_active);
@@ -245,10 +242,10 @@ fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
             step.clash(format!("inbox {inbox} has two tenants there"));
         }
     }
-    if step.watermark.is_some_and(|watermark| watermark > here.clock) {
+    if step.watermark.is_some_and(|watermark| watermark > ledger.clock) {
         step.clash(format!(
             "its last run would have ended after the source's clock ({}): is --timezone right?",
-            here.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ledger.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
         ));
     }
 }
@@ -320,8 +317,8 @@ mod tests {
         }
     }
 
-    fn there() -> There {
-        There {
+    fn script() -> ScriptState {
+        ScriptState {
             tenants: vec![old(0, "admin"), old(1, "one"), old(2, "two")],
             inboxes: vec![inbox(10, 1), inbox(20, 2)],
             watermarks: vec![LegacyWatermark {
@@ -331,8 +328,8 @@ mod tests {
         }
     }
 
-    fn here() -> Here {
-        Here {
+    fn ledger() -> LedgerState {
+        LedgerState {
             tenants: Vec::new(),
             removed: Vec::new(),
             owners: Vec::new(),
@@ -340,8 +337,8 @@ mod tests {
         }
     }
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn rules() -> ImportRules {
+        ImportRules {
             ids: BTreeMap::new(),
             timezone: chrono_tz::America::Sao_Paulo,
             tenant_timezone: None,
@@ -349,14 +346,14 @@ mod tests {
         }
     }
 
-    fn states(there: There, here: &Here, wanted: &Wanted) -> Vec<State> {
-        let steps = plan(there, here, wanted).unwrap();
+    fn states(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> Vec<State> {
+        let steps = plan(script, ledger, rules).unwrap();
         steps.iter().map(|step| step.state).collect()
     }
 
     #[test]
     fn a_watermark_is_read_in_its_time_zone_and_starts_earlier_by_the_overlap() {
-        let steps = plan(there(), &here(), &wanted()).unwrap();
+        let steps = plan(script(), &ledger(), &rules()).unwrap();
         assert_eq!(steps[1].watermark, Some(utc("2026-11-20T11:00:00Z")));
         assert_eq!(steps[2].watermark, None, "no run of it ever succeeded");
         assert_eq!(
@@ -380,18 +377,18 @@ mod tests {
 
     #[test]
     fn a_watermark_of_all_is_that_of_each_that_has_none() {
-        let mut there = there();
-        there.watermarks[0].tenant_id = None;
-        let steps = plan(there, &here(), &wanted()).unwrap();
+        let mut script = script();
+        script.watermarks[0].tenant_id = None;
+        let steps = plan(script, &ledger(), &rules()).unwrap();
         assert_eq!(steps[1].watermark, steps[2].watermark);
         assert!(steps[2].watermark.is_some());
     }
 
     #[test]
     fn what_cannot_be_both_clashes_and_says_what_to_do() {
-        let mut wanted = wanted();
-        wanted.ids.insert(2, TenantId(1));
-        let steps = plan(there(), &here(), &wanted).unwrap();
+        let mut rules = rules();
+        rules.ids.insert(2, TenantId(1));
+        let steps = plan(script(), &ledger(), &rules).unwrap();
         assert_eq!(steps[2].state, State::Clash);
         assert!(
             steps[2].notes[0].contains("--tenant-map 2=N"),
@@ -399,35 +396,35 @@ mod tests {
             steps[2].notes
         );
 
-        let mut two = there();
+        let mut two = script();
         two.inboxes.push(inbox(10, 2));
-        assert_eq!(states(two, &here(), &self::wanted())[2], State::Clash);
+        assert_eq!(states(two, &ledger(), &self::rules())[2], State::Clash);
 
-        let mut zero = there();
+        let mut zero = script();
         zero.inboxes.push(inbox(30, 0));
-        assert_eq!(states(zero, &here(), &self::wanted())[0], State::Clash);
+        assert_eq!(states(zero, &ledger(), &self::rules())[0], State::Clash);
 
-        let mut owned = here();
+        let mut owned = ledger();
         owned.owners.push((20, TenantId(7)));
-        assert_eq!(states(there(), &owned, &self::wanted())[2], State::Clash);
+        assert_eq!(states(script(), &owned, &self::rules())[2], State::Clash);
 
-        let mut early = here();
+        let mut early = ledger();
         early.clock = utc("2026-11-20T10:00:00Z");
-        assert_eq!(states(there(), &early, &self::wanted())[1], State::Clash);
+        assert_eq!(states(script(), &early, &self::rules())[1], State::Clash);
     }
 
     #[test]
     fn an_id_that_the_script_does_not_have_is_a_mistake() {
-        let mut wanted = wanted();
-        wanted.ids.insert(9, TenantId(90));
-        assert!(plan(there(), &here(), &wanted).is_err());
+        let mut rules = rules();
+        rules.ids.insert(9, TenantId(90));
+        assert!(plan(script(), &ledger(), &rules).is_err());
     }
 
     #[test]
     fn what_is_here_already_stays_as_it_is_and_another_one_clashes() {
-        let mut here = here();
+        let mut ledger = ledger();
         for (id, slug) in [(1, "one"), (2, "other")] {
-            here.tenants.push(Tenant {
+            ledger.tenants.push(Tenant {
                 verify_interval: None,
                 id: TenantId(id),
                 name: slug.into(),
@@ -447,7 +444,7 @@ mod tests {
             });
         }
         assert_eq!(
-            states(there(), &here, &wanted()),
+            states(script(), &ledger, &rules()),
             [State::Skipped, State::Exists, State::Clash]
         );
     }

@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tidemark_postgres::connect::ClockReading;
 use tidemark_runtime::finding::Finding;
 
-use super::show::Group;
+use super::report::Group;
 
 const APART: TimeDelta = TimeDelta::seconds(30);
 
 /// Compares every clock with the first one.
-pub fn group(clocks: &[(String, ClockReading)]) -> Group {
+pub(super) fn group(clocks: &[(String, ClockReading)]) -> Group {
     let mut findings = Vec::new();
     let Some(((first, reference), others)) = clocks.split_first() else {
         let finding = Finding::not_checked("clock", "no server's clock could be read");
