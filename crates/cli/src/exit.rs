@@ -85,7 +85,7 @@ impl Exit {
                 OperationError::Plan(error) => Self::of_cause(error),
                 OperationError::Execute(error) => Self::of_cause(error),
                 OperationError::Script(error) => Self::of_cause(error),
-                OperationError::TakeOver(_) => None,
+                OperationError::RowImport(_) => None,
             };
         }
         if cause.is::<Interrupted>() {

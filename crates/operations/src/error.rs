@@ -8,7 +8,7 @@ use tidemark_source::SourceError;
 use tidemark_worker::execute::ExecuteError;
 
 use crate::script_import::LegacyError;
-use crate::script_import::load::TakeOverError;
+use crate::script_import::load::RowImportError;
 
 pub type OperationResult<T> = Result<T, OperationError>;
 
@@ -36,5 +36,5 @@ pub enum OperationError {
     #[error(transparent)]
     Script(#[from] LegacyError),
     #[error(transparent)]
-    TakeOver(#[from] TakeOverError),
+    RowImport(#[from] RowImportError),
 }

@@ -184,7 +184,7 @@ impl Blocker {
         let asked_at = *self.asked_at.get_or_insert_with(Instant::now);
         if asked_at.elapsed() >= BLOCKER_EVERY {
             let overview = Overview::load(db, settings).await?;
-            self.held_by = overview.held_by(run.tenant_id).map(str::to_owned);
+            self.held_by = overview.blocker_of(run.tenant_id).map(str::to_owned);
             self.asked_at = Some(Instant::now());
         }
         Ok(self.held_by.clone())

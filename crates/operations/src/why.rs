@@ -172,7 +172,7 @@ fn facts(
         Some(reason) => Some(format!("paused ({reason})")),
         None => Some("not active".to_owned()),
     };
-    let held_by = overview.held_by(tenant.id).filter(|_| stopped.is_none());
+    let held_by = overview.blocker_of(tenant.id).filter(|_| stopped.is_none());
     Facts {
         tenant: tenant.id,
         conversation,

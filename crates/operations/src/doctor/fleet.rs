@@ -1,4 +1,4 @@
-//! What the ledger says of processes and tenants.
+//! The processes and tenants, as the ledger has them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) async fn group(settings: &Settings, pool: Option<&DbPool>) -> Group {
         None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
         Some(pool) => {
             within(LIMIT, &mut findings, async |findings| {
-                if let Err(error) = look(settings, pool, findings).await {
+                if let Err(error) = check(settings, pool, findings).await {
                     findings.push(Finding::not_checked("fleet", report(&error)));
                 }
             })
@@ -33,7 +33,7 @@ pub(super) async fn group(settings: &Settings, pool: Option<&DbPool>) -> Group {
     Group::new("fleet", None, findings)
 }
 
-async fn look(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+async fn check(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
     let overview = Overview::load(pool, settings).await?;
     processes(&overview.processes, findings);
     tenants(settings, pool, &overview, findings).await?;
@@ -55,7 +55,7 @@ async fn look(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) -
         findings.push(
             Finding::warning(
                 "rejects",
-                format!("rows that could not be taken: tenant {}", of_tenants(&rejects)),
+                format!("rejected rows: tenant {}", of_tenants(&rejects)),
             )
             .todo("tidemark rejected list"),
         );
@@ -76,10 +76,10 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
     match missing.as_slice() {
         [] => findings.push(Finding::ok(
             "processes",
-            format!("{} run, every role among them", live.len()),
+            format!("{} run, with every role", live.len()),
         )),
         [_, _, _] => {
-            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"));
+            findings.push(Finding::warning("processes", "no process runs").todo("tidemark up"));
         }
         some => {
             for role in some {
@@ -99,7 +99,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
         findings.push(Finding::warning(
             "versions",
             format!(
-                "this is {mine}, others run another version: {}; finish the upgrade",
+                "this is {mine}, but others run another version: {}; finish the upgrade",
                 listed(&others)
             ),
         ));
@@ -128,8 +128,9 @@ async fn tenants(
 ) -> Result<(), DbError> {
     let all = ledger::tenant::list(pool).await?;
     if all.is_empty() {
-        findings
-            .push(Finding::ok("tenants", "there are none yet").todo("tidemark tenant add --id 1 --name '…'"));
+        findings.push(
+            Finding::ok("tenants", "there are no tenants yet").todo("tidemark tenant add --id 1 --name '…'"),
+        );
         return Ok(());
     }
     let of_unknown: Vec<String> = all
@@ -156,7 +157,7 @@ async fn tenants(
         findings.push(
             Finding::warning(
                 "tenants",
-                format!("nothing is planned without an inbox: tenant {}", listed(&without)),
+                format!("no run is planned without an inbox: tenant {}", listed(&without)),
             )
             .todo(format!("tidemark inbox map --tenant {first} --inbox …")),
         );

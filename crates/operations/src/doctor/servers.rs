@@ -30,24 +30,24 @@ pub(super) fn settings(settings: &Settings) -> Group {
         .iter()
         .map(|path| {
             let path = path.display();
-            let found = format!("{path} holds a secret and is open to others on this machine");
+            let found = format!("{path} contains a secret, and others on this machine can read it");
             Finding::warning("files", found).todo(format!("chmod 600 {path}"))
         })
         .collect();
     if settings.retention.prune_every.is_zero() {
-        let found = "retention.prune_every is 0s: the ledger grows for ever";
+        let found = "retention.prune_every is 0s: nothing is pruned, and the ledger grows without limit";
         findings.push(Finding::warning("retention", found).todo("tidemark prune"));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
             "settings",
-            "understood; no file with a secret is open to others",
+            "valid; no file with a secret can be read by others",
         ));
     }
     Group::new("settings", None, findings)
 }
 
-/// The analytics database; the pool, where the ledger can be asked.
+/// Checks the analytics database. Returns a pool where the ledger can be queried.
 pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>, Option<DbPool>) {
     let url = match settings.database_url() {
         Ok(url) => url,
@@ -90,7 +90,7 @@ async fn isolated(pool: &DbPool) -> Vec<Finding> {
     if found.is_empty() {
         return vec![Finding::ok(
             "isolation",
-            "row-level security keeps tenants apart, by the catalog and by trial",
+            "row-level security keeps tenants apart, by the catalog and by a test query",
         )];
     }
     found
@@ -106,7 +106,7 @@ async fn isolated(pool: &DbPool) -> Vec<Finding> {
         .collect()
 }
 
-/// Every source side by side, so that one that is away hides no other.
+/// Checks all sources at the same time, so that one that is away does not delay the others.
 pub(super) async fn sources(
     settings: &Settings,
     pool: Option<&DbPool>,

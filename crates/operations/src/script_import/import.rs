@@ -13,8 +13,8 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::TenantStatus;
 use tidemark_source::Source;
 
-use super::load::{row_columns, take_over};
-use super::plan::{ImportRules, LedgerState, ScriptState, State, Step, plan};
+use super::load::{import_rows, row_columns};
+use super::plan::{ImportRules, ImportState, LedgerState, ScriptState, TenantImport, plan};
 use super::{Ignored, Legacy};
 use crate::error::OperationResult;
 
@@ -40,14 +40,14 @@ pub struct ImportReport {
     /// Host, port and database.
     pub from: String,
     pub schema: String,
-    pub tenants: Vec<Step>,
+    pub tenants: Vec<TenantImport>,
     pub ignored: Vec<Ignored>,
 }
 
 impl ImportReport {
     #[must_use]
     pub fn has_clashes(&self) -> bool {
-        self.tenants.iter().any(|step| step.state == State::Clash)
+        self.tenants.iter().any(|step| step.state == ImportState::Clash)
     }
 }
 
@@ -104,7 +104,7 @@ impl<'a> PlannedImport<'a> {
     pub async fn execute(mut self, actor: &str) -> OperationResult<ImportReport> {
         if !self.report.dry_run && !self.report.has_clashes() {
             for step in &mut self.report.tenants {
-                if step.state == State::New {
+                if step.state == ImportState::New {
                     let (legacy, options) = (&mut self.legacy, &self.options);
                     import_tenant(self.db, self.source, legacy, options, actor, step).await?;
                 }
@@ -120,7 +120,7 @@ async fn plan_tenants(
     source: &Source,
     legacy: &mut Legacy,
     options: &ImportOptions,
-) -> OperationResult<Vec<Step>> {
+) -> OperationResult<Vec<TenantImport>> {
     let script = ScriptState {
         tenants: legacy.tenants().await?,
         inboxes: legacy.inboxes().await?,
@@ -142,9 +142,9 @@ async fn plan_tenants(
     plan(script, &ledger, &rules)
 }
 
-async fn unknown_inboxes(source: &Source, steps: &[Step]) -> OperationResult<Vec<i32>> {
-    let new = steps.iter().filter(|step| step.state == State::New);
-    let mut ids: Vec<i32> = new.flat_map(Step::inbox_ids).collect();
+async fn unknown_inboxes(source: &Source, steps: &[TenantImport]) -> OperationResult<Vec<i32>> {
+    let new = steps.iter().filter(|step| step.state == ImportState::New);
+    let mut ids: Vec<i32> = new.flat_map(TenantImport::inbox_ids).collect();
     let known = source.inboxes(None, Some(&ids)).await?;
     ids.retain(|id| !known.iter().any(|inbox| inbox.id == *id));
     Ok(ids)
@@ -157,7 +157,7 @@ async fn import_tenant(
     legacy: &mut Legacy,
     options: &ImportOptions,
     actor: &str,
-    step: &mut Step,
+    step: &mut TenantImport,
 ) -> OperationResult<()> {
     let tenant = step.tenant_id;
     let mut tx = db.begin().await.attempt("begin a transaction")?;
@@ -181,10 +181,10 @@ async fn import_tenant(
             .attempt("choose how rows are compressed")?;
         let ids = (step.old_id, tenant);
         let zone = options.timezone.name();
-        let taken = take_over(&mut tx, legacy, ids, &step.inbox_ids(), zone).await?;
+        let taken = import_rows(&mut tx, legacy, ids, &step.inbox_ids(), zone).await?;
         step.rows = i64::try_from(taken).expect("rows of a tenant fit in 63 bits");
     }
     tx.commit().await.attempt("import the tenant")?;
-    step.state = State::Imported;
+    step.state = ImportState::Imported;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What becomes of each tenant of the script: decided before anything is written.
+//! Decides what to import, before anything is written. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use super::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
 use crate::error::{OperationError, OperationResult};
 use crate::tenants::slug;
 
-/// What the script has.
+/// The tenants, inboxes and watermarks of the script.
 pub struct ScriptState {
     pub tenants: Vec<LegacyTenant>,
     pub inboxes: Vec<LegacyInbox>,
     pub watermarks: Vec<LegacyWatermark>,
 }
 
-/// What is here already.
+/// The existing tenants and inboxes in Tidemark.
 pub struct LedgerState {
     pub tenants: Vec<Tenant>,
     pub removed: Vec<TenantId>,
-    /// Whose the script's inboxes are.
+    /// The owners of the script's inboxes.
     pub owners: Vec<(i32, TenantId)>,
     /// The source's clock.
     pub clock: DateTime<Utc>,
 }
 
-/// How it was asked for.
+/// The options of the import that the plan depends on.
 pub struct ImportRules {
     pub ids: BTreeMap<i32, TenantId>,
     pub timezone: Tz,
@@ -43,19 +43,19 @@ pub struct ImportRules {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ImportState {
     New,
     Imported,
-    /// It is here already and stays as it is.
+    /// Tidemark has the tenant already; it stays as it is.
     Exists,
-    /// Nothing to take over.
+    /// Nothing to import.
     Skipped,
     Clash,
 }
 
-/// One tenant; the field names are a contract with scripts.
+/// The import of one tenant; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
-pub struct Step {
+pub struct TenantImport {
     pub old_id: i32,
     pub tenant_id: TenantId,
     pub name: String,
@@ -64,18 +64,18 @@ pub struct Step {
     pub timezone: String,
     pub account_id: Option<i32>,
     pub inboxes: Vec<Inbox>,
-    /// As the script wrote it, by its last successful run.
+    /// End of the last successful run, as the script wrote it.
     pub watermark_end: Option<String>,
-    /// What the first sync starts from; `None`: it takes everything.
+    /// Start of the first sync; `None`: it takes everything.
     pub watermark: Option<DateTime<Utc>>,
     pub rows: i64,
-    /// Rows of inboxes that are not the tenant's.
+    /// Rows that are not imported, because their inboxes are not the tenant's.
     pub rows_left: i64,
-    pub state: State,
+    pub state: ImportState,
     pub notes: Vec<String>,
 }
 
-impl Step {
+impl TenantImport {
     pub fn inbox_ids(&self) -> Vec<i32> {
         self.inboxes.iter().map(|inbox| inbox.id).collect()
     }
@@ -96,40 +96,44 @@ impl Step {
         }
     }
 
-    fn clash(&mut self, why: String) {
-        self.state = State::Clash;
+    fn conflict(&mut self, why: String) {
+        self.state = ImportState::Clash;
         self.notes.push(why);
     }
 }
 
 /// Decides on every tenant, in the order of the script's ids.
-pub fn plan(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> OperationResult<Vec<Step>> {
+pub fn plan(
+    script: ScriptState,
+    ledger: &LedgerState,
+    rules: &ImportRules,
+) -> OperationResult<Vec<TenantImport>> {
     let known: Vec<i32> = script.tenants.iter().map(|tenant| tenant.id).collect();
     if let Some(unknown) = rules.ids.keys().find(|id| !known.contains(id)) {
         return Err(OperationError::Invalid(format!(
             "--tenant-map {unknown}=…: the old database has no tenant {unknown}"
         )));
     }
-    let mut steps: Vec<Step> = Vec::with_capacity(script.tenants.len());
+    let mut steps: Vec<TenantImport> = Vec::with_capacity(script.tenants.len());
     for tenant in &script.tenants {
         let mut step = step(tenant, &script, rules);
         if tenant.is_deleted {
-            step.state = State::Skipped;
-            step.notes.push("deleted there".to_owned());
+            step.state = ImportState::Skipped;
+            step.notes.push("deleted in the script".to_owned());
         } else if step.tenant_id.0 < 1 && step.inboxes.is_empty() {
-            step.state = State::Skipped;
+            step.state = ImportState::Skipped;
             step.notes
-                .push("no inboxes, and no id that a tenant can have".to_owned());
+                .push("no inboxes, and its id is not valid here".to_owned());
         } else {
-            settle(&mut step, &steps, &script, ledger);
+            check_conflicts(&mut step, &steps, &script, ledger);
         }
         steps.push(step);
     }
     Ok(steps)
 }
 
-/// The tenant as it would come over.
-fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Step {
+/// The tenant as it would be imported.
+fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> TenantImport {
     let mut notes = Vec::new();
     let tenant_id = rules.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
     let name = match tenant.name.trim() {
@@ -140,7 +144,7 @@ fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Ste
     let inactive = mine().filter(|inbox| !inbox.is_active).count();
     if inactive > 0 {
         notes.push(format!(
-            "{inactive} inboxes are not active there and stay unmapped"
+            "{inactive} inboxes are not active in the script and stay unmapped"
         ));
     }
     let mut inboxes: Vec<Inbox> = mine()
@@ -157,7 +161,7 @@ fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Ste
         let named = tenant.timezone.as_deref()?;
         let parsed = named.parse().ok();
         if parsed.is_none() {
-            notes.push(format!("`{named}` is no IANA time zone: UTC instead"));
+            notes.push(format!("`{named}` is no IANA time zone: UTC is used instead"));
         }
         parsed
     });
@@ -168,7 +172,7 @@ fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Ste
         let end = earliest(last.watermark_end, rules.timezone);
         end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
     });
-    Step {
+    TenantImport {
         old_id: tenant.id,
         tenant_id,
         slug: tenant.slug.clone().unwrap_or_else(|| slug(&name, tenant_id)),
@@ -181,57 +185,62 @@ fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> Ste
         watermark,
         rows: 0,
         rows_left: 0,
-        state: State::New,
+        state: ImportState::New,
         notes,
     }
 }
 
-/// Whether it can come over beside what is here and what comes over with it.
-fn settle(step: &mut Step, before: &[Step], script: &ScriptState, ledger: &LedgerState) {
+/// Checks for conflicts with the tenants of Tidemark and with the tenants imported before this one.
+fn check_conflicts(
+    step: &mut TenantImport,
+    before: &[TenantImport],
+    script: &ScriptState,
+    ledger: &LedgerState,
+) {
     let id = step.tenant_id;
     let old = step.old_id;
     if id.0 < 1 {
-        step.clash(format!("{id} can be no tenant's id: --tenant-map {old}=N"));
+        step.conflict(format!("{id} is not valid as a tenant id: --tenant-map {old}=N"));
         return;
     }
     if let Some(tenant) = ledger.tenants.iter().find(|tenant| tenant.id == id) {
         if tenant.slug == step.slug {
-            step.state = State::Exists;
+            step.state = ImportState::Exists;
         } else {
-            step.clash(format!(
-                "tenant {id} is another one here ({}): --tenant-map {old}=N",
+            step.conflict(format!(
+                "id {id} belongs to another tenant here ({}): --tenant-map {old}=N",
                 tenant.name
             ));
         }
         return;
     }
     if ledger.removed.contains(&id) {
-        step.clash(format!(
-            "id {id} was that of a tenant that is removed: --tenant-map {old}=N"
+        step.conflict(format!(
+            "id {id} belonged to a removed tenant: --tenant-map {old}=N"
         ));
     }
-    let taken = before.iter().filter(|other| other.state == State::New);
+    let taken = before.iter().filter(|other| other.state == ImportState::New);
     let mut slugs = ledger
         .tenants
         .iter()
         .map(|tenant| (&tenant.slug, tenant.id))
         .chain(taken.map(|other| (&other.slug, other.tenant_id)));
     if let Some((_, owner)) = slugs.find(|(slug, _)| **slug == step.slug) {
-        step.clash(format!(
-            "slug `{}` is tenant {owner}'s: rename one of them (tidemark tenant set --tenant {owner} --slug …)",
+        step.conflict(format!(
+            "slug `{}` belongs to tenant {owner}: rename one of them (tidemark tenant set --tenant {owner} --slug …)",
             step.slug
         ));
     }
     if before
         .iter()
-        .any(|other| other.tenant_id == id && other.state != State::Skipped)
+        .any(|other| other.tenant_id == id && other.state != ImportState::Skipped)
     {
-        step.clash(format!("tenant {id} comes over twice: --tenant-map {old}=N"));
+        step.conflict(format!("two tenants would get id {id}: --tenant-map {old}=N"));
     }
     for inbox in step.inbox_ids() {
         if let Some((_, owner)) = ledger.owners.iter().find(|(other, _)| *other == inbox) {
-            step.clash(format!(
-                "inbox {inbox} is tenant {owner}'s: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
+            step.conflict(format!(
+                "inbox {inbox} belongs to tenant {owner}: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
             ));
         }
         let claims = script
@@ -239,11 +248,11 @@ fn settle(step: &mut Step, before: &[Step], script: &ScriptState, ledger: &Ledge
             .iter()
             .filter(|other| other.inbox_id == inbox && other.is_active);
         if claims.map(|other| other.tenant_id).any(|other| other != old) {
-            step.clash(format!("inbox {inbox} has two tenants there"));
+            step.conflict(format!("inbox {inbox} has two tenants in the script"));
         }
     }
     if step.watermark.is_some_and(|watermark| watermark > ledger.clock) {
-        step.clash(format!(
+        step.conflict(format!(
             "its last run would have ended after the source's clock ({}): is --timezone right?",
             ledger.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
         ));
@@ -257,14 +266,16 @@ fn status(text: Option<&str>, notes: &mut Vec<String>) -> TenantStatus {
         Some("suspended") => TenantStatus::Suspended,
         Some("cancelled" | "canceled") => TenantStatus::Cancelled,
         Some(other) => {
-            notes.push(format!("status `{other}` is not known here: suspended instead"));
+            notes.push(format!(
+                "status `{other}` is unknown: the tenant is suspended instead"
+            ));
             TenantStatus::Suspended
         }
     }
 }
 
-/// The first instant that it can mean: an hour that a clock shows twice is taken for the first time, one that it skips for the
-/// hour before.
+/// The earliest instant that a time can mean. An hour that the clock repeats is read as its first occurrence; a skipped hour
+/// is read as the hour before.
 fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
     let naive = match written {
         Written::Instant(at) => return at,
@@ -346,7 +357,7 @@ mod tests {
         }
     }
 
-    fn states(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> Vec<State> {
+    fn states(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> Vec<ImportState> {
         let steps = plan(script, ledger, rules).unwrap();
         steps.iter().map(|step| step.state).collect()
     }
@@ -358,12 +369,12 @@ mod tests {
         assert_eq!(steps[2].watermark, None, "no run of it ever succeeded");
         assert_eq!(
             steps.iter().map(|step| step.state).collect::<Vec<_>>(),
-            [State::Skipped, State::New, State::New]
+            [ImportState::Skipped, ImportState::New, ImportState::New]
         );
     }
 
     #[test]
-    fn of_an_hour_that_is_there_twice_or_not_at_all_the_earlier_instant_counts() {
+    fn a_repeated_or_skipped_hour_is_read_as_its_earliest_instant() {
         let zone = chrono_tz::America::New_York;
         assert_eq!(
             earliest(naive("2026-11-01T01:30:00"), zone),
@@ -376,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_of_all_is_that_of_each_that_has_none() {
+    fn a_shared_watermark_is_used_for_tenants_without_their_own() {
         let mut script = script();
         script.watermarks[0].tenant_id = None;
         let steps = plan(script, &ledger(), &rules()).unwrap();
@@ -385,11 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_both_clashes_and_says_what_to_do() {
+    fn a_conflict_is_named_with_its_solution() {
         let mut rules = rules();
         rules.ids.insert(2, TenantId(1));
         let steps = plan(script(), &ledger(), &rules).unwrap();
-        assert_eq!(steps[2].state, State::Clash);
+        assert_eq!(steps[2].state, ImportState::Clash);
         assert!(
             steps[2].notes[0].contains("--tenant-map 2=N"),
             "{:?}",
@@ -398,30 +409,30 @@ mod tests {
 
         let mut two = script();
         two.inboxes.push(inbox(10, 2));
-        assert_eq!(states(two, &ledger(), &self::rules())[2], State::Clash);
+        assert_eq!(states(two, &ledger(), &self::rules())[2], ImportState::Clash);
 
         let mut zero = script();
         zero.inboxes.push(inbox(30, 0));
-        assert_eq!(states(zero, &ledger(), &self::rules())[0], State::Clash);
+        assert_eq!(states(zero, &ledger(), &self::rules())[0], ImportState::Clash);
 
         let mut owned = ledger();
         owned.owners.push((20, TenantId(7)));
-        assert_eq!(states(script(), &owned, &self::rules())[2], State::Clash);
+        assert_eq!(states(script(), &owned, &self::rules())[2], ImportState::Clash);
 
         let mut early = ledger();
         early.clock = utc("2026-11-20T10:00:00Z");
-        assert_eq!(states(script(), &early, &self::rules())[1], State::Clash);
+        assert_eq!(states(script(), &early, &self::rules())[1], ImportState::Clash);
     }
 
     #[test]
-    fn an_id_that_the_script_does_not_have_is_a_mistake() {
+    fn a_mapped_id_must_exist_in_the_script() {
         let mut rules = rules();
         rules.ids.insert(9, TenantId(90));
         assert!(plan(script(), &ledger(), &rules).is_err());
     }
 
     #[test]
-    fn what_is_here_already_stays_as_it_is_and_another_one_clashes() {
+    fn an_existing_tenant_stays_and_a_different_one_clashes() {
         let mut ledger = ledger();
         for (id, slug) in [(1, "one"), (2, "other")] {
             ledger.tenants.push(Tenant {
@@ -445,7 +456,7 @@ mod tests {
         }
         assert_eq!(
             states(script(), &ledger, &rules()),
-            [State::Skipped, State::Exists, State::Clash]
+            [ImportState::Skipped, ImportState::Exists, ImportState::Clash]
         );
     }
 }

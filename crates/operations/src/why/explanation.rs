@@ -1,4 +1,4 @@
-//! Why one conversation looks in the target as it does: the sentence, from what source, target and ledger say of it.
+//! Decides which case a conversation is, and writes the sentence that explains it. Pure.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
-/// Columns that hold names of others: see [`tidemark_shared::selection::NameOf`].
-const NAMES: [&str; 7] = [
+/// Columns with names of inboxes, accounts, users and teams: see [`tidemark_shared::selection::NameOf`].
+const COPIED_NAMES: [&str; 7] = [
     "inbox_name",
     "inbox_channel_type",
     "inbox_timezone",
@@ -19,16 +19,16 @@ const NAMES: [&str; 7] = [
     "team_name",
 ];
 
-/// Where the source has the conversation.
+/// The place of the conversation at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InSource {
     /// In one of the tenant's inboxes.
     Here {
         inbox: i32,
-        /// The inbox's history is in, or came with the first sync.
+        /// The inbox's history was loaded, by a backfill or by the first sync.
         fetched: bool,
     },
-    /// In another one, or in none that can be read.
+    /// In another inbox, or in one that cannot be read.
     Elsewhere {
         inbox: Option<i32>,
         owner: Owner,
@@ -36,16 +36,16 @@ pub enum InSource {
     Absent,
 }
 
-/// Whose an inbox is.
+/// The owner of an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     Nobody,
-    /// It was the tenant's, and was unmapped.
+    /// The tenant itself, before the inbox was unmapped.
     Unmapped,
     Tenant(TenantId),
 }
 
-/// What the target has of it.
+/// The row in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InTarget {
     Live,
@@ -53,7 +53,7 @@ pub enum InTarget {
     Absent,
 }
 
-/// The newest chunk that covers it.
+/// The newest chunk that covers the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Covering {
     pub id: ChunkId,
@@ -62,16 +62,16 @@ pub struct Covering {
     pub error: Option<String>,
 }
 
-/// A row that cannot be taken: as it was recorded, or as it was seen just now.
+/// The reason why the conversation is rejected, as recorded by a run or as found now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub side: String,
     pub error: String,
-    /// Who recorded it; `None`: nobody yet.
+    /// The chunk that recorded it; `None`: no chunk yet.
     pub chunk: Option<ChunkId>,
 }
 
-/// What is known of a conversation.
+/// Everything that the explanation depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     pub tenant: TenantId,
@@ -80,109 +80,109 @@ pub struct Facts {
     pub target: InTarget,
     /// The run that wrote the target's row last.
     pub written_by: Option<RunId>,
-    /// Columns in which the two rows differ; none where one is missing.
+    /// Columns in which the two rows differ; empty where one row is missing.
     pub differing: Vec<String>,
-    /// The change signals that name it now.
+    /// The change signals that name the conversation now.
     pub signals: Vec<String>,
-    /// Digests alone tell, and the next sync does not compare any.
+    /// Only digests show the change, and the next sync does not compare digests.
     pub waits_for_digests: bool,
     pub refusal: Option<Refusal>,
     pub newest_chunk: Option<Covering>,
-    /// A run of the tenant that is asked for or planned just now, and may take it.
+    /// A run of the tenant that is requested or being planned, and may take the conversation.
     pub planning: Option<(RunId, RunType, RunStatus)>,
-    /// Somebody has changed or locked the source's row in a transaction that is open.
+    /// An open transaction has changed or locked the source's row.
     pub writer_open: bool,
-    /// No watermark yet.
+    /// The tenant has no watermark yet.
     pub never_synced: bool,
-    /// Why nothing is planned for the tenant: paused, or not active.
+    /// Why no run is planned for the tenant: it is paused or not active.
     pub stopped: Option<String>,
-    /// What else is in the way of the tenant's rows.
+    /// What else blocks the tenant.
     pub held_by: Option<String>,
-    /// Until the tenant's next sync is due; negative: since.
+    /// Time until the tenant's next sync is due; negative when it is overdue.
     pub next_due_in: TimeDelta,
 }
 
-/// What it comes to. The names are a contract with scripts.
+/// The cases; the names are a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Case {
-    /// Both rows say the same.
+    /// Both rows are equal.
     Equal,
-    /// They do, and an open transaction is about to change the source's.
+    /// Both rows are equal, but an open transaction is changing the source's row.
     EqualWriterOpen,
-    /// A chunk that has not ended covers it.
+    /// An open chunk covers the conversation.
     OnItsWay,
-    /// A run is asked for or planned, and takes what the signals name.
+    /// A run that may take the conversation is requested or being planned.
     BeingPlanned,
-    /// The next sync takes it.
+    /// The next sync takes the conversation.
     NextSync,
     /// The tenant is paused or not active.
     Stopped,
-    /// The chunk that should have brought it is dead or cancelled.
+    /// The chunk that should have loaded the conversation is dead or cancelled.
     ChunkFailed,
-    /// Its contact is forgotten: it is kept out.
+    /// The contact is forgotten, so the conversation is kept out.
     Forgotten,
-    /// It cannot be taken.
+    /// The conversation is rejected.
     Rejected,
-    /// Its inbox was mapped, and a backfill has not brought its history yet.
+    /// The inbox was mapped, and a backfill has not loaded its history yet.
     BackfillPending,
-    /// It is gone from the source, and marked deleted.
+    /// Gone from the source, and marked deleted in the target.
     Tombstone,
-    /// It is gone from the source, and not yet marked.
+    /// Gone from the source, and not yet marked deleted.
     Gone,
-    /// It is in an inbox that is not the tenant's.
+    /// In an inbox that is not the tenant's.
     NotTheTenants,
-    /// It has left the tenant's inboxes, and is not yet marked.
+    /// Moved out of the tenant's inboxes, and not yet marked deleted.
     MovedAway,
-    /// Only names differ that rows carry of others: a backfill brings them.
+    /// Only copied names differ; a backfill updates them.
     Renamed,
-    /// They differ, and nothing that a plan looks at tells.
+    /// The rows differ, and no change signal shows it.
     Silent,
-    /// Neither side has it.
+    /// Neither side has the conversation.
     NeverExisted,
 }
 
-/// The case, and the sentence that says it with what can be done.
+/// The case, and a sentence that explains it and says what to do.
 #[must_use]
 pub fn explain(facts: &Facts) -> (Case, String) {
     match (&facts.source, &facts.target) {
         (InSource::Absent, InTarget::Absent) => (
             Case::NeverExisted,
-            "neither source nor target has it: it never existed, or was deleted at the source before a run saw it"
+            "neither source nor target has it: it never existed, or it was deleted at the source before a run read it"
                 .to_owned(),
         ),
         (InSource::Absent, InTarget::Deleted { at }) => (
             Case::Tombstone,
-            format!("it is gone from the source; {}", marked(facts, *at)),
+            format!("it is gone from the source; {}", marked_deleted(facts, *at)),
         ),
         (InSource::Absent, InTarget::Live) => {
-            let (case, when) = coming(facts);
-            let case = if case == Case::Silent { Case::Gone } else { on_gone(case) };
+            let (case, when) = arrival(facts);
+            let case = if case == Case::Silent { Case::Gone } else { gone_case(case) };
             (case, format!("it is gone from the source and not yet marked deleted: {when}"))
         }
-        (InSource::Elsewhere { inbox, owner }, target) => elsewhere(facts, *inbox, *owner, target),
-        (InSource::Here { inbox, fetched }, target) => here(facts, *inbox, *fetched, target),
+        (InSource::Elsewhere { inbox, owner }, target) => in_other_inbox(facts, *inbox, *owner, target),
+        (InSource::Here { inbox, fetched }, target) => in_own_inbox(facts, *inbox, *fetched, target),
     }
 }
 
-/// Gone is the more telling word for what an ordinary run brings.
-const fn on_gone(case: Case) -> Case {
+/// An ordinary sync marks the row deleted, so the case is named after the deletion.
+const fn gone_case(case: Case) -> Case {
     match case {
         Case::NextSync => Case::Gone,
         case => case,
     }
 }
 
-fn marked(facts: &Facts, at: DateTime<Utc>) -> String {
+fn marked_deleted(facts: &Facts, at: DateTime<Utc>) -> String {
     let by = facts.written_by.map(|run| format!(" by run {run}"));
     format!(
-        "its row was marked deleted{}, as the source was at {}, and stays",
+        "its row was marked deleted{}, by the state of the source at {}, and is kept",
         by.unwrap_or_default(),
         at.format("%Y-%m-%dT%H:%M:%SZ")
     )
 }
 
-fn elsewhere(facts: &Facts, inbox: Option<i32>, owner: Owner, target: &InTarget) -> (Case, String) {
+fn in_other_inbox(facts: &Facts, inbox: Option<i32>, owner: Owner, target: &InTarget) -> (Case, String) {
     let inbox = inbox.map_or_else(|| "no inbox".to_owned(), |inbox| format!("inbox {inbox}"));
     let place = match owner {
         Owner::Nobody => format!("the source has it in {inbox}, which is mapped to no tenant"),
@@ -192,11 +192,14 @@ fn elsewhere(facts: &Facts, inbox: Option<i32>, owner: Owner, target: &InTarget)
     match target {
         InTarget::Absent => (
             Case::NotTheTenants,
-            format!("{place}: it is none of tenant {}'s", facts.tenant),
+            format!("{place}: it does not belong to tenant {}", facts.tenant),
         ),
-        InTarget::Deleted { at } => (Case::NotTheTenants, format!("{place}; {}", marked(facts, *at))),
+        InTarget::Deleted { at } => (
+            Case::NotTheTenants,
+            format!("{place}; {}", marked_deleted(facts, *at)),
+        ),
         InTarget::Live => {
-            let (case, when) = coming(facts);
+            let (case, when) = arrival(facts);
             let case = match case {
                 Case::Silent | Case::NextSync => Case::MovedAway,
                 case => case,
@@ -209,18 +212,18 @@ fn elsewhere(facts: &Facts, inbox: Option<i32>, owner: Owner, target: &InTarget)
     }
 }
 
-fn here(facts: &Facts, inbox: i32, fetched: bool, target: &InTarget) -> (Case, String) {
+fn in_own_inbox(facts: &Facts, inbox: i32, fetched: bool, target: &InTarget) -> (Case, String) {
     let is_equal = *target == InTarget::Live && facts.differing.is_empty() && facts.refusal.is_none();
     if is_equal && facts.writer_open {
-        let text = "source and target are equal in every column, and a transaction is open at the source that has changed \
-                    or locked the row: what it writes can be seen once it has committed";
+        let text = "source and target are equal in every column, but an open transaction at the source has changed or locked the \
+                    row: its changes can be seen once it has committed";
         return (Case::EqualWriterOpen, text.to_owned());
     }
     if is_equal {
         let again = if facts.signals.is_empty() {
             String::new()
         } else {
-            format!("; the next run looks at it again ({})", facts.signals.join(", "))
+            format!("; the next run compares it again ({})", facts.signals.join(", "))
         };
         return (
             Case::Equal,
@@ -229,21 +232,21 @@ fn here(facts: &Facts, inbox: i32, fetched: bool, target: &InTarget) -> (Case, S
     }
     if let Some(refusal) = &facts.refusal {
         let by = match refusal.chunk {
-            Some(chunk) => format!("chunk {chunk} could not take it"),
-            None => "the next run will not be able to take it".to_owned(),
+            Some(chunk) => format!("chunk {chunk} rejected it"),
+            None => "the next run will reject it".to_owned(),
         };
         let row = match target {
-            InTarget::Live => "the row is the last that could be taken",
+            InTarget::Live => "the target keeps its last valid row",
             InTarget::Deleted { .. } => "its row is marked deleted",
-            InTarget::Absent => "it has no row",
+            InTarget::Absent => "the target has no row",
         };
         let text = format!(
-            "{by} ({}: {}): {row}, and every run tries it again until it is mended",
+            "{by} ({}: {}): {row}, and every run tries it again until the cause is fixed",
             refusal.side, refusal.error
         );
         return (Case::Rejected, text);
     }
-    let what = match target {
+    let difference = match target {
         InTarget::Live => format!("{} differ", listed(&facts.differing)),
         InTarget::Deleted { .. } => "the source has it, and its row is marked deleted".to_owned(),
         InTarget::Absent => "the source has it, and the target has no row".to_owned(),
@@ -251,15 +254,16 @@ fn here(facts: &Facts, inbox: i32, fetched: bool, target: &InTarget) -> (Case, S
     let waits = !fetched && !facts.never_synced && facts.signals.is_empty();
     if waits && facts.stopped.is_none() && !is_open(facts) {
         let backfill = match facts.planning {
-            Some((run, RunType::Backfill, status)) => format!("run {run} ({}) brings it", status.as_str()),
-            _ => "a producer asks for one by itself".to_owned(),
+            Some((run, RunType::Backfill, status)) => format!("run {run} ({}) loads it", status.as_str()),
+            _ => "a producer requests one by itself".to_owned(),
         };
-        let text =
-            format!("{what}: inbox {inbox} was mapped, and its history waits for a backfill; {backfill}");
+        let text = format!(
+            "{difference}: inbox {inbox} was mapped, and its history waits for a backfill; {backfill}"
+        );
         return (Case::BackfillPending, text);
     }
-    let (case, when) = coming(facts);
-    (case, format!("{what}: {when}"))
+    let (case, when) = arrival(facts);
+    (case, format!("{difference}: {when}"))
 }
 
 fn is_open(facts: &Facts) -> bool {
@@ -272,10 +276,10 @@ fn is_open(facts: &Facts) -> bool {
     })
 }
 
-/// How what the target lacks gets there, or what is in the way.
-fn coming(facts: &Facts) -> (Case, String) {
+/// When the missing change will reach the target, or what blocks it.
+fn arrival(facts: &Facts) -> (Case, String) {
     if let Some(stopped) = &facts.stopped {
-        let when = format!("the tenant is {stopped}, and nothing is planned or begun until it is resumed");
+        let when = format!("the tenant is {stopped}, and no run is planned or started until it is resumed");
         return (Case::Stopped, when);
     }
     if let Some(chunk) = facts.newest_chunk.as_ref().filter(|_| is_open(facts)) {
@@ -290,7 +294,7 @@ fn coming(facts: &Facts) -> (Case, String) {
             chunk.status.as_str(),
             trouble.unwrap_or_default()
         );
-        return (Case::OnItsWay, held(facts, when));
+        return (Case::OnItsWay, with_blocker(facts, when));
     }
     let found = if facts.signals.is_empty() {
         String::new()
@@ -306,12 +310,15 @@ fn coming(facts: &Facts) -> (Case, String) {
             run_type.as_str(),
             status.as_str()
         );
-        return (Case::BeingPlanned, held(facts, when));
+        return (Case::BeingPlanned, with_blocker(facts, when));
     }
     if takes_all {
         return (
             Case::NextSync,
-            held(facts, format!("the tenant's first sync takes it{}", due(facts))),
+            with_blocker(
+                facts,
+                format!("the tenant's first sync takes it{}", next_sync_in(facts)),
+            ),
         );
     }
     let failed = facts
@@ -326,48 +333,51 @@ fn coming(facts: &Facts) -> (Case, String) {
                 chunk.id.run_id
             )
         } else {
-            format!("the next sync takes it again{}{found}", due(facts))
+            format!("the next sync takes it again{}{found}", next_sync_in(facts))
         };
         let when = format!(
-            "chunk {}, which should have brought it, is {}{}; {next}",
+            "chunk {}, which should have loaded it, is {}{}; {next}",
             chunk.id,
             chunk.status.as_str(),
             error.unwrap_or_default()
         );
-        return (Case::ChunkFailed, held(facts, when));
+        return (Case::ChunkFailed, with_blocker(facts, when));
     }
     if facts.signals.is_empty() && only_names(&facts.differing) {
-        let when = "these are names that the row carries of others: the plan that sees them changed asks for a backfill, and \
-                    what no plan sees is found by `tidemark verify`";
-        return (Case::Renamed, held(facts, when.to_owned()));
+        let when = "only copied names differ: a plan that finds a changed name requests a backfill, and `tidemark verify` finds \
+                    names that no plan has found";
+        return (Case::Renamed, with_blocker(facts, when.to_owned()));
     }
     if facts.signals.is_empty() {
         let when = format!(
-            "nothing that a plan looks at tells, so no sync finds it; `tidemark verify --tenant {0}` does, and `tidemark \
-             resync --tenant {0} --ids {1}` mends it",
+            "no change signal shows it, so no sync finds it; `tidemark verify --tenant {0}` finds it, and `tidemark resync \
+             --tenant {0} --ids {1}` fixes it",
             facts.tenant, facts.conversation
         );
         return (Case::Silent, when);
     }
     if facts.waits_for_digests {
         let when = format!(
-            "no time tells, and digests are compared once producer.digest_interval is over: the first sync after that takes \
-             it{found}"
+            "no timestamp shows it, and digests are compared once per producer.digest_interval: the first sync after that \
+             takes it{found}"
         );
-        return (Case::NextSync, held(facts, when));
+        return (Case::NextSync, with_blocker(facts, when));
     }
     let when = format!(
-        "it came after the last plan, and the next sync takes it{}{found}",
-        due(facts)
+        "it changed after the last plan, and the next sync takes it{}{found}",
+        next_sync_in(facts)
     );
-    (Case::NextSync, held(facts, when))
+    (Case::NextSync, with_blocker(facts, when))
 }
 
 fn only_names(differing: &[String]) -> bool {
-    !differing.is_empty() && differing.iter().all(|column| NAMES.contains(&column.as_str()))
+    !differing.is_empty()
+        && differing
+            .iter()
+            .all(|column| COPIED_NAMES.contains(&column.as_str()))
 }
 
-fn due(facts: &Facts) -> String {
+fn next_sync_in(facts: &Facts) -> String {
     let wait = facts.next_due_in.to_std().unwrap_or_default();
     if wait.is_zero() {
         return " (due now)".to_owned();
@@ -376,14 +386,14 @@ fn due(facts: &Facts) -> String {
     format!(" (due in {})", humantime::format_duration(wait))
 }
 
-fn held(facts: &Facts, when: String) -> String {
+fn with_blocker(facts: &Facts, when: String) -> String {
     match &facts.held_by {
         Some(held_by) => format!("{when}; held by: {held_by}"),
         None => when,
     }
 }
 
-/// A few names, and how many more there are.
+/// The first names, and the number of the others.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 4;
     if names.len() <= SHOWN {

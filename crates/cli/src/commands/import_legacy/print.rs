@@ -1,7 +1,7 @@
 //! Prints the report of an import.
 
 use tidemark_operations::script_import::import::ImportReport;
-use tidemark_operations::script_import::plan::{State, Step};
+use tidemark_operations::script_import::plan::{ImportState, TenantImport};
 
 use crate::output;
 
@@ -38,7 +38,7 @@ pub fn report(report: &ImportReport, json: bool) -> anyhow::Result<()> {
         }
         if step.rows_left > 0 {
             output::note(format!(
-                "tenant {}: {} rows of inboxes that are not its own stay behind",
+                "tenant {}: {} rows are not imported, because their inboxes are not the tenant's",
                 step.old_id,
                 output::count(step.rows_left)
             ));
@@ -50,25 +50,28 @@ pub fn report(report: &ImportReport, json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|ignored| format!("{}.{}", ignored.table, ignored.column))
             .collect();
-        output::note(format!("not taken over: {}", names.join(", ")));
+        output::note(format!("not imported: {}", names.join(", ")));
     }
-    let imported = report.tenants.iter().filter(|step| step.state == State::Imported);
+    let imported = report
+        .tenants
+        .iter()
+        .filter(|step| step.state == ImportState::Imported);
     if imported.count() > 0 {
         output::note(
-            "next: tidemark sync --all --wait, which takes what changed since; the history is read anew beside it, \
-             in runs of type backfill; then tidemark verify --all",
+            "next: tidemark sync --all --wait, which takes the changes since then; backfill runs read the \
+             history again beside it; then tidemark verify --all",
         );
     }
     Ok(())
 }
 
-fn row(step: &Step) -> Vec<String> {
+fn row(step: &TenantImport) -> Vec<String> {
     let what = match step.state {
-        State::New => "new",
-        State::Imported => "taken over",
-        State::Exists => "is here already",
-        State::Skipped => "left out",
-        State::Clash => "clash",
+        ImportState::New => "new",
+        ImportState::Imported => "imported",
+        ImportState::Exists => "exists",
+        ImportState::Skipped => "skipped",
+        ImportState::Clash => "clash",
     };
     vec![
         step.old_id.to_string(),

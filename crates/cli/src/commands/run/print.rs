@@ -35,7 +35,7 @@ pub async fn one(app: &App, db: &DbPool, run: &RunReport) -> anyhow::Result<()> 
     let mut shown = RunView::new(app, run);
     if !run.status.is_terminal() {
         let overview = Overview::load(db, &app.settings).await?;
-        shown.held_by = overview.held_by(run.tenant_id).map(str::to_owned);
+        shown.held_by = overview.blocker_of(run.tenant_id).map(str::to_owned);
     }
     if app.json {
         output::json(&shown)
