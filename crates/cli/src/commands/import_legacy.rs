@@ -18,31 +18,31 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its database; without it Tidemark's own [env: TIDEMARK_LEGACY_URL, TIDEMARK_LEGACY_URL_FILE]
+    /// Database of the script [default: the analytics database] [env: TIDEMARK_LEGACY_URL, TIDEMARK_LEGACY_URL_FILE]
     #[arg(long, value_name = "URL")]
     from: Option<SecretString>,
-    /// Schema that its tables are in
+    /// Schema of the script's tables
     #[arg(long, default_value = "public", value_name = "NAME")]
     schema: String,
-    /// Time zone that its etl_control was written in, such as America/Sao_Paulo
+    /// Time zone of the times in etl_control, such as America/Sao_Paulo
     #[arg(long, default_value = "UTC", value_name = "TZ")]
     timezone: Tz,
-    /// Configured source that its inboxes are in
+    /// Name of the configured source with the script's inboxes
     #[arg(long, default_value = "main", value_name = "NAME")]
     source: String,
-    /// Other ids for its tenants, where theirs are taken or not positive
+    /// New ids for tenants whose old ids are taken or not positive
     #[arg(long, value_delimiter = ',', value_name = "OLD=NEW,…")]
     tenant_map: Vec<Renumbered>,
-    /// Time zone of the tenants' calendar columns [default: what its tenants say, else UTC]
+    /// Time zone of the tenants' calendar columns [default: from the script's tenants, else UTC]
     #[arg(long, value_name = "TZ")]
     tenant_timezone: Option<Tz>,
-    /// How far before its last successful run the first sync looks
+    /// The first sync starts this long before the end of the script's last successful run
     #[arg(long, default_value = "1h", value_name = "DUR", value_parser = bounds::age)]
     overlap: Duration,
-    /// Leave its rows where they are: dashboards see nothing until the history has been read anew
+    /// Do not import rows: dashboards stay empty until the history has been read from the source
     #[arg(long)]
     no_rows: bool,
-    /// Only say what would be done
+    /// Print what would be imported, and import nothing
     #[arg(long)]
     dry_run: bool,
 }
