@@ -1,4 +1,4 @@
-//! Why an operation did not do what was asked.
+//! The error of an operation.
 
 use tidemark_broker::QueueError;
 use tidemark_ledger::DbError;

@@ -34,7 +34,7 @@ pub struct WhyAnswer {
     pub case: Case,
     pub why: String,
     pub source: SourceView,
-    /// What the target keeps of its row beside the columns.
+    /// The bookkeeping of the target's row.
     pub target: Option<StoredRow>,
     pub differing: Vec<String>,
     pub signals: Vec<&'static str>,
@@ -49,12 +49,12 @@ pub struct WhyAnswer {
 #[derive(Debug, Serialize)]
 pub struct SourceView {
     pub name: String,
-    /// Somewhere at the source, also in an inbox of somebody else.
+    /// Anywhere at the source, also in an inbox of another tenant.
     pub exists: bool,
     /// In one of the tenant's inboxes.
     pub is_tenants: bool,
     pub inbox_id: Option<i32>,
-    /// Whose the inbox is.
+    /// The tenant of the inbox.
     pub inbox: Option<InboxMapping>,
     pub writer_open: bool,
 }
@@ -65,7 +65,7 @@ pub struct ChunkView {
     pub chunk: Touch,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_url: Option<String>,
-    /// The target's row is as this run wrote it.
+    /// This run wrote the target's row last.
     pub wrote_row: bool,
 }
 
@@ -193,7 +193,8 @@ fn facts(
     }
 }
 
-/// Why it cannot be taken: as it was seen just now; what the target refused is known only from the run that tried.
+/// Why the conversation is rejected. A refusal by the target is known only from the run that recorded it; others are found
+/// now.
 fn refusal(ledger: &LedgerFindings, columns: &Beside, target: &InTarget) -> Option<Refusal> {
     let open = ledger
         .reject
@@ -219,7 +220,7 @@ fn refusal(ledger: &LedgerFindings, columns: &Beside, target: &InTarget) -> Opti
     })
 }
 
-/// A chunk that has not ended, else the newest.
+/// The newest open chunk, else the newest chunk.
 fn covering(touches: &[Touch]) -> Option<Covering> {
     let is_open = |touch: &&Touch| {
         matches!(
@@ -236,7 +237,8 @@ fn covering(touches: &[Touch]) -> Option<Covering> {
     })
 }
 
-/// Of the runs without chunks the one that may take it: a backfill for what waits for one, else what follows the watermark.
+/// The run without chunks that may take the conversation: a backfill if its inbox waits for one, else a run that moves the
+/// watermark.
 fn planning(
     planning: &[(RunId, RunType, RunStatus)],
     source: &InSource,

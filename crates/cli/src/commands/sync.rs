@@ -122,8 +122,8 @@ async fn check(sources: &Sources, tenants: &[Tenant]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Executes the due backfills of these tenants. Without a producer nobody else would, and a sync has to bring newly mapped
-/// inboxes and changed names.
+/// Executes the due backfills of these tenants: a sync has to load newly mapped inboxes and changed names, and perhaps no
+/// producer runs.
 async fn backfill_here(
     app: &App,
     db: &DbPool,

@@ -96,7 +96,7 @@ impl SourceFindings {
         };
         let signals = planner.sight(&source, shape.as_ref(), &mut tx, sought).await?;
         let columns = beside(db, &source, &mut tx, tenant, privacy_key, id).await?;
-        // of a row that cannot be read its inbox may be what cannot
+        // the inbox of an unreadable row may itself be unreadable, so the target's is used
         let exists = match columns.reject {
             None => source.inbox_of(tx.connection(), shape.as_ref(), id).await?,
             Some(_) => Some(ledger.stored.as_ref().and_then(|row| row.inbox_id)),

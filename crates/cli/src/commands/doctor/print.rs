@@ -6,7 +6,7 @@ use tidemark_runtime::finding::{Finding, Level, counted};
 use crate::output::{self, Colour};
 
 const WIDTH: usize = 80;
-const INDENT: usize = 13;
+const INDENT: usize = 14;
 
 pub fn report(report: &DoctorReport, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
@@ -32,7 +32,7 @@ pub fn report(report: &DoctorReport, json: bool, quiet: bool) -> anyhow::Result<
     }
     let count = |level| report.levels().filter(|other| *other == level).count();
     output::line(format!(
-        "{}, {}, {} not looked at, {} well",
+        "{}, {}, {} not checked, {} ok",
         counted(count(Level::Error), "error"),
         counted(count(Level::Warning), "warning"),
         count(Level::NotChecked),
@@ -43,7 +43,7 @@ pub fn report(report: &DoctorReport, json: bool, quiet: bool) -> anyhow::Result<
 fn print(finding: &Finding) -> anyhow::Result<()> {
     let (word, colour) = match finding.level {
         Level::Ok => ("ok", Colour::Green),
-        Level::NotChecked => ("not looked", Colour::Plain),
+        Level::NotChecked => ("not checked", Colour::Plain),
         Level::Warning => ("warning", Colour::Yellow),
         Level::Error => ("error", Colour::Red),
     };
@@ -56,13 +56,13 @@ fn print(finding: &Finding) -> anyhow::Result<()> {
         output::line(format!("{head}{line}"))?;
     }
     for command in &finding.todo {
-        // never broken: it is there to be copied
+        // not wrapped, so that it can be copied
         output::line(format!("{}$ {command}", " ".repeat(INDENT)))?;
     }
     Ok(())
 }
 
-/// Lines of whole words; a word that is longer stands alone.
+/// Wraps at whole words; a longer word gets a line of its own.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
