@@ -7,7 +7,7 @@ use tidemark_broker::QueueError;
 use tidemark_ledger::DbError;
 use tidemark_ledger::connect::OpenError;
 use tidemark_operations::error::OperationError;
-use tidemark_operations::script_import::LegacyError;
+use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_producer::planning::planner::PlanError;
@@ -141,12 +141,12 @@ impl Exit {
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);
         }
-        if let Some(error) = cause.downcast_ref::<LegacyError>() {
+        if let Some(error) = cause.downcast_ref::<ScriptError>() {
             return match error {
-                LegacyError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
-                LegacyError::Connect(_) => Some(Self::Configuration),
-                LegacyError::Shape { .. } | LegacyError::Own { .. } => Some(Self::Configuration),
-                LegacyError::Query { source, .. } => Self::of_driver(source),
+                ScriptError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+                ScriptError::Connect(_) => Some(Self::Configuration),
+                ScriptError::Shape { .. } | ScriptError::Own { .. } => Some(Self::Configuration),
+                ScriptError::Query { source, .. } => Self::of_driver(source),
             };
         }
         if let Some(error) = cause.downcast_ref::<DbError>() {

@@ -7,7 +7,7 @@ use tidemark_runtime::config::ConfigError;
 use tidemark_source::SourceError;
 use tidemark_worker::execute::ExecuteError;
 
-use crate::script_import::LegacyError;
+use crate::script_import::ScriptError;
 use crate::script_import::load::RowImportError;
 
 pub type OperationResult<T> = Result<T, OperationError>;
@@ -34,7 +34,7 @@ pub enum OperationError {
     #[error(transparent)]
     Execute(#[from] ExecuteError),
     #[error(transparent)]
-    Script(#[from] LegacyError),
+    Script(#[from] ScriptError),
     #[error(transparent)]
     RowImport(#[from] RowImportError),
 }

@@ -63,7 +63,7 @@ impl Table {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum LegacyError {
+pub enum ScriptError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(
@@ -104,7 +104,7 @@ fn hint(error: &sqlx::Error) -> &'static str {
 
 /// A tenant of the script.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct LegacyTenant {
+pub struct ScriptTenant {
     pub id: i32,
     pub name: String,
     pub slug: Option<String>,
@@ -117,7 +117,7 @@ pub struct LegacyTenant {
 
 /// An inbox of the script.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct LegacyInbox {
+pub struct ScriptInbox {
     pub inbox_id: i32,
     pub tenant_id: i32,
     pub inbox_name: Option<String>,
@@ -127,7 +127,7 @@ pub struct LegacyInbox {
 
 /// A time as the script wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum ScriptTime {
     /// Without a time zone; the import has an option for it.
     Naive(NaiveDateTime),
     Instant(DateTime<Utc>),
@@ -135,10 +135,10 @@ pub enum Written {
 
 /// The end of the script's last successful run of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LegacyWatermark {
+pub struct ScriptWatermark {
     /// `None`: the script kept one watermark for all tenants.
     pub tenant_id: Option<i32>,
-    pub watermark_end: Written,
+    pub watermark_end: ScriptTime,
 }
 
 /// Has one of both times, depending on the column's type.
@@ -151,7 +151,7 @@ struct RunEnd {
 
 /// A column that is not imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ignored {
+pub struct IgnoredColumn {
     pub table: &'static str,
     pub column: String,
     pub type_name: String,
@@ -166,19 +166,19 @@ struct Column {
 
 /// A read-only transaction on the old database.
 #[derive(Debug)]
-pub struct Legacy {
+pub struct ScriptDatabase {
     connection: PgConnection,
     server: String,
     schema: String,
     columns: BTreeMap<Table, Vec<Column>>,
 }
 
-impl Legacy {
+impl ScriptDatabase {
     /// Begins a read-only transaction and checks the tables.
     ///
     /// # Errors
     /// When the server cannot be reached, or the schema lacks a required table or column.
-    pub async fn open(url: &SecretString, schema: &str) -> Result<Self, LegacyError> {
+    pub async fn open(url: &SecretString, schema: &str) -> Result<Self, ScriptError> {
         let server = server_name(url);
         let options = options(url, WHAT)?
             .application_name("tidemark import-legacy")
@@ -202,7 +202,7 @@ impl Legacy {
         Ok(legacy)
     }
 
-    async fn begin(&mut self) -> Result<(), LegacyError> {
+    async fn begin(&mut self) -> Result<(), ScriptError> {
         let lockable: Vec<String> = sqlx::query_scalar(LOCKABLE)
             .bind(&self.schema)
             .bind(REQUIRED.map(|(table, _)| table.name()))
@@ -245,9 +245,9 @@ impl Legacy {
         self.check()
     }
 
-    fn check(&self) -> Result<(), LegacyError> {
+    fn check(&self) -> Result<(), ScriptError> {
         if self.has(Table::Runs, "planning_until") || self.has(Table::Rows, "source_digest") {
-            return Err(LegacyError::Own {
+            return Err(ScriptError::Own {
                 server: self.server.clone(),
                 schema: self.schema.clone(),
             });
@@ -264,7 +264,7 @@ impl Legacy {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(LegacyError::Shape {
+        Err(ScriptError::Shape {
             server: self.server.clone(),
             schema: self.schema.clone(),
             missing,
@@ -278,7 +278,7 @@ impl Legacy {
     }
 
     /// The tenants in ascending order.
-    pub async fn tenants(&mut self) -> Result<Vec<LegacyTenant>, LegacyError> {
+    pub async fn tenants(&mut self) -> Result<Vec<ScriptTenant>, ScriptError> {
         let table = Table::Tenants;
         let statement = format!(
             "SELECT id::integer AS id, name::text AS name, {} AS slug, {} AS status, {} AS timezone, {} AS account_id, \
@@ -300,7 +300,7 @@ impl Legacy {
     }
 
     /// The inboxes in ascending order.
-    pub async fn inboxes(&mut self) -> Result<Vec<LegacyInbox>, LegacyError> {
+    pub async fn inboxes(&mut self) -> Result<Vec<ScriptInbox>, ScriptError> {
         let table = Table::Inboxes;
         let statement = format!(
             "SELECT inbox_id::integer AS inbox_id, tenant_id::integer AS tenant_id, {} AS inbox_name, {} AS channel_type, \
@@ -320,7 +320,7 @@ impl Legacy {
     }
 
     /// The end of the last successful run of each tenant. Runs without an end are ignored.
-    pub async fn watermarks(&mut self) -> Result<Vec<LegacyWatermark>, LegacyError> {
+    pub async fn watermarks(&mut self) -> Result<Vec<ScriptWatermark>, ScriptError> {
         let table = Table::Runs;
         let tenant = self.optional(table, "tenant_id", "integer");
         // newest first, by those of these columns that exist
@@ -344,17 +344,17 @@ impl Legacy {
             .await
             .map_err(query(&self.server, "read the ends of the last runs"))?;
         let watermark = |end: RunEnd| {
-            let written = end.naive.map(Written::Naive);
-            Some(LegacyWatermark {
+            let written = end.naive.map(ScriptTime::Naive);
+            Some(ScriptWatermark {
                 tenant_id: end.tenant_id,
-                watermark_end: written.or(end.instant.map(Written::Instant))?,
+                watermark_end: written.or(end.instant.map(ScriptTime::Instant))?,
             })
         };
         Ok(ends.into_iter().filter_map(watermark).collect())
     }
 
     /// Whether a run of the script is under way.
-    pub async fn is_running(&mut self) -> Result<bool, LegacyError> {
+    pub async fn is_running(&mut self) -> Result<bool, ScriptError> {
         let statement = format!(
             "SELECT EXISTS (SELECT FROM {} WHERE lower(status::text) = 'running')",
             self.relation(Table::Runs)
@@ -367,7 +367,7 @@ impl Legacy {
 
     /// Columns of the control tables that are not imported.
     #[must_use]
-    pub fn ignored(&self) -> Vec<Ignored> {
+    pub fn ignored(&self) -> Vec<IgnoredColumn> {
         let mut ignored = Vec::new();
         for (table, known) in KNOWN {
             let required = REQUIRED
@@ -415,8 +415,8 @@ impl Legacy {
 }
 
 impl Column {
-    fn ignored(&self, table: Table) -> Ignored {
-        Ignored {
+    fn ignored(&self, table: Table) -> IgnoredColumn {
+        IgnoredColumn {
             table: table.name(),
             column: self.name.clone(),
             type_name: self.type_name.clone(),
@@ -424,9 +424,9 @@ impl Column {
     }
 }
 
-fn query(server: &str, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LegacyError {
+fn query(server: &str, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> ScriptError {
     let server = server.to_owned();
-    move |source| LegacyError::Query {
+    move |source| ScriptError::Query {
         attempted,
         server,
         source,

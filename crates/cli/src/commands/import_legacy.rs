@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use secrecy::SecretString;
-use tidemark_operations::script_import::Legacy;
+use tidemark_operations::script_import::ScriptDatabase;
 use tidemark_operations::script_import::import::{ImportOptions, PlannedImport};
 use tidemark_shared::ids::TenantId;
 
@@ -77,7 +77,7 @@ impl Args {
         let sources = app.sources()?;
         let source = sources.get(&self.source)?;
         source.check().await?;
-        let legacy = Legacy::open(&from, &self.schema).await?;
+        let legacy = ScriptDatabase::open(&from, &self.schema).await?;
         let options = ImportOptions {
             schema: self.schema,
             timezone: self.timezone,

@@ -15,7 +15,7 @@ use tidemark_source::Source;
 
 use super::load::{import_rows, row_columns};
 use super::plan::{ImportRules, ImportState, LedgerState, ScriptState, TenantImport, plan};
-use super::{Ignored, Legacy};
+use super::{IgnoredColumn, ScriptDatabase};
 use crate::error::OperationResult;
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct ImportReport {
     pub from: String,
     pub schema: String,
     pub tenants: Vec<TenantImport>,
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredColumn>,
 }
 
 impl ImportReport {
@@ -55,7 +55,7 @@ impl ImportReport {
 pub struct PlannedImport<'a> {
     db: &'a DbPool,
     source: &'a Source,
-    legacy: Legacy,
+    legacy: ScriptDatabase,
     options: ImportOptions,
     pub report: ImportReport,
     /// A run of the script is under way: the import would miss what it still writes.
@@ -68,7 +68,7 @@ impl<'a> PlannedImport<'a> {
     pub async fn plan(
         db: &'a DbPool,
         source: &'a Source,
-        mut legacy: Legacy,
+        mut legacy: ScriptDatabase,
         options: ImportOptions,
         dry_run: bool,
     ) -> OperationResult<Self> {
@@ -118,7 +118,7 @@ impl<'a> PlannedImport<'a> {
 async fn plan_tenants(
     db: &DbPool,
     source: &Source,
-    legacy: &mut Legacy,
+    legacy: &mut ScriptDatabase,
     options: &ImportOptions,
 ) -> OperationResult<Vec<TenantImport>> {
     let script = ScriptState {
@@ -154,7 +154,7 @@ async fn unknown_inboxes(source: &Source, steps: &[TenantImport]) -> OperationRe
 async fn import_tenant(
     db: &DbPool,
     source: &Source,
-    legacy: &mut Legacy,
+    legacy: &mut ScriptDatabase,
     options: &ImportOptions,
     actor: &str,
     step: &mut TenantImport,

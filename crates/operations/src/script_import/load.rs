@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Legacy, LegacyError, RowColumn, RowSelect};
+use super::{RowColumn, RowSelect, ScriptDatabase, ScriptError};
 use futures::StreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgTransaction;
@@ -41,7 +41,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 #[derive(Debug, thiserror::Error)]
 pub enum RowImportError {
     #[error(transparent)]
-    Legacy(#[from] LegacyError),
+    Script(#[from] ScriptError),
     #[error(transparent)]
     Ledger(#[from] DbError),
     #[error("read a row of the old database")]
@@ -80,7 +80,7 @@ pub fn row_columns(not_null: &[String]) -> Vec<RowColumn<'static>> {
 /// number of copied rows. Memory is bounded by one buffer of the connection.
 pub async fn import_rows(
     tx: &mut PgTransaction<'_>,
-    legacy: &mut Legacy,
+    legacy: &mut ScriptDatabase,
     (old_tenant, tenant): (i32, TenantId),
     inboxes: &[i32],
     timezone: &'static str,

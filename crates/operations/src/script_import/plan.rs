@@ -12,15 +12,15 @@ use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
-use super::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
+use super::{ScriptInbox, ScriptTenant, ScriptTime, ScriptWatermark};
 use crate::error::{OperationError, OperationResult};
 use crate::tenants::slug;
 
 /// The tenants, inboxes and watermarks of the script.
 pub struct ScriptState {
-    pub tenants: Vec<LegacyTenant>,
-    pub inboxes: Vec<LegacyInbox>,
-    pub watermarks: Vec<LegacyWatermark>,
+    pub tenants: Vec<ScriptTenant>,
+    pub inboxes: Vec<ScriptInbox>,
+    pub watermarks: Vec<ScriptWatermark>,
 }
 
 /// The existing tenants and inboxes in Tidemark.
@@ -133,7 +133,7 @@ pub fn plan(
 }
 
 /// The tenant as it would be imported.
-fn step(tenant: &LegacyTenant, script: &ScriptState, rules: &ImportRules) -> TenantImport {
+fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> TenantImport {
     let mut notes = Vec::new();
     let tenant_id = rules.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
     let name = match tenant.name.trim() {
@@ -276,10 +276,10 @@ fn status(text: Option<&str>, notes: &mut Vec<String>) -> TenantStatus {
 
 /// The earliest instant that a time can mean. An hour that the clock repeats is read as its first occurrence; a skipped hour
 /// is read as the hour before.
-fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
+fn earliest(written: ScriptTime, timezone: Tz) -> DateTime<Utc> {
     let naive = match written {
-        Written::Instant(at) => return at,
-        Written::Naive(naive) => naive,
+        ScriptTime::Instant(at) => return at,
+        ScriptTime::Naive(naive) => naive,
     };
     let local = |naive: NaiveDateTime| timezone.from_local_datetime(&naive).earliest();
     local(naive)
@@ -287,10 +287,10 @@ fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
         .map_or_else(|| naive.and_utc(), |at| at.to_utc())
 }
 
-fn written(written: Written) -> String {
+fn written(written: ScriptTime) -> String {
     match written {
-        Written::Naive(naive) => naive.to_string(),
-        Written::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        ScriptTime::Naive(naive) => naive.to_string(),
+        ScriptTime::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
     }
 }
 
@@ -298,16 +298,16 @@ fn written(written: Written) -> String {
 mod tests {
     use super::*;
 
-    fn naive(text: &str) -> Written {
-        Written::Naive(text.parse().unwrap())
+    fn naive(text: &str) -> ScriptTime {
+        ScriptTime::Naive(text.parse().unwrap())
     }
 
     fn utc(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
 
-    fn old(id: i32, slug: &str) -> LegacyTenant {
-        LegacyTenant {
+    fn old(id: i32, slug: &str) -> ScriptTenant {
+        ScriptTenant {
             id,
             name: format!("Old {id}"),
             slug: Some(slug.into()),
@@ -318,8 +318,8 @@ mod tests {
         }
     }
 
-    fn inbox(inbox_id: i32, tenant_id: i32) -> LegacyInbox {
-        LegacyInbox {
+    fn inbox(inbox_id: i32, tenant_id: i32) -> ScriptInbox {
+        ScriptInbox {
             inbox_id,
             tenant_id,
             inbox_name: None,
@@ -332,7 +332,7 @@ mod tests {
         ScriptState {
             tenants: vec![old(0, "admin"), old(1, "one"), old(2, "two")],
             inboxes: vec![inbox(10, 1), inbox(20, 2)],
-            watermarks: vec![LegacyWatermark {
+            watermarks: vec![ScriptWatermark {
                 tenant_id: Some(1),
                 watermark_end: naive("2026-11-20T09:00:00"),
             }],

@@ -4,7 +4,7 @@ use futures::stream::BoxStream;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::{Ignored, Legacy, LegacyError, Table, query};
+use super::{IgnoredColumn, ScriptDatabase, ScriptError, Table, query};
 use tidemark_postgres::ident::quote;
 
 /// The script's bookkeeping columns; the target has the same.
@@ -33,9 +33,9 @@ pub struct RowSelect<'a> {
     pub timezone: &'static str,
 }
 
-impl Legacy {
+impl ScriptDatabase {
     /// The number of rows of the tenant, and how many of them are in these inboxes.
-    pub async fn count_rows(&mut self, old_tenant: i32, inboxes: &[i32]) -> Result<(i64, i64), LegacyError> {
+    pub async fn count_rows(&mut self, old_tenant: i32, inboxes: &[i32]) -> Result<(i64, i64), ScriptError> {
         let statement = format!(
             "SELECT count(DISTINCT conversation_id), count(DISTINCT conversation_id) FILTER (WHERE inbox_id = ANY($2)) \
              FROM {} WHERE tenant_id = $1",
@@ -53,7 +53,7 @@ impl Legacy {
     pub async fn copy_rows(
         &mut self,
         select: &RowSelect<'_>,
-    ) -> Result<BoxStream<'_, sqlx::Result<Vec<u8>>>, LegacyError> {
+    ) -> Result<BoxStream<'_, sqlx::Result<Vec<u8>>>, ScriptError> {
         use futures::StreamExt;
         let statement = format!("COPY ({}) TO STDOUT", self.select(select));
         let error = query(&self.server, "read the rows");
@@ -106,7 +106,7 @@ impl Legacy {
 
     /// Columns of the rows that are not imported.
     #[must_use]
-    pub fn ignored_of_rows(&self, columns: &[RowColumn<'_>]) -> Vec<Ignored> {
+    pub fn ignored_of_rows(&self, columns: &[RowColumn<'_>]) -> Vec<IgnoredColumn> {
         let is_taken = |name: &str, found: &str| {
             BOOKKEEPING.contains(&name)
                 || columns.iter().any(|column| {
