@@ -193,7 +193,7 @@ async fn what_cannot_be_combined_or_read_is_a_usage_error_and_no_run() {
                 "--wait",
             ),
             (&["--tenant", "1,9", "--all-rows"], "", "no tenant 9"),
-            (&["--all", "--inbox", "4711"], "", "none of these tenants'"),
+            (&["--all", "--inbox", "4711"], "", "none of these tenants"),
             (&["--all", "--ids", "999999"], "", "none of the 1 ids"),
         ] {
             let answer = stage

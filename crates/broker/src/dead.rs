@@ -23,7 +23,6 @@ use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
 use super::publisher::Publisher;
 use super::rabbit::RabbitQueue;
-use tidemark_shared::ids::TenantId;
 use tidemark_shared::job::Job;
 
 /// Returns after which a message is replaced by a copy. Must be below the delivery limit, whose lowest default is 20.
@@ -68,8 +67,6 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// Text in the name of the queue they were consumed from.
     pub queue: Option<String>,
-    /// The tenant of the job; unreadable messages do not match.
-    pub tenant: Option<TenantId>,
 }
 
 impl DeadFilter {
@@ -78,10 +75,7 @@ impl DeadFilter {
             part.as_ref()
                 .is_none_or(|part| text.is_some_and(|text| text.contains(part.as_str())))
         };
-        let is_of_tenant = |tenant| message.job.is_some_and(|job| job.tenant_id == tenant);
-        has(Some(&message.reason), &self.reason)
-            && has(message.queue.as_deref(), &self.queue)
-            && self.tenant.is_none_or(is_of_tenant)
+        has(Some(&message.reason), &self.reason) && has(message.queue.as_deref(), &self.queue)
     }
 }
 

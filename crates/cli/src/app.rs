@@ -1,11 +1,10 @@
-//! What every command needs: settings, an identity, connections.
+//! The settings, the identity and the connections of a command.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_ledger as ledger;
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation;
 use tidemark_net::tls::Exposure;
@@ -14,38 +13,37 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::{exposure, options};
 use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
 use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
-use tidemark_shared::ids::TenantId;
-use tidemark_shared::tenant::Tenant;
 use tidemark_source::Sources;
 
-use crate::exit::{SetupError, UsageError};
+use crate::exit::SetupError;
 
-/// Settings that a flag may give; what is not given comes from the environment, else from the file.
+/// Settings that flags override; without a flag the environment is used, and then the file.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Settings file [default: tidemark.toml, when there is one]
+    /// Settings file [default: tidemark.toml, if it exists]
     #[arg(long, global = true, env = "TIDEMARK_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Ledger and target database [env: TIDEMARK_DATABASE_URL, TIDEMARK_DATABASE_URL_FILE]
+    /// Analytics database, with the ledger and the target [env: TIDEMARK_DATABASE_URL, TIDEMARK_DATABASE_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<SecretString>,
     /// RabbitMQ [env: TIDEMARK_AMQP_URL, TIDEMARK_AMQP_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
     pub amqp_url: Option<SecretString>,
-    /// The source named `main` [env: TIDEMARK_SOURCE_URL, TIDEMARK_SOURCE_URL_FILE]
+    /// Source database named `main` [env: TIDEMARK_SOURCE_URL, TIDEMARK_SOURCE_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
     pub source_url: Option<SecretString>,
-    /// Print the answer as JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
 
-/// A command's surroundings.
+/// The context of a command.
 #[derive(Debug)]
 pub struct App {
     pub settings: Settings,
     pub json: bool,
-    /// This process among all: host and process id.
+    /// Identifies this process: host, role and process id.
     pub instance: String,
     pub host: String,
     role: &'static str,
@@ -78,20 +76,21 @@ impl App {
         })
     }
 
-    /// What this process counts; `None` for a command.
+    /// The metrics of this process; `None` for a command that ends by itself.
     pub fn scrape(&self) -> Option<Scrape> {
         self.telemetry.scrape()
     }
 
-    /// Flushes what is still to be exported.
+    /// Exports the remaining telemetry.
     pub async fn end(self) {
         self.telemetry.shutdown().await;
     }
 
-    /// The ledger and target, checked to be reachable and migrated, with connections enough for so many chunks at a time,
-    /// less those that their loads have for themselves.
+    /// A pool on the analytics database, after a check that it is reachable and migrated.
+    ///
+    /// `concurrency`: chunks executed at a time. Loads have connections of their own, which the pool is reduced by.
     pub async fn database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
-        // a chunk holds a connection for its load while its lease is renewed on another
+        // one connection for the load of a chunk, and one to renew its lease
         let needed = 2 * u32::from(concurrency) + 8;
         let loads = if concurrency > 0 {
             let worker = WorkerSettings {
@@ -107,9 +106,8 @@ impl App {
         Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }
 
-    /// [`Self::database`] for who moves rows of tenants: it has to keep them apart.
-    ///
-    /// Findings that do not matter that much are logged.
+    /// [`Self::database`] for processes that move rows: fails when row-level security does not keep tenants apart. Lesser
+    /// findings are logged.
     pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         let db = self.database(concurrency).await?;
         let findings = isolation::check(&db).await?;
@@ -126,7 +124,7 @@ impl App {
         Ok(Arc::new(Sources::new(&self.settings, self.role)?))
     }
 
-    /// RabbitMQ as it is set, not looked at yet.
+    /// RabbitMQ as configured; does not connect.
     pub fn rabbit(&self) -> anyhow::Result<RabbitQueue> {
         let mut settings = RabbitSettings::new(self.settings.amqp_url()?.clone());
         settings.prefix.clone_from(&self.settings.amqp_prefix);
@@ -134,24 +132,24 @@ impl App {
         Ok(RabbitQueue::new(&settings)?)
     }
 
-    /// RabbitMQ, its credentials checked. A broker that is away is waited for, since chunks wait in the ledger.
+    /// RabbitMQ, after a check of its credentials. A broker that is away is no error: chunks wait in the ledger.
     pub async fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
         let queue: Arc<dyn Queue> = Arc::new(self.rabbit()?);
         match queue.check().await {
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(error = %tidemark_postgres::report::report(&error), "broker away, trying on");
+                tracing::warn!(error = %tidemark_postgres::report::report(&error), "broker away, retrying");
             }
             Ok(()) => {}
         }
         Ok(queue)
     }
 
-    /// Says what of the settings is open to others: connections in plain text, files with secrets.
+    /// Warns about plaintext connections and readable secret files.
     pub fn warn_of_exposure(&self) -> anyhow::Result<()> {
         for path in &self.settings.exposed_secret_files {
             let path = path.display();
-            tracing::warn!(%path, "a file with a secret is open to others on this machine: chmod 600 it");
+            tracing::warn!(%path, "others on this machine can read a file with a secret: chmod 600 it");
         }
         let warn = |server: &str, exposure: Exposure| {
             tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in OPERATIONS.md");
@@ -174,19 +172,9 @@ impl App {
         Ok(())
     }
 
-    /// Who acts, for the ledger's records.
+    /// The author of changes, for the ledger's records.
     pub fn actor(&self) -> String {
         format!("cli:{}", self.instance)
-    }
-
-    /// A tenant that must exist.
-    pub async fn tenant(&self, db: &DbPool, id: TenantId) -> anyhow::Result<Tenant> {
-        ledger::tenant::find(db, id).await?.ok_or_else(|| {
-            UsageError(format!(
-                "there is no tenant {id}: `tidemark tenant list` shows those there are"
-            ))
-            .into()
-        })
     }
 }
 

@@ -1,6 +1,5 @@
-//! The command line: one file a command.
+//! The command line, one file for each command.
 
-mod ask;
 mod bounds;
 mod chunk;
 mod config;
@@ -15,6 +14,7 @@ mod migrate;
 mod plan;
 mod prune;
 mod rejected;
+mod requests;
 mod resync;
 mod run;
 mod sample;
@@ -34,7 +34,7 @@ use crate::app::{App, Globals};
 use crate::exit::Exit;
 use crate::output;
 
-/// Keeps an analytics PostgreSQL in step with the conversations of Chatwoot databases.
+/// Keeps an analytics PostgreSQL database in step with the conversations of Chatwoot databases.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark", version, about, propagate_version = true)]
 pub struct Cli {
@@ -46,76 +46,76 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring the analytics database's tables up to this version
+    /// Migrate the analytics database to this version
     Migrate(migrate::Args),
-    /// Take over from the Python script: its tenants, inboxes, watermarks and rows
+    /// Import tenants, inboxes, watermarks and rows from the Python script
     ImportLegacy(import_legacy::Args),
-    /// Add, list, show, change, pause and remove tenants
+    /// Add, list, change, move, pause and remove tenants
     #[command(subcommand)]
     Tenant(tenant::Command),
-    /// Say which inboxes are whose
+    /// Map inboxes to tenants
     #[command(subcommand)]
     Inbox(inbox::Command),
-    /// Ask for a run: what changed, or everything
+    /// Request a run for changes, or for everything
     Sync(sync::Args),
-    /// Take a past part again; the watermark stays
+    /// Apply a past part again; the watermark stays
     Resync(resync::Args),
-    /// Show what a run would do, and do nothing
+    /// Show what a run would do, and request none
     Plan(plan::Args),
     /// List, show, watch, cancel and retry runs
     #[command(subcommand)]
     Run(run::Command),
-    /// List chunks, and try dead ones again
+    /// List chunks, and retry dead ones
     #[command(subcommand)]
     Chunk(chunk::Command),
-    /// List rows that could not be taken, and try them again
+    /// List rejected conversations, and retry them
     #[command(subcommand)]
     Rejected(rejected::Command),
-    /// Show how far tenants are, or put a watermark elsewhere
+    /// Show or set watermarks
     #[command(subcommand)]
     Watermark(watermark::Command),
-    /// Look after messages that could not be read
+    /// List, redrive or purge unreadable messages
     #[command(subcommand)]
     Dead(dead::Command),
-    /// Remove old runs and what belongs to them from the ledger; finalizers do it by themselves
+    /// Remove old runs from the ledger; finalizers also do so regularly
     Prune(prune::Args),
     /// Compare source and target, row by row and column by column
     Verify(verify::Args),
-    /// Say why a conversation looks in the target as it does
+    /// Explain the state of one conversation in the target
     Why(why::Args),
-    /// Show tenants, runs and processes
+    /// Show the status of tenants, sources and processes
     Status(status::Args),
     /// Plan runs and dispatch chunks
     Producer,
     /// Extract, transform and load chunks
     Worker(daemon::WorkerArgs),
-    /// Close runs, advance watermarks, rescue lost chunks
+    /// Close runs, advance watermarks and rescue lost chunks
     Finalizer,
-    /// Producer, worker and finalizer in one process
+    /// Run producer, worker and finalizer in one process
     Up(daemon::UpArgs),
-    /// Ask a process whether it is well
+    /// Check the health of a running process
     Health(health::Args),
-    /// Look at every server and the fleet, change nothing, and say what to do
+    /// Check all servers and the fleet, and say how to fix problems; changes nothing
     Doctor(doctor::Args),
-    /// The settings
+    /// Check and print the settings
     #[command(subcommand)]
     Config(config::Command),
-    /// Look after the sources
+    /// Accept a restored source
     #[command(subcommand)]
     Source(source::Command),
-    /// A Chatwoot to try things on
+    /// Create, change and drop a sample Chatwoot database
     #[command(subcommand)]
     Sample(sample::Command),
-    /// Show the whole thing at work on a sample, on servers of your choice
+    /// Demonstrate Tidemark with a sample, on servers of your choice
     Demo(demo::Args),
-    /// Print a completion script
+    /// Print a shell completion script
     Completions {
-        /// Whose script
+        /// Shell to complete for
         shell: clap_complete::Shell,
     },
 }
 
-/// Reads one of `all` by its name; help, completions and errors name them.
+/// Parses the name of one of `all`; help, completions and errors list the names.
 fn one_of<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,

@@ -1,12 +1,13 @@
-//! Exit codes, a contract with scripts: 0 done, 2 partial, 1 failed, 64 usage, 69 a server cannot be reached,
-//! 78 configuration, 130 somebody no longer waits.
+//! Exit codes, a contract with scripts: 0 done, 1 failed, 2 partial, 64 usage, 69 a server cannot be reached,
+//! 78 configuration, 130 interrupted.
 
 use std::process::ExitCode;
 
 use tidemark_broker::QueueError;
 use tidemark_ledger::DbError;
 use tidemark_ledger::connect::OpenError;
-use tidemark_operations::script_import::LegacyError;
+use tidemark_operations::error::OperationError;
+use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_producer::planning::error::PlanError;
@@ -43,17 +44,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The command was asked for something that it cannot do: the message says what to ask instead.
+/// The arguments cannot be used; the message says what to ask for instead.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Something has to be set up first: the message says what.
+/// Something has to be set up first; the message says what.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SetupError(pub String);
 
-/// Somebody no longer wants to wait; the runs go on.
+/// Ctrl-C stopped watching; the runs go on.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "interrupted, the runs go on: `tidemark run watch {}`{} shows {}",
@@ -64,7 +65,7 @@ pub struct SetupError(pub String);
 pub struct Interrupted(pub Vec<RunId>);
 
 impl Exit {
-    /// The code for an error, by its innermost cause that is known here.
+    /// The code for an error, by the first of its causes that has one.
     pub fn of(error: &anyhow::Error) -> Self {
         error.chain().find_map(Self::of_cause).unwrap_or(Self::Failed)
     }
@@ -73,13 +74,27 @@ impl Exit {
         if cause.is::<UsageError>() {
             return Some(Self::Usage);
         }
+        if let Some(error) = cause.downcast_ref::<OperationError>() {
+            return match error {
+                OperationError::Invalid(_) => Some(Self::Usage),
+                OperationError::NotSetUp(_) => Some(Self::Configuration),
+                OperationError::Ledger(error) => Self::of_cause(error),
+                OperationError::Config(error) => Self::of_cause(error),
+                OperationError::Source(error) => Self::of_cause(error),
+                OperationError::Queue(error) => Self::of_cause(error),
+                OperationError::Plan(error) => Self::of_cause(error),
+                OperationError::Execute(error) => Self::of_cause(error),
+                OperationError::Script(error) => Self::of_cause(error),
+                OperationError::RowImport(_) => None,
+            };
+        }
         if cause.is::<Interrupted>() {
             return Some(Self::Interrupted);
         }
         if cause.is::<SetupError>() || cause.is::<ConfigError>() || cause.is::<TelemetryError>() {
             return Some(Self::Configuration);
         }
-        // transparent, so that the chain of errors does not have its cause
+        // transparent errors hide their inner error from the chain, so each is matched here
         let connect = match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Connect(error)) => Some(error),
             Some(_) => return Some(Self::Configuration),
@@ -111,7 +126,6 @@ impl Exit {
                 PlanError::Ledger(error) => Self::of_driver(&error.source),
             };
         }
-        // its causes are transparent, so that the chain of errors does not have them
         if let Some(error) = cause.downcast_ref::<ExecuteError>() {
             return match error {
                 ExecuteError::TimeZone(_) | ExecuteError::PrivacyKey(_) | ExecuteError::Config(_) => {
@@ -127,12 +141,12 @@ impl Exit {
         if let Some(error) = cause.downcast_ref::<SourceError>() {
             return Self::of_source(error);
         }
-        if let Some(error) = cause.downcast_ref::<LegacyError>() {
+        if let Some(error) = cause.downcast_ref::<ScriptError>() {
             return match error {
-                LegacyError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
-                LegacyError::Connect(_) => Some(Self::Configuration),
-                LegacyError::Shape { .. } | LegacyError::Own { .. } => Some(Self::Configuration),
-                LegacyError::Query { source, .. } => Self::of_driver(source),
+                ScriptError::Connect(ConnectError::Unreachable { .. }) => Some(Self::Unreachable),
+                ScriptError::Connect(_) => Some(Self::Configuration),
+                ScriptError::Shape { .. } | ScriptError::Own { .. } => Some(Self::Configuration),
+                ScriptError::Query { source, .. } => Self::of_driver(source),
             };
         }
         if let Some(error) = cause.downcast_ref::<DbError>() {
@@ -146,7 +160,7 @@ impl Exit {
             SourceError::Connect(ConnectError::Unreachable { .. }) | SourceError::Busy { .. } => {
                 Some(Self::Unreachable)
             }
-            // a column, a table or a right that is missing
+            // a column, a table or a right is missing
             SourceError::Query { source, .. } if failure_kind(source) == FailureKind::Configuration => {
                 Some(Self::Configuration)
             }
@@ -161,14 +175,14 @@ impl Exit {
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
-        // somebody holds a lock on what was asked about: as a server that is away, it passes
+        // a lock timeout passes like an outage
         const LOCK_TIMEOUT: &str = "55P03";
         let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
             || sqlstate(error).is_some_and(|state| state == LOCK_TIMEOUT);
         away.then_some(Self::Unreachable)
     }
 
-    /// The code for runs that somebody waited for: the worst of them.
+    /// The code for runs that were waited for: the worst of them.
     pub fn of_runs(runs: &[RunReport]) -> Self {
         let has = |statuses: &[RunStatus]| runs.iter().any(|run| statuses.contains(&run.status));
         if has(&[RunStatus::Failed, RunStatus::Cancelled]) {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // help and version are answers, everything else is a misuse; a closed stdout changes nothing
+            // help and version are no errors; a closed stdout is ignored
             drop(error.print());
             return if error.use_stderr() {
                 Exit::Usage.into()
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime can be built on every platform that this runs on");
     let outcome = runtime.block_on(cli.run());
-    // what is still blocked on a server that does not answer must not keep the process
+    // do not wait for tasks that are blocked on a server
     runtime.shutdown_background();
     match outcome {
         Ok(exit) => exit.into(),

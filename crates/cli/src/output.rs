@@ -1,4 +1,4 @@
-//! Data on stdout, the rest on stderr. The only place that prints.
+//! Prints data on stdout and everything else on stderr. Nothing else prints.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -7,38 +7,29 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 use serde::Serialize;
 use tidemark_postgres::report::report;
 
-/// One JSON document on stdout.
-///
-/// # Errors
-/// When stdout is closed.
+/// Prints a JSON document.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     bytes(&text)
 }
 
-/// One JSON document on stdout, in a line of its own.
-///
-/// # Errors
-/// When stdout is closed.
+/// Prints a JSON document on one line.
 pub fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');
     bytes(&text)
 }
 
-/// A line of data on stdout.
-///
-/// # Errors
-/// When stdout is closed.
+/// Prints a line of data.
 pub fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
     bytes(format!("{}\n", text.as_ref()).as_bytes())
 }
 
-/// Data on stdout as it is.
+/// Prints data as it is.
 ///
 /// # Errors
-/// When stdout is closed.
+/// [`ReaderGone`] when stdout is closed, which is no failure.
 pub fn bytes(data: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(data)
@@ -49,7 +40,7 @@ pub fn bytes(data: &[u8]) -> anyhow::Result<()> {
         })
 }
 
-/// Whoever reads stdout has read enough, as `head` does: no failure.
+/// The reader of stdout, such as `head`, has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout is closed")]
 pub struct ReaderGone;
@@ -62,7 +53,7 @@ pub enum Colour {
     Red,
 }
 
-/// The text in a colour, where stdout is a terminal.
+/// Colours the text if stdout is a terminal.
 pub fn coloured(text: &str, colour: Colour) -> String {
     let code = match colour {
         Colour::Green => 32,
@@ -77,33 +68,30 @@ pub fn coloured(text: &str, colour: Colour) -> String {
     }
 }
 
-/// A remark on stderr.
+/// Prints a note on stderr.
 pub fn note(text: impl AsRef<str>) {
-    remark(text.as_ref());
+    stderr_line(text.as_ref());
 }
 
-/// Says that a list may have been cut, when it is as long as it may be.
+/// Notes that a list may be incomplete, when it is as long as its limit.
 pub fn note_cut(shown: usize, limit: i64, what: &str) {
     if i64::try_from(shown).is_ok_and(|shown| shown >= limit) {
         note(format!("the first {} {what}; more with --limit", count(limit)));
     }
 }
 
-/// An error on stderr, with its causes.
+/// Prints an error with its causes on stderr.
 pub fn error(error: &anyhow::Error) {
-    remark(&format!("error: {}", report(error.as_ref())));
+    stderr_line(&format!("error: {}", report(error.as_ref())));
 }
 
-/// Nobody may read stderr: that is no reason to fail.
-fn remark(text: &str) {
+/// Ignores a closed stderr.
+fn stderr_line(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// A table on stdout. Columns named in `numbers` are aligned to the right. A terminal that is too narrow for it without
-/// tearing words apart gets a paragraph a row instead.
-///
-/// # Errors
-/// When stdout is closed.
+/// Prints a table. The columns in `numbers` are aligned to the right. On a terminal that is too narrow for whole words,
+/// each row becomes a paragraph.
 pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header);
@@ -119,7 +107,7 @@ pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyh
         }
         table.set_constraints(widths.into_iter().map(|width| {
             let width = u16::try_from(width).unwrap_or(u16::MAX);
-            // with what is between two columns
+            // with the space between two columns
             ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(2)))
         }));
     }
@@ -132,7 +120,7 @@ pub fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> anyh
     line(table.trim_fmt())
 }
 
-/// How wide each column has to be for its words to stay whole; those longer than a time may be torn.
+/// The width that each column needs for whole words; longer words than a timestamp may be split.
 fn word_widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     const LONG: usize = 20;
     let longest = |text: &str| {
@@ -148,12 +136,12 @@ fn word_widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
-/// With a blank on both sides of a column, a line between two, and the borders.
+/// Adds a blank on both sides of each column, a line between columns, and the borders.
 fn total_width(columns: &[usize]) -> usize {
     columns.iter().map(|width| width + 3).sum::<usize>() + 1
 }
 
-/// Each row as lines of a name and a value, empty ones left out.
+/// Prints each row as lines of name and value; empty values are left out.
 fn paragraphs(header: &[&str], rows: &[Vec<String>]) -> String {
     let widest = header
         .iter()
@@ -206,7 +194,7 @@ pub fn duration_ms(milliseconds: i64) -> String {
     }
 }
 
-/// How long something takes or is ago, to its two largest units: `42s`, `3m 5s`, `2h 10m`, `4d 3h`.
+/// A duration in its two largest units: `42s`, `3m 5s`, `2h 10m`, `4d 3h`.
 pub fn age(age: TimeDelta) -> String {
     let seconds = age.num_seconds().max(0);
     match seconds {
@@ -222,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_durations_read_well() {
+    fn numbers_and_durations_are_formatted_for_people() {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(-1_234_567), "-1,234,567");
@@ -234,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stay_whole_where_there_is_room_and_rows_become_paragraphs_where_there_is_none() {
+    fn words_stay_whole_and_rows_become_paragraphs_without_room() {
         let header = ["run", "error"];
         let row = |run: &str, error: &str| vec![run.to_owned(), error.to_owned()];
         let rows = [

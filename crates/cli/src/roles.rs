@@ -1,4 +1,4 @@
-//! Wires the parts of each role. The only place that knows them all.
+//! Wires the parts of each role. No other file knows them all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,13 +31,13 @@ use tidemark_worker::consume::Worker;
 
 use crate::app::App;
 
-/// Pause between two signs of life.
+/// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// For the cancels of dropped statements to reach their servers.
+/// Time for the cancel requests of dropped statements to reach their servers.
 const CANCEL_WITHIN: Duration = Duration::from_secs(3);
 
-/// What the roles of one process share.
+/// The parts that the roles of one process share.
 pub struct Roles {
     pub db: DbPool,
     pub queue: Arc<dyn Queue>,
@@ -48,7 +48,7 @@ pub struct Roles {
     pub host: String,
     pub producer: ProducerSettings,
     pub privacy_key: Option<SecretString>,
-    /// How long a worker's claim holds without renewal.
+    /// How long a claim is valid without renewal.
     pub lease: Duration,
     /// Only these runs (`--local`); `None`: all.
     pub only: Option<Vec<RunId>>,
@@ -71,7 +71,7 @@ impl Roles {
         }
     }
 
-    /// Waits for the stop and lets everything end.
+    /// Waits for the stop signal, and then up to `grace` for all tasks to end.
     pub async fn end(&self, grace: Duration) {
         self.lifecycle.finished(grace).await;
         wait_for_cancels(CANCEL_WITHIN).await;
@@ -85,7 +85,7 @@ impl Roles {
         }
     }
 
-    /// Plans what was asked for, and dispatches.
+    /// Plans requested runs, and dispatches chunks.
     pub fn spawn_planning(&self) {
         if self.only.is_none() && !self.db.is_behind_pooler() {
             let notices = NoticeListener::new(self.db.clone(), self.producer.tick, self.wakes.clone());
@@ -115,7 +115,7 @@ impl Roles {
             .spawn("dispatcher", dispatcher.run(self.lifecycle.clone()));
     }
 
-    /// Starts runs of tenants that are due, and samples the sources.
+    /// Starts runs of due tenants, and samples the sources.
     pub fn spawn_schedule(&self) {
         let scheduler = Scheduler::new(self.planner(), self.wakes.clone());
         self.lifecycle
@@ -142,13 +142,13 @@ impl Roles {
         let rescuer = Rescuer::new(self.db.clone(), &self.producer, self.lease, self.wakes.clone());
         self.lifecycle
             .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
-        // whose dispatcher is in this process has heard already
+        // a dispatcher in this process is woken directly
         let others = self.only.is_none().then(|| self.db.clone());
         let events = EventListener::new(Arc::clone(&self.queue), self.wakes.clone(), others);
         self.lifecycle.spawn("events", events.run(self.lifecycle.clone()));
     }
 
-    /// Forgets what the ledger has kept for long enough.
+    /// Removes old runs from the ledger.
     pub fn spawn_pruning(&self, keep: RetentionSettings) {
         if keep.prune_every.is_zero() {
             return;
@@ -170,19 +170,19 @@ impl Roles {
         self.lifecycle.spawn("worker", worker.run());
     }
 
-    /// Shows the fleet in this process's metrics.
+    /// Adds the state of the fleet to the metrics of this process.
     pub fn spawn_fleet_watch(&self, per_tenant: bool) {
         let watch = FleetWatch::new(self.db.clone(), Arc::clone(&self.queue), per_tenant);
         self.lifecycle.spawn("fleet", watch.run(self.lifecycle.clone()));
     }
 
-    /// Says that this process lives, and where it answers, until it stops.
+    /// Writes heartbeats with the HTTP address of this process to the ledger until it stops.
     pub fn spawn_heartbeat(&self, role: &'static str, http_address: Option<String>) {
         let (db, lifecycle) = (self.db.clone(), self.lifecycle.clone());
         let (instance, host) = (self.instance.clone(), self.host.clone());
         let queue = Arc::clone(&self.queue);
         self.lifecycle.spawn("heartbeat", async move {
-            // at first nobody can be subscribed yet
+            // the first heartbeat comes before the worker has subscribed
             let mut trouble = None;
             loop {
                 pulse::beat();
@@ -190,7 +190,7 @@ impl Roles {
                 if let Err(error) =
                     ledger::process::record_heartbeat(&db, &instance, role, &host, address, trouble).await
                 {
-                    tracing::debug!(error = %report(&error), "no sign of life written");
+                    tracing::debug!(error = %report(&error), "heartbeat not written");
                 }
                 tokio::select! {
                     () = lifecycle.soft().cancelled() => break,
@@ -199,7 +199,7 @@ impl Roles {
                 trouble = (!queue.health().is_ready()).then_some(ledger::process::NO_BROKER);
             }
             if let Err(error) = ledger::process::remove(&db, &instance).await {
-                tracing::debug!(error = %report(&error), "process not taken off the list");
+                tracing::debug!(error = %report(&error), "process not removed from the list");
             }
         });
     }

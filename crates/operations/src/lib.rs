@@ -1,6 +1,18 @@
-//! What operators ask and do, whatever the front end.
+//! The operations that a front end offers to people: the command line, and later a web console. Nothing here prints.
 
-pub mod redrive;
+pub mod dead_messages;
+pub mod doctor;
+pub mod error;
+pub mod inboxes;
+pub mod plan_preview;
+pub mod resync;
+pub mod run_control;
+pub mod run_requests;
+pub mod run_watch;
 pub mod script_import;
+pub mod source_restore;
 pub mod status;
+pub mod tenants;
+pub mod verify;
+pub mod watermarks;
 pub mod why;

@@ -1,9 +1,11 @@
-//! The database of the Python script that Tidemark takes over from: what it holds, read once and changed never.
+//! Reads the database of the Python script that Tidemark replaces, in one read-only transaction.
 //!
-//! Such databases grew by hand, so few columns are asked for; the others are taken where they are and named where they are
-//! not known here.
+//! These databases were changed by hand, so few columns are required. The other known columns are read where they exist,
+//! and unknown columns are listed in the report.
 
+pub mod import;
 pub mod load;
+pub mod plan;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ pub use self::rows::{RowColumn, RowSelect};
 
 const WHAT: &str = "the old database";
 
-/// What must be there, table by table.
+/// The required columns.
 const REQUIRED: [(Table, &[&str]); 4] = [
     (Table::Tenants, &["id", "name"]),
     (Table::Inboxes, &["inbox_id", "tenant_id"]),
@@ -29,7 +31,7 @@ const REQUIRED: [(Table, &[&str]); 4] = [
     (Table::Rows, &["tenant_id", "conversation_id", "inbox_id"]),
 ];
 
-/// What else is read where it is there. Of rows the target's columns are.
+/// Further columns that are read where they exist. Of the rows, all columns of the target are.
 const KNOWN: [(Table, &[&str]); 3] = [
     (
         Table::Tenants,
@@ -61,11 +63,11 @@ impl Table {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum LegacyError {
+pub enum ScriptError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(
-        "schema `{schema}` of the old database at {server} lacks what is taken over: {}; --schema names another one",
+        "schema `{schema}` of the old database at {server} lacks {}: name another schema with --schema",
         missing.join(", ")
     )]
     Shape {
@@ -85,37 +87,37 @@ pub enum LegacyError {
     },
 }
 
-/// Locked before the snapshot, and without waiting, for the reasons in `source/locks.rs`: a table that is rewritten meanwhile
-/// would look empty. Materialized and foreign tables cannot be locked.
+/// The tables are locked before the snapshot and without waiting, for the reasons in `source/locks.rs`: a table that is
+/// rewritten in between would look empty. Materialized views and foreign tables cannot be locked.
 const LOCKABLE: &str = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname";
 
-/// Row-level security would hide rows, and what is hidden would silently be missing.
+/// `row_security = off` turns hidden rows into the error 42501.
 fn hint(error: &sqlx::Error) -> &'static str {
     let code = error.as_database_error().and_then(|error| error.code());
     match code.as_deref() {
         Some("42501") => ": read it as the owner of its tables, or as a superuser",
-        Some("55P03") => ": another session changes a table; import again when that has ended",
+        Some("55P03") => ": another session changes a table; import again when that session has ended",
         _ => "",
     }
 }
 
 /// A tenant of the script.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct LegacyTenant {
+pub struct ScriptTenant {
     pub id: i32,
     pub name: String,
     pub slug: Option<String>,
-    /// As it is written there.
+    /// As the script wrote it.
     pub status: Option<String>,
     pub timezone: Option<String>,
     pub account_id: Option<i32>,
     pub is_deleted: bool,
 }
 
-/// An inbox of the script: its id is the key, so it has one tenant.
+/// An inbox of the script.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct LegacyInbox {
+pub struct ScriptInbox {
     pub inbox_id: i32,
     pub tenant_id: i32,
     pub inbox_name: Option<String>,
@@ -123,33 +125,33 @@ pub struct LegacyInbox {
     pub is_active: bool,
 }
 
-/// A point in time as the script wrote it.
+/// A time as the script wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// Without a zone: whoever reads it must know which.
+pub enum ScriptTime {
+    /// Without a time zone; the import has an option for it.
     Naive(NaiveDateTime),
     Instant(DateTime<Utc>),
 }
 
-/// Where the script's last successful run of a tenant ended.
+/// The end of the script's last successful run of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LegacyWatermark {
-    /// `None`: the script kept one for all.
+pub struct ScriptWatermark {
+    /// `None`: the script kept one watermark for all tenants.
     pub tenant_id: Option<i32>,
-    pub watermark_end: Written,
+    pub watermark_end: ScriptTime,
 }
 
-/// One of both, by the column's type.
+/// Has one of both times, depending on the column's type.
 #[derive(Debug, sqlx::FromRow)]
-struct End {
+struct RunEnd {
     tenant_id: Option<i32>,
     naive: Option<NaiveDateTime>,
     instant: Option<DateTime<Utc>>,
 }
 
-/// A column that is there and not taken over.
+/// A column that is not imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ignored {
+pub struct IgnoredColumn {
     pub table: &'static str,
     pub column: String,
     pub type_name: String,
@@ -157,26 +159,26 @@ pub struct Ignored {
 
 /// A column of the script's tables.
 #[derive(Debug, Clone)]
-struct Found {
+struct Column {
     name: String,
     type_name: String,
 }
 
 /// A read-only transaction on the old database.
 #[derive(Debug)]
-pub struct Legacy {
+pub struct ScriptDatabase {
     connection: PgConnection,
     server: String,
     schema: String,
-    columns: BTreeMap<Table, Vec<Found>>,
+    columns: BTreeMap<Table, Vec<Column>>,
 }
 
-impl Legacy {
-    /// Begins a transaction that can only read, and finds out what is there.
+impl ScriptDatabase {
+    /// Begins a read-only transaction and checks the tables.
     ///
     /// # Errors
-    /// When the server cannot be reached, or the schema does not hold what is taken over.
-    pub async fn open(url: &SecretString, schema: &str) -> Result<Self, LegacyError> {
+    /// When the server cannot be reached, or the schema lacks a required table or column.
+    pub async fn open(url: &SecretString, schema: &str) -> Result<Self, ScriptError> {
         let server = server_name(url);
         let options = options(url, WHAT)?
             .application_name("tidemark import-legacy")
@@ -184,7 +186,7 @@ impl Legacy {
                 ("TimeZone", "UTC"),
                 ("DateStyle", "ISO, MDY"),
                 ("default_transaction_read_only", "on"),
-                // an error where a policy would leave rows out
+                // fail where a policy would hide rows
                 ("row_security", "off"),
                 ("lock_timeout", "10s"),
             ])
@@ -200,13 +202,13 @@ impl Legacy {
         Ok(legacy)
     }
 
-    async fn begin(&mut self) -> Result<(), LegacyError> {
+    async fn begin(&mut self) -> Result<(), ScriptError> {
         let lockable: Vec<String> = sqlx::query_scalar(LOCKABLE)
             .bind(&self.schema)
             .bind(REQUIRED.map(|(table, _)| table.name()))
             .fetch_all(&mut self.connection)
             .await
-            .map_err(query(&self.server, "look the tables up"))?;
+            .map_err(query(&self.server, "look up the tables"))?;
         sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut self.connection)
             .await
@@ -227,13 +229,13 @@ impl Legacy {
         .bind(&self.schema)
         .fetch_all(&mut self.connection)
         .await
-        .map_err(query(&self.server, "look the tables up"))?;
+        .map_err(query(&self.server, "look up the tables"))?;
         for (table, _) in REQUIRED {
             let columns = found.iter().filter(|(name, ..)| name == table.name());
             self.columns.insert(
                 table,
                 columns
-                    .map(|(_, name, type_name)| Found {
+                    .map(|(_, name, type_name)| Column {
                         name: name.clone(),
                         type_name: type_name.clone(),
                     })
@@ -243,9 +245,9 @@ impl Legacy {
         self.check()
     }
 
-    fn check(&self) -> Result<(), LegacyError> {
+    fn check(&self) -> Result<(), ScriptError> {
         if self.has(Table::Runs, "planning_until") || self.has(Table::Rows, "source_digest") {
-            return Err(LegacyError::Own {
+            return Err(ScriptError::Own {
                 server: self.server.clone(),
                 schema: self.schema.clone(),
             });
@@ -262,7 +264,7 @@ impl Legacy {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(LegacyError::Shape {
+        Err(ScriptError::Shape {
             server: self.server.clone(),
             schema: self.schema.clone(),
             missing,
@@ -275,11 +277,8 @@ impl Legacy {
         &self.server
     }
 
-    /// The tenants, ascending.
-    ///
-    /// # Errors
-    /// When the old database does not answer.
-    pub async fn tenants(&mut self) -> Result<Vec<LegacyTenant>, LegacyError> {
+    /// The tenants in ascending order.
+    pub async fn tenants(&mut self) -> Result<Vec<ScriptTenant>, ScriptError> {
         let table = Table::Tenants;
         let statement = format!(
             "SELECT id::integer AS id, name::text AS name, {} AS slug, {} AS status, {} AS timezone, {} AS account_id, \
@@ -300,11 +299,8 @@ impl Legacy {
             .map_err(query(&self.server, "list the tenants"))
     }
 
-    /// The inboxes, ascending.
-    ///
-    /// # Errors
-    /// When the old database does not answer.
-    pub async fn inboxes(&mut self) -> Result<Vec<LegacyInbox>, LegacyError> {
+    /// The inboxes in ascending order.
+    pub async fn inboxes(&mut self) -> Result<Vec<ScriptInbox>, ScriptError> {
         let table = Table::Inboxes;
         let statement = format!(
             "SELECT inbox_id::integer AS inbox_id, tenant_id::integer AS tenant_id, {} AS inbox_name, {} AS channel_type, \
@@ -323,14 +319,11 @@ impl Legacy {
             .map_err(query(&self.server, "list the inboxes"))
     }
 
-    /// Where the last successful run of each tenant ended; a run without an end says nothing.
-    ///
-    /// # Errors
-    /// When the old database does not answer.
-    pub async fn watermarks(&mut self) -> Result<Vec<LegacyWatermark>, LegacyError> {
+    /// The end of the last successful run of each tenant. Runs without an end are ignored.
+    pub async fn watermarks(&mut self) -> Result<Vec<ScriptWatermark>, ScriptError> {
         let table = Table::Runs;
         let tenant = self.optional(table, "tenant_id", "integer");
-        // the newest run, by whatever numbers or dates runs
+        // newest first, by those of these columns that exist
         let newest: Vec<String> = ["id", "finished_at", "started_at", "watermark_end"]
             .iter()
             .filter(|column| self.has(table, column))
@@ -346,25 +339,22 @@ impl Legacy {
             self.relation(table),
             newest.join(", "),
         );
-        let ends: Vec<End> = sqlx::query_as(AssertSqlSafe(statement))
+        let ends: Vec<RunEnd> = sqlx::query_as(AssertSqlSafe(statement))
             .fetch_all(&mut self.connection)
             .await
-            .map_err(query(&self.server, "read where the last runs ended"))?;
-        let watermark = |end: End| {
-            let written = end.naive.map(Written::Naive);
-            Some(LegacyWatermark {
+            .map_err(query(&self.server, "read the ends of the last runs"))?;
+        let watermark = |end: RunEnd| {
+            let written = end.naive.map(ScriptTime::Naive);
+            Some(ScriptWatermark {
                 tenant_id: end.tenant_id,
-                watermark_end: written.or(end.instant.map(Written::Instant))?,
+                watermark_end: written.or(end.instant.map(ScriptTime::Instant))?,
             })
         };
         Ok(ends.into_iter().filter_map(watermark).collect())
     }
 
     /// Whether a run of the script is under way.
-    ///
-    /// # Errors
-    /// When the old database does not answer.
-    pub async fn is_running(&mut self) -> Result<bool, LegacyError> {
+    pub async fn is_running(&mut self) -> Result<bool, ScriptError> {
         let statement = format!(
             "SELECT EXISTS (SELECT FROM {} WHERE lower(status::text) = 'running')",
             self.relation(Table::Runs)
@@ -375,9 +365,9 @@ impl Legacy {
             .map_err(query(&self.server, "look for a run under way"))
     }
 
-    /// Columns of the control tables that are not taken over.
+    /// Columns of the control tables that are not imported.
     #[must_use]
-    pub fn ignored(&self) -> Vec<Ignored> {
+    pub fn ignored(&self) -> Vec<IgnoredColumn> {
         let mut ignored = Vec::new();
         for (table, known) in KNOWN {
             let required = REQUIRED
@@ -397,7 +387,7 @@ impl Legacy {
 
     /// Ends the transaction; nothing was written in it.
     pub async fn close(mut self) {
-        // what fails here cannot change anything any more
+        // nothing was written, so an error here changes nothing
         drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
         drop(self.connection.close().await);
     }
@@ -415,7 +405,7 @@ impl Legacy {
         self.type_of(table, column).is_some()
     }
 
-    /// A column as this type, NULL where it is not there.
+    /// The column cast to this type, or NULL where it does not exist.
     fn optional(&self, table: Table, column: &str, sql_type: &str) -> String {
         match self.has(table, column) {
             true => format!("{}::{sql_type}", quote(column)),
@@ -424,9 +414,9 @@ impl Legacy {
     }
 }
 
-impl Found {
-    fn ignored(&self, table: Table) -> Ignored {
-        Ignored {
+impl Column {
+    fn ignored(&self, table: Table) -> IgnoredColumn {
+        IgnoredColumn {
             table: table.name(),
             column: self.name.clone(),
             type_name: self.type_name.clone(),
@@ -434,9 +424,9 @@ impl Found {
     }
 }
 
-fn query(server: &str, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> LegacyError {
+fn query(server: &str, attempted: &'static str) -> impl FnOnce(sqlx::Error) -> ScriptError {
     let server = server.to_owned();
-    move |source| LegacyError::Query {
+    move |source| ScriptError::Query {
         attempted,
         server,
         source,

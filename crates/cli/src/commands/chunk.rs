@@ -2,42 +2,43 @@
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
+use tidemark_operations::{run_control, tenants};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::Lane;
 
 use super::one_of;
-use super::run::{control, exists};
+use super::run::retry;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List chunks, those of the newest runs first
+    /// List chunks, newest runs first
     List {
-        /// Only of this run
+        /// Only chunks of this run
         #[arg(long, value_name = "RUN_ID")]
         run: Option<RunId>,
-        /// Only in one of these states, separated by commas
+        /// Only chunks with one of these statuses, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "STATUS", value_parser = one_of(&ChunkStatus::ALL, ChunkStatus::as_str))]
         status: Vec<ChunkStatus>,
-        /// Only of this tenant
+        /// Only chunks of this tenant
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: Option<TenantId>,
-        /// Only in this lane
+        /// Only chunks in this lane
         #[arg(long, value_name = "LANE", value_parser = one_of(&[Lane::Live, Lane::Bulk], Lane::as_str))]
         lane: Option<Lane>,
-        /// Only those of which an attempt failed or a worker vanished
+        /// Only chunks with a failed attempt or a lost worker
         #[arg(long)]
         troubled: bool,
-        /// At most so many
+        /// Show at most this many
         #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
-    /// Try a dead or cancelled chunk again
+    /// Retry a dead or cancelled chunk
     Retry {
-        /// As `chunk list` shows it
+        /// Chunk, from `chunk list`
         #[arg(value_name = "RUN_ID/SEQ")]
         chunk: ChunkId,
     },
@@ -56,10 +57,10 @@ impl Command {
                 limit,
             } => {
                 if let Some(run) = run {
-                    exists(&ledger::run::reports(&db, &[run]).await?, run)?;
+                    run_control::load(&db, run).await?;
                 }
                 if let Some(tenant) = tenant {
-                    app.tenant(&db, tenant).await?;
+                    tenants::load(&db, tenant).await?;
                 }
                 let filter = ChunkFilter {
                     run,
@@ -77,7 +78,7 @@ impl Command {
                 }
                 Ok(Exit::Done)
             }
-            Self::Retry { chunk } => control::retry(app, &db, chunk.run_id, Some(chunk.seq)).await,
+            Self::Retry { chunk } => retry(app, &db, chunk.run_id, Some(chunk.seq)).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `tidemark config check`: the settings as they are understood, without a secret and without asking a server.
+//! `tidemark config check`: prints the settings without secrets, and asks no server.
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show the settings as they are understood, and what is missing or wrong; asks no server (`doctor` does)
+    /// Print the settings, and what is missing or wrong; asks no server (`doctor` does)
     Check,
 }
 
@@ -22,14 +22,14 @@ pub enum Command {
 #[derive(Debug, Serialize)]
 struct Checked {
     settings: Vec<Setting>,
-    /// What keeps something from working.
+    /// Missing or wrong settings.
     problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Setting {
     name: String,
-    /// Of a URL host, port and database.
+    /// Of a URL only host, port and database.
     value: Option<String>,
 }
 
@@ -77,7 +77,7 @@ fn settings(settings: &Settings) -> Vec<Setting> {
             "database_max_connections".to_owned(),
             text(&settings.database_max_connections),
         ),
-        // the nodes of a cluster are no one URL
+        // a cluster has several URLs in one setting
         (
             "amqp_url".to_owned(),
             settings.amqp_url.as_ref().map(|_| "set".to_owned()),
@@ -153,7 +153,7 @@ fn settings(settings: &Settings) -> Vec<Setting> {
         .collect()
 }
 
-/// What a file or variable that was read may still lack.
+/// Finds problems that reading the settings does not find.
 fn problems(app: &App) -> Vec<String> {
     let mut found = Vec::new();
     match app.settings.database_url() {

@@ -22,14 +22,14 @@ const START_BACKOFF: Backoff = Backoff {
 
 #[derive(Debug, clap::Args)]
 pub struct WorkerArgs {
-    /// Chunks read at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
+    /// Chunks read at the same time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct UpArgs {
-    /// Chunks read at a time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
+    /// Chunks read at the same time [default: 2] [env: TIDEMARK_WORKER_CONCURRENCY]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
 }
@@ -86,9 +86,8 @@ impl UpArgs {
     }
 }
 
-/// The ledger, waited for when it is away: a fleet that is started beside its database, or during an outage, comes up by
-/// itself.
-async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
+/// Opens the ledger and waits while it is away, so that a fleet can start before its database or during an outage.
+async fn wait_for_ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
     let mut failures = 0;
     loop {
         let error = match app.isolated_database(concurrency).await {
@@ -103,7 +102,7 @@ async fn ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
     }
 }
 
-/// Runs the roles that `spawn` starts until a signal, then lets them end within the grace period.
+/// Runs the roles that `spawn` starts until a signal, then waits for their end within the grace period.
 async fn run(
     app: &App,
     role: &'static str,
@@ -117,7 +116,7 @@ async fn run(
     lifecycle.stop_on_signals()?;
     let Some(db) = lifecycle
         .soft()
-        .run_until_cancelled(ledger(app, concurrency))
+        .run_until_cancelled(wait_for_ledger(app, concurrency))
         .await
     else {
         return Ok(Exit::Done);
@@ -137,10 +136,10 @@ async fn run(
         lifecycle: roles.lifecycle.clone(),
         works: concurrency > 0,
     };
-    // answers until it is dropped
+    // serves until it is dropped
     let _http = listener
         .zip(app.scrape())
-        .map(|(listener, scrape)| http::answer(listener, health, scrape));
+        .map(|(listener, scrape)| http::start_server(listener, health, scrape));
     let http = address.map(tracing::field::display);
     tracing::info!(role, instance = app.instance, http, "started");
     roles.end(app.settings.worker.shutdown_grace).await;

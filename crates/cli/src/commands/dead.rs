@@ -1,9 +1,8 @@
-//! `tidemark dead …`: the queue of messages that could not be read.
+//! `tidemark dead …`: the dead-letter queue.
 
 use serde::Serialize;
 use tidemark_broker::{DeadFilter, DeadGroup};
-use tidemark_operations::redrive::redrive;
-use tidemark_shared::ids::TenantId;
+use tidemark_operations::dead_messages;
 
 use crate::app::App;
 use crate::exit::{Exit, UsageError};
@@ -11,28 +10,25 @@ use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List why messages were set aside, alike ones counted together; they stay where they are
+    /// List why messages are dead, grouped by reason; the messages stay
     List {
         #[command(flatten)]
         bound: Bound,
-        /// Only those with this in their reason
+        /// Only messages whose reason contains this text
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Only those that were consumed from a queue with this in its name: live, bulk, events
+        /// Only messages from queues whose name contains this text: live, bulk, events
         #[arg(long, value_name = "TEXT")]
         queue: Option<String>,
-        /// Only those of this tenant, as far as they can be read
-        #[arg(long, alias = "tenant-id", value_name = "N")]
-        tenant: Option<TenantId>,
     },
-    /// Send those on their way again that this build can read and whose chunk still waits
+    /// Publish again the messages that this version can read and whose chunk still waits
     Redrive {
         #[command(flatten)]
         bound: Bound,
     },
-    /// Empty the queue; no work is lost by it, chunks stand in the ledger
+    /// Remove all dead messages; no work is lost, because the chunks are in the ledger
     Purge {
-        /// Needed: their reasons are gone with them
+        /// Confirm: the reasons are lost too
         #[arg(long)]
         yes: bool,
     },
@@ -40,16 +36,9 @@ pub enum Command {
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Bound {
-    /// Oldest messages to look at
+    /// Read at most this many messages, oldest first
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
-}
-
-#[derive(Debug, Serialize)]
-struct List {
-    /// Messages in the queue, also beyond the limit.
-    total: u32,
-    messages: Vec<DeadGroup>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,51 +49,35 @@ struct Purged {
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
-            Self::List {
-                bound,
-                reason,
-                queue,
-                tenant,
-            } => {
-                let filter = DeadFilter {
-                    reason,
-                    queue,
-                    tenant,
-                };
+            Self::List { bound, reason, queue } => {
+                let filter = DeadFilter { reason, queue };
                 list(app, bound.limit.into(), &filter).await
             }
-            Self::Redrive { bound } => send_again(app, bound.limit.into()).await,
+            Self::Redrive { bound } => redrive(app, bound.limit.into()).await,
             Self::Purge { yes } => purge(app, yes).await,
         }
     }
 }
 
 async fn list(app: &App, limit: usize, filter: &DeadFilter) -> anyhow::Result<Exit> {
-    let dead = app.rabbit()?.dead_letters().await?;
-    let total = dead.count().await?;
-    let messages = dead.list(limit, filter).await?;
-    dead.close().await?;
+    let dead = dead_messages::list(&app.rabbit()?, limit, filter).await?;
     if app.json {
-        output::json(&List { total, messages })?;
+        output::json(&dead)?;
         return Ok(Exit::Done);
     }
-    table(messages)?;
-    output::note(format!("{total} messages in the queue"));
+    table(dead.messages)?;
+    output::note(format!("{} messages in the queue", dead.total));
     Ok(Exit::Done)
 }
 
-async fn send_again(app: &App, limit: usize) -> anyhow::Result<Exit> {
+async fn redrive(app: &App, limit: usize) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let rabbit = app.rabbit()?;
-    let dead = rabbit.dead_letters().await?;
-    let outcome = redrive(&db, &rabbit, &dead, limit).await?;
-    dead.close().await?;
+    let outcome = dead_messages::redrive(&db, &app.rabbit()?, limit).await?;
     if app.json {
         output::json(&outcome)?;
     } else {
         output::note(format!(
-            "{} messages redriven; left where they are: {} that cannot be read, {} that nobody waits for, {} refused \
-             by the broker",
+            "{} messages redriven; left in the queue: {} unreadable, {} whose chunk does not wait, {} refused by the broker",
             outcome.redriven, outcome.unreadable, outcome.unwanted, outcome.refused
         ));
     }
@@ -116,17 +89,16 @@ async fn send_again(app: &App, limit: usize) -> anyhow::Result<Exit> {
 }
 
 async fn purge(app: &App, yes: bool) -> anyhow::Result<Exit> {
-    let dead = app.rabbit()?.dead_letters().await?;
+    let rabbit = app.rabbit()?;
     if !yes {
         let text = format!(
-            "this removes {} messages for good: look at them with `tidemark dead list`; if that is meant: \
-             tidemark dead purge --yes",
-            dead.count().await?
+            "this removes {} messages for good: see them with `tidemark dead list`, and confirm with \
+             `tidemark dead purge --yes`",
+            dead_messages::count(&rabbit).await?
         );
         return Err(UsageError(text).into());
     }
-    let purged = dead.purge().await?;
-    dead.close().await?;
+    let purged = dead_messages::purge(&rabbit).await?;
     if app.json {
         output::json(&Purged { purged })?;
     } else {
@@ -140,7 +112,7 @@ fn table(groups: Vec<DeadGroup>) -> anyhow::Result<()> {
         .into_iter()
         .map(|group| {
             let message = group.message;
-            let says = message.job.map_or_else(
+            let content = message.job.map_or_else(
                 || {
                     format!(
                         "{} bytes",
@@ -153,14 +125,14 @@ fn table(groups: Vec<DeadGroup>) -> anyhow::Result<()> {
                 group.count.to_string(),
                 message.reason,
                 message.queue.unwrap_or_else(|| "-".to_owned()),
-                says,
+                content,
                 output::time(message.since),
                 output::time(group.newest_at),
             ]
         })
         .collect();
     output::table(
-        &["count", "reason", "queue", "says", "oldest", "newest"],
+        &["count", "reason", "queue", "content", "oldest", "newest"],
         &[0],
         rows,
     )

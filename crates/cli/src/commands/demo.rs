@@ -1,4 +1,4 @@
-//! `tidemark demo`: the whole way of the data on a sample, with every role a process of its own.
+//! `tidemark demo`: two syncs and comparisons of a sample, with each role in its own process.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tidemark_worker::compare::Verifier;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::ask;
+use super::requests::request;
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
 use crate::output;
@@ -30,15 +30,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Conversations of the sample
+    /// Conversations in the sample
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     conversations: u64,
-    /// Tenants of the sample
+    /// Tenants in the sample
     #[arg(long, default_value_t = 3, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=100))]
     tenants: u16,
     /// Changes between the first sync and the second
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     changes: u64,
+    /// Seed; the same seed gives the same sample and changes
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
 }
@@ -54,7 +55,7 @@ impl Args {
         let db = app.isolated_database(0).await?;
         ensure!(
             ledger::tenant::list(&db).await?.is_empty(),
-            SetupError("the analytics database has tenants already: the demo wants an empty one".to_owned())
+            SetupError("the analytics database has tenants already: the demo needs an empty one".to_owned())
         );
 
         step("create a sample Chatwoot");
@@ -98,7 +99,7 @@ impl Args {
         let first_verified = verify(app, db).await?;
 
         step(&format!(
-            "change the sample {} times the way Chatwoot does",
+            "change the sample {} times like Chatwoot does",
             output::count(i64::try_from(self.changes)?)
         ));
         let options = TrafficOptions {
@@ -201,18 +202,8 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
 async fn sync(app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
     let mut runs = Vec::new();
     for tenant in ledger::tenant::list(db).await? {
-        let request = RunRequest::default();
-        runs.push(
-            ask::request(
-                app,
-                db,
-                &tenant,
-                RunType::Incremental,
-                Some(reason.to_owned()),
-                request,
-            )
-            .await?,
-        );
+        let (reason, wanted) = (Some(reason.to_owned()), RunRequest::default());
+        runs.push(request(app, db, &tenant, RunType::Incremental, reason, wanted).await?);
     }
     progress::wait(db, &runs).await
 }
@@ -260,7 +251,7 @@ fn summary(sync: &str, runs: &[RunReport], verified: &[Verification]) -> Vec<Vec
         .collect()
 }
 
-/// Child processes of this binary, one a role. They inherit the environment, which names the servers.
+/// Child processes of this binary, one for each role. They get the URLs of the servers in their environment.
 struct Fleet {
     children: Vec<(&'static str, Child)>,
 }
@@ -281,7 +272,7 @@ impl Fleet {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .kill_on_drop(true);
-            // one line a chunk would drown the tour; what needs attention is still shown
+            // hide the line of each chunk, and keep warnings
             command.env("RUST_LOG", "warn,lapin=error");
             for (name, url) in &secrets {
                 command.env(name, url.expose_secret());
@@ -294,14 +285,14 @@ impl Fleet {
         Ok(Self { children })
     }
 
-    /// Waits until every child has shown a sign of life in the ledger.
+    /// Waits until every child has written a heartbeat.
     async fn ready(&mut self, db: &DbPool) -> anyhow::Result<()> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
         let alive = async {
             loop {
                 for (role, child) in &mut self.children {
                     if let Some(status) = child.try_wait()? {
-                        anyhow::bail!("the {role} ended at once: {status}");
+                        anyhow::bail!("the {role} ended early: {status}");
                     }
                 }
                 if ledger::process::list_live(db).await?.len() >= self.children.len() {
@@ -315,7 +306,7 @@ impl Fleet {
             .context("the processes did not start in time")?
     }
 
-    /// SIGTERM to all, and waits for each to end by itself.
+    /// Sends SIGTERM to all, and waits until each has ended.
     async fn stop(mut self) -> anyhow::Result<()> {
         for (role, child) in &self.children {
             let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));

@@ -1,254 +1,31 @@
-//! `tidemark doctor`: looks at every server and at the fleet, changes nothing, and says what to do.
+//! `tidemark doctor`.
 
-mod clock;
-mod fleet;
-mod show;
+mod print;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::future::join_all;
-use tidemark_ledger as ledger;
-use tidemark_ledger::checkup::ServerState;
-use tidemark_ledger::connect::pool;
-use tidemark_ledger::isolation;
-use tidemark_net::url::server_name;
-use tidemark_postgres::DbPool;
-use tidemark_postgres::connect::ClockReading;
+use tidemark_operations::doctor;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, Level, with_time_limit};
-use tidemark_source::checkup::KnownState;
-use tidemark_source::{Source, Sources};
+use tidemark_runtime::finding::Level;
 
-use self::show::{Checkup, Group};
 use crate::app::App;
 use crate::exit::Exit;
 
-/// For one server, all its questions together.
-const LIMIT: Duration = Duration::from_secs(30);
-
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Leave out what is well
+    /// Print only warnings and errors
     #[arg(long)]
     quiet: bool,
 }
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        let (ledger, clock, pool) = ledger(app).await;
-        let mut groups = vec![settings(app), ledger];
-        let (sources, broker, fleet) = tokio::join!(
-            sources(app, pool.as_ref()),
-            broker(app),
-            fleet::group(app, pool.as_ref())
-        );
-        let mut clocks: Vec<(String, ClockReading)> = clock
-            .map(|clock| ("the ledger".to_owned(), clock))
-            .into_iter()
-            .collect();
-        for (group, name, clock) in sources {
-            groups.push(group);
-            clocks.extend(clock.map(|clock| (format!("source `{name}`"), clock)));
-        }
-        groups.push(broker);
-        groups.push(clock::group(&clocks));
-        groups.push(fleet);
-        let checkup = Checkup::new(groups);
-        checkup.print(app.json, self.quiet)?;
-        Ok(match checkup.level {
+        let broker = app.settings.amqp_url.is_some();
+        let broker = broker.then(|| app.rabbit().map_err(|error| report(error.as_ref())));
+        let found = doctor::check(&app.settings, broker).await;
+        print::report(&found, app.json, self.quiet)?;
+        Ok(match found.level {
             Level::Error => Exit::Failed,
             Level::Warning => Exit::Partial,
             Level::Ok | Level::NotChecked => Exit::Done,
         })
     }
-}
-
-/// What of the settings is open to others, or lets the ledger grow.
-fn settings(app: &App) -> Group {
-    let mut findings: Vec<Finding> = app
-        .settings
-        .exposed_secret_files
-        .iter()
-        .map(|path| {
-            let path = path.display();
-            let found = format!("{path} holds a secret and is open to others on this machine");
-            Finding::warning("files", found).todo(format!("chmod 600 {path}"))
-        })
-        .collect();
-    if app.settings.retention.prune_every.is_zero() {
-        let found = "retention.prune_every is 0s: the ledger grows for ever";
-        findings.push(Finding::warning("retention", found).todo("tidemark prune"));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok(
-            "settings",
-            "understood; no file with a secret is open to others",
-        ));
-    }
-    Group::new("settings", None, findings)
-}
-
-/// The analytics database; the pool, where the ledger can be asked.
-async fn ledger(app: &App) -> (Group, Option<ClockReading>, Option<DbPool>) {
-    let url = match app.settings.database_url() {
-        Ok(url) => url,
-        Err(error) => {
-            let finding = Finding::error("connection", error.to_string());
-            return (Group::new("ledger", None, vec![finding]), None, None);
-        }
-    };
-    let mut findings = Vec::new();
-    let mut examined = ServerState::default();
-    with_time_limit(LIMIT, &mut findings, async |findings| {
-        ledger::checkup::check_up(url, app.settings.database_pooler, &mut examined, findings).await;
-    })
-    .await;
-    let mut usable = None;
-    if examined.is_usable {
-        match pool(url, "doctor", 2, app.settings.database_pooler).await {
-            Ok(pool) => usable = Some(pool),
-            Err(error) => findings.push(Finding::error("connection", report(&error))),
-        }
-    }
-    if let Some(pool) = &usable {
-        with_time_limit(LIMIT, &mut findings, async |findings| {
-            findings.extend(isolated(pool).await);
-        })
-        .await;
-    }
-    (
-        Group::new("ledger", Some(server_name(url)), findings),
-        examined.clock,
-        usable,
-    )
-}
-
-async fn isolated(pool: &DbPool) -> Vec<Finding> {
-    let found = match isolation::check(pool).await {
-        Ok(found) => found,
-        Err(error) => return vec![Finding::not_checked("isolation", report(&error))],
-    };
-    if found.is_empty() {
-        return vec![Finding::ok(
-            "isolation",
-            "row-level security keeps tenants apart, by the catalog and by trial",
-        )];
-    }
-    found
-        .into_iter()
-        .map(|found| {
-            let level = if found.stops_start {
-                Finding::error
-            } else {
-                Finding::warning
-            };
-            level("isolation", found.problem).todo(found.fix)
-        })
-        .collect()
-}
-
-/// Every source side by side, so that one that is away hides no other.
-async fn sources(app: &App, pool: Option<&DbPool>) -> Vec<(Group, String, Option<ClockReading>)> {
-    let mut groups = Vec::new();
-    let sources = match Sources::new(&app.settings, "doctor") {
-        Ok(sources) => sources,
-        Err(error) => {
-            let finding = Finding::error("connection", report(&error));
-            return vec![(Group::new("sources", None, vec![finding]), String::new(), None)];
-        }
-    };
-    for (name, _) in app
-        .settings
-        .sources
-        .iter()
-        .filter(|(_, source)| source.url.is_none())
-    {
-        let finding = Finding::error("connection", format!("sources.{name}.url is not set"));
-        groups.push((
-            Group::new(format!("source {name}"), None, vec![finding]),
-            name.clone(),
-            None,
-        ));
-    }
-    if sources.iter().next().is_none() && groups.is_empty() {
-        let finding = Finding::error(
-            "connection",
-            "no source is configured: set TIDEMARK_SOURCE_URL, or sources.NAME.url",
-        );
-        groups.push((Group::new("sources", None, vec![finding]), String::new(), None));
-    }
-    let digests_every_plan = app.settings.producer.digest_interval.is_zero();
-    let looking = sources
-        .iter()
-        .map(|source| one_source(Arc::clone(source), pool, digests_every_plan));
-    groups.extend(join_all(looking).await);
-    groups
-}
-
-async fn one_source(
-    source: Arc<Source>,
-    pool: Option<&DbPool>,
-    digests_every_plan: bool,
-) -> (Group, String, Option<ClockReading>) {
-    let mut findings = Vec::new();
-    let mut clock = None;
-    with_time_limit(LIMIT, &mut findings, async |findings| {
-        let known = match pool {
-            Some(pool) => known(pool, source.name(), findings).await,
-            None => KnownState::default(),
-        };
-        let known = KnownState {
-            digests_every_plan,
-            ..known
-        };
-        source.check_up(known, &mut clock, findings).await;
-    })
-    .await;
-    let group = Group::new(
-        format!("source {}", source.name()),
-        Some(source.server().to_owned()),
-        findings,
-    );
-    (group, source.name().to_owned(), clock)
-}
-
-async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> KnownState {
-    let asked = async {
-        let state = ledger::fence::find(pool, source).await?;
-        let watches = ledger::source_watch::list(pool).await?;
-        let watch = watches.into_iter().find(|watch| watch.source == source);
-        Ok::<KnownState, ledger::DbError>(KnownState {
-            highest_xmax: state.map(|state| state.highest_xmax),
-            fence_at: watch.as_ref().and_then(|watch| watch.fence_at),
-            sampled_at: watch.as_ref().and_then(|watch| watch.looked_at),
-            ..KnownState::default()
-        })
-    };
-    asked.await.unwrap_or_else(|error| {
-        findings.push(Finding::not_checked("fence", report(&error)));
-        KnownState::default()
-    })
-}
-
-async fn broker(app: &App) -> Group {
-    let mut findings = Vec::new();
-    if app.settings.amqp_url.is_none() {
-        let found = "no broker is set: only `sync --local` does without";
-        let finding = Finding::warning("connection", found)
-            .todo("TIDEMARK_AMQP_URL=amqp://user:password@host:5672/%2f");
-        return Group::new("broker", None, vec![finding]);
-    }
-    match app.rabbit() {
-        Ok(rabbit) => {
-            with_time_limit(LIMIT, &mut findings, async |findings| {
-                rabbit
-                    .check_up(app.settings.amqp_management_url.as_ref(), findings)
-                    .await;
-            })
-            .await;
-        }
-        Err(error) => findings.push(Finding::error("connection", report(error.as_ref()))),
-    }
-    Group::new("broker", None, findings)
 }

@@ -1,4 +1,4 @@
-//! `tidemark health`: asks a process how it is, for a container's health check, which has no shell and no curl.
+//! `tidemark health`: the health check of a container, which has no shell and no curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::exit::{Exit, SetupError, UsageError};
 use crate::{http, output};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// An answer names a dozen checks.
+/// An answer has about a dozen checks.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to ask [default: /readyz at the address of `http_listen`]
+    /// URL to ask [default: /readyz at the address of `http_listen`]
     #[arg(value_name = "URL")]
     url: Option<Url>,
 }
 
 impl Args {
-    /// 0: it is well; 1: it is not, or does not answer.
+    /// Exits 0 when the process is healthy, and 1 when it is not or does not answer.
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let url = match self.url {
             Some(url) => url,
@@ -44,10 +44,10 @@ impl Args {
     }
 }
 
-/// Asked from the same machine: an address that stands for all of them is reached at its own.
+/// The process is on the same machine, so an unspecified address is reached through loopback.
 fn default_url(listen: Option<Listen>) -> anyhow::Result<Url> {
     let address = match listen {
-        None => http::DEFAULT,
+        None => http::DEFAULT_ADDRESS,
         Some(Listen::Off) => {
             return Err(SetupError("http_listen is `off`: there is nothing to ask".to_owned()).into());
         }
@@ -63,11 +63,11 @@ fn default_url(listen: Option<Listen>) -> anyhow::Result<Url> {
     Ok(Url::parse(&format!("http://{address}/readyz"))?)
 }
 
-/// One question in HTTP/1.0, whose answer ends with the connection; whether its status is a good one, and its body.
+/// Sends one HTTP/1.0 request, whose answer ends with the connection. Returns whether the status is 2xx, and the body.
 async fn ask(host: &str, port: u16, path: &str) -> std::io::Result<(bool, String)> {
     let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-    let question = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-    stream.write_all(question.as_bytes()).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_this_machine_whatever_it_listens_on() {
+    fn the_default_url_is_on_this_machine() {
         assert_eq!(asked("0.0.0.0:9464"), "http://127.0.0.1:9464/readyz");
         assert_eq!(asked("[::]:9000"), "http://[::1]:9000/readyz");
         assert_eq!(asked("10.1.2.3:80"), "http://10.1.2.3/readyz");

@@ -16,10 +16,10 @@ use crate::output;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Change nothing; exit 1 when migrations are pending
+    /// Change nothing, and exit 1 when migrations are pending
     #[arg(long)]
     check: bool,
-    /// Take back every migration newer than this one, data included; 0 takes back all
+    /// Revert every migration newer than this one, with its data; 0 reverts all
     #[arg(long, value_name = "VERSION", conflicts_with = "check")]
     down_to: Option<i64>,
 }
@@ -31,7 +31,7 @@ impl Args {
         let behind_pooler = app.settings.database_pooler != DatabasePooler::None;
         if behind_pooler && !self.check {
             return Err(SetupError(
-                "migrations lock the database for a session, which a pooler takes away: set TIDEMARK_DATABASE_POOLER=none \
+                "migrations need a session lock, which a pooler does not keep: set TIDEMARK_DATABASE_POOLER=none \
                  and the database's own TIDEMARK_DATABASE_URL"
                     .into(),
             )
@@ -46,7 +46,7 @@ impl Args {
         let applied = match applied_migrations(&mut connection).await {
             Ok(applied) => applied,
             Err(error) => {
-                refuse_foreign(&mut connection, url).await?;
+                refuse_foreign_owner(&mut connection, url).await?;
                 return Err(error).context("read the applied migrations");
             }
         };
@@ -71,21 +71,21 @@ impl Args {
             refuse_foreign_tables(&mut connection, &server_name(url)).await?;
         }
         if self.down_to.is_some() || !pending.is_empty() {
-            may_migrate(&mut connection, url).await?;
+            check_rights(&mut connection, url).await?;
         }
         if let Some(version) = self.down_to {
             MIGRATOR
                 .undo(&mut connection, version)
                 .await
-                .context("take migrations back")?;
+                .context("revert migrations")?;
             output::note(format!(
-                "{}: migrations after {version} were taken back",
+                "{}: migrations after {version} were reverted",
                 server_name(url)
             ));
             return Ok(Exit::Done);
         }
         if pending.is_empty() {
-            // whoever may not migrate may be told so all the same
+            // this needs no rights to migrate
             output::note(format!("{} is up to date", server_name(url)));
             return Ok(Exit::Done);
         }
@@ -99,7 +99,8 @@ impl Args {
     }
 }
 
-/// The Python script's tables have the names of Tidemark's: they have to go elsewhere first, nobody's data is touched here.
+/// Refuses to migrate a database with other tables of the same names, such as those of the Python script. They have to be
+/// moved first; nothing is changed here.
 async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
     let found = tables_in_the_way(connection)
         .await
@@ -112,8 +113,8 @@ async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> a
         .map(|table| format!("ALTER TABLE {table} SET SCHEMA legacy;"))
         .collect();
     Err(SetupError(format!(
-        "{server} has tables that are not Tidemark's and have its names: {}. Nothing was changed. Give Tidemark a database of its \
-         own, or move them out of its way and take them over afterwards with `tidemark import-legacy --schema legacy`: CREATE \
+        "{server} has tables with the names of Tidemark's tables that are not Tidemark's: {}. Nothing was changed. Use another \
+         database, or move these tables and import them afterwards with `tidemark import-legacy --schema legacy`: CREATE \
          SCHEMA legacy; {}",
         found.join(", "),
         moves.join(" ")
@@ -121,29 +122,29 @@ async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> a
     .into())
 }
 
-/// Whether the login may do what migrations do, before the first of them is tried.
-async fn may_migrate(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
-    refuse_foreign(connection, url).await?;
+/// Checks the rights of the login before the first migration.
+async fn check_rights(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+    refuse_foreign_owner(connection, url).await?;
     let lacking = rights::list_missing(connection).await?;
     if lacking.is_empty() {
         return Ok(());
     }
     let text = format!(
-        "the login at {} may not do all that migrations do; as a superuser run there, and migrate again\n  {}",
+        "the login at {} lacks rights for the migrations; run this as a superuser, and migrate again\n  {}",
         server_name(url),
         lacking.join("\n  ")
     );
     Err(SetupError(text).into())
 }
 
-/// Only whose the tables are may change them.
-async fn refuse_foreign(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+/// Only the owner of the tables may migrate them.
+async fn refuse_foreign_owner(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
     let Some(owner) = rights::foreign_owner(connection).await? else {
         return Ok(());
     };
     let server = server_name(url);
     let text = format!(
-        "the tables at {server} belong to {owner}: run `tidemark migrate` as {owner}; other processes need not own them"
+        "the tables at {server} belong to {owner}: run `tidemark migrate` as {owner}; other processes may use another login"
     );
     Err(SetupError(text).into())
 }

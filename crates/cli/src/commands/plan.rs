@@ -1,20 +1,11 @@
-//! `tidemark plan`, and `resync --dry-run`: what runs would do. Writes nothing.
+//! `tidemark plan`, and `resync --dry-run`.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
-use serde::Serialize;
+use tidemark_operations::plan_preview::{PlanReport, Preview, WatermarkLimit, planner, preview};
 use tidemark_postgres::DbPool;
-use tidemark_postgres::report::report;
-use tidemark_producer::planning::error::PlanError;
-use tidemark_producer::planning::plan::Plan;
-use tidemark_producer::planning::planner::Planner;
-use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
-use tidemark_source::catalog::ReadEstimate;
 
-use super::ask::Tenants;
+use super::requests::Tenants;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -23,64 +14,18 @@ use crate::output;
 pub struct Args {
     #[command(flatten)]
     tenants: Tenants,
-    /// Everything instead of what changed
+    /// Take all conversations, not only changed ones
     #[arg(long, alias = "force-full")]
     full: bool,
-    /// Conversations a chunk, instead of the tenant's setting
+    /// Conversations per chunk, instead of the tenant's setting
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
     chunk_size: Option<i32>,
-}
-
-/// What holds a watermark where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum HeldBy {
-    /// The newest instant before which everything is visible.
-    Fence,
-    /// The source's clock less the safety lag.
-    SafetyLag,
-    /// A transaction that is older than every sample: it stays where it is.
-    OpenTransaction,
-}
-
-/// A plan as it is printed; the field names are a contract with scripts.
-#[derive(Debug, Serialize)]
-struct PlanReport {
-    tenant_id: TenantId,
-    #[serde(rename = "type")]
-    run_type: RunType,
-    keys: i64,
-    chunks: i32,
-    /// Hits of each change signal.
-    signals: BTreeMap<String, i64>,
-    watermark_start: Option<DateTime<Utc>>,
-    watermark_end: Option<DateTime<Utc>>,
-    /// `None`: such a run leaves the watermark where it is.
-    watermark_held_by: Option<HeldBy>,
-    /// Inboxes, accounts, users and teams with a new name, whose rows a backfill would take.
-    renamed: usize,
-    warnings: Vec<String>,
-    cost: ReadEstimate,
-}
-
-/// A plan of one of several tenants that cannot be made.
-#[derive(Debug, Serialize)]
-struct Refused {
-    tenant_id: TenantId,
-    error: String,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Outcome {
-    Planned(Box<PlanReport>),
-    Refused(Refused),
 }
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
-        let tenants = self.tenants.ready(app, &db).await?;
+        let tenants = self.tenants.load_ready(&db).await?;
         let run_type = if self.full {
             RunType::Full
         } else {
@@ -93,93 +38,31 @@ impl Args {
         let parts = tenants
             .into_iter()
             .map(|tenant| (tenant, request.clone()))
-            .collect();
-        dry_run(app, &db, run_type, parts, self.tenants.are_several()).await
+            .collect::<Vec<_>>();
+        dry_run(app, &db, run_type, &parts, self.tenants.are_several()).await
     }
 }
 
-/// Plans these runs and shows what they would do. Of several, what refuses to be planned is told and the others go on.
+/// Plans these runs and prints what they would do.
 pub(super) async fn dry_run(
     app: &App,
     db: &DbPool,
     run_type: RunType,
-    parts: Vec<(Tenant, RunRequest)>,
+    parts: &[(Tenant, RunRequest)],
     several: bool,
 ) -> anyhow::Result<Exit> {
-    let planner = planner(app, db)?;
-    let mut checked: Vec<&str> = Vec::new();
-    for (tenant, _) in &parts {
-        if !checked.contains(&tenant.source.as_str()) {
-            planner.sources.get(&tenant.source)?.check().await?;
-            checked.push(&tenant.source);
-        }
+    let planner = planner(db, app.sources()?, &app.settings);
+    let previews = preview(&planner, run_type, parts, several).await?;
+    match previews.as_slice() {
+        list if app.json && several => output::json(&list)?,
+        [Preview::Planned(plan)] if app.json => output::json(plan)?,
+        [Preview::Planned(plan)] if !several => print(plan)?,
+        previews => table(previews)?,
     }
-    let mut outcomes = Vec::with_capacity(parts.len());
-    for (tenant, request) in &parts {
-        let outcome = match one(&planner, tenant, run_type, request).await {
-            Ok(planned) => Outcome::Planned(Box::new(planned)),
-            Err(error) if several && !error.is_unavailable() => Outcome::Refused(Refused {
-                tenant_id: tenant.id,
-                error: report(&error),
-            }),
-            Err(error) => return Err(error.into()),
-        };
-        outcomes.push(outcome);
-    }
-    match outcomes.as_slice() {
-        several_outcomes if app.json && several => output::json(&several_outcomes)?,
-        [Outcome::Planned(plan)] if app.json => output::json(plan)?,
-        [Outcome::Planned(plan)] if !several => print(plan)?,
-        outcomes => table(outcomes)?,
-    }
-    let refused = outcomes
+    let refused = previews
         .iter()
-        .any(|outcome| matches!(outcome, Outcome::Refused(_)));
+        .any(|preview| matches!(preview, Preview::Refused(_)));
     Ok(if refused { Exit::Failed } else { Exit::Done })
-}
-
-/// Plans as a producer would.
-pub(super) fn planner(app: &App, db: &DbPool) -> anyhow::Result<Planner> {
-    Ok(Planner {
-        db: db.clone(),
-        sources: app.sources()?,
-        settings: app.settings.producer.clone(),
-    })
-}
-
-async fn one(
-    planner: &Planner,
-    tenant: &Tenant,
-    run_type: RunType,
-    request: &RunRequest,
-) -> Result<PlanReport, PlanError> {
-    let plan = planner.preview(tenant, run_type, request).await?;
-    let keys = plan.chunks.iter().map(|chunk| chunk.key_count).sum();
-    let cost = planner.sources.get(&tenant.source)?.estimate(keys).await?;
-    Ok(of(tenant.id, plan, keys, cost))
-}
-
-fn of(tenant_id: TenantId, plan: Plan, keys: i64, cost: ReadEstimate) -> PlanReport {
-    let held_by = plan.run_type.moves_watermark().then(|| {
-        match plan.watermark_bounds.map(|bounds| (bounds.fence, bounds.safety)) {
-            Some((Some(fence), safety)) if safety < fence => HeldBy::SafetyLag,
-            Some((Some(_), _)) => HeldBy::Fence,
-            _ => HeldBy::OpenTransaction,
-        }
-    });
-    PlanReport {
-        tenant_id,
-        run_type: plan.run_type,
-        keys,
-        chunks: plan.record.chunks_total,
-        renamed: plan.renamed_count(),
-        signals: plan.record.signals,
-        watermark_start: plan.record.watermark_start,
-        watermark_end: plan.record.watermark_end,
-        watermark_held_by: held_by,
-        warnings: plan.record.warnings,
-        cost,
-    }
 }
 
 fn print(plan: &PlanReport) -> anyhow::Result<()> {
@@ -211,7 +94,7 @@ fn print(plan: &PlanReport) -> anyhow::Result<()> {
             ),
             ("held by", held_by_text(held_by).to_owned()),
         ]),
-        None => rows.push(("watermark", "stays where it is".to_owned())),
+        None => rows.push(("watermark", "stays".to_owned())),
     }
     rows.push(("reads", cost));
     rows.extend(
@@ -220,7 +103,7 @@ fn print(plan: &PlanReport) -> anyhow::Result<()> {
             .map(|(signal, hits)| (signal.as_str(), output::count(*hits))),
     );
     if plan.renamed > 0 {
-        rows.push(("renamed", format!("{}, taken by a backfill", plan.renamed)));
+        rows.push(("renamed", format!("{}, rewritten by a backfill", plan.renamed)));
     }
     rows.extend(plan.warnings.iter().map(|warning| ("warning", warning.clone())));
     output::table(
@@ -232,27 +115,27 @@ fn print(plan: &PlanReport) -> anyhow::Result<()> {
     )
 }
 
-const fn held_by_text(held_by: HeldBy) -> &'static str {
+const fn held_by_text(held_by: WatermarkLimit) -> &'static str {
     match held_by {
-        HeldBy::Fence => "the fence: what was written later may not be visible yet",
-        HeldBy::SafetyLag => "the safety lag behind the source's clock",
-        HeldBy::OpenTransaction => "a transaction is open that is older than every sample",
+        WatermarkLimit::Fence => "the fence: later changes may not be visible yet",
+        WatermarkLimit::SafetyLag => "the safety lag behind the source's clock",
+        WatermarkLimit::OpenTransaction => "an open transaction that is older than every sample",
     }
 }
 
-/// A plan a line, and their sum.
-fn table(outcomes: &[Outcome]) -> anyhow::Result<()> {
+/// One line a plan, then their sum.
+fn table(previews: &[Preview]) -> anyhow::Result<()> {
     let planned = || {
-        outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Planned(plan) => Some(plan),
-            Outcome::Refused(_) => None,
+        previews.iter().filter_map(|preview| match preview {
+            Preview::Planned(plan) => Some(plan),
+            Preview::Refused(_) => None,
         })
     };
     let messages = |messages: Option<i64>| messages.map_or_else(|| "-".to_owned(), output::count);
-    let mut rows: Vec<Vec<String>> = outcomes
+    let mut rows: Vec<Vec<String>> = previews
         .iter()
-        .map(|outcome| match outcome {
-            Outcome::Planned(plan) => vec![
+        .map(|preview| match preview {
+            Preview::Planned(plan) => vec![
                 plan.tenant_id.to_string(),
                 plan.run_type.as_str().to_owned(),
                 output::count(plan.keys),
@@ -265,7 +148,7 @@ fn table(outcomes: &[Outcome]) -> anyhow::Result<()> {
                     .collect::<Vec<_>>()
                     .join(", "),
             ],
-            Outcome::Refused(refused) => {
+            Preview::Refused(refused) => {
                 let mut row = vec![refused.tenant_id.to_string(), "refused".to_owned()];
                 row.extend(std::iter::repeat_n("-".to_owned(), 3));
                 row.push(refused.error.clone());

@@ -11,16 +11,16 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long runs that succeeded are kept [default: `retention.success`, 14days]
+    /// Keep successful runs this long [default: `retention.success`, 14days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_success: Option<Duration>,
-    /// How long other runs and resolved rejects are kept [default: `retention.failed`, 90days]
+    /// Keep other runs and resolved rejects this long [default: `retention.failed`, 90days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_failed: Option<Duration>,
-    /// How long moves of watermarks are kept [default: `retention.audit`, 365days]
+    /// Keep the audit of watermark moves this long [default: `retention.audit`, 365days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_audit: Option<Duration>,
-    /// Only say what would go
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -47,7 +47,11 @@ impl Args {
         } else {
             output::line(format!(
                 "{}{} runs with {} chunks, {} moves of watermarks, {} resolved rejects",
-                if self.dry_run { "would go: " } else { "gone: " },
+                if self.dry_run {
+                    "would be removed: "
+                } else {
+                    "removed: "
+                },
                 output::count(pruned.runs),
                 output::count(pruned.chunks),
                 output::count(pruned.moves),

@@ -2,24 +2,25 @@
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::reject::{RejectFilter, RejectSide, RejectedRow};
+use tidemark_operations::{run_control, run_requests, tenants};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::since::Since;
 
-use super::ask::{ready_tenant, request};
 use super::one_of;
-use super::run::{exists, print_runs};
+use super::requests::request;
+use super::run::print;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List the conversations that could not be taken; every run of their tenant tries them again
+    /// List rejected conversations; every run of their tenant retries them
     List(List),
-    /// Ask for a run now, which tries the tenant's rejects again
+    /// Request a run that retries the tenant's rejected conversations now
     Retry {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
@@ -27,28 +28,28 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct List {
-    /// Only of this tenant
+    /// Only conversations of this tenant
     #[arg(long, alias = "tenant-id", value_name = "N")]
     tenant: Option<TenantId>,
-    /// Also those that have passed or vanished since
+    /// Show resolved ones too
     #[arg(long)]
     all: bool,
-    /// Only those that failed on this side
+    /// Only conversations rejected on this side
     #[arg(long, value_name = "SIDE", value_parser = one_of(&RejectSide::ALL, RejectSide::as_str))]
     side: Option<RejectSide>,
-    /// Only those with this SQLSTATE, or of this class of them: 22P02, 23
+    /// Only conversations with this SQLSTATE or class: 22P02, 23
     #[arg(long, value_name = "CODE", value_parser = sqlstate)]
     sqlstate: Option<String>,
-    /// Only those that this run saw last
+    /// Only conversations last rejected by this run
     #[arg(long, value_name = "RUN_ID")]
     run: Option<RunId>,
     /// Only this conversation
     #[arg(long, value_name = "ID")]
     conversation: Option<i64>,
-    /// Only those seen since an instant (RFC 3339), or so long ago: 2h, 7days
+    /// Only conversations rejected since this time (RFC 3339) or age (2h, 7days)
     #[arg(long, value_name = "TIME|AGE")]
     since: Option<Since>,
-    /// At most so many
+    /// Show at most this many
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     limit: i64,
 }
@@ -56,7 +57,7 @@ pub struct List {
 fn sqlstate(text: &str) -> Result<String, String> {
     let is_code = (1..=5).contains(&text.len()) && text.chars().all(|sign| sign.is_ascii_alphanumeric());
     if !is_code {
-        return Err("it is a SQLSTATE or the beginning of one: up to five digits and letters".to_owned());
+        return Err("write a SQLSTATE or its beginning: up to five digits and letters".to_owned());
     }
     Ok(text.to_ascii_uppercase())
 }
@@ -73,10 +74,10 @@ impl Command {
 async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
     if let Some(tenant) = args.tenant {
-        app.tenant(&db, tenant).await?;
+        tenants::load(&db, tenant).await?;
     }
     if let Some(run) = args.run {
-        exists(&ledger::run::reports(&db, &[run]).await?, run)?;
+        run_control::load(&db, run).await?;
     }
     let filter = RejectFilter {
         tenant: args.tenant,
@@ -100,7 +101,7 @@ async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
 
 async fn retry(app: &App, tenant: TenantId) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let tenant = ready_tenant(app, &db, tenant).await?;
+    let tenant = run_requests::load_ready(&db, tenant).await?;
     let run = request(
         app,
         &db,
@@ -110,7 +111,7 @@ async fn retry(app: &App, tenant: TenantId) -> anyhow::Result<Exit> {
         RunRequest::default(),
     )
     .await?;
-    print_runs(app, &ledger::run::reports(&db, &[run]).await?, false)?;
+    print::runs(app, &ledger::run::reports(&db, &[run]).await?, false)?;
     Ok(Exit::Done)
 }
 

@@ -13,48 +13,51 @@ use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct UrlArg {
-    /// The sample's database [default: the source `main`]
+    /// Database of the sample [default: the source `main`]
     #[arg(long, value_name = "URL")]
     url: Option<SecretString>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a database with the tables and data of a Chatwoot
+    /// Create a database with the tables and data of a Chatwoot
     Create {
         #[command(flatten)]
         url: UrlArg,
+        /// Number of conversations
         #[arg(long, default_value_t = 10_000, value_name = "N")]
         conversations: u64,
+        /// Number of tenants
         #[arg(long, default_value_t = 5, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
         tenants: u16,
-        /// The same seed gives the same data
+        /// Seed; the same seed gives the same data
         #[arg(long, default_value_t = 1, value_name = "S")]
         seed: u64,
-        /// Drop an earlier sample of that name first
+        /// Drop an existing sample of that name first
         #[arg(long)]
         replace: bool,
-        /// Leave an earlier sample of that name as it is
+        /// Keep an existing sample of that name
         #[arg(long, conflicts_with = "replace")]
         keep: bool,
     },
-    /// Change a sample the way Chatwoot does
+    /// Change a sample like Chatwoot does
     Traffic {
         #[command(flatten)]
         url: UrlArg,
-        /// Changes a second; 0 is as fast as possible
+        /// Changes per second; 0 for as fast as possible
         #[arg(long, default_value_t = 10.0, value_name = "N")]
         rate: f64,
-        /// How long, such as 30s
+        /// Stop after this time, such as 30s
         #[arg(long = "for", value_name = "DUR", value_parser = bounds::age)]
         duration: Option<Duration>,
-        /// How many changes
+        /// Stop after this many changes
         #[arg(long, value_name = "N")]
         count: Option<u64>,
+        /// Seed; the same seed gives the same changes
         #[arg(long, default_value_t = 1, value_name = "S")]
         seed: u64,
     },
-    /// Drop a sample's database
+    /// Drop the database of a sample
     Drop {
         #[command(flatten)]
         url: UrlArg,
@@ -83,7 +86,7 @@ impl Command {
             } => {
                 let url = url.get(app)?;
                 if keep && is_sample(url.expose_secret()).await? {
-                    output::note("an earlier sample is there and stays as it is");
+                    output::note("the sample exists already and is kept");
                     return Ok(Exit::Done);
                 }
                 let options = CreateOptions {
@@ -145,7 +148,7 @@ impl Command {
                 };
                 let ending = traffic(url.expose_secret(), &options, stop.clone());
                 let interrupted = async {
-                    // without the handler an interrupt just ends the process
+                    // if the handler cannot be installed, Ctrl-C ends the process
                     if tokio::signal::ctrl_c().await.is_ok() {
                         stop.cancel();
                     }

@@ -17,7 +17,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show it again every two seconds; with --json an object a line
+    /// Repeat every two seconds; with --json print one object a line
     #[arg(long)]
     watch: bool,
 }
@@ -50,7 +50,7 @@ impl Args {
             (false, false) => print(status),
             (false, true) => {
                 if std::io::stdout().is_terminal() {
-                    // clears the screen and goes to its corner
+                    // clear the screen
                     output::line("\x1b[2J\x1b[H")?;
                 }
                 print(status)
@@ -130,7 +130,7 @@ fn tenant_row(tenant: &TenantOverview, now: DateTime<Utc>) -> Vec<String> {
     ]
 }
 
-/// Such as `equal, 3h ago`.
+/// For example `equal, 3h ago`.
 fn verified(last: &LastVerification, now: DateTime<Utc>) -> String {
     let verdict = match last.compared.fault_count() {
         0 => last.verdict.as_str().to_owned(),
@@ -163,7 +163,7 @@ fn print_sources(sources: &[SourceOverview]) -> anyhow::Result<()> {
     output::table(&header, &[3], rows)
 }
 
-/// Such as `pid 4711 (rails, puma), idle in transaction since …`, with what the login may see.
+/// For example `pid 4711 (rails, puma), idle in transaction since …`; parts that the login may not see are left out.
 fn holder_text(holder: &Holder) -> String {
     let who = match (holder.pid, &holder.prepared) {
         (Some(pid), _) => format!("pid {pid}"),

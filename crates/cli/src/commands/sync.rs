@@ -1,10 +1,11 @@
-//! `tidemark sync`: asks for runs, and with `--local` executes them here.
+//! `tidemark sync`: requests runs, and with `--local` executes them in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_broker::MemoryQueue;
 use tidemark_ledger as ledger;
+use tidemark_operations::run_requests;
 use tidemark_postgres::DbPool;
 use tidemark_producer::planning::backfill;
 use tidemark_shared::ids::{RunId, TenantId};
@@ -12,8 +13,8 @@ use tidemark_shared::run::{RunReport, RunRequest, RunType};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 use tidemark_source::Sources;
 
-use super::ask;
-use super::run::print_runs;
+use super::requests::request;
+use super::run::print;
 use crate::app::App;
 use crate::exit::Exit;
 use crate::output;
@@ -22,7 +23,7 @@ use crate::roles::Roles;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Tenant's id
+    /// Tenant id
     #[arg(
         long,
         alias = "tenant-id",
@@ -31,25 +32,25 @@ pub struct Args {
         conflicts_with = "all"
     )]
     tenant: Option<TenantId>,
-    /// Every active tenant that has inboxes
+    /// All active tenants that have inboxes
     #[arg(long)]
     all: bool,
-    /// Everything instead of what changed
+    /// Take all conversations, not only changed ones
     #[arg(long, alias = "force-full")]
     full: bool,
-    /// Conversations a chunk, instead of the tenant's setting
+    /// Conversations per chunk, instead of the tenant's setting
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
     chunk_size: Option<i32>,
-    /// Wait until the runs have ended; the exit code tells how
+    /// Wait until the runs have ended; the exit code shows the outcome
     #[arg(long)]
     wait: bool,
-    /// Do the work in this process, without RabbitMQ; waits
+    /// Execute the runs in this process, without RabbitMQ, and wait for them
     #[arg(long)]
     local: bool,
-    /// Why, for whoever reads the run later
+    /// Reason, stored with the run
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Mark rows deleted even when suspiciously many are gone from the source at once
+    /// Mark rows deleted even when unusually many are gone from the source at once
     #[arg(long)]
     allow_mass_delete: bool,
 }
@@ -62,7 +63,7 @@ impl Args {
         } else {
             app.database(concurrency).await?
         };
-        let tenants = self.tenants(app, &db).await?;
+        let tenants = self.tenants(&db).await?;
         let sources = self.local.then(|| app.sources()).transpose()?;
         if let Some(sources) = &sources {
             check(sources, &tenants).await?;
@@ -83,7 +84,7 @@ impl Args {
         } else {
             ledger::run::reports(&db, &runs).await?
         };
-        print_runs(app, &reports, self.all)?;
+        print::runs(app, &reports, self.all)?;
         Ok(if self.local || self.wait {
             Exit::of_runs(&[reports, backfills].concat())
         } else {
@@ -91,11 +92,11 @@ impl Args {
         })
     }
 
-    async fn tenants(&self, app: &App, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
+    async fn tenants(&self, db: &DbPool) -> anyhow::Result<Vec<Tenant>> {
         let Some(id) = self.tenant else {
-            return ask::all_ready(db).await;
+            return Ok(run_requests::list_ready(db).await?);
         };
-        Ok(vec![ask::ready_tenant(app, db, id).await?])
+        Ok(vec![run_requests::load_ready(db, id).await?])
     }
 
     async fn request(&self, app: &App, db: &DbPool, tenant: &Tenant) -> anyhow::Result<RunId> {
@@ -104,16 +105,16 @@ impl Args {
         } else {
             RunType::Incremental
         };
-        let request = RunRequest {
+        let wanted = RunRequest {
             chunk_size: self.chunk_size,
             allow_mass_delete: self.allow_mass_delete,
             ..RunRequest::default()
         };
-        ask::request(app, db, tenant, run_type, self.reason.clone(), request).await
+        request(app, db, tenant, run_type, self.reason.clone(), wanted).await
     }
 }
 
-/// A source that cannot be read is told before anything is written.
+/// Reports a source that cannot be read before anything is written.
 async fn check(sources: &Sources, tenants: &[Tenant]) -> anyhow::Result<()> {
     for tenant in tenants {
         sources.get(&tenant.source)?.check().await?;
@@ -121,8 +122,8 @@ async fn check(sources: &Sources, tenants: &[Tenant]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The backfills of these tenants, which otherwise wait for a producer that may never run: newly mapped inboxes and
-/// changed names are part of what a sync promises.
+/// Executes the due backfills of these tenants: a sync has to load newly mapped inboxes and changed names, and perhaps no
+/// producer runs.
 async fn backfill_here(
     app: &App,
     db: &DbPool,
@@ -148,14 +149,14 @@ async fn backfill_here(
     Ok(reports)
 }
 
-/// Producer, worker and finalizer for these runs alone, in this process, over a queue in memory.
+/// Executes only these runs: producer, worker and finalizer in this process, with a queue in memory.
 pub(super) async fn execute_here(
     app: &App,
     db: &DbPool,
     sources: &Arc<Sources>,
     runs: &[RunId],
 ) -> anyhow::Result<Vec<RunReport>> {
-    // what an earlier process had in its memory is published again
+    // publish again the chunks that an ended process had in its queue
     ledger::chunk::requeue(db, runs).await?;
     let mut roles = Roles::new(app, db.clone(), Arc::new(MemoryQueue::new()), Arc::clone(sources));
     roles.only = Some(runs.to_vec());

@@ -1,66 +1,62 @@
 //! `tidemark tenant …`.
 
 mod forget;
-mod hold;
-mod moves;
+mod lifecycle;
+mod relocate;
 mod set;
 
 use std::time::Duration;
 
-use serde::Serialize;
-use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
 use tidemark_ledger::tenant::NewTenant;
-use tidemark_ledger::watermark::Watermark;
-use tidemark_postgres::DbPool;
+use tidemark_operations::tenants;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
 
 use super::bounds;
 use crate::app::App;
-use crate::exit::{Exit, UsageError};
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Add a tenant
     Add(AddArgs),
-    /// List the tenants
+    /// List tenants
     List,
     /// Show one tenant
     Show {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long = "tenant", alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
-    /// Change a tenant; what is not named stays
+    /// Change settings of a tenant
     Set(set::Args),
-    /// Give a tenant another source; its rows are marked deleted
-    Move(moves::Args),
-    /// Plan and dispatch nothing more for a tenant, until it is resumed
+    /// Move a tenant to another source; its rows are marked deleted
+    Move(relocate::Args),
+    /// Pause a tenant: plan and dispatch nothing for it until it is resumed
     Pause {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
-        /// Why, for whoever finds it paused
+        /// Reason, shown while the tenant is paused
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Let a paused tenant go on where it stood
+    /// Resume a paused tenant
     Resume {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
-    /// Remove a person's conversations and texts, and keep them out
+    /// Remove a contact's conversations and texts, and keep them out
     Forget(forget::Args),
-    /// Take a tenant out of everything; its rows stay
+    /// Remove a tenant for good; its rows stay
     Remove {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
-        /// Needed: its id cannot be used again
+        /// Confirm: the id cannot be used again
         #[arg(long)]
         yes: bool,
     },
@@ -68,36 +64,37 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
-    /// Id, a positive number of your choice
+    /// Id of your choice, a positive number
     #[arg(long, value_name = "N")]
     id: TenantId,
+    /// Name for people
     #[arg(long, value_name = "TEXT")]
     name: String,
     /// Short name for URLs [default: made from the name]
     #[arg(long, value_name = "S")]
     slug: Option<String>,
-    /// Configured source that the tenant's inboxes are in
+    /// Name of the configured source with the tenant's inboxes
     #[arg(long, default_value = "main", value_name = "NAME")]
     source: String,
-    /// Chatwoot account, for `inbox discover`
+    /// Id of the Chatwoot account, for `inbox discover`
     #[arg(long, value_name = "N")]
     account_id: Option<i32>,
     /// IANA time zone of the calendar columns, such as America/Sao_Paulo
     #[arg(long, default_value = "UTC", value_name = "TEXT")]
     timezone: String,
-    /// Conversations a chunk [default: 1000]
+    /// Conversations per chunk [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
     chunk_size: Option<i32>,
-    /// Chunks queued or running at once [default: 8]
+    /// Most chunks queued or running at once [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
     max_in_flight: Option<i32>,
-    /// Pause between two syncs, such as 30s or 5m [default: 5m]
+    /// Time between two syncs, such as 30s or 5m [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = bounds::interval)]
     sync_interval: Option<Duration>,
-    /// What of personal data is stored, such as contact_email=hash,message_text=null [default: all=keep]
+    /// Treatment of personal data, such as contact_email=hash,message_text=null [default: all=keep]
     #[arg(long, value_name = "COLUMN=TREATMENT,…")]
     privacy: Option<PrivacyChange>,
-    /// Pause between two comparisons with the source, such as 24h, or `off` [default: off]
+    /// Time between two comparisons with the source, such as 24h, or `off` [default: off]
     #[arg(long, value_name = "DUR", value_parser = verify_interval)]
     verify_interval: Option<Off>,
 }
@@ -115,16 +112,6 @@ fn verify_interval(text: &str) -> Result<Off, String> {
         .map_err(|error| format!("{error}, or `off`"))
 }
 
-/// A tenant with how far it is.
-#[derive(Debug, Serialize)]
-struct TenantView {
-    #[serde(flatten)]
-    tenant: Tenant,
-    inboxes: Vec<i32>,
-    watermark: Option<chrono::DateTime<chrono::Utc>>,
-    next_due_at: chrono::DateTime<chrono::Utc>,
-}
-
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
@@ -134,24 +121,19 @@ impl Command {
             Self::Set(args) => args.run(app).await,
             Self::Move(args) => args.run(app).await,
             Self::Forget(args) => args.run(app).await,
-            Self::Pause { tenant, reason } => hold::pause(app, tenant, &reason).await,
-            Self::Resume { tenant } => hold::resume(app, tenant).await,
-            Self::Remove { tenant, yes } => hold::remove(app, tenant, yes).await,
+            Self::Pause { tenant, reason } => lifecycle::pause(app, tenant, &reason).await,
+            Self::Resume { tenant } => lifecycle::resume(app, tenant).await,
+            Self::Remove { tenant, yes } => lifecycle::remove(app, tenant, yes).await,
         }
     }
 }
 
 impl AddArgs {
     async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        if self.id.0 < 1 {
-            return Err(UsageError(format!("a tenant's id is a positive number, not {}", self.id)).into());
-        }
-        check(Some(&self.name))?;
         let db = app.database(0).await?;
-        check_timezone(&db, &self.timezone).await?;
         let tenant = NewTenant {
             id: self.id,
-            slug: self.slug.unwrap_or_else(|| slug(&self.name, self.id)),
+            slug: self.slug.unwrap_or_else(|| tenants::slug(&self.name, self.id)),
             name: self.name,
             source: self.source,
             account_id: self.account_id,
@@ -166,16 +148,7 @@ impl AddArgs {
             verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
         };
         note_missing_key(app, &tenant.privacy);
-        if ledger::tenant::was_removed(&db, tenant.id).await? {
-            let text = format!(
-                "id {} was that of a tenant that is removed, whose rows are still there: choose another",
-                tenant.id
-            );
-            return Err(UsageError(text).into());
-        }
-        ledger::tenant::insert(&db, &tenant)
-            .await
-            .map_err(|error| taken(&error, tenant.id, &tenant.slug).unwrap_or(error.into()))?;
+        tenants::add::add(&db, &tenant).await?;
         if app.json {
             return show(app, tenant.id).await;
         }
@@ -187,81 +160,16 @@ impl AddArgs {
     }
 }
 
-/// What to say when the id or the slug is taken.
-fn taken(error: &DbError, id: TenantId, slug: &str) -> Option<anyhow::Error> {
-    let text = match error.source.as_database_error()?.constraint()? {
-        "tenants_pkey" => format!("there is a tenant {id} already"),
-        "tenants_slug_key" => format!("slug `{slug}` is taken: choose another with --slug"),
-        _ => return None,
-    };
-    Some(UsageError(text).into())
-}
-
-/// Workers have the key, and this process need not: but none is an early sign of a run that fails.
+/// Only workers need the key, but where it is missing here too, runs will probably fail.
 fn note_missing_key(app: &App, policy: &PrivacyPolicy) {
     if policy.needs_key() && app.settings.privacy_key.is_none() {
-        output::note("hashing needs TIDEMARK_PRIVACY_KEY for every worker, and it is not set here");
+        output::note("hashing needs TIDEMARK_PRIVACY_KEY on every worker, and it is not set here");
     }
-}
-
-/// Refuses what no tenant can have.
-fn check(name: Option<&str>) -> Result<(), UsageError> {
-    if name.is_some_and(|name| name.trim().is_empty()) {
-        return Err(UsageError("a tenant needs a name".to_owned()));
-    }
-    Ok(())
-}
-
-/// The transform and the live view must both know it.
-async fn check_timezone(db: &DbPool, name: &str) -> anyhow::Result<()> {
-    if name.parse::<chrono_tz::Tz>().is_err() || !ledger::tenant::timezone_exists(db, name).await? {
-        let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
-        return Err(UsageError(text).into());
-    }
-    Ok(())
-}
-
-/// Letters and digits of the name in lower case, words joined by `-`.
-pub fn slug(name: &str, id: TenantId) -> String {
-    let mut slug = String::new();
-    for character in name.chars().flat_map(char::to_lowercase) {
-        if character.is_ascii_alphanumeric() {
-            slug.push(character);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        format!("tenant-{id}")
-    } else {
-        slug.to_owned()
-    }
-}
-
-async fn views(db: &DbPool) -> anyhow::Result<Vec<TenantView>> {
-    let inboxes = ledger::inbox::list(db, None).await?;
-    let watermarks = ledger::watermark::list(db, None).await?;
-    let view = |tenant: Tenant| {
-        let mine = inboxes
-            .iter()
-            .filter(|inbox| inbox.tenant_id == tenant.id && inbox.is_active);
-        let at: Option<&Watermark> = watermarks
-            .iter()
-            .find(|watermark| watermark.tenant_id == tenant.id);
-        TenantView {
-            inboxes: mine.map(|inbox| inbox.inbox_id).collect(),
-            watermark: at.and_then(|at| at.watermark),
-            next_due_at: at.map(|at| at.next_due_at).unwrap_or_default(),
-            tenant,
-        }
-    };
-    Ok(ledger::tenant::list(db).await?.into_iter().map(view).collect())
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let views = views(&db).await?;
+    let views = tenants::list_views(&db).await?;
     if app.json {
         output::json(&views)?;
         return Ok(Exit::Done);
@@ -298,11 +206,7 @@ async fn list(app: &App) -> anyhow::Result<Exit> {
 
 async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    app.tenant(&db, id).await?;
-    let view = views(&db).await?.into_iter().find(|view| view.tenant.id == id);
-    let Some(view) = view else {
-        return Err(UsageError(format!("there is no tenant {id}")).into());
-    };
+    let view = tenants::load_view(&db, id).await?;
     if app.json {
         output::json(&view)?;
         return Ok(Exit::Done);
@@ -360,16 +264,5 @@ fn paused(tenant: &Tenant) -> String {
         (None, _) => "no".to_owned(),
         (since, Some(reason)) => format!("since {}: {reason}", output::time(since)),
         (since, None) => format!("since {}", output::time(since)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slug_is_made_of_ascii_words() {
-        assert_eq!(slug("Ação & Reação Ltda.", TenantId(1)), "a-o-rea-o-ltda");
-        assert_eq!(slug("日本", TenantId(7)), "tenant-7");
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_ledger as ledger;
-use tidemark_ledger::Attempt;
-use tidemark_ledger::watermark::{Move, Set, Watermark};
+use tidemark_ledger::watermark::{Move, Watermark};
+use tidemark_operations::{tenants, watermarks};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -16,39 +16,39 @@ use crate::app::App;
 use crate::exit::{Exit, UsageError};
 use crate::output;
 
-/// Newest moves that are shown when nobody says how many.
+/// Moves shown without --limit.
 const MOVES_SHOWN: i64 = 20;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show how far tenants are; with --tenant also who moved its watermark
+    /// Show watermarks; with --tenant also who moved it and why
     Show {
-        /// Only of this tenant, with its newest moves
+        /// Only this tenant, with the newest moves of its watermark
         #[arg(long, alias = "tenant-id", value_name = "N", conflicts_with = "behind")]
         tenant: Option<TenantId>,
-        /// Only those that are further behind than this, such as 15m, or were never set
+        /// Only tenants further behind than this, such as 15m, and those never synced
         #[arg(long, value_name = "DUR", value_parser = bounds::age)]
         behind: Option<Duration>,
-        /// Newest moves to show
+        /// Show at most this many moves
         #[arg(long, default_value_t = MOVES_SHOWN, requires = "tenant", value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
-    /// Put a tenant's watermark elsewhere: the next run takes what changed from there on
+    /// Set a tenant's watermark: the next run takes changes since then
     Set {
-        /// Tenant's id
+        /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
-        /// An instant of the source's clock (RFC 3339), not in its future
+        /// Time by the source's clock (RFC 3339), not in its future
         #[arg(long, value_name = "TIME", value_parser = instant)]
         to: DateTime<Utc>,
-        /// Why, for the audit
+        /// Reason, stored in the audit
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
 }
 
 #[derive(Debug, Serialize)]
-struct View {
+struct WatermarkView {
     tenant_id: TenantId,
     watermark: Option<DateTime<Utc>>,
     run_id: Option<RunId>,
@@ -60,7 +60,7 @@ struct View {
     moves: Option<Vec<Move>>,
 }
 
-impl View {
+impl WatermarkView {
     fn new(at: Watermark, moves: Option<Vec<Move>>) -> Self {
         Self {
             tenant_id: at.tenant_id,
@@ -96,7 +96,10 @@ async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::R
     let tenants = ledger::tenant::list(db).await?;
     let mut watermarks = ledger::watermark::list(db, behind).await?;
     watermarks.retain(|at| tenants.iter().any(|tenant| tenant.id == at.tenant_id));
-    let views: Vec<View> = watermarks.into_iter().map(|at| View::new(at, None)).collect();
+    let views: Vec<WatermarkView> = watermarks
+        .into_iter()
+        .map(|at| WatermarkView::new(at, None))
+        .collect();
     if app.json {
         output::json(&views)?;
     } else {
@@ -106,9 +109,9 @@ async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::R
 }
 
 async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
-    app.tenant(db, tenant).await?;
+    tenants::load(db, tenant).await?;
     let moves = ledger::watermark::list_moves(db, tenant, limit).await?;
-    let view = View::new(ledger::watermark::load(db, tenant).await?, Some(moves.clone()));
+    let view = WatermarkView::new(ledger::watermark::load(db, tenant).await?, Some(moves.clone()));
     if app.json {
         output::json(&view)?;
         return Ok(Exit::Done);
@@ -142,37 +145,20 @@ async fn set(
     if reason.trim().is_empty() {
         return Err(UsageError("setting a watermark needs a reason".to_owned()).into());
     }
-    let tenant = app.tenant(db, tenant).await?;
+    let tenant = tenants::load(db, tenant).await?;
     let sources = app.sources()?;
-    let now = sources.get(&tenant.source)?.observe().await?.sample.sampled_at;
-    if to > now {
-        let text = format!("--to {to} is in the future: the source's clock is at {now}");
-        return Err(UsageError(text).into());
-    }
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let old = match ledger::watermark::set(&mut tx, tenant.id, to, &app.actor(), reason).await? {
-        Set::From { old } => old,
-        Set::Open(run) => {
-            let text = format!(
-                "tenant {} has run {run} open, which moves the watermark when it ends: wait for it \
-                 (`tidemark run watch {run}`) or end it (`tidemark run cancel {run}`)",
-                tenant.id
-            );
-            return Err(UsageError(text).into());
-        }
-    };
-    tx.commit().await.attempt("set the watermark")?;
+    let old = watermarks::set(db, &sources, &app.actor(), &tenant, to, reason).await?;
     output::note(match old {
         Some(old) if to > old => format!(
-            "tenant {}: what changed between {old} and {to} is not looked for any more, `tidemark verify` finds what is missing",
+            "tenant {}: changes between {old} and {to} are no longer looked for; `tidemark verify` finds missing rows",
             tenant.id
         ),
-        _ => format!("tenant {}: the next run takes what changed since {to}", tenant.id),
+        _ => format!("tenant {}: the next run takes changes since {to}", tenant.id),
     });
     show(app, db, tenant.id, MOVES_SHOWN).await
 }
 
-fn table(views: &[View]) -> anyhow::Result<()> {
+fn table(views: &[WatermarkView]) -> anyhow::Result<()> {
     let rows = views
         .iter()
         .map(|view| {

@@ -1,4 +1,4 @@
-//! Whether this process lives and can do its work, as it is now and not as it was meant to be.
+//! Checks whether this process is alive and can work now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse::LoopHealth;
 use tidemark_shared::job::Lane;
 
-/// A loop that has not come round for so long hangs. A plan of a large tenant is one turn, and each of its statements
-/// has two minutes.
+/// A loop without a turn for so long hangs. The plan of a large tenant is one turn, and each of its statements may take two
+/// minutes.
 const LONGEST_TURN: Duration = Duration::from_secs(600);
-/// For the database's answer. Whoever asks waits seldom longer than a few seconds.
+/// For the database's answer. Supervisors rarely wait longer than a few seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is looked at.
+/// The parts to check.
 pub struct Health {
     pub role: &'static str,
     pub instance: String,
     pub db: DbPool,
     pub queue: Arc<dyn Queue>,
     pub lifecycle: Lifecycle,
-    /// Whether the process executes chunks, for which it must be subscribed.
+    /// The process executes chunks, so it must be subscribed.
     pub works: bool,
 }
 
-/// An answer; the process is well when every check that counts is.
+/// The result; `ok` when all checks that count are.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ok: bool,
@@ -41,7 +41,7 @@ pub struct Report {
 struct Check {
     name: String,
     ok: bool,
-    /// What does not count is shown all the same.
+    /// Checks that do not count are only shown.
     counts: bool,
     detail: String,
 }
@@ -71,22 +71,25 @@ impl Health {
         self.report(vec![Check::new("started", true, "the loops have been started")])
     }
 
-    /// Every loop comes round.
+    /// Checks that every loop still turns.
     pub fn live(&self) -> Report {
         self.report(self.lifecycle.loops().iter().map(turns).collect())
     }
 
-    /// Work that comes now can be done: the ledger answers and is this build's, and who executes chunks is subscribed.
-    /// A producer without a broker is ready: it plans, and what it plans waits in the ledger.
+    /// Checks that the ledger answers and has the tables of this version, and that a worker is subscribed. A producer
+    /// without a broker is ready: its plans wait in the ledger.
     pub async fn ready(&self) -> Report {
         let stopping = self.lifecycle.soft().is_cancelled();
         let running = if stopping { "stopping" } else { "running" };
-        let mut checks = vec![Check::new("running", !stopping, running), self.database().await];
+        let mut checks = vec![
+            Check::new("running", !stopping, running),
+            self.check_database().await,
+        ];
         let queue = self.queue.health();
         if self.works {
             checks.extend(Lane::ALL.map(|lane| subscribed(&queue, lane)));
         }
-        // the finalizer looks by itself without its events
+        // without events the finalizer polls, so they do not count
         checks.extend(events(&queue));
         let (ok, detail) = match queue.publisher {
             PublisherHealth::Idle => (true, "not needed yet"),
@@ -100,7 +103,7 @@ impl Health {
         self.report(checks)
     }
 
-    async fn database(&self) -> Check {
+    async fn check_database(&self) -> Check {
         let asking = async { applied_migrations(&mut *self.db.begin().await?).await };
         let (ok, detail) = match tokio::time::timeout(ANSWER_WITHIN, asking).await {
             Ok(Ok(applied)) => match schema(&applied) {
@@ -108,7 +111,7 @@ impl Health {
                 Schema::Behind => (false, "reachable, and not migrated: run `tidemark migrate`"),
                 Schema::TooNew => (false, "reachable, and migrated by a newer tidemark"),
             },
-            // no text of the driver: it may name the login
+            // the error text of the driver may name the login
             Ok(Err(_)) => (false, "not reachable"),
             Err(_) => (false, "no answer within 2 s"),
         };
@@ -121,7 +124,7 @@ fn turns(one: &LoopHealth) -> Check {
     Check::new(
         format!("loop {}", one.name),
         one.since_last_beat < LONGEST_TURN,
-        format!("came round {ago} s ago"),
+        format!("last turn {ago} s ago"),
     )
 }
 
@@ -139,7 +142,7 @@ fn events(queue: &QueueHealth) -> Option<Check> {
     })
 }
 
-/// Queues have the installation's prefix before their name.
+/// Queue names start with the prefix of the installation.
 fn consumer<'a>(queue: &'a QueueHealth, name: &str) -> Option<&'a ConsumerHealth> {
     let mut consumers = queue.consumers.iter();
     consumers.find(|consumer| consumer.queue.ends_with(name))

@@ -1,23 +1,24 @@
-//! Runs on a terminal: a bar each, with what is below it where there is one run.
+//! Draws a bar for each run on a terminal, and details below the bar of a single run.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidemark_operations::run_watch::RunLook;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::RunReport;
 
-use super::{Look, text};
+use super::text;
 
-/// Bars at a time: more are no picture, and a terminal has few lines.
+/// Most bars at a time; a terminal has few lines.
 const BARS: usize = 12;
 const TICK: Duration = Duration::from_millis(250);
 
 pub struct Bars {
     all: MultiProgress,
     by_run: RefCell<HashMap<RunId, ProgressBar>>,
-    /// Below the bars.
+    /// The lines below the bars.
     lines: RefCell<Vec<ProgressBar>>,
 }
 
@@ -30,7 +31,7 @@ impl Bars {
         }
     }
 
-    pub fn show(&self, look: &Look) {
+    pub fn show(&self, look: &RunLook) {
         let single = look.runs.len() == 1;
         for run in &look.runs {
             self.bar(run, look, single);
@@ -46,7 +47,7 @@ impl Bars {
         self.below(&lines);
     }
 
-    fn bar(&self, run: &RunReport, look: &Look, single: bool) {
+    fn bar(&self, run: &RunReport, look: &RunLook, single: bool) {
         let mut bars = self.by_run.borrow_mut();
         let bar = match bars.get(&run.run_id) {
             Some(bar) => bar,
@@ -57,7 +58,7 @@ impl Bars {
                     return;
                 }
                 let bar = self.all.insert(bars.len(), bar());
-                // only now: a bar that draws itself before it is one of all leaves a line behind
+                // a bar that ticks before it is inserted leaves a line behind
                 bar.enable_steady_tick(TICK);
                 bars.entry(run.run_id).or_insert(bar)
             }
@@ -70,7 +71,7 @@ impl Bars {
             .iter()
             .find(|progress| progress.run_id == run.run_id);
         bar.set_prefix(text::name(run));
-        // a bar of nothing is drawn full
+        // a bar of length zero is drawn full
         let is_planned = run.chunks.total > 0 || run.status.is_terminal();
         bar.set_length(
             u64::try_from(run.chunks.total)
@@ -80,7 +81,7 @@ impl Bars {
         bar.set_position(u64::try_from(run.chunks.done + run.chunks.dead).unwrap_or_default());
         bar.set_message(text::headline(run, progress));
         if run.status.is_terminal() {
-            // of many, those that have ended make room
+            // with many runs, ended bars make room
             if look.runs.len() > BARS {
                 bar.finish_and_clear();
                 self.all.remove(bar);
@@ -103,11 +104,11 @@ impl Bars {
     }
 
     pub fn note(&self, text: &str) {
-        // a bar that cannot be drawn over is no reason to end
+        // a terminal error is no reason to stop
         drop(self.all.println(text));
     }
 
-    /// Leaves the bars as they are; the lines below them are of the moment.
+    /// Keeps the bars as they are, and removes the lines below them.
     pub fn finish(&self) {
         for line in self.lines.borrow().iter() {
             line.finish_and_clear();

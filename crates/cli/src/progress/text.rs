@@ -1,4 +1,4 @@
-//! A run's progress in words: pure, so that a test can read them.
+//! The text of a run's progress. Pure.
 
 use chrono::TimeDelta;
 use tidemark_shared::progress::{Progress, SlowChunk};
@@ -11,7 +11,7 @@ pub fn name(run: &RunReport) -> String {
     format!("tenant {} {}", run.tenant_id, run.run_type.as_str())
 }
 
-/// What follows a bar: `12 of 40 chunks, 12,000 rows, 1,234 rows/s, 23s left`.
+/// The text after a bar: `12 of 40 chunks, 12,000 rows, 1,234 rows/s, 23s left`.
 pub fn headline(run: &RunReport, progress: Option<&Progress>) -> String {
     let mut parts = Vec::new();
     if run.chunks.total > 0 {
@@ -50,7 +50,7 @@ pub fn details(progress: &Progress, held_by: Option<&str>) -> Vec<(&'static str,
     lines
 }
 
-/// One line for where no bar can be drawn.
+/// The line where bars cannot be drawn.
 pub fn line(run: &RunReport, progress: Option<&Progress>, held_by: Option<&str>) -> String {
     let mut parts = vec![format!(
         "run {} ({}): {}",
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_run_tells_its_pace_and_its_end() {
+    fn a_running_run_shows_its_pace_and_the_time_left() {
         let text = headline(&run(RunStatus::Running), Some(&progress()));
         assert_eq!(text, "12 of 40 chunks, 12,000 rows, 1,234 rows/s, 23s left");
         let ended = headline(&run(RunStatus::Failed), Some(&progress()));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_says_it_all() {
+    fn one_line_has_everything() {
         let text = line(&run(RunStatus::Running), Some(&progress()), None);
         assert!(
             text.starts_with("run 18 (tenant 1 full): 12 of 40 chunks") && text.ends_with("5 sessions"),

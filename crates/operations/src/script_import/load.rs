@@ -1,11 +1,10 @@
-//! Rows of the Python script's table, taken over as they are until they have been read from the source.
+//! Imports the script's rows as they are. They count as unverified, so anything that is read from the source replaces them.
 //!
-//! Nothing tells what they were read from: their hash and digest are zero and their version is older than any, so whatever
-//! is read from the source replaces them.
+//! Their hash and digest are zero, and their version is older than any other.
 
 use std::sync::LazyLock;
 
-use super::{Legacy, LegacyError, RowColumn, RowSelect};
+use super::{RowColumn, RowSelect, ScriptDatabase, ScriptError};
 use futures::StreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgTransaction;
@@ -15,7 +14,7 @@ use tidemark_shared::ids::TenantId;
 
 use tidemark_worker::row::columns::{COLUMNS, staging_definition};
 
-/// The script's own points in time follow the content.
+/// The script's own times follow the content columns.
 static CREATE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "CREATE TEMPORARY TABLE tidemark_legacy ({}, inserted_at timestamptz, updated_at timestamptz) ON COMMIT DROP",
@@ -40,9 +39,9 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 #[derive(Debug, thiserror::Error)]
-pub enum TakeOverError {
+pub enum RowImportError {
     #[error(transparent)]
-    Legacy(#[from] LegacyError),
+    Script(#[from] ScriptError),
     #[error(transparent)]
     Ledger(#[from] DbError),
     #[error("read a row of the old database")]
@@ -55,8 +54,8 @@ pub enum TakeOverError {
     },
 }
 
-fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> TakeOverError {
-    move |source| TakeOverError::Target { attempted, source }
+fn target(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> RowImportError {
+    move |source| RowImportError::Target { attempted, source }
 }
 
 fn content() -> String {
@@ -64,7 +63,7 @@ fn content() -> String {
     names.join(", ")
 }
 
-/// The target's columns; `not_null` names those that take no NULL.
+/// The target's columns; `not_null` names those that refuse NULL.
 #[must_use]
 pub fn row_columns(not_null: &[String]) -> Vec<RowColumn<'static>> {
     COLUMNS
@@ -77,25 +76,22 @@ pub fn row_columns(not_null: &[String]) -> Vec<RowColumn<'static>> {
         .collect()
 }
 
-/// Copies a tenant's rows of these inboxes into the target, in the caller's transaction, and leaves those alone that are
-/// there already. Returns how many came in. Memory follows one buffer of the connection.
-///
-/// # Errors
-/// When either database does not answer, or the target refuses a row.
-pub async fn take_over(
+/// Copies a tenant's rows of these inboxes into the target, in the caller's transaction; existing rows stay. Returns the
+/// number of copied rows. Memory is bounded by one buffer of the connection.
+pub async fn import_rows(
     tx: &mut PgTransaction<'_>,
-    legacy: &mut Legacy,
+    legacy: &mut ScriptDatabase,
     (old_tenant, tenant): (i32, TenantId),
     inboxes: &[i32],
     timezone: &'static str,
-) -> Result<u64, TakeOverError> {
+) -> Result<u64, RowImportError> {
     ledger::target::set_tenant(tx, tenant).await?;
     let not_null = ledger::target::not_null_columns(&mut **tx).await?;
     let columns = row_columns(&not_null);
     sqlx::query(AssertSqlSafe(CREATE.as_str()))
         .execute(&mut **tx)
         .await
-        .map_err(target("make room for the rows"))?;
+        .map_err(target("create the staging table"))?;
     let select = RowSelect {
         columns: &columns,
         old_tenant,
@@ -106,7 +102,7 @@ pub async fn take_over(
     let mut rows = legacy.copy_rows(&select).await?;
     let mut copy = tx.copy_in_raw(&COPY).await.map_err(target("copy the rows"))?;
     while let Some(part) = rows.next().await {
-        copy.send(part.map_err(TakeOverError::Row)?)
+        copy.send(part.map_err(RowImportError::Row)?)
             .await
             .map_err(target("copy the rows"))?;
     }
@@ -116,5 +112,5 @@ pub async fn take_over(
         .execute(&mut **tx)
         .await
         .map(|done| done.rows_affected())
-        .map_err(target("take the rows over"))
+        .map_err(target("insert the rows"))
 }

@@ -1,44 +1,41 @@
-//! The script's rows, read as the target's columns have them.
+//! Reads the script's rows, converted to the types of the target's columns.
 
 use futures::stream::BoxStream;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use super::{Ignored, Legacy, LegacyError, Table, query};
+use super::{IgnoredColumn, ScriptDatabase, ScriptError, Table, query};
 use tidemark_postgres::ident::quote;
 
-/// Columns of its own bookkeeping, which become the target's.
+/// The script's bookkeeping columns; the target has the same.
 const BOOKKEEPING: [&str; 2] = ["etl_inserted_at", "etl_updated_at"];
 
 /// A column of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowColumn<'a> {
     pub name: &'a str,
-    /// As it is declared: `varchar(255)`, `numeric(5,2)`, `timestamptz`.
+    /// As declared: `varchar(255)`, `numeric(5,2)`, `timestamptz`.
     pub sql_type: &'a str,
     pub is_nullable: bool,
 }
 
-/// Which rows, of whom, as what.
+/// The rows to read, and the columns to read them as.
 #[derive(Debug)]
 pub struct RowSelect<'a> {
     pub columns: &'a [RowColumn<'a>],
-    /// The tenant's id there.
+    /// The tenant's id in the script.
     pub old_tenant: i32,
-    /// And here.
+    /// The tenant's id in Tidemark.
     pub tenant: i32,
-    /// Only rows of these.
+    /// Only rows of these inboxes.
     pub inboxes: &'a [i32],
-    /// IANA name: of the script's own points in time. Those of conversations are Chatwoot's, which are UTC.
+    /// IANA name, for the script's own times. The times of conversations come from Chatwoot and are UTC.
     pub timezone: &'static str,
 }
 
-impl Legacy {
-    /// How many rows the tenant has there, and how many of them are in these inboxes.
-    ///
-    /// # Errors
-    /// When the old database does not answer.
-    pub async fn count_rows(&mut self, old_tenant: i32, inboxes: &[i32]) -> Result<(i64, i64), LegacyError> {
+impl ScriptDatabase {
+    /// The number of rows of the tenant, and how many of them are in these inboxes.
+    pub async fn count_rows(&mut self, old_tenant: i32, inboxes: &[i32]) -> Result<(i64, i64), ScriptError> {
         let statement = format!(
             "SELECT count(DISTINCT conversation_id), count(DISTINCT conversation_id) FILTER (WHERE inbox_id = ANY($2)) \
              FROM {} WHERE tenant_id = $1",
@@ -52,14 +49,11 @@ impl Legacy {
             .map_err(query(&self.server, "count the rows"))
     }
 
-    /// The rows in COPY's text format: the columns asked for, then when the script inserted and when it last updated each.
-    ///
-    /// # Errors
-    /// When the old database does not answer, or has a value that cannot be read.
+    /// The rows in COPY's text format: the selected columns, then the times of the script's insert and last update.
     pub async fn copy_rows(
         &mut self,
         select: &RowSelect<'_>,
-    ) -> Result<BoxStream<'_, sqlx::Result<Vec<u8>>>, LegacyError> {
+    ) -> Result<BoxStream<'_, sqlx::Result<Vec<u8>>>, ScriptError> {
         use futures::StreamExt;
         let statement = format!("COPY ({}) TO STDOUT", self.select(select));
         let error = query(&self.server, "read the rows");
@@ -82,7 +76,7 @@ impl Legacy {
                     false => format!(
                         "coalesce(({read})::{0}, {1}::{0})",
                         column.sql_type,
-                        nothing(column.sql_type)
+                        default_value(column.sql_type)
                     ),
                 }
             }
@@ -94,7 +88,7 @@ impl Legacy {
             read.unwrap_or_else(|| "NULL::timestamptz".to_owned())
         });
         let list: Vec<String> = columns.chain(bookkeeping).collect();
-        // whoever upserts by both has each once; a table without the key may have more
+        // a table without a unique key may have a conversation twice
         let newest = match self.type_of(Table::Rows, "etl_updated_at") {
             Some(_) => ", etl_updated_at DESC NULLS LAST",
             None => "",
@@ -110,9 +104,9 @@ impl Legacy {
         )
     }
 
-    /// Columns of the rows that become none of the target's.
+    /// Columns of the rows that are not imported.
     #[must_use]
-    pub fn ignored_of_rows(&self, columns: &[RowColumn<'_>]) -> Vec<Ignored> {
+    pub fn ignored_of_rows(&self, columns: &[RowColumn<'_>]) -> Vec<IgnoredColumn> {
         let is_taken = |name: &str, found: &str| {
             BOOKKEEPING.contains(&name)
                 || columns.iter().any(|column| {
@@ -127,8 +121,8 @@ impl Legacy {
     }
 }
 
-/// The old column as a value of the target's type; one that does not fit is NULL. `None`: the types have nothing in common.
-/// The time zone is static: a name of a list, and nobody's text, since COPY takes no parameters.
+/// SQL that converts the old column to the target's type; a value that does not fit becomes NULL. `None`: the types cannot be
+/// converted. COPY takes no parameters, so the time zone is `'static`: a name from a list and never user input.
 fn read_as(name: &str, found: &str, sql_type: &str, timezone: &'static str) -> Option<String> {
     const NUMBERS: [&str; 6] = [
         "smallint",
@@ -141,7 +135,7 @@ fn read_as(name: &str, found: &str, sql_type: &str, timezone: &'static str) -> O
     const TEXTS: [&str; 3] = ["text", "character varying", "character"];
     let column = quote(name);
     let is_number = NUMBERS.contains(&found);
-    // `NaN` is above every bound
+    // `NaN` is greater than every bound
     let within = |bound: &str| {
         format!("CASE WHEN {column} BETWEEN -{bound} AND {bound} THEN {column}::{sql_type} END")
     };
@@ -173,7 +167,7 @@ fn read_as(name: &str, found: &str, sql_type: &str, timezone: &'static str) -> O
                 ("varchar", [length]) if TEXTS.contains(&found) => {
                     Some(format!("left({column}::text, {length})"))
                 }
-                // so far from the bound that rounding does not reach it
+                // one digit less than the type holds, so that rounding cannot overflow it
                 ("numeric", [precision, scale]) if is_number => {
                     Some(within(&"9".repeat(precision.saturating_sub(scale + 1))))
                 }
@@ -183,15 +177,15 @@ fn read_as(name: &str, found: &str, sql_type: &str, timezone: &'static str) -> O
     }
 }
 
-/// `varchar(50)` as its name and numbers.
+/// Splits `varchar(50)` into its name and numbers.
 fn arguments(sql_type: &str) -> Option<(&str, Vec<usize>)> {
     let (name, rest) = sql_type.strip_suffix(')')?.split_once('(')?;
     let numbers: Result<Vec<usize>, _> = rest.split(',').map(str::parse).collect();
     Some((name, numbers.ok()?))
 }
 
-/// What stands in a column that takes no NULL where nothing is known.
-fn nothing(sql_type: &str) -> &'static str {
+/// The value of a NOT NULL column when the script has none.
+fn default_value(sql_type: &str) -> &'static str {
     match sql_type {
         "boolean" => "'false'",
         "text[]" => "'{}'",
@@ -204,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_does_not_fit_becomes_null_and_a_text_is_cut() {
+    fn a_value_that_does_not_fit_becomes_null_and_a_text_is_truncated() {
         for (found, sql_type, sql) in [
             (
                 "double precision",
@@ -234,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_have_nothing_in_common_are_not_read() {
+    fn types_that_cannot_be_converted_are_not_read() {
         for (found, sql_type) in [
             ("text", "integer"),
             ("text", "jsonb"),

@@ -1,4 +1,4 @@
-//! What holds a tenant, in a few words, from what the ledger says.
+//! Finds what blocks a tenant, from the ledger alone.
 
 use chrono::TimeDelta;
 
@@ -8,24 +8,24 @@ use tidemark_ledger::source_watch::SourceWatch;
 use tidemark_ledger::tenant_status::TenantSnapshot;
 use tidemark_shared::run::{RunReport, RunStatus};
 
-/// A fence that follows is a sample's interval behind.
-const FENCE_HELD: TimeDelta = TimeDelta::minutes(1);
+/// A fence that moves is one sampling interval behind; one that is this far behind is held by a transaction.
+const FENCE_HELD_AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// What is known of a tenant and its surroundings.
-pub(super) struct Known<'a> {
-    pub standing: &'a TenantSnapshot,
+/// A tenant, and everything that can block it.
+pub(super) struct Situation<'a> {
+    pub snapshot: &'a TenantSnapshot,
     pub last_run: Option<&'a RunReport>,
     pub source: Option<&'a SourceWatch>,
     pub processes: &'a [Process],
-    /// Chunks of its source, and of the whole fleet, that are queued or running.
+    /// Chunks that are queued or running, of the source and of the whole fleet.
     pub source_in_flight: i64,
     pub fleet_in_flight: i64,
-    /// How many may be.
+    /// The limits of both.
     pub source_limit: Option<i32>,
     pub fleet_limit: i32,
 }
 
-/// An error as a table has room for it; `run show` has all of it.
+/// Shortens an error to fit a table; `run show` prints it whole.
 fn one_line(error: &str) -> String {
     const LONGEST: usize = 200;
     let mut line = error.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -36,9 +36,9 @@ fn one_line(error: &str) -> String {
     line
 }
 
-/// The first thing in the way of the tenant's rows, from the plan to the watermark; `None`: nothing holds it.
-pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
-    let TenantSnapshot { tenant, open, .. } = known.standing;
+/// The first obstacle on the way from the plan to the watermark; `None`: there is none.
+pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
+    let TenantSnapshot { tenant, open, .. } = situation.snapshot;
     if tenant.paused_at.is_some() {
         let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
         return Some(format!("paused{}", reason.unwrap_or_default()));
@@ -46,23 +46,23 @@ pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
     if !tenant.may_run() {
         return Some("not active".to_owned());
     }
-    if known.standing.inboxes == 0 {
+    if situation.snapshot.inboxes == 0 {
         return Some("no inboxes".to_owned());
     }
-    if !known.lives("producer") {
+    if !situation.has_live("producer") {
         return Some("no producer".to_owned());
     }
     let waiting = open.pending + open.queued;
-    if waiting > 0 && !known.lives("worker") {
+    if waiting > 0 && !situation.has_live("worker") {
         return Some("no worker".to_owned());
     }
-    if waiting > 0 && open.running == 0 && known.without_broker() {
+    if waiting > 0 && open.running == 0 && situation.has_no_broker() {
         return Some(NO_BROKER.to_owned());
     }
-    let all_done = known
+    let all_done = situation
         .last_run
         .is_some_and(|run| run.status == RunStatus::Running && waiting + open.running == 0);
-    if all_done && !known.lives("finalizer") {
+    if all_done && !situation.has_live("finalizer") {
         return Some("no finalizer".to_owned());
     }
     if open.backing_off > 0 {
@@ -74,9 +74,9 @@ pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
             error.unwrap_or_default()
         ));
     }
-    let failures = known.standing.consecutive_failures;
+    let failures = situation.snapshot.consecutive_failures;
     if failures > 0 {
-        let error = known
+        let error = situation
             .last_run
             .filter(|run| run.status == RunStatus::Failed)
             .and_then(|run| run.error.as_deref())
@@ -86,18 +86,18 @@ pub(super) fn held_by(known: &Known<'_>) -> Option<String> {
             error.unwrap_or_default()
         ));
     }
-    known
+    situation
         .source
-        .and_then(held_by_source)
-        .or_else(|| (open.pending > 0).then(|| held_by_limit(known)).flatten())
+        .and_then(source_blocker)
+        .or_else(|| (open.pending > 0).then(|| reached_limit(situation)).flatten())
 }
 
-fn held_by_source(source: &SourceWatch) -> Option<String> {
+fn source_blocker(source: &SourceWatch) -> Option<String> {
     if source.error.is_some() {
         return Some(format!("source {} cannot be sampled", source.source));
     }
     let holder = source.holder.as_ref()?;
-    if source.fence_lag().is_some_and(|lag| lag < FENCE_HELD) {
+    if source.fence_lag().is_some_and(|lag| lag < FENCE_HELD_AFTER) {
         return None;
     }
     Some(match (holder.pid, &holder.prepared) {
@@ -107,21 +107,21 @@ fn held_by_source(source: &SourceWatch) -> Option<String> {
     })
 }
 
-/// Bulk chunks stop short of a shared limit: what is beyond their share is kept for live ones.
-fn held_by_limit(known: &Known<'_>) -> Option<String> {
-    let own = known.standing.open.in_flight();
-    let own_limit = known.standing.tenant.max_in_flight;
+/// Bulk chunks get only a share of a shared limit; the rest is reserved for live chunks.
+fn reached_limit(situation: &Situation<'_>) -> Option<String> {
+    let own = situation.snapshot.open.in_flight();
+    let own_limit = situation.snapshot.tenant.max_in_flight;
     let limits = [
         ("tenant", own, Some((own_limit, own_limit))),
         (
             "source",
-            known.source_in_flight,
-            known.source_limit.map(|limit| (limit, bulk_share(limit))),
+            situation.source_in_flight,
+            situation.source_limit.map(|limit| (limit, bulk_share(limit))),
         ),
         (
             "fleet",
-            known.fleet_in_flight,
-            Some((known.fleet_limit, bulk_share(known.fleet_limit))),
+            situation.fleet_in_flight,
+            Some((situation.fleet_limit, bulk_share(situation.fleet_limit))),
         ),
     ];
     limits.into_iter().find_map(|(whose, in_flight, limit)| {
@@ -131,22 +131,22 @@ fn held_by_limit(known: &Known<'_>) -> Option<String> {
     })
 }
 
-impl Known<'_> {
-    fn of_role(&self, role: &str) -> impl Iterator<Item = &Process> {
+impl Situation<'_> {
+    fn processes_of(&self, role: &str) -> impl Iterator<Item = &Process> {
         let role = role.to_owned();
         self.processes
             .iter()
             .filter(move |process| process.role == role || process.role == "up")
     }
 
-    fn lives(&self, role: &str) -> bool {
-        self.of_role(role).next().is_some()
+    fn has_live(&self, role: &str) -> bool {
+        self.processes_of(role).next().is_some()
     }
 
     /// No producer can publish, or no worker is subscribed.
-    fn without_broker(&self) -> bool {
+    fn has_no_broker(&self) -> bool {
         ["producer", "worker"].into_iter().any(|role| {
-            self.of_role(role)
+            self.processes_of(role)
                 .all(|process| process.doing.as_deref() == Some(NO_BROKER))
         })
     }
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    fn standing(tenant: &Tenant, open: OpenChunks) -> TenantSnapshot {
+    fn snapshot(tenant: &Tenant, open: OpenChunks) -> TenantSnapshot {
         TenantSnapshot {
             tenant: tenant.clone(),
             at: DateTime::UNIX_EPOCH,
@@ -243,14 +243,14 @@ mod tests {
         }
     }
 
-    fn held(
+    fn blocker(
         tenant: &Tenant,
         processes: &[Process],
         open: OpenChunks,
         source: Option<&SourceWatch>,
     ) -> String {
-        let known = Known {
-            standing: &standing(tenant, open),
+        let situation = Situation {
+            snapshot: &snapshot(tenant, open),
             last_run: None,
             source,
             processes,
@@ -259,7 +259,7 @@ mod tests {
             source_limit: Some(32),
             fleet_limit: 256,
         };
-        held_by(&known).unwrap_or_default()
+        find_blocker(&situation).unwrap_or_default()
     }
 
     fn fleet() -> Vec<Process> {
@@ -269,13 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_in_step_and_a_tenant_at_work_are_held_by_nothing() {
+    fn a_tenant_without_work_and_one_with_running_chunks_are_not_blocked() {
         assert_eq!(
-            held(&tenant(), &fleet(), chunks(0, 0, 0), Some(&source(Some(5), None))),
+            blocker(&tenant(), &fleet(), chunks(0, 0, 0), Some(&source(Some(5), None))),
             ""
         );
-        assert_eq!(held(&tenant(), &fleet(), chunks(3, 1, 2), None), "");
-        assert_eq!(held(&tenant(), &[process("up", None)], chunks(3, 1, 2), None), "");
+        assert_eq!(blocker(&tenant(), &fleet(), chunks(3, 1, 2), None), "");
+        assert_eq!(
+            blocker(&tenant(), &[process("up", None)], chunks(3, 1, 2), None),
+            ""
+        );
     }
 
     #[test]
@@ -285,12 +288,15 @@ mod tests {
             pause_reason: Some("moving".into()),
             ..tenant()
         };
-        assert_eq!(held(&paused, &fleet(), chunks(1, 0, 0), None), "paused: moving");
+        assert_eq!(
+            blocker(&paused, &fleet(), chunks(1, 0, 0), None),
+            "paused: moving"
+        );
         let suspended = Tenant {
             status: TenantStatus::Suspended,
             ..tenant()
         };
-        assert_eq!(held(&suspended, &fleet(), chunks(0, 0, 0), None), "not active");
+        assert_eq!(blocker(&suspended, &fleet(), chunks(0, 0, 0), None), "not active");
     }
 
     #[test]
@@ -299,55 +305,55 @@ mod tests {
             ["producer", "worker", "finalizer"].map(|role| process(role, None));
         let without_worker = [producer, finalizer.clone()];
         assert_eq!(
-            held(&tenant(), &[worker, finalizer], chunks(0, 0, 0), None),
+            blocker(&tenant(), &[worker, finalizer], chunks(0, 0, 0), None),
             "no producer"
         );
         assert_eq!(
-            held(&tenant(), &without_worker, chunks(0, 4, 0), None),
+            blocker(&tenant(), &without_worker, chunks(0, 4, 0), None),
             "no worker"
         );
-        assert_eq!(held(&tenant(), &without_worker, chunks(0, 0, 0), None), "");
+        assert_eq!(blocker(&tenant(), &without_worker, chunks(0, 0, 0), None), "");
     }
 
     #[test]
-    fn a_broker_that_is_away_is_named_while_chunks_wait() {
+    fn a_missing_broker_is_named_while_chunks_wait() {
         let processes = [
             process("producer", Some(NO_BROKER)),
             process("worker", None),
             process("finalizer", None),
         ];
-        assert_eq!(held(&tenant(), &processes, chunks(4, 0, 0), None), "no broker");
-        assert_eq!(held(&tenant(), &processes, chunks(0, 0, 0), None), "");
+        assert_eq!(blocker(&tenant(), &processes, chunks(4, 0, 0), None), "no broker");
+        assert_eq!(blocker(&tenant(), &processes, chunks(0, 0, 0), None), "");
     }
 
     #[test]
-    fn a_fence_is_held_from_a_minute_on_and_by_one_that_is_older_than_every_sample() {
+    fn a_fence_counts_as_held_after_a_minute_or_when_no_sample_knows_it() {
         let idle = || chunks(0, 0, 0);
         assert_eq!(
-            held(&tenant(), &fleet(), idle(), Some(&source(Some(90), None))),
+            blocker(&tenant(), &fleet(), idle(), Some(&source(Some(90), None))),
             "fence: pid 47"
         );
         assert_eq!(
-            held(&tenant(), &fleet(), idle(), Some(&source(None, None))),
+            blocker(&tenant(), &fleet(), idle(), Some(&source(None, None))),
             "fence: pid 47"
         );
         assert_eq!(
-            held(&tenant(), &fleet(), idle(), Some(&source(None, Some("down")))),
+            blocker(&tenant(), &fleet(), idle(), Some(&source(None, Some("down")))),
             "source main cannot be sampled"
         );
     }
 
     #[test]
-    fn the_limit_that_is_reached_is_named() {
+    fn the_reached_limit_is_named() {
         assert_eq!(
-            held(&tenant(), &fleet(), chunks(9, 6, 2), None),
+            blocker(&tenant(), &fleet(), chunks(9, 6, 2), None),
             "limit of the tenant, 8 of 8 in flight"
         );
-        let mut standing = standing(&tenant(), chunks(9, 1, 1));
+        let mut snapshot = snapshot(&tenant(), chunks(9, 1, 1));
         let processes = fleet();
-        let held = |standing: &TenantSnapshot| {
-            held_by(&Known {
-                standing,
+        let blocker = |snapshot: &TenantSnapshot| {
+            find_blocker(&Situation {
+                snapshot,
                 last_run: None,
                 source: None,
                 processes: &processes,
@@ -358,18 +364,18 @@ mod tests {
             })
         };
         assert_eq!(
-            held(&standing).unwrap(),
+            blocker(&snapshot).unwrap(),
             "limit of the source, 28 of 32 in flight"
         );
-        standing.consecutive_failures = 3;
-        assert_eq!(held(&standing).unwrap(), "failing, 3 in a row");
-        standing.open.backing_off = 2;
-        standing.open.last_error = Some("read conversations: timeout".into());
+        snapshot.consecutive_failures = 3;
+        assert_eq!(blocker(&snapshot).unwrap(), "failing, 3 in a row");
+        snapshot.open.backing_off = 2;
+        snapshot.open.last_error = Some("read conversations: timeout".into());
         assert_eq!(
-            held(&standing).unwrap(),
+            blocker(&snapshot).unwrap(),
             "retrying 2 chunks: read conversations: timeout"
         );
-        standing.inboxes = 0;
-        assert_eq!(held(&standing).unwrap(), "no inboxes");
+        snapshot.inboxes = 0;
+        assert_eq!(blocker(&snapshot).unwrap(), "no inboxes");
     }
 }

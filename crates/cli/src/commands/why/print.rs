@@ -1,12 +1,12 @@
-//! The answer for people: the sentence first, then what it rests on.
+//! Prints the answer: first the sentence, then the facts behind it.
 
 use serde_json::Value;
+use tidemark_operations::why::WhyAnswer;
 
-use super::Answer;
 use crate::output;
 
-/// Shown beside what differs, to know the conversation by.
-const TELLING: [&str; 9] = [
+/// Columns that are always shown, because they identify the conversation.
+const IDENTIFYING: [&str; 9] = [
     "display_id",
     "inbox_id",
     "status",
@@ -17,10 +17,10 @@ const TELLING: [&str; 9] = [
     "last_activity_at",
     "t_messages",
 ];
-/// Longer values are cut: --json has all of them.
+/// Longer values are truncated; --json has all of them.
 const VALUE_SHOWN: usize = 60;
 
-pub fn answer(answer: &Answer, all_columns: bool) -> anyhow::Result<()> {
+pub fn answer(answer: &WhyAnswer, all_columns: bool) -> anyhow::Result<()> {
     output::line(format!(
         "conversation {} of tenant {}: {}",
         answer.conversation_id, answer.tenant_id, answer.why
@@ -33,7 +33,7 @@ pub fn answer(answer: &Answer, all_columns: bool) -> anyhow::Result<()> {
         .filter(|column| {
             all_columns
                 || answer.differing.iter().any(|name| name == column.column)
-                || TELLING.contains(&column.column)
+                || IDENTIFYING.contains(&column.column)
         })
         .map(|column| {
             let mark = if column.differs { "≠" } else { "" };
@@ -50,18 +50,18 @@ pub fn answer(answer: &Answer, all_columns: bool) -> anyhow::Result<()> {
         output::table(&["", "column", "source", "target"], &[], columns)?;
     }
     if answer.runs.is_empty() {
-        return output::line("\nno chunk of a run that the ledger still has covers it");
+        return output::line("\nno chunk in the ledger covers it");
     }
     output::line("")?;
     runs(answer)
 }
 
-fn facts(answer: &Answer) -> anyhow::Result<()> {
+fn facts(answer: &WhyAnswer) -> anyhow::Result<()> {
     let source = &answer.source;
     let inbox = source.inbox_id.map(|inbox| match &source.inbox {
         Some(mapping) if mapping.is_active => format!("in inbox {inbox} of tenant {}", mapping.tenant_id),
         Some(_) => format!("in inbox {inbox}, which was unmapped"),
-        None => format!("in inbox {inbox} of nobody"),
+        None => format!("in inbox {inbox}, which no tenant has"),
     });
     let there = match source.exists {
         false => "does not have it".to_owned(),
@@ -84,7 +84,7 @@ fn facts(answer: &Answer) -> anyhow::Result<()> {
                     |at| format!("marked deleted as of {}", output::time(Some(at))),
                 );
                 format!(
-                    "{state}, written by run {} as the source was at {}",
+                    "{state}, written by run {} from the source at {}",
                     row.etl_run_id,
                     output::time(Some(row.source_extracted_at))
                 )
@@ -92,7 +92,7 @@ fn facts(answer: &Answer) -> anyhow::Result<()> {
         },
     ));
     let signals = if answer.signals.is_empty() {
-        "none names it now".to_owned()
+        "none".to_owned()
     } else {
         answer.signals.join(", ")
     };
@@ -131,13 +131,13 @@ fn facts(answer: &Answer) -> anyhow::Result<()> {
     )
 }
 
-fn runs(answer: &Answer) -> anyhow::Result<()> {
+fn runs(answer: &WhyAnswer) -> anyhow::Result<()> {
     let has_links = answer.runs.iter().any(|run| run.trace_url.is_some());
     let rows = answer
         .runs
         .iter()
         .map(|run| {
-            let touch = &run.touch;
+            let touch = &run.chunk;
             let trace = if has_links {
                 &run.trace_url
             } else {
@@ -162,7 +162,7 @@ fn runs(answer: &Answer) -> anyhow::Result<()> {
     output::table(&header, &[], rows)
 }
 
-/// A value in one line.
+/// A value on one line.
 fn value(value: &Value) -> String {
     let text = match value {
         Value::Null => return "-".to_owned(),

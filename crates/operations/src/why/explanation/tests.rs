@@ -58,13 +58,13 @@ fn signals(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn equal_rows_are_equal_also_while_somebody_writes_or_a_signal_names_them() {
+fn equal_rows_are_equal_even_with_an_open_writer_or_a_signal() {
     says(&equal(), Case::Equal, &["equal in every column"]);
     let looked_at = Facts {
         signals: signals(&["conversations"]),
         ..equal()
     };
-    says(&looked_at, Case::Equal, &["looks at it again (conversations)"]);
+    says(&looked_at, Case::Equal, &["compares it again (conversations)"]);
     let writer = Facts {
         writer_open: true,
         ..equal()
@@ -73,7 +73,7 @@ fn equal_rows_are_equal_also_while_somebody_writes_or_a_signal_names_them() {
 }
 
 #[test]
-fn a_change_after_the_last_plan_comes_with_the_next_sync_or_the_run_that_is_under_way() {
+fn a_change_after_the_last_plan_is_taken_by_the_next_sync_or_by_the_open_run() {
     let changed = Facts {
         signals: signals(&["conversations", "digest"]),
         ..different()
@@ -111,7 +111,7 @@ fn a_change_after_the_last_plan_comes_with_the_next_sync_or_the_run_that_is_unde
 }
 
 #[test]
-fn a_tenant_that_is_stopped_is_named_before_all_else() {
+fn a_stopped_tenant_is_the_first_explanation() {
     let facts = Facts {
         stopped: Some("paused: moving house".into()),
         newest_chunk: chunk(ChunkStatus::Pending, None),
@@ -121,7 +121,7 @@ fn a_tenant_that_is_stopped_is_named_before_all_else() {
 }
 
 #[test]
-fn a_dead_chunk_is_named_with_what_takes_its_part_again() {
+fn a_dead_chunk_is_named_with_the_command_that_retries_it() {
     let dead = Facts {
         newest_chunk: chunk(ChunkStatus::Dead, Some("boom")),
         ..different()
@@ -137,7 +137,7 @@ fn a_dead_chunk_is_named_with_what_takes_its_part_again() {
         Case::ChunkFailed,
         &["cancelled", "next sync takes it again"],
     );
-    // what was done came with it, and the difference came later
+    // the chunk loaded the row, and the difference is newer
     let done = Facts {
         newest_chunk: chunk(ChunkStatus::Done, None),
         ..different()
@@ -150,7 +150,7 @@ fn a_dead_chunk_is_named_with_what_takes_its_part_again() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_told_with_its_side_and_by_whom() {
+fn a_rejected_conversation_is_named_with_its_side_and_its_chunk() {
     let refusal = Refusal {
         side: "transform".into(),
         error: "column contact_name holds a NUL character".into(),
@@ -176,15 +176,11 @@ fn what_cannot_be_taken_is_told_with_its_side_and_by_whom() {
         }),
         ..equal()
     };
-    says(
-        &seen_now,
-        Case::Rejected,
-        &["next run", "last that could be taken"],
-    );
+    says(&seen_now, Case::Rejected, &["next run", "last valid row"]);
 }
 
 #[test]
-fn what_is_gone_is_marked_or_will_be() {
+fn a_deleted_conversation_is_marked_or_will_be() {
     let at = DateTime::UNIX_EPOCH;
     let tombstone = Facts {
         source: InSource::Absent,
@@ -211,7 +207,7 @@ fn what_is_gone_is_marked_or_will_be() {
 }
 
 #[test]
-fn an_inbox_of_nobody_and_of_another_tenant_are_told_apart() {
+fn an_unmapped_inbox_and_one_of_another_tenant_are_distinguished() {
     let elsewhere = |owner, target| Facts {
         source: InSource::Elsewhere {
             inbox: Some(9),
@@ -239,7 +235,7 @@ fn an_inbox_of_nobody_and_of_another_tenant_are_told_apart() {
 }
 
 #[test]
-fn history_of_a_mapped_inbox_waits_for_its_backfill_and_what_changes_in_it_does_not() {
+fn the_history_of_a_mapped_inbox_waits_for_its_backfill_but_a_change_does_not() {
     let mapped = Facts {
         source: InSource::Here {
             inbox: 7,
@@ -262,7 +258,7 @@ fn history_of_a_mapped_inbox_waits_for_its_backfill_and_what_changes_in_it_does_
 }
 
 #[test]
-fn what_only_digests_tell_waits_until_they_are_compared() {
+fn a_change_that_only_digests_show_waits_for_their_comparison() {
     let waiting = Facts {
         signals: signals(&["digest"]),
         waits_for_digests: true,
@@ -290,7 +286,7 @@ fn a_tenant_that_was_never_synced_gets_everything_with_its_first_sync() {
 }
 
 #[test]
-fn names_of_others_are_brought_by_a_backfill() {
+fn changed_copied_names_are_updated_by_a_backfill() {
     let renamed = Facts {
         differing: vec!["inbox_name".into(), "team_name".into()],
         ..equal()

@@ -1,4 +1,4 @@
-//! What the ledger says of processes and tenants.
+//! The processes and tenants, as the ledger has them.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::checkup::list_counts;
 use tidemark_ledger::process::{NO_BROKER, Process};
-use tidemark_operations::status::Overview;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
+use tidemark_runtime::config::Settings;
 use tidemark_runtime::finding::{Finding, counted, listed, with_time_limit};
 use tidemark_shared::ids::TenantId;
 
-use super::show::Group;
-use crate::app::App;
+use super::report::Group;
+use crate::status::Overview;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
+pub(super) async fn group(settings: &Settings, pool: Option<&DbPool>) -> Group {
     let mut findings = Vec::new();
     match pool {
         None => findings.push(Finding::not_checked("fleet", "the ledger cannot be asked")),
         Some(pool) => {
             with_time_limit(LIMIT, &mut findings, async |findings| {
-                if let Err(error) = look(app, pool, findings).await {
+                if let Err(error) = check(settings, pool, findings).await {
                     findings.push(Finding::not_checked("fleet", report(&error)));
                 }
             })
@@ -33,10 +33,10 @@ pub async fn group(app: &App, pool: Option<&DbPool>) -> Group {
     Group::new("fleet", None, findings)
 }
 
-async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
-    let overview = Overview::load(pool, &app.settings).await?;
+async fn check(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {
+    let overview = Overview::load(pool, settings).await?;
     processes(&overview.processes, findings);
-    tenants(app, pool, &overview, findings).await?;
+    tenants(settings, pool, &overview, findings).await?;
     for dead in ledger::checkup::dead_chunks(pool).await? {
         findings.push(
             Finding::warning(
@@ -55,7 +55,7 @@ async fn look(app: &App, pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(
         findings.push(
             Finding::warning(
                 "rejects",
-                format!("rows that could not be taken: tenant {}", list_counts(&rejects)),
+                format!("rejected rows: tenant {}", list_counts(&rejects)),
             )
             .todo("tidemark rejected list"),
         );
@@ -76,10 +76,10 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
     match missing.as_slice() {
         [] => findings.push(Finding::ok(
             "processes",
-            format!("{} run, every role among them", live.len()),
+            format!("{} run, with every role", live.len()),
         )),
         [_, _, _] => {
-            findings.push(Finding::warning("processes", "nothing of the fleet runs").todo("tidemark up"));
+            findings.push(Finding::warning("processes", "no process runs").todo("tidemark up"));
         }
         some => {
             for role in some {
@@ -99,7 +99,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
         findings.push(Finding::warning(
             "versions",
             format!(
-                "this is {mine}, others run another version: {}; finish the upgrade",
+                "this is {mine}, but others run another version: {}; finish the upgrade",
                 listed(&others)
             ),
         ));
@@ -121,20 +121,21 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
 }
 
 async fn tenants(
-    app: &App,
+    settings: &Settings,
     pool: &DbPool,
     overview: &Overview,
     findings: &mut Vec<Finding>,
 ) -> Result<(), DbError> {
     let all = ledger::tenant::list(pool).await?;
     if all.is_empty() {
-        findings
-            .push(Finding::ok("tenants", "there are none yet").todo("tidemark tenant add --id 1 --name '…'"));
+        findings.push(
+            Finding::ok("tenants", "there are no tenants yet").todo("tidemark tenant add --id 1 --name '…'"),
+        );
         return Ok(());
     }
     let of_unknown: Vec<String> = all
         .iter()
-        .filter(|tenant| app.settings.source(&tenant.source).is_err())
+        .filter(|tenant| settings.source(&tenant.source).is_err())
         .map(|tenant| format!("{} (source `{}`)", tenant.id, tenant.source))
         .collect();
     if !of_unknown.is_empty() {
@@ -156,7 +157,7 @@ async fn tenants(
         findings.push(
             Finding::warning(
                 "tenants",
-                format!("nothing is planned without an inbox: tenant {}", listed(&without)),
+                format!("no run is planned without an inbox: tenant {}", listed(&without)),
             )
             .todo(format!("tidemark inbox map --tenant {first} --inbox …")),
         );

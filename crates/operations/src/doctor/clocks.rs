@@ -1,4 +1,4 @@
-//! How far the clocks are apart. Nothing is lost by it; people and metrics are misled.
+//! Compares the clocks. A difference loses no data, but misleads people and metrics.
 
 use std::time::{Instant, SystemTime};
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tidemark_postgres::connect::ClockReading;
 use tidemark_runtime::finding::Finding;
 
-use super::show::Group;
+use super::report::Group;
 
-const APART: TimeDelta = TimeDelta::seconds(30);
+const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
 /// Compares every clock with the first one.
-pub fn group(clocks: &[(String, ClockReading)]) -> Group {
+pub(super) fn group(clocks: &[(String, ClockReading)]) -> Group {
     let mut findings = Vec::new();
     let Some(((first, reference), others)) = clocks.split_first() else {
         let finding = Finding::not_checked("clock", "no server's clock could be read");
@@ -19,7 +19,7 @@ pub fn group(clocks: &[(String, ClockReading)]) -> Group {
     };
     #[expect(
         clippy::disallowed_methods,
-        reason = "this machine's clock is looked at, and decides nothing"
+        reason = "this machine's clock is only compared, and decides nothing"
     )]
     let here = ClockReading {
         clock: DateTime::<Utc>::from(SystemTime::now()),
@@ -28,7 +28,7 @@ pub fn group(clocks: &[(String, ClockReading)]) -> Group {
     let here = ("this machine".to_owned(), here);
     for (name, clock) in others.iter().chain([&here]) {
         let ahead = clock.ahead_of(reference);
-        if ahead.abs() <= APART {
+        if ahead.abs() <= TOLERANCE {
             continue;
         }
         let (seconds, side) = (
@@ -40,22 +40,22 @@ pub fn group(clocks: &[(String, ClockReading)]) -> Group {
             },
         );
         let effect = if name == "this machine" {
-            "logs and traces of this machine do not fit the others'"
+            "times in the logs and traces of this machine do not match the others"
         } else {
-            "nothing is lost by it, but `behind`, `late` and the lag of watermarks are wrong by as much"
+            "no data is lost, but `behind`, `late` and the lag of watermarks are wrong by as much"
         };
         findings.push(
             Finding::warning(
                 "clock",
                 format!("the clock of {name} is {seconds} s {side} that of {first}: {effect}"),
             )
-            .todo("timedatectl status   # on both: is either kept by NTP?"),
+            .todo("timedatectl status   # on both: does NTP set either?"),
         );
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
             "clock",
-            format!("all within {} s of each other", APART.num_seconds()),
+            format!("all within {} s of each other", TOLERANCE.num_seconds()),
         ));
     }
     Group::new("clocks", None, findings)

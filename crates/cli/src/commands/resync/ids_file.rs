@@ -1,4 +1,4 @@
-//! A file of ids.
+//! Reads a file of ids.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,11 +7,11 @@ use anyhow::Context;
 
 use crate::exit::UsageError;
 
-/// More at once are better named by time, by inbox or as everything.
+/// For more, a selection by time or inbox, or everything, is better.
 const IDS: usize = 1_000_000;
-/// An id and what follows it take twenty bytes at most.
+/// An id with its separator takes at most twenty bytes.
 const BYTES: u64 = 20 * IDS as u64;
-/// A first line that a spreadsheet or `\\copy … HEADER` leaves.
+/// A first line written by a spreadsheet or by `\\copy … HEADER`.
 const HEADERS: [&str; 2] = ["id", "conversation_id"];
 
 /// Reads ids from a file, or from stdin for `-`.
@@ -33,11 +33,11 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<i64>> {
 
 fn too_many() -> UsageError {
     UsageError(format!(
-        "more than {IDS} ids: name them by --from and --to, by --inbox, or as --all-rows"
+        "more than {IDS} ids: select them with --from and --to, --inbox, or --all-rows"
     ))
 }
 
-/// Ids with commas, semicolons or white space between; the first line may be a header.
+/// Ids separated by commas, semicolons or white space; the first line may be a header.
 fn parse(text: &str) -> Result<Vec<i64>, UsageError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut ids = Vec::new();
@@ -52,7 +52,7 @@ fn parse(text: &str) -> Result<Vec<i64>, UsageError> {
             let id = word.trim_matches('"').parse().ok().filter(|id| *id > 0);
             ids.push(id.ok_or_else(|| {
                 let shown: String = word.chars().take(40).collect();
-                UsageError(format!("line {}: `{shown}` is no conversation's id", number + 1))
+                UsageError(format!("line {}: `{shown}` is not a conversation id", number + 1))
             })?);
         }
         if ids.len() > IDS {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_named_with_its_line() {
+    fn an_invalid_id_is_named_with_its_line() {
         for (text, words) in [
             ("1\n2,x3\n", "line 2: `x3`"),
             ("1\n0", "line 2: `0`"),

@@ -1,4 +1,4 @@
-//! What becomes of each tenant of the script: decided before anything is written.
+//! Decides what to import, before anything is written. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,34 +7,34 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use tidemark_ledger::tenant::NewTenant;
-use tidemark_operations::script_import::{LegacyInbox, LegacyTenant, LegacyWatermark, Written};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
-use crate::commands::tenant::slug;
-use crate::exit::UsageError;
+use super::{ScriptInbox, ScriptTenant, ScriptTime, ScriptWatermark};
+use crate::error::{OperationError, OperationResult};
+use crate::tenants::slug;
 
-/// What the script has.
-pub struct There {
-    pub tenants: Vec<LegacyTenant>,
-    pub inboxes: Vec<LegacyInbox>,
-    pub watermarks: Vec<LegacyWatermark>,
+/// The tenants, inboxes and watermarks of the script.
+pub struct ScriptState {
+    pub tenants: Vec<ScriptTenant>,
+    pub inboxes: Vec<ScriptInbox>,
+    pub watermarks: Vec<ScriptWatermark>,
 }
 
-/// What is here already.
-pub struct Here {
+/// The existing tenants and inboxes in Tidemark.
+pub struct LedgerState {
     pub tenants: Vec<Tenant>,
     pub removed: Vec<TenantId>,
-    /// Whose the script's inboxes are.
+    /// The owners of the script's inboxes.
     pub owners: Vec<(i32, TenantId)>,
     /// The source's clock.
     pub clock: DateTime<Utc>,
 }
 
-/// How it was asked for.
-pub struct Wanted {
+/// The options of the import that the plan depends on.
+pub struct ImportRules {
     pub ids: BTreeMap<i32, TenantId>,
     pub timezone: Tz,
     pub tenant_timezone: Option<Tz>,
@@ -43,19 +43,19 @@ pub struct Wanted {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ImportState {
     New,
     Imported,
-    /// It is here already and stays as it is.
+    /// Tidemark has the tenant already; it stays as it is.
     Exists,
-    /// Nothing to take over.
+    /// Nothing to import.
     Skipped,
     Clash,
 }
 
-/// One tenant; the field names are a contract with scripts.
+/// The import of one tenant; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
-pub struct Step {
+pub struct TenantImport {
     pub old_id: i32,
     pub tenant_id: TenantId,
     pub name: String,
@@ -64,18 +64,18 @@ pub struct Step {
     pub timezone: String,
     pub account_id: Option<i32>,
     pub inboxes: Vec<Inbox>,
-    /// As the script wrote it, by its last successful run.
+    /// End of the last successful run, as the script wrote it.
     pub watermark_end: Option<String>,
-    /// What the first sync starts from; `None`: it takes everything.
+    /// Start of the first sync; `None`: it takes everything.
     pub watermark: Option<DateTime<Utc>>,
     pub rows: i64,
-    /// Rows of inboxes that are not the tenant's.
+    /// Rows that are not imported, because their inboxes are not the tenant's.
     pub rows_left: i64,
-    pub state: State,
+    pub state: ImportState,
     pub notes: Vec<String>,
 }
 
-impl Step {
+impl TenantImport {
     pub fn inbox_ids(&self) -> Vec<i32> {
         self.inboxes.iter().map(|inbox| inbox.id).collect()
     }
@@ -96,54 +96,55 @@ impl Step {
         }
     }
 
-    fn clash(&mut self, why: String) {
-        self.state = State::Clash;
+    fn conflict(&mut self, why: String) {
+        self.state = ImportState::Clash;
         self.notes.push(why);
     }
 }
 
 /// Decides on every tenant, in the order of the script's ids.
-///
-/// # Errors
-/// When an id was named that the script does not have.
-pub fn plan(there: There, here: &Here, wanted: &Wanted) -> Result<Vec<Step>, UsageError> {
-    let known: Vec<i32> = there.tenants.iter().map(|tenant| tenant.id).collect();
-    if let Some(unknown) = wanted.ids.keys().find(|id| !known.contains(id)) {
-        return Err(UsageError(format!(
+pub fn plan(
+    script: ScriptState,
+    ledger: &LedgerState,
+    rules: &ImportRules,
+) -> OperationResult<Vec<TenantImport>> {
+    let known: Vec<i32> = script.tenants.iter().map(|tenant| tenant.id).collect();
+    if let Some(unknown) = rules.ids.keys().find(|id| !known.contains(id)) {
+        return Err(OperationError::Invalid(format!(
             "--tenant-map {unknown}=…: the old database has no tenant {unknown}"
         )));
     }
-    let mut steps: Vec<Step> = Vec::with_capacity(there.tenants.len());
-    for tenant in &there.tenants {
-        let mut step = step(tenant, &there, wanted);
+    let mut steps: Vec<TenantImport> = Vec::with_capacity(script.tenants.len());
+    for tenant in &script.tenants {
+        let mut step = step(tenant, &script, rules);
         if tenant.is_deleted {
-            step.state = State::Skipped;
-            step.notes.push("deleted there".to_owned());
+            step.state = ImportState::Skipped;
+            step.notes.push("deleted in the script".to_owned());
         } else if step.tenant_id.0 < 1 && step.inboxes.is_empty() {
-            step.state = State::Skipped;
+            step.state = ImportState::Skipped;
             step.notes
-                .push("no inboxes, and no id that a tenant can have".to_owned());
+                .push("no inboxes, and its id is not valid here".to_owned());
         } else {
-            settle(&mut step, &steps, &there, here);
+            check_conflicts(&mut step, &steps, &script, ledger);
         }
         steps.push(step);
     }
     Ok(steps)
 }
 
-/// The tenant as it would come over.
-fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
+/// The tenant as it would be imported.
+fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> TenantImport {
     let mut notes = Vec::new();
-    let tenant_id = wanted.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
+    let tenant_id = rules.ids.get(&tenant.id).copied().unwrap_or(TenantId(tenant.id));
     let name = match tenant.name.trim() {
         "" => format!("Tenant {tenant_id}"),
         name => name.to_owned(),
     };
-    let mine = || there.inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id);
+    let mine = || script.inboxes.iter().filter(|inbox| inbox.tenant_id == tenant.id);
     let inactive = mine().filter(|inbox| !inbox.is_active).count();
     if inactive > 0 {
         notes.push(format!(
-            "{inactive} inboxes are not active there and stay unmapped"
+            "{inactive} inboxes are not active in the script and stay unmapped"
         ));
     }
     let mut inboxes: Vec<Inbox> = mine()
@@ -156,22 +157,22 @@ fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
         .collect();
     inboxes.dedup_by_key(|inbox| inbox.id);
     let status = status(tenant.status.as_deref(), &mut notes);
-    let timezone = wanted.tenant_timezone.or_else(|| {
+    let timezone = rules.tenant_timezone.or_else(|| {
         let named = tenant.timezone.as_deref()?;
         let parsed = named.parse().ok();
         if parsed.is_none() {
-            notes.push(format!("`{named}` is no IANA time zone: UTC instead"));
+            notes.push(format!("`{named}` is no IANA time zone: UTC is used instead"));
         }
         parsed
     });
-    let of = |id: Option<i32>| there.watermarks.iter().find(|found| found.tenant_id == id);
+    let of = |id: Option<i32>| script.watermarks.iter().find(|found| found.tenant_id == id);
     let last = of(Some(tenant.id)).or_else(|| of(None));
     let watermark = last.map(|last| {
-        let overlap = TimeDelta::from_std(wanted.overlap).unwrap_or(TimeDelta::MAX);
-        let end = earliest(last.watermark_end, wanted.timezone);
+        let overlap = TimeDelta::from_std(rules.overlap).unwrap_or(TimeDelta::MAX);
+        let end = earliest(last.watermark_end, rules.timezone);
         end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
     });
-    Step {
+    TenantImport {
         old_id: tenant.id,
         tenant_id,
         slug: tenant.slug.clone().unwrap_or_else(|| slug(&name, tenant_id)),
@@ -184,71 +185,76 @@ fn step(tenant: &LegacyTenant, there: &There, wanted: &Wanted) -> Step {
         watermark,
         rows: 0,
         rows_left: 0,
-        state: State::New,
+        state: ImportState::New,
         notes,
     }
 }
 
-/// Whether it can come over beside what is here and what comes over with it.
-fn settle(step: &mut Step, before: &[Step], there: &There, here: &Here) {
+/// Checks for conflicts with the tenants of Tidemark and with the tenants imported before this one.
+fn check_conflicts(
+    step: &mut TenantImport,
+    before: &[TenantImport],
+    script: &ScriptState,
+    ledger: &LedgerState,
+) {
     let id = step.tenant_id;
     let old = step.old_id;
     if id.0 < 1 {
-        step.clash(format!("{id} can be no tenant's id: --tenant-map {old}=N"));
+        step.conflict(format!("{id} is not valid as a tenant id: --tenant-map {old}=N"));
         return;
     }
-    if let Some(tenant) = here.tenants.iter().find(|tenant| tenant.id == id) {
+    if let Some(tenant) = ledger.tenants.iter().find(|tenant| tenant.id == id) {
         if tenant.slug == step.slug {
-            step.state = State::Exists;
+            step.state = ImportState::Exists;
         } else {
-            step.clash(format!(
-                "tenant {id} is another one here ({}): --tenant-map {old}=N",
+            step.conflict(format!(
+                "id {id} belongs to another tenant here ({}): --tenant-map {old}=N",
                 tenant.name
             ));
         }
         return;
     }
-    if here.removed.contains(&id) {
-        step.clash(format!(
-            "id {id} was that of a tenant that is removed: --tenant-map {old}=N"
+    if ledger.removed.contains(&id) {
+        step.conflict(format!(
+            "id {id} belonged to a removed tenant: --tenant-map {old}=N"
         ));
     }
-    let taken = before.iter().filter(|other| other.state == State::New);
-    let mut slugs = here
+    let taken = before.iter().filter(|other| other.state == ImportState::New);
+    let mut slugs = ledger
         .tenants
         .iter()
         .map(|tenant| (&tenant.slug, tenant.id))
         .chain(taken.map(|other| (&other.slug, other.tenant_id)));
     if let Some((_, owner)) = slugs.find(|(slug, _)| **slug == step.slug) {
-        step.clash(format!(
-            "slug `{}` is tenant {owner}'s: rename one of them (tidemark tenant set --tenant {owner} --slug …)",
+        step.conflict(format!(
+            "slug `{}` belongs to tenant {owner}: rename one of them (tidemark tenant set --tenant {owner} --slug …)",
             step.slug
         ));
     }
     if before
         .iter()
-        .any(|other| other.tenant_id == id && other.state != State::Skipped)
+        .any(|other| other.tenant_id == id && other.state != ImportState::Skipped)
     {
-        step.clash(format!("tenant {id} comes over twice: --tenant-map {old}=N"));
+        step.conflict(format!("two tenants would get id {id}: --tenant-map {old}=N"));
     }
     for inbox in step.inbox_ids() {
-        if let Some((_, owner)) = here.owners.iter().find(|(other, _)| *other == inbox) {
-            step.clash(format!(
-                "inbox {inbox} is tenant {owner}'s: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
+        if let Some((_, owner)) = ledger.owners.iter().find(|(other, _)| *other == inbox) {
+            step.conflict(format!(
+                "inbox {inbox} belongs to tenant {owner}: tidemark inbox unmap --tenant {owner} --inbox {inbox}"
             ));
         }
-        let claims = there
+        let claims = script
             .inboxes
             .iter()
             .filter(|other| other.inbox_id == inbox && other.is_active);
         if claims.map(|other| other.tenant_id).any(|other| other != old) {
-            step.clash(format!("inbox {inbox} has two tenants there"));
+            step.conflict(format!("inbox {inbox} has two tenants in the script"));
         }
     }
-    if step.watermark.is_some_and(|watermark| watermark > here.clock) {
-        step.clash(format!(
+    if step.watermark.is_some_and(|watermark| watermark > ledger.clock) {
+        step.conflict(format!(
             "its last run would have ended after the source's clock ({}): is --timezone right?",
-            here.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ledger.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
         ));
     }
 }
@@ -260,18 +266,20 @@ fn status(text: Option<&str>, notes: &mut Vec<String>) -> TenantStatus {
         Some("suspended") => TenantStatus::Suspended,
         Some("cancelled" | "canceled") => TenantStatus::Cancelled,
         Some(other) => {
-            notes.push(format!("status `{other}` is not known here: suspended instead"));
+            notes.push(format!(
+                "status `{other}` is unknown: the tenant is suspended instead"
+            ));
             TenantStatus::Suspended
         }
     }
 }
 
-/// The first instant that it can mean: an hour that a clock shows twice is taken for the first time, one that it skips for the
-/// hour before.
-fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
+/// The earliest instant that a time can mean. An hour that the clock repeats is read as its first occurrence; a skipped hour
+/// is read as the hour before.
+fn earliest(written: ScriptTime, timezone: Tz) -> DateTime<Utc> {
     let naive = match written {
-        Written::Instant(at) => return at,
-        Written::Naive(naive) => naive,
+        ScriptTime::Instant(at) => return at,
+        ScriptTime::Naive(naive) => naive,
     };
     let local = |naive: NaiveDateTime| timezone.from_local_datetime(&naive).earliest();
     local(naive)
@@ -279,10 +287,10 @@ fn earliest(written: Written, timezone: Tz) -> DateTime<Utc> {
         .map_or_else(|| naive.and_utc(), |at| at.to_utc())
 }
 
-fn written(written: Written) -> String {
+fn written(written: ScriptTime) -> String {
     match written {
-        Written::Naive(naive) => naive.to_string(),
-        Written::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        ScriptTime::Naive(naive) => naive.to_string(),
+        ScriptTime::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
     }
 }
 
@@ -290,16 +298,16 @@ fn written(written: Written) -> String {
 mod tests {
     use super::*;
 
-    fn naive(text: &str) -> Written {
-        Written::Naive(text.parse().unwrap())
+    fn naive(text: &str) -> ScriptTime {
+        ScriptTime::Naive(text.parse().unwrap())
     }
 
     fn utc(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
 
-    fn old(id: i32, slug: &str) -> LegacyTenant {
-        LegacyTenant {
+    fn old(id: i32, slug: &str) -> ScriptTenant {
+        ScriptTenant {
             id,
             name: format!("Old {id}"),
             slug: Some(slug.into()),
@@ -310,8 +318,8 @@ mod tests {
         }
     }
 
-    fn inbox(inbox_id: i32, tenant_id: i32) -> LegacyInbox {
-        LegacyInbox {
+    fn inbox(inbox_id: i32, tenant_id: i32) -> ScriptInbox {
+        ScriptInbox {
             inbox_id,
             tenant_id,
             inbox_name: None,
@@ -320,19 +328,19 @@ mod tests {
         }
     }
 
-    fn there() -> There {
-        There {
+    fn script() -> ScriptState {
+        ScriptState {
             tenants: vec![old(0, "admin"), old(1, "one"), old(2, "two")],
             inboxes: vec![inbox(10, 1), inbox(20, 2)],
-            watermarks: vec![LegacyWatermark {
+            watermarks: vec![ScriptWatermark {
                 tenant_id: Some(1),
                 watermark_end: naive("2026-11-20T09:00:00"),
             }],
         }
     }
 
-    fn here() -> Here {
-        Here {
+    fn ledger() -> LedgerState {
+        LedgerState {
             tenants: Vec::new(),
             removed: Vec::new(),
             owners: Vec::new(),
@@ -340,8 +348,8 @@ mod tests {
         }
     }
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn rules() -> ImportRules {
+        ImportRules {
             ids: BTreeMap::new(),
             timezone: chrono_tz::America::Sao_Paulo,
             tenant_timezone: None,
@@ -349,24 +357,24 @@ mod tests {
         }
     }
 
-    fn states(there: There, here: &Here, wanted: &Wanted) -> Vec<State> {
-        let steps = plan(there, here, wanted).unwrap();
+    fn states(script: ScriptState, ledger: &LedgerState, rules: &ImportRules) -> Vec<ImportState> {
+        let steps = plan(script, ledger, rules).unwrap();
         steps.iter().map(|step| step.state).collect()
     }
 
     #[test]
     fn a_watermark_is_read_in_its_time_zone_and_starts_earlier_by_the_overlap() {
-        let steps = plan(there(), &here(), &wanted()).unwrap();
+        let steps = plan(script(), &ledger(), &rules()).unwrap();
         assert_eq!(steps[1].watermark, Some(utc("2026-11-20T11:00:00Z")));
         assert_eq!(steps[2].watermark, None, "no run of it ever succeeded");
         assert_eq!(
             steps.iter().map(|step| step.state).collect::<Vec<_>>(),
-            [State::Skipped, State::New, State::New]
+            [ImportState::Skipped, ImportState::New, ImportState::New]
         );
     }
 
     #[test]
-    fn of_an_hour_that_is_there_twice_or_not_at_all_the_earlier_instant_counts() {
+    fn a_repeated_or_skipped_hour_is_read_as_its_earliest_instant() {
         let zone = chrono_tz::America::New_York;
         assert_eq!(
             earliest(naive("2026-11-01T01:30:00"), zone),
@@ -379,55 +387,55 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_of_all_is_that_of_each_that_has_none() {
-        let mut there = there();
-        there.watermarks[0].tenant_id = None;
-        let steps = plan(there, &here(), &wanted()).unwrap();
+    fn a_shared_watermark_is_used_for_tenants_without_their_own() {
+        let mut script = script();
+        script.watermarks[0].tenant_id = None;
+        let steps = plan(script, &ledger(), &rules()).unwrap();
         assert_eq!(steps[1].watermark, steps[2].watermark);
         assert!(steps[2].watermark.is_some());
     }
 
     #[test]
-    fn what_cannot_be_both_clashes_and_says_what_to_do() {
-        let mut wanted = wanted();
-        wanted.ids.insert(2, TenantId(1));
-        let steps = plan(there(), &here(), &wanted).unwrap();
-        assert_eq!(steps[2].state, State::Clash);
+    fn a_conflict_is_named_with_its_solution() {
+        let mut rules = rules();
+        rules.ids.insert(2, TenantId(1));
+        let steps = plan(script(), &ledger(), &rules).unwrap();
+        assert_eq!(steps[2].state, ImportState::Clash);
         assert!(
             steps[2].notes[0].contains("--tenant-map 2=N"),
             "{:?}",
             steps[2].notes
         );
 
-        let mut two = there();
+        let mut two = script();
         two.inboxes.push(inbox(10, 2));
-        assert_eq!(states(two, &here(), &self::wanted())[2], State::Clash);
+        assert_eq!(states(two, &ledger(), &self::rules())[2], ImportState::Clash);
 
-        let mut zero = there();
+        let mut zero = script();
         zero.inboxes.push(inbox(30, 0));
-        assert_eq!(states(zero, &here(), &self::wanted())[0], State::Clash);
+        assert_eq!(states(zero, &ledger(), &self::rules())[0], ImportState::Clash);
 
-        let mut owned = here();
+        let mut owned = ledger();
         owned.owners.push((20, TenantId(7)));
-        assert_eq!(states(there(), &owned, &self::wanted())[2], State::Clash);
+        assert_eq!(states(script(), &owned, &self::rules())[2], ImportState::Clash);
 
-        let mut early = here();
+        let mut early = ledger();
         early.clock = utc("2026-11-20T10:00:00Z");
-        assert_eq!(states(there(), &early, &self::wanted())[1], State::Clash);
+        assert_eq!(states(script(), &early, &self::rules())[1], ImportState::Clash);
     }
 
     #[test]
-    fn an_id_that_the_script_does_not_have_is_a_mistake() {
-        let mut wanted = wanted();
-        wanted.ids.insert(9, TenantId(90));
-        assert!(plan(there(), &here(), &wanted).is_err());
+    fn a_mapped_id_must_exist_in_the_script() {
+        let mut rules = rules();
+        rules.ids.insert(9, TenantId(90));
+        assert!(plan(script(), &ledger(), &rules).is_err());
     }
 
     #[test]
-    fn what_is_here_already_stays_as_it_is_and_another_one_clashes() {
-        let mut here = here();
+    fn an_existing_tenant_stays_and_a_different_one_clashes() {
+        let mut ledger = ledger();
         for (id, slug) in [(1, "one"), (2, "other")] {
-            here.tenants.push(Tenant {
+            ledger.tenants.push(Tenant {
                 verify_interval: None,
                 id: TenantId(id),
                 name: slug.into(),
@@ -447,8 +455,8 @@ mod tests {
             });
         }
         assert_eq!(
-            states(there(), &here, &wanted()),
-            [State::Skipped, State::Exists, State::Clash]
+            states(script(), &ledger, &rules()),
+            [ImportState::Skipped, ImportState::Exists, ImportState::Clash]
         );
     }
 }

@@ -1,0 +1,133 @@
+//! Decides which runs a resync needs.
+
+use chrono::{DateTime, Utc};
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
+use tidemark_producer::planning::planner::Planner;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::RunRequest;
+use tidemark_shared::selection::{MAX_IDS_PER_RUN, Selection};
+use tidemark_shared::tenant::Tenant;
+
+use crate::error::{OperationError, OperationResult};
+
+/// Ids that are assigned to several tenants at once.
+const IDS_ASSIGNED: usize = 100_000;
+
+/// The ids of each tenant, and those of none of them.
+#[derive(Debug)]
+pub struct AssignedIds {
+    pub parts: Vec<(Tenant, RunRequest)>,
+    pub listed: usize,
+    pub unknown: Vec<i64>,
+}
+
+/// One run for so many ids of a tenant; each run is like `template`.
+///
+/// A single tenant gets all ids, so that rows whose conversations are gone from the source are marked deleted. Of several
+/// tenants each gets its own.
+pub async fn parts_by_ids(
+    planner: &Planner,
+    tenants: Vec<Tenant>,
+    ids: Vec<i64>,
+    template: &RunRequest,
+) -> OperationResult<AssignedIds> {
+    let listed = ids.len();
+    let (assigned, unknown) = assign(planner, tenants, ids).await?;
+    let part = |tenant: &Tenant, ids: &[i64]| {
+        let request = RunRequest {
+            selection: Some(Selection::Ids { ids: ids.to_vec() }),
+            ..template.clone()
+        };
+        (tenant.clone(), request)
+    };
+    let parts = assigned
+        .iter()
+        .flat_map(|(tenant, ids)| ids.chunks(MAX_IDS_PER_RUN).map(move |ids| part(tenant, ids)));
+    Ok(AssignedIds {
+        parts: parts.collect(),
+        listed,
+        unknown,
+    })
+}
+
+async fn assign(
+    planner: &Planner,
+    tenants: Vec<Tenant>,
+    ids: Vec<i64>,
+) -> OperationResult<(Vec<(Tenant, Vec<i64>)>, Vec<i64>)> {
+    let tenants = match <[Tenant; 1]>::try_from(tenants) {
+        Ok([tenant]) => return Ok((vec![(tenant, ids)], Vec::new())),
+        Err(tenants) => tenants,
+    };
+    if ids.len() > IDS_ASSIGNED {
+        let text = format!(
+            "{} ids for several tenants: at most {IDS_ASSIGNED} at once, or name the tenant",
+            ids.len()
+        );
+        return Err(OperationError::Invalid(text));
+    }
+    let mut found = planner.assign_ids_to_tenants(&tenants, &ids).await?;
+    if found.by_tenant.is_empty() {
+        let text = format!("none of the {} ids is a conversation of these tenants", ids.len());
+        return Err(OperationError::Invalid(text));
+    }
+    let assigned = tenants
+        .into_iter()
+        .filter_map(|tenant| found.by_tenant.remove(&tenant.id).map(|ids| (tenant, ids)));
+    Ok((assigned.collect(), found.unknown))
+}
+
+/// One run a tenant, over a range of time, over inboxes, over both, or with neither over everything. A tenant that has none
+/// of the inboxes gets no run.
+pub async fn parts_by_selection(
+    db: &DbPool,
+    tenants: Vec<Tenant>,
+    time: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    inboxes: &[i32],
+    template: &RunRequest,
+) -> OperationResult<Vec<(Tenant, RunRequest)>> {
+    if let Some((from, to)) = time
+        && from >= to
+    {
+        let text = format!("--from {from} is not before --to {to}");
+        return Err(OperationError::Invalid(text));
+    }
+    let mut asked = inboxes.to_vec();
+    asked.sort_unstable();
+    asked.dedup();
+    let mut unowned = asked.clone();
+    let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id).collect();
+    let mut parts = Vec::with_capacity(tenants.len());
+    for tenant in tenants {
+        let own = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
+        let inboxes: Vec<i32> = asked
+            .iter()
+            .filter(|inbox| own.contains(inbox))
+            .copied()
+            .collect();
+        unowned.retain(|inbox| !inboxes.contains(inbox));
+        if !asked.is_empty() && inboxes.is_empty() {
+            continue;
+        }
+        let selection = match time {
+            Some((from, to)) => Some(Selection::Time { from, to, inboxes }),
+            None if inboxes.is_empty() => None,
+            None => Some(Selection::Inboxes { inboxes }),
+        };
+        let request = RunRequest {
+            selection,
+            ..template.clone()
+        };
+        parts.push((tenant, request));
+    }
+    let Some(inbox) = unowned.first() else {
+        return Ok(parts);
+    };
+    Err(OperationError::Invalid(match ids.as_slice() {
+        [tenant] => format!(
+            "inbox {inbox} is not tenant {tenant}'s: `tidemark inbox list --tenant {tenant}` shows those that are"
+        ),
+        _ => format!("inbox {inbox} belongs to none of these tenants: `tidemark inbox list` shows its owner"),
+    }))
+}

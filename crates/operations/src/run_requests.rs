@@ -1,0 +1,97 @@
+//! Requests runs for tenants that are ready for them.
+
+use tidemark_ledger as ledger;
+use tidemark_ledger::run::{NewRun, Requested};
+use tidemark_postgres::DbPool;
+use tidemark_runtime::telemetry;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::{RunRequest, RunType};
+use tidemark_shared::tenant::Tenant;
+use tracing::Span;
+
+use crate::error::{OperationError, OperationResult};
+use crate::tenants;
+
+/// Loads a tenant that can have runs: it exists, is active and has inboxes.
+pub async fn load_ready(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
+    let tenant = tenants::load(db, id).await?;
+    if !tenant.may_run() {
+        let why = tenant
+            .pause_reason
+            .as_deref()
+            .unwrap_or("its status does not allow runs");
+        let text = format!("tenant {id} is not active: {why}");
+        return Err(OperationError::NotSetUp(text));
+    }
+    if !has_inboxes(db, &tenant).await? {
+        let text =
+            format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
+        return Err(OperationError::NotSetUp(text));
+    }
+    Ok(tenant)
+}
+
+/// Lists the tenants that can have runs; at least one.
+pub async fn list_ready(db: &DbPool) -> OperationResult<Vec<Tenant>> {
+    let mut ready = Vec::new();
+    for tenant in ledger::tenant::list(db).await? {
+        if is_ready(db, &tenant).await? {
+            ready.push(tenant);
+        }
+    }
+    if ready.is_empty() {
+        let text =
+            "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
+        return Err(OperationError::NotSetUp(text.to_owned()));
+    }
+    Ok(ready)
+}
+
+pub async fn is_ready(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
+    Ok(tenant.may_run() && has_inboxes(db, tenant).await?)
+}
+
+async fn has_inboxes(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
+    let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
+    Ok(!inboxes.is_empty())
+}
+
+/// A run to insert in the transaction of another change.
+pub(crate) fn new_run(actor: &str, tenant: &Tenant, reason: Option<String>) -> NewRun {
+    let span = tracing::info_span!("run", tenant.id = %tenant.id);
+    in_span(actor, tenant, reason, &span)
+}
+
+fn in_span(actor: &str, tenant: &Tenant, reason: Option<String>, span: &Span) -> NewRun {
+    NewRun {
+        tenant_id: tenant.id,
+        run_type: RunType::Resync,
+        triggered_by: actor.to_owned(),
+        reason,
+        request: RunRequest::default(),
+        trace_id: telemetry::trace_id(span),
+        traceparent: telemetry::context_of(span).traceparent,
+    }
+}
+
+/// Requests a run, or finds the open run that already does the same.
+pub async fn request(
+    db: &DbPool,
+    actor: &str,
+    tenant: &Tenant,
+    run_type: RunType,
+    reason: Option<String>,
+    request: RunRequest,
+) -> OperationResult<Requested> {
+    let span = tracing::info_span!(
+        "run", tenant.id = %tenant.id, run.id = tracing::field::Empty, run.type = run_type.as_str(),
+    );
+    let new = NewRun {
+        run_type,
+        request,
+        ..in_span(actor, tenant, reason, &span)
+    };
+    let requested = ledger::run::request(db, &new).await?;
+    span.record("run.id", tracing::field::display(requested.run_id()));
+    Ok(requested)
+}

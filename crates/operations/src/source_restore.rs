@@ -1,0 +1,23 @@
+//! Accepts a source that went back in time, because it was restored or replaced.
+
+use tidemark_ledger as ledger;
+use tidemark_postgres::DbPool;
+use tidemark_source::Source;
+
+use crate::error::{OperationError, OperationResult};
+
+/// Accepts the source as it is now. Returns its new epoch.
+pub async fn accept(db: &DbPool, source: &Source, actor: &str, reason: &str) -> OperationResult<i32> {
+    let known = ledger::fence::find(db, source.name())
+        .await?
+        .map(|known| known.highest_xmax);
+    let seen = source.observe().await?.xmax;
+    if source.check_not_restored(known, seen).is_ok() {
+        return Err(OperationError::Invalid(format!(
+            "source `{}` at {} did not go back in time: there is nothing to accept",
+            source.name(),
+            source.server()
+        )));
+    }
+    Ok(ledger::fence::accept_restore(db, source.name(), seen, actor, reason).await?)
+}

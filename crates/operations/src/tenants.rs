@@ -1,0 +1,129 @@
+//! Tenants as operators see and change them.
+
+pub mod add;
+pub mod change;
+pub mod forget;
+pub mod lifecycle;
+pub mod relocate;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tidemark_ledger as ledger;
+use tidemark_ledger::DbError;
+use tidemark_ledger::watermark::Watermark;
+use tidemark_postgres::DbPool;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::tenant::Tenant;
+
+use crate::error::{OperationError, OperationResult};
+
+/// A tenant with its inboxes and watermark; the field names are a contract with scripts.
+#[derive(Debug, Serialize)]
+pub struct TenantView {
+    #[serde(flatten)]
+    pub tenant: Tenant,
+    pub inboxes: Vec<i32>,
+    pub watermark: Option<DateTime<Utc>>,
+    pub next_due_at: DateTime<Utc>,
+}
+
+/// Loads a tenant that must exist.
+pub async fn load(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
+    let found = ledger::tenant::find(db, id).await?;
+    found.ok_or_else(|| {
+        OperationError::Invalid(format!(
+            "there is no tenant {id}: `tidemark tenant list` shows those there are"
+        ))
+    })
+}
+
+pub async fn list_views(db: &DbPool) -> OperationResult<Vec<TenantView>> {
+    let inboxes = ledger::inbox::list(db, None).await?;
+    let watermarks = ledger::watermark::list(db, None).await?;
+    let view = |tenant: Tenant| {
+        let mine = inboxes
+            .iter()
+            .filter(|inbox| inbox.tenant_id == tenant.id && inbox.is_active);
+        let at: Option<&Watermark> = watermarks
+            .iter()
+            .find(|watermark| watermark.tenant_id == tenant.id);
+        TenantView {
+            inboxes: mine.map(|inbox| inbox.inbox_id).collect(),
+            watermark: at.and_then(|at| at.watermark),
+            next_due_at: at.map(|at| at.next_due_at).unwrap_or_default(),
+            tenant,
+        }
+    };
+    Ok(ledger::tenant::list(db).await?.into_iter().map(view).collect())
+}
+
+pub async fn load_view(db: &DbPool, id: TenantId) -> OperationResult<TenantView> {
+    load(db, id).await?;
+    let view = list_views(db)
+        .await?
+        .into_iter()
+        .find(|view| view.tenant.id == id);
+    view.ok_or_else(|| OperationError::Invalid(format!("there is no tenant {id}")))
+}
+
+/// Letters and digits of the name in lower case, words joined by `-`.
+#[must_use]
+pub fn slug(name: &str, id: TenantId) -> String {
+    let mut slug = String::new();
+    for character in name.chars().flat_map(char::to_lowercase) {
+        if character.is_ascii_alphanumeric() {
+            slug.push(character);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() {
+        format!("tenant-{id}")
+    } else {
+        slug.to_owned()
+    }
+}
+
+pub(crate) fn removed_just_now(id: TenantId) -> OperationError {
+    OperationError::Invalid(format!("tenant {id} was removed just now"))
+}
+
+fn check_name(name: &str) -> OperationResult<()> {
+    if name.trim().is_empty() {
+        return Err(OperationError::Invalid("a tenant needs a name".to_owned()));
+    }
+    Ok(())
+}
+
+/// The transform and the live view must both know the time zone.
+async fn check_timezone(db: &DbPool, name: &str) -> OperationResult<()> {
+    if name.parse::<chrono_tz::Tz>().is_err() || !ledger::tenant::timezone_exists(db, name).await? {
+        let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
+        return Err(OperationError::Invalid(text));
+    }
+    Ok(())
+}
+
+/// Names the id or slug that is already in use, where that is the error.
+fn explain_conflict(error: DbError, id: TenantId, slug: &str) -> OperationError {
+    let database = error.source.as_database_error();
+    match database.and_then(|error| error.constraint()) {
+        Some("tenants_pkey") => OperationError::Invalid(format!("there is a tenant {id} already")),
+        Some("tenants_slug_key") => {
+            OperationError::Invalid(format!("slug `{slug}` is taken: choose another with --slug"))
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_made_of_ascii_words() {
+        assert_eq!(slug("Ação & Reação Ltda.", TenantId(1)), "a-o-rea-o-ltda");
+        assert_eq!(slug("日本", TenantId(7)), "tenant-7");
+    }
+}
