@@ -20,18 +20,22 @@ use crate::stage::{Stage, on_stage};
 /// The numbers of the traps that tests in this folder, and in the folders below it, name.
 fn named_traps(folder: &Path) -> BTreeSet<u32> {
     let mut named = BTreeSet::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
+    for file in std::fs::read_dir(folder).expect("the folder can be read") {
+        let path = file.expect("the folder can be read").path();
         if path.is_dir() {
             named.extend(named_traps(&path));
         }
         if path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
-        let text = std::fs::read_to_string(path).unwrap();
+        let text = std::fs::read_to_string(path).expect("the file can be read");
         for numbers in text.lines().filter_map(|line| line.strip_prefix("/// Trap ")) {
             let numbers = numbers.split(['.', ':']).next().unwrap_or_default();
-            named.extend(numbers.split(", ").map(|number| number.parse::<u32>().unwrap()));
+            named.extend(
+                numbers
+                    .split(", ")
+                    .map(|number| number.parse::<u32>().expect("a number")),
+            );
         }
     }
     named
