@@ -27,34 +27,28 @@ async fn lists(stage: &Stage, args: &[&str], field: &str, expected: &[i64]) -> R
 async fn every_list_takes_filters_and_says_when_it_is_cut() {
     on_stage(|stage| async move {
         stage.sample(40, 2, 7).await?;
-        stage
-            .target
-            .execute(
-                "INSERT INTO etl_control (tenant_id, type, status, triggered_by, requested_at, finished_at) VALUES \
-                     (1, 'full', 'success', 'test', now() - interval '3 days', now()), \
-                     (1, 'incremental', 'failed', 'test', now() - interval '2 hours', now()), \
-                     (2, 'incremental', 'partial', 'test', now() - interval '1 hour', now()), \
-                     (2, 'resync', 'success', 'test', '2026-01-31T08:00:00Z', now()); \
-                 INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, status, failure_count, lost_count, finished_at) VALUES \
-                     (1, 1, 1, 'bulk', '{\"kind\":\"key_range\",\"lo\":1,\"hi\":9}', 9, 'done', 0, 0, now()), \
-                     (2, 1, 1, 'live', '{\"kind\":\"keys\",\"ids\":[1]}', 1, 'dead', 4, 0, now()), \
-                     (2, 2, 1, 'live', '{\"kind\":\"keys\",\"ids\":[2]}', 1, 'done', 0, 1, now()), \
-                     (3, 1, 2, 'live', '{\"kind\":\"keys\",\"ids\":[3]}', 1, 'done', 0, 0, now()); \
-                 INSERT INTO etl_rejected_row (tenant_id, conversation_id, run_id, chunk_seq, side, sqlstate, error, last_seen_at, resolved_at) VALUES \
-                     (1, 10, 2, 1, 'source', '22P02', 'a cast', now() - interval '1 day', NULL), \
-                     (1, 11, 2, 2, 'target', '23514', 'a constraint', now(), NULL), \
-                     (2, 12, 3, 1, 'transform', NULL, 'a NUL', now(), NULL), \
-                     (2, 13, 3, 1, 'target', '23505', 'a key', now(), now())",
-            )
-            .await?;
+        stage.target.execute(include_str!("lists/ledger.sql")).await?;
         let runs = |args: &[&'static str]| [&["run", "list"], args].concat();
         for (args, expected) in [
             ([].as_slice(), [4, 3, 2, 1].as_slice()),
             (&["--tenant", "1"], &[2, 1]),
             (&["--status", "failed,partial"], &[3, 2]),
-            (&["--status", "failed", "--status", "success", "--type", "full,incremental"], &[2, 1]),
+            (
+                &[
+                    "--status",
+                    "failed",
+                    "--status",
+                    "success",
+                    "--type",
+                    "full,incremental",
+                ],
+                &[2, 1],
+            ),
             (&["--since", "90m"], &[3]),
-            (&["--since", "2026-01-31T09:00:00+01:00", "--type", "resync"], &[4]),
+            (
+                &["--since", "2026-01-31T09:00:00+01:00", "--type", "resync"],
+                &[4],
+            ),
             (&["--since", "1day", "--limit", "1"], &[3]),
         ] {
             lists(&stage, &runs(args), "run_id", expected).await?;
@@ -79,7 +73,13 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
             (&["--conversation", "12"], &[12]),
             (&["--limit", "1"], &[10]),
         ] {
-            lists(&stage, &[&["rejected", "list"], args].concat(), "conversation_id", expected).await?;
+            lists(
+                &stage,
+                &[&["rejected", "list"], args].concat(),
+                "conversation_id",
+                expected,
+            )
+            .await?;
         }
         stage
             .target
@@ -87,25 +87,49 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
             .await?;
         let watermarks = ["watermark", "show"].as_slice();
         lists(&stage, watermarks, "tenant_id", &[1, 2]).await?;
-        lists(&stage, &[watermarks, &["--behind", "1h"]].concat(), "tenant_id", &[2]).await?;
-        lists(&stage, &[watermarks, &["--behind", "5m"]].concat(), "tenant_id", &[1, 2]).await?;
+        lists(
+            &stage,
+            &[watermarks, &["--behind", "1h"]].concat(),
+            "tenant_id",
+            &[2],
+        )
+        .await?;
+        lists(
+            &stage,
+            &[watermarks, &["--behind", "5m"]].concat(),
+            "tenant_id",
+            &[1, 2],
+        )
+        .await?;
 
         let cut = stage.tidemark(&["run", "list", "--limit", "2"]).await?;
-        ensure!(cut.code == 0 && cut.stderr.contains("the first 2 runs; more with --limit"), "{cut:?}");
+        ensure!(
+            cut.code == 0 && cut.stderr.contains("the first 2 runs; more with --limit"),
+            "{cut:?}"
+        );
         let whole = stage.tidemark(&["run", "list"]).await?;
         ensure!(whole.stderr.is_empty(), "{whole:?}");
         for (args, word) in [
-            (["run", "list", "--status", "done"].as_slice(), "requested, planning"),
+            (
+                ["run", "list", "--status", "done"].as_slice(),
+                "requested, planning",
+            ),
             (&["run", "list", "--type", "all"], "incremental, full"),
             (&["run", "list", "--since", "yesterday"], "2026-01-31T08:00:00Z"),
             (&["run", "list", "--tenant", "7"], "no tenant 7"),
             (&["chunk", "list", "--lane", "fast"], "live, bulk"),
             (&["chunk", "list", "--run", "99"], "no run 99"),
-            (&["rejected", "list", "--side", "left"], "source, transform, target"),
+            (
+                &["rejected", "list", "--side", "left"],
+                "source, transform, target",
+            ),
             (&["rejected", "list", "--sqlstate", "23%"], "SQLSTATE"),
         ] {
             let answer = stage.tidemark(args).await?;
-            ensure!(answer.code == 64 && answer.stderr.contains(word), "{args:?} {answer:?}");
+            ensure!(
+                answer.code == 64 && answer.stderr.contains(word),
+                "{args:?} {answer:?}"
+            );
         }
         Ok(())
     })

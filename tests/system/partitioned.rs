@@ -11,25 +11,7 @@ use crate::stage::{Stage, on_stage};
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
 /// Indexes, policies, rights and checks of the target, described independently of its storage.
-const SHAPE: &str = "
-    SELECT jsonb_build_object(
-        'indexes', (SELECT jsonb_agg(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') ORDER BY indexrelid::regclass::text)
-                    FROM pg_index WHERE indrelid = 'conversations_analytics'::regclass),
-        'policies', (SELECT jsonb_agg(to_jsonb(p) ORDER BY policyname) FROM pg_policies p
-                     WHERE tablename = 'conversations_analytics'),
-        'security', (SELECT jsonb_build_array(relrowsecurity, relforcerowsecurity, relowner::regrole) FROM pg_class
-                     WHERE oid = 'conversations_analytics'::regclass),
-        'rights', (SELECT jsonb_agg(r ORDER BY r) FROM (
-                       SELECT concat_ws(' ', grantee::regrole, privilege_type) AS r
-                       FROM pg_class, aclexplode(relacl) WHERE oid = 'conversations_analytics'::regclass) AS rights),
-        'checks', (SELECT jsonb_agg(pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint
-                   WHERE conrelid = 'conversations_analytics'::regclass),
-        'columns', (SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attnotnull,
-                                                       attcompression, pg_get_expr(adbin, adrelid)) ORDER BY attnum)
-                    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-                    WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0),
-        'view', (SELECT jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) FROM pg_class
-                 WHERE oid = 'conversations_analytics_live'::regclass))::text";
+const SHAPE: &str = include_str!("partitioned/shape.sql");
 
 /// The SQL block after this heading.
 fn documented(heading: &str) -> Result<&'static str> {

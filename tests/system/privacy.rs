@@ -1,4 +1,6 @@
-//! Personal data: columns that are hashed or left out, and contacts that are forgotten.
+//! Personal data: columns that a policy hashes or leaves out.
+
+mod forgotten;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

@@ -7,5 +7,6 @@ mod checks;
 mod locks;
 mod model;
 mod properties;
+mod rows;
 mod statements;
 mod transition;

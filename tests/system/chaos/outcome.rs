@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
 use super::striker::Striker;
 use crate::stage::Stage;
@@ -109,16 +109,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub async fn read(stage: &Stage) -> Result<Self> {
-        let statement = "SELECT count(*) AS chunks, count(*) FILTER (WHERE status = 'dead') AS dead, \
-                                coalesce(sum(lost_count), 0)::bigint AS takeovers, \
-                                coalesce(sum(greatest(publish_count - 1, 0)), 0)::bigint AS republished, \
-                                coalesce(sum(failure_count), 0)::bigint AS failures, \
-                                r.*, (SELECT count(*) FROM conversations_analytics) AS rows \
-                         FROM etl_chunk, (SELECT count(*) AS runs, count(*) FILTER (WHERE status = 'success') AS success, \
-                                                 count(*) FILTER (WHERE status = 'partial') AS partial, \
-                                                 count(*) FILTER (WHERE status = 'failed') AS failed FROM etl_control) r \
-                         GROUP BY r.runs, r.success, r.partial, r.failed";
-        Ok(sqlx::query_as(AssertSqlSafe(statement))
+        Ok(sqlx::query_as(include_str!("outcome.sql"))
             .fetch_one(&stage.target)
             .await?)
     }

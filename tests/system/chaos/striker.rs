@@ -67,7 +67,7 @@ impl ProxiedServers {
 /// How a fault ends.
 enum Recovery {
     Start(Role),
-    Thaw(Role, Process),
+    Thaw(Role, Box<Process>),
     Repair(Site),
 }
 
@@ -133,7 +133,7 @@ impl<'a> Striker<'a> {
                 Recovery::Start(role) => self.fleet.add(role)?,
                 Recovery::Thaw(role, process) => {
                     process.signal(Signal::CONT)?;
-                    self.fleet.put_back(role, process);
+                    self.fleet.put_back(role, *process);
                 }
                 Recovery::Repair(site) => self.repair(site),
             }
@@ -202,7 +202,7 @@ impl<'a> Striker<'a> {
         if let Fault::Freeze(_) = fault {
             process.signal(Signal::STOP)?;
             let thaw = Instant::now() + self.between(500, 6_000);
-            self.later.push((thaw, Recovery::Thaw(role, process)));
+            self.later.push((thaw, Recovery::Thaw(role, Box::new(process))));
             return Ok(true);
         }
         if let Fault::Kill(_) = fault {
