@@ -25,7 +25,7 @@ show-trace: ## a run with a killed worker as a trace in a browser; ARGS='--scree
 build: ## build the program, optimised: target/release/tidemark
 	cargo build --release --locked $(ARGS)
 
-bench: ## measure, and write docs/BENCHMARKS.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
+bench: ## measure, and write docs/benchmarks.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
 	@scripts/bench/all $(ARGS)
 
 bench-check: ## compare what matters most with the committed figures; for a quiet machine

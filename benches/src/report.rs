@@ -1,4 +1,4 @@
-//! Results as JSON, and as tables and pictures in docs/BENCHMARKS.md.
+//! Results as JSON, and as tables and pictures in docs/benchmarks.md.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::figures::{Case, Goal, Results, Row};
 use crate::plot;
 
 /// The page, and the lines in it between which the tables go.
-const PAGE: &str = "docs/BENCHMARKS.md";
+const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- written by make bench: begin -->";
 const END: &str = "<!-- written by make bench: end -->";
 /// Where pictures go; the page refers to them from its own folder.

@@ -85,7 +85,7 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
             let unknown: Vec<_> = names(&text).difference(&exported).copied().collect();
             ensure!(unknown.is_empty(), "{name} speaks of {unknown:?}");
         }
-        let documented = file("docs/OPERATIONS.md");
+        let documented = file("docs/observability.md");
         let documented = names(&documented);
         let families: BTreeSet<&str> = exported
             .iter()
@@ -97,8 +97,8 @@ async fn every_metric_that_is_spoken_of_is_exported_and_every_exported_one_is_de
             .collect();
         let missing: Vec<_> = families.difference(&documented).collect();
         let invented: Vec<_> = documented.difference(&families).collect();
-        ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
-        ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
+        ensure!(missing.is_empty(), "docs/observability.md lacks {missing:?}");
+        ensure!(invented.is_empty(), "docs/observability.md invents {invented:?}");
 
         let [planned, worked, fleet] = expositions.as_slice() else {
             unreachable!("three processes were asked")

@@ -1,4 +1,4 @@
-//! The target in partitions by tenant, made by the text that docs/OPERATIONS.md gives, and what it takes for that: every
+//! The target in partitions by tenant, made by the text that docs/scaling.md gives, and what it takes for that: every
 //! key and every statement has the tenant in it.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 
 use crate::stage::{Stage, on_stage};
 
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const SCALING: &str = include_str!("../../docs/scaling.md");
 
 /// Indexes, policies, rights and checks of the target, in words that do not depend on how it is stored.
 const SHAPE: &str = "
@@ -33,7 +33,7 @@ const SHAPE: &str = "
 
 /// The block of SQL after this heading.
 fn documented(heading: &str) -> Result<&'static str> {
-    let (_, after) = OPERATIONS.split_once(heading).context("the heading is there")?;
+    let (_, after) = SCALING.split_once(heading).context("the heading is there")?;
     let (_, block) = after.split_once("```sql\n").context("a block begins")?;
     Ok(block.split_once("```").context("the block ends")?.0)
 }

@@ -39,7 +39,7 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// A run's trace is the tree that OPERATIONS describes.
+/// A run's trace is the tree that docs/observability.md draws.
 fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     let root = one(spans, "run")?;

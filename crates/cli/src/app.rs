@@ -154,7 +154,7 @@ impl App {
             tracing::warn!(%path, "a file with a secret is open to others on this machine: chmod 600 it");
         }
         let warn = |server: &str, exposure: Exposure| {
-            tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in OPERATIONS.md");
+            tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in docs/install.md");
         };
         if let Some(url) = &self.settings.database_url
             && let Some(exposure) = exposure(&options(url, "the analytics database")?)

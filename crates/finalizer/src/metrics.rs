@@ -1,4 +1,4 @@
-//! What a finalizer counts, and the fleet's numbers that it shows. Names carry the unit; the table in docs/OPERATIONS.md
+//! What a finalizer counts, and the fleet's numbers that it shows. Names carry the unit; the table in docs/observability.md
 //! describes each.
 
 use std::sync::LazyLock;

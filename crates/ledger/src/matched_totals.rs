@@ -1,5 +1,5 @@
 //! `etl_agreement`: when a tenant's rows were last seen to be those of its source. See "when the target is not asked" in
-//! `docs/ARCHITECTURE.md` for why the row may stand for the target.
+//! `docs/design/digests.md` for why the row may stand for the target.
 
 use crate::stored::{Stored, stored, values};
 use chrono::{DateTime, Utc};

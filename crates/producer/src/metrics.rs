@@ -1,4 +1,4 @@
-//! What a producer counts. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! What a producer counts. Names carry the unit; the table in docs/observability.md describes each.
 
 use std::sync::LazyLock;
 

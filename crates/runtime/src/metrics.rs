@@ -1,5 +1,5 @@
 //! Metrics of every process: their names, and the instruments that more than one crate uses. `worker` and `producer` have
-//! a file like this for their own. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! a file like this for their own. Names carry the unit; the table in docs/observability.md describes each.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -311,7 +311,7 @@ impl Staging {
         } else {
             Merged::default()
         };
-        // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/ARCHITECTURE.md
+        // from here on the tenant's loads go one after the other: see "Reads that overlap" in docs/design/overlap.md
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != of.mapping_version {
             return Err(LoadError::Remapped);
         }
