@@ -369,6 +369,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests {
     use super::*;
 
