@@ -61,7 +61,7 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
         stage.sample(150, 2, 53).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         let before = shape(&stage).await?;
-        let (change, vacuum) = documented("**Partitions by tenant.**")?
+        let (change, vacuum) = documented("## Partitions by tenant")?
             .split_once("VACUUM")
             .context("it ends with a vacuum")?;
         let mut operator = PgConnection::connect(&stage.owner_url("target")).await?;
