@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidemark_worker::row::columns::COLUMNS;
+
 use super::{files, output, read, root};
 
 const ARCHITECTURE: &str = "docs/architecture.md";
@@ -108,6 +110,14 @@ fn each_guarantee_names_tests_that_exist() {
     }
     assert!(count > 100, "only {count} tests are named");
     assert!(wrong.is_empty(), "{GUARANTEES}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_column_of_the_target_is_described() {
+    let text = read("docs/data.md");
+    let described: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("| ")).flat_map(quoted).collect();
+    let missing: Vec<&str> = COLUMNS.iter().map(|column| column.name).filter(|name| !described.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/data.md lacks {missing:?}");
 }
 
 /// A heading as the address of a link names it.
