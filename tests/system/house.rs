@@ -36,8 +36,13 @@ fn files(patterns: &[&str]) -> Vec<String> {
     ]
     .concat();
     let listed = output("git", &arguments);
-    let files = listed.lines().filter(|path| root().join(path).exists());
-    files.map(str::to_owned).collect()
+    let existing = listed.lines().filter(|path| root().join(path).exists());
+    let files: Vec<String> = existing.map(str::to_owned).collect();
+    assert!(
+        !files.is_empty(),
+        "git lists no file for {patterns:?}: these tests need a checkout of git"
+    );
+    files
 }
 
 /// Files that are one state machine may be longer.
@@ -61,4 +66,23 @@ fn no_file_is_too_long_to_read() {
         }
     }
     assert!(long.is_empty(), "split these files:\n{}", long.join("\n"));
+}
+
+#[test]
+fn no_file_is_named_for_what_does_not_fit_elsewhere() {
+    const NAMES: [&str; 8] = [
+        "utils.rs",
+        "util.rs",
+        "common.rs",
+        "helpers.rs",
+        "misc.rs",
+        "types.rs",
+        "models.rs",
+        "mod.rs",
+    ];
+    let found: Vec<String> = files(&["crates/*.rs", "benches/*.rs", "tests/*.rs"])
+        .into_iter()
+        .filter(|path| path.rsplit('/').next().is_some_and(|name| NAMES.contains(&name)))
+        .collect();
+    assert!(found.is_empty(), "name these files for their content: {found:?}");
 }

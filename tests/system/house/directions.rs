@@ -157,7 +157,8 @@ fn files_name_only_crates_that_theirs_may_use() {
                     .split(|letter: char| !letter.is_ascii_lowercase())
                     .next()
                     .unwrap_or_default();
-                let is_path = rest[name.len()..].starts_with("::") || line.trim_start().starts_with("use ");
+                let is_path = !line[..at].contains('"') && rest[name.len()..].starts_with("::")
+                    || line.trim_start().starts_with("use ");
                 let is_crate = MAY_USE.iter().any(|(known, _)| *known == name);
                 if is_path && is_crate && name != own && !may_use(own).contains(&name) {
                     wrong.push(format!("{path}:{}: {name}", number + 1));

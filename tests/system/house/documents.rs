@@ -115,8 +115,16 @@ fn each_guarantee_names_tests_that_exist() {
 #[test]
 fn every_column_of_the_target_is_described() {
     let text = read("docs/data.md");
-    let described: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("| ")).flat_map(quoted).collect();
-    let missing: Vec<&str> = COLUMNS.iter().map(|column| column.name).filter(|name| !described.contains(name)).collect();
+    let described: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(quoted)
+        .collect();
+    let missing: Vec<&str> = COLUMNS
+        .iter()
+        .map(|column| column.name)
+        .filter(|name| !described.contains(name))
+        .collect();
     assert!(missing.is_empty(), "docs/data.md lacks {missing:?}");
 }
 
