@@ -1,4 +1,4 @@
-//! `etl_agreement`: when a tenant's rows were last seen to be those of its source. See "when the target is not asked" in
+//! `etl_agreement`: when a tenant's rows were last seen to be those of its source. See "When the target is not read" in
 //! `docs/design/digests.md` for why the row may stand for the target.
 
 use crate::stored::{Stored, stored, values};

@@ -215,7 +215,7 @@ impl Args {
         let (case, why) = match seen.beside.withheld {
             true => (
                 Case::Forgotten,
-                "its contact is forgotten: it is kept out of the target, see \"Personal data\" in docs/runbook.md".to_owned(),
+                "its contact is forgotten: it is kept out of the target, see \"A person wants to be forgotten\" in docs/runbook.md".to_owned(),
             ),
             false => explain(&facts),
         };
