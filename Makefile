@@ -25,7 +25,7 @@ show-trace: ## show a run with a killed worker as a trace in a browser; ARGS='--
 build: ## build the optimised program: target/release/tidemark
 	cargo build --release --locked $(ARGS)
 
-bench: ## measure, and write docs/BENCHMARKS.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
+bench: ## measure, and write docs/benchmarks.md; TIDEMARK_BENCH_SIZES, ARGS='--cases full,memory --rounds 5'
 	@scripts/bench/all $(ARGS)
 
 bench-check: ## compare the main cases with the committed results; needs a quiet machine

@@ -1,4 +1,4 @@
-//! Writes results as JSON, and as tables and pictures of docs/BENCHMARKS.md.
+//! Writes results as JSON, and as tables and pictures of docs/benchmarks.md.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::figures::{Case, Goal, Results, Row, number};
 use crate::plot;
 
 /// The page, and the lines that enclose its tables.
-const PAGE: &str = "docs/BENCHMARKS.md";
+const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- written by make bench: begin -->";
 const END: &str = "<!-- written by make bench: end -->";
 /// The folder of the pictures; the page refers to them from its own folder.

@@ -36,12 +36,12 @@ def check_container(where, document, container, program):
     command = [program, *map(str, container["args"]), "--help"]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         fault(where, f"the program does not know {container['args']}")
-    operations = (ROOT / "docs/OPERATIONS.md").read_text()
+    settings = (ROOT / "docs/settings.md").read_text()
     for variable in container.get("env", []):
         name = variable["name"]
         known = name.removeprefix("TIDEMARK_")
-        if name.startswith("TIDEMARK_") and f"`{known}`" not in operations and f"`{name}`" not in operations:
-            fault(where, f"docs/OPERATIONS.md does not know {name}")
+        if name.startswith("TIDEMARK_") and f"`{known}`" not in settings and f"`{name}`" not in settings:
+            fault(where, f"docs/settings.md does not know {name}")
     mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
     if mounted != {volume["name"] for volume in pod.get("volumes", [])}:
         fault(where, "volumes and their mounts differ")

@@ -10,7 +10,7 @@ from pathlib import Path
 SOURCE, TARGET = os.environ["TIDEMARK_SOURCE_URL"], os.environ["PEERS_OWNER"]
 SCRATCH = Path(os.environ["PEERS_SCRATCH"])
 ENVS = Path(os.environ["PEERS_DIR"])
-PAGE = Path("docs/BENCHMARKS.md")
+PAGE = Path("docs/benchmarks.md")
 BEGIN, END = "<!-- written by make bench-peers: begin -->", "<!-- written by make bench-peers: end -->"
 VIEW, KEY, CURSOR = "peer_view", "conversation_id", "conversation_updated_at"
 LIMIT = 600  # seconds that a tool may take for one sync

@@ -19,6 +19,7 @@ mod fairness;
 mod fleet;
 mod guest;
 mod health;
+mod house;
 mod http;
 mod isolation;
 mod killed;

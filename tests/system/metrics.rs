@@ -95,7 +95,7 @@ fn assert_described(exported: &BTreeSet<&str>) -> Result<()> {
             "{name} uses {unknown:?}, which nothing exports"
         );
     }
-    let documented = file("docs/OPERATIONS.md");
+    let documented = file("docs/observability.md");
     let documented = names(&documented);
     let families: BTreeSet<&str> = exported
         .iter()
@@ -107,8 +107,8 @@ fn assert_described(exported: &BTreeSet<&str>) -> Result<()> {
         .collect();
     let missing: Vec<_> = families.difference(&documented).collect();
     let invented: Vec<_> = documented.difference(&families).collect();
-    ensure!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
-    ensure!(invented.is_empty(), "docs/OPERATIONS.md invents {invented:?}");
+    ensure!(missing.is_empty(), "docs/observability.md lacks {missing:?}");
+    ensure!(invented.is_empty(), "docs/observability.md invents {invented:?}");
     Ok(())
 }
 

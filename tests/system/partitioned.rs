@@ -1,4 +1,4 @@
-//! The target partitioned by tenant, with the SQL of docs/OPERATIONS.md. For that, every key and every statement must
+//! The target partitioned by tenant, with the SQL of docs/scaling.md. For that, every key and every statement must
 //! have the tenant.
 
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 
 use crate::stage::{Stage, on_stage};
 
-const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+const SCALING: &str = include_str!("../../docs/scaling.md");
 
 /// Indexes, policies, rights and checks of the target, described independently of its storage.
 const SHAPE: &str = include_str!("partitioned/shape.sql");
 
 /// The SQL block after this heading.
 fn documented(heading: &str) -> Result<&'static str> {
-    let (_, after) = OPERATIONS.split_once(heading).context("the heading is there")?;
+    let (_, after) = SCALING.split_once(heading).context("the heading is there")?;
     let (_, block) = after.split_once("```sql\n").context("a block begins")?;
     Ok(block.split_once("```").context("the block ends")?.0)
 }
@@ -43,7 +43,7 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
         stage.sample(150, 2, 53).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         let before = shape(&stage).await?;
-        let (change, vacuum) = documented("**Partitions by tenant.**")?
+        let (change, vacuum) = documented("## Partitions by tenant")?
             .split_once("VACUUM")
             .context("it ends with a vacuum")?;
         let mut operator = PgConnection::connect(&stage.owner_url("target")).await?;

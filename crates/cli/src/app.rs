@@ -152,7 +152,7 @@ impl App {
             tracing::warn!(%path, "others on this machine can read a file with a secret: chmod 600 it");
         }
         let warn = |server: &str, exposure: Exposure| {
-            tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in OPERATIONS.md");
+            tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in docs/install.md");
         };
         if let Some(url) = &self.settings.database_url
             && let Some(exposure) = exposure(&options(url, "the analytics database")?)

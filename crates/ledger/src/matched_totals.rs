@@ -1,5 +1,5 @@
 //! `etl_agreement`: when a tenant's rows last matched those of its source. See "when the target is not asked" in
-//! `docs/ARCHITECTURE.md` for why this record may replace a look at the target.
+//! `docs/design/digests.md` for why this record may replace a look at the target.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgTransaction;

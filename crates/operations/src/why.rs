@@ -105,7 +105,7 @@ fn answer(
     let (case, why) = match source.columns.withheld {
         true => (
             Case::Forgotten,
-            "its contact is forgotten: it is kept out of the target, see \"PersonalColumn data\" in docs/OPERATIONS.md".to_owned(),
+            "its contact is forgotten: it is kept out of the target, see \"A person wants to be forgotten\" in docs/runbook.md".to_owned(),
         ),
         false => explain(&facts),
     };

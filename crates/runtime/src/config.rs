@@ -195,6 +195,8 @@ impl Settings {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Metrics of every process: their names, and the instruments that several crates use. Other crates have a `metrics.rs` for
-//! their own. Names contain the unit; the table in docs/OPERATIONS.md describes each metric.
+//! their own. Names contain the unit; the table in docs/observability.md describes each metric.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The worker's metrics. Names carry the unit; the table in docs/OPERATIONS.md describes each.
+//! The worker's metrics. Names carry the unit; the table in docs/observability.md describes each.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -256,7 +256,7 @@ async fn a_chunk_that_has_read_a_contact_before_it_was_forgotten_does_not_bring_
         stage
             .until(
                 "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() \
-                 AND wait_event_type = 'Lock' AND query LIKE '-- Staging into the target%'",
+                 AND wait_event_type = 'Lock' AND query LIKE '-- Merges staging into the target%'",
             )
             .await?;
         let forgotten = forget(&stage, &person, &["--yes"]).await?;

@@ -13,7 +13,10 @@ async fn every_line_inside_a_run_says_which_run_chunk_and_trace_it_is_about() {
         stage.sample(40, 1, 88).await?;
         let settings = [
             ("TIDEMARK_LOG_FORMAT", "json"),
-            ("RUST_LOG", "tidemark_producer=info,tidemark_worker=info"),
+            (
+                "RUST_LOG",
+                "tidemark_producer=info,tidemark_worker=info,tidemark_finalizer=info",
+            ),
         ];
         let synced = stage
             .tidemark_with(
@@ -66,7 +69,10 @@ async fn text_logs_say_the_same_without_the_fields_for_exporters() {
         stage.sample(40, 1, 90).await?;
         let settings = [
             ("TIDEMARK_LOG_FORMAT", "pretty"),
-            ("RUST_LOG", "tidemark_producer=info,tidemark_worker=info"),
+            (
+                "RUST_LOG",
+                "tidemark_producer=info,tidemark_worker=info,tidemark_finalizer=info",
+            ),
         ];
         let synced = stage
             .tidemark_with(

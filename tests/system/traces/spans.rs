@@ -21,7 +21,7 @@ pub fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-/// Asserts that a run's trace is the tree of docs/OPERATIONS.md.
+/// Asserts that a run's trace is the tree of docs/observability.md.
 pub fn assert_tree(spans: &[Span], run: &str, chunks: usize) -> Result<()> {
     let by_id: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     let root = one(spans, "run")?;

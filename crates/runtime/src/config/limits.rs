@@ -136,7 +136,7 @@ impl Range {
 }
 
 /// A limit as a user writes it: `365days`, not `11months 30days 1h …`.
-fn readable(span: Duration) -> String {
+pub(super) fn readable(span: Duration) -> String {
     const DAY_SECS: u64 = DAY / SECOND;
     match span.as_secs() / DAY_SECS {
         days @ 2.. if span.as_secs().is_multiple_of(DAY_SECS) => format!("{days}days"),

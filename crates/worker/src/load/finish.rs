@@ -39,7 +39,7 @@ impl Staging {
         } else {
             Merged::default()
         };
-        // this lock serializes the tenant's loads: see "Reads that overlap" in docs/ARCHITECTURE.md
+        // this lock serializes the tenant's loads: see "Reads that overlap" in docs/design/overlap.md
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != load.mapping_version {
             return Err(LoadError::Remapped);
         }

@@ -1,0 +1,316 @@
+//! The table of settings in `docs/settings.md`, made from the code. The test below compares the page with it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::limits::{LIMITS, Range, readable};
+use super::read::VARIABLES;
+use super::{ProducerSettings, RetentionSettings, Settings, SourceMode, SourceSettings, WorkerSettings};
+
+const BEGIN: &str = "<!-- made from the code: begin -->\n";
+const END: &str = "<!-- made from the code: end -->\n";
+
+/// Set to anything, this variable makes the test write the table instead of comparing it.
+const WRITE: &str = "TIDEMARK_WRITE_SETTINGS";
+
+/// The setting's path as in [`LIMITS`], its default, its meaning.
+type Entry = (&'static str, String, &'static str);
+
+fn entries() -> Vec<Entry> {
+    let mut entries = process();
+    entries.extend(source());
+    entries.extend(worker());
+    entries.extend(producer());
+    entries.extend(retention());
+    entries
+}
+
+fn process() -> Vec<Entry> {
+    let defaults = Settings::default();
+    assert!(defaults.http_listen.is_none() && defaults.log_format.is_none() && !defaults.metrics_per_tenant);
+    let none = String::new;
+    vec![
+        (
+            "database_url",
+            none(),
+            "URL of the analytics database: ledger and target. Flag `--database-url`",
+        ),
+        (
+            "database_max_connections",
+            defaults.database_max_connections.to_string(),
+            "Connections of one process to the analytics database. A worker takes at least 2 × concurrency + 8",
+        ),
+        (
+            "database_pooler",
+            format!("{:?}", defaults.database_pooler).to_lowercase(),
+            "`none`, or `transaction` where PgBouncer or another pooler stands before the analytics database: \
+             see [scaling](scaling.md#pgbouncer-in-transaction-mode)",
+        ),
+        (
+            "amqp_url",
+            none(),
+            "URL of RabbitMQ. For a cluster, the URLs of its nodes with commas between. Flag `--amqp-url`",
+        ),
+        (
+            "amqp_management_url",
+            none(),
+            "URL of RabbitMQ's HTTP API, which only `doctor` uses. Default: port 15672 (15671 with TLS) of the broker",
+        ),
+        (
+            "amqp_prefix",
+            defaults.amqp_prefix,
+            "First part of the names of queues and exchanges, at most 200 bytes",
+        ),
+        (
+            "privacy_key",
+            none(),
+            "Key for hashed columns: 32 characters or more (`openssl rand -hex 32`). Workers and `verify` need it \
+             where a tenant's policy has `hash`",
+        ),
+        (
+            "http_listen",
+            "127.0.0.1:9464".to_owned(),
+            "Address with port for health and metrics, or `off`",
+        ),
+        (
+            "metrics_per_tenant",
+            defaults.metrics_per_tenant.to_string(),
+            "Whether the finalizer exports a series for each tenant",
+        ),
+        (
+            "log_format",
+            none(),
+            "`pretty` or `json`. Default: `pretty` on a terminal and from commands, `json` otherwise",
+        ),
+        (
+            "trace_url",
+            none(),
+            "Address that shows a trace, with `{trace_id}` in it: `http://jaeger:16686/trace/{trace_id}`",
+        ),
+        (
+            "legacy_url",
+            none(),
+            "URL of the Python script's database, for `import-legacy`. Flag `--from`",
+        ),
+    ]
+}
+
+fn source() -> Vec<Entry> {
+    let defaults = SourceSettings::default();
+    assert!(matches!(defaults.mode, SourceMode::Tables));
+    vec![
+        (
+            "sources.*.url",
+            String::new(),
+            "URL of the Chatwoot database. Flag `--source-url`",
+        ),
+        (
+            "sources.*.mode",
+            "tables".to_owned(),
+            "`tables` reads Chatwoot's tables, `view` reads only the view that `sources.*.view` names",
+        ),
+        (
+            "sources.*.view",
+            String::new(),
+            "Name of the view, with or without its schema. Needed with `view`",
+        ),
+        (
+            "sources.*.max_connections",
+            defaults.max_connections.to_string(),
+            "Connections of one process to this source",
+        ),
+        (
+            "sources.*.statement_timeout",
+            readable(defaults.statement_timeout),
+            "Longest time of one statement on this source",
+        ),
+        (
+            "sources.*.max_in_flight",
+            defaults.max_in_flight.to_string(),
+            "Chunks of this source that are queued or running at once, in the whole fleet",
+        ),
+    ]
+}
+
+fn worker() -> Vec<Entry> {
+    let defaults = WorkerSettings::default();
+    vec![
+        (
+            "worker.concurrency",
+            defaults.concurrency.to_string(),
+            "Chunks of one lane that a process reads at once. Flags `worker --concurrency`, `up --workers`",
+        ),
+        (
+            "worker.lease",
+            readable(defaults.lease),
+            "Time after which an unrenewed claim of a chunk ends. A worker renews it three times in that time",
+        ),
+        (
+            "worker.shutdown_grace",
+            readable(defaults.shutdown_grace),
+            "Time that work may go on after the first SIGTERM",
+        ),
+    ]
+}
+
+fn producer() -> Vec<Entry> {
+    let defaults = ProducerSettings::default();
+    vec![
+        (
+            "producer.tick",
+            readable(defaults.tick),
+            "Pause between two polls of the ledger, also in the finalizer",
+        ),
+        (
+            "producer.fence_interval",
+            readable(defaults.fence_interval),
+            "Pause between two samples of a source's fence",
+        ),
+        (
+            "producer.fence_wait",
+            readable(defaults.fence_wait),
+            "Time that a plan waits for its own sample to qualify when no older sample does",
+        ),
+        (
+            "producer.safety_lag",
+            readable(defaults.safety_lag),
+            "The watermark stays at least this far behind the source's clock",
+        ),
+        (
+            "producer.message_edit_window",
+            readable(defaults.message_edit_window),
+            "Age of messages whose edits an incremental run looks for, where `messages` is larger than 256 MiB and \
+             has no index on `updated_at`",
+        ),
+        (
+            "producer.digest_interval",
+            readable(defaults.digest_interval),
+            "Time for which a comparison of digests holds: see [scaling](scaling.md#large-sources). `0s`: every plan \
+             compares",
+        ),
+        (
+            "producer.max_in_flight",
+            defaults.max_in_flight.to_string(),
+            "Chunks that are queued or running at once, in the whole fleet",
+        ),
+        (
+            "producer.requeue_after",
+            readable(defaults.requeue_after),
+            "Time after which a published chunk that no worker has claimed is published again",
+        ),
+        (
+            "producer.max_lost",
+            defaults.max_lost.to_string(),
+            "Leases that a chunk may lose before it is dead",
+        ),
+    ]
+}
+
+fn retention() -> Vec<Entry> {
+    let defaults = RetentionSettings::default();
+    vec![
+        (
+            "retention.success",
+            readable(defaults.success),
+            "Time for which successful runs are kept, with their chunks",
+        ),
+        (
+            "retention.failed",
+            readable(defaults.failed),
+            "Time for which other ended runs and resolved rejects are kept",
+        ),
+        (
+            "retention.audit",
+            readable(defaults.audit),
+            "Time for which moves of watermarks are kept",
+        ),
+        (
+            "retention.prune_every",
+            readable(defaults.prune_every),
+            "Pause between two removals of older entries by a finalizer. `0s`: no removals",
+        ),
+    ]
+}
+
+/// `100000` as `100,000`.
+fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn allowed(range: Range) -> String {
+    let span = |milliseconds| readable(Duration::from_millis(milliseconds));
+    match range {
+        Range::Count(least, most) => format!("{} to {}", grouped(least), grouped(most)),
+        Range::Span(least, most) => format!("`{}` to `{}`", span(least), span(most)),
+        Range::SpanOrOff(least, most) => format!("`0s`, or `{}` to `{}`", span(least), span(most)),
+    }
+}
+
+fn render() -> String {
+    let mut table =
+        "| setting | environment | default | allowed | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for (setting, default, meaning) in entries() {
+        let variables: Vec<String> = VARIABLES
+            .iter()
+            .filter(|(_, path)| path.join(".").replace("sources.main", "sources.*") == setting)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let allowed = LIMITS
+            .iter()
+            .find(|(path, _)| path.join(".") == setting)
+            .map(|(_, range)| allowed(*range))
+            .unwrap_or_default();
+        let default = if default.is_empty() {
+            default
+        } else {
+            format!("`{default}`")
+        };
+        table += &format!(
+            "| `{}` | {} | {default} | {allowed} | {meaning} |\n",
+            setting.replace('*', "NAME"),
+            variables.join(", "),
+            meaning = meaning.replace("sources.*", "sources.NAME")
+        );
+    }
+    table
+}
+
+#[test]
+fn the_page_of_settings_has_the_table_that_the_code_makes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page
+        .split_once(BEGIN)
+        .expect("docs/settings.md has the line that begins the table");
+    let (table, after) = rest
+        .split_once(END)
+        .expect("docs/settings.md has the line that ends the table");
+    let made = render();
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(
+        table, made,
+        "docs/settings.md is not what the code has; write it anew: \
+         {WRITE}=1 cargo test -p tidemark-runtime the_page_of_settings"
+    );
+}
+
+#[test]
+fn every_setting_has_a_line_in_the_table() {
+    let lines: Vec<&str> = entries().into_iter().map(|(setting, ..)| setting).collect();
+    for (name, path) in VARIABLES {
+        let setting = path.join(".").replace("sources.main", "sources.*");
+        let count = lines.iter().filter(|line| **line == setting).count();
+        assert_eq!(count, 1, "{name} is the variable of {setting}");
+    }
+}
