@@ -46,7 +46,7 @@ pub enum Retried {
     NeverPlanned {
         tenant_id: TenantId,
         run_type: RunType,
-        /// As it was requested: see [`RunRequest::read`](crate::run::RunRequest::read).
+        /// As it was requested: see `RunRequest::read`.
         request: Value,
     },
     /// The tenant has another open run that covers the same, and may have only one.

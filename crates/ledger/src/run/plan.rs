@@ -55,7 +55,7 @@ pub struct ClaimedRun {
     #[sqlx(rename = "type")]
     #[sqlx(try_from = "Stored<RunType>")]
     pub run_type: RunType,
-    /// As it was requested: see [`RunRequest::read`].
+    /// As it was requested: see `RunRequest::read`.
     pub request: Json<serde_json::Value>,
     pub traceparent: Option<String>,
 }

@@ -20,7 +20,7 @@ impl ViewShape {
         self.name.to_string()
     }
 
-    /// A select list of all [`COLUMNS`] under their own names; NULL for a column that the view lacks.
+    /// A select list of all columns of a view under their own names; NULL for a column that the view lacks.
     #[must_use]
     pub fn select_list(&self) -> String {
         let expressions: Vec<String> = COLUMNS
