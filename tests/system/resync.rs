@@ -272,7 +272,7 @@ async fn a_dry_run_shows_what_a_sync_then_does_and_writes_nothing() {
         ensure!(planned["watermark_end"].as_str() > planned["watermark_start"].as_str(), "{planned:#}");
         ensure!(planned["cost"]["messages"].as_i64() > Some(7), "{planned:#}");
         let text = stage.tidemark(&["plan", "--tenant", "1"]).await?;
-        ensure!(text.code == 0 && text.stdout.contains("taken by a backfill"), "{text:?}");
+        ensure!(text.code == 0 && text.stdout.contains("rewritten by a backfill"), "{text:?}");
 
         let run = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(run["records"]["extracted"] == planned["keys"], "{run:#}");

@@ -240,7 +240,7 @@ async fn broker_refuses(stage: &Stage, files: &Files, amqp: &str) -> Result<()> 
     let to_plain = Servers::shared().amqp.replace("amqp://", "amqps://");
     refused(&dead_list(stage, &to_plain).await?, 78, "speaks no TLS")?;
     let missing = dead_list(stage, &files.url(amqp, &[("cacertfile", "nothing.pem")])?).await?;
-    refused(&missing, 78, "nothing.pem, which the RabbitMQ URL names")
+    refused(&missing, 78, "nothing.pem, a file named in the RabbitMQ URL")
 }
 
 #[tokio::test(flavor = "multi_thread")]
