@@ -115,8 +115,8 @@ pub async fn rows(
     Ok(Impossible::of_rows(rows))
 }
 
-/// The same with the tenant's done chunks. `known_xmax` is attempted the ledger knows of the source by then. Versions up to
-/// it are not beyond the snapshot either, and are left out.
+/// The same with the tenant's done chunks. `known_xmax` is the highest version that the ledger knows of the source.
+/// Versions up to it are not beyond the snapshot either, and are left out.
 pub async fn rows_and_chunks(
     db: &DbPool,
     tenant: TenantId,
