@@ -15,7 +15,7 @@ use tidemark_postgres::{DbPool, temporary_last};
 
 use crate::migrations::{Schema, applied_migrations, schema};
 
-/// Role that every process acts as. Row-level security applies to it, whatever the login could bypass.
+/// Role that every process acts as. Row-level security applies to it, even if the login may bypass it.
 const SERVICE_ROLE: &str = "etl_service";
 const TAKE_ROLE: &str = "SET ROLE etl_service";
 const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));

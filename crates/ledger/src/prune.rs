@@ -10,7 +10,7 @@ use tidemark_runtime::config::RetentionSettings;
 
 use crate::{Attempt, DbResult, secs, statements};
 
-/// A tenant's newest runs stay whatever their age. `run list` should not be empty, and matched_totals.rs needs the
+/// A tenant's newest runs stay, however old they are. `run list` should not be empty, and matched_totals.rs needs the
 /// newest run and the last that ended.
 const NEWEST_RUNS_KEPT: i64 = 20;
 /// Runs a statement deletes. A run has one chunk as a rule, and some thousand at most.

@@ -84,7 +84,7 @@ impl FromRow<'_, PgRow> for LastVerification {
 /// How a run was asked to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct ComparisonRequest {
-    /// Compares column by column, whatever the digests say.
+    /// Compares column by column and ignores the digests.
     pub deep: bool,
     pub is_scheduled: bool,
 }

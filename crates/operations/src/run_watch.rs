@@ -53,7 +53,7 @@ pub enum Looked {
 #[derive(Debug)]
 pub struct RunWatch<'a> {
     db: &'a DbPool,
-    /// `None`: nobody asks what blocks a run.
+    /// `None`: the caller does not ask what blocks a run.
     settings: Option<&'a Settings>,
     ids: &'a [RunId],
     first_look_at: Option<Instant>,

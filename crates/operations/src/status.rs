@@ -65,7 +65,7 @@ pub struct SourceOverview {
 }
 
 impl Overview {
-    /// Reads the ledger with five statements, whatever the number of tenants.
+    /// Reads the ledger with five statements, for any number of tenants.
     pub async fn load(db: &DbPool, settings: &Settings) -> DbResult<Self> {
         let snapshots = ledger::tenant_status::list(db).await?;
         let newest: Vec<_> = snapshots

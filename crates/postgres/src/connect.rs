@@ -26,8 +26,8 @@ pub const SSL_MODE: &str =
     "sslmode=verify-full in the URL, and sslrootcert=FILE for an authority of your own";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Compresses staged values by lz4; they keep that compression in the target, whatever the column says. Servers before
-/// 14, or built without lz4, keep pglz. $1: for this transaction only
+/// Compresses staged values by lz4; they keep that compression in the target, also if the column has another. Servers
+/// before 14, or built without lz4, keep pglz. $1: for this transaction only
 const PREFER_LZ4: &str = "SELECT set_config(name, 'lz4', $1) FROM pg_settings \
      WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)";
 /// The pooler between the processes and the analytics database.
