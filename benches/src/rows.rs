@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_worker::row::encode::{CopyEncoder, Digests};
-use tidemark_worker::row::source::{SourceConversation, SourceMessage};
+use tidemark_worker::row::source::{MessageMarks, SourceConversation, SourceDetails, SourceMessage};
 use tidemark_worker::transform::fold::MessageFold;
 use tidemark_worker::transform::{TenantContext, transform};
 use uuid::Uuid;
@@ -49,6 +49,7 @@ impl Message {
             private: self.private,
             sentiment: None,
             source_id: None,
+            marks: MessageMarks::default(),
         }
     }
 }
@@ -146,6 +147,8 @@ fn sample(index: usize) -> Sample {
             contact_last_seen_at: Some(time(3_600)),
             agent_last_seen_at: Some(time(7_000)),
             csat: None,
+            csat_responses_count: 0,
+            details: SourceDetails::default(),
         },
     }
 }

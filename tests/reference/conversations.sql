@@ -92,7 +92,7 @@ SELECT
     took.response < 300 AS is_fast_response,
     took.response > 1800 AS is_slow_response,
     took.resolution < 7200 AS is_fast_resolution,
-    c.waiting_since IS NOT NULL AS is_waiting,
+    c.waiting_since IS NOT NULL AND c.status <> 1 AS is_waiting,
     c.contact_last_seen_at IS NOT NULL AS contact_has_seen,
     c.agent_last_seen_at IS NOT NULL AS agent_has_seen,
 
@@ -150,6 +150,83 @@ SELECT
     csat.id IS NOT NULL AS has_csat,
     coalesce(csat.feedback_message <> '', false) AS has_written_feedback,
     coalesce(char_length(csat.feedback_message) > 50, false) AS has_detailed_feedback,
+
+    -- Chatwoot's own measures
+    reported.events_compiled,
+    CASE WHEN abs(reported.first_response_value) < 99999999999.95
+        THEN round(reported.first_response_value, 1)::numeric(12, 1) END AS reported_first_response_seconds,
+    CASE WHEN abs(reported.first_response_business) < 99999999999.95
+        THEN round(reported.first_response_business, 1)::numeric(12, 1) END AS reported_first_response_business_seconds,
+    reported.first_responder_id,
+    round(reported.reply_average, 1)::numeric(12, 1) AS reported_reply_seconds_avg,
+    coalesce(reported.reply_count, 0) AS reply_count,
+    coalesce(reported.resolution_count, 0) AS resolution_count,
+    reported.first_resolved_at AT TIME ZONE 'UTC' AS first_resolved_at,
+    reported.last_resolved_at AT TIME ZONE 'UTC' AS last_resolved_at,
+    CASE WHEN c.status = 1 THEN reported.last_resolved_at AT TIME ZONE 'UTC' END AS resolved_at,
+    CASE WHEN abs(reported.resolution_value) < 99999999999.95
+        THEN round(reported.resolution_value, 1)::numeric(12, 1) END AS reported_resolution_seconds,
+    CASE WHEN abs(reported.resolution_business) < 99999999999.95
+        THEN round(reported.resolution_business, 1)::numeric(12, 1) END AS reported_resolution_business_seconds,
+    greatest(coalesce(reported.resolution_count, 0) - 1, 0)
+        + CASE WHEN reported.resolution_count > 0 AND c.status <> 1 THEN 1 ELSE 0 END AS reopened_count,
+    reported.bot_handoff_at AT TIME ZONE 'UTC' AS bot_handoff_at,
+    coalesce(reported.last_resolved_at = ANY (reported.bot_resolutions), false) AS was_bot_resolved,
+
+    -- Who handled it
+    said.agent_count AS agent_messages_count,
+    said.bot_count AS bot_messages_count,
+    said.ai_count AS ai_messages_count,
+    said.activity_count AS activity_messages_count,
+    said.template_count AS template_messages_count,
+    said.automation_count AS automation_messages_count,
+    said.deleted_count AS deleted_messages_count,
+    said.failed_count AS failed_messages_count,
+    said.csat_request_count AS csat_requests_count,
+    (SELECT count(*)::int FROM csat_survey_responses AS r WHERE r.conversation_id = c.id) AS csat_responses_count,
+    csat.assigned_agent_id AS csat_assigned_agent_id,
+    (SELECT nullif(left(u.name, 255), '') FROM users AS u WHERE u.id = csat.assigned_agent_id) AS csat_assigned_agent_name,
+    said.customer_texts[1] AS first_customer_text,
+    said.customer_texts[cardinality(said.customer_texts)] AS last_customer_text,
+    said.agent_texts[cardinality(said.agent_texts)] AS last_agent_text,
+    c.assignee_agent_bot_id,
+    (SELECT nullif(left(b.name, 255), '') FROM agent_bots AS b WHERE b.id = c.assignee_agent_bot_id)
+        AS assignee_agent_bot_name,
+    CASE
+        WHEN said.agent_count > 0 AND said.bot_count + said.ai_count = 0 THEN 'human'
+        WHEN said.agent_count > 0 THEN 'mixed'
+        WHEN said.bot_count + said.ai_count > 0 OR c.assignee_agent_bot_id IS NOT NULL THEN 'bot'
+        ELSE 'nobody'
+    END AS handled_by,
+    said.last_agent_at AT TIME ZONE 'UTC' AS last_agent_message_at,
+    said.last_customer_at AT TIME ZONE 'UTC' AS last_customer_message_at,
+    c.status IN (0, 2) AND coalesce(said.writers[cardinality(said.writers)] = 'Contact', false) AS is_awaiting_reply,
+
+    -- Also kept
+    c.identifier AS conversation_identifier,
+    c.additional_attributes AS conversation_additional_attributes,
+    c.sla_policy_id,
+    (SELECT nullif(left(p.name, 255), '') FROM sla_policies AS p WHERE p.id = c.sla_policy_id) AS sla_policy_name,
+    (SELECT (ARRAY['active', 'hit', 'missed', 'active_with_misses'])[l.sla_status + 1]
+     FROM applied_slas AS l WHERE l.conversation_id = c.id AND l.sla_policy_id = c.sla_policy_id
+     ORDER BY l.id DESC LIMIT 1) AS sla_status,
+    (SELECT nullif(left(g.title, 255), '') FROM campaigns AS g WHERE g.id = c.campaign_id) AS campaign_title,
+    nullif(left(assignee.display_name, 255), '') AS assignee_display_name,
+    contact.custom_attributes AS contact_custom_attributes,
+    contact.additional_attributes AS contact_additional_attributes,
+    nullif(left(contact.country_code, 2), '') AS contact_country_code,
+    contact.blocked AS contact_blocked,
+    contact.created_at AT TIME ZONE 'UTC' AS contact_created_at,
+    (SELECT count(*)::int FROM messages AS m JOIN attachments AS f ON f.message_id = m.id WHERE m.conversation_id = c.id)
+        AS attachments_count,
+    ARRAY(SELECT DISTINCT p.user_id::int FROM conversation_participants AS p WHERE p.conversation_id = c.id ORDER BY 1)
+        AS participants,
+    CASE WHEN inbox.working_hours_enabled AND isfinite(c.created_at) THEN coalesce((
+        SELECT NOT h.closed_all_day AND (h.open_all_day OR local.at::time BETWEEN
+                   make_time(h.open_hour, h.open_minutes, 0) AND make_time(h.close_hour, h.close_minutes, 0))
+        FROM (SELECT c.created_at AT TIME ZONE 'UTC' AT TIME ZONE coalesce(inbox.timezone, 'UTC') AS at) AS local
+        JOIN working_hours AS h ON h.inbox_id = c.inbox_id AND h.day_of_week = extract(dow FROM local.at)::int
+        ORDER BY h.id LIMIT 1), false) END AS is_within_working_hours,
 
     -- Calendar
     here.created_at::date AS conversation_date,
@@ -242,13 +319,72 @@ CROSS JOIN LATERAL (
         avg(char_length(m.content)) FILTER (WHERE NOT m.private) AS average_length,
         max(char_length(m.content)) FILTER (WHERE NOT m.private) AS greatest_length,
         coalesce(bool_or(m.sender_type = 'User'), false) AS has_user,
-        coalesce(bool_or(m.sender_type = 'Contact'), false) AS has_contact
+        coalesce(bool_or(m.sender_type = 'Contact'), false) AS has_contact,
+        (count(*) FILTER (WHERE NOT m.private AND mark.is_agent))::int AS agent_count,
+        (count(*) FILTER (WHERE NOT m.private AND m.sender_type = 'AgentBot'))::int AS bot_count,
+        (count(*) FILTER (WHERE NOT m.private AND m.sender_type = 'Captain::Assistant'))::int AS ai_count,
+        (count(*) FILTER (WHERE m.message_type = 2))::int AS activity_count,
+        (count(*) FILTER (WHERE m.message_type = 3))::int AS template_count,
+        (count(*) FILTER (WHERE mark.is_automation))::int AS automation_count,
+        (count(*) FILTER (WHERE mark.is_deleted))::int AS deleted_count,
+        (count(*) FILTER (WHERE m.status = 3))::int AS failed_count,
+        (count(*) FILTER (WHERE m.content_type = 9))::int AS csat_request_count,
+        array_agg(m.content ORDER BY m.created_at, m.id)
+            FILTER (WHERE NOT m.private AND m.sender_type = 'Contact' AND NOT mark.is_deleted) AS customer_texts,
+        array_agg(m.content ORDER BY m.created_at, m.id)
+            FILTER (WHERE NOT m.private AND mark.is_agent AND NOT mark.is_deleted) AS agent_texts,
+        array_agg(coalesce(m.sender_type, '-') ORDER BY m.created_at, m.id)
+            FILTER (WHERE NOT m.private AND m.message_type IN (0, 1)) AS writers,
+        max(m.created_at) FILTER (WHERE NOT m.private AND mark.is_agent) AS last_agent_at,
+        max(m.created_at) FILTER (WHERE NOT m.private AND m.sender_type = 'Contact') AS last_customer_at
     FROM messages AS m
+    -- Chatwoot's versions store the attributes as an object, or as a string that contains the object.
+    CROSS JOIN LATERAL (SELECT CASE json_typeof(m.content_attributes)
+        WHEN 'string' THEN (m.content_attributes #>> '{}')::jsonb
+        ELSE m.content_attributes::jsonb END AS set) AS attribute
+    CROSS JOIN LATERAL (SELECT
+        coalesce(attribute.set ->> 'deleted', 'false') <> 'false' AS is_deleted,
+        coalesce(attribute.set ->> 'automation_rule_id', 'false') <> 'false' AS is_automation,
+        coalesce(m.message_type = 1 AND (
+            coalesce(attribute.set ->> 'external_echo', 'false') <> 'false'
+            OR m.sender_type = 'User' AND coalesce(attribute.set ->> 'automation_rule_id', 'false') = 'false'), false)
+            AS is_agent) AS mark
     WHERE m.conversation_id = c.id
 ) AS said
 
+CROSS JOIN LATERAL (
+    SELECT
+        jsonb_agg(jsonb_build_object(
+            'event_id', e.id, 'name', e.name, 'value', e.value, 'value_in_business_hours', e.value_in_business_hours,
+            'user_id', e.user_id, 'inbox_id', e.inbox_id, 'started_at', e.event_start_time,
+            'ended_at', e.event_end_time, 'created_at', e.created_at) ORDER BY e.created_at, e.id) AS events_compiled,
+        (array_agg(e.value::text::numeric ORDER BY e.created_at, e.id) FILTER (WHERE e.name = 'first_response'))[1]
+            AS first_response_value,
+        (array_agg(e.value_in_business_hours::text::numeric ORDER BY e.created_at, e.id)
+            FILTER (WHERE e.name = 'first_response'))[1] AS first_response_business,
+        (array_agg(e.user_id::bigint ORDER BY e.created_at, e.id) FILTER (WHERE e.name = 'first_response'))[1]
+            AS first_responder_id,
+        avg(e.value::text::numeric) FILTER (WHERE e.name = 'reply_time') AS reply_average,
+        (count(*) FILTER (WHERE e.name = 'reply_time'))::int AS reply_count,
+        (count(*) FILTER (WHERE e.name = 'conversation_resolved'))::int AS resolution_count,
+        (array_agg(coalesce(e.event_end_time, e.created_at) ORDER BY e.created_at, e.id)
+            FILTER (WHERE e.name = 'conversation_resolved'))[1] AS first_resolved_at,
+        (array_agg(coalesce(e.event_end_time, e.created_at) ORDER BY e.created_at DESC, e.id DESC)
+            FILTER (WHERE e.name = 'conversation_resolved'))[1] AS last_resolved_at,
+        (array_agg(e.value::text::numeric ORDER BY e.created_at DESC, e.id DESC)
+            FILTER (WHERE e.name = 'conversation_resolved'))[1] AS resolution_value,
+        (array_agg(e.value_in_business_hours::text::numeric ORDER BY e.created_at DESC, e.id DESC)
+            FILTER (WHERE e.name = 'conversation_resolved'))[1] AS resolution_business,
+        (array_agg(coalesce(e.event_end_time, e.created_at) ORDER BY e.created_at DESC, e.id DESC)
+            FILTER (WHERE e.name = 'conversation_bot_handoff'))[1] AS bot_handoff_at,
+        array_agg(coalesce(e.event_end_time, e.created_at)) FILTER (WHERE e.name = 'conversation_bot_resolved')
+            AS bot_resolutions
+    FROM reporting_events AS e
+    WHERE e.conversation_id = c.id
+) AS reported
+
 LEFT JOIN LATERAL (
-    SELECT r.id, r.rating, r.feedback_message, r.created_at
+    SELECT r.id, r.rating, r.feedback_message, r.created_at, r.assigned_agent_id
     FROM csat_survey_responses AS r
     WHERE r.conversation_id = c.id
     ORDER BY r.created_at DESC, r.id DESC

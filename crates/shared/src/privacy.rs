@@ -39,13 +39,15 @@ pub enum PersonalColumn {
     ContactPhone,
     ContactIdentifier,
     ClientPhone,
-    /// Texts of messages: in `message_compiled`, `first_message_text` and `last_message_text`.
+    /// Texts of messages: in `message_compiled`, and the columns of the first and last text.
     MessageText,
     CsatFeedback,
+    /// `contact_custom_attributes` and `contact_additional_attributes`.
+    ContactAttributes,
 }
 
 impl PersonalColumn {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ContactName,
         Self::ContactEmail,
         Self::ContactPhone,
@@ -53,6 +55,7 @@ impl PersonalColumn {
         Self::ClientPhone,
         Self::MessageText,
         Self::CsatFeedback,
+        Self::ContactAttributes,
     ];
 
     #[must_use]
@@ -65,6 +68,7 @@ impl PersonalColumn {
             Self::ClientPhone => "client_phone",
             Self::MessageText => "message_text",
             Self::CsatFeedback => "csat_feedback",
+            Self::ContactAttributes => "contact_attributes",
         }
     }
 }

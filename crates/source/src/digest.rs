@@ -169,10 +169,41 @@ pub const CHANGED_AT: &str = "greatest(updated_at, last_activity_at, waiting_sin
 
 /// Version of the rules that make target rows. Increase it when the same source row makes another target row, so that
 /// verification treats rows written under the old rules as stale.
-const RULES_VERSION: i64 = 1;
+const RULES_VERSION: i64 = 2;
+
+/// A query of the working hours of the inboxes `$2`: 14 numbers, the first and the last minute of each day from Sunday on. A
+/// closed day has NULLs.
+pub const WORKING_HOURS: &str = "SELECT q.id AS inbox_id, array_agg(CASE \
+        WHEN coalesce(h.closed_all_day, false) THEN NULL \
+        WHEN h.open_all_day THEN b.bound * 1440 \
+        WHEN b.bound = 0 THEN h.open_hour * 60 + coalesce(h.open_minutes, 0) \
+        ELSE h.close_hour * 60 + coalesce(h.close_minutes, 0) END ORDER BY d.day, b.bound) AS minutes \
+    FROM inboxes q CROSS JOIN generate_series(0, 6) AS d (day) CROSS JOIN generate_series(0, 1) AS b (bound) \
+    LEFT JOIN LATERAL (SELECT h.* FROM working_hours h WHERE h.inbox_id = q.id AND h.day_of_week = d.day \
+                       ORDER BY h.id LIMIT 1) h ON true \
+    WHERE q.id = ANY($2) AND q.working_hours_enabled GROUP BY q.id";
+
+/// A `bigint` expression over `reporting_events e`.
+#[must_use]
+pub fn event_digest() -> String {
+    let columns = [
+        HashedColumn::new(HashKind::Time, "e.created_at").unambiguous(),
+        HashedColumn::new(HashKind::Time, "e.event_end_time"),
+        HashedColumn::new(HashKind::Time, "e.event_start_time"),
+        HashedColumn::new(HashKind::Int8, "e.inbox_id"),
+        HashedColumn::new(HashKind::Int8, "e.user_id"),
+        HashedColumn::text("e.value_in_business_hours"),
+        HashedColumn::text("e.value"),
+        HashedColumn::text("e.name"),
+    ];
+    format!("hashint8extended(e.id, {})", digest_of("0", &columns))
+}
 
 /// A `bigint` expression over the rows that `conversations c` points to: account `a`, inbox `i`, assignee `u`, team `t`,
-/// contact `k` and newest satisfaction answer `s`. The seed is `$3`, the tenant's time zone and privacy policy. The target's
+/// contact `k`, newest satisfaction answer `s`, campaign `g`, SLA policy `p` and its state `l`, agent bot `b`; and over
+/// attachments `x`, participants `y`, working hours `w` and events `e` of the conversation. The columns of the conversation
+/// that only this release reads are here too: a plan does not compare this digest, so that an upgrade is no change of
+/// every row. The seed is `$3`, the tenant's time zone and privacy policy. The target's
 /// `related_digest` is this value plus the [`message_digest`] of every message, modulo 2⁶⁴. Never NULL.
 #[must_use]
 pub fn related_digest() -> String {
@@ -189,21 +220,48 @@ pub fn related_digest() -> String {
         "k.phone_number",
         "k.identifier",
         "s.feedback_message",
+        "s.agent_name",
+        "c.identifier",
+        "u.display_name",
+        "g.title",
+        "p.name",
+        "b.name",
+        "k.country_code",
+        "y.users",
+        "w.minutes",
+        "e.digest",
     ];
     let mut columns: Vec<HashedColumn> = texts.into_iter().map(HashedColumn::text).collect();
     columns.extend([
         HashedColumn::new(HashKind::Time, "s.created_at"),
         HashedColumn::new(HashKind::Int8, "s.rating"),
         HashedColumn::new(HashKind::Int8, "s.id"),
+        HashedColumn::new(HashKind::Int8, "s.assigned_agent_id"),
+        HashedColumn::new(HashKind::Int8, "s.count").unambiguous(),
+        HashedColumn::new(HashKind::Int8, "x.count").unambiguous(),
+        HashedColumn::new(HashKind::Int8, "c.sla_policy_id"),
+        HashedColumn::new(HashKind::Int8, "l.sla_status"),
+        HashedColumn::new(HashKind::Int8, "c.assignee_agent_bot_id"),
+        HashedColumn::new(HashKind::Int4, "k.blocked::integer").unambiguous(),
+        HashedColumn::new(HashKind::Time, "k.created_at"),
+        HashedColumn::new(HashKind::Json, "c.additional_attributes"),
+        HashedColumn::new(HashKind::Json, "k.custom_attributes"),
+        HashedColumn::new(HashKind::Json, "k.additional_attributes"),
     ]);
     format!("hashint8extended(c.id, {})", digest_of(&rules_digest(), &columns))
 }
+
+/// The part of a message's `content_attributes` that a row needs: its text when it has one of the marks, else NULL. Attributes
+/// without marks can be large, as the text of an e-mail.
+pub const MESSAGE_MARKS: &str = "CASE WHEN m.content_attributes::text LIKE ANY \
+    ('{%deleted%,%external_echo%,%automation_rule_id%}') THEN m.content_attributes::text END";
 
 /// A `bigint` expression over `messages m`. It includes the conversation's id, so that a message moved to another conversation
 /// changes the sum.
 #[must_use]
 pub fn message_digest() -> String {
     let columns = [
+        HashedColumn::new(HashKind::Text, format!("({MESSAGE_MARKS})")).unambiguous(),
         HashedColumn::text("m.source_id"),
         // JSON text is never a control character
         HashedColumn::text("m.sentiment").unambiguous(),

@@ -13,9 +13,12 @@ use crate::row::source::SourceConversation;
 
 mod calendar;
 mod contact;
+mod details;
 mod error;
 pub mod fold;
+mod handling;
 mod identity;
+mod measures;
 pub mod privacy;
 mod round;
 mod satisfaction;
@@ -63,16 +66,16 @@ pub fn transform<'a>(
     client_phone: Option<&'a str>,
 ) -> Result<TargetRow<'a>, TransformError> {
     let status = status::status(conversation)?;
+    let client_sender_id = messages.client_sender_id();
+    let (messages, handlers) = messages.finish(status.is_resolved)?;
     Ok(TargetRow {
         identity: identity::identity(tenant.tenant_id, conversation)?,
-        contact: contact::contact(
-            &tenant.privacy,
-            conversation,
-            messages.client_sender_id(),
-            client_phone,
-        )?,
+        contact: contact::contact(&tenant.privacy, conversation, client_sender_id, client_phone)?,
         times: times::times(conversation, status.is_resolved),
-        messages: messages.finish(status.is_resolved)?,
+        messages,
+        measures: measures::measures(conversation.details.events.as_deref(), status.is_resolved)?,
+        handling: handling::handling(conversation, handlers, status.is_open)?,
+        details: details::details(&tenant.privacy, conversation)?,
         satisfaction: satisfaction::satisfaction(&tenant.privacy, conversation.csat.as_ref())?,
         calendar: calendar::calendar(conversation.created_at, tenant.timezone),
         status,

@@ -79,7 +79,8 @@ SELECT false, format('the view %s shows the rows of every tenant to every role t
 FROM pg_class c JOIN pg_roles owner ON owner.oid = c.relowner
 WHERE (c.relkind = 'm' OR c.relkind = 'v' AND (owner.rolsuper OR owner.rolbypassrls)
                           AND NOT coalesce(c.reloptions, '{}') && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'])
-  AND NOT (c.relname = 'conversations_analytics_live' AND current_setting('server_version_num')::integer < 150000)
+  AND NOT (c.relname = ANY ('{conversations_analytics_live,messages_live,reporting_events_live}')
+           AND current_setting('server_version_num')::integer < 150000)
   AND EXISTS (SELECT FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
               WHERE w.ev_class = c.oid AND d.refobjid IN (SELECT oid FROM tenant_table))
   AND EXISTS (SELECT FROM bound_role WHERE NOT bound_role.rolsuper AND has_any_column_privilege(bound_role.oid, c.oid, 'SELECT'))

@@ -14,6 +14,9 @@ UPDATE conversations_analytics a SET
                                                  WITH ORDINALITY AS e (m, n)
                                    WHERE m -> 'private' = 'false' ORDER BY n DESC LIMIT 1) @> t.message
                              THEN NULL ELSE a.last_message_text END,
+    -- whose text it is is not stored: the resync writes it again where it is another contact's
+    first_customer_text = NULL,
+    last_customer_text = NULL,
     contact_phone = CASE WHEN a.client_sender_id = $2 AND a.contact_phone = a.client_phone
                          THEN NULL ELSE a.contact_phone END,
     client_phone = CASE WHEN a.client_sender_id = $2 THEN NULL ELSE a.client_phone END,

@@ -16,6 +16,12 @@ UPDATE conversations_analytics a SET
     csat_feedback = CASE WHEN 'csat_feedback' = ANY($2) THEN NULL ELSE csat_feedback END,
     first_message_text = CASE WHEN 'message_text' = ANY($2) THEN NULL ELSE first_message_text END,
     last_message_text = CASE WHEN 'message_text' = ANY($2) THEN NULL ELSE last_message_text END,
+    first_customer_text = CASE WHEN 'message_text' = ANY($2) THEN NULL ELSE first_customer_text END,
+    last_customer_text = CASE WHEN 'message_text' = ANY($2) THEN NULL ELSE last_customer_text END,
+    last_agent_text = CASE WHEN 'message_text' = ANY($2) THEN NULL ELSE last_agent_text END,
+    contact_custom_attributes = CASE WHEN 'contact_attributes' = ANY($2) THEN NULL ELSE contact_custom_attributes END,
+    contact_additional_attributes = CASE WHEN 'contact_attributes' = ANY($2)
+                                         THEN NULL ELSE contact_additional_attributes END,
     message_compiled = CASE WHEN 'message_text' = ANY($2) AND message_compiled IS NOT NULL
         THEN (SELECT jsonb_agg(m || '{"text": null}' ORDER BY n)
               FROM jsonb_array_elements(a.message_compiled) WITH ORDINALITY AS e (m, n))

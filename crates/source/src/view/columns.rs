@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Time,
     Json,
     Messages,
+    Boolean,
+    Integers,
 }
 
 /// The part of a target row that a column belongs to.
@@ -24,7 +26,10 @@ pub(super) enum Part {
     /// Names that many conversations share. Not part of the digest: renaming an inbox must not make the next run read all
     /// of its conversations. Full runs and verification find such changes.
     SharedName,
-    /// Aggregated from messages by the view: read by key only.
+    /// Further columns of the conversation and of rows that it refers to. Not part of the digest, so that an upgrade of
+    /// Tidemark that reads more of a view is no change of every row.
+    Further,
+    /// Aggregated from messages and other rows by the view: read by key only.
     Messages,
 }
 
@@ -41,7 +46,7 @@ macro_rules! columns {
 }
 
 /// Every column that is read.
-pub(super) static COLUMNS: [Column; 39] = columns! {
+pub(super) static COLUMNS: [Column; 60] = columns! {
     conversation_id: BigInt Conversation,
     display_id: Integer Conversation,
     conversation_uuid: Uuid Conversation,
@@ -81,6 +86,27 @@ pub(super) static COLUMNS: [Column; 39] = columns! {
     csat_rating: Integer Conversation,
     csat_feedback: Text Conversation,
     csat_created_at: Time Conversation,
+    csat_responses_count: Integer Messages,
+    csat_assigned_agent_id: BigInt Further,
+    csat_assigned_agent_name: Text Further,
+    conversation_identifier: Text Further,
+    conversation_additional_attributes: Json Further,
+    sla_policy_id: BigInt Further,
+    sla_policy_name: Text Further,
+    sla_status: Integer Further,
+    campaign_title: Text Further,
+    assignee_display_name: Text Further,
+    contact_custom_attributes: Json Further,
+    contact_additional_attributes: Json Further,
+    contact_country_code: Text Further,
+    contact_blocked: Boolean Further,
+    contact_created_at: Time Further,
+    assignee_agent_bot_id: BigInt Further,
+    assignee_agent_bot_name: Text Further,
+    attachments_count: Integer Messages,
+    participants: Integers Messages,
+    inbox_working_hours: Integers Further,
+    events_compiled: Messages Messages,
 };
 
 pub(super) const REQUIRED: [&str; 5] = [
@@ -126,6 +152,8 @@ impl Kind {
             Self::Time => type_name.starts_with("timestamp "),
             Self::Json => matches!(type_name, "json" | "jsonb"),
             Self::Messages => matches!(type_name, "json" | "jsonb" | "json[]" | "jsonb[]"),
+            Self::Boolean => type_name == "boolean",
+            Self::Integers => matches!(type_name, "smallint[]" | "integer[]" | "bigint[]"),
         }
     }
 
@@ -146,6 +174,8 @@ impl Kind {
             Self::Text | Self::Json | Self::Messages => "text",
             Self::Uuid => "uuid",
             Self::Time => "timestamp",
+            Self::Boolean => "boolean",
+            Self::Integers => "integer[]",
         }
     }
 
@@ -167,7 +197,7 @@ impl Kind {
             Self::Text if name == "csat_feedback" => {
                 HashedColumn::new(HashKind::Text, format!("v.{name}::text"))
             }
-            Self::Text | Self::Uuid | Self::Json | Self::Messages => {
+            Self::Text | Self::Uuid | Self::Json | Self::Messages | Self::Boolean | Self::Integers => {
                 HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
             }
         }

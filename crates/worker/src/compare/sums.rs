@@ -9,7 +9,9 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
-use tidemark_source::digest::{conversation_digest, message_digest, related_digest};
+use tidemark_source::digest::{
+    WORKING_HOURS, conversation_digest, event_digest, message_digest, related_digest,
+};
 use tidemark_source::view::ViewShape;
 
 use crate::extract::view;
@@ -28,6 +30,8 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
         .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
+        .replace("{event}", &event_digest())
+        .replace("{working_hours}", WORKING_HOURS)
 });
 static MESSAGES: LazyLock<String> =
     LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));

@@ -8,9 +8,9 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::PgConnection;
 use tidemark_postgres::source_time::SourceTime;
-use tidemark_source::digest::message_digest;
+use tidemark_source::digest::{MESSAGE_MARKS, message_digest};
 
-use crate::row::source::SourceMessage;
+use crate::row::source::{MessageMarks, SourceMessage};
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +18,14 @@ mod tests;
 /// A COPY takes no parameters: a setting of the transaction passes the ids, and the statement is always the same.
 const SET_CONVERSATIONS: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
 static COPY: LazyLock<String> = LazyLock::new(|| {
-    let select = include_str!("messages.sql").replace("{digest}", &message_digest());
+    let select = include_str!("messages.sql")
+        .replace("{marks}", MESSAGE_MARKS)
+        .replace("{digest}", &message_digest());
     format!("COPY ({select}) TO STDOUT (FORMAT binary)")
 });
 /// Bytes of the signature, the flags and the length of the empty header extension.
 const HEADER: usize = 11 + 4 + 4;
-const FIELDS: i16 = 13;
+const FIELDS: i16 = 14;
 /// The field count that marks the end.
 const END: i16 = -1;
 
@@ -102,6 +104,7 @@ impl MessageRow {
             private: required("private", fields.number()?)? != [0],
             sentiment: fields.text()?,
             source_id: fields.text()?,
+            marks: MessageMarks::parse(fields.text()?),
         };
         Ok(Message {
             conversation_id: required("conversation_id", conversation_id)?,

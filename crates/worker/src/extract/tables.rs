@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
-use tidemark_source::digest::{conversation_digest, related_digest};
+use tidemark_source::digest::{WORKING_HOURS, conversation_digest, event_digest, related_digest};
 
-use crate::row::source::{SourceConversation, SourceCsat};
+use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 
 const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
      WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
@@ -15,6 +15,8 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
         .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
+        .replace("{event}", &event_digest())
+        .replace("{working_hours}", WORKING_HOURS)
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
@@ -88,6 +90,8 @@ impl FromRow<'_, PgRow> for SourceConversation {
                 rating: row.try_get(33)?,
                 feedback: row.try_get(34)?,
                 created_at: row.try_get(35)?,
+                assigned_agent_id: row.try_get(38)?,
+                assigned_agent_name: row.try_get(39)?,
             }),
             None => None,
         };
@@ -125,6 +129,32 @@ impl FromRow<'_, PgRow> for SourceConversation {
             contact_last_seen_at: row.try_get(30)?,
             agent_last_seen_at: row.try_get(31)?,
             csat,
+            csat_responses_count: row.try_get::<Option<i32>, _>(40)?.unwrap_or(0),
+            details: details(row)?,
         })
     }
+}
+
+fn details(row: &PgRow) -> Result<SourceDetails, sqlx::Error> {
+    let minutes: Option<Vec<Option<i32>>> = row.try_get(57)?;
+    Ok(SourceDetails {
+        identifier: row.try_get(41)?,
+        additional_attributes: row.try_get(42)?,
+        sla_policy_id: row.try_get(43)?,
+        sla_policy_name: row.try_get(44)?,
+        sla_status: row.try_get(45)?,
+        campaign_title: row.try_get(46)?,
+        assignee_display_name: row.try_get(47)?,
+        contact_custom_attributes: row.try_get(48)?,
+        contact_additional_attributes: row.try_get(49)?,
+        contact_country_code: row.try_get(50)?,
+        contact_blocked: row.try_get(51)?,
+        contact_created_at: row.try_get(52)?,
+        assignee_agent_bot_id: row.try_get(53)?,
+        assignee_agent_bot_name: row.try_get(54)?,
+        attachments_count: row.try_get::<Option<i32>, _>(55)?.unwrap_or(0),
+        participants: row.try_get::<Option<Vec<i32>>, _>(56)?.unwrap_or_default(),
+        working_hours: minutes.as_deref().map(WorkingHours::from_minutes),
+        events: row.try_get(58)?,
+    })
 }

@@ -17,7 +17,7 @@ use tidemark_source::view::ViewShape;
 
 use super::extractor::{ExtractError, Extractor, reject, send_when_full};
 use crate::row::encode::{CopyEncoder, Digests};
-use crate::row::source::{SourceConversation, SourceCsat};
+use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 use crate::transform::fold::Senders;
 use crate::transform::{TenantContext, TransformError, transform};
 
@@ -198,6 +198,49 @@ fn conversation(row: &PgRow) -> Result<SourceConversation, RowError> {
         contact_last_seen_at: row.try_get("contact_last_seen_at")?,
         agent_last_seen_at: row.try_get("agent_last_seen_at")?,
         csat: csat(row)?,
+        csat_responses_count: csat_responses_count(row)?,
+        details: details(row)?,
+    })
+}
+
+/// A view that does not count them shows one at most.
+fn csat_responses_count(row: &PgRow) -> Result<i32, sqlx::Error> {
+    let counted: Option<i32> = row.try_get("csat_responses_count")?;
+    match counted {
+        Some(count) => Ok(count),
+        None => Ok(i32::from(csat(row)?.is_some())),
+    }
+}
+
+fn details(row: &PgRow) -> Result<SourceDetails, sqlx::Error> {
+    let mut participants: Vec<i32> = row
+        .try_get::<Option<Vec<Option<i32>>>, _>("participants")?
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    participants.sort_unstable();
+    participants.dedup();
+    let minutes: Option<Vec<Option<i32>>> = row.try_get("inbox_working_hours")?;
+    Ok(SourceDetails {
+        identifier: row.try_get("conversation_identifier")?,
+        additional_attributes: row.try_get("conversation_additional_attributes")?,
+        sla_policy_id: row.try_get("sla_policy_id")?,
+        sla_policy_name: row.try_get("sla_policy_name")?,
+        sla_status: row.try_get("sla_status")?,
+        campaign_title: row.try_get("campaign_title")?,
+        assignee_display_name: row.try_get("assignee_display_name")?,
+        contact_custom_attributes: row.try_get("contact_custom_attributes")?,
+        contact_additional_attributes: row.try_get("contact_additional_attributes")?,
+        contact_country_code: row.try_get("contact_country_code")?,
+        contact_blocked: row.try_get("contact_blocked")?,
+        contact_created_at: row.try_get("contact_created_at")?,
+        assignee_agent_bot_id: row.try_get("assignee_agent_bot_id")?,
+        assignee_agent_bot_name: row.try_get("assignee_agent_bot_name")?,
+        attachments_count: row.try_get::<Option<i32>, _>("attachments_count")?.unwrap_or(0),
+        participants,
+        working_hours: minutes.as_deref().map(WorkingHours::from_minutes),
+        events: row.try_get("events_compiled")?,
     })
 }
 
@@ -208,6 +251,8 @@ fn csat(row: &PgRow) -> Result<Option<SourceCsat>, sqlx::Error> {
         rating: row.try_get("csat_rating")?,
         feedback: row.try_get("csat_feedback")?,
         created_at: row.try_get("csat_created_at")?,
+        assigned_agent_id: row.try_get("csat_assigned_agent_id")?,
+        assigned_agent_name: row.try_get("csat_assigned_agent_name")?,
     };
     let is_there =
         csat.id.is_some() || csat.rating.is_some() || csat.feedback.is_some() || csat.created_at.is_some();

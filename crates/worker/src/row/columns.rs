@@ -166,6 +166,69 @@ target_row! {
         has_detailed_feedback: bool = "boolean",
     }
 
+    /// Chatwoot's own measures, from its reporting events.
+    measures: Measures {
+        events_compiled: Option<Json<String>> = "jsonb",
+        reported_first_response_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
+        reported_first_response_business_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
+        first_responder_id: Option<i64> = "bigint",
+        reported_reply_seconds_avg: Option<Numeric<12, 1>> = "numeric(12,1)",
+        reply_count: i32 = "integer",
+        resolution_count: i32 = "integer",
+        first_resolved_at: Option<SourceTime> = "timestamptz",
+        last_resolved_at: Option<SourceTime> = "timestamptz",
+        resolved_at: Option<SourceTime> = "timestamptz",
+        reported_resolution_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
+        reported_resolution_business_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
+        reopened_count: i32 = "integer",
+        bot_handoff_at: Option<SourceTime> = "timestamptz",
+        was_bot_resolved: bool = "boolean",
+    }
+
+    /// Who handled the conversation.
+    handling: Handling<'a> {
+        agent_messages_count: i32 = "integer",
+        bot_messages_count: i32 = "integer",
+        ai_messages_count: i32 = "integer",
+        activity_messages_count: i32 = "integer",
+        template_messages_count: i32 = "integer",
+        automation_messages_count: i32 = "integer",
+        deleted_messages_count: i32 = "integer",
+        failed_messages_count: i32 = "integer",
+        csat_requests_count: i32 = "integer",
+        csat_responses_count: i32 = "integer",
+        csat_assigned_agent_id: Option<i64> = "bigint",
+        csat_assigned_agent_name: Option<&'a str> = "varchar(255)",
+        first_customer_text: Option<String> = "text",
+        last_customer_text: Option<String> = "text",
+        last_agent_text: Option<String> = "text",
+        assignee_agent_bot_id: Option<i64> = "bigint",
+        assignee_agent_bot_name: Option<&'a str> = "varchar(255)",
+        handled_by: &'static str = "text",
+        last_agent_message_at: Option<SourceTime> = "timestamptz",
+        last_customer_message_at: Option<SourceTime> = "timestamptz",
+        is_awaiting_reply: bool = "boolean",
+    }
+
+    /// Further columns of the conversation and of the rows that it refers to.
+    details: Details<'a> {
+        conversation_identifier: Option<&'a str> = "text",
+        conversation_additional_attributes: Option<Json<&'a str>> = "jsonb",
+        sla_policy_id: Option<i64> = "bigint",
+        sla_policy_name: Option<&'a str> = "varchar(255)",
+        sla_status: Option<&'static str> = "text",
+        campaign_title: Option<&'a str> = "varchar(255)",
+        assignee_display_name: Option<&'a str> = "varchar(255)",
+        contact_custom_attributes: Option<Json<Cow<'a, str>>> = "jsonb",
+        contact_additional_attributes: Option<Json<Cow<'a, str>>> = "jsonb",
+        contact_country_code: Option<&'a str> = "varchar(2)",
+        contact_blocked: Option<bool> = "boolean",
+        contact_created_at: Option<SourceTime> = "timestamptz",
+        attachments_count: i32 = "integer",
+        participants: &'a [i32] = "integer[]",
+        is_within_working_hours: Option<bool> = "boolean",
+    }
+
     /// The time of the conversation's creation, in the tenant's time zone.
     #[derive(Default)]
     calendar: Calendar {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::value::{Date, Json, Numeric};
 
+const INTEGER_OID: i32 = 23;
 const TEXT_OID: i32 = 25;
 
 /// Writes a value's length and the value.
@@ -116,22 +117,32 @@ impl CopyValue for Date {
     }
 }
 
-/// `text[]`: one dimension with the lower bound 1, or no dimension when empty.
 impl CopyValue for Vec<&str> {
     fn write(&self, out: &mut Vec<u8>) {
-        i32::from(!self.is_empty()).write(out);
-        let has_nulls: i32 = 0;
-        has_nulls.write(out);
-        TEXT_OID.write(out);
-        if self.is_empty() {
-            return;
-        }
-        count(self.len()).write(out);
-        let lower_bound: i32 = 1;
-        lower_bound.write(out);
-        for text in self {
-            write_field(text, out);
-        }
+        write_array(TEXT_OID, self, out);
+    }
+}
+
+impl CopyValue for &[i32] {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_array(INTEGER_OID, self, out);
+    }
+}
+
+/// An array: one dimension with the lower bound 1, or no dimension when empty.
+fn write_array<T: CopyValue>(oid: i32, elements: &[T], out: &mut Vec<u8>) {
+    i32::from(!elements.is_empty()).write(out);
+    let has_nulls: i32 = 0;
+    has_nulls.write(out);
+    oid.write(out);
+    if elements.is_empty() {
+        return;
+    }
+    count(elements.len()).write(out);
+    let lower_bound: i32 = 1;
+    lower_bound.write(out);
+    for element in elements {
+        write_field(element, out);
     }
 }
 

@@ -77,6 +77,14 @@ fn calendar_of(local: SourceTime) -> Option<Calendar> {
     })
 }
 
+/// The weekday in the zone, where 0 is Sunday, and the microseconds of that day. `None` when the time has no local date.
+pub(super) fn weekday_and_micros(time: SourceTime, timezone: Tz) -> Option<(usize, i64)> {
+    let local = local_time(time, timezone)?;
+    let (clock, _) = within_cycle(local)?;
+    let weekday = clock.weekday().num_days_from_sunday() as usize;
+    Some((weekday, local.micros().rem_euclid(86_400 * SECOND)))
+}
+
 /// The local time in the zone, stored as if it were UTC.
 fn local_time(created_at: SourceTime, timezone: Tz) -> Option<SourceTime> {
     let (clock, years) = within_cycle(created_at)?;

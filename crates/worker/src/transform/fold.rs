@@ -10,6 +10,7 @@ use tidemark_postgres::source_time::SourceTime;
 use tidemark_shared::selection::Sender;
 
 use super::error::TransformError;
+use super::handling::Handlers;
 use super::privacy::Privacy;
 use super::round::{divide, quotient, whole_seconds};
 use super::text;
@@ -92,6 +93,7 @@ pub struct MessageFold {
     text_count: i32,
     character_sum: u64,
     character_max: u64,
+    handlers: Handlers,
 }
 
 impl MessageFold {
@@ -183,6 +185,7 @@ impl MessageFold {
         }
         self.has_user |= from_user;
         self.has_contact |= from_contact;
+        self.handlers.push(message, text.as_deref());
         if message.private {
             self.private_count += 1;
             return;
@@ -208,7 +211,7 @@ impl MessageFold {
     }
 
     /// The columns, or the error of the first bad message.
-    pub(crate) fn finish(mut self, is_resolved: bool) -> Result<Messages, TransformError> {
+    pub(crate) fn finish(mut self, is_resolved: bool) -> Result<(Messages, Handlers), TransformError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -222,7 +225,7 @@ impl MessageFold {
         let (first_message_text, first_message_sender_type) = PublicMessage::texts(self.first_public);
         let (last_message_text, last_message_sender_type) = PublicMessage::texts(self.last_public);
 
-        Ok(Messages {
+        let messages = Messages {
             message_compiled: (all_count > 0).then(|| {
                 self.compiled.push(b']');
                 Json(String::from_utf8(self.compiled).expect("serde_json writes UTF-8"))
@@ -260,7 +263,8 @@ impl MessageFold {
             contact_message_ratio: ratio(self.contact_count),
             has_human_intervention: self.user_count > 0,
             is_bot_resolved: is_resolved && self.user_count == 0,
-        })
+        };
+        Ok((messages, self.handlers))
     }
 }
 
@@ -304,10 +308,10 @@ impl PublicMessage {
     }
 
     /// Overwrites an earlier message and reuses its memory.
-    fn replace(&mut self, message: &SourceMessage<'_>, text: Option<&str>) {
+    fn replace(&mut self, message: &SourceMessage<'_>, content: Option<&str>) {
         self.created_at = message.created_at;
-        assign(&mut self.text, text);
-        assign(&mut self.sender_type, sender_type(message));
+        text::assign(&mut self.text, content);
+        text::assign(&mut self.sender_type, sender_type(message));
     }
 
     fn texts(message: Option<Self>) -> (Option<String>, Option<String>) {
@@ -319,16 +323,10 @@ fn sender_type<'a>(message: &SourceMessage<'a>) -> Option<&'a str> {
     message.sender_type.map(|sender_type| text::cut(sender_type, 50))
 }
 
-fn assign(slot: &mut Option<String>, text: Option<&str>) {
-    match (slot.as_mut(), text) {
-        (Some(old), Some(new)) => new.clone_into(old),
-        (_, new) => *slot = new.map(str::to_owned),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::source::MessageMarks;
 
     #[test]
     fn messages_longer_than_jsonb_are_refused_and_freed() {
@@ -348,11 +346,12 @@ mod tests {
             private: false,
             sentiment: None,
             source_id: None,
+            marks: MessageMarks::default(),
         });
         assert_eq!(fold.compiled.capacity(), 0);
         assert_eq!(
-            fold.finish(false),
-            Err(TransformError::TooLong { column: COLUMN })
+            fold.finish(false).unwrap_err(),
+            TransformError::TooLong { column: COLUMN }
         );
     }
 }

@@ -109,6 +109,23 @@ impl Privacy {
         self.apply_treatment(personal, self.policy.of(personal), text, check)
     }
 
+    /// JSON as it is stored in its column: a hash becomes a JSON string. JSON that is kept must pass `check`.
+    pub(super) fn json<'a>(
+        &self,
+        personal: PersonalColumn,
+        json: Option<&'a str>,
+        check: impl FnOnce(Option<&'a str>) -> Result<Option<&'a str>, TransformError>,
+    ) -> Result<Option<Cow<'a, str>>, TransformError> {
+        match (self.policy.of(personal), json) {
+            // an empty object identifies nobody
+            (Treatment::Hash, Some(json)) if json != "{}" => {
+                Ok(Some(Cow::Owned(format!("\"{}\"", self.hash(personal, json)))))
+            }
+            (Treatment::Null, _) => Ok(None),
+            (Treatment::Hash | Treatment::Keep, json) => Ok(check(json)?.map(Cow::Borrowed)),
+        }
+    }
+
     /// The phone number of the contact. Without one it is the client's, and then the stricter treatment of the two
     /// applies.
     pub(super) fn contact_phone<'a>(

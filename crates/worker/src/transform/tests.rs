@@ -5,10 +5,11 @@ use tidemark_postgres::source_time::SourceTime;
 use uuid::Uuid;
 
 use super::*;
-use crate::row::source::{SourceCsat, SourceMessage};
+use crate::row::source::{MessageMarks, SourceCsat, SourceDetails, SourceMessage, WorkingHours};
 
 pub(crate) mod any;
 mod calendar;
+mod handling;
 mod messages;
 mod privacy;
 mod properties;
@@ -54,6 +55,8 @@ fn conversation() -> SourceConversation {
         contact_last_seen_at: None,
         agent_last_seen_at: None,
         csat: None,
+        csat_responses_count: 0,
+        details: SourceDetails::default(),
     }
 }
 

@@ -48,6 +48,14 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
     }
 }
 
+/// Overwrites a text and reuses its memory.
+pub(super) fn assign(slot: &mut Option<String>, text: Option<&str>) {
+    match (slot.as_mut(), text) {
+        (Some(old), Some(new)) => new.clone_into(old),
+        (_, new) => *slot = new.map(str::to_owned),
+    }
+}
+
 pub(super) fn json<'a>(
     column: &'static str,
     text: Option<&'a str>,

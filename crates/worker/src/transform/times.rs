@@ -28,7 +28,8 @@ pub(super) fn times(source: &SourceConversation, is_resolved: bool) -> Times {
         is_fast_response: response.map(|micros| micros < 5 * MINUTE),
         is_slow_response: response.map(|micros| micros > 30 * MINUTE),
         is_fast_resolution: resolution.map(|micros| micros < 120 * MINUTE),
-        is_waiting: source.waiting_since.is_some(),
+        // Chatwoot before 4.4 leaves waiting_since behind in resolved conversations
+        is_waiting: !is_resolved && source.waiting_since.is_some(),
         contact_has_seen: source.contact_last_seen_at.is_some(),
         agent_has_seen: source.agent_last_seen_at.is_some(),
     }

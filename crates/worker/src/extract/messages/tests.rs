@@ -52,6 +52,7 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
                     private: false,
                     sentiment: Some("null"),
                     source_id: Some(""),
+                    marks: MessageMarks::default(),
                 },
             ),
             (
@@ -68,6 +69,7 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
                     private: false,
                     sentiment: None,
                     source_id: None,
+                    marks: MessageMarks::default(),
                 },
             ),
             (
@@ -84,6 +86,7 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
                     private: true,
                     sentiment: Some("{\"score\": 1.50}"),
                     source_id: Some("abc"),
+                    marks: MessageMarks::default(),
                 },
             ),
         ];

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
 
-use crate::row::source::SourceMessage;
+use crate::row::source::{MessageMarks, SourceMessage};
 use crate::transform::TransformError;
 use crate::transform::fold::MessageFold;
 use crate::transform::privacy::Privacy;
@@ -30,6 +30,8 @@ struct Element<'a> {
     #[serde(borrow)]
     sentiment: Option<&'a RawValue>,
     source_id: Option<String>,
+    #[serde(borrow)]
+    content_attributes: Option<&'a RawValue>,
 }
 
 impl Element<'_> {
@@ -51,6 +53,7 @@ impl Element<'_> {
             private: self.private?,
             sentiment: self.sentiment.map(RawValue::get),
             source_id: self.source_id.as_deref(),
+            marks: MessageMarks::parse(self.content_attributes.map(RawValue::get)),
         })
     }
 }
@@ -93,7 +96,7 @@ mod tests {
     use crate::row::value::Json;
 
     fn folded(compiled: &str) -> Result<Messages, TransformError> {
-        fold(Some(compiled), &Arc::default())?.finish(false)
+        Ok(fold(Some(compiled), &Arc::default())?.finish(false)?.0)
     }
 
     fn ids(messages: &Messages) -> Vec<i64> {
@@ -141,7 +144,7 @@ mod tests {
         let nothing =
             r#"[{"message_id": null, "sent_at": null, "private": null, "text": null, "sentiment": null}]"#;
         for compiled in [None, Some("null"), Some("[]"), Some("[null]"), Some(nothing)] {
-            let messages = fold(compiled, &Arc::default()).unwrap().finish(false).unwrap();
+            let (messages, _) = fold(compiled, &Arc::default()).unwrap().finish(false).unwrap();
             assert_eq!((messages.message_compiled, messages.t_messages), (None, 0));
         }
     }

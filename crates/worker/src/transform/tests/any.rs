@@ -29,6 +29,7 @@ pub(crate) struct AnyMessage {
     private: bool,
     sentiment: Option<String>,
     source_id: Option<String>,
+    marks: MessageMarks,
 }
 
 impl AnySource {
@@ -69,6 +70,7 @@ impl AnyMessage {
             private: self.private,
             sentiment: self.sentiment.as_deref(),
             source_id: self.source_id.as_deref(),
+            marks: self.marks,
         }
     }
 }
@@ -142,21 +144,29 @@ fn any_message() -> impl Strategy<Value = AnyMessage> {
         option::of(any::<i64>()),
         [any_kind(), any_kind(), any_kind()],
     );
-    (texts, numbers, any_time(), any::<bool>()).prop_map(|(texts, numbers, created_at, private)| {
-        let (content, sender_type, sentiment, source_id) = texts;
-        let (id, sender_id, kinds) = numbers;
-        AnyMessage {
-            id,
-            content,
-            sender_type,
-            sender_id,
-            created_at,
-            kinds,
-            private,
-            sentiment,
-            source_id,
-        }
-    })
+    let marks = any::<[bool; 3]>().prop_map(|[is_deleted, is_external_echo, is_automation]| MessageMarks {
+        is_deleted,
+        is_external_echo,
+        is_automation,
+    });
+    (texts, numbers, any_time(), any::<bool>(), marks).prop_map(
+        |(texts, numbers, created_at, private, marks)| {
+            let (content, sender_type, sentiment, source_id) = texts;
+            let (id, sender_id, kinds) = numbers;
+            AnyMessage {
+                id,
+                content,
+                sender_type,
+                sender_id,
+                created_at,
+                kinds,
+                private,
+                sentiment,
+                source_id,
+                marks,
+            }
+        },
+    )
 }
 
 /// Sorted as a reader returns them.
@@ -180,7 +190,75 @@ fn any_csat() -> impl Strategy<Value = SourceCsat> {
             rating,
             feedback,
             created_at,
+            assigned_agent_id: None,
+            assigned_agent_name: None,
         })
+}
+
+fn any_details() -> impl Strategy<Value = SourceDetails> {
+    (
+        vec(option::of(any_text()), 6),
+        vec(option::of(any_json()), 3),
+        vec(option::of(any::<i64>()), 2),
+        option::of(any_time()),
+        vec(any::<i32>(), 0..4),
+        vec(option::of(-10..1500_i32), 14),
+        option::of(any_events()),
+    )
+        .prop_map(
+            |(mut texts, mut jsons, ids, contact_created_at, participants, minutes, events)| {
+                let mut text = || texts.pop().unwrap();
+                let mut json = || jsons.pop().unwrap();
+                SourceDetails {
+                    identifier: text(),
+                    additional_attributes: json(),
+                    sla_policy_id: ids[0],
+                    sla_policy_name: text(),
+                    sla_status: minutes[0],
+                    campaign_title: text(),
+                    assignee_display_name: text(),
+                    contact_custom_attributes: json(),
+                    contact_additional_attributes: json(),
+                    contact_country_code: text(),
+                    contact_blocked: minutes[1].map(|number| number > 700),
+                    contact_created_at,
+                    assignee_agent_bot_id: ids[1],
+                    assignee_agent_bot_name: text(),
+                    attachments_count: i32::try_from(participants.len()).unwrap(),
+                    participants,
+                    working_hours: minutes[2].map(|_| WorkingHours::from_minutes(&minutes)),
+                    events,
+                }
+            },
+        )
+}
+
+const EVENT_NAMES: [&str; 6] = [
+    "first_response",
+    "reply_time",
+    "conversation_resolved",
+    "conversation_bot_resolved",
+    "conversation_bot_handoff",
+    "conversation_opened",
+];
+
+/// Reporting events as JSON, with any order, times and numbers.
+fn any_events() -> impl Strategy<Value = String> {
+    let event = (
+        0..20_i64,
+        prop::sample::select(&EVENT_NAMES[..]),
+        any::<f64>(),
+        option::of(any_time()),
+        any_time(),
+    )
+        .prop_map(|(id, name, value, ended_at, created_at)| {
+            serde_json::json!({
+                "event_id": id, "name": name, "value": value, "value_in_business_hours": value / 3.0, "user_id": id,
+                "inbox_id": 1, "started_at": null, "ended_at": ended_at.map(|at| at.to_string()),
+                "created_at": created_at.to_string(),
+            })
+        });
+    vec(event, 0..6).prop_map(|events| serde_json::Value::from(events).to_string())
 }
 
 fn any_conversation() -> impl Strategy<Value = SourceConversation> {
@@ -193,8 +271,8 @@ fn any_conversation() -> impl Strategy<Value = SourceConversation> {
     );
     let times = (any_time(), any_time(), vec(option::of(any_time()), 6));
     let texts = vec(option::of(any_text()), 12);
-    let rest = (option::of(any_json()), option::of(any_csat()));
-    (ids, times, texts, rest).prop_map(|(ids, times, mut texts, (custom_attributes, csat))| {
+    let rest = (option::of(any_json()), option::of(any_csat()), any_details());
+    (ids, times, texts, rest).prop_map(|(ids, times, mut texts, (custom_attributes, csat, details))| {
         let (id, inbox_id, uuid, small, large) = ids;
         let (created_at, updated_at, times) = times;
         let mut text = || texts.pop().unwrap();
@@ -231,7 +309,9 @@ fn any_conversation() -> impl Strategy<Value = SourceConversation> {
             waiting_since: times[3],
             contact_last_seen_at: times[4],
             agent_last_seen_at: times[5],
+            csat_responses_count: i32::from(csat.is_some()),
             csat,
+            details,
         }
     })
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::row::columns::Messages;
 
 /// An outgoing public message of a user at noon.
-fn message(id: i64) -> SourceMessage<'static> {
+pub(super) fn message(id: i64) -> SourceMessage<'static> {
     SourceMessage {
         id,
         content: Some("Olá"),
@@ -15,10 +15,11 @@ fn message(id: i64) -> SourceMessage<'static> {
         private: false,
         sentiment: None,
         source_id: None,
+        marks: MessageMarks::default(),
     }
 }
 
-fn from_contact(id: i64) -> SourceMessage<'static> {
+pub(super) fn from_contact(id: i64) -> SourceMessage<'static> {
     SourceMessage {
         sender_type: Some("Contact"),
         sender_id: Some(900 + id),
@@ -26,7 +27,7 @@ fn from_contact(id: i64) -> SourceMessage<'static> {
     }
 }
 
-fn note(id: i64) -> SourceMessage<'static> {
+pub(super) fn note(id: i64) -> SourceMessage<'static> {
     SourceMessage {
         private: true,
         ..message(id)

@@ -25,6 +25,8 @@ fn person() -> SourceConversation {
             rating: Some(5),
             feedback: Some("obrigada".to_owned()),
             created_at: None,
+            assigned_agent_id: None,
+            assigned_agent_name: None,
         }),
         ..conversation()
     }
@@ -43,6 +45,7 @@ fn said(id: i64, sender_id: i64, content: &str) -> SourceMessage<'_> {
         private: false,
         sentiment: None,
         source_id: None,
+        marks: MessageMarks::default(),
     }
 }
 

@@ -386,6 +386,8 @@ fn a_rating_has_its_categories() {
             rating,
             feedback: None,
             created_at: None,
+            assigned_agent_id: None,
+            assigned_agent_name: None,
         });
         let source = SourceConversation {
             csat,
@@ -420,6 +422,8 @@ fn feedback_is_written_or_detailed_by_its_characters() {
             rating: Some(5),
             feedback: feedback.map(str::to_owned),
             created_at,
+            assigned_agent_id: None,
+            assigned_agent_name: None,
         });
         let source = SourceConversation {
             csat,

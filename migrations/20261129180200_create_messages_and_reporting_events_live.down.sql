@@ -1,0 +1,2 @@
+DROP VIEW messages_live;
+DROP VIEW reporting_events_live;
