@@ -161,7 +161,7 @@ async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version)
     for change in Shape::of(NEWEST_KNOWN).changes_to(&shape) {
         schema::change_table(&mut conn, &change, None).await?;
     }
-    schema::create_indexes(&mut conn, &shape).await?;
+    schema::create_indexes(&mut conn, &shape.indexes()).await?;
     schema::create_view(&mut conn, &shape).await?;
     schema::set_sequences(&mut conn).await?;
     query("ANALYZE")

@@ -24,7 +24,7 @@ const TABLES: [&str; 9] = [
 pub async fn schema(conn: &mut PgConnection) -> Result<()> {
     let newest = Shape::of(NEWEST_KNOWN);
     create_tables(conn).await?;
-    create_indexes(conn, &newest).await?;
+    create_indexes(conn, &newest.indexes()).await?;
     create_view(conn, &newest).await
 }
 
@@ -52,10 +52,9 @@ pub async fn change_table(conn: &mut PgConnection, change: &TableChange, view: O
     Ok(())
 }
 
-/// Creates the indexes that are missing.
-pub async fn create_indexes(conn: &mut PgConnection, shape: &Shape) -> Result<()> {
-    let indexes = shape.indexes().join(";\n");
-    let missing = indexes.replace(" INDEX ", " INDEX IF NOT EXISTS ");
+/// Creates those of the indexes that are missing, in one transaction.
+pub async fn create_indexes(conn: &mut PgConnection, indexes: &[&str]) -> Result<()> {
+    let missing = indexes.join(";\n").replace(" INDEX ", " INDEX IF NOT EXISTS ");
     raw_sql(AssertSqlSafe(missing))
         .execute(conn)
         .await

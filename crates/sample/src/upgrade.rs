@@ -113,7 +113,10 @@ async fn step(conn: &mut PgConnection, from: Version, to: Version) -> Result<()>
     for change in changes {
         again_after_deadlocks(async || change_table(conn, &change, Some(&before)).await).await?;
     }
-    create_indexes(conn, &after).await?;
+    let old = before.indexes();
+    for index in after.indexes().into_iter().filter(|index| !old.contains(index)) {
+        again_after_deadlocks(async || create_indexes(conn, &[index]).await).await?;
+    }
     for (table, column, fill) in FILLS {
         if after.has(table, column) && !before.has(table, column) {
             again_after_deadlocks(async || {
