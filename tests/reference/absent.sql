@@ -15,7 +15,12 @@ BEGIN
             ('conversations', 'priority', 'integer'),
             ('conversations', 'waiting_since', 'timestamp'),
             ('conversations', 'cached_label_list', 'text'),
-            ('messages', 'sentiment', 'jsonb')
+            ('conversations', 'sla_policy_id', 'bigint'),
+            ('conversations', 'assignee_agent_bot_id', 'bigint'),
+            ('contacts', 'country_code', 'varchar'),
+            ('contacts', 'blocked', 'boolean'),
+            ('messages', 'sentiment', 'jsonb'),
+            ('working_hours', 'open_all_day', 'boolean')
         ) AS list (table_name, column_name, type)
         WHERE NOT EXISTS (
             SELECT
@@ -28,6 +33,21 @@ BEGIN
             'CREATE TEMP VIEW %1$I AS SELECT source.*, %2$s FROM %3$s AS source',
             older.table_name, older.absent, to_regclass(older.table_name)
         );
+    END LOOP;
+    -- Tables that Chatwoot 2.0 does not have, with the columns that the query reads.
+    FOR older IN
+        SELECT list.table_name, list.columns
+        FROM (VALUES
+            ('reporting_events', 'id bigint, name varchar, value float8, value_in_business_hours float8, user_id integer, '
+                'inbox_id integer, conversation_id integer, event_start_time timestamp, event_end_time timestamp, '
+                'created_at timestamp'),
+            ('conversation_participants', 'conversation_id bigint, user_id bigint'),
+            ('sla_policies', 'id bigint, name varchar'),
+            ('applied_slas', 'id bigint, conversation_id bigint, sla_policy_id bigint, sla_status integer')
+        ) AS list (table_name, columns)
+        WHERE to_regclass(list.table_name) IS NULL
+    LOOP
+        EXECUTE format('CREATE TEMP TABLE %I (%s) ON COMMIT DROP', older.table_name, older.columns);
     END LOOP;
 END
 $$

@@ -222,7 +222,7 @@ SELECT
     ARRAY(SELECT DISTINCT p.user_id::int FROM conversation_participants AS p WHERE p.conversation_id = c.id ORDER BY 1)
         AS participants,
     CASE WHEN inbox.working_hours_enabled AND isfinite(c.created_at) THEN coalesce((
-        SELECT NOT h.closed_all_day AND (h.open_all_day OR local.at::time BETWEEN
+        SELECT NOT coalesce(h.closed_all_day, false) AND (coalesce(h.open_all_day, false) OR local.at::time BETWEEN
                    make_time(h.open_hour, h.open_minutes, 0) AND make_time(h.close_hour, h.close_minutes, 0))
         FROM (SELECT c.created_at AT TIME ZONE 'UTC' AT TIME ZONE coalesce(inbox.timezone, 'UTC') AS at) AS local
         JOIN working_hours AS h ON h.inbox_id = c.inbox_id AND h.day_of_week = extract(dow FROM local.at)::int

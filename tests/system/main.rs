@@ -30,6 +30,7 @@ mod legacy;
 mod lists;
 mod local;
 mod logins;
+mod measures;
 mod messages;
 mod metrics;
 mod moving;
