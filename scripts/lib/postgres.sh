@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# A private PostgreSQL in $DIR. Sourced, after process.sh.
+# A private PostgreSQL in $DIR. Sourced, after process.sh and fetched.sh.
 
-# The folder of the newest installed PostgreSQL's programs, if it is 13 or newer.
+# The folder of the programs of the chosen PostgreSQL, or of the newest installed one, if it is 13 or newer.
 postgres_bin() {
     local bin version
+    bin=$(chosen_server postgres)
+    [[ -z $bin ]] || { [[ -x $bin/bin/postgres ]] && printf '%s' "$bin/bin"; return; }
     for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(pg_config --bindir 2>/dev/null)"; do
         version=$("$bin/postgres" --version 2>/dev/null) || continue
         version=${version#*) }

@@ -58,6 +58,11 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         admin.execute("CREATE ROLE plain LOGIN").await?;
         admin.execute("CREATE DATABASE made OWNER maker").await?;
         admin.execute("CREATE DATABASE others").await?;
+        let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
+        // PostgreSQL 15 and newer begin so
+        administrator
+            .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            .await?;
 
         let plain = url_of(&server, "plain", "others")?;
         let there = [("TIDEMARK_DATABASE_URL", plain.as_str())];
@@ -86,7 +91,6 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
         let statements = statements_in(&refused.stderr);
         ensure!(statements.len() == 2, "the roles are there by now: {refused:?}");
-        let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
         for statement in statements {
             administrator
                 .execute(sqlx::AssertSqlSafe(statement))
