@@ -21,8 +21,10 @@ postgres_boot() {
         "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
             --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
     elif [[ ! -e data/PG_VERSION ]]; then
+        local segment=()
+        [[ ! -s wal-segment ]] || segment=(--wal-segsize "$(<wal-segment)")
         "${AS[@]}" "$bin/initdb" --pgdata "$DIR/data" --username postgres --auth trust \
-            --encoding UTF8 --locale C.UTF-8 --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+            --encoding UTF8 --locale C.UTF-8 --no-sync "${segment[@]}" </dev/null >>log/postgres 2>&1 9>&- || return 1
     fi
     [[ -s ports ]] || printf 'port=%s\n' "$(free_port)" >ports
     # shellcheck source=/dev/null

@@ -15,6 +15,7 @@ mod controls;
 mod deadlocks;
 mod digests;
 mod doctor;
+mod exhausted;
 mod fairness;
 mod fleet;
 mod guest;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+pub use rustix::process::Resource;
+use rustix::process::{Pid, Rlimit, getrlimit, prlimit};
 use tokio::process::Command;
 
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/service");
@@ -17,6 +19,14 @@ pub struct Server {
 impl Server {
     pub async fn postgres() -> Result<Self> {
         Self::new("postgres", |_| Ok(())).await
+    }
+
+    /// One whose files can be limited to a size above that of its WAL segments: see [`Self::limit`].
+    pub async fn postgres_with_small_segments() -> Result<Self> {
+        Self::new("postgres", |dir| {
+            Ok(std::fs::write(dir.join("wal-segment"), "1")?)
+        })
+        .await
     }
 
     pub async fn rabbitmq() -> Result<Self> {
@@ -99,6 +109,38 @@ impl Server {
     /// Runs `rabbitmqctl` and returns its output.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
+    }
+
+    /// Limits a resource of this PostgreSQL: of its postmaster, so of every session to come, and of its sessions.
+    /// `None` lifts the limit. The size of files stands for a full disk and address space for a lack of memory: the
+    /// kernel refuses both in the same calls.
+    pub fn limit(&self, resource: Resource, limit: Option<u64>) -> Result<()> {
+        let maximum = getrlimit(resource).maximum;
+        let postmaster = self.postmaster()?;
+        let mut processes = vec![postmaster];
+        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
+        for child in children.split_whitespace() {
+            processes.push(child.parse()?);
+        }
+        for process in processes {
+            let current = limit.or(maximum);
+            let limited = prlimit(Pid::from_raw(process), resource, Rlimit { current, maximum });
+            // a session may have ended meanwhile
+            ensure!(limited.is_ok() || process != postmaster, "{limited:?}");
+        }
+        Ok(())
+    }
+
+    /// The address space of its postmaster in bytes: a session begins with a copy of it.
+    pub fn address_space(&self) -> Result<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.postmaster()?))?;
+        let pages: u64 = statm.split(' ').next().context("a number of pages")?.parse()?;
+        Ok(pages * u64::try_from(rustix::param::page_size())?)
+    }
+
+    fn postmaster(&self) -> Result<i32> {
+        let file = std::fs::read_to_string(self.path("data/postmaster.pid"))?;
+        Ok(file.lines().next().context("a process id")?.parse()?)
     }
 
     /// A file in the server's folder.

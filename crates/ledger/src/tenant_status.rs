@@ -26,6 +26,8 @@ pub struct TenantSnapshot {
     /// Failures in a row.
     pub consecutive_failures: i32,
     pub next_due_at: DateTime<Utc>,
+    /// Why it was not planned when it was due last.
+    pub plan_error: Option<String>,
     /// Behind by more than three intervals and a minute.
     pub late: bool,
     /// Its active inboxes.

@@ -5,7 +5,7 @@ use std::error::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::sqlstate::{FailureKind, classify};
+use crate::sqlstate::{FailureKind, classify, sqlstate};
 
 /// An error with its causes. A server's message may quote a value: then the text has only the SQLSTATE and the names.
 #[must_use]
@@ -23,6 +23,19 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
         link = cause;
     }
     text
+}
+
+/// The SQLSTATE of the first cause that has one.
+#[must_use]
+pub fn sqlstate_of(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(code) = error.downcast_ref::<sqlx::Error>().and_then(sqlstate) {
+            return Some(code);
+        }
+        link = error.source();
+    }
+    None
 }
 
 fn is_from_server(error: &(dyn Error + 'static)) -> bool {

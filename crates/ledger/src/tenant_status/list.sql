@@ -4,7 +4,7 @@ SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.ti
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,
        extract(epoch FROM t.verify_interval)::float8 AS verify_interval,
-       w.watermark, w.checked_at, w.consecutive_failures, w.next_due_at,
+       w.watermark, w.checked_at, w.consecutive_failures, w.next_due_at, w.plan_error,
        now() - coalesce(w.watermark, t.created_at) > interval '1 minute' + 3 * t.sync_interval AS late,
        (SELECT count(*) FROM inbox_tenant_mapping m
         WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) AS inboxes,
