@@ -5,6 +5,7 @@ mod abuse;
 mod altered;
 mod away;
 mod backfill;
+mod broker_log;
 mod chaos;
 mod clocks;
 mod cluster;
