@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lapin::Connection;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -30,16 +31,16 @@ impl Transitions {
         opening: impl Future<Output = Result<Connection, E>> + Send + 'static,
     ) -> Result<OpenConnection, E> {
         let transitions = self.clone();
-        let opening = async move {
-            opening.await.map(|connection| OpenConnection {
+        let (sender, receiver) = oneshot::channel();
+        self.0.spawn(async move {
+            let opened = opening.await.map(|connection| OpenConnection {
                 connection: Some(connection),
                 transitions,
-            })
-        };
-        self.0
-            .spawn(opening)
-            .await
-            .expect("opening a connection does not panic")
+            });
+            // a connection that nobody waits for any more is closed before this task ends
+            drop(sender.send(opened));
+        });
+        receiver.await.expect("opening a connection does not panic")
     }
 
     /// Waits until the connections that were dropped are closed.
