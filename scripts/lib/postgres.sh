@@ -62,5 +62,16 @@ postgres_ready() {
 }
 postgres_decided() { postgres_ready || ended postgres; }
 
+# Limits a resource of the server and of its sessions, for those to come as well: prlimit's name, and a number or
+# `unlimited`. Only the server's own user may do that.
+postgres_limit() { # RESOURCE LIMIT
+    local pid process
+    run_as postgres
+    read -r pid _ <postgres.pid
+    for process in "$pid" $(<"/proc/$pid/task/$pid/children"); do
+        "${AS[@]}" prlimit --pid "$process" "--$1=$2:" || [[ $process != "$pid" && ! -e /proc/$process ]] || return
+    done
+}
+
 postgres_stop() { end postgres INT 60; }
 postgres_crash() { end postgres QUIT 10; } # QUIT ends without a checkpoint; after a SIGKILL the backends would stay for a while

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-pub use rustix::process::Resource;
-use rustix::process::{Pid, Rlimit, getrlimit, prlimit};
 use tokio::process::Command;
 
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/service");
@@ -111,24 +109,14 @@ impl Server {
         self.service(&[&["ctl", self.dir()], args].concat()).await
     }
 
-    /// Limits a resource of this PostgreSQL: of its postmaster, so of every session to come, and of its sessions.
-    /// `None` lifts the limit. The size of files stands for a full disk and address space for a lack of memory: the
-    /// kernel refuses both in the same calls.
-    pub fn limit(&self, resource: Resource, limit: Option<u64>) -> Result<()> {
-        let maximum = getrlimit(resource).maximum;
-        let postmaster = self.postmaster()?;
-        let mut processes = vec![postmaster];
-        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-        for child in children.split_whitespace() {
-            processes.push(child.parse()?);
-        }
-        for process in processes {
-            let current = limit.or(maximum);
-            let limited = prlimit(Pid::from_raw(process), resource, Rlimit { current, maximum });
-            // a session may have ended meanwhile
-            ensure!(limited.is_ok() || process != postmaster, "{limited:?}");
-        }
-        Ok(())
+    /// Limits a resource of this PostgreSQL and of its sessions: `fsize` (the size of files, which stands for a full
+    /// disk) or `as` (address space, which stands for a lack of memory). The kernel refuses both in the same calls.
+    /// `None` lifts the limit.
+    pub async fn limit(&self, resource: &str, limit: Option<u64>) -> Result<()> {
+        let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        self.service(&["limit", self.dir(), resource, &limit])
+            .await
+            .map(drop)
     }
 
     /// The address space of its postmaster in bytes: a session begins with a copy of it.

@@ -46,7 +46,8 @@ fn is_from_server(error: &(dyn Error + 'static)) -> bool {
 
 fn describe(error: &(dyn Error + 'static)) -> String {
     let driver = error.downcast_ref::<sqlx::Error>();
-    let Some((driver, database)) = driver.and_then(|driver| Some((driver, driver.as_database_error()?))) else {
+    let Some((driver, database)) = driver.and_then(|driver| Some((driver, driver.as_database_error()?)))
+    else {
         return error.to_string();
     };
     let code = database.code().unwrap_or_default();
