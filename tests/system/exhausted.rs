@@ -299,16 +299,17 @@ async fn a_broker_whose_alarm_blocks_publishers_costs_only_delay() {
         stage.until_consumed("chunks.bulk", 1).await?;
         let first = stage.ask_full("20").await?;
         ends_well(&stage, &first).await?;
-        broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1"]).await?;
-        let run = stage.ask_full("20").await?;
-        stage
-            .until("SELECT bool_or(status = 'pending' AND publish_count > 0 AND published_at IS NULL) FROM etl_chunk")
+        broker
+            .ctl(&["set_vm_memory_high_watermark", "absolute", "1"])
             .await?;
+        let run = stage.ask_full("20").await?;
         until_status_says(&stage, "no broker").await?;
         let settings = [("TIDEMARK_AMQP_MANAGEMENT_URL", management)];
         let doctor = stage.tidemark_with(&["doctor", "--json"], &settings).await?;
         ensure!(doctor.stdout.contains("publishers are blocked"), "{doctor:?}");
-        broker.ctl(&["set_vm_memory_high_watermark", "absolute", "2GB"]).await?;
+        broker
+            .ctl(&["set_vm_memory_high_watermark", "absolute", "2GB"])
+            .await?;
         ends_well(&stage, &run).await?;
         fleet.stop().await
     })
