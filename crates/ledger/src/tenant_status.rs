@@ -46,7 +46,7 @@ pub struct OpenChunks {
     pub running: i64,
     /// Pending chunks that wait for their next attempt.
     pub backing_off: i64,
-    /// Error of one of those.
+    /// Error of a pending chunk: of the one that is due last.
     pub last_error: Option<String>,
 }
 

@@ -17,7 +17,7 @@ LEFT JOIN (SELECT tenant_id, count(*) FILTER (WHERE status = 'pending') AS pendi
                   count(*) FILTER (WHERE status = 'running') AS running,
                   count(*) FILTER (WHERE status = 'pending' AND next_attempt_at > now()) AS backing_off,
                   (array_agg(error ORDER BY next_attempt_at DESC)
-                       FILTER (WHERE status = 'pending' AND next_attempt_at > now()))[1] AS error
+                       FILTER (WHERE status = 'pending' AND error IS NOT NULL))[1] AS error
            FROM etl_chunk WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY tenant_id) c
      ON c.tenant_id = t.id
 WHERE t.deleted_at IS NULL ORDER BY t.id

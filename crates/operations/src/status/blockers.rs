@@ -127,10 +127,16 @@ fn reached_limit(situation: &Situation<'_>) -> Option<String> {
             Some((situation.fleet_limit, bulk_share(situation.fleet_limit))),
         ),
     ];
-    limits.into_iter().find_map(|(whose, in_flight, limit)| {
+    let reached = limits.into_iter().find_map(|(whose, in_flight, limit)| {
         let (limit, reached) = limit?;
         (in_flight >= i64::from(reached))
             .then(|| format!("limit of the {whose}, {in_flight} of {limit} in flight"))
+    })?;
+    // a ledger that cannot write keeps chunks in flight that nobody executes
+    let error = situation.snapshot.open.last_error.as_deref();
+    Some(match error {
+        Some(error) => format!("{reached}; a waiting chunk: {}", one_line(error)),
+        None => reached,
     })
 }
 
@@ -385,6 +391,11 @@ mod tests {
         assert_eq!(
             blocker(&snapshot).unwrap(),
             "limit of the source, 28 of 32 in flight"
+        );
+        snapshot.open.last_error = Some("merge rows: no space".into());
+        assert_eq!(
+            blocker(&snapshot).unwrap(),
+            "limit of the source, 28 of 32 in flight; a waiting chunk: merge rows: no space"
         );
         snapshot.consecutive_failures = 3;
         assert_eq!(blocker(&snapshot).unwrap(), "failing, 3 in a row");
