@@ -2,9 +2,10 @@
 //! its TCP connection.
 
 use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lapin::Connection;
+use lapin::{Channel, Connection};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -35,6 +36,7 @@ impl Transitions {
         self.0.spawn(async move {
             let opened = opening.await.map(|connection| OpenConnection {
                 connection: Some(connection),
+                channels: Mutex::default(),
                 transitions,
             });
             // a connection that nobody waits for any more is closed before this task ends
@@ -55,7 +57,19 @@ impl Transitions {
 pub(super) struct OpenConnection {
     /// Only `drop` takes it out.
     connection: Option<Connection>,
+    /// Its channels. A channel that is dropped while its connection is being closed breaks the connection.
+    channels: Mutex<Vec<Channel>>,
     transitions: Transitions,
+}
+
+impl OpenConnection {
+    /// Opens a channel that stays open for as long as the connection.
+    pub async fn create_channel(&self) -> lapin::Result<Channel> {
+        let channel = (**self).create_channel().await?;
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.push(channel.clone());
+        Ok(channel)
+    }
 }
 
 impl Deref for OpenConnection {
@@ -74,12 +88,14 @@ impl Drop for OpenConnection {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        let channels = std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner));
         let closing = async move {
             match timeout(CLOSE_WITHIN, connection.close(200, "done".into())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "connection not closed"),
                 Err(_) => tracing::debug!("connection not closed in time"),
             }
+            drop(channels);
         };
         self.transitions.0.spawn_on(closing, &runtime);
     }

@@ -85,8 +85,6 @@ pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>,
 async fn isolated(pool: &DbPool) -> Vec<Finding> {
     let found = match isolation::check(pool).await {
         Ok(found) => found,
-        // the check inserts a row and rolls it back
-        Err(error) if error.is_exhausted() => return vec![unwritable(&error)],
         Err(error) => return vec![Finding::not_checked("isolation", report(&error))],
     };
     if found.is_empty() {
@@ -106,14 +104,6 @@ async fn isolated(pool: &DbPool) -> Vec<Finding> {
             level("isolation", found.problem).todo(found.fix)
         })
         .collect()
-}
-
-fn unwritable(error: &ledger::DbError) -> Finding {
-    let found = format!(
-        "cannot be written: {}: processes wait and go on by themselves",
-        report(error)
-    );
-    Finding::error("space", found).todo("df -h   # on the server; or more memory, or another quota")
 }
 
 /// Checks all sources at the same time, so that one that is away does not delay the others.
