@@ -23,8 +23,10 @@ postgres_boot() {
         "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
             --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
     elif [[ ! -e data/PG_VERSION ]]; then
+        local segment=()
+        [[ ! -s wal-segment ]] || segment=(--wal-segsize "$(<wal-segment)")
         "${AS[@]}" "$bin/initdb" --pgdata "$DIR/data" --username postgres --auth trust \
-            --encoding UTF8 --locale C.UTF-8 --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+            --encoding UTF8 --locale C.UTF-8 --no-sync "${segment[@]}" </dev/null >>log/postgres 2>&1 9>&- || return 1
     fi
     [[ -s ports ]] || printf 'port=%s\n' "$(free_port)" >ports
     # shellcheck source=/dev/null
@@ -61,6 +63,17 @@ postgres_ready() {
         grep -qs '^ready' data/postmaster.pid
 }
 postgres_decided() { postgres_ready || ended postgres; }
+
+# Limits a resource of the server and of its sessions, for those to come as well: prlimit's name, and a number or
+# `unlimited`. Only the server's own user may do that.
+postgres_limit() { # RESOURCE LIMIT
+    local pid process
+    run_as postgres
+    read -r pid _ <postgres.pid
+    for process in "$pid" $(<"/proc/$pid/task/$pid/children"); do
+        "${AS[@]}" prlimit --pid "$process" "--$1=$2:" || [[ $process != "$pid" && ! -e /proc/$process ]] || return
+    done
+}
 
 postgres_stop() { end postgres INT 60; }
 postgres_crash() { end postgres QUIT 10; } # QUIT ends without a checkpoint; after a SIGKILL the backends would stay for a while

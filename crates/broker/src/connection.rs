@@ -18,6 +18,7 @@ use url::Host;
 use super::certificates::Certificates;
 use super::destination::{Destination, Route};
 use super::error::QueueError;
+use super::open_connection::{OpenConnection, Transitions};
 use super::settings::RabbitSettings;
 use super::topology::Topology;
 use tidemark_net::tls::{Exposure, TlsFault, is_local};
@@ -39,6 +40,7 @@ pub(super) struct Server {
     current: AtomicUsize,
     connection_name: String,
     connect_timeout: Duration,
+    transitions: Transitions,
     pub topology: Topology,
 }
 
@@ -69,13 +71,14 @@ impl Server {
             current: AtomicUsize::new(0),
             connection_name: settings.connection_name.clone(),
             connect_timeout: settings.connect_timeout,
+            transitions: Transitions::new(),
             topology: Topology::new(&settings.prefix)?,
         })
     }
 
     /// Opens a connection and declares the topology. The broker's listings show `role`. Nodes that cannot be reached are
     /// skipped; when one node refuses the login, no other is tried.
-    pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+    pub async fn connect(&self, role: &str) -> Result<OpenConnection, QueueError> {
         let connection = self.connect_without_declaring(role).await?;
         let node = &self.nodes[self.current.load(Ordering::Relaxed)];
         self.topology
@@ -85,7 +88,7 @@ impl Server {
     }
 
     /// Like [`Self::connect`], but declares nothing.
-    pub async fn connect_without_declaring(&self, role: &str) -> Result<Connection, QueueError> {
+    pub async fn connect_without_declaring(&self, role: &str) -> Result<OpenConnection, QueueError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut unreachable = None;
         for index in (first..self.nodes.len()).chain(0..first) {
@@ -103,17 +106,24 @@ impl Server {
         Err(unreachable.expect("there is at least one node"))
     }
 
-    async fn connect_to(&self, node: &Node, role: &str) -> Result<Connection, QueueError> {
+    /// Waits until every connection that was dropped is closed.
+    pub async fn wait_for_closes(&self) {
+        self.transitions.wait().await;
+    }
+
+    async fn connect_to(&self, node: &Node, role: &str) -> Result<OpenConnection, QueueError> {
         let name = format!("{} {role}", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = default_runtime().map_err(|error| failure(node, error))?;
         let certificates = node.certificates.read()?;
-        let connecting =
-            Connection::connect_uri_with_config(node.uri.clone(), properties, certificates, runtime);
-        match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| failure(node, error)),
-            Err(_) => Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
-        }
+        let (uri, limit) = (node.uri.clone(), self.connect_timeout);
+        let connecting = async move {
+            let connecting = Connection::connect_uri_with_config(uri, properties, certificates, runtime);
+            let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            timeout(limit, connecting).await.unwrap_or_else(timed_out)
+        };
+        let connected = self.transitions.open(connecting).await;
+        connected.map_err(|error| failure(node, error))
     }
 
     /// The last node reached, and whether it uses TLS.

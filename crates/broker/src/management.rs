@@ -54,8 +54,15 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeliveryLimit {
     At(u64),
-    /// Written as -1, from RabbitMQ 4.0 on.
+    /// Written as -1 or another negative number, from RabbitMQ 4.0 on.
     Off,
+}
+
+impl DeliveryLimit {
+    fn read(value: &Value) -> Option<Self> {
+        let limit = value.as_i64()?;
+        Some(u64::try_from(limit).map_or(Self::Off, Self::At))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,12 +74,19 @@ pub(super) struct QueueInfo {
     effective_policy_definition: Value,
     #[serde(default)]
     arguments: BTreeMap<String, Value>,
+    /// What the queue itself goes by, from RabbitMQ 4.0 on: a number, or `unlimited`, which also a queue has that an older
+    /// version created. Missing in a queue that is new or has no leader.
+    #[serde(default, rename = "delivery_limit")]
+    effective_delivery_limit: Value,
     #[serde(default)]
     pub members: Vec<String>,
     #[serde(default)]
     pub online: Vec<String>,
+    /// Missing where RabbitMQ has no statistics of the queue, as for quorum queues of some versions.
     #[serde(default)]
-    pub message_bytes: i64,
+    pub message_bytes: Option<i64>,
+    #[serde(default)]
+    pub messages: Option<i64>,
 }
 
 impl QueueInfo {
@@ -80,11 +94,17 @@ impl QueueInfo {
         self.effective_policy_definition.get(name)
     }
 
-    /// `None` when no limit is set.
+    /// `None` when no limit is set. Of a policy and an argument the stricter one counts.
     pub fn delivery_limit(&self) -> Option<DeliveryLimit> {
-        let argument = self.arguments.get("x-delivery-limit");
-        let limit = self.effective("delivery-limit").or(argument)?.as_i64()?;
-        Some(u64::try_from(limit).map_or(DeliveryLimit::Off, DeliveryLimit::At))
+        if self.effective_delivery_limit == "unlimited" {
+            return Some(DeliveryLimit::Off);
+        }
+        let policy = self.effective("delivery-limit").and_then(DeliveryLimit::read);
+        let argument = self
+            .arguments
+            .get("x-delivery-limit")
+            .and_then(DeliveryLimit::read);
+        policy.into_iter().chain(argument).min()
     }
 }
 
@@ -243,5 +263,33 @@ mod tests {
             serde_json::from_str(r#"{"effective_policy_definition": {"delivery-limit": -1}, "policy": "p"}"#)
                 .unwrap();
         assert_eq!(info.delivery_limit(), Some(DeliveryLimit::Off));
+    }
+
+    #[test]
+    fn of_a_policy_and_an_argument_the_stricter_delivery_limit_counts() {
+        let limit = |policy: &str, argument: &str| {
+            let info = format!(
+                r#"{{"effective_policy_definition": {policy}, "arguments": {{"x-delivery-limit": {argument}}}}}"#
+            );
+            let info: QueueInfo = serde_json::from_str(&info).unwrap();
+            info.delivery_limit()
+        };
+        let policy = |limit: &str| format!(r#"{{"delivery-limit": {limit}}}"#);
+        assert_eq!(limit(&policy("5"), "-1"), Some(DeliveryLimit::At(5)));
+        assert_eq!(limit(&policy("-1"), "7"), Some(DeliveryLimit::At(7)));
+        assert_eq!(limit(&policy("9"), "7"), Some(DeliveryLimit::At(7)));
+        assert_eq!(limit("[]", "-3"), Some(DeliveryLimit::Off));
+        let upgraded: QueueInfo = serde_json::from_str(r#"{"delivery_limit": "unlimited"}"#).unwrap();
+        assert_eq!(upgraded.delivery_limit(), Some(DeliveryLimit::Off));
+        let default: QueueInfo = serde_json::from_str(r#"{"delivery_limit": 20}"#).unwrap();
+        assert_eq!(default.delivery_limit(), None);
+    }
+
+    #[test]
+    fn the_size_of_a_queue_may_be_missing() {
+        let info: QueueInfo = serde_json::from_str(r#"{"messages": 3}"#).unwrap();
+        assert_eq!((info.messages, info.message_bytes), (Some(3), None));
+        let info: QueueInfo = serde_json::from_str(r#"{"messages": 3, "message_bytes": 400}"#).unwrap();
+        assert_eq!(info.message_bytes, Some(400));
     }
 }

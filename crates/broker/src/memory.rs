@@ -142,6 +142,8 @@ impl Queue for MemoryQueue {
     async fn check(&self) -> Result<(), QueueError> {
         Ok(())
     }
+
+    async fn close(&self) {}
 }
 
 /// A bounded queue. Returned messages go to its front.

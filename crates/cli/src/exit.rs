@@ -9,7 +9,7 @@ use tidemark_ledger::connect::OpenError;
 use tidemark_operations::error::OperationError;
 use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
-use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
+use tidemark_postgres::sqlstate::{FailureKind, failure_kind};
 use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
 use tidemark_runtime::telemetry::TelemetryError;
@@ -175,10 +175,8 @@ impl Exit {
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
-        // a lock timeout passes like an outage
-        const LOCK_TIMEOUT: &str = "55P03";
-        let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
-            || sqlstate(error).is_some_and(|state| state == LOCK_TIMEOUT);
+        // a lock timeout and a full disk pass like an outage
+        let away = matches!(error, sqlx::Error::Io(_)) || failure_kind(error).passes_by_itself();
         away.then_some(Self::Unreachable)
     }
 

@@ -10,7 +10,7 @@ use tidemark_net::url::server_name;
 use tidemark_postgres::connect::{
     ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_pooler, without_cache,
 };
-use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
+use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
 use tidemark_postgres::{DbPool, temporary_last};
 
 use crate::migrations::{Schema, applied_migrations, schema};
@@ -185,7 +185,7 @@ fn unreachable_or(
     refused: impl FnOnce(String, sqlx::Error) -> OpenError,
 ) -> OpenError {
     let server = server_name(url);
-    if control_failure_kind(&source) == FailureKind::Unavailable {
+    if control_failure_kind(&source).passes_by_itself() {
         ConnectError::Unreachable {
             label,
             server,

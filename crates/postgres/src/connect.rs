@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection, raw_sql};
 
-use crate::sqlstate::{FailureKind, control_failure_kind, sqlstate};
+use crate::sqlstate::{control_failure_kind, sqlstate};
 use tidemark_net::tls::{Exposure, ServerKind, TlsFault, is_local};
 use tidemark_net::url::parse_url;
 
@@ -173,7 +173,7 @@ fn connect_error(
         };
     }
     match sqlstate(&source) {
-        Some(sqlstate) if control_failure_kind(&source) != FailureKind::Unavailable => {
+        Some(sqlstate) if !control_failure_kind(&source).passes_by_itself() => {
             if sqlstate == "28000" && exposure(options) == Some(Exposure::Plain) {
                 ConnectError::Plain {
                     label,

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use super::DbPool;
+use super::pool::acquire;
 
 /// Cancels that are being sent: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
@@ -50,7 +51,7 @@ pub struct Guarded {
 
 impl Guarded {
     pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
-        let connection = pool.connections().acquire().await?;
+        let connection = acquire(pool.connections()).await?;
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),

@@ -1,12 +1,52 @@
 //! Connections to the ledger and target: of the process, or lent by a pooler for a transaction.
 
+use std::time::Duration;
+
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
-use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
+use sqlx::{
+    Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql,
+};
+use tokio::time::timeout;
+
+use crate::sqlstate::control_failure_kind;
 
 /// After waiting for a lock a statement must see the new rows. A role or database may have another default.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// For the question why a pool has no connection.
+const EXPLAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// A connection of this pool.
+///
+/// # Errors
+/// With the server's reason when it has no connection left or is starting.
+pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    match pool.acquire().await {
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(explain(pool, error).await),
+    }
+}
+
+/// The driver repeats a connection that the server refuses because it has none left or is starting, and then reports
+/// only that its time has passed. Asks once more to learn the reason.
+async fn explain(pool: &PgPool, error: sqlx::Error) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    let options = pool.connect_options();
+    match timeout(EXPLAIN_WITHIN, PgConnection::connect_with(&options)).await {
+        Ok(Err(reason)) if control_failure_kind(&reason).passes_by_itself() => reason,
+        Ok(Ok(connection)) => {
+            // the pool's own connections are all in use
+            drop(connection.close().await);
+            error
+        }
+        Ok(Err(_)) | Err(_) => error,
+    }
+}
 
 /// The pool for ledger and target. Each statement on it is a transaction of its own, as on a [`PgPool`].
 ///
@@ -79,7 +119,10 @@ impl DbPool {
     /// # Errors
     /// As [`Self::begin`].
     pub async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction<'static>, sqlx::Error> {
-        let mut tx = self.pool.begin_with(statement).await?;
+        let mut tx = match self.pool.begin_with(statement).await {
+            Ok(tx) => tx,
+            Err(error) => return Err(explain(&self.pool, error).await),
+        };
         self.apply_settings(&mut tx).await?;
         Ok(tx)
     }
@@ -112,10 +155,16 @@ impl<'p> Executor<'p> for &'_ DbPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if !self.is_behind_pooler() {
-            return (&self.pool).fetch_many(query);
-        }
         let pool = self.clone();
+        if !self.is_behind_pooler() {
+            return (&self.pool)
+                .fetch_many(query)
+                .or_else(move |error| {
+                    let pool = pool.pool.clone();
+                    async move { Err(explain(&pool, error).await) }
+                })
+                .boxed();
+        }
         async move {
             let mut tx = pool.begin().await?;
             // a caller that reads only the first rows expects the statement to be committed too
@@ -132,10 +181,13 @@ impl<'p> Executor<'p> for &'_ DbPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if !self.is_behind_pooler() {
-            return (&self.pool).fetch_optional(query);
-        }
         let pool = self.clone();
+        if !self.is_behind_pooler() {
+            return (&self.pool)
+                .fetch_optional(query)
+                .or_else(async move |error| Err(explain(&pool.pool, error).await))
+                .boxed();
+        }
         async move {
             let mut tx = pool.begin().await?;
             let row = (&mut *tx).fetch_optional(query).await?;

@@ -5,7 +5,7 @@ use std::error::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::sqlstate::{FailureKind, classify};
+use crate::sqlstate::{FailureKind, classify, failure_kind, sqlstate};
 
 /// An error with its causes. A server's message may quote a value: then the text has only the SQLSTATE and the names.
 #[must_use]
@@ -25,6 +25,19 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// The SQLSTATE of the first cause that has one.
+#[must_use]
+pub fn sqlstate_of(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(code) = error.downcast_ref::<sqlx::Error>().and_then(sqlstate) {
+            return Some(code);
+        }
+        link = error.source();
+    }
+    None
+}
+
 fn is_from_server(error: &(dyn Error + 'static)) -> bool {
     error
         .downcast_ref::<sqlx::Error>()
@@ -32,15 +45,21 @@ fn is_from_server(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn describe(error: &(dyn Error + 'static)) -> String {
-    let database = error
-        .downcast_ref::<sqlx::Error>()
-        .and_then(sqlx::Error::as_database_error);
-    let Some(database) = database else {
+    let driver = error.downcast_ref::<sqlx::Error>();
+    let Some((driver, database)) = driver.and_then(|driver| Some((driver, driver.as_database_error()?)))
+    else {
         return error.to_string();
     };
     let code = database.code().unwrap_or_default();
+    let advice = match failure_kind(driver) {
+        FailureKind::Exhausted => ": free disk or memory of that server",
+        FailureKind::Limit => ": raise that limit for the login",
+        FailureKind::Data => "",
+        _ if code == "53300" => ": free connections of that server, or raise the limit",
+        _ => "",
+    };
     if classify(&code) != FailureKind::Data {
-        return format!("{} (SQLSTATE {code})", database.message());
+        return format!("{} (SQLSTATE {code}){advice}", database.message());
     }
     match (database.table(), database.constraint(), column(database)) {
         (Some(table), Some(constraint), _) => format!("SQLSTATE {code}, constraint {constraint} of {table}"),

@@ -8,6 +8,7 @@ use super::source::Source;
 use super::tables::TABLES;
 use super::view::ViewShape;
 use tidemark_postgres::connect;
+use tidemark_postgres::pool::acquire;
 use tidemark_shared::inbox::Inbox;
 
 const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
@@ -106,7 +107,9 @@ impl Source {
         account: Option<i32>,
         ids: Option<&[i32]>,
     ) -> Result<Vec<Inbox>, SourceError> {
-        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let mut connection = acquire(self.pool())
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let statement = match self.view() {
             None => INBOXES.to_owned(),
             Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),

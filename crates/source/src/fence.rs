@@ -6,6 +6,7 @@ use sqlx::{PgExecutor, Row};
 use super::error::SourceError;
 use super::session::Replay;
 use super::source::Source;
+use tidemark_postgres::pool::acquire;
 use tidemark_shared::fence::{FenceSample, Holder, widen_xid};
 
 /// A sample, and the source's `xmax` at that time.
@@ -46,7 +47,9 @@ impl Source {
     /// Takes a sample: first the clock, then the transaction ids. Must not run in a transaction, because
     /// `pg_stat_activity` does not change within one.
     pub async fn observe(&self) -> Result<Observation, SourceError> {
-        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let mut connection = acquire(self.pool())
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let sampled_at: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(&mut *connection)
             .await

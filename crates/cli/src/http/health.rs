@@ -85,6 +85,8 @@ impl Health {
             Check::new("running", !stopping, running),
             self.check_database().await,
         ];
+        // a restart does not help, and another loop may work
+        checks.extend(self.lifecycle.loops().iter().filter_map(fails));
         let queue = self.queue.health();
         if self.works {
             checks.extend(Lane::ALL.map(|lane| subscribed(&queue, lane)));
@@ -128,6 +130,20 @@ fn turns(one: &LoopHealth) -> Check {
     )
 }
 
+/// A loop whose turns fail: it repeats them until they work.
+fn fails(one: &LoopHealth) -> Option<Check> {
+    let failure = one.failure.as_ref()?;
+    let code = failure
+        .sqlstate
+        .as_ref()
+        .map(|code| format!(" (SQLSTATE {code})"));
+    let detail = format!("its last turn failed{}: see the log", code.unwrap_or_default());
+    Some(Check {
+        counts: false,
+        ..Check::new(format!("loop {}", one.name), false, detail)
+    })
+}
+
 fn subscribed(queue: &QueueHealth, lane: Lane) -> Check {
     let name = format!("chunks.{}", lane.as_str());
     let consumer = consumer(queue, &name);
@@ -162,6 +178,7 @@ mod tests {
             turns(&LoopHealth {
                 name: "dispatcher",
                 since_last_beat: Duration::from_secs(seconds),
+                failure: None,
             })
         };
         assert!(after(599).ok);

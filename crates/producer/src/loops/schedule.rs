@@ -2,6 +2,7 @@
 //! advances.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tidemark_ledger as ledger;
@@ -24,6 +25,7 @@ use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, PlanOutcome};
 use crate::planning::backfill;
 use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes};
+use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
 use crate::planning::verification;
@@ -92,14 +94,18 @@ impl Scheduler {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
                 Err(error) if error.is_unavailable() => {
-                    unavailable.push(error);
+                    unavailable.push((tenant.id, error));
                 }
                 plan => to_write.push((tenant, plan)),
             }
         }
-        if let Some(error) = unavailable.first() {
+        if let Some((_, error)) = unavailable.first() {
+            let error = report(&**error);
+            self.record_plan_error(&unavailable, &error).await;
             tracing::warn!(
-                error = %report(&**error), source, tenants = unavailable.len(),
+                error,
+                source,
+                tenants = unavailable.len(),
                 "tenants not planned, they are due again after their intervals"
             );
         }
@@ -132,6 +138,14 @@ impl Scheduler {
                 .instrument(span)
             })
             .await;
+    }
+
+    /// The status shows why these tenants were not planned.
+    async fn record_plan_error(&self, unplanned: &[(TenantId, Arc<PlanError>)], error: &str) {
+        let tenants: Vec<TenantId> = unplanned.iter().map(|(tenant, _)| *tenant).collect();
+        if let Err(error) = ledger::watermark::record_plan_error(&self.planner.db, &tenants, error).await {
+            tracing::debug!(error = %report(&error), "reason not recorded");
+        }
     }
 
     /// Advances the watermarks of tenants without changes, except tenants with an open run.

@@ -58,19 +58,28 @@ pub enum PlanError {
 impl PlanError {
     /// Whether the rows of one tenant may be the cause, so that the rest of its group can be planned without it.
     /// A timeout, an unavailable server and a missing privilege concern the whole group: trying each tenant would multiply
-    /// the cost.
+    /// the cost. A group that needs more memory or temporary files than the source has may fit in parts.
     pub(crate) fn may_be_caused_by_one_tenant(&self) -> bool {
-        let kind = match self {
-            Self::Ledger(error) => failure_kind(&error.source),
-            Self::Source(error) => error.kind(),
-            _ => return true,
-        };
-        !self.is_unavailable() && matches!(kind, FailureKind::Data | FailureKind::Transient)
+        match self {
+            Self::Ledger(error) => {
+                !self.is_unavailable()
+                    && matches!(
+                        failure_kind(&error.source),
+                        FailureKind::Data | FailureKind::Transient
+                    )
+            }
+            Self::Source(error) => match error.kind() {
+                FailureKind::Exhausted | FailureKind::Limit => true,
+                kind => !self.is_unavailable() && matches!(kind, FailureKind::Data | FailureKind::Transient),
+            },
+            _ => true,
+        }
     }
 
-    /// Whether a statement at the source timed out.
-    pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::Source(error) if error.kind() == FailureKind::Timeout)
+    /// Whether a statement at the source needed more time, memory or disk than there is: two such failures say that the
+    /// source is short of it, and not that one tenant is large.
+    pub(crate) fn is_source_overtaxed(&self) -> bool {
+        matches!(self, Self::Source(error) if matches!(error.kind(), FailureKind::Timeout | FailureKind::Exhausted))
     }
 
     /// Whether the ledger or the source is unavailable: the run can be planned later.
@@ -80,9 +89,9 @@ impl PlanError {
             Self::Ledger(error) => error.is_temporary(),
             // planning only reads: when its connection breaks, the server is the cause
             Self::Source(SourceError::Query { source, .. }) => {
-                control_failure_kind(source) == FailureKind::Unavailable
+                control_failure_kind(source).passes_by_itself()
             }
-            Self::Source(error) => error.kind() == FailureKind::Unavailable,
+            Self::Source(error) => error.kind().passes_by_itself(),
             // all other errors are about what the servers answered
             _ => false,
         }

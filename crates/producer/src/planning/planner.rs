@@ -174,7 +174,7 @@ impl Planner {
             }
         };
         let mut groups = group_members(members);
-        let mut has_timed_out = false;
+        let mut was_overtaxed = false;
         while let Some(mut group) = groups.pop() {
             let purpose = match group.as_slice() {
                 [member] => format!("plan tenant {}", member.tenant.id),
@@ -201,14 +201,14 @@ impl Planner {
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
                 }
-                Err(error) if error.is_timeout() && has_timed_out => {
-                    // the second timeout: the source is slow, and not one tenant
+                Err(error) if error.is_source_overtaxed() && was_overtaxed => {
+                    // the second failure of this kind: the source is slow or full, and not one tenant is large
                     group.extend(groups.into_iter().flatten());
                     fail_group(group, error, &mut planned);
                     break;
                 }
                 Err(error) => {
-                    has_timed_out |= error.is_timeout();
+                    was_overtaxed |= error.is_source_overtaxed();
                     fail_group(group, error, &mut planned);
                 }
             }
