@@ -18,7 +18,9 @@ list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 
 # The schema exists, or is created below. Its own rights are set below, since PostgreSQL 13 has other ones than 15.
-pg_restore --list "$file" | grep -vE '^[0-9]+; [0-9]+ [0-9]+ (SCHEMA|(ACL|COMMENT) - SCHEMA) ' >"$list"
+# The policies `live_view` name the former owner; they are made below for this one.
+pg_restore --list "$file" |
+    grep -vE '^[0-9]+; [0-9]+ [0-9]+ (SCHEMA|(ACL|COMMENT) - SCHEMA|POLICY [^ ]+ [^ ]+ live_view) ' >"$list"
 schema=$(awk '$4 == "TABLE" && $6 == "etl_control" { print $5 }' "$list")
 [[ -n $schema ]] || fail "$file has no tables of Tidemark"
 
@@ -47,7 +49,11 @@ pg_restore --exit-on-error --single-transaction --no-owner --use-list="$list" \
     --dbname="$(ask -c 'SELECT current_database()')" "$file"
 
 ask -v schema="$schema" -f - <<'SQL'
--- a dump of PostgreSQL 13 or 14 has the view with its owner's rights; from 15 on it has its reader's
+-- before PostgreSQL 15 the live view reads with its owner's rights, see migrations/…_show_live_view_to_admins.up.sql
+SELECT format('CREATE POLICY live_view ON %I.%I FOR SELECT TO CURRENT_USER USING (%I = (SELECT %1$I.app_current_tenant_id()) '
+              'OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))', :'schema', name, tenant)
+FROM (VALUES ('conversations_analytics', 'tenant_id'), ('tenants', 'id')) AS read (name, tenant)
+WHERE current_setting('server_version_num')::integer < 150000 \gexec
 SELECT format('ALTER VIEW %I.conversations_analytics_live SET (security_invoker = true)', :'schema')
 WHERE current_setting('server_version_num')::integer >= 150000 \gexec
 -- a dump has no statistics
