@@ -35,21 +35,30 @@ if [[ $(ask -c 'SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = cu
     reader=(--role=admin_users --enable-row-security)
     hidden=$(ask -v schema="$schema" -f - <<'SQL'
 SET ROLE admin_users;
-SELECT '  ' || format('%s: no policy shows all of its rows to admin_users; its owner runs: '
-              'CREATE POLICY admin ON %1$s FOR SELECT TO admin_users USING (true);', c.oid::regclass)
-FROM pg_class c
-WHERE c.relnamespace = :'schema'::regnamespace AND c.relkind IN ('r', 'p') AND c.relrowsecurity
-  AND (NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')
-                   AND p.polroles && ARRAY[0::oid, 'admin_users'::regrole::oid]
-                   AND pg_get_expr(p.polqual, p.polrelid) = 'true')
-       OR EXISTS (SELECT FROM pg_policy p, unnest(p.polroles) AS r (oid)
-                  WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd IN ('r', '*')
-                    AND (r.oid = 0 OR pg_has_role('admin_users', r.oid, 'USAGE'))))
+WITH reader AS (
+    SELECT 'admin_users'::regrole::oid AS oid
+), dumped AS (
+    SELECT oid, oid::regclass AS name, relrowsecurity FROM pg_class
+    WHERE relnamespace = :'schema'::regnamespace AND relkind IN ('r', 'p')
+), applied AS (
+    SELECT p.* FROM pg_policy p, reader
+    WHERE p.polcmd IN ('r', '*') AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
+                                             WHERE r.oid = 0 OR pg_has_role(reader.oid, r.oid, 'USAGE'))
+)
+SELECT format('  %s: no policy shows all of its rows to admin_users; its owner runs: DROP POLICY IF EXISTS admin ON %1$s; '
+              'CREATE POLICY admin ON %1$s FOR SELECT TO admin_users USING (true);', name)
+FROM dumped d
+WHERE relrowsecurity AND NOT EXISTS (SELECT FROM applied p WHERE p.polrelid = d.oid AND p.polpermissive
+                                     AND pg_get_expr(p.polqual, p.polrelid) = 'true')
 UNION ALL
-SELECT '  ' || format('%s: admin_users may not read it; its owner runs: GRANT SELECT ON %1$s TO admin_users; '
-                      'or leave it out: --exclude-table=%1$s', c.oid::regclass)
-FROM pg_class c
-WHERE c.relnamespace = :'schema'::regnamespace AND c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')
+SELECT format('  %s: the restrictive policy %I hides rows from admin_users; its owner runs: ALTER POLICY %2$I ON %1$s TO …; '
+              'with the roles that it is for', name, polname)
+FROM dumped d JOIN applied p ON p.polrelid = d.oid AND NOT p.polpermissive
+WHERE relrowsecurity
+UNION ALL
+SELECT format('  %s: admin_users may not read it; its owner runs: GRANT SELECT ON %1$s TO admin_users; '
+              'or leave it out: --exclude-table=%1$s', name)
+FROM dumped d WHERE NOT has_table_privilege(d.oid, 'SELECT')
 ORDER BY 1;
 SQL
     )

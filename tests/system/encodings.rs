@@ -82,9 +82,13 @@ async fn refused_and_made(stage: &Stage, sides: &[&str]) -> Result<()> {
         let mut login: url::Url = stage.url("target").parse()?;
         login.set_path(&stage.database(side));
         for process in [&["worker"][..], &["status"], &["sync", "--local", "--all"]] {
-            let refused = stage.tidemark_with(process, &[("TIDEMARK_DATABASE_URL", login.as_str())]).await?;
+            let refused = stage
+                .tidemark_with(process, &[("TIDEMARK_DATABASE_URL", login.as_str())])
+                .await?;
             ensure!(
-                refused.code == 78 && refused.stderr.contains(encoding) && refused.stderr.contains("CREATE DATABASE"),
+                refused.code == 78
+                    && refused.stderr.contains(encoding)
+                    && refused.stderr.contains("CREATE DATABASE"),
                 "{process:?}: {refused:?}"
             );
         }

@@ -14,10 +14,11 @@ WITH own_table AS (
     SELECT p.* FROM pg_policy p, reader
     WHERE p.polcmd IN ('r', '*')
       AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
-                  WHERE r.oid = 0 OR r.oid = reader.oid OR pg_has_role(reader.oid, r.oid, 'USAGE'))
+                  WHERE r.oid = 0 OR pg_has_role(reader.oid, r.oid, 'USAGE'))
 )
 SELECT format('no policy shows all rows of %s to admin_users: a dump by one of its members lacks rows', name) AS problem,
-       format('CREATE POLICY admin ON %s FOR SELECT TO admin_users USING (true); -- drop one of that name first', name) AS fix
+       format('DROP POLICY IF EXISTS admin ON %s; CREATE POLICY admin ON %1$s FOR SELECT TO admin_users USING (true);',
+              name) AS fix
 FROM backed_up b, reader
 WHERE relrowsecurity
   AND NOT EXISTS (SELECT FROM applied p WHERE p.polrelid = b.oid AND p.polpermissive
@@ -25,7 +26,7 @@ WHERE relrowsecurity
 UNION ALL
 SELECT format('the restrictive policy %I hides rows of %s from admin_users: a dump by one of its members may lack them',
               polname, name),
-       format('DROP POLICY %I ON %s; -- or ALTER POLICY it to the roles that it is for', polname, name)
+       format('DROP POLICY %I ON %s; -- or ALTER POLICY %1$I ON %2$s TO the roles that it is for', polname, name)
 FROM backed_up b JOIN applied p ON p.polrelid = b.oid AND NOT p.polpermissive
 WHERE relrowsecurity
 UNION ALL
