@@ -3,6 +3,8 @@
 use anyhow::ensure;
 use sqlx::{Executor, SqlSafeStr};
 use tidemark_ledger::all_statements;
+use tidemark_ledger::migrations::objects_in_the_way;
+use tidemark_ledger::tables::TABLES;
 use tidemark_worker::row::columns::COLUMNS;
 
 use crate::stage::on_stage;
@@ -17,6 +19,34 @@ async fn every_control_statement_prepares_on_a_migrated_database() {
             count += 1;
         }
         ensure!(count > 40, "only {count} statements are known");
+        Ok(())
+    })
+    .await;
+}
+
+/// Isolation, backup and doctor look at these tables, and at no other.
+#[tokio::test]
+async fn the_list_of_tables_has_every_table_of_the_migrations() {
+    on_stage(|stage| async move {
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') \
+               AND relname <> '_sqlx_migrations' ORDER BY relname COLLATE \"C\"",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        ensure!(found == TABLES, "crates/ledger/src/tables.rs is not {found:?}");
+        // what else could meet an object of the same name: each is found if it is somebody else's
+        let mut others = objects_in_the_way(&mut *stage.target.acquire().await?).await?.names;
+        others.retain(|name| !TABLES.contains(&name.as_str()));
+        let made: Vec<String> = sqlx::query_scalar(
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'v' \
+             UNION SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype = 'e' \
+             UNION SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        others.sort();
+        ensure!(others == made, "crates/ledger/src/tables.rs has {others:?}, not {made:?}");
         Ok(())
     })
     .await;

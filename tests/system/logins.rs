@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 use tidemark_ledger::connect::pool;
-use tidemark_ledger::isolation::{check, refusal};
+use tidemark_ledger::isolation::{Finding, check, refusal};
 use tidemark_postgres::connect::DatabasePooler;
 
 use crate::servers::Server;
@@ -31,11 +31,17 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
         let answer = stage.tidemark_with(&args, &there).await?;
         ensure!(answer.code == 0, "{command}: {answer:?}");
     }
+    let found = findings(database).await?;
+    ensure!(refusal(&found).is_none(), "{found:#?}");
+    Ok(())
+}
+
+/// What the processes find when they start.
+async fn findings(database: &str) -> Result<Vec<Finding>> {
     let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
     let found = check(&db).await?;
-    ensure!(refusal(&found).is_none(), "{found:#?}");
     db.connections().close().await;
-    Ok(())
+    Ok(found)
 }
 
 /// The statements that an error tells an administrator to run.
@@ -162,6 +168,22 @@ async fn an_administrator_without_superuser_sets_the_server_up_and_may_do_so_twi
         .fetch_one(&mut PgConnection::connect(&analytics).await?)
         .await?;
         ensure!(!is_open, "everybody may create objects beside the tables");
+
+        // a group that the script has left as a login
+        for group in ["etl_service", "authenticated_users", "admin_users"] {
+            let login = format!("ALTER ROLE {group} LOGIN");
+            superuser.execute(sqlx::AssertSqlSafe(login)).await?;
+            let found = findings(&analytics).await?;
+            ensure!(
+                found.len() == 1
+                    && !found[0].stops_start
+                    && found[0].problem.contains(&format!("{group} may log in")),
+                "{found:#?}"
+            );
+            superuser.execute(sqlx::AssertSqlSafe(found[0].fix.clone())).await?;
+        }
+        let found = findings(&analytics).await?;
+        ensure!(found.is_empty(), "{found:#?}");
         Ok(())
     })
     .await;

@@ -80,8 +80,8 @@ const DAMAGE: [(&str, &str); 10] = [
     ),
     ("ALTER TABLE tenants DISABLE ROW LEVEL SECURITY", "off on tenants"),
     (
-        "CREATE TABLE \"Late; table\" (tenant_id integer, note text); GRANT SELECT ON \"Late; table\" TO authenticated_users",
-        "off on \"Late; table\"",
+        "ALTER TABLE etl_name DISABLE ROW LEVEL SECURITY",
+        "off on etl_name",
     ),
     (
         "CREATE POLICY \"odd one\" ON conversations_analytics USING (true)",

@@ -13,7 +13,8 @@ use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::migrations::{Schema, applied_migrations, schema};
 use crate::stored::Stored;
-use crate::{Attempt, DbResult, statements};
+use crate::tables::TABLES;
+use crate::{Attempt, DbResult, backup, encoding, statements};
 
 statements! {
     // a later run of the same type has replaced the dead chunks' work
@@ -159,6 +160,7 @@ async fn examine(
         ),
         _ => Finding::ok("version", format!("PostgreSQL {version}")),
     });
+    check_encoding(connection, findings).await?;
     if timezone != "UTC" {
         findings.push(Finding::error(
             "session",
@@ -195,9 +197,30 @@ async fn examine(
     }
     if is_migrated {
         check_sizes(connection, findings).await?;
+        check_backup(connection, findings).await?;
     }
     check_slots(connection, findings).await?;
     state.is_usable = may_act && is_migrated;
+    Ok(())
+}
+
+async fn check_encoding(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    if let Some(wrong) = encoding::find_wrong(connection).await? {
+        findings.push(Finding::error("encoding", wrong.problem()).todo(wrong.statement));
+    }
+    Ok(())
+}
+
+async fn check_backup(connection: &mut PgConnection, findings: &mut Vec<Finding>) -> Result<(), sqlx::Error> {
+    let hidden = backup::find_hidden(connection).await?;
+    findings.extend(
+        hidden
+            .into_iter()
+            .map(|hidden| Finding::warning("backup", hidden.problem).todo(hidden.fix)),
+    );
     Ok(())
 }
 
@@ -258,9 +281,10 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
                 coalesce(s.n_dead_tup, 0) AS dead \
          FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid \
          WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('etl_control')) \
-           AND c.relkind = 'r' AND (c.relname ~ '^etl_' OR c.relname IN ('tenants', 'conversations_analytics')) \
+           AND c.relkind = 'r' AND c.relname = ANY($1) \
          ORDER BY bytes DESC",
     )
+    .bind(TABLES)
     .fetch_all(connection)
     .await?;
     let is_target = |size: &&Size| size.name == "conversations_analytics";

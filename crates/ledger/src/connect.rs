@@ -13,6 +13,7 @@ use tidemark_postgres::connect::{
 use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
 use tidemark_postgres::{DbPool, temporary_last};
 
+use crate::encoding::{self, WrongEncoding};
 use crate::migrations::{Schema, applied_migrations, schema};
 
 /// Role that every process acts as. Row-level security applies to it, even if the login may bypass it.
@@ -47,6 +48,8 @@ pub enum OpenError {
     NotMigrated { server: String },
     #[error("the database at {server} has migrations that this build does not know: run a newer tidemark")]
     TooNew { server: String },
+    #[error("the database at {server} cannot be used: {}. Create another one, and migrate it: {}", wrong.problem(), wrong.statement)]
+    Encoding { server: String, wrong: WrongEncoding },
     #[error(
         "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
     )]
@@ -115,6 +118,7 @@ async fn check_direct(
         return Err(ConnectError::Pooler { label, server }.into());
     }
     check_role(&mut connection, TAKE_ROLE, label, url).await?;
+    check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     // the check is complete; an error while closing changes nothing
     drop(connection.close().await);
@@ -128,6 +132,7 @@ async fn check_behind_pooler(
 ) -> Result<(), OpenError> {
     let mut connection = probe_pooler(options, &server_name(url), label).await?;
     check_role(&mut connection, LENT_SETTINGS, label, url).await?;
+    check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     drop(connection.close().await);
     Ok(())
@@ -194,6 +199,24 @@ fn unreachable_or(
         .into()
     } else {
         refused(server, source)
+    }
+}
+
+async fn check_encoding(
+    connection: &mut PgConnection,
+    label: &'static str,
+    url: &SecretString,
+) -> Result<(), OpenError> {
+    let server = server_name(url);
+    match encoding::find_wrong(connection).await {
+        Ok(None) => Ok(()),
+        Ok(Some(wrong)) => Err(OpenError::Encoding { server, wrong }),
+        Err(source) => Err(ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        }
+        .into()),
     }
 }
 

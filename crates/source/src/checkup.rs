@@ -70,6 +70,7 @@ impl Source {
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let is_standby = self.check_session(connection, findings).await?;
+        self.check_encoding(connection, findings).await?;
         self.check_fence(connection, known, is_standby, findings).await;
         let shape = match self.check_catalog(connection).await {
             Ok(shape) => shape,
@@ -166,6 +167,28 @@ impl Source {
             );
         }
         Ok(is_standby)
+    }
+
+    /// The server converts texts of every encoding to UTF8, but not bytes of which it does not know the encoding.
+    async fn check_encoding(
+        &self,
+        connection: &mut PgConnection,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), SourceError> {
+        let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("read the encoding"))?;
+        findings.push(if encoding == "SQL_ASCII" {
+            Finding::warning(
+                "encoding",
+                "the encoding is SQL_ASCII, so the server converts nothing: texts are read as UTF8, and a conversation with \
+                 other bytes is rejected",
+            )
+        } else {
+            Finding::ok("encoding", encoding)
+        });
+        Ok(())
     }
 
     fn relations(&self) -> Vec<String> {

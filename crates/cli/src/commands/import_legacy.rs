@@ -24,9 +24,12 @@ pub struct Args {
     /// Schema of the script's tables
     #[arg(long, default_value = "public", value_name = "NAME")]
     schema: String,
-    /// Time zone of the times in etl_control, such as America/Sao_Paulo
+    /// Time zone of the script's clock, such as America/Sao_Paulo
     #[arg(long, default_value = "UTC", value_name = "TZ")]
     timezone: Tz,
+    /// Time zone of watermark_end, where the script took it from Chatwoot's clock [default: --timezone]
+    #[arg(long, value_name = "TZ")]
+    watermark_timezone: Option<Tz>,
     /// Name of the configured source with the script's inboxes
     #[arg(long, default_value = "main", value_name = "NAME")]
     source: String,
@@ -81,6 +84,7 @@ impl Args {
         let options = ImportOptions {
             schema: self.schema,
             timezone: self.timezone,
+            watermark_timezone: self.watermark_timezone.unwrap_or(self.timezone),
             ids: self.tenant_map.iter().map(|ids| (ids.old, ids.new)).collect(),
             tenant_timezone: self.tenant_timezone,
             overlap: self.overlap,

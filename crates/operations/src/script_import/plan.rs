@@ -36,7 +36,8 @@ pub struct LedgerState {
 /// The options of the import that the plan depends on.
 pub struct ImportRules {
     pub ids: BTreeMap<i32, TenantId>,
-    pub timezone: Tz,
+    /// Of `watermark_end`.
+    pub watermark_timezone: Tz,
     pub tenant_timezone: Option<Tz>,
     pub overlap: Duration,
 }
@@ -169,7 +170,7 @@ fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> Ten
     let last = of(Some(tenant.id)).or_else(|| of(None));
     let watermark = last.map(|last| {
         let overlap = TimeDelta::from_std(rules.overlap).unwrap_or(TimeDelta::MAX);
-        let end = earliest(last.watermark_end, rules.timezone);
+        let end = earliest(last.watermark_end, rules.watermark_timezone);
         end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
     });
     TenantImport {
@@ -253,7 +254,8 @@ fn check_conflicts(
     }
     if step.watermark.is_some_and(|watermark| watermark > ledger.clock) {
         step.conflict(format!(
-            "its last run would have ended after the source's clock ({}): is --timezone right?",
+            "its watermark would be after the source's clock ({}): is --timezone right, or does watermark_end have \
+             another clock (--watermark-timezone)?",
             ledger.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
         ));
     }
@@ -351,7 +353,7 @@ mod tests {
     fn rules() -> ImportRules {
         ImportRules {
             ids: BTreeMap::new(),
-            timezone: chrono_tz::America::Sao_Paulo,
+            watermark_timezone: chrono_tz::America::Sao_Paulo,
             tenant_timezone: None,
             overlap: Duration::from_secs(3600),
         }
