@@ -8,6 +8,7 @@ mod backfill;
 mod broker_log;
 mod backup;
 mod chaos;
+mod chatwoot_versions;
 mod clocks;
 mod cluster;
 mod collector;

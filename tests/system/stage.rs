@@ -201,15 +201,20 @@ impl Stage {
 
     /// Replaces the empty source by a seeded sample, registers its tenants and returns their ids.
     pub async fn sample(&self, conversations: u64, tenants: u16, seed: u64) -> Result<Vec<i32>> {
-        let mut admin = PgConnection::connect(&self.servers.source).await?;
-        let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
-        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         let options = CreateOptions {
             conversations,
             tenants,
             seed,
             ..CreateOptions::tiny()
         };
+        self.sample_with(options).await
+    }
+
+    /// The same with other options.
+    pub async fn sample_with(&self, options: CreateOptions) -> Result<Vec<i32>> {
+        let mut admin = PgConnection::connect(&self.servers.source).await?;
+        let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         let report = create(&self.url("source"), &options).await?;
         let mut ids = Vec::new();
         for tenant in &report.tenants {

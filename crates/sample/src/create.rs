@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Serialize, Serializer};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, query, query_scalar};
+use tidemark_shared::chatwoot::{NEWEST_KNOWN, Version};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -18,6 +19,7 @@ use crate::copy::Rows;
 use crate::database::{DatabaseState, Target};
 use crate::describe::{SampleTenant, tenants};
 use crate::layout::Layout;
+use crate::shape::{Shape, ensure_known};
 use crate::{directory, schema};
 
 /// Enough to keep the server busy during the generation of the next block.
@@ -37,6 +39,8 @@ pub struct CreateOptions {
     pub replace: bool,
     /// The current time of the data. Default: the start of the server's day in UTC.
     pub reference_time: Option<DateTime<Utc>>,
+    /// The version of Chatwoot that the tables are of. Columns that two versions have are filled equally.
+    pub chatwoot: Version,
 }
 
 impl Default for CreateOptions {
@@ -47,6 +51,7 @@ impl Default for CreateOptions {
             seed: 1,
             replace: false,
             reference_time: None,
+            chatwoot: NEWEST_KNOWN,
         }
     }
 }
@@ -66,6 +71,7 @@ impl CreateOptions {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct CreateReport {
+    pub chatwoot: Version,
     pub tenants: Vec<SampleTenant>,
     pub conversations: u64,
     pub messages: u64,
@@ -80,6 +86,7 @@ pub struct CreateReport {
 /// server refuses.
 pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> {
     let started = Instant::now();
+    ensure_known(options.chatwoot)?;
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
     let reference = match options.reference_time {
@@ -91,11 +98,15 @@ pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> 
 
     make_database(&target, &mut server, options.replace).await?;
     let pool = connect(&target).await?;
-    let counts = build(&pool, layout, rng).await?;
-    let tenants = tenants(&mut *pool.acquire().await?).await?;
+    let counts = build(&pool, layout, rng, options.chatwoot).await?;
+    let mut conn = pool.acquire().await?;
+    let tenants = tenants(&mut conn).await?;
+    target.mark(&mut conn, Some(options.chatwoot)).await?;
+    drop(conn);
     pool.close().await;
 
     let report = CreateReport {
+        chatwoot: options.chatwoot,
         tenants,
         conversations: u64::try_from(counts.conversations)?,
         messages: u64::try_from(counts.messages)?,
@@ -119,7 +130,7 @@ async fn make_database(target: &Target, server: &mut PgConnection, replace: bool
         }
         // an empty database that somebody with the right to created for the sample
         DatabaseState::Foreign if name != "postgres" && target.is_empty().await? => {
-            return target.mark(server).await;
+            return target.mark(server, None).await;
         }
         DatabaseState::Foreign => bail!("database {name} exists and is not a sample: choose another name"),
     }
@@ -139,13 +150,19 @@ async fn connect(target: &Target) -> Result<PgPool> {
         .with_context(|| format!("connect to database {name}"))
 }
 
-async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
+/// Fills the tables of the newest version, and makes those of an older one from them.
+async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version) -> Result<Counts> {
     let mut conn = pool.acquire().await?;
     schema::create_tables(&mut conn).await?;
     drop(conn);
     let counts = fill(pool, layout, rng).await?;
     let mut conn = pool.acquire().await?;
-    schema::create_indexes_and_view(&mut conn).await?;
+    let shape = Shape::of(version);
+    for change in Shape::of(NEWEST_KNOWN).changes_to(&shape) {
+        schema::change_table(&mut conn, &change, None).await?;
+    }
+    schema::create_indexes(&mut conn, &shape.indexes()).await?;
+    schema::create_view(&mut conn, &shape).await?;
     schema::set_sequences(&mut conn).await?;
     query("ANALYZE")
         .execute(&mut *conn)

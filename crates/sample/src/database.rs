@@ -3,11 +3,16 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, query_scalar, raw_sql};
+use tidemark_shared::chatwoot::Version;
 
 /// A sample's database has a comment that begins with this. It can be read without connecting to that database.
 const MARK: &str = "tidemark sample";
+/// Stands between the mark and the version of Chatwoot. A sample without it is unfinished, or was made before samples had
+/// versions.
+const OF_VERSION: &str = " of Chatwoot ";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseState {
@@ -94,12 +99,24 @@ impl Target {
             .execute(&mut *server)
             .await
             .with_context(|| format!("create database {}", self.name))?;
-        self.mark(server).await
+        self.mark(server, None).await
     }
 
-    /// Marks a database as a sample. It may then be changed and dropped.
-    pub async fn mark(&self, server: &mut PgConnection) -> Result<()> {
-        let mark = format!("COMMENT ON DATABASE {} IS '{MARK}'", quoted(&self.name));
+    /// The version of Chatwoot that the sample says it has.
+    pub async fn version(&self, conn: &mut PgConnection) -> Result<Option<Version>> {
+        let comment: Option<String> = query_scalar(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()",
+        )
+        .fetch_one(conn)
+        .await
+        .context("read the sample's version")?;
+        Ok(comment.as_deref().and_then(version_of))
+    }
+
+    /// Marks a database as a sample. It may then be changed and dropped. With a version it is finished.
+    pub async fn mark(&self, server: &mut PgConnection, version: Option<Version>) -> Result<()> {
+        let version = version.map_or(String::new(), |version| format!("{OF_VERSION}{version}"));
+        let mark = format!("COMMENT ON DATABASE {} IS '{MARK}{version}'", quoted(&self.name));
         raw_sql(AssertSqlSafe(mark))
             .execute(server)
             .await
@@ -152,6 +169,20 @@ pub async fn drop_sample(url: &str) -> Result<()> {
             target.name
         ),
     }
+}
+
+/// The version of Chatwoot in a sample's comment.
+pub fn version_of(comment: &str) -> Option<Version> {
+    comment.strip_prefix(MARK)?.strip_prefix(OF_VERSION)?.parse().ok()
+}
+
+/// Whether PostgreSQL ended a statement to end a deadlock.
+pub fn is_deadlock(error: &anyhow::Error) -> bool {
+    let code = error
+        .downcast_ref::<sqlx::Error>()
+        .and_then(sqlx::Error::as_database_error)
+        .and_then(DatabaseError::code);
+    code.as_deref() == Some("40P01")
 }
 
 fn quoted(identifier: &str) -> String {

@@ -1,6 +1,7 @@
 //! A sample Chatwoot database: its schema, seeded data and live traffic.
 //!
-//! The database has the tables of a Chatwoot that Tidemark reads, and the analytics view that some installations publish.
+//! The database has the tables of any version of Chatwoot that Tidemark reads, and the analytics view that some
+//! installations publish.
 //! Every sample database is marked. This crate changes or drops only marked databases.
 
 mod conversation;
@@ -13,13 +14,17 @@ mod directory;
 mod layout;
 mod messages;
 mod schema;
+mod shape;
 mod text;
 mod timeline;
 mod traffic;
+mod upgrade;
 mod words;
 
 pub use create::{CreateOptions, CreateReport, create};
 pub use database::{drop_sample, is_sample};
 pub use describe::{SampleTenant, describe};
 pub use schema::schema;
+pub use shape::ensure_known;
 pub use traffic::{ChangeKind, TrafficOptions, TrafficReport, traffic};
+pub use upgrade::{UpgradeReport, upgrade};

@@ -2,6 +2,9 @@
 
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
+use tidemark_shared::chatwoot::NEWEST_KNOWN;
+
+use crate::shape::{DROP_VIEWS, SCHEMA, Shape, TableChange};
 
 /// Tables with a sequence for ids, in the order in which they are filled.
 const TABLES: [&str; 9] = [
@@ -16,26 +19,53 @@ const TABLES: [&str; 9] = [
     "csat_survey_responses",
 ];
 
-/// Creates the tables, indexes and view in an empty database, for tests that insert rows themselves.
+/// Creates the tables, indexes and view of the newest known version in an empty database, for tests that insert rows
+/// themselves.
 pub async fn schema(conn: &mut PgConnection) -> Result<()> {
+    let newest = Shape::of(NEWEST_KNOWN);
     create_tables(conn).await?;
-    create_indexes_and_view(conn).await
+    create_indexes(conn, &newest.indexes()).await?;
+    create_view(conn, &newest).await
 }
 
+/// Creates the tables of the newest known version.
 pub async fn create_tables(conn: &mut PgConnection) -> Result<()> {
-    raw_sql(include_str!("schema.sql"))
+    raw_sql(SCHEMA)
         .execute(conn)
         .await
         .context("create the sample's tables")?;
     Ok(())
 }
 
-pub async fn create_indexes_and_view(conn: &mut PgConnection) -> Result<()> {
-    raw_sql(include_str!("indexes.sql"))
-        .execute(&mut *conn)
+/// Alters one table in a transaction. PostgreSQL refuses a new type for a column of a view, so the view of that shape is
+/// dropped and created again.
+pub async fn change_table(conn: &mut PgConnection, change: &TableChange, view: Option<&Shape>) -> Result<()> {
+    let mut statements = change.statements.clone();
+    if let Some(view) = view.filter(|_| change.changes_types) {
+        statements.insert(0, DROP_VIEWS.to_owned());
+        statements.push(view.view());
+    }
+    raw_sql(AssertSqlSafe(statements.join(";\n")))
+        .execute(conn)
+        .await
+        .with_context(|| format!("alter the sample's table {}", change.table))?;
+    Ok(())
+}
+
+/// Creates those of the indexes that are missing, in one transaction.
+pub async fn create_indexes(conn: &mut PgConnection, indexes: &[&str]) -> Result<()> {
+    let missing = indexes.join(";\n").replace(" INDEX ", " INDEX IF NOT EXISTS ");
+    raw_sql(AssertSqlSafe(missing))
+        .execute(conn)
         .await
         .context("create the sample's indexes")?;
-    raw_sql(include_str!("view.sql"))
+    Ok(())
+}
+
+/// Creates the view, or replaces that of another version.
+pub async fn create_view(conn: &mut PgConnection, shape: &Shape) -> Result<()> {
+    let replace = format!("{DROP_VIEWS};\n{}", shape.view());
+    raw_sql(AssertSqlSafe(replace))
         .execute(conn)
         .await
         .context("create the sample's view")?;

@@ -20,13 +20,15 @@ use rand::distr::weighted::WeightedIndex;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use sqlx::{PgConnection, query, query_scalar};
+use sqlx::{PgConnection, query, query_as};
+use tidemark_shared::chatwoot::{NEWEST_KNOWN, Version};
 use tokio_util::sync::CancellationToken;
 
 pub use kind::ChangeKind;
 use pace::Pace;
 
-use crate::database::Target;
+use crate::database::{Target, is_deadlock, version_of};
+use crate::shape::Shape;
 
 /// Rate and end of the traffic. It ends when `duration` or `count` is reached; without both it never ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +88,9 @@ struct Changes {
     /// The time of the current change, by the server's clock.
     now: NaiveDateTime,
     kinds: WeightedIndex<u32>,
+    version: Version,
+    /// What that version has.
+    shape: Shape,
 }
 
 impl Changes {
@@ -103,20 +108,22 @@ impl Changes {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: NaiveDateTime::default(),
             kinds,
+            version: NEWEST_KNOWN,
+            shape: Shape::of(NEWEST_KNOWN),
         })
     }
 
-    /// Makes one change and returns its kind. A kind that finds no row is drawn again. A new conversation is always possible.
+    /// Makes one change and returns its kind. A kind that finds no row, or ends in a deadlock with an upgrade, is drawn again.
+    /// A new conversation is always possible.
     async fn make_one(&mut self) -> Result<ChangeKind> {
         loop {
             let kind = ChangeKind::ALL[self.rng.sample(&self.kinds)];
-            self.now = self.read_clock().await?;
-            let changed = self
-                .make(kind)
-                .await
-                .with_context(|| format!("make a change: {}", kind.as_str()))?;
-            if changed {
-                return Ok(kind);
+            self.look_at_database().await?;
+            match self.make(kind).await {
+                Ok(true) => return Ok(kind),
+                Ok(false) => {}
+                Err(error) if is_deadlock(&error) => tracing::debug!("deadlock with an upgrade"),
+                Err(error) => return Err(error.context(format!("make a change: {}", kind.as_str()))),
             }
         }
     }
@@ -141,16 +148,31 @@ impl Changes {
         }
     }
 
-    /// The server's clock in UTC, sometimes without fractions of seconds, as some writers store it.
-    async fn read_clock(&mut self) -> Result<NaiveDateTime> {
-        let now: NaiveDateTime = query_scalar("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
-            .fetch_one(&mut self.conn)
-            .await
-            .context("read the server's clock")?;
-        Ok(if self.rng.random_ratio(1, 5) {
+    /// Reads the server's clock in UTC, sometimes without fractions of seconds, as some writers store it; and the version of
+    /// Chatwoot, which an upgrade changes meanwhile.
+    async fn look_at_database(&mut self) -> Result<()> {
+        let (now, comment): (NaiveDateTime, Option<String>) = query_as(
+            "SELECT clock_timestamp() AT TIME ZONE 'UTC', shobj_description(oid, 'pg_database') \
+             FROM pg_database WHERE datname = current_database()",
+        )
+        .fetch_one(&mut self.conn)
+        .await
+        .context("read the server's clock and the sample's version")?;
+        self.now = if self.rng.random_ratio(1, 5) {
             now.trunc_subsecs(0)
         } else {
             now
-        })
+        };
+        let version = comment.as_deref().and_then(version_of).unwrap_or(NEWEST_KNOWN);
+        if version != self.version {
+            self.version = version;
+            self.shape = Shape::of(version);
+        }
+        Ok(())
+    }
+
+    /// Whether the sample's version has a column of `conversations`.
+    fn has(&self, column: &str) -> bool {
+        self.shape.has("conversations", column)
     }
 }

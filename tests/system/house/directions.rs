@@ -63,7 +63,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("postgres", &["net"]),
     ("net", &[]),
     ("shared", &[]),
-    ("sample", &[]),
+    ("sample", &["shared"]),
 ];
 
 /// Members of the workspace outside `crates/`: they use whatever they test or measure.

@@ -64,7 +64,7 @@ impl Args {
             tenants: self.tenants,
             seed: self.seed,
             replace: true,
-            reference_time: None,
+            ..CreateOptions::default()
         };
         let sample = create(source_url.expose_secret(), &options).await?;
         output::note(format!(

@@ -1,9 +1,13 @@
 //! `tidemark sample …`.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, is_sample, traffic};
+use tidemark_sample::{
+    CreateOptions, TrafficOptions, create, drop_sample, ensure_known, is_sample, traffic, upgrade,
+};
+use tidemark_shared::chatwoot::{NEWEST_KNOWN, Version};
 use tokio_util::sync::CancellationToken;
 
 use super::bounds;
@@ -33,6 +37,9 @@ pub enum Command {
         /// Seed; the same seed gives the same data
         #[arg(long, default_value_t = 1, value_name = "S")]
         seed: u64,
+        /// Version of Chatwoot that the tables are of
+        #[arg(long, default_value_t = NEWEST_KNOWN, value_name = "VERSION", value_parser = known)]
+        chatwoot: Version,
         /// Drop an existing sample of that name first
         #[arg(long)]
         replace: bool,
@@ -57,11 +64,28 @@ pub enum Command {
         #[arg(long, default_value_t = 1, value_name = "S")]
         seed: u64,
     },
+    /// Change a sample's tables to those of a newer Chatwoot, as Chatwoot's migrations do
+    Upgrade {
+        #[command(flatten)]
+        url: UrlArg,
+        /// Version of Chatwoot that the tables are of afterwards
+        #[arg(long, default_value_t = NEWEST_KNOWN, value_name = "VERSION", value_parser = known)]
+        chatwoot: Version,
+    },
     /// Drop the database of a sample
     Drop {
         #[command(flatten)]
         url: UrlArg,
     },
+}
+
+/// A version of Chatwoot that a sample can have.
+fn known(text: &str) -> Result<Version, String> {
+    let version = text
+        .parse()
+        .map_err(|error: <Version as FromStr>::Err| error.to_string())?;
+    ensure_known(version).map_err(|error| error.to_string())?;
+    Ok(version)
 }
 
 impl UrlArg {
@@ -81,6 +105,7 @@ impl Command {
                 conversations,
                 tenants,
                 seed,
+                chatwoot,
                 replace,
                 keep,
             } => {
@@ -95,6 +120,7 @@ impl Command {
                     seed,
                     replace,
                     reference_time: None,
+                    chatwoot,
                 };
                 let report = create(url.expose_secret(), &options).await?;
                 if app.json {
@@ -125,10 +151,11 @@ impl Command {
                     rows,
                 )?;
                 output::note(format!(
-                    "{} conversations with {} messages in {}",
+                    "{} conversations with {} messages in {}, in the tables of Chatwoot {}",
                     output::count(i64::try_from(report.conversations)?),
                     output::count(i64::try_from(report.messages)?),
-                    output::duration_ms(i64::try_from(report.elapsed.as_millis())?)
+                    output::duration_ms(i64::try_from(report.elapsed.as_millis())?),
+                    report.chatwoot
                 ));
             }
             Self::Traffic {
@@ -173,6 +200,19 @@ impl Command {
                     })
                     .collect::<anyhow::Result<_>>()?;
                 output::table(&["change", "count"], &[1], rows)?;
+            }
+            Self::Upgrade { url, chatwoot } => {
+                let report = upgrade(url.get(app)?.expose_secret(), chatwoot).await?;
+                if app.json {
+                    output::json(&report)?;
+                    return Ok(Exit::Done);
+                }
+                let steps: Vec<String> = report.steps.iter().map(ToString::to_string).collect();
+                output::note(format!(
+                    "the sample had the tables of Chatwoot {} and got those of {}",
+                    report.from,
+                    steps.join(", ")
+                ));
             }
             Self::Drop { url } => {
                 drop_sample(url.get(app)?.expose_secret()).await?;

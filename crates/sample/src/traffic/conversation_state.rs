@@ -52,11 +52,13 @@ pub async fn resolve(changes: &mut Changes) -> Result<bool> {
     if conversation.contact_id.is_some() && changes.rng.random_ratio(1, 2) {
         ask(changes, &conversation).await?;
     }
-    query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
-        .bind(conversation.id)
-        .execute(&mut changes.conn)
-        .await
-        .context("clear waiting_since without updated_at")?;
+    if changes.has("waiting_since") {
+        query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
+            .bind(conversation.id)
+            .execute(&mut changes.conn)
+            .await
+            .context("clear waiting_since without updated_at")?;
+    }
     Ok(true)
 }
 
@@ -104,7 +106,11 @@ pub async fn assign(changes: &mut Changes) -> Result<bool> {
     Ok(true)
 }
 
+/// Labels of older versions are only in tables that the sample does not have.
 pub async fn label(changes: &mut Changes) -> Result<bool> {
+    if !changes.has("cached_label_list") {
+        return Ok(false);
+    }
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };

@@ -83,8 +83,8 @@ async fn insert_conversation(
         .context("lock the account")?;
     let conversation = query_as(
         "INSERT INTO conversations (account_id, inbox_id, contact_id, contact_inbox_id, display_id, created_at, \
-                                    updated_at, last_activity_at, waiting_since) \
-         SELECT $1, $2, $3, $4, COALESCE(max(display_id), 0) + 1, $5, $5, $5, $5 \
+                                    updated_at, last_activity_at) \
+         SELECT $1, $2, $3, $4, COALESCE(max(display_id), 0) + 1, $5, $5, $5 \
          FROM conversations WHERE account_id = $1 \
          RETURNING id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id",
     )

@@ -47,19 +47,22 @@ pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation
     insert(changes, conversation, message).await?;
     // reopening changes updated_at; the new last_activity_at did not
     let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
-    query(
+    let statement = if changes.has("waiting_since") {
         "UPDATE conversations SET waiting_since = COALESCE(waiting_since, $2), \
                 status = CASE WHEN $3 THEN $4 ELSE status END, \
                 updated_at = CASE WHEN $3 THEN $2 ELSE updated_at END \
-         WHERE id = $1",
-    )
-    .bind(conversation.id)
-    .bind(changes.now)
-    .bind(reopened)
-    .bind(OPEN)
-    .execute(&mut changes.conn)
-    .await
-    .context("set waiting_since")?;
+         WHERE id = $1"
+    } else {
+        "UPDATE conversations SET status = $4, updated_at = $2 WHERE id = $1 AND $3"
+    };
+    query(statement)
+        .bind(conversation.id)
+        .bind(changes.now)
+        .bind(reopened)
+        .bind(OPEN)
+        .execute(&mut changes.conn)
+        .await
+        .context("set waiting_since and status")?;
     Ok(())
 }
 
@@ -78,20 +81,24 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
         sender_id: agent.map(i64::from),
     };
     insert(changes, conversation, message).await?;
-    query(
-        "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
-         WHERE id = $1 AND first_reply_created_at IS NULL",
-    )
-    .bind(conversation.id)
-    .bind(changes.now)
-    .execute(&mut changes.conn)
-    .await
-    .context("set the first reply")?;
-    query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
+    if changes.has("first_reply_created_at") {
+        query(
+            "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
+             WHERE id = $1 AND first_reply_created_at IS NULL",
+        )
         .bind(conversation.id)
+        .bind(changes.now)
         .execute(&mut changes.conn)
         .await
-        .context("clear waiting_since")?;
+        .context("set the first reply")?;
+    }
+    if changes.has("waiting_since") {
+        query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
+            .bind(conversation.id)
+            .execute(&mut changes.conn)
+            .await
+            .context("clear waiting_since")?;
+    }
     Ok(())
 }
 

@@ -5,4 +5,5 @@
 mod create;
 mod database;
 mod traffic;
+mod versions;
 mod view;
