@@ -179,7 +179,8 @@ async fn dashboards_of_the_script_go_on_over_tidemarks_rows_beside_their_own_col
         stage.sample(80, 2, 78).await?;
         make_legacy(&stage).await?;
         let (first, second): (i64, i64) = sqlx::query_as(
-            "SELECT min(id) FILTER (WHERE account_id = 1), min(id) FILTER (WHERE account_id = 2) FROM conversations",
+            "SELECT min(id) FILTER (WHERE account_id = 1)::bigint, min(id) FILTER (WHERE account_id = 2)::bigint \
+             FROM conversations",
         )
         .fetch_one(&stage.source)
         .await?;
