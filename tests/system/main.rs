@@ -6,6 +6,7 @@ mod altered;
 mod away;
 mod backfill;
 mod chaos;
+mod chatwoot;
 mod clocks;
 mod cluster;
 mod collector;
