@@ -34,6 +34,11 @@ statements! {
     UNMAP = "UPDATE inbox_tenant_mapping SET is_active = false, updated_at = now() \
              WHERE tenant_id = $1 AND source = $2 AND inbox_id = ANY($3) AND is_active RETURNING inbox_id";
     MAP = include_str!("inbox/map.sql");
+    // a run that began before does not count as their backfill
+    FETCH_AGAIN = "UPDATE inbox_tenant_mapping m SET backfilled_at = NULL, updated_at = now() \
+                   FROM (SELECT source, inbox_id FROM inbox_tenant_mapping \
+                         WHERE tenant_id = $1 AND source = $2 AND is_active ORDER BY inbox_id FOR NO KEY UPDATE) l \
+                   WHERE m.source = l.source AND m.inbox_id = l.inbox_id";
     // the run's plan may not contain inboxes that were mapped after it began
     MARK_BACKFILLED = "UPDATE inbox_tenant_mapping m SET backfilled_at = now() FROM etl_control r \
                        WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.backfilled_at IS NULL \
@@ -179,6 +184,17 @@ pub async fn unmap(
         .fetch_all(db)
         .await
         .attempt("unmap the inboxes")
+}
+
+/// Makes a backfill of all of the tenant's inboxes due.
+pub async fn fetch_again(db: impl PgExecutor<'_>, tenant: TenantId, source: &str) -> DbResult<()> {
+    sqlx::query(FETCH_AGAIN)
+        .bind(Stored(tenant))
+        .bind(source)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("make a backfill of the inboxes due")
 }
 
 /// Records that a full run has fetched the history of all inboxes of its tenant, or a backfill that of its own inboxes.

@@ -62,6 +62,8 @@ pub struct TenantToPlan {
     pub watermark: Option<DateTime<Utc>>,
     /// Failed runs in a row.
     pub consecutive_failures: i32,
+    /// What its source lacked at its last plan.
+    pub absent_columns: Vec<String>,
     /// How long ago its digests were last compared under this mapping; `None`: they must be compared.
     pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
@@ -76,6 +78,7 @@ impl FromRow<'_, PgRow> for TenantToPlan {
             tenant: Stored::from_row(row)?.0,
             watermark: row.try_get("watermark")?,
             consecutive_failures: row.try_get("consecutive_failures")?,
+            absent_columns: row.try_get("absent_columns")?,
             digests_age: row
                 .try_get::<Option<f64>, _>("digests_age")?
                 .map(|age| Duration::from_secs_f64(age.max(0.0))),

@@ -61,6 +61,7 @@ statements! {
     RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
                                FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
                                WHERE w.tenant_id = n.tenant_id";
+    RECORD_ABSENT = "UPDATE etl_watermark SET absent_columns = $2 WHERE tenant_id = $1";
     // as of the run's plan
     RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
                            FROM etl_control r \
@@ -344,6 +345,21 @@ pub async fn record_digests_compared(
         .await
         .map(drop)
         .attempt("record that digests were compared")
+}
+
+/// Records which tables and columns the tenant's source lacks.
+pub async fn record_absent_columns(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    absent: &[String],
+) -> DbResult<()> {
+    sqlx::query(RECORD_ABSENT)
+        .bind(Stored(tenant))
+        .bind(absent)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("record what the source lacks")
 }
 
 /// Records that this run has taken every row with a different digest, if its plan compared digests.

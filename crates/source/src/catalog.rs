@@ -1,18 +1,22 @@
 //! Tables, columns, inboxes and statistics of a source.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::error::SourceError;
+use super::session::SourceTx;
+use super::shape::Shape;
 use super::source::Source;
-use super::tables::TABLES;
 use super::view::ViewShape;
 use tidemark_postgres::connect;
 use tidemark_postgres::pool::acquire;
 use tidemark_shared::inbox::Inbox;
 
-const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
-     WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
+// an inbox beyond 32 bits cannot be mapped; a warning names it
+const INBOXES: &str = "SELECT id::integer, name::text, channel_type::text FROM inboxes \
+     WHERE id <= 2147483647 AND ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
 const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
      WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
@@ -35,18 +39,26 @@ impl Source {
         self.check_catalog(&mut connection).await.map(drop)
     }
 
-    /// Checks that every table and column exists and may be read. In `view` mode, returns the columns of the view.
+    /// Looks up the tables and columns, or in `view` mode the columns of the view, and checks that they can be read.
     ///
     /// # Errors
-    /// [`SourceError::Schema`] names everything that is missing.
-    pub async fn check_catalog(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Option<ViewShape>, SourceError> {
-        match self.view() {
-            Some(view) => self.view_shape(view, connection).await.map(Some),
-            None => self.check_tables(connection).await.map(|()| None),
+    /// [`SourceError::Schema`] names everything that is needed and missing, or cannot be read.
+    pub async fn check_catalog(&self, connection: &mut PgConnection) -> Result<Shape, SourceError> {
+        Ok(match self.view() {
+            Some(view) => Shape::View(self.view_shape(view, connection).await?),
+            None => Shape::Tables(self.table_shape(connection).await?),
+        })
+    }
+
+    /// The shape as of this transaction. Its tables are looked up only when they were changed since the last time.
+    pub async fn current_shape(&self, tx: &mut SourceTx) -> Result<Arc<Shape>, SourceError> {
+        let layout = tx.layout();
+        if let Some(known) = self.known_shape.get(layout).filter(|_| self.view().is_none()) {
+            return Ok(known);
         }
+        let shape = Arc::new(self.check_catalog(tx.connection()).await?);
+        self.known_shape.set(layout, Arc::clone(&shape));
+        Ok(shape)
     }
 
     /// Estimates how many messages belong to this number of conversations.
@@ -66,33 +78,6 @@ impl Source {
         })
     }
 
-    /// Checks every table and column, and names everything that is missing in one error.
-    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
-        let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
-            .iter()
-            .flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column)))
-            .unzip();
-        let missing: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT CASE WHEN to_regclass(quote_ident(w.table_name)) IS NULL \
-                                  THEN format('table %s', w.table_name) \
-                                  WHEN a.attname IS NULL THEN format('column %s.%s', w.table_name, w.column_name) \
-                                  ELSE format('the right to SELECT %s', w.table_name) END \
-             FROM unnest($1::text[], $2::text[]) AS w (table_name, column_name) \
-             LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) \
-                                     AND a.attname = w.column_name AND NOT a.attisdropped \
-             WHERE a.attname IS NULL OR NOT has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY 1",
-        )
-        .bind(tables)
-        .bind(columns)
-        .fetch_all(connection)
-        .await
-        .map_err(self.query_error("look up its tables"))?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(self.schema_error(missing))
-    }
-
     pub(super) fn schema_error(&self, missing: Vec<String>) -> SourceError {
         SourceError::Schema {
             name: self.name().to_owned(),
@@ -110,16 +95,15 @@ impl Source {
         let mut connection = acquire(self.pool())
             .await
             .map_err(|error| self.unreachable(error))?;
-        let statement = match self.view() {
-            None => INBOXES.to_owned(),
-            Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),
-        };
-        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(account)
-            .bind(ids)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(self.query_error("list its inboxes"))?;
+        let shape = self.check_catalog(&mut connection).await?;
+        let statement = shape.statement(INBOXES, ViewShape::inboxes);
+        let rows: Vec<(i32, Option<String>, Option<String>)> =
+            sqlx::query_as(AssertSqlSafe(statement.as_ref()))
+                .bind(account)
+                .bind(ids)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(self.query_error("list its inboxes"))?;
         Ok(rows
             .into_iter()
             .map(|(id, name, channel_type)| Inbox {

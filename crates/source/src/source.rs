@@ -10,11 +10,12 @@ use tokio::sync::Semaphore;
 
 use super::error::SourceError;
 use super::locks::TableLocks;
+use super::shape::KnownShape;
 use tidemark_net::tls::Exposure;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
-use tidemark_postgres::ident::RelationName;
+use tidemark_postgres::ident::{RelationName, SchemaName};
 use tidemark_runtime::config::{ConfigError, Settings, SourceMode, SourceSettings};
 
 /// A source that does not accept a connection within this time counts as unavailable.
@@ -30,7 +31,9 @@ pub struct Source {
     pub(super) server: String,
     /// Set in `view` mode.
     view: Option<RelationName>,
+    schema: Option<SchemaName>,
     pub(super) locks: TableLocks,
+    pub(super) known_shape: KnownShape,
     max_in_flight: i32,
     pub(super) options: PgConnectOptions,
     pool: PgPool,
@@ -55,6 +58,11 @@ impl Source {
                 ("jit", "off"),
             ])
             .options(KEEPALIVE);
+        let options = match &settings.schema {
+            // without the schema of temporary tables at the end, PostgreSQL would put it first
+            Some(schema) => options.options([("search_path", format!("{schema}, pg_temp"))]),
+            None => options,
+        };
         let view = match settings.mode {
             SourceMode::Tables => None,
             SourceMode::View => settings.view.clone(),
@@ -63,7 +71,9 @@ impl Source {
             name: name.to_owned(),
             server: server_name(url),
             locks: TableLocks::new(view.as_ref()),
+            known_shape: KnownShape::default(),
             view,
+            schema: settings.schema.clone(),
             max_in_flight: settings.max_in_flight,
             pool: PgPoolOptions::new()
                 .max_connections(settings.max_connections)
@@ -106,6 +116,20 @@ impl Source {
     #[must_use]
     pub const fn view(&self) -> Option<&RelationName> {
         self.view.as_ref()
+    }
+
+    /// The schema that its tables or its view are in, as SQL text; `None`: the server's search path finds them.
+    #[must_use]
+    pub fn schema(&self) -> Option<String> {
+        self.schema.as_ref().map(SchemaName::to_string)
+    }
+
+    /// A table of Chatwoot as an administrator of the source writes it.
+    pub(super) fn in_schema(&self, table: &str) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{table}"),
+            None => table.to_owned(),
+        }
     }
 
     #[must_use]

@@ -6,6 +6,7 @@ SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone,
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,
        extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, w.consecutive_failures,
+       w.absent_columns,
        CASE WHEN w.digests_version = t.mapping_version
              AND NOT EXISTS (SELECT FROM etl_source_audit s
                              WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at)

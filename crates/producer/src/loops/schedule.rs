@@ -24,7 +24,7 @@ use tracing::{Instrument, Span};
 use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, PlanOutcome};
 use crate::planning::backfill;
-use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes};
+use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes, record_upgrade};
 use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
@@ -109,7 +109,7 @@ impl Scheduler {
                 "tenants not planned, they are due again after their intervals"
             );
         }
-        if let Err(error) = self.advance(&idle).await {
+        if let Err(error) = self.advance(source, &idle).await {
             tracing::warn!(
                 error = %report(&error), tenants = idle.len(),
                 "idle tenants not advanced, they are due again after their intervals"
@@ -149,7 +149,7 @@ impl Scheduler {
     }
 
     /// Advances the watermarks of tenants without changes, except tenants with an open run.
-    async fn advance(&self, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
+    async fn advance(&self, source: &str, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
         if idle.is_empty() {
             return Ok(());
         }
@@ -181,6 +181,7 @@ impl Scheduler {
         ledger::watermark::advance(&mut tx, &moves, mover).await?;
         for (tenant, plan) in &idle {
             record_name_changes(&mut tx, *tenant, &plan.names).await?;
+            record_upgrade(&mut tx, *tenant, source, plan.upgrade.as_ref()).await?;
         }
         ledger::watermark::record_success(&mut *tx, &locked).await?;
         let matched_totals: Vec<MatchedTotals> =
@@ -216,6 +217,7 @@ impl Scheduler {
         };
         insert_chunks(&mut tx, run, tenant.id, plan).await?;
         record_name_changes(&mut tx, tenant.id, &plan.names).await?;
+        record_upgrade(&mut tx, tenant.id, &tenant.source, plan.upgrade.as_ref()).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);

@@ -17,6 +17,8 @@ pub(crate) struct Member {
     pub watermark: Option<DateTime<Utc>>,
     /// Failed runs in a row.
     pub consecutive_failures: i32,
+    /// What the source lacked at the last plan.
+    pub absent_columns: Vec<String>,
     /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
     /// Whether digests are compared. Otherwise only conversations that change signals name are planned.
@@ -42,6 +44,7 @@ impl Member {
             tenant,
             watermark,
             consecutive_failures,
+            absent_columns,
             digests_age,
             inboxes,
             unfetched,
@@ -61,6 +64,7 @@ impl Member {
             run_type,
             watermark,
             consecutive_failures,
+            absent_columns,
             since,
             compares_digests: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
             inboxes,

@@ -22,8 +22,19 @@ pub struct Plan {
     /// What limits the watermark; `None` for a run that does not move it.
     pub watermark_bounds: Option<WatermarkBounds>,
     pub(crate) names: NameChanges,
+    /// Set when the source lacks other tables and columns than at the last plan.
+    pub(crate) upgrade: Option<Upgrade>,
     /// Set when source and target are equal. Recorded when the plan has no chunks.
     pub(crate) matched_totals: Option<MatchedTotals>,
+}
+
+/// Chatwoot was upgraded, or went back to an earlier version.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    /// What the source lacks now.
+    pub absent_columns: Vec<String>,
+    /// Whether the tenant has rows that were read before.
+    pub has_rows: bool,
 }
 
 /// A tenant of a group with its plan or its error. Tenants of a group often share one error.

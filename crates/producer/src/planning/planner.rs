@@ -11,8 +11,7 @@ use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
-use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceTx, Sources};
+use tidemark_source::{Shape, Source, SourceTx, Sources};
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
@@ -35,8 +34,7 @@ pub struct Planner {
 /// The source snapshot of a plan, and how far it lets the watermark move.
 struct PlanSnapshot {
     tx: SourceTx,
-    /// Set where the source is read through a view.
-    shape: Option<ViewShape>,
+    shape: Shape,
     bounds: WatermarkBounds,
 }
 
@@ -223,7 +221,7 @@ impl Planner {
         snapshot: &mut PlanSnapshot,
         members: &[Member],
     ) -> Result<Vec<Result<Plan, PlanError>>, PlanError> {
-        let mut signals = Signals::begin(source, snapshot.shape.as_ref(), &mut snapshot.tx).await?;
+        let mut signals = Signals::begin(source, &snapshot.shape, &mut snapshot.tx).await?;
         let scans = scan_source(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
         let mut plans = Vec::with_capacity(members.len());
         for (member, scan) in members.iter().zip(scans) {
@@ -238,7 +236,7 @@ impl Planner {
         // the warnings are about messages, and a run without chunks reads none
         if planned.iter().any(|plan| !plan.chunks.is_empty()) {
             let warnings = source
-                .view_warnings(snapshot.tx.connection(), snapshot.shape.as_ref())
+                .shape_warnings(snapshot.tx.connection(), &snapshot.shape)
                 .await;
             for plan in &mut planned {
                 plan.record.warnings.clone_from(&warnings);

@@ -12,8 +12,9 @@ use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::tables::TableShape;
 use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceError, SourceTx};
+use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, take_sample};
@@ -34,20 +35,28 @@ struct Statements {
 }
 
 impl Statements {
-    fn of_tables() -> Self {
+    fn of(shape: &Shape) -> Self {
+        match shape {
+            Shape::Tables(tables) => Self::of_tables(tables),
+            Shape::View(view) => Self::of_view(view),
+        }
+    }
+
+    fn of_tables(tables: &TableShape) -> Self {
+        let of_source = |statement: String| tables.statement(&statement).into_owned();
         let select = "SELECT id::bigint FROM conversations c WHERE inbox_id = ANY($1)";
         Self {
-            existing: format!("{select} AND id = ANY($2)"),
-            in_time: format!(
+            existing: of_source(format!("{select} AND id = ANY($2)")),
+            in_time: of_source(format!(
                 "{select} AND EXISTS (SELECT FROM unnest(ARRAY[c.created_at, c.updated_at, c.last_activity_at, \
                      c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at, c.agent_last_seen_at, \
                      c.assignee_last_seen_at]) AS t (at) WHERE t.at BETWEEN $2 AND $3) \
                      AND (cardinality($4::integer[]) = 0 OR inbox_id = ANY($4))"
-            ),
-            in_inboxes: format!("{select} AND inbox_id = ANY($2)"),
-            with_names: format!(
+            )),
+            in_inboxes: of_source(format!("{select} AND inbox_id = ANY($2)")),
+            with_names: of_source(format!(
                 "{select} AND (inbox_id = ANY($2) OR account_id = ANY($3) OR assignee_id = ANY($4) OR team_id = ANY($5))"
-            ),
+            )),
         }
     }
 
@@ -107,9 +116,7 @@ pub(crate) async fn plan_selection(
     let shape = source.check_catalog(tx.connection()).await?;
     let mut reader = SelectionReader {
         source,
-        statements: shape
-            .as_ref()
-            .map_or_else(Statements::of_tables, Statements::of_view),
+        statements: Statements::of(&shape),
         tx: &mut tx,
         inboxes: &inboxes,
     };
@@ -149,7 +156,7 @@ pub(crate) async fn plan_selection(
     }
     keys.extend(unconfirmed);
     target.rollback().await.attempt("end the transaction")?;
-    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    let warnings = source.shape_warnings(tx.connection(), &shape).await;
     tx.finish().await;
 
     let keys: Vec<i64> = keys.into_iter().collect();
@@ -169,6 +176,7 @@ pub(crate) async fn plan_selection(
         chunks,
         watermark_bounds: None,
         names: NameChanges::default(),
+        upgrade: None,
         matched_totals: None,
     })
 }

@@ -7,12 +7,11 @@ use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
-use tidemark_source::view::ViewShape;
 
 use crate::planning::digests::Difference;
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
-use crate::planning::plan::{Plan, as_size};
+use crate::planning::plan::{Plan, Upgrade, as_size};
 use crate::planning::signals::{Hits, Signals, SourceBucket};
 use crate::planning::source_scan::SourceScan;
 use crate::planning::target_comparison::{TargetComparison, compare_with_target};
@@ -39,7 +38,7 @@ pub(crate) async fn build_plan(
     // sorted, so that equal lists give equal requests
     names.deleted_senders.sort();
     let (chunks, counts) = if member.since.is_some() {
-        let hits = collect_hits(scan, comparison, signals.shape.is_none());
+        let hits = collect_hits(scan, comparison, signals.shape.view().is_none());
         let ids: Vec<i64> = hits.ids.into_iter().collect();
         (key_chunks(&ids, as_size(member.chunk_size)), hits.counts)
     } else {
@@ -48,6 +47,11 @@ pub(crate) async fn build_plan(
         (chunks, BTreeMap::new())
     };
     let moves = member.run_type.moves_watermark();
+    let absent_columns = signals.shape.absent_beyond_digests();
+    let upgrade = (moves && absent_columns != member.absent_columns).then(|| Upgrade {
+        absent_columns,
+        has_rows: member.watermark.is_some(),
+    });
     Ok(Plan {
         run_type: member.run_type,
         record: PlanRecord {
@@ -55,13 +59,14 @@ pub(crate) async fn build_plan(
             watermark_start: member.watermark.filter(|_| moves),
             watermark_end: bounds.watermark_end(member.watermark).filter(|_| moves),
             signals: counts,
-            warnings: signals.shape.map(ViewShape::warnings).unwrap_or_default(),
+            warnings: signals.shape.warnings(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests,
         },
         chunks,
         watermark_bounds: moves.then_some(bounds),
         names,
+        upgrade,
         matched_totals,
     })
 }

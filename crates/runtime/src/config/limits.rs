@@ -301,5 +301,6 @@ mod tests {
         "sources.*.url",
         "sources.*.mode",
         "sources.*.view",
+        "sources.*.schema",
     ];
 }

@@ -115,6 +115,11 @@ fn source() -> Vec<Entry> {
             "Name of the view, with or without its schema. Needed with `view`",
         ),
         (
+            "sources.*.schema",
+            String::new(),
+            "Schema of Chatwoot's tables, or of the view. Default: where the login's `search_path` finds them",
+        ),
+        (
             "sources.*.max_connections",
             defaults.max_connections.to_string(),
             "Connections of one process to this source",

@@ -1,7 +1,8 @@
 //! The shape of a view: the columns that it has, and the SQL expressions over them.
 
-use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part};
+use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part, first_version, hashed};
 use crate::digest::{HashedColumn, digest_of, rules_digest, texts_digest};
+use crate::missing::missing_column;
 use tidemark_postgres::ident::RelationName;
 use tidemark_shared::selection::NameOf;
 
@@ -41,7 +42,7 @@ impl ViewShape {
         let columns: Vec<HashedColumn> = self
             .present()
             .filter(|column| column.part == Part::Conversation)
-            .map(|column| column.kind.hashed(column.name))
+            .map(|column| hashed(column))
             .collect();
         digest_of("0", &columns)
     }
@@ -121,11 +122,23 @@ impl ViewShape {
             .zip(self.present)
             .filter(|(_, present)| !present)
             .map(|(column, _)| {
-                format!(
-                    "view {} has no column {}: it is NULL in every row",
-                    self.name, column.name
+                missing_column(
+                    &format!("view {}", self.name),
+                    column.name,
+                    first_version(column.name),
                 )
             })
+            .collect()
+    }
+
+    /// Missing columns that come from messages. The digest covers the others, or names are compared.
+    #[must_use]
+    pub fn absent_beyond_digests(&self) -> Vec<String> {
+        COLUMNS
+            .iter()
+            .zip(self.present)
+            .filter(|(column, present)| !present && column.part == Part::Messages)
+            .map(|(column, _)| column.name.to_owned())
             .collect()
     }
 
@@ -186,7 +199,9 @@ mod tests {
             assert!(!expression.contains("v.priority") && !expression.contains("v.csat_created_at"));
         }
         assert_eq!(shape.warnings().len(), 3);
-        assert!(shape.warnings()[0].starts_with(r#"view "reports"."final" has no column priority:"#));
+        let warning = &shape.warnings()[0];
+        assert!(warning.starts_with(r#"view "reports"."final" has no column priority: it is NULL"#));
+        assert!(warning.ends_with("; it comes with Chatwoot 2.17.0"));
         assert!(without(&[]).warnings().is_empty());
     }
 

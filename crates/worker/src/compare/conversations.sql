@@ -10,7 +10,7 @@ LEFT JOIN users u ON u.id = c.assignee_id
 LEFT JOIN teams t ON t.id = c.team_id
 LEFT JOIN contacts k ON k.id = c.contact_id
 LEFT JOIN (
-    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating,
+    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating::integer AS rating,
            r.feedback_message::text AS feedback_message, r.created_at::timestamp AS created_at
     FROM csat_survey_responses r
     WHERE r.conversation_id BETWEEN $1 AND $4

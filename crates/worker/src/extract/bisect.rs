@@ -9,25 +9,20 @@ use std::collections::HashSet;
 use tidemark_ledger::reject::{Reject, RejectSide};
 use tidemark_postgres::report::report;
 use tidemark_postgres::sqlstate::{FailureKind, sqlstate};
-use tidemark_source::SourceError;
-use tidemark_source::view::ViewShape;
+use tidemark_source::{Shape, SourceError};
 
 use super::extractor::{ExtractError, Extractor};
 
 impl Extractor<'_> {
     /// Reads these conversations, and rejects those that the source cannot read or that do not decode.
-    pub(super) async fn read_bisected(
-        &mut self,
-        view: Option<&ViewShape>,
-        keys: &[i64],
-    ) -> Result<(), ExtractError> {
+    pub(super) async fn read_bisected(&mut self, shape: &Shape, keys: &[i64]) -> Result<(), ExtractError> {
         let mut pending = vec![keys.to_vec()];
         while let Some(mut keys) = pending.pop() {
             if keys.len() > self.key_limit {
                 pending.push(keys.split_off(self.key_limit));
             }
             let (done, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
-            let error = match self.read_keys(view, &keys).await {
+            let error = match self.read_keys(shape, &keys).await {
                 Ok(()) => continue,
                 Err(ExtractError::Source(error)) if error.is_data() || error.kind().may_fit_in_parts() => {
                     error
