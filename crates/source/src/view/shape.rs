@@ -42,7 +42,7 @@ impl ViewShape {
         let columns: Vec<HashedColumn> = self
             .present()
             .filter(|column| column.part == Part::Conversation)
-            .map(|column| hashed(column))
+            .map(hashed)
             .collect();
         digest_of("0", &columns)
     }

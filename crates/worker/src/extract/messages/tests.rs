@@ -117,7 +117,9 @@ async fn the_digest_is_the_one_that_the_source_computes() {
 async fn a_copy_may_have_no_rows() {
     let mut server = with_messages("SELECT").await;
     for conversations in [&[][..], &[1, 2]] {
-        let mut copy = MessageCopy::begin(&mut server, conversations).await.unwrap();
+        let mut copy = MessageCopy::begin(&mut server, &SELECT, conversations)
+            .await
+            .unwrap();
         assert!(copy.try_next().await.unwrap().is_none());
     }
 }
