@@ -20,8 +20,11 @@ postgres_boot() {
     run_as postgres
     if [[ ! -e data/PG_VERSION && -s standby-of ]]; then
         chmod 700 data # initdb would do this
-        "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
+        "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" \
             --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+        # --write-recovery-conf would write options that a server older than the program does not know
+        printf "primary_conninfo = '%s'\n" "$(<standby-of)" >>data/postgresql.auto.conf
+        "${AS[@]}" touch data/standby.signal
     elif [[ ! -e data/PG_VERSION ]]; then
         local segment=()
         [[ ! -s wal-segment ]] || segment=(--wal-segsize "$(<wal-segment)")
