@@ -20,9 +20,6 @@ pub struct Hidden {
 }
 
 /// The tables that members of `admin_users` do not read whole.
-///
-/// # Errors
-/// When the query fails.
 pub async fn find_hidden(connection: &mut PgConnection) -> Result<Vec<Hidden>, sqlx::Error> {
     sqlx::query_as(FIND_HIDDEN)
         .bind(TABLES)

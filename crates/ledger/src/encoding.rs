@@ -29,9 +29,6 @@ impl WrongEncoding {
 }
 
 /// The encoding of this database, unless it is UTF8.
-///
-/// # Errors
-/// When the query fails.
 pub async fn find_wrong(connection: &mut PgConnection) -> Result<Option<WrongEncoding>, sqlx::Error> {
     sqlx::query_as(FIND_WRONG)
         .persistent(false)
