@@ -99,7 +99,7 @@ async fn a_new_inbox_of_the_account_is_mapped_by_the_next_plan_and_fetched() {
         stage.sample(400, 2, 91).await?;
         done(&stage, &["tenant", "set", "--tenant", "1", "--account-id", "1"]).await?;
         stage.sync_local(&["--all"]).await?;
-        add_inbox(&stage, 901, 1, 90).await?;
+        add_inbox(&stage, 901, 1, 40).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(
             is_true(
@@ -114,7 +114,7 @@ async fn a_new_inbox_of_the_account_is_mapped_by_the_next_plan_and_fetched() {
         done(&stage, &["tenant", "set", "--tenant", "1", "--sync-interval", "1s"]).await?;
         done(&stage, &["tenant", "set", "--tenant", "2", "--sync-interval", "1s"]).await?;
         let up = stage.start(&["up"])?;
-        add_inbox(&stage, 902, 1, 40).await?;
+        add_inbox(&stage, 902, 1, 30).await?;
         stage
             .until(
                 "SELECT count(*) = 1 FROM inbox_tenant_mapping \
@@ -151,7 +151,7 @@ async fn an_inbox_that_an_operator_unmapped_is_not_mapped_again() {
         );
         let said = status(&stage).await?;
         ensure!(
-            reasons(&said) == [(inbox.into(), "unmapped".to_owned())],
+            reasons(&said) == [(i64::from(inbox), "unmapped".to_owned())],
             "{said:#}"
         );
         ensure!(doctor_says(&stage, "ok", "an operator unmapped it").await?);
@@ -398,7 +398,8 @@ async fn deletes_its_largest_inbox(stage: &Stage, settings: &[(&str, &str)]) -> 
     )
     .await?;
     let unmap = format!("inbox unmap --tenant 1 --inbox {inbox}");
-    for args in [&sync[..], &[&sync[..], &["--full"]].concat()] {
+    let full = [&sync[..], &["--full"]].concat();
+    for args in [&sync[..], &full[..]] {
         let partial = stage.tidemark_with(args, settings).await?;
         let run = partial.json();
         let error = run["error"].as_str().unwrap_or_default();

@@ -185,7 +185,10 @@ pub async fn look_up_account(
     let Some(account) = tenant.account_id else {
         return Ok(None);
     };
-    let inboxes = sources.get(&tenant.source)?.inboxes(Some(account), None).await?;
+    let source = sources.get(&tenant.source)?;
+    // says at once why a source does not answer
+    source.check().await?;
+    let inboxes = source.inboxes(Some(account), None).await?;
     let found: Vec<AccountInbox> = inboxes
         .into_iter()
         .map(|inbox| AccountInbox {
