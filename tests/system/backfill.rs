@@ -26,6 +26,9 @@ async fn map(stage: &Stage, tenant: i32, inbox: i32) -> Result<()> {
             &tenant.to_string(),
             "--inbox",
             &inbox.to_string(),
+            // needed where tenant 1 has it
+            "--from-tenant",
+            "1",
         ])
         .await?;
     ensure!(mapped.code == 0, "{mapped:?}");

@@ -27,6 +27,7 @@ mod guest;
 mod health;
 mod house;
 mod http;
+mod inboxes;
 mod isolation;
 mod killed;
 mod late;

@@ -115,9 +115,10 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::Target { .. } => {
-                    Some(Self::Configuration)
-                }
+                PlanError::Config(_)
+                | PlanError::NoInboxes(..)
+                | PlanError::NoAccountInboxes { .. }
+                | PlanError::Target { .. } => Some(Self::Configuration),
                 PlanError::Source(error) => Self::of_source(error),
                 PlanError::MassDelete { .. }
                 | PlanError::Empty { .. }

@@ -54,6 +54,7 @@ pub mod tenant;
 pub mod tenant_lifecycle;
 pub mod tenant_move;
 pub mod tenant_status;
+pub mod unsynced;
 pub mod verification;
 pub mod watermark;
 
@@ -111,6 +112,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::rows::STATEMENTS,
         tenant::STATEMENTS,
         tenant_move::STATEMENTS,
+        unsynced::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,
     ]

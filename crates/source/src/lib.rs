@@ -1,5 +1,6 @@
 //! The source databases. Every session is read-only, and sessions are limited in number and duration.
 
+pub mod accounts;
 pub mod catalog;
 pub mod checkup;
 mod conversation;

@@ -205,7 +205,16 @@ async fn an_unmapped_inbox_takes_its_rows_with_it() {
                 .await?;
         let text = inbox.to_string();
         let mapped = stage
-            .tidemark(&["inbox", "map", "--tenant", "1", "--inbox", &text])
+            .tidemark(&[
+                "inbox",
+                "map",
+                "--tenant",
+                "1",
+                "--inbox",
+                &text,
+                "--from-tenant",
+                "2",
+            ])
             .await?;
         ensure!(mapped.code == 0, "{mapped:?}");
         stage.sync_local(&["--tenant", "1"]).await?;

@@ -166,6 +166,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
         let id = TenantId(tenant.account_id);
         let new = NewTenant {
             verify_interval: None,
+            discover: true,
             id,
             name: tenant.name.clone(),
             slug: tenant.slug.clone(),
@@ -187,7 +188,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
                 channel_type: None,
             })
             .collect();
-        ledger::inbox::map(db, "main", id, &inboxes).await?;
+        ledger::inbox::map(db, "main", id, &inboxes, None).await?;
         output::note(format!(
             "  tenant {id}: {}, {} conversations in {} inboxes, {}",
             tenant.name,

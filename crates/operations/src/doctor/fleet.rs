@@ -159,6 +159,7 @@ async fn tenants(
                 "tenants",
                 format!("no run is planned without an inbox: tenant {}", listed(&without)),
             )
+            .todo("tidemark account list")
             .todo(format!("tidemark inbox map --tenant {first} --inbox …")),
         );
     }
@@ -180,7 +181,28 @@ async fn tenants(
         );
     }
     findings.push(Finding::ok("tenants", counted(all.len(), "tenant")));
+    inboxes(overview, findings);
     Ok(())
+}
+
+/// Inboxes that nobody syncs, and inboxes that are gone from their source.
+fn inboxes(overview: &Overview, findings: &mut Vec<Finding>) {
+    for inbox in &overview.unsynced_inboxes {
+        let level = if inbox.is_decided() {
+            Finding::ok
+        } else {
+            Finding::warning
+        };
+        findings.push(level("inboxes", inbox.to_string()).todo(inbox.command()));
+    }
+    for tenant in &overview.tenants {
+        if let Some(undecided) = &tenant.undecided {
+            findings.push(Finding::warning(
+                "inboxes",
+                format!("tenant {}: {undecided}", tenant.tenant_id),
+            ));
+        }
+    }
 }
 
 async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {

@@ -167,7 +167,7 @@ async fn import_tenant(
     if step.status != TenantStatus::Active {
         ledger::tenant::set_status(&mut *tx, tenant, step.status).await?;
     }
-    ledger::inbox::map(&mut *tx, source.name(), tenant, &step.inboxes).await?;
+    ledger::inbox::map(&mut *tx, source.name(), tenant, &step.inboxes, None).await?;
     if let Some(watermark) = step.watermark {
         let reason = format!(
             "imported from schema {} at {}, whose last successful run ended at {}",

@@ -64,6 +64,9 @@ pub struct TenantImport {
     pub status: TenantStatus,
     pub timezone: String,
     pub account_id: Option<i32>,
+    /// Whether plans map new inboxes of the account. Inboxes that were not active in the script stay unmapped.
+    #[serde(skip)]
+    pub discover: bool,
     pub inboxes: Vec<Inbox>,
     /// End of the last successful run, as the script wrote it.
     pub watermark_end: Option<String>,
@@ -84,6 +87,7 @@ impl TenantImport {
     pub fn new_tenant(&self, source: &str) -> NewTenant {
         NewTenant {
             verify_interval: None,
+            discover: self.discover,
             id: self.tenant_id,
             name: self.name.clone(),
             slug: self.slug.clone(),
@@ -181,6 +185,7 @@ fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> Ten
         status,
         timezone: timezone.unwrap_or(Tz::UTC).name().to_owned(),
         account_id: tenant.account_id,
+        discover: inactive == 0,
         inboxes,
         watermark_end: last.map(|last| written(last.watermark_end)),
         watermark,

@@ -197,6 +197,7 @@ mod tests {
             status: TenantStatus::Active,
             source: "main".into(),
             account_id: None,
+            discover: true,
             timezone: "UTC".into(),
             sync_interval: Duration::from_secs(300),
             lookback: Duration::from_secs(120),

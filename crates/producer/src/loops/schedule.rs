@@ -93,6 +93,8 @@ impl Scheduler {
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
+                // its account has none yet; `status` says so, and the next plan looks again
+                Err(error) if error.has_no_inboxes() => {}
                 Err(error) if error.is_unavailable() => {
                     unavailable.push((tenant.id, error));
                 }

@@ -27,6 +27,15 @@ pub enum PlanError {
         "tenant {0} has no inboxes on source `{1}`: map them with `tidemark inbox map --tenant {0} --inbox …`"
     )]
     NoInboxes(TenantId, String),
+    #[error(
+        "account {account} of source `{source_name}` has no inbox for tenant {tenant}: `tidemark account list` shows the \
+         accounts with their inboxes"
+    )]
+    NoAccountInboxes {
+        tenant: TenantId,
+        account: i32,
+        source_name: String,
+    },
     #[error("tenant {0} was removed")]
     Removed(TenantId),
     #[error(
@@ -35,14 +44,17 @@ pub enum PlanError {
     TooManyUnreadable(#[source] SourceError),
     #[error(
         "{gone} of the tenant's {live} conversations are gone from the source at once: nothing is marked deleted; \
-         if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`",
-        if *.run_type == RunType::Resync { "resync" } else { "sync" }
+         if that is right, run `tidemark {} --tenant {tenant} … --allow-mass-delete`{}",
+        if *.run_type == RunType::Resync { "resync" } else { "sync" },
+        .also.as_ref().map(|also| format!("; {also}")).unwrap_or_default()
     )]
     MassDelete {
         run_type: RunType,
         tenant: TenantId,
         gone: i64,
         live: i64,
+        /// Inboxes that are gone beside these conversations, and what to decide about them.
+        also: Option<String>,
     },
     #[error(
         "source `{name}` shows no conversation at all while the tenant has {live}: nothing is marked deleted; check \
@@ -80,6 +92,11 @@ impl PlanError {
     /// source is short of it, and not that one tenant is large.
     pub(crate) fn is_source_overtaxed(&self) -> bool {
         matches!(self, Self::Source(error) if matches!(error.kind(), FailureKind::Timeout | FailureKind::Exhausted))
+    }
+
+    /// Whether the tenant has no inbox to plan from.
+    pub(crate) const fn has_no_inboxes(&self) -> bool {
+        matches!(self, Self::NoInboxes(..) | Self::NoAccountInboxes { .. })
     }
 
     /// Whether the ledger or the source is unavailable: the run can be planned later.

@@ -6,6 +6,7 @@ use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_shared::chunk::PlannedChunk;
 use tidemark_shared::fence::WatermarkBounds;
+use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
@@ -24,6 +25,8 @@ pub struct Plan {
     pub(crate) names: NameChanges,
     /// Set when the source lacks other tables and columns than at the last plan.
     pub(crate) upgrade: Option<Upgrade>,
+    /// Inboxes with rows that wait for an operator. Recorded when the plan is made.
+    pub(crate) waiting: Vec<WaitingInbox>,
     /// Set when source and target are equal. Recorded when the plan has no chunks.
     pub(crate) matched_totals: Option<MatchedTotals>,
 }

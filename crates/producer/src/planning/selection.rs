@@ -9,6 +9,7 @@ use tidemark_ledger::run::PlanRecord;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::key_chunks;
 use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::inbox::decision_about;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
 use tidemark_shared::tenant::Tenant;
@@ -18,7 +19,7 @@ use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, take_sample};
-use crate::planning::mass_delete::refuse_mass_delete;
+use crate::planning::mass_delete::{Deletions, Waiting, refuse_mass_delete};
 use crate::planning::names::NameChanges;
 use crate::planning::plan::{Plan, as_size};
 
@@ -134,6 +135,7 @@ pub(crate) async fn plan_selection(
         Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
     };
     let unconfirmed: Vec<i64> = requested.into_iter().filter(|id| !keys.contains(id)).collect();
+    let mut waiting = Waiting::default();
     if !request.allow_mass_delete {
         let existing = reader.existing(&unconfirmed).await?;
         let absent: Vec<i64> = unconfirmed
@@ -152,9 +154,18 @@ pub(crate) async fn plan_selection(
             gone = ledger::target::list_not_newer(&mut target, tenant.id, &gone, &version).await?;
         }
         let live = ledger::target::count_live(&mut target, tenant.id).await?;
-        refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
+        let deletions = Deletions {
+            tenant,
+            run_type,
+            inboxes: &inboxes,
+            gone: &gone,
+            live,
+        };
+        waiting = refuse_mass_delete(&mut target, source, &shape, &mut tx, &deletions).await?;
     }
-    keys.extend(unconfirmed);
+    keys.extend(unconfirmed.into_iter().filter(|id| !waiting.has(*id)));
+    let all_wait = waiting.inboxes.len() == inboxes.len();
+    let undecided = decision_about(tenant.id, &waiting.inboxes, all_wait);
     target.rollback().await.attempt("end the transaction")?;
     let warnings = source.shape_warnings(tx.connection(), &shape).await;
     tx.finish().await;
@@ -172,7 +183,9 @@ pub(crate) async fn plan_selection(
             warnings,
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests: false,
+            undecided,
         },
+        waiting: Vec::new(),
         chunks,
         watermark_bounds: None,
         names: NameChanges::default(),

@@ -7,6 +7,7 @@ use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
+use tidemark_shared::inbox::decision_about;
 
 use crate::planning::digests::Difference;
 use crate::planning::error::PlanError;
@@ -33,6 +34,17 @@ pub(crate) async fn build_plan(
     };
     let compares_digests = scan.has_digests;
     let matched_totals = comparison.matched_totals;
+    let waiting = if compares_digests || member.allow_mass_delete {
+        std::mem::take(&mut comparison.waiting.inboxes)
+    } else {
+        // as the last comparison found it
+        member.waiting.clone()
+    };
+    let all_wait = member
+        .inboxes
+        .iter()
+        .all(|id| waiting.iter().any(|inbox| inbox.inbox_id == *id));
+    let undecided = decision_about(member.tenant.id, &waiting, all_wait);
     let mut names = std::mem::take(&mut comparison.names);
     names.deleted_senders.clone_from(&scan.deleted_senders);
     // sorted, so that equal lists give equal requests
@@ -59,10 +71,17 @@ pub(crate) async fn build_plan(
             watermark_start: member.watermark.filter(|_| moves),
             watermark_end: bounds.watermark_end(member.watermark).filter(|_| moves),
             signals: counts,
-            warnings: signals.shape.warnings(),
+            warnings: signals
+                .shape
+                .warnings()
+                .into_iter()
+                .chain(member.warnings.iter().cloned())
+                .collect(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests,
+            undecided,
         },
+        waiting,
         chunks,
         watermark_bounds: moves.then_some(bounds),
         names,

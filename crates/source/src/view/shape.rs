@@ -144,22 +144,26 @@ impl ViewShape {
 
     /// A statement for `Source::inboxes` that lists the inboxes of the view's conversations.
     pub(crate) fn inboxes(&self) -> String {
-        let column = |name: &str| match self.has(name) {
-            true => format!("v.{name}"),
-            false => "NULL".to_owned(),
-        };
         format!(
             "SELECT DISTINCT ON (v.inbox_id) v.inbox_id::integer, {}::text, {}::text FROM {} v \
              WHERE ($1::integer IS NULL OR {}::integer = $1) AND ($2::integer[] IS NULL OR v.inbox_id = ANY($2)) \
              ORDER BY v.inbox_id",
-            column("inbox_name"),
-            column("inbox_channel_type"),
+            self.or_null("inbox_name"),
+            self.or_null("inbox_channel_type"),
             self.name,
-            column("account_id"),
+            self.or_null("account_id"),
         )
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// The column, or NULL where the view lacks it.
+    pub(super) fn or_null(&self, name: &str) -> String {
+        match self.has(name) {
+            true => format!("v.{name}"),
+            false => "NULL".to_owned(),
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
         self.present().any(|column| column.name == name)
     }
 
