@@ -21,7 +21,8 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let Self::List { source } = self;
         let db = app.database(0).await?;
-        let listed = accounts::list(&db, &app.sources()?, source.as_deref()).await?;
+        let sources = app.sources()?;
+        let listed = accounts::list(&db, &sources, source.as_deref()).await?;
         if app.json {
             output::json(&listed)?;
             return Ok(Exit::Done);
