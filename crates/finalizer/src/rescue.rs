@@ -169,6 +169,7 @@ mod tests {
         contact.is_full = true;
         let written = start + Duration::from_secs(2);
         assert!(!contact.note_answer(written));
+        assert!(!contact.note_answer(written + Duration::from_secs(10)));
         assert!(!contact.note_answer(written + Duration::from_secs(20)));
         assert!(contact.note_answer(written + lease));
     }
