@@ -1,10 +1,10 @@
 //! Migrations and a first sync by logins without superuser rights.
 
 use anyhow::{Context, Result, ensure};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation::{check, refusal};
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
 use crate::servers::Server;
@@ -31,7 +31,7 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
         let answer = stage.tidemark_with(&args, &there).await?;
         ensure!(answer.code == 0, "{command}: {answer:?}");
     }
-    let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
+    let db = pool(&ServerUrl::from(database), "worker", 1, DatabasePooler::None).await?;
     let found = check(&db).await?;
     ensure!(refusal(&found).is_none(), "{found:#?}");
     db.connections().close().await;

@@ -9,6 +9,7 @@ use tidemark_ledger::connect::OpenError;
 use tidemark_operations::error::OperationError;
 use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
+use tidemark_postgres::fault::refuses_login;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
@@ -102,6 +103,7 @@ impl Exit {
         };
         if let Some(error) = connect {
             return Some(match error {
+                ConnectError::Unreachable { source, .. } if refuses_login(source) => Self::Configuration,
                 ConnectError::Unreachable { .. } => Self::Unreachable,
                 _ => Self::Configuration,
             });
@@ -177,6 +179,9 @@ impl Exit {
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
         // a lock timeout passes like an outage
         const LOCK_TIMEOUT: &str = "55P03";
+        if refuses_login(error) {
+            return Some(Self::Configuration);
+        }
         let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
             || sqlstate(error).is_some_and(|state| state == LOCK_TIMEOUT);
         away.then_some(Self::Unreachable)

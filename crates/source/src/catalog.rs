@@ -7,7 +7,6 @@ use super::error::SourceError;
 use super::source::Source;
 use super::tables::TABLES;
 use super::view::ViewShape;
-use tidemark_postgres::connect;
 use tidemark_shared::inbox::Inbox;
 
 const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
@@ -30,7 +29,7 @@ impl Source {
     /// # Errors
     /// When the server cannot be reached, refuses the login, or lacks a table, a column or a right.
     pub async fn check(&self) -> Result<(), SourceError> {
-        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        let mut connection = self.connector.probe().await?;
         self.check_catalog(&mut connection).await.map(drop)
     }
 
@@ -56,7 +55,7 @@ impl Source {
                AND m.oid = to_regclass('messages') AND m.reltuples >= 0",
         )
         .bind(conversations)
-        .fetch_optional(self.pool())
+        .fetch_optional(self.db())
         .await
         .map_err(self.query_error("read its statistics"))?;
         Ok(ReadEstimate {
@@ -106,7 +105,7 @@ impl Source {
         account: Option<i32>,
         ids: Option<&[i32]>,
     ) -> Result<Vec<Inbox>, SourceError> {
-        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let mut connection = self.db().acquire().await.map_err(self.query_error("connect"))?;
         let statement = match self.view() {
             None => INBOXES.to_owned(),
             Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),

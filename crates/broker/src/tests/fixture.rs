@@ -11,7 +11,6 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -201,7 +200,7 @@ impl Fixture {
 pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
     RabbitSettings {
         prefix: prefix.to_owned(),
-        ..RabbitSettings::new(SecretString::from(url))
+        ..RabbitSettings::new(url.into())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use tidemark_net::url::ServerUrl;
 use tidemark_sample::{CreateOptions, TrafficOptions, create, drop_sample, is_sample, traffic};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::output;
 pub struct UrlArg {
     /// Database of the sample [default: the source `main`]
     #[arg(long, value_name = "URL")]
-    url: Option<SecretString>,
+    url: Option<ServerUrl>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -65,7 +66,7 @@ pub enum Command {
 }
 
 impl UrlArg {
-    fn get(self, app: &App) -> anyhow::Result<SecretString> {
+    fn get(self, app: &App) -> anyhow::Result<ServerUrl> {
         match self.url {
             Some(url) => Ok(url),
             None => Ok(app.settings.source("main")?.1.clone()),
@@ -85,7 +86,7 @@ impl Command {
                 keep,
             } => {
                 let url = url.get(app)?;
-                if keep && is_sample(url.expose_secret()).await? {
+                if keep && is_sample(url.secret().expose_secret()).await? {
                     output::note("the sample exists already and is kept");
                     return Ok(Exit::Done);
                 }
@@ -96,7 +97,7 @@ impl Command {
                     replace,
                     reference_time: None,
                 };
-                let report = create(url.expose_secret(), &options).await?;
+                let report = create(url.secret().expose_secret(), &options).await?;
                 if app.json {
                     output::json(&report)?;
                     return Ok(Exit::Done);
@@ -146,7 +147,7 @@ impl Command {
                     count,
                     seed,
                 };
-                let ending = traffic(url.expose_secret(), &options, stop.clone());
+                let ending = traffic(url.secret().expose_secret(), &options, stop.clone());
                 let interrupted = async {
                     // if the handler cannot be installed, Ctrl-C ends the process
                     if tokio::signal::ctrl_c().await.is_ok() {
@@ -175,7 +176,7 @@ impl Command {
                 output::table(&["change", "count"], &[1], rows)?;
             }
             Self::Drop { url } => {
-                drop_sample(url.get(app)?.expose_secret()).await?;
+                drop_sample(url.get(app)?.secret().expose_secret()).await?;
                 output::note("the sample is dropped");
             }
         }
