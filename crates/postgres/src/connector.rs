@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use crate::connect::without_cache;
 use crate::error::{ConnectError, connect_error};
 use crate::fault::{ConnectFault, refuses_login};
-use crate::hosts::{Hosts, Role, Wanted};
+use crate::hosts::{Hosts, Role, Wanted, connect_to};
 use crate::sqlstate::{FailureKind, control_failure_kind};
 
 /// For one host, when it is the only one.
@@ -472,26 +472,6 @@ impl Connector {
     /// No code panics while it holds this lock.
     fn known(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Connects to one host, and asks what it is where that matters.
-async fn connect_to(
-    options: &PgConnectOptions,
-    wanted: Wanted,
-    limit: Duration,
-) -> Result<(PgConnection, Option<Role>), sqlx::Error> {
-    let connecting = async {
-        let mut connection = PgConnection::connect_with(options).await?;
-        let role = match wanted {
-            Wanted::Any => None,
-            _ => Some(Role::read(&mut connection).await?),
-        };
-        Ok((connection, role))
-    };
-    match timeout(limit, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, PgConnection, Row, raw_sql};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row, raw_sql};
 use tidemark_net::hosts::split_hosts;
 use tidemark_net::tls::{Exposure, is_local};
 use tidemark_net::url::parse_url;
+use tokio::time::timeout;
 
 use crate::error::ConnectError;
 
@@ -185,6 +187,26 @@ impl Hosts {
             .iter()
             .filter_map(|host| exposure(&host.options))
             .max_by_key(rank)
+    }
+}
+
+/// Connects to one host, and asks what it is where that matters.
+pub(crate) async fn connect_to(
+    options: &PgConnectOptions,
+    wanted: Wanted,
+    limit: Duration,
+) -> Result<(PgConnection, Option<Role>), sqlx::Error> {
+    let connecting = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        let role = match wanted {
+            Wanted::Any => None,
+            _ => Some(Role::read(&mut connection).await?),
+        };
+        Ok((connection, role))
+    };
+    match timeout(limit, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
