@@ -17,11 +17,13 @@ pub struct ServerUrl {
     file: Option<UrlFile>,
 }
 
+type ReadFile = dyn Fn(&Path) -> io::Result<SecretString> + Send + Sync;
+
 /// The file that a URL comes from. It is read again for each connection.
 #[derive(Clone)]
 pub struct UrlFile {
     path: PathBuf,
-    read: Arc<dyn Fn(&Path) -> io::Result<SecretString> + Send + Sync>,
+    read: Arc<ReadFile>,
 }
 
 /// A file with a URL could not be read, for example while it is being replaced.

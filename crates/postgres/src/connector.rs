@@ -51,6 +51,8 @@ pub struct SessionHooks {
     pub ping_after: Option<Duration>,
 }
 
+type AddSettings = dyn Fn(PgConnectOptions) -> PgConnectOptions + Send + Sync;
+
 /// How to connect to a database. Holds the password.
 pub struct Connector {
     label: &'static str,
@@ -58,7 +60,7 @@ pub struct Connector {
     url: ServerUrl,
     /// Sessions write, so a server that refuses writes is left.
     writes: bool,
-    session: Box<dyn Fn(PgConnectOptions) -> PgConnectOptions + Send + Sync>,
+    session: Box<AddSettings>,
     known: RwLock<Known>,
     /// Grows whenever sessions are opened otherwise than before.
     generation: watch::Sender<u64>,
