@@ -1,10 +1,10 @@
 //! Trap 15: attacks, bugs and mistakes that must not reach another tenant's rows.
 
 use anyhow::{Result, ensure};
-use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tidemark_ledger::connect::pool;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
 use crate::http::until_refused;
@@ -95,7 +95,7 @@ async fn a_pooled_connection_remembers_no_tenant() {
         let tenants = stage.sample(120, 2, 3).await?;
         stage.sync_local(&["--all"]).await?;
         let db = pool(
-            &SecretString::from(stage.url("target")),
+            &ServerUrl::from(stage.url("target")),
             "worker",
             1,
             DatabasePooler::None,

@@ -1,10 +1,10 @@
 //! Migrations and a first sync by logins without superuser rights.
 
 use anyhow::{Context, Result, ensure};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation::{Finding, check, refusal};
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
 use crate::servers::Server;
@@ -38,7 +38,7 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
 
 /// What the processes find when they start.
 async fn findings(database: &str) -> Result<Vec<Finding>> {
-    let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
+    let db = pool(&ServerUrl::from(database), "worker", 1, DatabasePooler::None).await?;
     let found = check(&db).await?;
     db.connections().close().await;
     Ok(found)

@@ -6,7 +6,6 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
-use secrecy::SecretString;
 
 use super::connection::await_answer;
 use super::dead::MAX_RETURNS;
@@ -15,6 +14,7 @@ use super::error::QueueError;
 use super::management::{ApiOverview, DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes, encryption_finding};
 use tidemark_shared::job::Lane;
@@ -38,7 +38,7 @@ const MANY_MESSAGES: i64 = 1_000_000;
 impl RabbitQueue {
     /// Checks everything that the fleet needs from its broker, without declaring anything. `management` is the address of the
     /// HTTP API, if it is not the usual one.
-    pub async fn check_up(&self, management: Option<&SecretString>, findings: &mut Vec<Finding>) {
+    pub async fn check_up(&self, management: Option<&ServerUrl>, findings: &mut Vec<Finding>) {
         let connection = match self.server.connect_without_declaring("doctor").await {
             Ok(connection) => connection,
             Err(error) => {

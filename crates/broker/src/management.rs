@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::report::report;
 use url::Url;
 
 use super::connection::Server;
@@ -108,13 +110,21 @@ impl QueueInfo {
     }
 }
 
+/// The address as its file has it now.
+fn current(address: &ServerUrl) -> Result<SecretString, String> {
+    match address.read_again() {
+        Ok(text) => Ok(text.unwrap_or_else(|| address.secret().clone())),
+        Err(error) => Err(report(&error)),
+    }
+}
+
 impl Management {
     /// Uses `address`, else the default port on the broker's host. User and password are the broker's, unless the address
     /// contains others. Errors contain no secret.
-    pub fn new(server: &Server, address: Option<&SecretString>, limit: Duration) -> Result<Self, String> {
+    pub fn new(server: &Server, address: Option<&ServerUrl>, limit: Duration) -> Result<Self, String> {
         let (node, is_tls) = server.node();
         let mut base = match address {
-            Some(address) => Url::parse(address.expose_secret())
+            Some(address) => Url::parse(current(address)?.expose_secret())
                 .ok()
                 .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
                 .ok_or(
@@ -224,7 +234,7 @@ mod tests {
 
     fn management(amqp: &str, address: Option<&str>) -> Management {
         let server = Server::new(&RabbitSettings::new(amqp.into())).ok().unwrap();
-        let address = address.map(|address| SecretString::from(address.to_owned()));
+        let address = address.map(ServerUrl::from);
         Management::new(&server, address.as_ref(), Duration::from_secs(1))
             .ok()
             .unwrap()

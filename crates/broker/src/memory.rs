@@ -121,6 +121,7 @@ impl Queue for MemoryQueue {
 
     fn health(&self) -> QueueHealth {
         QueueHealth {
+            refuses_login: false,
             publisher: PublisherHealth::Connected,
             consumers: self.subscriptions.health(),
         }

@@ -113,6 +113,7 @@ impl Queue for RabbitQueue {
         QueueHealth {
             publisher: self.publisher.health(),
             consumers: self.subscriptions.health(),
+            refuses_login: self.server.refuses_login(),
         }
     }
 

@@ -9,6 +9,7 @@ use tidemark_ledger::connect::OpenError;
 use tidemark_operations::error::OperationError;
 use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
+use tidemark_postgres::fault::refuses_login;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind};
 use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
@@ -102,6 +103,7 @@ impl Exit {
         };
         if let Some(error) = connect {
             return Some(match error {
+                ConnectError::Unreachable { source, .. } if refuses_login(source) => Self::Configuration,
                 ConnectError::Unreachable { .. } => Self::Unreachable,
                 _ => Self::Configuration,
             });
@@ -176,8 +178,12 @@ impl Exit {
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
+        if refuses_login(error) {
+            return Some(Self::Configuration);
+        }
         // a lock timeout and a full disk pass like an outage
-        let away = matches!(error, sqlx::Error::Io(_)) || failure_kind(error).passes_by_itself();
+        let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+            || failure_kind(error).passes_by_itself();
         away.then_some(Self::Unreachable)
     }
 

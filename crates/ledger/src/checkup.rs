@@ -1,8 +1,10 @@
 //! Checks the analytics database: its server and login, and the state that the ledger records.
 
-use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
-use tidemark_net::url::server_name;
+use tidemark_net::tls::Exposure;
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::Connector;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::connect::{ClockReading, ConnectError, KEEPALIVE, read_clock};
@@ -98,21 +100,18 @@ pub struct ServerState {
 
 /// Checks the server and the login, and adds its findings.
 pub async fn check_up(
-    url: &SecretString,
+    url: &ServerUrl,
     pooler: DatabasePooler,
     state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) {
-    let mut connection = match open(url, pooler).await {
-        Ok(connection) => connection,
+    let (mut connection, exposure) = match open(url, pooler).await {
+        Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::error("connection", report(&error)));
             return;
         }
     };
-    let exposure = connect::options(url, "the analytics database")
-        .ok()
-        .and_then(|options| connect::exposure(&options));
     findings.push(encryption_finding(exposure, connect::SSL_MODE));
     state.clock = read_clock(&mut connection).await.ok();
     let looked = examine(&mut connection, state, findings).await;
@@ -122,21 +121,30 @@ pub async fn check_up(
     drop(connection.close().await);
 }
 
-async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
-    let label = "the analytics database";
-    let options = connect::options(url, label)?.application_name("tidemark doctor");
-    if pooler == DatabasePooler::Transaction {
-        return connect::probe_pooler(options, &server_name(url), label).await;
-    }
-    let options = options
-        .options([
-            ("TimeZone", "UTC"),
-            ("default_transaction_read_only", "on"),
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", "2s"),
-        ])
-        .options(KEEPALIVE);
-    connect::probe(&options, &server_name(url), label).await
+async fn open(
+    url: &ServerUrl,
+    pooler: DatabasePooler,
+) -> Result<(PgConnection, Option<Exposure>), ConnectError> {
+    let connector = Connector::new(url, "the analytics database", true, |options| {
+        options.application_name("tidemark doctor")
+    })?;
+    let connection = match pooler {
+        DatabasePooler::Transaction => connector.probe_pooler().await?,
+        DatabasePooler::None => {
+            let settings = |options: PgConnectOptions| {
+                options
+                    .options([
+                        ("TimeZone", "UTC"),
+                        ("default_transaction_read_only", "on"),
+                        ("statement_timeout", STATEMENT_TIMEOUT),
+                        ("lock_timeout", "2s"),
+                    ])
+                    .options(KEEPALIVE)
+            };
+            connector.probe_with(settings).await?
+        }
+    };
+    Ok((connection, connector.exposure()))
 }
 
 async fn examine(

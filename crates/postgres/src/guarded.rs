@@ -10,7 +10,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use super::DbPool;
-use super::pool::acquire;
 
 /// Cancels that are being sent: the process must not end before them.
 static CANCELS: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
@@ -51,7 +50,7 @@ pub struct Guarded {
 
 impl Guarded {
     pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
-        let connection = acquire(pool.connections()).await?;
+        let connection = pool.acquire().await?;
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),

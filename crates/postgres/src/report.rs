@@ -5,6 +5,7 @@ use std::error::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use crate::fault::connect_fault;
 use crate::sqlstate::{FailureKind, classify, failure_kind, sqlstate};
 
 /// An error with its causes. A server's message may quote a value: then the text has only the SQLSTATE and the names.
@@ -12,8 +13,8 @@ use crate::sqlstate::{FailureKind, classify, failure_kind, sqlstate};
 pub fn report(error: &(dyn Error + 'static)) -> String {
     let mut text = describe(error);
     let mut link = error;
-    // the server's error is below the driver's, which has already described it
-    while !is_from_server(link) {
+    // the server's error, or a fault of ours, is below the driver's, which has already described it
+    while !is_complete(link) {
         let Some(cause) = link.source() else { break };
         let next = describe(cause);
         if !text.ends_with(&next) {
@@ -38,14 +39,17 @@ pub fn sqlstate_of(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-fn is_from_server(error: &(dyn Error + 'static)) -> bool {
+fn is_complete(error: &(dyn Error + 'static)) -> bool {
     error
         .downcast_ref::<sqlx::Error>()
-        .is_some_and(|error| error.as_database_error().is_some())
+        .is_some_and(|error| error.as_database_error().is_some() || connect_fault(error).is_some())
 }
 
 fn describe(error: &(dyn Error + 'static)) -> String {
     let driver = error.downcast_ref::<sqlx::Error>();
+    if let Some(fault) = driver.and_then(connect_fault) {
+        return fault.to_string();
+    }
     let Some((driver, database)) = driver.and_then(|driver| Some((driver, driver.as_database_error()?)))
     else {
         return error.to_string();

@@ -10,8 +10,6 @@ use super::session::SourceTx;
 use super::shape::Shape;
 use super::source::Source;
 use super::view::ViewShape;
-use tidemark_postgres::connect;
-use tidemark_postgres::pool::acquire;
 use tidemark_shared::inbox::Inbox;
 
 // an inbox beyond 32 bits cannot be mapped; a warning names it
@@ -35,7 +33,7 @@ impl Source {
     /// # Errors
     /// When the server cannot be reached, refuses the login, or lacks a table, a column or a right.
     pub async fn check(&self) -> Result<(), SourceError> {
-        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        let mut connection = self.connector.probe().await?;
         self.check_catalog(&mut connection).await.map(drop)
     }
 
@@ -69,7 +67,7 @@ impl Source {
                AND m.oid = to_regclass('messages') AND m.reltuples >= 0",
         )
         .bind(conversations)
-        .fetch_optional(self.pool())
+        .fetch_optional(self.db())
         .await
         .map_err(self.query_error("read its statistics"))?;
         Ok(ReadEstimate {
@@ -92,7 +90,9 @@ impl Source {
         account: Option<i32>,
         ids: Option<&[i32]>,
     ) -> Result<Vec<Inbox>, SourceError> {
-        let mut connection = acquire(self.pool())
+        let mut connection = self
+            .db()
+            .acquire()
             .await
             .map_err(|error| self.unreachable(error))?;
         let shape = self.check_catalog(&mut connection).await?;

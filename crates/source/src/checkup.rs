@@ -5,6 +5,7 @@ mod fence;
 mod indexes;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::error::SourceError;
@@ -45,12 +46,12 @@ impl Source {
         clock: &mut Option<ClockReading>,
         findings: &mut Vec<Finding>,
     ) {
-        let options = self
-            .options
-            .clone()
-            .application_name("tidemark doctor")
-            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "2s")]);
-        let mut connection = match connect::probe(&options, &self.server, "the source").await {
+        let settings = |options: PgConnectOptions| {
+            options
+                .application_name("tidemark doctor")
+                .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "2s")])
+        };
+        let mut connection = match self.connector.probe_with(settings).await {
             Ok(connection) => connection,
             Err(error) => {
                 findings.push(Finding::error("connection", report(&error)));

@@ -12,7 +12,7 @@ use super::locks::{LockPlan, layout};
 use super::source::Source;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
-use tidemark_postgres::{DbPool, temporary_last};
+use tidemark_postgres::temporary_last;
 use tidemark_shared::fence::SourceSnapshot;
 
 /// How long a transaction waits for a table that is being rewritten. After that the source counts as unavailable.
@@ -87,7 +87,7 @@ impl Source {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
+        let guarded = Guarded::acquire(self.db())
             .await
             .map_err(|source| self.unreachable(source))?;
         Ok(guarded.with_permit(permit))

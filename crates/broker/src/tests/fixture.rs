@@ -11,7 +11,7 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use secrecy::SecretString;
+use lapin::{Channel, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -202,7 +202,7 @@ impl Fixture {
 pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
     RabbitSettings {
         prefix: prefix.to_owned(),
-        ..RabbitSettings::new(SecretString::from(url))
+        ..RabbitSettings::new(url.into())
     }
 }
 

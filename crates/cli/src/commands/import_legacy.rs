@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use tidemark_net::url::ServerUrl;
 use tidemark_operations::script_import::ScriptDatabase;
 use tidemark_operations::script_import::import::{ImportOptions, PlannedImport};
 use tidemark_shared::ids::TenantId;
@@ -20,7 +20,7 @@ use crate::output;
 pub struct Args {
     /// Database of the script [default: the analytics database] [env: TIDEMARK_LEGACY_URL, TIDEMARK_LEGACY_URL_FILE]
     #[arg(long, value_name = "URL")]
-    from: Option<SecretString>,
+    from: Option<ServerUrl>,
     /// Schema of the script's tables
     #[arg(long, default_value = "public", value_name = "NAME")]
     schema: String,
@@ -104,7 +104,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    fn old_database(&mut self, app: &App) -> anyhow::Result<SecretString> {
+    fn old_database(&mut self, app: &App) -> anyhow::Result<ServerUrl> {
         let from = self.from.take().or_else(|| app.settings.legacy_url.clone());
         match from {
             Some(url) => Ok(url),

@@ -1,15 +1,14 @@
 //! `tidemark migrate`.
 
 use anyhow::Context;
-use secrecy::SecretString;
 use sqlx::PgConnection;
 use tidemark_ledger::MIGRATOR;
 use tidemark_ledger::encoding;
 use tidemark_ledger::migrations::{applied_migrations, objects_in_the_way};
 use tidemark_ledger::rights;
-use tidemark_net::url::server_name;
+use tidemark_net::url::{ServerUrl, server_name};
+use tidemark_postgres::Connector;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::connect::{options, probe, probe_pooler};
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -38,11 +37,11 @@ impl Args {
             )
             .into());
         }
-        let (options, server) = (options(url, what)?, server_name(url));
+        let connector = Connector::new(url, what, true, |options| options)?;
         let mut connection = if behind_pooler {
-            probe_pooler(options, &server, what).await?
+            connector.probe_pooler().await?
         } else {
-            probe(&options, &server, what).await?
+            connector.probe().await?
         };
         if self.down_to.is_none() {
             refuse_encoding(&mut connection, &server).await?;
@@ -138,7 +137,7 @@ async fn refuse_foreign_objects(connection: &mut PgConnection, server: &str) -> 
 }
 
 /// Checks the rights of the login before the first migration.
-async fn check_rights(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+async fn check_rights(connection: &mut PgConnection, url: &ServerUrl) -> anyhow::Result<()> {
     refuse_foreign_owner(connection, url).await?;
     let lacking = rights::list_missing(connection).await?;
     if lacking.is_empty() {
@@ -153,7 +152,7 @@ async fn check_rights(connection: &mut PgConnection, url: &SecretString) -> anyh
 }
 
 /// Only the owner of the tables may migrate them.
-async fn refuse_foreign_owner(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+async fn refuse_foreign_owner(connection: &mut PgConnection, url: &ServerUrl) -> anyhow::Result<()> {
     let Some(owner) = rights::foreign_owner(connection).await? else {
         return Ok(());
     };

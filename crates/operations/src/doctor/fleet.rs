@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::checkup::list_counts;
-use tidemark_ledger::process::{NO_BROKER, Process};
+use tidemark_ledger::process::Process;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::Settings;
@@ -106,7 +106,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
     }
     let cut_off: Vec<&str> = live
         .iter()
-        .filter(|process| process.doing.as_deref() == Some(NO_BROKER))
+        .filter(|process| process.broker_trouble().is_some())
         .map(|process| process.instance.as_str())
         .collect();
     if !cut_off.is_empty() {

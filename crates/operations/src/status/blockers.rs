@@ -56,8 +56,11 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
     if waiting > 0 && !situation.has_live("worker") {
         return Some("no worker".to_owned());
     }
-    if waiting > 0 && open.running == 0 && situation.has_no_broker() {
-        return Some(NO_BROKER.to_owned());
+    if waiting > 0
+        && open.running == 0
+        && let Some(trouble) = situation.broker_trouble()
+    {
+        return Some(trouble.to_owned());
     }
     let all_done = situation
         .last_run
@@ -167,11 +170,16 @@ impl Situation<'_> {
         self.processes_of(role).next().is_some()
     }
 
-    /// No producer can publish, or no worker is subscribed.
-    fn has_no_broker(&self) -> bool {
-        ["producer", "worker"].into_iter().any(|role| {
-            self.processes_of(role)
-                .all(|process| process.doing.as_deref() == Some(NO_BROKER))
+    /// Why no producer can publish, or no worker is subscribed.
+    fn broker_trouble(&self) -> Option<&str> {
+        ["producer", "worker"].into_iter().find_map(|role| {
+            let mut processes = self.processes_of(role);
+            let first = processes
+                .next()
+                .map_or(Some(NO_BROKER), Process::broker_trouble)?;
+            processes
+                .all(|process| process.broker_trouble().is_some())
+                .then_some(first)
         })
     }
 }

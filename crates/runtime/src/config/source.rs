@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::value::duration;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::ident::{RelationName, SchemaName};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceSettings {
-    pub url: Option<SecretString>,
+    pub url: Option<ServerUrl>,
     pub mode: SourceMode,
     /// Name of the view for `mode = "view"`, with or without a schema.
     pub view: Option<RelationName>,
