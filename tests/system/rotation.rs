@@ -163,7 +163,7 @@ async fn new_passwords_are_read_from_their_files_and_no_run_fails() {
         let asked = stage.tidemark_with(&["sync", "--all", "--full", "--json"], &settings).await?;
         ensure!(asked.code == 0, "{asked:?}");
         stage
-            .until("SELECT count(*) > 0 FROM etl_control WHERE finished_at IS NULL AND error LIKE '%refuses user or password%'")
+            .until("SELECT count(*) > 0 FROM etl_control WHERE finished_at IS NULL AND error_message LIKE '%refuses user or password%'")
             .await?;
         mounted.replace("third", third.each_ref().map(String::as_str))?;
         stage

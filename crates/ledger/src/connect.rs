@@ -202,7 +202,7 @@ fn unreachable_or(
 async fn check_encoding(
     connection: &mut PgConnection,
     label: &'static str,
-    url: &SecretString,
+    url: &ServerUrl,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
     match encoding::find_wrong(connection).await {

@@ -44,7 +44,7 @@ impl Args {
             connector.probe().await?
         };
         if self.down_to.is_none() {
-            refuse_encoding(&mut connection, &server).await?;
+            refuse_encoding(&mut connection, &server_name(url)).await?;
         }
         let applied = match applied_migrations(&mut connection).await {
             Ok(applied) => applied,

@@ -457,6 +457,7 @@ mod tests {
                 max_in_flight: 8,
                 mapping_version: 1,
                 privacy: PrivacyPolicy::default(),
+                discover: true,
                 paused_at: None,
                 pause_reason: None,
             });
