@@ -22,7 +22,7 @@ async fn sample(stage: &Stage, chatwoot: Version, tenants: u16) -> Result<Vec<i3
 
 /// Tables, view and changes of rows of one version against the reference.
 async fn check(stage: &Stage, version: Version) -> Result<()> {
-    let tenants = sample(stage, version, 3).await?;
+    let tenants = sample(stage, version, 2).await?;
     stage.sync_local(&["--all"]).await?;
     assert_reference(stage).await.context("by its tables")?;
     assert_same_through(stage, VIEW).await?;
@@ -130,7 +130,7 @@ async fn an_upgrade_through_many_versions_under_a_running_fleet_loses_nothing() 
         stage.assert_proven(&tenants, &[]).await?;
         let failed: Vec<String> = sqlx::query_scalar(
             "SELECT concat_ws(' ', id, status, error_message) FROM etl_control \
-             WHERE status NOT IN ('success', 'planning', 'pending', 'running')",
+             WHERE finished_at IS NOT NULL AND status <> 'success'",
         )
         .fetch_all(&stage.target)
         .await?;

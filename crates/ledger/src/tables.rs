@@ -2,7 +2,7 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 21] = [
+pub const TABLES: [&str; 22] = [
     "conversations_analytics",
     "etl_agreement",
     "etl_chunk",
@@ -16,6 +16,7 @@ pub const TABLES: [&str; 21] = [
     "etl_source",
     "etl_source_audit",
     "etl_source_watch",
+    "etl_unsynced_inbox",
     "etl_verification",
     "etl_verification_fault",
     "etl_verification_part",

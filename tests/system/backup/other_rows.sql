@@ -18,3 +18,5 @@ INSERT INTO etl_verification_part
     ON CONFLICT DO NOTHING;
 INSERT INTO etl_verification_fault (run_id, seq, conversation_id, tenant_id, kind, columns)
     SELECT id, 9000, 1, tenant_id, 'unproven', '{}' FROM etl_control;
+INSERT INTO etl_unsynced_inbox (source, inbox_id, account_id, reason, tenant_id)
+    SELECT 'main', 900000 + id, 1, 'unmapped', id FROM tenants;
