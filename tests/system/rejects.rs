@@ -34,7 +34,7 @@ async fn conversations(stage: &Stage, count: i32) -> Result<()> {
         .source
         .execute(
             "DROP VIEW vw_message_compiled CASCADE; \
-             ALTER TABLE messages ALTER sentiment DROP DEFAULT, ALTER sentiment TYPE text, ALTER private DROP NOT NULL",
+             ALTER TABLE messages ALTER sentiment DROP DEFAULT, ALTER sentiment TYPE json, ALTER private DROP NOT NULL",
         )
         .await?;
     stage.tenant(1, "UTC", &[1]).await
@@ -114,15 +114,15 @@ async fn watermark(stage: &Stage) -> Result<Option<chrono::DateTime<chrono::Utc>
     )
 }
 
-/// Five rows that fail in five ways, on both sides.
+/// Five rows that fail at the source, in decoding and at constraints of the target.
 async fn five_poison_rows(stage: &Stage) -> Result<()> {
     stage
         .source
         .execute(
             "UPDATE messages SET content = 'poison' WHERE conversation_id = 111 AND message_type = 1; \
              UPDATE messages SET private = NULL WHERE conversation_id = 222 AND message_type = 1; \
-             UPDATE messages SET sentiment = 'a secret' WHERE conversation_id = 333; \
-             UPDATE messages SET sentiment = '{\"secret\": \"\\u0000\"}' WHERE conversation_id = 444; \
+             UPDATE messages SET sentiment = '{\"secret\": \"\\u0000\"}' WHERE conversation_id = 333; \
+             UPDATE conversations SET priority = 77 WHERE id = 444; \
              UPDATE conversations SET display_id = 1000000 WHERE id = 555",
         )
         .await?;
@@ -130,7 +130,8 @@ async fn five_poison_rows(stage: &Stage) -> Result<()> {
     stage
         .target
         .execute(
-            "ALTER TABLE conversations_analytics ADD CONSTRAINT plausible_display_id CHECK (display_id < 1000000)",
+            "ALTER TABLE conversations_analytics ADD CONSTRAINT plausible_display_id CHECK (display_id < 1000000), \
+                 ADD CONSTRAINT plausible_priority CHECK (priority < 10)",
         )
         .await?;
     Ok(())
@@ -157,8 +158,8 @@ async fn five_poison_rows_among_ten_thousand_are_rejected_with_their_reasons() {
         let expected = [
             (111, "source", "22012", "read messages"),
             (222, "source", "-", "read messages"),
-            (333, "transform", "-", "message_compiled"),
-            (444, "target", "22P05", "copy rows"),
+            (333, "source", "22P05", "read messages"),
+            (444, "target", "23514", "constraint plausible_priority"),
             (555, "target", "23514", "constraint plausible_display_id"),
         ];
         ensure!(found.len() == expected.len(), "{found:?}");
@@ -183,7 +184,10 @@ async fn rejected_rows_come_back_as_they_are_repaired() {
         sync(&stage, 2, &[]).await?;
         let reached = watermark(&stage).await?;
 
-        stage.source.execute("UPDATE messages_table SET sentiment = NULL WHERE conversation_id = 444").await?;
+        stage
+            .source
+            .execute("UPDATE messages_table SET sentiment = NULL WHERE conversation_id = 333")
+            .await?;
         let second = sync(&stage, 2, &[]).await?;
         ensure!(
             second["signals"]["rejects"] == 5
@@ -191,21 +195,34 @@ async fn rejected_rows_come_back_as_they_are_repaired() {
                 && second["records"]["rejected"] == 4,
             "{second:#}"
         );
-        ensure!(watermark(&stage).await? > reached, "the watermark did not move on");
-        let left: Vec<i64> = rejected(&stage, &[]).await?.into_iter().map(|reject| reject.0).collect();
-        ensure!(left == [111, 222, 333, 555], "{left:?}");
-        ensure!(rejected(&stage, &["--all"]).await?.len() == 5, "--all lists a resolved reject");
+        ensure!(
+            watermark(&stage).await? > reached,
+            "the watermark did not move on"
+        );
+        let left: Vec<i64> = rejected(&stage, &[])
+            .await?
+            .into_iter()
+            .map(|reject| reject.0)
+            .collect();
+        ensure!(left == [111, 222, 444, 555], "{left:?}");
+        ensure!(
+            rejected(&stage, &["--all"]).await?.len() == 5,
+            "--all lists a resolved reject"
+        );
 
         stage
             .source
             .execute(
                 "UPDATE messages_table SET content = 'hello' WHERE conversation_id = 111; \
-                 UPDATE messages_table SET private = false, sentiment = NULL WHERE conversation_id IN (222, 333); \
-                 UPDATE conversations SET display_id = id",
+                 UPDATE messages_table SET private = false WHERE conversation_id = 222; \
+                 UPDATE conversations SET display_id = id, priority = NULL",
             )
             .await?;
         sync(&stage, 0, &[]).await?;
-        ensure!(rejected(&stage, &[]).await?.is_empty(), "not all rejects are resolved");
+        ensure!(
+            rejected(&stage, &[]).await?.is_empty(),
+            "not all rejects are resolved"
+        );
         stage.assert_equal(&[1]).await
     })
     .await;
@@ -302,7 +319,7 @@ async fn a_rejected_conversation_that_vanishes_is_resolved_by_a_full_run_too() {
         conversations(&stage, 60).await?;
         stage
             .source
-            .execute("UPDATE messages SET sentiment = '{' WHERE conversation_id = 42")
+            .execute("UPDATE messages SET sentiment = '{\"x\": \"\\u0000\"}' WHERE conversation_id = 42")
             .await?;
         sync(&stage, 2, &["--chunk-size", "7"]).await?;
         stage
@@ -348,7 +365,7 @@ async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_re
         conversations(&stage, 4_000).await?;
         stage
             .source
-            .execute("UPDATE messages SET sentiment = '{' WHERE conversation_id % 20 = 0")
+            .execute("UPDATE messages SET sentiment = '{\"x\": \"\\u0000\"}' WHERE conversation_id % 20 = 0")
             .await?;
         // the first run leaves the rejects of its good chunks, which must not let the next run pass
         for _ in 0..2 {
@@ -378,17 +395,17 @@ async fn two_hundred_poison_rows_over_many_chunks_fail_the_run_until_they_are_re
 async fn accepted_rejects_do_not_add_up_to_a_failure() {
     on_stage(|stage| async move {
         conversations(&stage, 1_000).await?;
-        stage.source.execute("UPDATE messages SET sentiment = '{' WHERE conversation_id <= 90").await?;
+        stage.source.execute("UPDATE messages SET sentiment = '{\"x\": \"\\u0000\"}' WHERE conversation_id <= 90").await?;
         sync(&stage, 2, &[]).await?;
         stage
             .source
-            .execute("UPDATE messages SET sentiment = '{', updated_at = now() WHERE conversation_id BETWEEN 91 AND 180")
+            .execute("UPDATE messages SET sentiment = '{\"x\": \"\\u0000\"}', updated_at = now() WHERE conversation_id BETWEEN 91 AND 180")
             .await?;
         let run = sync(&stage, 2, &[]).await?;
         ensure!(run["records"]["rejected"] == 180, "{run:#}");
         stage
             .source
-            .execute("UPDATE messages SET sentiment = '{', updated_at = now() WHERE conversation_id BETWEEN 181 AND 290")
+            .execute("UPDATE messages SET sentiment = '{\"x\": \"\\u0000\"}', updated_at = now() WHERE conversation_id BETWEEN 181 AND 290")
             .await?;
         let reached = watermark(&stage).await?;
         sync(&stage, 1, &[]).await?;

@@ -222,7 +222,8 @@ impl Connector {
         }
         // a search and the pool each have a limit; together they keep the pool's
         let limit = pool.options().get_acquire_timeout();
-        timeout(limit, self.acquire_within(pool, applied))
+        // boxed: a search is rare, and every future that acquires a connection would hold its size
+        Box::pin(timeout(limit, self.acquire_within(pool, applied)))
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|error| self.explain(error))
@@ -257,24 +258,23 @@ impl Connector {
                 Some(Ok(connection)) => {
                     let is_misled = self.is_misled.swap(false, Ordering::AcqRel);
                     let is_late = self.generation() != seen;
-                    if !is_late && !(is_misled && self.search(seen).await?) {
+                    if !(is_late || is_misled && self.search(seen).await?) {
                         return Ok(connection);
                     }
                     // dropping it alone would return it to the pool
                     drop(connection.detach());
                 }
-                Some(Err(error)) if refuses_login(&error) => {
-                    // the file has changed since it was read, or an idle connection was replaced
-                    if !self.read_again()? && self.generation() == seen {
+                Some(Err(error)) => {
+                    let is_changed = if refuses_login(&error) {
+                        // the file has changed since it was read, or an idle connection was replaced
+                        self.read_again()? || self.generation() != seen
+                    } else {
+                        self.has_choice() && self.search(seen).await?
+                    };
+                    if !is_changed {
                         return Err(error);
                     }
                 }
-                Some(Err(error)) if self.has_choice() => {
-                    if !self.search(seen).await? {
-                        return Err(error);
-                    }
-                }
-                Some(Err(error)) => return Err(error),
             }
         }
     }

@@ -128,7 +128,7 @@ impl DbPool {
         };
         match acquired {
             Ok(connection) => Ok(connection),
-            Err(error) => Err(explain(&self.pool, error).await),
+            Err(error) => Err(Box::pin(explain(&self.pool, error)).await),
         }
     }
 

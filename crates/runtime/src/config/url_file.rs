@@ -35,7 +35,7 @@ impl UrlFiles {
 
     fn collect(&mut self, file: &Path, table: &toml::Table, above: &[String]) {
         for (key, value) in table {
-            let path = [above, &[key.clone()]].concat();
+            let path = [above, std::slice::from_ref(key)].concat();
             match value {
                 toml::Value::Table(inner) => self.collect(file, inner, &path),
                 toml::Value::String(_) if URLS.contains(&key.as_str()) => {
