@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
+.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ demo: ## run a demonstration on private servers
 
 test: ## run all tests on private servers
 	@scripts/test $(ARGS)
+
+test-matrix: ## run all tests on other versions of the servers; VERSIONS='15/3.10 18/4.3', and ARGS as for test
+	@VERSIONS='$(VERSIONS)' scripts/test-matrix $(ARGS)
 
 chaos: ## ten minutes of random faults in processes, servers and connections; TIDEMARK_CHAOS_SECONDS, TIDEMARK_CHAOS_SEED
 	@scripts/chaos

@@ -33,7 +33,11 @@ SELECT NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') AS is_ne
     \if :is_stranger
         GRANT :"login" TO CURRENT_USER;
     \endif
-    CREATE DATABASE :"database" OWNER :"login" ENCODING 'UTF8' TEMPLATE template0;
+    -- the locale of some servers allows no UTF8
+    SELECT CASE WHEN encoding <> pg_char_to_encoding('UTF8') AND datctype NOT IN ('C', 'POSIX')
+                THEN 'LC_COLLATE ''C'' LC_CTYPE ''C''' ELSE '' END AS locale
+    FROM pg_database WHERE datname = 'template0' \gset
+    CREATE DATABASE :"database" OWNER :"login" ENCODING 'UTF8' TEMPLATE template0 :locale;
 \endif
 \connect :"database"
 

@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# A private PostgreSQL in $DIR. Sourced, after process.sh.
+# A private PostgreSQL in $DIR. Sourced, after process.sh and fetched.sh.
 
-# The folder of the newest installed PostgreSQL's programs, if it is 13 or newer.
+# The folder of the programs of the chosen PostgreSQL, or of the newest installed one, if it is 13 or newer.
 postgres_bin() {
     local bin version
+    bin=$(chosen_server postgres)
+    [[ -z $bin ]] || { [[ -x $bin/bin/postgres ]] && printf '%s' "$bin/bin"; return; }
     for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(pg_config --bindir 2>/dev/null)"; do
         version=$("$bin/postgres" --version 2>/dev/null) || continue
         version=${version#*) }
@@ -18,11 +20,16 @@ postgres_boot() {
     run_as postgres
     if [[ ! -e data/PG_VERSION && -s standby-of ]]; then
         chmod 700 data # initdb would do this
-        "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" --write-recovery-conf \
+        "${AS[@]}" "$bin/pg_basebackup" --dbname "$(<standby-of)" --pgdata "$DIR/data" \
             --checkpoint fast --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+        # --write-recovery-conf would write options that a server older than the program does not know
+        printf "primary_conninfo = '%s'\n" "$(<standby-of)" >>data/postgresql.auto.conf
+        "${AS[@]}" touch data/standby.signal
     elif [[ ! -e data/PG_VERSION ]]; then
+        local segment=()
+        [[ ! -s wal-segment ]] || segment=(--wal-segsize "$(<wal-segment)")
         "${AS[@]}" "$bin/initdb" --pgdata "$DIR/data" --username postgres --auth trust \
-            --encoding UTF8 --locale C.UTF-8 --no-sync </dev/null >>log/postgres 2>&1 9>&- || return 1
+            --encoding UTF8 --locale C.UTF-8 --no-sync "${segment[@]}" </dev/null >>log/postgres 2>&1 9>&- || return 1
     fi
     [[ -s ports ]] || printf 'port=%s\n' "$(free_port)" >ports
     # shellcheck source=/dev/null
@@ -59,6 +66,17 @@ postgres_ready() {
         grep -qs '^ready' data/postmaster.pid
 }
 postgres_decided() { postgres_ready || ended postgres; }
+
+# Limits a resource of the server and of its sessions, for those to come as well: prlimit's name, and a number or
+# `unlimited`. Only the server's own user may do that.
+postgres_limit() { # RESOURCE LIMIT
+    local pid process
+    run_as postgres
+    read -r pid _ <postgres.pid
+    for process in "$pid" $(<"/proc/$pid/task/$pid/children"); do
+        "${AS[@]}" prlimit --pid "$process" "--$1=$2:" || [[ $process != "$pid" && ! -e /proc/$process ]] || return
+    done
+}
 
 postgres_stop() { end postgres INT 60; }
 postgres_crash() { end postgres QUIT 10; } # QUIT ends without a checkpoint; after a SIGKILL the backends would stay for a while

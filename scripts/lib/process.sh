@@ -74,9 +74,15 @@ free_port() {
     printf '%s' "$port"
 }
 
-# Sets AS, a command prefix for a clean environment and, if we are root, for another user: PostgreSQL refuses root.
+# The user of root's servers: PostgreSQL refuses root. Where no package has made the server's own user, it is nobody.
+server_user() { # NAME
+    if id -u "$1" >/dev/null 2>&1; then printf '%s' "$1"; else printf nobody; fi
+}
+
+# Sets AS, a command prefix for a clean environment and, if we are root, for another user.
 run_as() { # USER NAME=VALUE…
-    local user=$1
+    local user
+    user=$(server_user "$1")
     shift
     AS=(env -i PATH="$PATH" LANG=C.UTF-8 HOME="$DIR/home" "$@")
     ((EUID != 0)) || AS+=(setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups)

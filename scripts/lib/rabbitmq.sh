@@ -1,9 +1,12 @@
 # shellcheck shell=bash
-# A private RabbitMQ with its management plugin in $DIR. Sourced, after process.sh.
+# A private RabbitMQ with its management plugin in $DIR. Sourced, after process.sh and fetched.sh.
 
-# The folder with the server's own scripts. Debian's /usr/sbin/rabbitmq-server is a wrapper with fixed paths.
+# The folder with the own scripts of the chosen server, or of the installed one. Debian's /usr/sbin/rabbitmq-server is a
+# wrapper with fixed paths.
 rabbitmq_bin() {
     local server
+    server=$(chosen_server rabbitmq)
+    [[ -z $server ]] || { server=$(readlink -e "$server/usr/lib/rabbitmq/bin/rabbitmq-server") && dirname "$server"; return; }
     server=$(readlink -e /usr/lib/rabbitmq/bin/rabbitmq-server || readlink -e "$(command -v rabbitmq-server)") || return 1
     command -v epmd >/dev/null && dirname "$server"
 }
@@ -92,6 +95,9 @@ disk_free_limit.absolute = 50MB
 EOF
     # Neither the caller's RABBITMQ_* and ERL_* variables reach the node, nor /etc/rabbitmq.
     # RUNNING_UNDER_SYSTEMD makes the start script exec the node instead of waiting for it.
+    local chosen PATH=$PATH
+    chosen=$(chosen_server rabbitmq)
+    [[ -z $chosen ]] || PATH=$chosen/usr/bin:$PATH # its Erlang
     run_as rabbitmq \
         ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1 ERL_CRASH_DUMP_SECONDS=0 RUNNING_UNDER_SYSTEMD=true \
         RABBITMQ_CONF_ENV_FILE="$DIR/none" RABBITMQ_NODENAME="$node" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \

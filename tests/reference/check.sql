@@ -1,5 +1,5 @@
--- Runs conversations.sql over fixtures.sql and compares with expected.sql. From the top of the repository, on any database
--- of PostgreSQL 14 or newer, in which it leaves nothing behind:
+-- Runs conversations.sql over fixtures.sql and compares with expected.sql. From the top of the repository, on any database,
+-- in which it leaves nothing behind:
 --
 --   psql -X -f tests/reference/check.sql DATABASE_URL
 

@@ -7,9 +7,8 @@
 -- end, so the text can stand in a PREPARE or a sub-select. The session's TimeZone and DateStyle do not matter. Messages are
 -- read by conversation, so a large source wants its indexes and an ANALYZE, and `jit = off`.
 --
--- Needs PostgreSQL 14: from there on extract() is numeric and therefore exact to the microsecond. Differences are taken of
--- epochs, because `timestamp - timestamp` fails on infinity and overflows between the ends of the range. A difference that
--- is not finite, or does not fit its column, is NULL.
+-- Differences are taken of epochs, because `timestamp - timestamp` fails on infinity and overflows between the ends of the
+-- range. A difference that is not finite, or does not fit its column, is NULL.
 
 SELECT
     -- Identity and place. The conversation's own inbox_id is that of the inbox, and still there when the inbox is gone.
@@ -403,22 +402,36 @@ CROSS JOIN LATERAL (
 ) AS label
 
 CROSS JOIN LATERAL (
-    -- Exact seconds. The twenty places keep a quotient of them from being rounded twice: a division has no fewer
-    -- places than what it divides.
+    -- Seconds since 1970, to the microsecond. Before PostgreSQL 14 extract() is a double, which has every whole second and
+    -- every microsecond of a minute exactly, but not both at once. NULL for infinity.
     SELECT
-        CASE
-            WHEN isfinite(c.first_reply_created_at) AND isfinite(c.created_at)
-            THEN (extract(epoch FROM c.first_reply_created_at) - extract(epoch FROM c.created_at))::numeric(40, 20)
-        END AS response,
-        CASE
-            WHEN c.status = 1 AND isfinite(c.updated_at) AND isfinite(c.created_at)
-            THEN extract(epoch FROM c.updated_at) - extract(epoch FROM c.created_at)
-        END AS resolution,
-        CASE
-            WHEN isfinite(last_public.created_at) AND isfinite(first_public.created_at)
-            THEN (extract(epoch FROM last_public.created_at) - extract(epoch FROM first_public.created_at))
-                ::numeric(40, 20)
-        END AS conversation
+        max(epoch) FILTER (WHERE name = 'created') AS created,
+        max(epoch) FILTER (WHERE name = 'updated') AS updated,
+        max(epoch) FILTER (WHERE name = 'first reply') AS first_reply,
+        max(epoch) FILTER (WHERE name = 'first public') AS first_public,
+        max(epoch) FILTER (WHERE name = 'last public') AS last_public
+    FROM (
+        VALUES ('created', c.created_at), ('updated', c.updated_at), ('first reply', c.first_reply_created_at),
+            ('first public', first_public.created_at), ('last public', last_public.created_at)
+    ) AS moment (name, moment)
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN isfinite(moment)
+                THEN (
+                    extract(epoch FROM date_trunc('second', moment))::numeric
+                    + extract(microseconds FROM moment)::numeric % 1000000 / 1000000
+                )::numeric(20, 6)
+            END AS epoch
+    ) AS exact
+) AS seconds
+
+CROSS JOIN LATERAL (
+    -- The twenty places keep a quotient from being rounded twice: a division has no fewer places than what it divides.
+    SELECT
+        (seconds.first_reply - seconds.created)::numeric(40, 20) AS response,
+        CASE WHEN c.status = 1 THEN seconds.updated - seconds.created END AS resolution,
+        (seconds.last_public - seconds.first_public)::numeric(40, 20) AS conversation
 ) AS took
 
 CROSS JOIN LATERAL (

@@ -1,12 +1,13 @@
 //! Trap 15: attacks, bugs and mistakes that must not reach another tenant's rows.
 
 use anyhow::{Result, ensure};
-use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tidemark_ledger::connect::pool;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
+use crate::http::until_refused;
 use crate::stage::{Stage, on_stage};
 
 async fn count(stage: &Stage, of: &str) -> Result<i64> {
@@ -94,7 +95,7 @@ async fn a_pooled_connection_remembers_no_tenant() {
         let tenants = stage.sample(120, 2, 3).await?;
         stage.sync_local(&["--all"]).await?;
         let db = pool(
-            &SecretString::from(stage.url("target")),
+            &ServerUrl::from(stage.url("target")),
             "worker",
             1,
             DatabasePooler::None,
@@ -152,8 +153,7 @@ async fn a_message_that_names_another_tenants_chunk_is_refused_and_the_ledgers_t
             .publish("jobs", "live", forged.to_string().as_bytes())
             .await?;
         let worker = stage.start(&["worker"])?;
-        stage.until_consumed("chunks.live", 1).await?;
-        stage.until_waiting("chunks.live", 0).await?;
+        until_refused(&stage, 1).await?;
         worker.stop().await?;
         stage.until_waiting("chunks.live", 0).await?;
         let untouched: bool = sqlx::query_scalar(

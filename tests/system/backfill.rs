@@ -26,6 +26,9 @@ async fn map(stage: &Stage, tenant: i32, inbox: i32) -> Result<()> {
             &tenant.to_string(),
             "--inbox",
             &inbox.to_string(),
+            // needed where tenant 1 has it
+            "--from-tenant",
+            "1",
         ])
         .await?;
     ensure!(mapped.code == 0, "{mapped:?}");
@@ -117,10 +120,10 @@ async fn a_backfill_that_fails_leaves_its_inboxes_to_be_fetched_and_is_not_repea
     on_stage(|stage| async move {
         let (inbox, _) = without_largest_inbox(&stage).await?;
         map(&stage, 1, inbox).await?;
-        stage.source.execute("ALTER TABLE messages RENAME COLUMN sentiment TO mood").await?;
+        stage.source.execute("ALTER TABLE messages RENAME COLUMN content_type TO kind").await?;
         let up = stage.start(&["up"])?;
         stage.until("SELECT count(*) = 1 FROM etl_control WHERE type = 'backfill' AND status = 'failed'").await?;
-        stage.source.execute("ALTER TABLE messages RENAME COLUMN mood TO sentiment").await?;
+        stage.source.execute("ALTER TABLE messages RENAME COLUMN kind TO content_type").await?;
         sync(&stage, 1).await?;
         stage
             .until("SELECT count(*) FILTER (WHERE type = 'backfill') = 1 AND (SELECT count(*) = 1 FROM inbox_tenant_mapping \

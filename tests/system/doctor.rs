@@ -360,7 +360,7 @@ async fn an_old_writer_and_a_restored_source_are_found() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_or_refuses_hides_no_other() {
+async fn a_source_that_is_away_hides_no_other_server() {
     on_stage(|stage| async move {
         let nowhere = "postgres://u:s3cret@127.0.0.1:1/nowhere";
         let answer = doctor(&stage, &[("TIDEMARK_SOURCE_URL", nowhere)]).await?;
@@ -377,7 +377,14 @@ async fn a_server_that_is_away_or_refuses_hides_no_other() {
             says(&answer, ("source main", "connection", "error"), "3D000"),
             "{answer:?}"
         );
+        Ok(())
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn a_ledger_without_tables_hides_no_other_server() {
+    on_stage(|stage| async move {
         let answer = doctor(&stage, &[("TIDEMARK_DATABASE_URL", &stage.url("source"))]).await?;
         ensure!(
             answer.code == 1 && says(&answer, ("ledger", "migrations", "error"), "tidemark migrate"),
@@ -388,7 +395,14 @@ async fn a_server_that_is_away_or_refuses_hides_no_other() {
             says(&answer, ("source main", "version", "ok"), "PostgreSQL"),
             "{answer:?}"
         );
+        Ok(())
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn a_broker_that_refuses_the_login_hides_no_other_server() {
+    on_stage(|stage| async move {
         let mut broker = url::Url::parse(stage.amqp_url())?;
         ensure!(
             broker.set_password(Some("s3cret")).is_ok(),

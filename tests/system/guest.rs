@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor};
 use tidemark_ledger::connect::pool;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_runtime::config::Settings;
@@ -100,7 +100,7 @@ async fn dropped_work_cancels_its_statement_on_either_server() {
             let mut url = url::Url::parse(&stage.url("target"))?;
             ensure!(url.set_username(&login).is_ok(), "a URL takes a user");
             let target = pool(
-                &SecretString::from(url.to_string()),
+                &ServerUrl::from(url.to_string()),
                 "worker",
                 2,
                 DatabasePooler::None,

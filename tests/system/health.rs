@@ -18,12 +18,11 @@ async fn gated_broker(stage: &Stage) -> Result<(Gate, String)> {
 }
 
 #[tokio::test]
-async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
+async fn a_worker_without_a_broker_is_alive_and_not_ready() {
     on_stage(|stage| async move {
-        let (mut gate, amqp_url) = gated_broker(&stage).await?;
+        let (_closed, amqp_url) = gated_broker(&stage).await?;
         let worker = stage.start_with(&["worker"], &[("TIDEMARK_AMQP_URL", &amqp_url)])?;
         let address = address_of(&stage, "worker").await?;
-        let url = format!("http://{address}/readyz");
 
         let without = until(&address, "/readyz", |_| true).await?;
         ensure!(
@@ -39,10 +38,18 @@ async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
             get(&address, "/startupz", "*/*").await?.status == 200,
             "it has started"
         );
-        ensure!(
-            stage.tidemark(&["health", &url]).await?.code == 1,
-            "it is not ready"
-        );
+        worker.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
+    on_stage(|stage| async move {
+        let (mut gate, amqp_url) = gated_broker(&stage).await?;
+        let worker = stage.start_with(&["worker"], &[("TIDEMARK_AMQP_URL", &amqp_url)])?;
+        let address = address_of(&stage, "worker").await?;
+        until(&address, "/readyz", |response| response.status == 503).await?;
 
         gate.open().await?;
         let with = until(&address, "/readyz", |response| response.status == 200).await?;
@@ -50,13 +57,34 @@ async fn a_worker_is_ready_only_while_it_is_subscribed_to_both_lanes() {
             with.check("chunks.live") == Some(true) && with.check("chunks.bulk") == Some(true),
             "{with:?}"
         );
-        let asked = stage.tidemark(&["health", &url]).await?;
-        ensure!(asked.code == 0 && asked.json()["ok"] == true, "{asked:?}");
 
         gate.close().await;
         until(&address, "/readyz", |response| response.status == 503).await?;
         gate.open().await?;
         until(&address, "/readyz", |response| response.status == 200).await?;
+        worker.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_health_command_ends_with_what_the_process_answers() {
+    on_stage(|stage| async move {
+        let (mut gate, amqp_url) = gated_broker(&stage).await?;
+        let worker = stage.start_with(&["worker"], &[("TIDEMARK_AMQP_URL", &amqp_url)])?;
+        let address = address_of(&stage, "worker").await?;
+        let url = format!("http://{address}/readyz");
+        until(&address, "/readyz", |response| response.status == 503).await?;
+        ensure!(
+            stage.tidemark(&["health", &url]).await?.code == 1,
+            "it is not ready"
+        );
+
+        gate.open().await?;
+        until(&address, "/readyz", |response| response.status == 200).await?;
+        let asked = stage.tidemark(&["health", &url]).await?;
+        ensure!(asked.code == 0 && asked.json()["ok"] == true, "{asked:?}");
+
         worker.stop().await?;
         let gone = stage.tidemark(&["health", &url]).await?;
         ensure!(gone.code == 1, "nothing listens any more: {gone:?}");

@@ -75,6 +75,34 @@ pub async fn address_of(stage: &Stage, role: &str) -> Result<String> {
     .await
 }
 
+/// Waits until the running workers have refused so many messages together. An empty queue is not enough to know that: a
+/// worker that is stopped returns the messages that it has not looked at.
+pub async fn until_refused(stage: &Stage, count: u64) -> Result<()> {
+    poll(format!("{count} refused messages"), async || {
+        let addresses: Vec<String> = sqlx::query_scalar(
+            "SELECT http_address FROM etl_process WHERE role = 'worker' AND http_address IS NOT NULL",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        let mut refused = 0;
+        for address in addresses {
+            let Ok(metrics) = get(&address, "/metrics", "*/*").await else {
+                continue;
+            };
+            let attempts = metrics
+                .body
+                .lines()
+                .filter(|line| line.starts_with("tidemark_chunk_attempts_total{"));
+            for line in attempts.filter(|line| line.contains("outcome=\"refused\"")) {
+                let value = line.rsplit(' ').next().context("a sample has a value")?;
+                refused += value.parse::<u64>()?;
+            }
+        }
+        Ok((refused >= count).then_some(()))
+    })
+    .await
+}
+
 /// A way to a server that a test can open and close. Its address stays the same.
 pub struct Gate {
     pub address: SocketAddr,

@@ -1,10 +1,10 @@
 //! Migrations and a first sync by logins without superuser rights.
 
 use anyhow::{Context, Result, ensure};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 use tidemark_ledger::connect::pool;
-use tidemark_ledger::isolation::{check, refusal};
+use tidemark_ledger::isolation::{Finding, check, refusal};
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
 use crate::servers::Server;
@@ -31,11 +31,17 @@ async fn assert_syncs(stage: &Stage, database: &str) -> Result<()> {
         let answer = stage.tidemark_with(&args, &there).await?;
         ensure!(answer.code == 0, "{command}: {answer:?}");
     }
-    let db = pool(&SecretString::from(database), "worker", 1, DatabasePooler::None).await?;
-    let found = check(&db).await?;
+    let found = findings(database).await?;
     ensure!(refusal(&found).is_none(), "{found:#?}");
-    db.connections().close().await;
     Ok(())
+}
+
+/// What the processes find when they start.
+async fn findings(database: &str) -> Result<Vec<Finding>> {
+    let db = pool(&ServerUrl::from(database), "worker", 1, DatabasePooler::None).await?;
+    let found = check(&db).await?;
+    db.connections().close().await;
+    Ok(found)
 }
 
 /// The statements that an error tells an administrator to run.
@@ -58,6 +64,11 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         admin.execute("CREATE ROLE plain LOGIN").await?;
         admin.execute("CREATE DATABASE made OWNER maker").await?;
         admin.execute("CREATE DATABASE others").await?;
+        let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
+        // PostgreSQL 15 and newer begin so
+        administrator
+            .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            .await?;
 
         let plain = url_of(&server, "plain", "others")?;
         let there = [("TIDEMARK_DATABASE_URL", plain.as_str())];
@@ -86,7 +97,6 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
         let statements = statements_in(&refused.stderr);
         ensure!(statements.len() == 2, "the roles are there by now: {refused:?}");
-        let mut administrator = PgConnection::connect(&url_of(&server, "postgres", "others")?).await?;
         for statement in statements {
             administrator
                 .execute(sqlx::AssertSqlSafe(statement))
@@ -158,6 +168,22 @@ async fn an_administrator_without_superuser_sets_the_server_up_and_may_do_so_twi
         .fetch_one(&mut PgConnection::connect(&analytics).await?)
         .await?;
         ensure!(!is_open, "everybody may create objects beside the tables");
+
+        // a group that the script has left as a login
+        for group in ["etl_service", "authenticated_users", "admin_users"] {
+            let login = format!("ALTER ROLE {group} LOGIN");
+            superuser.execute(sqlx::AssertSqlSafe(login)).await?;
+            let found = findings(&analytics).await?;
+            ensure!(
+                found.len() == 1
+                    && !found[0].stops_start
+                    && found[0].problem.contains(&format!("{group} may log in")),
+                "{found:#?}"
+            );
+            superuser.execute(sqlx::AssertSqlSafe(found[0].fix.clone())).await?;
+        }
+        let found = findings(&analytics).await?;
+        ensure!(found.is_empty(), "{found:#?}");
         Ok(())
     })
     .await;

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::http::until_refused;
 use crate::stage::{Stage, on_stage};
 
 fn job(run: i64, seq: i32, tenant: i32) -> Value {
@@ -65,7 +66,7 @@ async fn duplicate_and_foreign_messages_change_nothing_and_are_acknowledged() {
         }
         publish(&stage, "jobs", &job(run, 999, 1)).await?;
         publish(&stage, "jobs", &job(987_654_321, 1, 1)).await?;
-        stage.until_waiting("chunks.live", 0).await?;
+        until_refused(&stage, 13).await?;
         fleet.stop().await?;
         // a message that was not acknowledged would be back in its queue now
         for queue in ["chunks.live", "chunks.bulk", "dead"] {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection, raw_sql};
 use tidemark_ledger::connect::pool;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::guarded::{Backend, Guarded, wait_for_cancels};
@@ -27,7 +27,7 @@ fn through(pooler: &Server, stage: &Stage) -> Result<String> {
 
 async fn behind(url: &str, connections: u32) -> Result<DbPool> {
     Ok(pool(
-        &SecretString::from(url),
+        &ServerUrl::from(url),
         "worker",
         connections,
         DatabasePooler::Transaction,
@@ -303,7 +303,7 @@ async fn the_ledger_is_read_committed_whatever_the_login_has_as_its_default() {
             stage.target.execute(sqlx::AssertSqlSafe(default)).await?;
         }
         for pooler in [DatabasePooler::None, DatabasePooler::Transaction] {
-            let db = pool(&SecretString::from(stage.url("target")), "worker", 2, pooler).await?;
+            let db = pool(&ServerUrl::from(stage.url("target")), "worker", 2, pooler).await?;
             let (_, _, isolation) = session(&db).await?;
             ensure!(isolation == "read committed", "{pooler:?}: {isolation}");
             let mut tx = db.begin().await?;

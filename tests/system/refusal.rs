@@ -1,10 +1,10 @@
 //! Processes check the isolation of tenants before they start, and refuse to run without it.
 
 use anyhow::{Context, Result, ensure};
-use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Executor};
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation::{Finding, check};
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::DatabasePooler;
 
@@ -13,7 +13,7 @@ use crate::stage::{Stage, on_stage};
 /// The database as processes see it.
 async fn as_processes(stage: &Stage) -> Result<DbPool> {
     Ok(pool(
-        &SecretString::from(stage.url("target")),
+        &ServerUrl::from(stage.url("target")),
         "worker",
         2,
         DatabasePooler::None,
@@ -80,8 +80,8 @@ const DAMAGE: [(&str, &str); 10] = [
     ),
     ("ALTER TABLE tenants DISABLE ROW LEVEL SECURITY", "off on tenants"),
     (
-        "CREATE TABLE \"Late; table\" (tenant_id integer, note text); GRANT SELECT ON \"Late; table\" TO authenticated_users",
-        "off on \"Late; table\"",
+        "ALTER TABLE etl_name DISABLE ROW LEVEL SECURITY",
+        "off on etl_name",
     ),
     (
         "CREATE POLICY \"odd one\" ON conversations_analytics USING (true)",

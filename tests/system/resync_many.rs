@@ -32,21 +32,25 @@ async fn no_run(stage: &Stage) -> Result<()> {
         .await
 }
 
+/// Three synced tenants, and a list with five ids of the first, three of the second and one of nobody. The first id has gone
+/// from the source since: its row still belongs to its tenant.
+async fn a_list_of_two_tenants(stage: &Stage) -> Result<Vec<i64>> {
+    stage.sample(240, 3, 91).await?;
+    for tenant in ["1", "2", "3"] {
+        stage.sync_local(&["--tenant", tenant]).await?;
+    }
+    let (first, second) = (ids_of(stage, 1).await?, ids_of(stage, 2).await?);
+    sqlx::query("DELETE FROM conversations WHERE id = $1")
+        .bind(first[0])
+        .execute(&stage.source)
+        .await?;
+    Ok([&first[..5], &second[..3], &[999_999]].concat())
+}
+
 #[tokio::test]
-async fn a_list_for_several_tenants_gives_each_its_own() {
+async fn a_dry_run_of_a_list_shows_each_tenants_part_and_starts_nothing() {
     on_stage(|stage| async move {
-        stage.sample(240, 3, 91).await?;
-        for tenant in ["1", "2", "3"] {
-            stage.sync_local(&["--tenant", tenant]).await?;
-        }
-        let (first, second) = (ids_of(&stage, 1).await?, ids_of(&stage, 2).await?);
-        // a row whose conversation is gone still belongs to its tenant
-        sqlx::query("DELETE FROM conversations WHERE id = $1")
-            .bind(first[0])
-            .execute(&stage.source)
-            .await?;
-        let mut ids = [&first[..5], &second[..3]].concat();
-        ids.push(999_999);
+        let ids = a_list_of_two_tenants(&stage).await?;
         let file = std::env::temp_dir().join(format!("{}_ids.csv", stage.database("source")));
         std::fs::write(&file, format!("conversation_id\r\n{}\r\n", listed(&ids, "\r\n")))?;
         let path = file.to_str().expect("a folder's name is UTF-8").to_owned();
@@ -79,8 +83,15 @@ async fn a_list_for_several_tenants_gives_each_its_own() {
             table.code == 0 && table.stdout.contains("all") && table.stdout.contains("ids 5"),
             "{table:?}"
         );
-        no_run(&stage).await?;
+        no_run(&stage).await
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn a_list_for_several_tenants_gives_each_its_own() {
+    on_stage(|stage| async move {
+        let ids = a_list_of_two_tenants(&stage).await?;
         let up = stage.start(&["up"])?;
         let done = stage
             .tidemark_with_input(

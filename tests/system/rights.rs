@@ -52,6 +52,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_process",
             "etl_rejected_row",
             "etl_sender",
+            "etl_unsynced_inbox",
             "etl_verification_fault",
             "etl_verification_part",
             "etl_watermark_audit",

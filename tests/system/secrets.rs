@@ -30,12 +30,12 @@ const TRACES_OF_IT: [&str; 9] = [
     "%25%3A%23",
 ];
 
-fn password(of: &str) -> String {
+pub fn password(of: &str) -> String {
     format!("{NASTY}{MARK}{of}")
 }
 
 /// With every byte encoded, as a careful operator may write it.
-fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
+pub fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
     let mut url: url::Url = url.parse()?;
     let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let named = url
@@ -46,13 +46,13 @@ fn with_password(url: &str, user: &str, password: &str) -> Result<String> {
 }
 
 /// A PostgreSQL and a RabbitMQ that ask for passwords.
-struct PasswordServers {
-    postgres: Server,
-    rabbitmq: Server,
+pub struct PasswordServers {
+    pub postgres: Server,
+    pub rabbitmq: Server,
 }
 
 impl PasswordServers {
-    async fn start() -> Result<Self> {
+    pub async fn start() -> Result<Self> {
         let (postgres, rabbitmq) = tokio::try_join!(Server::postgres(), Server::rabbitmq())?;
         let mut admin = PgConnection::connect(&postgres.url()?).await?;
         let owner = password("owner").replace('\'', "''");
@@ -73,7 +73,7 @@ impl PasswordServers {
         Ok(Self { postgres, rabbitmq })
     }
 
-    fn urls(&self) -> Result<Servers> {
+    pub fn urls(&self) -> Result<Servers> {
         let postgres = with_password(&self.postgres.url()?, "postgres", &password("owner"))?;
         Ok(Servers {
             source: postgres.clone(),

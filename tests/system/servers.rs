@@ -19,6 +19,14 @@ impl Server {
         Self::new("postgres", |_| Ok(())).await
     }
 
+    /// One whose files can be limited to a size above that of its WAL segments: see [`Self::limit`].
+    pub async fn postgres_with_small_segments() -> Result<Self> {
+        Self::new("postgres", |dir| {
+            Ok(std::fs::write(dir.join("wal-segment"), "1")?)
+        })
+        .await
+    }
+
     pub async fn rabbitmq() -> Result<Self> {
         Self::new("rabbitmq", |_| Ok(())).await
     }
@@ -99,6 +107,28 @@ impl Server {
     /// Runs `rabbitmqctl` and returns its output.
     pub async fn ctl(&self, args: &[&str]) -> Result<String> {
         self.service(&[&["ctl", self.dir()], args].concat()).await
+    }
+
+    /// Limits a resource of this PostgreSQL and of its sessions: `fsize` (the size of files, which stands for a full
+    /// disk) or `as` (address space, which stands for a lack of memory). The kernel refuses both in the same calls.
+    /// `None` lifts the limit.
+    pub async fn limit(&self, resource: &str, limit: Option<u64>) -> Result<()> {
+        let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        self.service(&["limit", self.dir(), resource, &limit])
+            .await
+            .map(drop)
+    }
+
+    /// The address space of its postmaster in bytes: a session begins with a copy of it.
+    pub fn address_space(&self) -> Result<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.postmaster()?))?;
+        let pages: u64 = statm.split(' ').next().context("a number of pages")?.parse()?;
+        Ok(pages * u64::try_from(rustix::param::page_size())?)
+    }
+
+    fn postmaster(&self) -> Result<i32> {
+        let file = std::fs::read_to_string(self.path("data/postmaster.pid"))?;
+        Ok(file.lines().next().context("a process id")?.parse()?)
     }
 
     /// A file in the server's folder.

@@ -13,7 +13,7 @@ use std::panic::AssertUnwindSafe;
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tidemark_ledger::MIGRATOR;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
@@ -129,6 +129,11 @@ impl Stage {
             sessions: SourceSessions::default(),
         };
         MIGRATOR.run(&stage.target).await?;
+        // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
+        stage
+            .target
+            .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            .await?;
         let login = format!(
             "CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE etl_service",
             name = stage.name

@@ -1,19 +1,20 @@
-//! The check-up of the broker: queues by passive declaration, the rest by the HTTP API if it can be reached.
+//! The check-up of the broker. The HTTP API is asked first, if it can be reached: AMQP answers the question for a queue that
+//! does not exist with an error of the channel, which RabbitMQ logs.
 
 use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
-use secrecy::SecretString;
 
 use super::connection::await_answer;
 use super::dead::MAX_RETURNS;
 use super::destination::Route;
 use super::error::QueueError;
-use super::management::{DeliveryLimit, Management, QueueInfo};
+use super::management::{ApiOverview, DeliveryLimit, Management, QueueInfo};
 use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes, encryption_finding};
 use tidemark_shared::job::Lane;
@@ -29,11 +30,15 @@ const LIMITS_BY_DEFAULT: (u32, u32) = (4, 0);
 const COUNTS_FAILURES_ONLY: (u32, u32) = (4, 3);
 /// A few restarts of a fleet reach a limit below this.
 const LOW_DELIVERY_LIMIT: u64 = 100;
+/// A queue contains ids, and at most as many messages as chunks are in flight.
+const MANY_BYTES: i64 = 1 << 30;
+/// The same where the size is unknown: such messages have about a kilobyte.
+const MANY_MESSAGES: i64 = 1_000_000;
 
 impl RabbitQueue {
     /// Checks everything that the fleet needs from its broker, without declaring anything. `management` is the address of the
     /// HTTP API, if it is not the usual one.
-    pub async fn check_up(&self, management: Option<&SecretString>, findings: &mut Vec<Finding>) {
+    pub async fn check_up(&self, management: Option<&ServerUrl>, findings: &mut Vec<Finding>) {
         let connection = match self.server.connect_without_declaring("doctor").await {
             Ok(connection) => connection,
             Err(error) => {
@@ -51,19 +56,38 @@ impl RabbitQueue {
             exposed,
             "use amqps:// in the URL, and cacertfile=FILE for your own authority",
         ));
-        if let Err(error) = self.check_queues(&connection, findings).await {
+        let management = Management::new(&self.server, management, REQUEST_TIMEOUT);
+        let listed = match &management {
+            Ok(management) => self.list_queues(management).await,
+            Err(why) => Err(Finding::not_checked("policies", why.clone())),
+        };
+        let known = listed.as_ref().map_or(&[][..], |listed| &listed.queues);
+        if let Err(error) = self.check_queues(&connection, known, findings).await {
             findings.push(Finding::error("queues", report(&error)));
         }
-        // no delivery is open, so a failed close does no harm
-        drop(connection.close(200, "checked".into()).await);
-        let management = match Management::new(&self.server, management, REQUEST_TIMEOUT) {
-            Ok(management) => management,
-            Err(why) => {
-                findings.push(Finding::not_checked("policies", why));
-                return;
-            }
-        };
-        self.check_management(&management, findings).await;
+        drop(connection);
+        self.server.wait_for_closes().await;
+        match (management, listed) {
+            (Ok(management), Ok(listed)) => self.check_management(&management, listed, findings).await,
+            (_, Err(finding)) => findings.push(finding),
+            (Err(why), Ok(_)) => findings.push(Finding::not_checked("policies", why)),
+        }
+    }
+
+    /// Asks the HTTP API for the version and the queues.
+    async fn list_queues(&self, management: &Management) -> Result<Listed, Finding> {
+        let overview = management.overview().await.map_err(|why| {
+            Finding::not_checked(
+                "policies",
+                format!("version, alarms, policies and members of queues: {why}"),
+            )
+            .todo("TIDEMARK_AMQP_MANAGEMENT_URL=http://user:password@host:15672 tidemark doctor")
+        })?;
+        let mut queues = Vec::new();
+        for queue in self.queues() {
+            queues.push(management.queue(queue.as_str()).await);
+        }
+        Ok(Listed { overview, queues })
     }
 
     fn queues(&self) -> [&ShortString; 4] {
@@ -79,11 +103,16 @@ impl RabbitQueue {
     async fn check_queues(
         &self,
         connection: &Connection,
+        known: &[Result<Option<QueueInfo>, String>],
         findings: &mut Vec<Finding>,
     ) -> Result<(), QueueError> {
         let mut missing = Vec::new();
         let mut good_count = 0;
-        for queue in self.queues() {
+        for (index, queue) in self.queues().into_iter().enumerate() {
+            if matches!(known.get(index), Some(Ok(None))) {
+                missing.push(queue.as_str());
+                continue;
+            }
             match inspect_queue(connection, queue, passive(), FieldTable::default()).await? {
                 QueueState::Missing => {
                     missing.push(queue.as_str());
@@ -135,20 +164,8 @@ impl RabbitQueue {
         Ok(())
     }
 
-    async fn check_management(&self, management: &Management, findings: &mut Vec<Finding>) {
-        let overview = match management.overview().await {
-            Ok(overview) => overview,
-            Err(why) => {
-                findings.push(
-                    Finding::not_checked(
-                        "policies",
-                        format!("version, alarms, policies and members of queues: {why}"),
-                    )
-                    .todo("TIDEMARK_AMQP_MANAGEMENT_URL=http://user:password@host:15672 tidemark doctor"),
-                );
-                return;
-            }
-        };
+    async fn check_management(&self, management: &Management, listed: Listed, findings: &mut Vec<Finding>) {
+        let Listed { overview, queues } = listed;
         let version = overview.version();
         findings.push(if version < OLDEST_VERSION {
             Finding::error(
@@ -180,8 +197,8 @@ impl RabbitQueue {
             Err(why) => findings.push(Finding::not_checked("alarm", why)),
         }
         let mut limit = None;
-        for queue in self.queues() {
-            match management.queue(queue.as_str()).await {
+        for (queue, info) in self.queues().into_iter().zip(queues) {
+            match info {
                 Ok(Some(info)) => {
                     limit = limit.into_iter().chain(info.delivery_limit()).min();
                     findings.extend(queue_problems(queue.as_str(), &info));
@@ -275,13 +292,33 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
             .todo("rabbitmqctl cluster_status"),
         );
     }
-    if info.message_bytes > 1 << 30 {
-        found.push(Finding::warning(
-            "disk",
-            format!("{queue} contains {} of messages", bytes(info.message_bytes)),
-        ));
+    let waiting = info.messages.unwrap_or(0);
+    match info.message_bytes {
+        Some(size) if size > MANY_BYTES => {
+            found.push(Finding::warning(
+                "disk",
+                format!("{queue} contains {} of messages", bytes(size)),
+            ));
+        }
+        Some(_) => {}
+        None if waiting > MANY_MESSAGES => {
+            found.push(Finding::warning(
+                "disk",
+                format!(
+                    "{queue} contains {waiting} messages; this version of RabbitMQ does not report their size"
+                ),
+            ));
+        }
+        None => {}
     }
     found
+}
+
+/// The answers of the HTTP API.
+struct Listed {
+    overview: ApiOverview,
+    /// In the order of [`RabbitQueue::queues`]; `Ok(None)`: there is no such queue.
+    queues: Vec<Result<Option<QueueInfo>, String>>,
 }
 
 enum QueueState {
@@ -347,6 +384,21 @@ mod tests {
     use super::super::settings::RabbitSettings;
     use super::*;
     use tidemark_runtime::finding::Level;
+
+    #[test]
+    fn a_queue_that_grew_is_found_also_where_its_size_is_not_reported() {
+        let disk = |info: &str| {
+            let info: QueueInfo = serde_json::from_str(info).unwrap();
+            queue_problems("tidemark.dead", &info)
+                .into_iter()
+                .map(|finding| finding.found)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(disk(r#"{"messages": 900, "message_bytes": 900000}"#), [""; 0]);
+        assert!(disk(r#"{"messages": 900, "message_bytes": 1900000000}"#)[0].contains("GB of messages"));
+        assert_eq!(disk(r#"{"messages": 900}"#), [""; 0]);
+        assert!(disk(r#"{"messages": 1900000}"#)[0].contains("1900000 messages"));
+    }
 
     #[test]
     fn a_delivery_limit_is_judged_by_how_the_version_counts() {

@@ -4,24 +4,27 @@
 //! from publishers. After an error the caller drops the connection and opens a new one.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::runtime::default_runtime;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use url::Host;
 
 use super::certificates::Certificates;
 use super::destination::{Destination, Route};
 use super::error::QueueError;
+use super::open_connection::{OpenConnection, Transitions};
 use super::settings::RabbitSettings;
 use super::topology::Topology;
 use tidemark_net::tls::{Exposure, TlsFault, is_local};
-use tidemark_net::url::parse_url;
+use tidemark_net::url::{ServerUrl, parse_url};
 
 /// How long the broker may take for one request on an open connection. Only a broken or blocked connection takes longer, and
 /// must be replaced.
@@ -33,13 +36,24 @@ const FRAME_MAX: u32 = 16 << 10;
 
 /// The nodes of the broker and the settings for connecting to them. Holds the password, so it has no `Debug`.
 pub(super) struct Server {
-    /// The nodes of the cluster.
-    nodes: Vec<Node>,
-    /// Index of the last node reached, which is tried first.
-    current: AtomicUsize,
+    url: ServerUrl,
+    /// Whole seconds, for URLs without a heartbeat of their own.
+    heartbeat: u16,
+    nodes: RwLock<Arc<Nodes>>,
+    /// The broker refused user, password or virtual host at the last attempt.
+    refuses_login: AtomicBool,
     connection_name: String,
     connect_timeout: Duration,
+    transitions: Transitions,
     pub topology: Topology,
+}
+
+/// The nodes of the cluster, from one text of the URL.
+struct Nodes {
+    text: SecretString,
+    all: Vec<Node>,
+    /// Index of the last node reached, which is tried first.
+    current: AtomicUsize,
 }
 
 /// A node and its TLS files.
@@ -48,10 +62,9 @@ struct Node {
     certificates: Certificates,
 }
 
-impl Server {
-    pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
-        let heartbeat = settings.heartbeat.as_secs().clamp(1, 60);
-        let nodes = split_urls(settings.url.expose_secret())
+impl Nodes {
+    fn parse(text: &SecretString, heartbeat: u16) -> Result<Self, QueueError> {
+        let all = split_urls(text.expose_secret())
             .into_iter()
             .map(|url| {
                 let mut node = parse(url)?;
@@ -59,39 +72,65 @@ impl Server {
                 node.certificates.read()?;
                 // lapin's default is the server's 60 s; a frozen broker is noticed after two heartbeats
                 let query = &mut node.uri.query;
-                query.heartbeat = query.heartbeat.or(u16::try_from(heartbeat).ok());
+                query.heartbeat = query.heartbeat.or(Some(heartbeat));
                 query.frame_max = query.frame_max.or(Some(FRAME_MAX));
                 Ok(node)
             })
             .collect::<Result<Vec<_>, QueueError>>()?;
         Ok(Self {
-            nodes,
+            text: text.clone(),
+            all,
             current: AtomicUsize::new(0),
+        })
+    }
+
+    fn current(&self) -> &Node {
+        &self.all[self.current.load(Ordering::Relaxed)]
+    }
+}
+
+impl Server {
+    pub fn new(settings: &RabbitSettings) -> Result<Self, QueueError> {
+        let heartbeat = u16::try_from(settings.heartbeat.as_secs().clamp(1, 60)).unwrap_or(60);
+        let nodes = Nodes::parse(settings.url.secret(), heartbeat)?;
+        Ok(Self {
+            url: settings.url.clone(),
+            heartbeat,
+            nodes: RwLock::new(Arc::new(nodes)),
+            refuses_login: AtomicBool::new(false),
             connection_name: settings.connection_name.clone(),
             connect_timeout: settings.connect_timeout,
+            transitions: Transitions::new(),
             topology: Topology::new(&settings.prefix)?,
         })
     }
 
     /// Opens a connection and declares the topology. The broker's listings show `role`. Nodes that cannot be reached are
     /// skipped; when one node refuses the login, no other is tried.
-    pub async fn connect(&self, role: &str) -> Result<Connection, QueueError> {
+    pub async fn connect(&self, role: &str) -> Result<OpenConnection, QueueError> {
         let connection = self.connect_without_declaring(role).await?;
-        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
-        self.topology
-            .declare(&connection, &address(node), ANSWER_LIMIT)
-            .await?;
+        let address = address(self.nodes().current());
+        self.topology.declare(&connection, &address, ANSWER_LIMIT).await?;
         Ok(connection)
     }
 
     /// Like [`Self::connect`], but declares nothing.
-    pub async fn connect_without_declaring(&self, role: &str) -> Result<Connection, QueueError> {
-        let first = self.current.load(Ordering::Relaxed);
+    pub async fn connect_without_declaring(&self, role: &str) -> Result<OpenConnection, QueueError> {
+        let connected = self.connect_to_any(role).await;
+        let is_refused = matches!(connected, Err(QueueError::Refused { .. }));
+        self.refuses_login.store(is_refused, Ordering::Relaxed);
+        connected
+    }
+
+    async fn connect_to_any(&self, role: &str) -> Result<OpenConnection, QueueError> {
+        self.read_again()?;
+        let nodes = self.nodes();
+        let first = nodes.current.load(Ordering::Relaxed);
         let mut unreachable = None;
-        for index in (first..self.nodes.len()).chain(0..first) {
-            match self.connect_to(&self.nodes[index], role).await {
+        for index in (first..nodes.all.len()).chain(0..first) {
+            match self.connect_to(&nodes.all[index], role).await {
                 Ok(connection) => {
-                    self.current.store(index, Ordering::Relaxed);
+                    nodes.current.store(index, Ordering::Relaxed);
                     return Ok(connection);
                 }
                 Err(error @ QueueError::Unreachable { .. }) => {
@@ -103,30 +142,84 @@ impl Server {
         Err(unreachable.expect("there is at least one node"))
     }
 
-    async fn connect_to(&self, node: &Node, role: &str) -> Result<Connection, QueueError> {
+    /// Waits until every connection that was dropped is closed.
+    pub async fn wait_for_closes(&self) {
+        self.transitions.wait().await;
+    }
+
+    async fn connect_to(&self, node: &Node, role: &str) -> Result<OpenConnection, QueueError> {
         let name = format!("{} {role}", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = default_runtime().map_err(|error| failure(node, error))?;
+        let runtime = default_runtime().map_err(|error| self.failure(node, error))?;
         let certificates = node.certificates.read()?;
-        let connecting =
-            Connection::connect_uri_with_config(node.uri.clone(), properties, certificates, runtime);
-        match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| failure(node, error)),
-            Err(_) => Err(failure(node, io::Error::from(io::ErrorKind::TimedOut).into())),
+        let (uri, limit) = (node.uri.clone(), self.connect_timeout);
+        let connecting = async move {
+            let connecting = Connection::connect_uri_with_config(uri, properties, certificates, runtime);
+            let timed_out = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            timeout(limit, connecting).await.unwrap_or_else(timed_out)
+        };
+        let connected = self.transitions.open(connecting).await;
+        connected.map_err(|error| self.failure(node, error))
+    }
+
+    fn failure(&self, node: &Node, source: lapin::Error) -> QueueError {
+        let server = address(node);
+        let fault = match source.kind() {
+            ErrorKind::IOError(error) => TlsFault::find(error.as_ref()),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            QueueError::Tls {
+                server,
+                fault,
+                source,
+            }
+        } else if is_refusal(&source) {
+            QueueError::Refused {
+                server,
+                file: self.url.file().map(Path::to_owned),
+                source,
+            }
+        } else {
+            QueueError::Unreachable { server, source }
         }
     }
 
+    /// Reads the file of the URL, for a password that has changed.
+    fn read_again(&self) -> Result<(), QueueError> {
+        let Some(text) = self.url.read_again()? else {
+            return Ok(());
+        };
+        if text.expose_secret() != self.nodes().text.expose_secret() {
+            let nodes = Nodes::parse(&text, self.heartbeat)?;
+            *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(nodes);
+        }
+        Ok(())
+    }
+
+    /// No code panics while it holds this lock.
+    fn nodes(&self) -> Arc<Nodes> {
+        Arc::clone(&self.nodes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The broker refused user, password or virtual host at the last attempt.
+    pub fn refuses_login(&self) -> bool {
+        self.refuses_login.load(Ordering::Relaxed)
+    }
+
     /// The last node reached, and whether it uses TLS.
-    pub fn node(&self) -> (&AMQPUri, bool) {
-        let node = &self.nodes[self.current.load(Ordering::Relaxed)];
-        (&node.uri, node.uri.scheme == AMQPScheme::AMQPS)
+    pub fn node(&self) -> (AMQPUri, bool) {
+        let uri = self.nodes().current().uri.clone();
+        let is_tls = uri.scheme == AMQPScheme::AMQPS;
+        (uri, is_tls)
     }
 
     /// Nodes that are reached over the network without encryption.
     pub fn exposed(&self) -> Vec<(String, Exposure)> {
         let is_exposed =
             |node: &&Node| node.uri.scheme == AMQPScheme::AMQP && !is_local(&node.uri.authority.host);
-        let exposed = self.nodes.iter().filter(is_exposed);
+        let nodes = self.nodes();
+        let exposed = nodes.all.iter().filter(is_exposed);
         exposed.map(|node| (address(node), Exposure::Plain)).collect()
     }
 
@@ -135,7 +228,8 @@ impl Server {
             Route::Chunks(lane) => (Topology::lane_key(lane), self.topology.chunks(lane)),
             Route::Events => (Topology::events_key(), &self.topology.events),
         };
-        let node = &self.nodes[self.current.load(Ordering::Relaxed)].uri;
+        let nodes = self.nodes();
+        let node = &nodes.current().uri;
         Destination {
             exchange: self.topology.jobs.to_string(),
             routing_key: routing_key.to_string(),
@@ -167,25 +261,6 @@ fn address(node: &Node) -> String {
     let authority = &node.uri.authority;
     let vhost = node.uri.vhost.trim_start_matches('/');
     format!("{}:{}/{vhost}", authority.host, authority.port)
-}
-
-fn failure(node: &Node, source: lapin::Error) -> QueueError {
-    let server = address(node);
-    let fault = match source.kind() {
-        ErrorKind::IOError(error) => TlsFault::find(error.as_ref()),
-        _ => None,
-    };
-    if let Some(fault) = fault {
-        QueueError::Tls {
-            server,
-            fault,
-            source,
-        }
-    } else if is_refusal(&source) {
-        QueueError::Refused { server, source }
-    } else {
-        QueueError::Unreachable { server, source }
-    }
 }
 
 fn is_refusal(error: &lapin::Error) -> bool {
@@ -237,13 +312,13 @@ mod tests {
 
     fn nodes(urls: &str) -> Vec<String> {
         let server = Server::new(&RabbitSettings::new(urls.into())).ok().unwrap();
-        server.nodes.iter().map(super::address).collect()
+        server.nodes().all.iter().map(super::address).collect()
     }
 
     fn address(url: &str) -> Option<String> {
         let settings = RabbitSettings::new(url.into());
         let server = Server::new(&settings).ok()?;
-        Some(super::address(&server.nodes[0]))
+        Some(super::address(&server.nodes().all[0]))
     }
 
     #[test]
@@ -282,13 +357,16 @@ mod tests {
     #[test]
     fn the_urls_own_heartbeat_and_frame_size_win() {
         let server = |url: &str| Server::new(&RabbitSettings::new(url.into())).unwrap();
-        assert_eq!(server("amqp://mq").nodes[0].uri.query.heartbeat, Some(10));
+        assert_eq!(server("amqp://mq").nodes().all[0].uri.query.heartbeat, Some(10));
         assert_eq!(
-            server("amqp://mq?heartbeat=3").nodes[0].uri.query.heartbeat,
+            server("amqp://mq?heartbeat=3").nodes().all[0].uri.query.heartbeat,
             Some(3)
         );
         assert_eq!(
-            server("amqp://mq?frame_max=131072").nodes[0].uri.query.frame_max,
+            server("amqp://mq?frame_max=131072").nodes().all[0]
+                .uri
+                .query
+                .frame_max,
             Some(131_072)
         );
     }

@@ -10,7 +10,7 @@ use lapin::options::{
     BasicRejectOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Channel, Connection};
+use lapin::{Acker, Channel};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use super::delivery::{Handler, Published, Received, Settle, run_handler};
 use super::error::QueueError;
 use super::health::Subscription;
 use super::message::{Message, Unreadable, decode};
+use super::open_connection::OpenConnection;
 use super::publisher::Publisher;
 use tidemark_runtime::pulse;
 
@@ -261,7 +262,7 @@ impl<T: DeserializeOwned + Send + 'static> Consumer<T> {
 
 /// A connection with its subscription.
 struct Session {
-    connection: Connection,
+    connection: OpenConnection,
     channel: Channel,
     deliveries: lapin::Consumer,
     probe: Channel,

@@ -14,13 +14,14 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Acker, Channel, Connection};
+use lapin::{Acker, Channel};
 use serde::Serialize;
 
 use super::connection::await_answer;
 use super::delivery::Published;
 use super::error::QueueError;
 use super::message::{Dead, Message, read_dead, return_count};
+use super::open_connection::OpenConnection;
 use super::publisher::Publisher;
 use super::rabbit::RabbitQueue;
 use tidemark_shared::job::Job;
@@ -87,7 +88,7 @@ pub struct DeadDelivery {
 
 /// A reader of the dead queue, on a separate connection. Closing or dropping it requeues every message that was not removed.
 pub struct DeadLetters {
-    connection: Connection,
+    connection: OpenConnection,
     channel: Channel,
     queue: lapin::types::ShortString,
     publisher: Arc<Publisher>,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 
 use super::connection::{Server, await_answer};
 use super::error::QueueError;
+use super::open_connection::OpenConnection;
 use super::queue::QueueDepth;
 use tidemark_shared::job::Lane;
 
@@ -18,7 +19,7 @@ pub(super) struct Depths {
 }
 
 struct Link {
-    connection: Connection,
+    connection: OpenConnection,
     channel: Channel,
 }
 
@@ -62,6 +63,11 @@ impl Depths {
         }
         *slot = Some(link);
         Ok(depths)
+    }
+
+    /// Closes the connection, which the next call opens again.
+    pub async fn close(&self) {
+        drop(self.link.lock().await.take());
     }
 
     async fn open(&self) -> Result<Link, QueueError> {

@@ -1,10 +1,11 @@
 //! Errors of the queue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::delivery::Published;
 use tidemark_net::tls::{ServerKind, TlsFault};
+use tidemark_net::url::UrlFileError;
 
 /// An error of the queue. Servers are named `host:port/vhost`; no text contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +43,18 @@ pub enum QueueError {
         source: lapin::Error,
     },
 
+    #[error(transparent)]
+    UrlFile(#[from] UrlFileError),
+
     #[error(
         "log in to RabbitMQ at {server}: check user, password and vhost in TIDEMARK_AMQP_URL, and that the user may \
-         use the vhost"
+         use the vhost{}",
+        again(file.as_deref())
     )]
     Refused {
         server: String,
+        /// The file with the URL.
+        file: Option<PathBuf>,
         #[source]
         source: lapin::Error,
     },
@@ -85,6 +92,12 @@ pub enum QueueError {
         "replace a dead message with a copy: {outcome:?}; it stays in the queue, try again when RabbitMQ accepts messages"
     )]
     NotCopied { outcome: Published },
+}
+
+fn again(file: Option<&Path>) -> String {
+    file.map_or_else(String::new, |file| {
+        format!("; {} is read again at each attempt", file.display())
+    })
 }
 
 impl QueueError {

@@ -11,6 +11,8 @@ pub struct QueueHealth {
     pub publisher: PublisherHealth,
     /// One for each running `consume_…` call.
     pub consumers: Vec<ConsumerHealth>,
+    /// The broker refused user, password or virtual host at the last attempt to connect.
+    pub refuses_login: bool,
 }
 
 impl QueueHealth {

@@ -16,6 +16,7 @@ mod management;
 mod memory;
 mod message;
 pub mod metrics;
+mod open_connection;
 mod publisher;
 mod queue;
 mod rabbit;

@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::report::report;
 use url::Url;
 
 use super::connection::Server;
@@ -54,8 +56,15 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeliveryLimit {
     At(u64),
-    /// Written as -1, from RabbitMQ 4.0 on.
+    /// Written as -1 or another negative number, from RabbitMQ 4.0 on.
     Off,
+}
+
+impl DeliveryLimit {
+    fn read(value: &Value) -> Option<Self> {
+        let limit = value.as_i64()?;
+        Some(u64::try_from(limit).map_or(Self::Off, Self::At))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,12 +76,19 @@ pub(super) struct QueueInfo {
     effective_policy_definition: Value,
     #[serde(default)]
     arguments: BTreeMap<String, Value>,
+    /// What the queue itself goes by, from RabbitMQ 4.0 on: a number, or `unlimited`, which also a queue has that an older
+    /// version created. Missing in a queue that is new or has no leader.
+    #[serde(default, rename = "delivery_limit")]
+    effective_delivery_limit: Value,
     #[serde(default)]
     pub members: Vec<String>,
     #[serde(default)]
     pub online: Vec<String>,
+    /// Missing where RabbitMQ has no statistics of the queue, as for quorum queues of some versions.
     #[serde(default)]
-    pub message_bytes: i64,
+    pub message_bytes: Option<i64>,
+    #[serde(default)]
+    pub messages: Option<i64>,
 }
 
 impl QueueInfo {
@@ -80,21 +96,35 @@ impl QueueInfo {
         self.effective_policy_definition.get(name)
     }
 
-    /// `None` when no limit is set.
+    /// `None` when no limit is set. Of a policy and an argument the stricter one counts.
     pub fn delivery_limit(&self) -> Option<DeliveryLimit> {
-        let argument = self.arguments.get("x-delivery-limit");
-        let limit = self.effective("delivery-limit").or(argument)?.as_i64()?;
-        Some(u64::try_from(limit).map_or(DeliveryLimit::Off, DeliveryLimit::At))
+        if self.effective_delivery_limit == "unlimited" {
+            return Some(DeliveryLimit::Off);
+        }
+        let policy = self.effective("delivery-limit").and_then(DeliveryLimit::read);
+        let argument = self
+            .arguments
+            .get("x-delivery-limit")
+            .and_then(DeliveryLimit::read);
+        policy.into_iter().chain(argument).min()
+    }
+}
+
+/// The address as its file has it now.
+fn current(address: &ServerUrl) -> Result<SecretString, String> {
+    match address.read_again() {
+        Ok(text) => Ok(text.unwrap_or_else(|| address.secret().clone())),
+        Err(error) => Err(report(&error)),
     }
 }
 
 impl Management {
     /// Uses `address`, else the default port on the broker's host. User and password are the broker's, unless the address
     /// contains others. Errors contain no secret.
-    pub fn new(server: &Server, address: Option<&SecretString>, limit: Duration) -> Result<Self, String> {
+    pub fn new(server: &Server, address: Option<&ServerUrl>, limit: Duration) -> Result<Self, String> {
         let (node, is_tls) = server.node();
         let mut base = match address {
-            Some(address) => Url::parse(address.expose_secret())
+            Some(address) => Url::parse(current(address)?.expose_secret())
                 .ok()
                 .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
                 .ok_or(
@@ -204,7 +234,7 @@ mod tests {
 
     fn management(amqp: &str, address: Option<&str>) -> Management {
         let server = Server::new(&RabbitSettings::new(amqp.into())).ok().unwrap();
-        let address = address.map(|address| SecretString::from(address.to_owned()));
+        let address = address.map(ServerUrl::from);
         Management::new(&server, address.as_ref(), Duration::from_secs(1))
             .ok()
             .unwrap()
@@ -243,5 +273,33 @@ mod tests {
             serde_json::from_str(r#"{"effective_policy_definition": {"delivery-limit": -1}, "policy": "p"}"#)
                 .unwrap();
         assert_eq!(info.delivery_limit(), Some(DeliveryLimit::Off));
+    }
+
+    #[test]
+    fn of_a_policy_and_an_argument_the_stricter_delivery_limit_counts() {
+        let limit = |policy: &str, argument: &str| {
+            let info = format!(
+                r#"{{"effective_policy_definition": {policy}, "arguments": {{"x-delivery-limit": {argument}}}}}"#
+            );
+            let info: QueueInfo = serde_json::from_str(&info).unwrap();
+            info.delivery_limit()
+        };
+        let policy = |limit: &str| format!(r#"{{"delivery-limit": {limit}}}"#);
+        assert_eq!(limit(&policy("5"), "-1"), Some(DeliveryLimit::At(5)));
+        assert_eq!(limit(&policy("-1"), "7"), Some(DeliveryLimit::At(7)));
+        assert_eq!(limit(&policy("9"), "7"), Some(DeliveryLimit::At(7)));
+        assert_eq!(limit("[]", "-3"), Some(DeliveryLimit::Off));
+        let upgraded: QueueInfo = serde_json::from_str(r#"{"delivery_limit": "unlimited"}"#).unwrap();
+        assert_eq!(upgraded.delivery_limit(), Some(DeliveryLimit::Off));
+        let default: QueueInfo = serde_json::from_str(r#"{"delivery_limit": 20}"#).unwrap();
+        assert_eq!(default.delivery_limit(), None);
+    }
+
+    #[test]
+    fn the_size_of_a_queue_may_be_missing() {
+        let info: QueueInfo = serde_json::from_str(r#"{"messages": 3}"#).unwrap();
+        assert_eq!((info.messages, info.message_bytes), (Some(3), None));
+        let info: QueueInfo = serde_json::from_str(r#"{"messages": 3, "message_bytes": 400}"#).unwrap();
+        assert_eq!(info.message_bytes, Some(400));
     }
 }

@@ -121,6 +121,7 @@ impl Queue for MemoryQueue {
 
     fn health(&self) -> QueueHealth {
         QueueHealth {
+            refuses_login: false,
             publisher: PublisherHealth::Connected,
             consumers: self.subscriptions.health(),
         }
@@ -142,6 +143,8 @@ impl Queue for MemoryQueue {
     async fn check(&self) -> Result<(), QueueError> {
         Ok(())
     }
+
+    async fn close(&self) {}
 }
 
 /// A bounded queue. Returned messages go to its front.

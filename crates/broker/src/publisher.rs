@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{Channel, Connection, ConnectionStatus};
+use lapin::{Channel, ConnectionStatus};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use super::delivery::Published;
 use super::error::QueueError;
 use super::health::PublisherHealth;
 use super::message::Message;
+use super::open_connection::OpenConnection;
 
 /// Messages published before waiting for confirms. Throughput does not grow above a hundred. A lost connection leaves the
 /// outcome of this many messages unknown.
@@ -88,6 +89,13 @@ impl Publisher {
         Ok(outcomes)
     }
 
+    /// Closes the connection, which the next publish opens again.
+    pub async fn close(&self) {
+        if let Ok(mut slot) = self.within("wait for other publishers", self.link.lock()).await {
+            drop(slot.take());
+        }
+    }
+
     pub fn health(&self) -> PublisherHealth {
         if self.failing.load(Ordering::Relaxed) {
             return PublisherHealth::Failing;
@@ -122,7 +130,7 @@ impl Publisher {
 
 /// A connection with a channel that only one call at a time uses. Dropping it closes the connection.
 struct Link {
-    connection: Connection,
+    connection: OpenConnection,
     channel: Channel,
 }
 

@@ -53,4 +53,8 @@ pub trait Queue: Send + Sync + 'static {
     /// ([`QueueError::Unreachable`]), wrong credentials ([`QueueError::Refused`]) and queues that cannot be declared
     /// ([`QueueError::Topology`]).
     async fn check(&self) -> Result<(), QueueError>;
+
+    /// Closes all connections and waits for the broker's answer. The last call before the process ends: without it the
+    /// broker logs a client that disappeared.
+    async fn close(&self);
 }

@@ -113,6 +113,7 @@ impl Queue for RabbitQueue {
         QueueHealth {
             publisher: self.publisher.health(),
             consumers: self.subscriptions.health(),
+            refuses_login: self.server.refuses_login(),
         }
     }
 
@@ -121,7 +122,17 @@ impl Queue for RabbitQueue {
     }
 
     async fn check(&self) -> Result<(), QueueError> {
-        let connection = self.server.connect("check").await?;
-        await_answer("close", connection.close(200, "checked".into())).await
+        let checked = match self.server.connect("check").await {
+            Ok(connection) => await_answer("close", connection.close(200, "checked".into())).await,
+            Err(error) => Err(error),
+        };
+        // after a refused declaration the process ends
+        self.server.wait_for_closes().await;
+        checked
+    }
+
+    async fn close(&self) {
+        tokio::join!(self.publisher.close(), self.depths.close());
+        self.server.wait_for_closes().await;
     }
 }

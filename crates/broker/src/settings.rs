@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use tidemark_net::url::ServerUrl;
 
 /// Address, names and time limits.
 #[derive(Debug, Clone)]
 pub struct RabbitSettings {
     /// `amqp://` or `amqps://`. Certificates are checked against the system's authorities and those in `cacertfile`. Several
     /// URLs separated by commas are the nodes of one cluster.
-    pub url: SecretString,
+    pub url: ServerUrl,
     /// First part of every exchange and queue name.
     pub prefix: String,
     /// Shown in the broker's listings, followed by the connection's role.
@@ -25,7 +25,7 @@ pub struct RabbitSettings {
 impl RabbitSettings {
     /// The defaults, for one broker.
     #[must_use]
-    pub fn new(url: SecretString) -> Self {
+    pub fn new(url: ServerUrl) -> Self {
         Self {
             url,
             prefix: "tidemark".to_owned(),

@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_ledger::connect::pool;
 use tidemark_ledger::isolation;
 use tidemark_net::tls::Exposure;
-use tidemark_net::url::server_name;
-use tidemark_postgres::DbPool;
-use tidemark_postgres::connect::{exposure, options};
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::{Connector, DbPool};
 use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
 use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
 use tidemark_source::Sources;
@@ -26,13 +24,13 @@ pub struct Globals {
     pub config: Option<PathBuf>,
     /// Analytics database, with the ledger and the target [env: TIDEMARK_DATABASE_URL, TIDEMARK_DATABASE_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
-    pub database_url: Option<SecretString>,
+    pub database_url: Option<ServerUrl>,
     /// RabbitMQ [env: TIDEMARK_AMQP_URL, TIDEMARK_AMQP_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
-    pub amqp_url: Option<SecretString>,
+    pub amqp_url: Option<ServerUrl>,
     /// Source database named `main` [env: TIDEMARK_SOURCE_URL, TIDEMARK_SOURCE_URL_FILE]
     #[arg(long, global = true, value_name = "URL")]
-    pub source_url: Option<SecretString>,
+    pub source_url: Option<ServerUrl>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -154,10 +152,11 @@ impl App {
         let warn = |server: &str, exposure: Exposure| {
             tracing::warn!(server, exposure = %exposure, "connection not protected: see TLS in docs/install.md");
         };
-        if let Some(url) = &self.settings.database_url
-            && let Some(exposure) = exposure(&options(url, "the analytics database")?)
-        {
-            warn(&server_name(url), exposure);
+        if let Some(url) = &self.settings.database_url {
+            let connector = Connector::new(url, "the analytics database", true, |options| options)?;
+            if let Some(exposure) = connector.exposure() {
+                warn(connector.server(), exposure);
+            }
         }
         for source in self.sources()?.iter() {
             if let Some(exposure) = source.exposure() {

@@ -1,5 +1,6 @@
 //! The command line, one file for each command.
 
+mod account;
 mod bounds;
 mod chunk;
 mod config;
@@ -56,6 +57,9 @@ enum Command {
     /// Map inboxes to tenants
     #[command(subcommand)]
     Inbox(inbox::Command),
+    /// List Chatwoot accounts with their inboxes and tenants
+    #[command(subcommand)]
+    Account(account::Command),
     /// Request a run for changes, or for everything
     Sync(sync::Args),
     /// Apply a past part again; the watermark stays
@@ -142,6 +146,7 @@ impl Cli {
             Command::ImportLegacy(args) => args.run(&app).await,
             Command::Tenant(command) => command.run(&app).await,
             Command::Inbox(command) => command.run(&app).await,
+            Command::Account(command) => command.run(&app).await,
             Command::Sync(args) => args.run(&app).await,
             Command::Resync(args) => args.run(&app).await,
             Command::Plan(args) => args.run(&app).await,

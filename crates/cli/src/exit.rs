@@ -9,7 +9,8 @@ use tidemark_ledger::connect::OpenError;
 use tidemark_operations::error::OperationError;
 use tidemark_operations::script_import::ScriptError;
 use tidemark_postgres::connect::ConnectError;
-use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
+use tidemark_postgres::fault::refuses_login;
+use tidemark_postgres::sqlstate::{FailureKind, failure_kind};
 use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
 use tidemark_runtime::telemetry::TelemetryError;
@@ -102,6 +103,7 @@ impl Exit {
         };
         if let Some(error) = connect {
             return Some(match error {
+                ConnectError::Unreachable { source, .. } if refuses_login(source) => Self::Configuration,
                 ConnectError::Unreachable { .. } => Self::Unreachable,
                 _ => Self::Configuration,
             });
@@ -115,9 +117,10 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return match error {
-                PlanError::Config(_) | PlanError::NoInboxes(..) | PlanError::Target { .. } => {
-                    Some(Self::Configuration)
-                }
+                PlanError::Config(_)
+                | PlanError::NoInboxes(..)
+                | PlanError::NoAccountInboxes { .. }
+                | PlanError::Target { .. } => Some(Self::Configuration),
                 PlanError::Source(error) => Self::of_source(error),
                 PlanError::MassDelete { .. }
                 | PlanError::Empty { .. }
@@ -175,10 +178,12 @@ impl Exit {
     }
 
     fn of_driver(error: &sqlx::Error) -> Option<Self> {
-        // a lock timeout passes like an outage
-        const LOCK_TIMEOUT: &str = "55P03";
+        if refuses_login(error) {
+            return Some(Self::Configuration);
+        }
+        // a lock timeout and a full disk pass like an outage
         let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
-            || sqlstate(error).is_some_and(|state| state == LOCK_TIMEOUT);
+            || failure_kind(error).passes_by_itself();
         away.then_some(Self::Unreachable)
     }
 

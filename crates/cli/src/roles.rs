@@ -196,7 +196,12 @@ impl Roles {
                     () = lifecycle.soft().cancelled() => break,
                     () = tokio::time::sleep(HEARTBEAT) => {}
                 }
-                trouble = (!queue.health().is_ready()).then_some(ledger::process::NO_BROKER);
+                let queue = queue.health();
+                trouble = match queue.is_ready() {
+                    true => None,
+                    false if queue.refuses_login => Some(ledger::process::BROKER_REFUSES_LOGIN),
+                    false => Some(ledger::process::NO_BROKER),
+                };
             }
             if let Err(error) = ledger::process::remove(&db, &instance).await {
                 tracing::debug!(error = %report(&error), "process not removed from the list");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::DbError;
 use tidemark_ledger::chunk::RescuedChunk;
+use tidemark_ledger::{Attempt, DbError};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_runtime::lifecycle::Lifecycle;
@@ -29,14 +29,17 @@ pub struct Rescuer {
     wakes: Wakes,
 }
 
-/// Whether workers could renew their leases. While the ledger is unavailable, no worker can renew. So after a gap between
-/// two answers of the ledger, workers get the length of one lease to renew before an expired lease counts as lost.
+/// Whether workers could renew their leases. While the ledger is unavailable or cannot write, no worker can renew. So after
+/// a gap between two answers of the ledger, and after it had no space, workers get the length of one lease to renew before
+/// an expired lease counts as lost.
 #[derive(Debug)]
 struct LedgerContact {
     lease: Duration,
     longest_gap: Duration,
     answered_at: Option<Instant>,
     trusted_from: Option<Instant>,
+    /// The ledger could not write, and has not written since.
+    is_full: bool,
 }
 
 impl LedgerContact {
@@ -48,14 +51,15 @@ impl LedgerContact {
             longest_gap: lease / 2 + tick * 2,
             answered_at: None,
             trusted_from: None,
+            is_full: false,
         }
     }
 
-    /// Notes that the ledger answered. Returns whether an expired lease counts as lost.
+    /// Notes that the ledger answered, and wrote if it could not do so before. Returns whether an expired lease counts as lost.
     fn note_answer(&mut self, now: Instant) -> bool {
-        if let Some(before) = self.answered_at.replace(now)
-            && now.duration_since(before) > self.longest_gap
-        {
+        let before = self.answered_at.replace(now);
+        let was_away = before.is_some_and(|before| now.duration_since(before) > self.longest_gap);
+        if std::mem::take(&mut self.is_full) || was_away {
             self.trusted_from = Some(now + self.lease);
         }
         self.trusted_from.is_none_or(|from| now >= from)
@@ -84,6 +88,25 @@ impl Rescuer {
     }
 
     async fn tick(&mut self) -> Result<Turn, DbError> {
+        let outcome = self.rescue().await;
+        if outcome.as_ref().is_err_and(DbError::is_exhausted) {
+            self.contact.is_full = true;
+        }
+        outcome
+    }
+
+    /// Whether the ledger can write the loss of leases, shown by a transaction that is rolled back. Where nothing is to be
+    /// written, a full ledger answers, too.
+    async fn check_writable(&self) -> Result<(), DbError> {
+        let mut tx = self.db.begin().await.attempt("begin a transaction")?;
+        ledger::chunk::rescue_lost(&mut *tx, self.max_lost).await?;
+        tx.rollback().await.attempt("roll the check back")
+    }
+
+    async fn rescue(&mut self) -> Result<Turn, DbError> {
+        if self.contact.is_full {
+            self.check_writable().await?;
+        }
         let queued = ledger::chunk::rescue_queued(&self.db, self.requeue_after).await?;
         log_rescued(&queued, Rescued::QueuedTooLong);
         let lost = if self.contact.note_answer(Instant::now()) {
@@ -135,5 +158,19 @@ mod tests {
         assert!(!contact.note_answer(back + Duration::from_secs(10)));
         assert!(!contact.note_answer(back + Duration::from_secs(20)));
         assert!(contact.note_answer(back + lease));
+    }
+
+    #[test]
+    fn after_the_ledger_was_full_leases_get_their_length_too() {
+        let lease = Duration::from_secs(30);
+        let mut contact = LedgerContact::new(lease, Duration::from_secs(1));
+        let start = Instant::now();
+        assert!(contact.note_answer(start));
+        contact.is_full = true;
+        let written = start + Duration::from_secs(2);
+        assert!(!contact.note_answer(written));
+        assert!(!contact.note_answer(written + Duration::from_secs(10)));
+        assert!(!contact.note_answer(written + Duration::from_secs(20)));
+        assert!(contact.note_answer(written + lease));
     }
 }

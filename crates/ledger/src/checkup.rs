@@ -1,8 +1,10 @@
 //! Checks the analytics database: its server and login, and the state that the ledger records.
 
-use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
-use tidemark_net::url::server_name;
+use tidemark_net::tls::Exposure;
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::Connector;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::connect::{ClockReading, ConnectError, KEEPALIVE, read_clock};
@@ -13,7 +15,8 @@ use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::migrations::{Schema, applied_migrations, schema};
 use crate::stored::Stored;
-use crate::{Attempt, DbResult, statements};
+use crate::tables::TABLES;
+use crate::{Attempt, DbResult, backup, encoding, statements};
 
 statements! {
     // a later run of the same type has replaced the dead chunks' work
@@ -97,21 +100,18 @@ pub struct ServerState {
 
 /// Checks the server and the login, and adds its findings.
 pub async fn check_up(
-    url: &SecretString,
+    url: &ServerUrl,
     pooler: DatabasePooler,
     state: &mut ServerState,
     findings: &mut Vec<Finding>,
 ) {
-    let mut connection = match open(url, pooler).await {
-        Ok(connection) => connection,
+    let (mut connection, exposure) = match open(url, pooler).await {
+        Ok(opened) => opened,
         Err(error) => {
             findings.push(Finding::error("connection", report(&error)));
             return;
         }
     };
-    let exposure = connect::options(url, "the analytics database")
-        .ok()
-        .and_then(|options| connect::exposure(&options));
     findings.push(encryption_finding(exposure, connect::SSL_MODE));
     state.clock = read_clock(&mut connection).await.ok();
     let looked = examine(&mut connection, state, findings).await;
@@ -121,21 +121,30 @@ pub async fn check_up(
     drop(connection.close().await);
 }
 
-async fn open(url: &SecretString, pooler: DatabasePooler) -> Result<PgConnection, ConnectError> {
-    let label = "the analytics database";
-    let options = connect::options(url, label)?.application_name("tidemark doctor");
-    if pooler == DatabasePooler::Transaction {
-        return connect::probe_pooler(options, &server_name(url), label).await;
-    }
-    let options = options
-        .options([
-            ("TimeZone", "UTC"),
-            ("default_transaction_read_only", "on"),
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", "2s"),
-        ])
-        .options(KEEPALIVE);
-    connect::probe(&options, &server_name(url), label).await
+async fn open(
+    url: &ServerUrl,
+    pooler: DatabasePooler,
+) -> Result<(PgConnection, Option<Exposure>), ConnectError> {
+    let connector = Connector::new(url, "the analytics database", true, |options| {
+        options.application_name("tidemark doctor")
+    })?;
+    let connection = match pooler {
+        DatabasePooler::Transaction => connector.probe_pooler().await?,
+        DatabasePooler::None => {
+            let settings = |options: PgConnectOptions| {
+                options
+                    .options([
+                        ("TimeZone", "UTC"),
+                        ("default_transaction_read_only", "on"),
+                        ("statement_timeout", STATEMENT_TIMEOUT),
+                        ("lock_timeout", "2s"),
+                    ])
+                    .options(KEEPALIVE)
+            };
+            connector.probe_with(settings).await?
+        }
+    };
+    Ok((connection, connector.exposure()))
 }
 
 async fn examine(
@@ -159,6 +168,7 @@ async fn examine(
         ),
         _ => Finding::ok("version", format!("PostgreSQL {version}")),
     });
+    check_encoding(connection, findings).await?;
     if timezone != "UTC" {
         findings.push(Finding::error(
             "session",
@@ -195,9 +205,30 @@ async fn examine(
     }
     if is_migrated {
         check_sizes(connection, findings).await?;
+        check_backup(connection, findings).await?;
     }
     check_slots(connection, findings).await?;
     state.is_usable = may_act && is_migrated;
+    Ok(())
+}
+
+async fn check_encoding(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    if let Some(wrong) = encoding::find_wrong(connection).await? {
+        findings.push(Finding::error("encoding", wrong.problem()).todo(wrong.statement));
+    }
+    Ok(())
+}
+
+async fn check_backup(connection: &mut PgConnection, findings: &mut Vec<Finding>) -> Result<(), sqlx::Error> {
+    let hidden = backup::find_hidden(connection).await?;
+    findings.extend(
+        hidden
+            .into_iter()
+            .map(|hidden| Finding::warning("backup", hidden.problem).todo(hidden.fix)),
+    );
     Ok(())
 }
 
@@ -258,9 +289,10 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
                 coalesce(s.n_dead_tup, 0) AS dead \
          FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid \
          WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('etl_control')) \
-           AND c.relkind = 'r' AND (c.relname ~ '^etl_' OR c.relname IN ('tenants', 'conversations_analytics')) \
+           AND c.relkind = 'r' AND c.relname = ANY($1) \
          ORDER BY bytes DESC",
     )
+    .bind(TABLES)
     .fetch_all(connection)
     .await?;
     let is_target = |size: &&Size| size.name == "conversations_analytics";

@@ -1,20 +1,21 @@
 //! The pool for ledger and target: its role, its session settings, and the check that the migrations match this build.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use secrecy::SecretString;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, raw_sql};
-use tidemark_net::url::server_name;
-use tidemark_postgres::connect::{
-    ConnectError, DatabasePooler, KEEPALIVE, options, prefer_lz4, probe, probe_pooler, without_cache,
-};
-use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
-use tidemark_postgres::{DbPool, temporary_last};
+use tidemark_net::url::{ServerUrl, server_name};
+use tidemark_postgres::connect::{ConnectError, DatabasePooler, KEEPALIVE, prefer_lz4, without_cache};
+use tidemark_postgres::connector::SessionHooks;
+use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
+use tidemark_postgres::{Connector, DbPool, temporary_last};
 
+use crate::encoding::{self, WrongEncoding};
 use crate::migrations::{Schema, applied_migrations, schema};
 
+const LABEL: &str = "the analytics database";
 /// Role that every process acts as. Row-level security applies to it, even if the login may bypass it.
 const SERVICE_ROLE: &str = "etl_service";
 const TAKE_ROLE: &str = "SET ROLE etl_service";
@@ -47,6 +48,8 @@ pub enum OpenError {
     NotMigrated { server: String },
     #[error("the database at {server} has migrations that this build does not know: run a newer tidemark")]
     TooNew { server: String },
+    #[error("the database at {server} cannot be used: {}. Create another one, and migrate it: {}", wrong.problem(), wrong.statement)]
+    Encoding { server: String, wrong: WrongEncoding },
     #[error(
         "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
     )]
@@ -58,51 +61,55 @@ pub enum OpenError {
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
 pub async fn pool(
-    url: &SecretString,
+    url: &ServerUrl,
     role: &str,
     max_connections: u32,
     pooler: DatabasePooler,
 ) -> Result<DbPool, OpenError> {
-    let label = "the analytics database";
-    let options = options(url, label)?.application_name(&format!("tidemark {role}"));
+    let label = LABEL;
+    let application = format!("tidemark {role}");
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
         .idle_timeout(Duration::from_secs(300));
     match pooler {
         DatabasePooler::None => {
-            let options = options
-                .options([
-                    ("TimeZone", "UTC"),
-                    // hides "relation exists, skipping"
-                    ("client_min_messages", "warning"),
-                    ("lock_timeout", LOCK_TIMEOUT),
-                    ("idle_in_transaction_session_timeout", "15min"),
-                    // compiling takes longer than any of the statements
-                    ("jit", "off"),
-                    // DbPool begins its transactions with the same level
-                    ("default_transaction_isolation", "read committed"),
-                ])
-                .options(KEEPALIVE);
-            check_direct(&options, label, url).await?;
-            let pool = pool.after_connect(|connection, _| begin_session(connection, false).boxed());
-            Ok(DbPool::direct(pool.connect_lazy_with(options)))
+            let connector = Connector::new(url, label, true, move |options| {
+                options
+                    .application_name(&application)
+                    .options([
+                        ("TimeZone", "UTC"),
+                        // hides "relation exists, skipping"
+                        ("client_min_messages", "warning"),
+                        ("lock_timeout", LOCK_TIMEOUT),
+                        ("idle_in_transaction_session_timeout", "15min"),
+                        // compiling takes longer than any of the statements
+                        ("jit", "off"),
+                        // DbPool begins its transactions with the same level
+                        ("default_transaction_isolation", "read committed"),
+                    ])
+                    .options(KEEPALIVE)
+            })?;
+            check_direct(&connector, url).await?;
+            let hooks = SessionHooks {
+                begin: Some(|connection| begin_session(connection, false).boxed()),
+                ping_after: None,
+            };
+            Ok(DbPool::lazy(Arc::new(connector), pool, hooks))
         }
         DatabasePooler::Transaction => {
-            check_behind_pooler(options.clone(), label, url).await?;
-            let pool = pool.connect_lazy_with(without_cache(options));
-            Ok(DbPool::behind_pooler(pool, LENT_SETTINGS))
+            let connector = Connector::new(url, label, true, move |options| {
+                without_cache(options.application_name(&application))
+            })?;
+            check_behind_pooler(&connector, url).await?;
+            Ok(DbPool::behind_pooler(Arc::new(connector), pool, LENT_SETTINGS))
         }
     }
 }
 
-async fn check_direct(
-    options: &PgConnectOptions,
-    label: &'static str,
-    url: &SecretString,
-) -> Result<(), OpenError> {
-    let server = server_name(url);
-    let mut connection = probe(options, &server, label).await?;
+async fn check_direct(connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
+    let (label, server) = (LABEL, server_name(url));
+    let mut connection = connector.probe().await?;
     let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
         .fetch_one(&mut connection)
         .await
@@ -115,19 +122,18 @@ async fn check_direct(
         return Err(ConnectError::Pooler { label, server }.into());
     }
     check_role(&mut connection, TAKE_ROLE, label, url).await?;
+    check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     // the check is complete; an error while closing changes nothing
     drop(connection.close().await);
     Ok(())
 }
 
-async fn check_behind_pooler(
-    options: PgConnectOptions,
-    label: &'static str,
-    url: &SecretString,
-) -> Result<(), OpenError> {
-    let mut connection = probe_pooler(options, &server_name(url), label).await?;
+async fn check_behind_pooler(connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
+    let label = LABEL;
+    let mut connection = connector.probe_pooler().await?;
     check_role(&mut connection, LENT_SETTINGS, label, url).await?;
+    check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     drop(connection.close().await);
     Ok(())
@@ -137,7 +143,7 @@ async fn check_role(
     connection: &mut PgConnection,
     statement: &'static str,
     label: &'static str,
-    url: &SecretString,
+    url: &ServerUrl,
 ) -> Result<(), OpenError> {
     let taken = raw_sql(statement).execute(connection).await;
     taken.map(drop).map_err(|source| {
@@ -156,15 +162,11 @@ async fn check_role(
 /// no pooler is used.
 #[must_use]
 pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
-    let mut options = pool
-        .connections()
-        .options()
-        .clone()
-        .max_connections(max_connections);
+    let mut hooks = SessionHooks::default();
     if !pool.is_behind_pooler() {
-        options = options.after_connect(|connection, _| begin_session(connection, true).boxed());
+        hooks.begin = Some(|connection| begin_session(connection, true).boxed());
     }
-    pool.with_options(options)
+    pool.sized_with(max_connections, hooks)
 }
 
 /// First statements of a session of our own. Only loads ask for lz4: the question takes longer than most statements.
@@ -181,11 +183,11 @@ async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Res
 fn unreachable_or(
     source: sqlx::Error,
     label: &'static str,
-    url: &SecretString,
+    url: &ServerUrl,
     refused: impl FnOnce(String, sqlx::Error) -> OpenError,
 ) -> OpenError {
     let server = server_name(url);
-    if control_failure_kind(&source) == FailureKind::Unavailable {
+    if control_failure_kind(&source).passes_by_itself() {
         ConnectError::Unreachable {
             label,
             server,
@@ -197,10 +199,28 @@ fn unreachable_or(
     }
 }
 
+async fn check_encoding(
+    connection: &mut PgConnection,
+    label: &'static str,
+    url: &ServerUrl,
+) -> Result<(), OpenError> {
+    let server = server_name(url);
+    match encoding::find_wrong(connection).await {
+        Ok(None) => Ok(()),
+        Ok(Some(wrong)) => Err(OpenError::Encoding { server, wrong }),
+        Err(source) => Err(ConnectError::Unreachable {
+            label,
+            server,
+            source,
+        }
+        .into()),
+    }
+}
+
 async fn check_migrated(
     connection: &mut PgConnection,
     label: &'static str,
-    url: &SecretString,
+    url: &ServerUrl,
 ) -> Result<(), OpenError> {
     let server = server_name(url);
     let applied = applied_migrations(connection).await.map_err(|source| {

@@ -27,13 +27,21 @@ impl DbError {
         code.is_some_and(|code| DEADLOCK_CODES.contains(&&*code))
     }
 
-    /// Whether the same statement may succeed later: the ledger is away or was busy.
+    /// Whether the server answers and has no space left to write.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        control_failure_kind(&self.source) == FailureKind::Exhausted
+    }
+
+    /// Whether the same statement may succeed later: the ledger is away, was busy or has no space left.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(
-            control_failure_kind(&self.source),
-            FailureKind::Unavailable | FailureKind::Transient | FailureKind::Timeout
-        )
+        let kind = control_failure_kind(&self.source);
+        kind.passes_by_itself()
+            || matches!(
+                kind,
+                FailureKind::Transient | FailureKind::Timeout | FailureKind::Limit
+            )
     }
 }
 

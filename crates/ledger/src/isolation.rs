@@ -9,6 +9,7 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_shared::ids::TenantId;
 
+use crate::tables::TABLES;
 use crate::{Attempt, DbResult, statements};
 
 statements! {
@@ -65,6 +66,7 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
         .await
         .attempt("begin to check the isolation of tenants")?;
     let mut findings: Vec<Finding> = sqlx::query_as(CATALOG)
+        .bind(TABLES)
         .persistent(false)
         .fetch_all(&mut *tx)
         .await

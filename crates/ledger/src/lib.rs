@@ -19,11 +19,13 @@
 //! lock more than one row run again: see `retry_on_deadlock`.
 
 pub mod backfill;
+pub mod backup;
 pub mod cancel;
 pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
+pub mod encoding;
 mod error;
 pub mod fence;
 pub mod fleet;
@@ -46,11 +48,13 @@ pub mod sender;
 pub mod source_watch;
 mod statement;
 pub mod stored;
+pub mod tables;
 pub mod target;
 pub mod tenant;
 pub mod tenant_lifecycle;
 pub mod tenant_move;
 pub mod tenant_status;
+pub mod unsynced;
 pub mod verification;
 pub mod watermark;
 
@@ -64,6 +68,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         matched_totals::STATEMENTS,
         backfill::STATEMENTS,
+        backup::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
         chunk::insert::STATEMENTS,
@@ -73,6 +78,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk::finish::STATEMENTS,
         chunk::rescue::STATEMENTS,
         chunk_report::STATEMENTS,
+        encoding::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
         history::STATEMENTS,
@@ -80,6 +86,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         impossible::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
+        migrations::STATEMENTS,
         notice::STATEMENTS,
         privacy::policy::STATEMENTS,
         privacy::strip::STATEMENTS,
@@ -105,6 +112,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::rows::STATEMENTS,
         tenant::STATEMENTS,
         tenant_move::STATEMENTS,
+        unsynced::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,
     ]

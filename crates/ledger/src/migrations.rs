@@ -2,6 +2,13 @@
 
 use sqlx::PgConnection;
 
+use crate::statements;
+use crate::tables::{FUNCTIONS, TABLES, TYPES, VIEWS};
+
+statements! {
+    LIST_IN_THE_WAY = include_str!("migrations/list_in_the_way.sql");
+}
+
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
@@ -21,14 +28,29 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<i64
         .await
 }
 
-/// Existing tables with names that the first migrations need, in the schema where tables are created.
-pub async fn tables_in_the_way(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-         AND relname IN ('tenants', 'inbox_tenant_mapping', 'etl_control', 'conversations_analytics') ORDER BY relname",
-    )
-    .fetch_all(connection)
-    .await
+/// Objects of somebody else that the first migrations would meet.
+#[derive(Debug, Default)]
+pub struct InTheWay {
+    pub names: Vec<String>,
+    /// Move them to the schema `legacy`, in this order.
+    pub statements: Vec<String>,
+}
+
+/// Existing objects with names that the migrations need, in the schema where they create theirs.
+pub async fn objects_in_the_way(connection: &mut PgConnection) -> Result<InTheWay, sqlx::Error> {
+    let relations: Vec<&str> = TABLES.iter().chain(&VIEWS).copied().collect();
+    let steps: Vec<(Option<String>, String)> = sqlx::query_as(LIST_IN_THE_WAY)
+        .bind(relations)
+        .bind(TYPES)
+        .bind(FUNCTIONS)
+        .fetch_all(connection)
+        .await?;
+    let mut found = InTheWay::default();
+    for (name, statement) in steps {
+        found.names.extend(name);
+        found.statements.push(statement);
+    }
+    Ok(found)
 }
 
 /// A database's migrations compared with those of this build.

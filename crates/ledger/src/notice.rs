@@ -28,25 +28,39 @@ pub enum Notice {
 }
 
 /// Calls `notify` for every notice, on a connection of its own. At the start it calls `notify` once for each kind, for
-/// earlier notices. Behind a pooler no notice arrives, because sessions are lent.
+/// earlier notices, and again after each reconnection. Behind a pooler no notice arrives, because sessions are lent.
 ///
 /// # Errors
 /// When the ledger does not answer, or no longer.
 pub async fn listen(db: &DbPool, notify: impl Fn(Notice) + Send) -> DbResult<Infallible> {
-    let mut listener = PgListener::connect_with(db.sized(1).connections())
-        .await
-        .attempt("connect to listen for notices")?;
     let attempted = "listen for notices";
-    listener
-        .listen_all([REQUESTS, CAPACITY])
-        .await
-        .attempt(attempted)?;
-    notify(Notice::Request);
-    notify(Notice::Capacity);
+    let pool = db.sized(1);
     loop {
-        match listener.recv().await.attempt(attempted)?.channel() {
-            CAPACITY => notify(Notice::Capacity),
-            _ => notify(Notice::Request),
+        let moved = pool.changed();
+        // leads the pool to the host in use; the listener asks the pool itself
+        drop(pool.acquire().await.attempt("connect to listen for notices")?);
+        let mut listener = PgListener::connect_with(pool.connections())
+            .await
+            .attempt("connect to listen for notices")?;
+        listener.eager_reconnect(false);
+        listener
+            .listen_all([REQUESTS, CAPACITY])
+            .await
+            .attempt(attempted)?;
+        notify(Notice::Request);
+        notify(Notice::Capacity);
+        let listening = async {
+            while let Some(notice) = listener.try_recv().await.attempt(attempted)? {
+                match notice.channel() {
+                    CAPACITY => notify(Notice::Capacity),
+                    _ => notify(Notice::Request),
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ended = listening => ended?,
+            () = moved => {}
         }
     }
 }

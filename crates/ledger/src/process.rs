@@ -18,6 +18,8 @@ statements! {
 
 /// State of a process that cannot publish or has no subscription.
 pub const NO_BROKER: &str = "no broker";
+/// The same, because the broker refuses user, password or virtual host.
+pub const BROKER_REFUSES_LOGIN: &str = "the broker refuses user, password or virtual host";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Process {
@@ -31,6 +33,16 @@ pub struct Process {
     pub http_address: Option<String>,
     /// Set while something stops it from working.
     pub doing: Option<String>,
+}
+
+impl Process {
+    /// Whether it cannot publish or has no subscription, and why.
+    #[must_use]
+    pub fn broker_trouble(&self) -> Option<&str> {
+        self.doing
+            .as_deref()
+            .filter(|doing| [NO_BROKER, BROKER_REFUSES_LOGIN].contains(doing))
+    }
 }
 
 /// Records that this process is alive.

@@ -10,8 +10,9 @@ pub use self::columns::{changed_columns, not_null_columns};
 pub use self::digests::{Bucket, buckets, digests_in_buckets, digests_of};
 pub use self::names::{NameTexts, list_live_with_senders, list_outdated_names};
 pub use self::rows::{
-    StoredRow, count_deleted_by, count_in_inboxes, count_live, find, find_last_live, is_empty, list_live,
-    list_live_in_inboxes, list_not_newer, list_open_rejects, list_with_other_client,
+    StoredRow, count_by_inbox, count_deleted_by, count_live, count_live_in_inboxes, find, find_last_live,
+    is_empty, list_live, list_live_in_inboxes, list_not_newer, list_of_inboxes, list_open_rejects,
+    list_with_other_client,
 };
 pub(crate) use self::transaction::begin_write;
 pub use self::transaction::{begin, set_tenant};

@@ -7,6 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
@@ -14,13 +15,13 @@ use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    FIND = "SELECT id, name, slug, status, source, account_id, timezone, \
+    FIND = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
-    LIST = "SELECT id, name, slug, status, source, account_id, timezone, \
+    LIST = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
@@ -28,9 +29,9 @@ statements! {
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
     LIST_TO_PLAN = include_str!("tenant/list_to_plan.sql");
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
-                                   sync_interval, privacy, verify_interval) \
+                                   sync_interval, privacy, verify_interval, discover) \
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
-                      coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11))";
+                      coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11), $12)";
     UPDATE = include_str!("tenant/update.sql");
     SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
@@ -53,6 +54,8 @@ pub struct NewTenant {
     pub privacy: PrivacyPolicy,
     /// `None`: compared only on request.
     pub verify_interval: Option<Duration>,
+    /// Whether plans map new inboxes of its account to it.
+    pub discover: bool,
 }
 
 /// A tenant with everything that the ledger knows for its plan, from one moment.
@@ -62,12 +65,18 @@ pub struct TenantToPlan {
     pub watermark: Option<DateTime<Utc>>,
     /// Failed runs in a row.
     pub consecutive_failures: i32,
+    /// What its source lacked at its last plan.
+    pub absent_columns: Vec<String>,
     /// How long ago its digests were last compared under this mapping; `None`: they must be compared.
     pub digests_age: Option<Duration>,
     /// Its active inboxes, ascending.
     pub inboxes: Vec<i32>,
     /// Active inboxes whose history was not fetched yet.
     pub unfetched: Vec<i32>,
+    /// Active inboxes that the source no longer had at the last plan.
+    pub gone: Vec<i32>,
+    /// Those of them with rows that wait for an operator.
+    pub waiting: Vec<WaitingInbox>,
 }
 
 impl FromRow<'_, PgRow> for TenantToPlan {
@@ -76,11 +85,14 @@ impl FromRow<'_, PgRow> for TenantToPlan {
             tenant: Stored::from_row(row)?.0,
             watermark: row.try_get("watermark")?,
             consecutive_failures: row.try_get("consecutive_failures")?,
+            absent_columns: row.try_get("absent_columns")?,
             digests_age: row
                 .try_get::<Option<f64>, _>("digests_age")?
                 .map(|age| Duration::from_secs_f64(age.max(0.0))),
             inboxes: row.try_get("inboxes")?,
             unfetched: row.try_get("unfetched")?,
+            gone: row.try_get("gone")?,
+            waiting: row.try_get::<Json<_>, _>("waiting")?.0,
         })
     }
 }
@@ -98,6 +110,7 @@ pub struct TenantChange {
     pub sync_interval: Option<Duration>,
     /// `Some(None)`: compared only on request.
     pub verify_interval: Option<Option<Duration>>,
+    pub discover: Option<bool>,
 }
 
 impl FromRow<'_, PgRow> for Stored<Tenant> {
@@ -109,6 +122,7 @@ impl FromRow<'_, PgRow> for Stored<Tenant> {
             status: row.try_get::<Stored<_>, _>("status")?.0,
             source: row.try_get("source")?,
             account_id: row.try_get("account_id")?,
+            discover: row.try_get("discover")?,
             timezone: row.try_get("timezone")?,
             sync_interval: Duration::from_secs_f64(row.try_get("sync_interval")?),
             lookback: Duration::from_secs_f64(row.try_get("lookback")?),
@@ -166,6 +180,7 @@ pub async fn insert(db: impl PgExecutor<'_>, tenant: &NewTenant) -> DbResult<()>
         .bind(tenant.sync_interval.map(secs))
         .bind(Json(&tenant.privacy))
         .bind(tenant.verify_interval.map(secs))
+        .bind(tenant.discover)
         .execute(db)
         .await
         .map(drop)
@@ -189,6 +204,7 @@ pub async fn update(db: impl PgExecutor<'_>, id: TenantId, change: &TenantChange
         .bind(change.sync_interval.map(secs))
         .bind(change.verify_interval.is_some())
         .bind(change.verify_interval.flatten().map(secs))
+        .bind(change.discover)
         .execute(db)
         .await
         .map(|done| done.rows_affected() == 1)

@@ -26,6 +26,8 @@ pub struct TenantSnapshot {
     /// Failures in a row.
     pub consecutive_failures: i32,
     pub next_due_at: DateTime<Utc>,
+    /// Why it was not planned when it was due last.
+    pub plan_error: Option<String>,
     /// Behind by more than three intervals and a minute.
     pub late: bool,
     /// Its active inboxes.
@@ -44,7 +46,7 @@ pub struct OpenChunks {
     pub running: i64,
     /// Pending chunks that wait for their next attempt.
     pub backing_off: i64,
-    /// Error of one of those.
+    /// Error of a pending chunk: of the one that is due last.
     pub last_error: Option<String>,
 }
 

@@ -40,7 +40,8 @@ statements! {
            WHERE tenant_id = $1";
     // the same values as for a new tenant; none of its rows is live
     CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
-                    consecutive_failures = 0, digests_compared_at = NULL, next_due_at = now() + t.sync_interval, \
+                    consecutive_failures = 0, plan_error = NULL, digests_compared_at = NULL, \
+                    next_due_at = now() + t.sync_interval, \
                     policy_version = greatest(w.policy_version, t.policy_version) \
              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
@@ -54,21 +55,27 @@ statements! {
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
-    RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, \
+    RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, plan_error = NULL, \
                              next_due_at = now() + t.sync_interval \
                       FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
     RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
                                FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
                                WHERE w.tenant_id = n.tenant_id";
+    RECORD_ABSENT = "UPDATE etl_watermark SET absent_columns = $2 WHERE tenant_id = $1";
     // as of the run's plan
     RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
                            FROM etl_control r \
                            WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
     RECORD_FAILURE = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
+                             plan_error = NULL, \
                              next_due_at = now() + greatest(t.sync_interval, \
                                  least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
                       FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+    // locked rows are skipped: the next plan records its own outcome
+    RECORD_PLAN_ERROR = "UPDATE etl_watermark SET plan_error = $2 \
+                         WHERE tenant_id IN (SELECT tenant_id FROM etl_watermark WHERE tenant_id = ANY($1) \
+                                             ORDER BY tenant_id FOR NO KEY UPDATE SKIP LOCKED)";
     CLAIM_DUE = include_str!("watermark/claim_due.sql");
 }
 
@@ -340,6 +347,21 @@ pub async fn record_digests_compared(
         .attempt("record that digests were compared")
 }
 
+/// Records which tables and columns the tenant's source lacks.
+pub async fn record_absent_columns(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    absent: &[String],
+) -> DbResult<()> {
+    sqlx::query(RECORD_ABSENT)
+        .bind(Stored(tenant))
+        .bind(absent)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("record what the source lacks")
+}
+
 /// Records that this run has taken every row with a different digest, if its plan compared digests.
 pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
     sqlx::query(RECORD_RUN_COMPARED)
@@ -358,6 +380,17 @@ pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResu
         .await
         .map(drop)
         .attempt("record the tenant's failure")
+}
+
+/// Records why these tenants were not planned, until their next success. It is no failure of theirs.
+pub async fn record_plan_error(db: impl PgExecutor<'_>, tenants: &[TenantId], error: &str) -> DbResult<()> {
+    sqlx::query(RECORD_PLAN_ERROR)
+        .bind(stored(tenants))
+        .bind(error)
+        .execute(db)
+        .await
+        .map(drop)
+        .attempt("record that tenants were not planned")
 }
 
 /// Claims tenants whose next sync is due and that have no open run. Each is due again one interval later: no other

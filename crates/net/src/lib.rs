@@ -1,4 +1,5 @@
-//! Connections to any server: the URL and its encryption.
+//! Connections to any server: the URL, its hosts and its encryption.
 
+pub mod hosts;
 pub mod tls;
 pub mod url;

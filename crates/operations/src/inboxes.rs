@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::unsynced::{AccountInbox, ListedAccount};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_shared::ids::TenantId;
-use tidemark_shared::inbox::Inbox;
+use tidemark_shared::inbox::{Inbox, UnsyncedInbox};
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::Sources;
 
@@ -25,11 +27,13 @@ pub struct MappedInboxes {
     pub nameless: Option<String>,
 }
 
+/// Gives inboxes to a tenant. Inboxes of another tenant are refused unless it is `from`.
 pub async fn map(
     db: &DbPool,
     sources: Option<&Sources>,
     tenant: &Tenant,
     mut ids: Vec<i32>,
+    from: Option<TenantId>,
 ) -> OperationResult<MappedInboxes> {
     ids.sort_unstable();
     ids.dedup();
@@ -54,15 +58,46 @@ pub async fn map(
         })
         .collect();
     let unknown = ids.iter().copied().filter(|id| name_of(*id).is_none());
-    let mut previous_owners = ledger::inbox::list_owners(db, &tenant.source, &ids).await?;
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let mut previous_owners = ledger::inbox::lock_owners(&mut tx, &tenant.source, &ids).await?;
     previous_owners.retain(|(_, owner)| *owner != tenant.id);
+    let others: Vec<(i32, TenantId)> = previous_owners
+        .iter()
+        .filter(|(_, owner)| Some(*owner) != from)
+        .copied()
+        .collect();
+    refuse_foreign(tenant, &others)?;
+    let changed = ledger::inbox::map(&mut *tx, &tenant.source, tenant.id, &inboxes, from).await?;
+    tx.commit().await.attempt("map the inboxes")?;
     Ok(MappedInboxes {
         requested: ids.len(),
         unknown: unknown.filter(|_| known.is_some()).collect(),
-        changed: ledger::inbox::map(db, &tenant.source, tenant.id, &inboxes).await?,
+        changed,
         previous_owners,
         nameless,
     })
+}
+
+/// Names the owners of the inboxes, and the command for those of the first.
+fn refuse_foreign(tenant: &Tenant, others: &[(i32, TenantId)]) -> OperationResult<()> {
+    let Some((_, first)) = others.first() else {
+        return Ok(());
+    };
+    let owned: Vec<String> = others
+        .iter()
+        .map(|(inbox, owner)| format!("inbox {inbox} is tenant {owner}'s"))
+        .collect();
+    let of_first: Vec<String> = others
+        .iter()
+        .filter(|(_, owner)| owner == first)
+        .map(|(inbox, _)| inbox.to_string())
+        .collect();
+    Err(OperationError::Invalid(format!(
+        "{}, and nothing was mapped; to take from tenant {first}: tidemark inbox map --tenant {} --inbox {} --from-tenant {first}",
+        owned.join(", "),
+        tenant.id,
+        of_first.join(",")
+    )))
 }
 
 /// The outcome of unmapping inboxes; the field names are a contract with scripts.
@@ -117,13 +152,74 @@ pub async fn discover(
         .cloned()
         .collect();
     if !dry_run {
-        ledger::inbox::map(db, &tenant.source, tenant.id, &free).await?;
+        ledger::inbox::map(db, &tenant.source, tenant.id, &free, None).await?;
     }
     let discovered = found.into_iter().map(|inbox| {
         let tenant_id = owner(inbox.id).or((!dry_run).then_some(tenant.id));
         DiscoveredInbox { inbox, tenant_id }
     });
     Ok((discovered.collect(), free.len()))
+}
+
+/// What was found when a tenant's account was looked up.
+#[derive(Debug)]
+pub struct AccountLookup {
+    pub account: i32,
+    /// Inboxes of the account at the source.
+    pub found: usize,
+    /// Inboxes that the tenant has taken.
+    pub taken: Vec<i32>,
+    /// Inboxes of other tenants.
+    pub of_others: Vec<(i32, TenantId)>,
+    /// Inboxes that no tenant has, with the reason.
+    pub unsynced: Vec<UnsyncedInbox>,
+}
+
+/// Does for a tenant's account what its next plan would do: maps the inboxes that no tenant has, and records the others.
+/// `None` for a tenant without an account.
+pub async fn look_up_account(
+    db: &DbPool,
+    sources: &Sources,
+    tenant: &Tenant,
+) -> OperationResult<Option<AccountLookup>> {
+    let Some(account) = tenant.account_id else {
+        return Ok(None);
+    };
+    let source = sources.get(&tenant.source)?;
+    // says at once why a source does not answer
+    source.check().await?;
+    let inboxes = source.inboxes(Some(account), None).await?;
+    let found: Vec<AccountInbox> = inboxes
+        .into_iter()
+        .map(|inbox| AccountInbox {
+            account_id: account,
+            inbox,
+        })
+        .collect();
+    let ids: Vec<i32> = found.iter().map(|found| found.inbox.id).collect();
+    let taken = ledger::unsynced::take(db, &tenant.source, &found).await?;
+    let listed = ListedAccount {
+        id: account,
+        known_by: None,
+    };
+    ledger::unsynced::record(db, &tenant.source, &[listed], &found).await?;
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let mut of_others = ledger::inbox::lock_owners(&mut tx, &tenant.source, &ids).await?;
+    of_others.retain(|(_, owner)| *owner != tenant.id);
+    tx.rollback().await.attempt("end the transaction")?;
+    let mut unsynced = ledger::unsynced::list(db, Some(&tenant.source)).await?;
+    unsynced.retain(|inbox| inbox.account_id == account);
+    Ok(Some(AccountLookup {
+        account,
+        found: ids.len(),
+        taken: taken
+            .into_iter()
+            .filter(|(_, taker)| *taker == tenant.id)
+            .map(|(inbox, _)| inbox)
+            .collect(),
+        of_others,
+        unsynced,
+    }))
 }
 
 fn account_of(tenant: &Tenant) -> OperationResult<i32> {

@@ -1,5 +1,6 @@
 //! The operations that a front end offers to people: the command line, and later a web console. Nothing here prints.
 
+pub mod accounts;
 pub mod dead_messages;
 pub mod doctor;
 pub mod error;

@@ -1,6 +1,7 @@
 //! Requests runs for tenants that are ready for them.
 
 use tidemark_ledger as ledger;
+use tidemark_ledger::inbox::InboxMapping;
 use tidemark_ledger::run::{NewRun, Requested};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::telemetry;
@@ -51,9 +52,18 @@ pub async fn is_ready(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
     Ok(tenant.may_run() && has_inboxes(db, tenant).await?)
 }
 
+/// Whether the tenant has inboxes, or a plan may find those of its account: an operator has not unmapped any.
 async fn has_inboxes(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
-    let inboxes = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
-    Ok(!inboxes.is_empty())
+    let inboxes = ledger::inbox::list(db, Some(tenant.id)).await?;
+    let mut own = inboxes.iter().filter(|inbox| inbox.source == tenant.source);
+    Ok(own.any(|inbox| inbox.is_active)
+        || (tenant.discovered_account().is_some() && !own_was_unmapped(&inboxes, tenant)))
+}
+
+fn own_was_unmapped(inboxes: &[InboxMapping], tenant: &Tenant) -> bool {
+    inboxes
+        .iter()
+        .any(|inbox| inbox.source == tenant.source && !inbox.is_active && inbox.unmapped_at.is_some())
 }
 
 /// A run to insert in the transaction of another change.

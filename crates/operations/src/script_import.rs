@@ -11,12 +11,12 @@ mod rows;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use tidemark_net::url::server_name;
-use tidemark_postgres::connect::{ConnectError, KEEPALIVE, options, probe};
+use tidemark_net::url::{ServerUrl, server_name};
+use tidemark_postgres::Connector;
+use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
 use tidemark_postgres::ident::quote;
 
 pub use self::rows::{RowColumn, RowSelect};
@@ -178,20 +178,22 @@ impl ScriptDatabase {
     ///
     /// # Errors
     /// When the server cannot be reached, or the schema lacks a required table or column.
-    pub async fn open(url: &SecretString, schema: &str) -> Result<Self, ScriptError> {
+    pub async fn open(url: &ServerUrl, schema: &str) -> Result<Self, ScriptError> {
         let server = server_name(url);
-        let options = options(url, WHAT)?
-            .application_name("tidemark import-legacy")
-            .options([
-                ("TimeZone", "UTC"),
-                ("DateStyle", "ISO, MDY"),
-                ("default_transaction_read_only", "on"),
-                // fail where a policy would hide rows
-                ("row_security", "off"),
-                ("lock_timeout", "10s"),
-            ])
-            .options(KEEPALIVE);
-        let connection = probe(&options, &server, WHAT).await?;
+        let connector = Connector::new(url, WHAT, false, |options| {
+            options
+                .application_name("tidemark import-legacy")
+                .options([
+                    ("TimeZone", "UTC"),
+                    ("DateStyle", "ISO, MDY"),
+                    ("default_transaction_read_only", "on"),
+                    // fail where a policy would hide rows
+                    ("row_security", "off"),
+                    ("lock_timeout", "10s"),
+                ])
+                .options(KEEPALIVE)
+        })?;
+        let connection = connector.probe().await?;
         let mut legacy = Self {
             connection,
             server,

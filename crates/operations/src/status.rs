@@ -16,6 +16,7 @@ use tidemark_ledger::tenant_status::TenantSnapshot;
 use tidemark_ledger::verification::LastVerification;
 use tidemark_runtime::config::Settings;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::inbox::{UnsyncedInbox, WaitingInbox, decision_about};
 use tidemark_shared::run::RunReport;
 
 use self::blockers::{Situation, find_blocker};
@@ -25,6 +26,8 @@ use self::blockers::{Situation, find_blocker};
 pub struct Overview {
     pub tenants: Vec<TenantOverview>,
     pub sources: Vec<SourceOverview>,
+    /// Inboxes of tenants' accounts that no tenant has.
+    pub unsynced_inboxes: Vec<UnsyncedInbox>,
     /// Only live ones.
     pub processes: Vec<Process>,
     /// By the ledger's clock.
@@ -53,6 +56,10 @@ pub struct TenantOverview {
     pub last_verification: Option<LastVerification>,
     /// What blocks the tenant; `None`: nothing.
     pub held_by: Option<String>,
+    /// Inboxes that the source no longer has.
+    pub gone_inboxes: Vec<WaitingInbox>,
+    /// What an operator has to decide about them, with the command; `None`: nothing.
+    pub undecided: Option<String>,
 }
 
 /// The last sample that a producer took of a source.
@@ -65,7 +72,7 @@ pub struct SourceOverview {
 }
 
 impl Overview {
-    /// Reads the ledger with five statements, for any number of tenants.
+    /// Reads the ledger with seven statements, for any number of tenants.
     pub async fn load(db: &DbPool, settings: &Settings) -> DbResult<Self> {
         let snapshots = ledger::tenant_status::list(db).await?;
         let newest: Vec<_> = snapshots
@@ -83,6 +90,16 @@ impl Overview {
                 .find(|tenant| tenant.tenant_id == verified.tenant_id);
             if let Some(tenant) = tenant {
                 tenant.last_verification = Some(verified);
+            }
+        }
+        overview.unsynced_inboxes = ledger::unsynced::list(db, None).await?;
+        for (tenant, gone) in ledger::inbox::list_gone(db).await? {
+            let found = overview
+                .tenants
+                .iter_mut()
+                .find(|found| found.tenant_id == tenant);
+            if let Some(tenant) = found {
+                tenant.set_gone(gone);
             }
         }
         Ok(overview)
@@ -126,9 +143,40 @@ impl Overview {
         Self {
             tenants,
             sources: sources.into_iter().map(SourceOverview::new).collect(),
+            unsynced_inboxes: Vec::new(),
             processes,
             at,
         }
+    }
+
+    /// What an operator should know of the inboxes of these tenants, or of all, a line each with the command: inboxes that
+    /// nobody syncs, and inboxes that are gone.
+    #[must_use]
+    pub fn inbox_lines(&self, only: Option<&[TenantId]>) -> Vec<String> {
+        let concerns = |tenant: TenantId| only.is_none_or(|only| only.contains(&tenant));
+        let mut lines: Vec<String> = self
+            .unsynced_inboxes
+            .iter()
+            // where a tenant has to be chosen, it concerns every tenant of the source
+            .filter(|inbox| inbox.tenant_id.is_none_or(concerns))
+            .map(|inbox| format!("{inbox}; to sync it: {}", inbox.command()))
+            .collect();
+        for tenant in self.tenants.iter().filter(|tenant| concerns(tenant.tenant_id)) {
+            if let Some(undecided) = &tenant.undecided {
+                lines.push(format!("tenant {}: {undecided}", tenant.tenant_id));
+            }
+            let settled = tenant.gone_inboxes.iter().filter(|inbox| inbox.rows == 0);
+            let settled: Vec<String> = settled.map(|inbox| inbox.inbox_id.to_string()).collect();
+            if !settled.is_empty() {
+                let ids = settled.join(",");
+                lines.push(format!(
+                    "tenant {0}: the source no longer has inbox {ids}, and no row of it is left to decide about; to take it off the \
+                     list: tidemark inbox unmap --tenant {0} --inbox {ids}",
+                    tenant.tenant_id
+                ));
+            }
+        }
+        lines
     }
 
     /// What blocks the tenant; `None`: nothing, or there is no such tenant.
@@ -160,7 +208,16 @@ impl TenantOverview {
             last_run,
             last_verification: None,
             held_by,
+            gone_inboxes: Vec::new(),
+            undecided: None,
         }
+    }
+
+    fn set_gone(&mut self, gone: Vec<WaitingInbox>) {
+        let waiting: Vec<WaitingInbox> = gone.iter().filter(|inbox| inbox.rows > 0).cloned().collect();
+        let all = i64::try_from(waiting.len()).is_ok_and(|waiting| waiting == self.inboxes);
+        self.undecided = decision_about(self.tenant_id, &waiting, all);
+        self.gone_inboxes = gone;
     }
 }
 

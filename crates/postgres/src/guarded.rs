@@ -50,7 +50,7 @@ pub struct Guarded {
 
 impl Guarded {
     pub async fn acquire(pool: &DbPool) -> Result<Self, sqlx::Error> {
-        let connection = pool.connections().acquire().await?;
+        let connection = pool.acquire().await?;
         Ok(Self {
             connection: Some(connection),
             pool: pool.clone(),

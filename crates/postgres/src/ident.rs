@@ -79,6 +79,40 @@ impl FromStr for RelationName {
     }
 }
 
+impl RelationName {
+    /// The name in the catalog, without the schema.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("name of a schema: it is empty, has more than {MAX_BYTES} bytes, or holds a NUL character")]
+pub struct SchemaNameError;
+
+/// Name of a schema as in the catalog, capitals and dots included. `Display` gives the quoted SQL text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SchemaName(String);
+
+impl fmt::Display for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quote(&self.0))
+    }
+}
+
+impl TryFrom<String> for SchemaName {
+    type Error = SchemaNameError;
+
+    fn try_from(text: String) -> Result<Self, SchemaNameError> {
+        if text.is_empty() || text.len() > MAX_BYTES || text.contains('\0') {
+            return Err(SchemaNameError);
+        }
+        Ok(Self(text))
+    }
+}
+
 /// The first part of a name, and the text after its dot.
 fn take_part(text: &str) -> Result<(String, Option<&str>), NameError> {
     let (part, rest) = match text.strip_prefix('"') {

@@ -1,17 +1,23 @@
 //! Connections to PostgreSQL. This crate knows no table.
 //!
-//! `connect` (one connection, with errors that say what to do), `pool` (a pool, also behind a pooler), `guarded` (a
-//! transaction whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps that may
-//! be infinite), `sqlstate` (kinds of failures), `report` (errors as text without values).
+//! `hosts` (the servers of a URL), `connector` (finds the one to use, with the current password), `error` and `fault` (why
+//! no connection was made, and what to do), `connect` (settings of sessions), `pool` (a pool, also behind a pooler),
+//! `guarded` (a transaction whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps
+//! that may be infinite), `sqlstate` (kinds of failures), `report` (errors as text without values).
 
 pub mod connect;
+pub mod connector;
+mod error;
+pub mod fault;
 pub mod guarded;
+mod hosts;
 pub mod ident;
 pub mod pool;
 pub mod report;
 pub mod source_time;
 pub mod sqlstate;
 
+pub use self::connector::Connector;
 pub use self::pool::DbPool;
 
 /// Sets `search_path` to the current schemas, with the schema of temporary tables last. A temporary table then never

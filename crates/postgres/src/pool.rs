@@ -1,14 +1,48 @@
-//! Connections to the ledger and target: of the process, or lent by a pooler for a transaction.
+//! Pools of connections: of the process, or lent by a pooler for a transaction.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use async_stream::try_stream;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future::BoxFuture, stream};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTransaction, PgTypeInfo};
-use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, raw_sql};
+use sqlx::{
+    Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, Transaction,
+    raw_sql,
+};
+use tokio::time::timeout;
+
+use crate::connector::{Connector, SessionHooks};
+use crate::sqlstate::control_failure_kind;
 
 /// After waiting for a lock a statement must see the new rows. A role or database may have another default.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The pool for ledger and target. Each statement on it is a transaction of its own, as on a [`PgPool`].
+/// For the question why a pool has no connection.
+const EXPLAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The driver repeats a connection that the server refuses because it has none left or is starting, and then reports
+/// only that its time has passed. Asks once more to learn the reason.
+async fn explain(pool: &PgPool, error: sqlx::Error) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    let options = pool.connect_options();
+    match timeout(EXPLAIN_WITHIN, PgConnection::connect_with(&options)).await {
+        Ok(Err(reason)) if control_failure_kind(&reason).passes_by_itself() => reason,
+        Ok(Ok(connection)) => {
+            // the pool's own connections are all in use
+            drop(connection.close().await);
+            error
+        }
+        Ok(Err(_)) | Err(_) => error,
+    }
+}
+
+/// A pool, for ledger and target or for a source. Each statement on it is a transaction of its own, as on a [`PgPool`].
 ///
 /// A pooler takes preparing and executing a statement for two transactions, and may send them to two server processes.
 /// So behind a pooler each statement runs between BEGIN and COMMIT. Each transaction repeats the settings that a
@@ -16,41 +50,94 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 #[derive(Debug, Clone)]
 pub struct DbPool {
     pool: PgPool,
+    /// Finds the host and the password of new connections; `None`: they never change.
+    connector: Option<Arc<Connector>>,
+    hooks: SessionHooks,
+    /// The state of the connector that the pool's options belong to.
+    applied: Arc<AtomicU64>,
     /// Behind a pooler: the statements that give a transaction the settings of our own sessions.
     transaction_settings: Option<&'static str>,
 }
 
 impl DbPool {
-    /// Without a pooler: sessions have role and settings from their start.
+    /// A pool of somebody else: its connections are opened as it says.
     #[must_use]
-    pub const fn direct(pool: PgPool) -> Self {
+    pub fn direct(pool: PgPool) -> Self {
         Self {
             pool,
+            connector: None,
+            hooks: SessionHooks::default(),
+            applied: Arc::default(),
             transaction_settings: None,
         }
     }
 
-    /// A pooler lends a session for a transaction. The pool must not cache statements.
+    /// Without a pooler: sessions have role and settings from their start. Opens no connection yet.
     #[must_use]
-    pub const fn behind_pooler(pool: PgPool, settings: &'static str) -> Self {
+    pub fn lazy(connector: Arc<Connector>, options: PgPoolOptions, hooks: SessionHooks) -> Self {
         Self {
-            pool,
+            hooks,
+            ..Self::direct(connector.lazy_pool(options, hooks)).with_connector(connector)
+        }
+    }
+
+    /// A pooler lends a session for a transaction. The connector must not cache statements.
+    #[must_use]
+    pub fn behind_pooler(connector: Arc<Connector>, options: PgPoolOptions, settings: &'static str) -> Self {
+        Self {
             transaction_settings: Some(settings),
+            ..Self::lazy(connector, options, SessionHooks::default())
+        }
+    }
+
+    fn with_connector(self, connector: Arc<Connector>) -> Self {
+        Self {
+            connector: Some(connector),
+            ..self
         }
     }
 
     /// Another pool to the same database, with so many connections.
     #[must_use]
     pub fn sized(&self, max_connections: u32) -> Self {
-        self.with_options(self.pool.options().clone().max_connections(max_connections))
+        self.sized_with(max_connections, self.hooks)
     }
 
-    /// Another pool to the same database, with these options.
+    /// Another pool to the same database, with so many connections whose sessions begin like this.
     #[must_use]
-    pub fn with_options(&self, options: PgPoolOptions) -> Self {
+    pub fn sized_with(&self, max_connections: u32, hooks: SessionHooks) -> Self {
+        let options = self.pool.options().clone().max_connections(max_connections);
+        let other = match &self.connector {
+            Some(connector) => Self::lazy(Arc::clone(connector), options, hooks),
+            None => Self::direct(options.connect_lazy_with(self.pool.connect_options().as_ref().clone())),
+        };
         Self {
-            pool: options.connect_lazy_with(self.pool.connect_options().as_ref().clone()),
             transaction_settings: self.transaction_settings,
+            ..other
+        }
+    }
+
+    /// A connection to the host that the URL leads to now.
+    ///
+    /// # Errors
+    /// When no connection can be had, with the server's reason when it has none left or is starting.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let acquired = match &self.connector {
+            Some(connector) => connector.acquire(&self.pool, &self.applied).await,
+            None => self.pool.acquire().await,
+        };
+        match acquired {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(Box::pin(explain(&self.pool, error)).await),
+        }
+    }
+
+    /// Ends when sessions are opened on another server or with another password than at this call. It may never end.
+    #[must_use]
+    pub fn changed(&self) -> BoxFuture<'static, ()> {
+        match &self.connector {
+            Some(connector) => connector.changed().boxed(),
+            None => std::future::pending().boxed(),
         }
     }
 
@@ -60,7 +147,8 @@ impl DbPool {
         self.transaction_settings.is_some()
     }
 
-    /// The connections themselves, for metrics and the address. Do not run statements on them.
+    /// The connections themselves, for metrics and the address. Do not run statements on them: the driver's pool does not
+    /// look for another host.
     #[must_use]
     pub const fn connections(&self) -> &PgPool {
         &self.pool
@@ -79,7 +167,8 @@ impl DbPool {
     /// # Errors
     /// As [`Self::begin`].
     pub async fn begin_with(&self, statement: &'static str) -> Result<PgTransaction<'static>, sqlx::Error> {
-        let mut tx = self.pool.begin_with(statement).await?;
+        let statement = SqlStr::from_static(statement);
+        let mut tx = Transaction::begin(self.acquire().await?, Some(statement)).await?;
         self.apply_settings(&mut tx).await?;
         Ok(tx)
     }
@@ -112,10 +201,17 @@ impl<'p> Executor<'p> for &'_ DbPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if !self.is_behind_pooler() {
-            return (&self.pool).fetch_many(query);
-        }
         let pool = self.clone();
+        if !self.is_behind_pooler() {
+            return try_stream! {
+                let mut connection = pool.acquire().await?;
+                let mut steps = (&mut *connection).fetch_many(query);
+                while let Some(step) = steps.try_next().await? {
+                    yield step;
+                }
+            }
+            .boxed();
+        }
         async move {
             let mut tx = pool.begin().await?;
             // a caller that reads only the first rows expects the statement to be committed too
@@ -132,10 +228,14 @@ impl<'p> Executor<'p> for &'_ DbPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if !self.is_behind_pooler() {
-            return (&self.pool).fetch_optional(query);
-        }
         let pool = self.clone();
+        if !self.is_behind_pooler() {
+            return async move {
+                let mut connection = pool.acquire().await?;
+                (&mut *connection).fetch_optional(query).await
+            }
+            .boxed();
+        }
         async move {
             let mut tx = pool.begin().await?;
             let row = (&mut *tx).fetch_optional(query).await?;

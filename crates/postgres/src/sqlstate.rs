@@ -1,10 +1,18 @@
 //! The kind of a failure of PostgreSQL, by its SQLSTATE and never by its text.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 /// Kinds of failures, by what helps against them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The server is away or accepts no connections: wait.
     Unavailable,
+    /// The server has no disk space, memory or other resource left: less work at once may succeed, otherwise wait.
+    Exhausted,
+    /// A statement needs more than a limit that somebody set allows, such as `temp_file_limit`: only less work at once
+    /// may succeed.
+    Limit,
     /// A failure of the server or the network: the same statement may succeed.
     Transient,
     /// A statement ran out of its time: less work at once may succeed.
@@ -13,6 +21,20 @@ pub enum FailureKind {
     Data,
     /// Rights, names, settings: nothing succeeds until somebody fixes it.
     Configuration,
+}
+
+impl FailureKind {
+    /// Whether the same work succeeds as soon as the server is well again: wait, and count no failure.
+    #[must_use]
+    pub const fn passes_by_itself(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Exhausted)
+    }
+
+    /// Whether less work at once may succeed.
+    #[must_use]
+    pub const fn may_fit_in_parts(self) -> bool {
+        matches!(self, Self::Exhausted | Self::Limit | Self::Timeout)
+    }
 }
 
 /// Classifies a five-character SQLSTATE.
@@ -26,6 +48,10 @@ pub fn classify(code: &str) -> FailureKind {
         "08000" | "08001" | "08003" | "08004" | "08006" | "57P01" | "57P03" | "53300" | "25006" | "55P03" => {
             FailureKind::Unavailable
         }
+        // insufficient_resources (such as open files), disk_full, out_of_memory
+        "53000" | "53100" | "53200" => FailureKind::Exhausted,
+        // configuration_limit_exceeded
+        "53400" => FailureKind::Limit,
         // statement_too_complex, too_many_columns, too_many_arguments; program_limit_exceeded is about a value
         "54001" | "54011" | "54023" => FailureKind::Configuration,
         // data_corrupted: a row that can no longer be decompressed, or the rows of a page
@@ -44,6 +70,7 @@ pub fn classify(code: &str) -> FailureKind {
 #[must_use]
 pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
     match error {
+        sqlx::Error::Database(error) if is_unable_to_write(&**error) => FailureKind::Exhausted,
         sqlx::Error::Database(error) => error
             .code()
             .map_or(FailureKind::Transient, |code| classify(&code)),
@@ -59,6 +86,18 @@ pub fn failure_kind(error: &sqlx::Error) -> FailureKind {
         | sqlx::Error::TypeNotFound { .. } => FailureKind::Configuration,
         _ => FailureKind::Transient,
     }
+}
+
+/// Whether the server could not extend a file. A quota or a limit on the size of files is not `disk_full` to it, but an
+/// internal error. The routine that failed tells it apart, in every language of the server.
+fn is_unable_to_write(error: &dyn DatabaseError) -> bool {
+    const INTERNAL_ERROR: &str = "XX000";
+    const ROUTINES: [&str; 3] = ["mdextend", "mdzeroextend", "BufFileDumpBuffer"];
+    error.code().as_deref() == Some(INTERNAL_ERROR)
+        && error
+            .try_downcast_ref::<PgDatabaseError>()
+            .and_then(PgDatabaseError::routine)
+            .is_some_and(|routine| ROUTINES.contains(&routine))
 }
 
 /// Classifies an error of connecting and of control statements, which no row can cause. A broken connection or an
@@ -100,6 +139,11 @@ mod tests {
             ("57P01", FailureKind::Unavailable),
             ("57P03", FailureKind::Unavailable),
             ("53300", FailureKind::Unavailable),
+            ("53000", FailureKind::Exhausted),
+            ("53100", FailureKind::Exhausted),
+            ("53200", FailureKind::Exhausted),
+            ("53400", FailureKind::Limit),
+            ("58030", FailureKind::Transient),
             ("08006", FailureKind::Unavailable),
             ("25006", FailureKind::Unavailable),
             ("57P02", FailureKind::Transient),

@@ -5,6 +5,7 @@
 pub mod assignment;
 pub mod backfill;
 mod digests;
+mod discovery;
 pub mod error;
 pub(crate) mod fence_sample;
 mod mass_delete;

@@ -7,6 +7,7 @@ mod read;
 mod retention;
 mod secret_file;
 mod source;
+mod url_file;
 mod value;
 mod worker;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
 pub use self::error::ConfigError;
@@ -24,6 +26,7 @@ pub use self::producer::ProducerSettings;
 use self::read::{VARIABLES, holds_secret, read_table, scalar, set, without_url};
 pub use self::retention::RetentionSettings;
 pub use self::source::{SourceMode, SourceSettings};
+use self::url_file::UrlFiles;
 pub use self::value::Listen;
 use self::value::listen;
 pub use self::worker::WorkerSettings;
@@ -33,16 +36,16 @@ pub use self::worker::WorkerSettings;
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The database with ledger and target.
-    pub database_url: Option<SecretString>,
+    pub database_url: Option<ServerUrl>,
     /// Connections to that database for each process.
     pub database_max_connections: u32,
     /// The kind of pooler in front of that database, if any.
     pub database_pooler: DatabasePooler,
-    pub amqp_url: Option<SecretString>,
+    pub amqp_url: Option<ServerUrl>,
     /// The key from which each tenant's key for hashing personal data is derived.
     pub privacy_key: Option<SecretString>,
     /// RabbitMQ's HTTP API, for `doctor`.
-    pub amqp_management_url: Option<SecretString>,
+    pub amqp_management_url: Option<ServerUrl>,
     /// First part of the names of queues and exchanges, so that two installations can share a broker.
     pub amqp_prefix: String,
     /// Address for health and metrics; `None` when not set.
@@ -55,7 +58,7 @@ pub struct Settings {
     /// The address of a trace's page, with `{trace_id}` in it.
     pub trace_url: Option<String>,
     /// The database of the Python script, for `import-legacy`.
-    pub legacy_url: Option<SecretString>,
+    pub legacy_url: Option<ServerUrl>,
     /// By name. Each tenant names its source.
     pub sources: BTreeMap<String, SourceSettings>,
     pub worker: WorkerSettings,
@@ -116,6 +119,7 @@ impl Settings {
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let found = file.or_else(|| Some(Path::new("tidemark.toml")).filter(|path| path.exists()));
         let mut table = found.map(read_table).transpose()?.unwrap_or_default();
+        let mut url_files = found.map_or_else(UrlFiles::default, |path| UrlFiles::of_table(path, &table));
         let mut secret_files: Vec<PathBuf> = found
             .filter(|_| holds_secret(&table))
             .map(Path::to_owned)
@@ -126,11 +130,13 @@ impl Settings {
                 continue;
             };
             let value = if name.ends_with("_FILE") {
-                let path = PathBuf::from(raw);
-                let secret = secret_file::read(&path)?;
-                secret_files.push(path);
+                let file = PathBuf::from(raw);
+                let secret = secret_file::read(&file)?;
+                url_files.insert_text(path, file.clone());
+                secret_files.push(file);
                 secret
             } else {
+                url_files.remove(path);
                 raw
             };
             set(&mut table, path, scalar(path, value));
@@ -139,10 +145,27 @@ impl Settings {
         let mut settings: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Value(without_url(error.message())))?;
+        settings.name_url_files(url_files);
         secret_files.retain(|path| secret_file::is_exposed(path));
         settings.exposed_secret_files = secret_files;
         settings.validate()?;
         Ok(settings)
+    }
+
+    /// Tells each URL the file that it came from.
+    fn name_url_files(&mut self, mut files: UrlFiles) {
+        let own: [(&[&str], _); 4] = [
+            (&["database_url"], &mut self.database_url),
+            (&["amqp_url"], &mut self.amqp_url),
+            (&["amqp_management_url"], &mut self.amqp_management_url),
+            (&["legacy_url"], &mut self.legacy_url),
+        ];
+        for (path, url) in own {
+            files.name(path, url);
+        }
+        for (name, source) in &mut self.sources {
+            files.name(&["sources", name, "url"], &mut source.url);
+        }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -171,20 +194,20 @@ impl Settings {
         Some(self.trace_url.as_ref()?.replace(TRACE_ID, trace_id))
     }
 
-    pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
+    pub fn database_url(&self) -> Result<&ServerUrl, ConfigError> {
         self.database_url
             .as_ref()
             .ok_or(ConfigError::Missing("TIDEMARK_DATABASE_URL", "database_url"))
     }
 
-    pub fn amqp_url(&self) -> Result<&SecretString, ConfigError> {
+    pub fn amqp_url(&self) -> Result<&ServerUrl, ConfigError> {
         self.amqp_url
             .as_ref()
             .ok_or(ConfigError::Missing("TIDEMARK_AMQP_URL", "amqp_url"))
     }
 
     /// The settings and URL of a source. A source without a URL counts as not configured.
-    pub fn source(&self, name: &str) -> Result<(&SourceSettings, &SecretString), ConfigError> {
+    pub fn source(&self, name: &str) -> Result<(&SourceSettings, &ServerUrl), ConfigError> {
         self.sources
             .get(name)
             .and_then(|settings| settings.url.as_ref().map(|url| (settings, url)))
@@ -276,6 +299,44 @@ mod tests {
         assert!(per_tenant("true").unwrap());
         assert!(!per_tenant("false").unwrap());
         assert!(per_tenant("perhaps").is_err());
+    }
+
+    #[test]
+    fn a_url_knows_its_file_and_one_of_the_environment_has_none() {
+        let dir = std::env::temp_dir().join(format!("tidemark-urls-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&dir).unwrap();
+        let (toml, secret) = (dir.join("tidemark.toml"), dir.join("amqp"));
+        std::fs::write(
+            &toml,
+            "database_url = 'postgres://old'\namqp_url = 'amqp://toml'\n[sources.two]\nurl = 'postgres://two'\n",
+        )
+        .unwrap();
+        std::fs::write(&secret, "amqp://old\n").unwrap();
+        let settings = Settings::load_with(Some(&toml), |name| match name {
+            "TIDEMARK_AMQP_URL_FILE" => Some(secret.to_str().unwrap().to_owned()),
+            "TIDEMARK_SOURCE_URL" => Some("postgres://main".to_owned()),
+            _ => None,
+        })
+        .unwrap();
+        let two = settings.source("two").unwrap().1;
+        assert_eq!(two.file(), Some(toml.as_path()));
+        assert_eq!(settings.amqp_url().unwrap().file(), Some(secret.as_path()));
+        assert_eq!(settings.source("main").unwrap().1.file(), None);
+
+        std::fs::write(&toml, "[sources.two]\nurl = 'postgres://new'\n").unwrap();
+        std::fs::write(&secret, "amqp://new\n").unwrap();
+        let again = |url: &ServerUrl| {
+            url.read_again()
+                .map(|text| text.unwrap().expose_secret().to_owned())
+        };
+        assert_eq!(again(two).unwrap(), "postgres://new");
+        assert_eq!(again(settings.amqp_url().unwrap()).unwrap(), "amqp://new");
+        let gone = again(settings.database_url().unwrap()).unwrap_err();
+        assert!(gone.source.to_string().contains("database_url"), "{gone:?}");
+        std::fs::write(&toml, "[sources.two]\nurl = 'postgres://u:s3cret@\n").unwrap();
+        let broken = again(two).unwrap_err();
+        assert!(!format!("{broken} {broken:?}").contains("s3cret"), "{broken:?}");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -16,6 +16,19 @@ pub fn beat() {
     }
 }
 
+/// Records that the last turn of this task's loop failed, with the SQLSTATE if a database refused it, or that it worked.
+pub fn note_failure(failure: Option<Failure>) {
+    if let Ok(pulse) = PULSE.try_with(Arc::clone) {
+        *lock(&pulse.failure) = failure;
+    }
+}
+
+/// A failed turn. The log has its error, which may name a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub sqlstate: Option<String>,
+}
+
 /// Runs long work that has its own time limit, and beats until it ends.
 pub async fn beat_during<F: Future>(work: F) -> F::Output {
     const EVERY: Duration = Duration::from_secs(5);
@@ -33,12 +46,15 @@ pub async fn beat_during<F: Future>(work: F) -> F::Output {
 pub struct LoopHealth {
     pub name: &'static str,
     pub since_last_beat: Duration,
+    /// Set while its turns fail.
+    pub failure: Option<Failure>,
 }
 
 #[derive(Debug)]
 struct Pulse {
     name: &'static str,
     last: Mutex<Option<Instant>>,
+    failure: Mutex<Option<Failure>>,
 }
 
 /// The loops of one process.
@@ -51,6 +67,7 @@ impl Pulses {
         let pulse = Arc::new(Pulse {
             name,
             last: Mutex::default(),
+            failure: Mutex::default(),
         });
         lock(&self.0).push(Arc::clone(&pulse));
         PULSE.scope(pulse, task)
@@ -65,6 +82,7 @@ impl Pulses {
                 Some(LoopHealth {
                     name: pulse.name,
                     since_last_beat: last.elapsed(),
+                    failure: lock(&pulse.failure).clone(),
                 })
             })
             .collect()
@@ -90,6 +108,26 @@ mod tests {
         assert_eq!(health.len(), 1);
         assert_eq!(health[0].name, "beating");
         assert!(health[0].since_last_beat < Duration::from_secs(60));
+        assert_eq!(health[0].failure, None);
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_fails_says_so_until_it_works() {
+        let failure = Failure {
+            sqlstate: Some("53100".into()),
+        };
+        let pulses = Pulses::default();
+        let failing = failure.clone();
+        let seen = pulses.clone();
+        pulses
+            .watch("full", async move {
+                beat();
+                note_failure(Some(failing));
+                assert_eq!(seen.health()[0].failure, Some(failure));
+                note_failure(None);
+                assert_eq!(seen.health()[0].failure, None);
+            })
+            .await;
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use rand::RngExt;
-use tidemark_postgres::report::report;
+use tidemark_postgres::report::{report, sqlstate_of};
 use tidemark_shared::retry::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -149,10 +149,14 @@ impl Failures {
             tracing::info!(task = self.task, "works again");
         }
         self.in_a_row = 0;
+        pulse::note_failure(None);
     }
 
     pub fn another(&mut self, error: &(dyn Error + 'static)) {
         self.in_a_row += 1;
+        pulse::note_failure(Some(pulse::Failure {
+            sqlstate: sqlstate_of(error),
+        }));
         if self.in_a_row == 1 {
             tracing::warn!(task = self.task, error = %report(error), "failed, will try again");
         } else {

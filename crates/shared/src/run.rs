@@ -206,5 +206,7 @@ pub struct RunReport {
     /// The result of a verify run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Compared>,
+    /// What its plan found that an operator should know.
+    pub warnings: Vec<String>,
     pub error: Option<String>,
 }

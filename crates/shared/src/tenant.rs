@@ -47,6 +47,8 @@ pub struct Tenant {
     pub source: String,
     /// Chatwoot account, when known.
     pub account_id: Option<i32>,
+    /// Whether a plan maps new inboxes of the account to this tenant.
+    pub discover: bool,
     /// IANA name of the zone of the calendar columns.
     pub timezone: String,
     #[serde(with = "humantime_text")]
@@ -70,6 +72,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// The account whose new inboxes a plan maps to this tenant.
+    #[must_use]
+    pub const fn discovered_account(&self) -> Option<i32> {
+        if self.discover { self.account_id } else { None }
+    }
+
     /// Whether new work may be planned for this tenant.
     #[must_use]
     pub const fn may_run(&self) -> bool {

@@ -1,17 +1,20 @@
 //! Tables, columns, inboxes and statistics of a source.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::error::SourceError;
+use super::session::SourceTx;
+use super::shape::Shape;
 use super::source::Source;
-use super::tables::TABLES;
 use super::view::ViewShape;
-use tidemark_postgres::connect;
 use tidemark_shared::inbox::Inbox;
 
-const INBOXES: &str = "SELECT id, name::text, channel_type::text FROM inboxes \
-     WHERE ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
+// an inbox beyond 32 bits cannot be mapped; a warning names it
+const INBOXES: &str = "SELECT id::integer, name::text, channel_type::text FROM inboxes \
+     WHERE id <= 2147483647 AND ($1::integer IS NULL OR account_id = $1) AND ($2::integer[] IS NULL OR id = ANY($2)) ORDER BY id";
 const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
      WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
@@ -30,22 +33,30 @@ impl Source {
     /// # Errors
     /// When the server cannot be reached, refuses the login, or lacks a table, a column or a right.
     pub async fn check(&self) -> Result<(), SourceError> {
-        let mut connection = connect::probe(&self.options, &self.server, "the source").await?;
+        let mut connection = self.connector.probe().await?;
         self.check_catalog(&mut connection).await.map(drop)
     }
 
-    /// Checks that every table and column exists and may be read. In `view` mode, returns the columns of the view.
+    /// Looks up the tables and columns, or in `view` mode the columns of the view, and checks that they can be read.
     ///
     /// # Errors
-    /// [`SourceError::Schema`] names everything that is missing.
-    pub async fn check_catalog(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Option<ViewShape>, SourceError> {
-        match self.view() {
-            Some(view) => self.view_shape(view, connection).await.map(Some),
-            None => self.check_tables(connection).await.map(|()| None),
+    /// [`SourceError::Schema`] names everything that is needed and missing, or cannot be read.
+    pub async fn check_catalog(&self, connection: &mut PgConnection) -> Result<Shape, SourceError> {
+        Ok(match self.view() {
+            Some(view) => Shape::View(self.view_shape(view, connection).await?),
+            None => Shape::Tables(self.table_shape(connection).await?),
+        })
+    }
+
+    /// The shape as of this transaction. Its tables are looked up only when they were changed since the last time.
+    pub async fn current_shape(&self, tx: &mut SourceTx) -> Result<Arc<Shape>, SourceError> {
+        let layout = tx.layout();
+        if let Some(known) = self.known_shape.get(layout).filter(|_| self.view().is_none()) {
+            return Ok(known);
         }
+        let shape = Arc::new(self.check_catalog(tx.connection()).await?);
+        self.known_shape.set(layout, Arc::clone(&shape));
+        Ok(shape)
     }
 
     /// Estimates how many messages belong to this number of conversations.
@@ -56,40 +67,13 @@ impl Source {
                AND m.oid = to_regclass('messages') AND m.reltuples >= 0",
         )
         .bind(conversations)
-        .fetch_optional(self.pool())
+        .fetch_optional(self.db())
         .await
         .map_err(self.query_error("read its statistics"))?;
         Ok(ReadEstimate {
             conversations,
             messages,
         })
-    }
-
-    /// Checks every table and column, and names everything that is missing in one error.
-    async fn check_tables(&self, connection: &mut PgConnection) -> Result<(), SourceError> {
-        let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
-            .iter()
-            .flat_map(|(table, columns)| columns.iter().map(move |column| (*table, *column)))
-            .unzip();
-        let missing: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT CASE WHEN to_regclass(quote_ident(w.table_name)) IS NULL \
-                                  THEN format('table %s', w.table_name) \
-                                  WHEN a.attname IS NULL THEN format('column %s.%s', w.table_name, w.column_name) \
-                                  ELSE format('the right to SELECT %s', w.table_name) END \
-             FROM unnest($1::text[], $2::text[]) AS w (table_name, column_name) \
-             LEFT JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) \
-                                     AND a.attname = w.column_name AND NOT a.attisdropped \
-             WHERE a.attname IS NULL OR NOT has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY 1",
-        )
-        .bind(tables)
-        .bind(columns)
-        .fetch_all(connection)
-        .await
-        .map_err(self.query_error("look up its tables"))?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(self.schema_error(missing))
     }
 
     pub(super) fn schema_error(&self, missing: Vec<String>) -> SourceError {
@@ -106,17 +90,20 @@ impl Source {
         account: Option<i32>,
         ids: Option<&[i32]>,
     ) -> Result<Vec<Inbox>, SourceError> {
-        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
-        let statement = match self.view() {
-            None => INBOXES.to_owned(),
-            Some(view) => self.view_shape(view, &mut connection).await?.inboxes(),
-        };
-        let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(account)
-            .bind(ids)
-            .fetch_all(&mut *connection)
+        let mut connection = self
+            .db()
+            .acquire()
             .await
-            .map_err(self.query_error("list its inboxes"))?;
+            .map_err(|error| self.unreachable(error))?;
+        let shape = self.check_catalog(&mut connection).await?;
+        let statement = shape.statement(INBOXES, ViewShape::inboxes);
+        let rows: Vec<(i32, Option<String>, Option<String>)> =
+            sqlx::query_as(AssertSqlSafe(statement.as_ref()))
+                .bind(account)
+                .bind(ids)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(self.query_error("list its inboxes"))?;
         Ok(rows
             .into_iter()
             .map(|(id, name, channel_type)| Inbox {

@@ -5,10 +5,13 @@ mod fence;
 mod indexes;
 
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::error::SourceError;
+use super::shape::Shape;
 use super::source::Source;
+use super::tables::table_names;
 use super::view::ViewShape;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ClockReading, SSL_MODE};
@@ -43,12 +46,12 @@ impl Source {
         clock: &mut Option<ClockReading>,
         findings: &mut Vec<Finding>,
     ) {
-        let options = self
-            .options
-            .clone()
-            .application_name("tidemark doctor")
-            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "2s")]);
-        let mut connection = match connect::probe(&options, &self.server, "the source").await {
+        let settings = |options: PgConnectOptions| {
+            options
+                .application_name("tidemark doctor")
+                .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "2s")])
+        };
+        let mut connection = match self.connector.probe_with(settings).await {
             Ok(connection) => connection,
             Err(error) => {
                 findings.push(Finding::error("connection", report(&error)));
@@ -70,6 +73,7 @@ impl Source {
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let is_standby = self.check_session(connection, findings).await?;
+        self.check_encoding(connection, findings).await?;
         self.check_fence(connection, known, is_standby, findings).await;
         let shape = match self.check_catalog(connection).await {
             Ok(shape) => shape,
@@ -82,28 +86,29 @@ impl Source {
         findings.push(Finding::ok(
             "rights",
             match &shape {
-                None => "all required tables and columns can be read".to_owned(),
-                Some(shape) => format!("view {} can be read", shape.relation()),
+                Shape::Tables(_) => "all required tables and columns can be read".to_owned(),
+                Shape::View(view) => format!("view {} can be read", view.relation()),
             },
         ));
-        if let Some(shape) = &shape {
-            findings.extend(
-                shape
-                    .warnings()
-                    .into_iter()
-                    .map(|text| Finding::warning("view", text)),
-            );
-        }
-        if let Some(shape) = &shape {
+        let warned = match &shape {
+            Shape::Tables(tables) => {
+                findings.push(Finding::ok("chatwoot", tables.describe_versions()));
+                "columns"
+            }
+            Shape::View(_) => "view",
+        };
+        let warnings = shape.warnings().into_iter();
+        findings.extend(warnings.map(|text| Finding::warning(warned, text)));
+        if let Some(shape) = shape.view() {
             match self.missing_keys(connection, shape).await {
                 Ok(missing) => findings.extend(missing.map(|text| Finding::warning("view", text))),
                 Err(error) => findings.push(Finding::not_checked("view", report(&error))),
             }
         }
         self.check_rows(connection, findings).await;
-        self.check_indexes(connection, known, findings).await;
+        self.check_indexes(connection, &shape, known, findings).await;
         self.check_statistics(connection, is_standby, findings).await;
-        if let Some(shape) = &shape {
+        if let Some(shape) = shape.view() {
             self.check_view_cost(connection, shape, findings).await;
         }
         Ok(())
@@ -121,7 +126,7 @@ impl Source {
                     r.rolsuper, pg_has_role('pg_read_all_stats', 'MEMBER'), pg_is_in_recovery(), current_user::text \
              FROM pg_roles r WHERE r.rolname = current_user",
         )
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await
         .map_err(self.query_error("read the session's settings"))?;
         let (number, version, timezone, read_only, is_superuser, sees_all, is_standby, login) = row;
@@ -151,8 +156,11 @@ impl Source {
                     format!("{login} is a superuser on this server: sessions only read, so a login with SELECT is enough"),
                 )
                 .todo(format!(
-                    "CREATE ROLE tidemark_reader LOGIN PASSWORD '…'; GRANT SELECT ON {} TO tidemark_reader;",
-                    self.relations().join(", ")
+                    "CREATE ROLE tidemark_reader LOGIN PASSWORD '…'; {}GRANT SELECT ON {} TO tidemark_reader;",
+                    self.schema().map_or_else(String::new, |schema| {
+                        format!("GRANT USAGE ON SCHEMA {schema} TO tidemark_reader; ")
+                    }),
+                    self.relations(connection).await?.join(", ")
                 )),
             );
         }
@@ -168,14 +176,42 @@ impl Source {
         Ok(is_standby)
     }
 
-    fn relations(&self) -> Vec<String> {
-        match self.view() {
-            Some(view) => vec![view.to_string()],
-            None => super::tables::TABLES
-                .iter()
-                .map(|(table, _)| (*table).to_owned())
-                .collect(),
+    /// The server converts texts of every encoding to UTF8, but not bytes of which it does not know the encoding.
+    async fn check_encoding(
+        &self,
+        connection: &mut PgConnection,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), SourceError> {
+        let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+            .fetch_one(connection)
+            .await
+            .map_err(self.query_error("read the encoding"))?;
+        findings.push(if encoding == "SQL_ASCII" {
+            Finding::warning(
+                "encoding",
+                "the encoding is SQL_ASCII, so the server converts nothing: texts are read as UTF8, and a conversation with \
+                 other bytes is rejected",
+            )
+        } else {
+            Finding::ok("encoding", encoding)
+        });
+        Ok(())
+    }
+
+    /// The view, or the tables that are there.
+    async fn relations(&self, connection: &mut PgConnection) -> Result<Vec<String>, SourceError> {
+        if let Some(view) = self.view() {
+            return Ok(vec![view.to_string()]);
         }
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT n.name FROM unnest($1::text[]) WITH ORDINALITY AS n (name, position) \
+             WHERE to_regclass(quote_ident(n.name)) IS NOT NULL ORDER BY n.position",
+        )
+        .bind(table_names())
+        .fetch_all(connection)
+        .await
+        .map_err(self.query_error("look up its tables"))?;
+        Ok(tables.iter().map(|table| self.in_schema(table)).collect())
     }
 
     async fn report_missing(
@@ -185,7 +221,7 @@ impl Source {
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let login: String = sqlx::query_scalar("SELECT quote_ident(current_user)")
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the session's settings"))?;
         let mut finding = Finding::error("rights", format!("the source lacks {}", missing.join(", ")));
@@ -199,17 +235,48 @@ impl Source {
             None => missing
                 .iter()
                 .filter_map(|what| what.strip_prefix("the right to SELECT "))
-                .map(str::to_owned)
+                .map(|table| self.in_schema(table))
                 .collect(),
         };
         if !denied.is_empty() {
             finding = finding.todo(format!("GRANT SELECT ON {} TO {login};", denied.join(", ")));
         }
         if denied.is_empty() {
-            finding = finding.todo("tidemark config check   # is it the right database and schema?");
+            let is_elsewhere = missing
+                .iter()
+                .any(|what| what == "table conversations" || what.starts_with("view "));
+            let todo = match is_elsewhere {
+                true => self.where_to_look(connection, &login).await?,
+                false => "tidemark config check   # is it the right database and schema?".to_owned(),
+            };
+            finding = finding.todo(todo);
         }
         findings.push(finding);
         Ok(())
+    }
+
+    /// What to do when tables or the view are missing: they may be in another schema, or the login may not use the schema.
+    async fn where_to_look(&self, connection: &mut PgConnection, login: &str) -> Result<String, SourceError> {
+        let wanted = self.view().map_or("conversations", RelationName::name);
+        let (is_usable, elsewhere): (bool, Vec<String>) = sqlx::query_as(
+            "SELECT coalesce(has_schema_privilege(to_regnamespace($2)::oid, 'USAGE'), true), \
+                    ARRAY(SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                          WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+                            AND n.nspname <> ALL(current_schemas(true)) ORDER BY 1)",
+        )
+        .bind(wanted)
+        .bind(self.schema())
+        .fetch_one(connection)
+        .await
+        .map_err(self.query_error("look for its tables in other schemas"))?;
+        Ok(match (is_usable, elsewhere.first(), self.schema()) {
+            (false, _, Some(schema)) => format!("GRANT USAGE ON SCHEMA {schema} TO {login};"),
+            (_, Some(schema), _) => format!(
+                "set sources.{}.schema to \"{schema}\" (TIDEMARK_SOURCE_SCHEMA)   # {wanted} is in that schema",
+                self.name()
+            ),
+            _ => "tidemark config check   # is it the right database and schema?".to_owned(),
+        })
     }
 
     /// Rows that the login cannot see count as deleted.
@@ -229,7 +296,7 @@ impl Source {
             "SELECT t.name FROM unnest($1::text[]) AS t (name) \
              WHERE row_security_active(to_regclass(quote_ident(t.name))::oid) ORDER BY 1",
         )
-        .bind(self.relations())
+        .bind(table_names())
         .fetch_all(connection)
         .await;
         match hidden {

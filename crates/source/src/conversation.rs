@@ -3,10 +3,11 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::error::SourceError;
+use super::shape::Shape;
 use super::source::Source;
-use super::view::ViewShape;
 use tidemark_shared::fence::{SourceSnapshot, widen_xid};
 
+const INBOX_OF: &str = "SELECT inbox_id::integer FROM conversations WHERE id = $1";
 /// A row's `xmax` is the transaction that changed, deleted or locked it last. When the snapshot does not see that
 /// transaction, it is open or ended after the snapshot.
 const ROW_XMAX: &str = "SELECT xmax::text::bigint FROM conversations WHERE id = $1";
@@ -17,17 +18,16 @@ impl Source {
     pub async fn inbox_of(
         &self,
         connection: &mut PgConnection,
-        shape: Option<&ViewShape>,
+        shape: &Shape,
         conversation: i64,
     ) -> Result<Option<Option<i32>>, SourceError> {
-        let statement = match shape {
-            None => "SELECT inbox_id FROM conversations WHERE id = $1".to_owned(),
-            Some(view) => format!(
+        let statement = shape.statement(INBOX_OF, |view| {
+            format!(
                 "SELECT v.inbox_id::integer FROM {} v WHERE v.conversation_id = $1 LIMIT 1",
                 view.relation()
-            ),
-        };
-        sqlx::query_scalar(AssertSqlSafe(statement))
+            )
+        });
+        sqlx::query_scalar(AssertSqlSafe(statement.as_ref()))
             .bind(conversation)
             .fetch_optional(connection)
             .await

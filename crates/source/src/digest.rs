@@ -5,6 +5,9 @@
 //! changes that leave the timestamps alone or set them back. So each target row keeps the source's digest, and every plan
 //! compares sums of digests. Conversations that differ are read again.
 //!
+//! A source can have other types than Chatwoot, and every value has the same digest in each: so all columns are cast. A cast to
+//! the column's own type costs nothing. A column that the source lacks has the digest of NULL.
+//!
 //! In `view` mode the digest covers the columns of the view: see [`ViewShape::digest`](super::view::ViewShape::digest). After
 //! a switch of mode every row is read once more.
 
@@ -137,35 +140,30 @@ pub fn conversation_digest() -> String {
     let ambiguous = HashedColumn::new;
     let plain = |kind, column| HashedColumn::new(kind, column).unambiguous();
     let columns = [
-        ambiguous(HashKind::Time, "c.agent_last_seen_at"),
-        ambiguous(HashKind::Time, "c.contact_last_seen_at"),
-        ambiguous(HashKind::Time, "c.snoozed_until"),
-        ambiguous(HashKind::Time, "c.waiting_since"),
-        ambiguous(HashKind::Time, "c.first_reply_created_at"),
-        ambiguous(HashKind::Time, "c.last_activity_at"),
-        plain(HashKind::Time, "c.updated_at"),
-        plain(HashKind::Time, "c.created_at"),
-        ambiguous(HashKind::Json, "c.custom_attributes"),
+        ambiguous(HashKind::Time, "c.agent_last_seen_at::timestamp"),
+        ambiguous(HashKind::Time, "c.contact_last_seen_at::timestamp"),
+        ambiguous(HashKind::Time, "c.snoozed_until::timestamp"),
+        ambiguous(HashKind::Time, "c.waiting_since::timestamp"),
+        ambiguous(HashKind::Time, "c.first_reply_created_at::timestamp"),
+        ambiguous(HashKind::Time, "c.last_activity_at::timestamp"),
+        plain(HashKind::Time, "c.updated_at::timestamp"),
+        plain(HashKind::Time, "c.created_at::timestamp"),
+        ambiguous(HashKind::Json, "c.custom_attributes::jsonb"),
         // NULL and the empty text both mean no labels
-        plain(HashKind::Text, "c.cached_label_list"),
-        plain(HashKind::Int4, "c.account_id"),
-        plain(HashKind::Int4, "c.display_id"),
-        ambiguous(HashKind::Int8, "c.campaign_id"),
-        ambiguous(HashKind::Int8, "c.contact_id"),
-        ambiguous(HashKind::Int8, "c.team_id"),
-        ambiguous(HashKind::Int4, "c.assignee_id"),
-        ambiguous(HashKind::Int4, "c.priority"),
-        plain(HashKind::Int4, "c.status"),
-        plain(HashKind::Int4, "c.inbox_id"),
+        plain(HashKind::Text, "c.cached_label_list::text"),
+        plain(HashKind::Int4, "c.account_id::integer"),
+        plain(HashKind::Int4, "c.display_id::integer"),
+        ambiguous(HashKind::Int8, "c.campaign_id::bigint"),
+        ambiguous(HashKind::Int8, "c.contact_id::bigint"),
+        ambiguous(HashKind::Int8, "c.team_id::bigint"),
+        ambiguous(HashKind::Int4, "c.assignee_id::integer"),
+        ambiguous(HashKind::Int4, "c.priority::integer"),
+        plain(HashKind::Int4, "c.status::integer"),
+        plain(HashKind::Int4, "c.inbox_id::integer"),
     ];
-    let uuid = "coalesce(uuid_hash_extended(c.uuid, 0), 1)";
-    format!("hashint8extended(c.id, {})", digest_of(uuid, &columns))
+    let uuid = "coalesce(uuid_hash_extended(c.uuid::uuid, 0), 1)";
+    format!("hashint8extended(c.id::bigint, {})", digest_of(uuid, &columns))
 }
-
-/// The last change of a conversation according to its own row; NULL times are skipped. One expression, so that one index
-/// serves it.
-pub const CHANGED_AT: &str = "greatest(updated_at, last_activity_at, waiting_since, first_reply_created_at, \
-    contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at)";
 
 /// Version of the rules that make target rows. Increase it when the same source row makes another target row, so that
 /// verification treats rows written under the old rules as stale.
@@ -187,11 +185,11 @@ pub const WORKING_HOURS: &str = "SELECT q.id AS inbox_id, array_agg(CASE \
 #[must_use]
 pub fn event_digest() -> String {
     let columns = [
-        HashedColumn::new(HashKind::Time, "e.created_at").unambiguous(),
-        HashedColumn::new(HashKind::Time, "e.event_end_time"),
-        HashedColumn::new(HashKind::Time, "e.event_start_time"),
-        HashedColumn::new(HashKind::Int8, "e.inbox_id"),
-        HashedColumn::new(HashKind::Int8, "e.user_id"),
+        HashedColumn::new(HashKind::Time, "e.created_at::timestamp").unambiguous(),
+        HashedColumn::new(HashKind::Time, "e.event_end_time::timestamp"),
+        HashedColumn::new(HashKind::Time, "e.event_start_time::timestamp"),
+        HashedColumn::new(HashKind::Int8, "e.inbox_id::bigint"),
+        HashedColumn::new(HashKind::Int8, "e.user_id::bigint"),
         HashedColumn::text("e.value_in_business_hours"),
         HashedColumn::text("e.value"),
         HashedColumn::text("e.name"),
@@ -236,19 +234,22 @@ pub fn related_digest() -> String {
         HashedColumn::new(HashKind::Time, "s.created_at"),
         HashedColumn::new(HashKind::Int8, "s.rating"),
         HashedColumn::new(HashKind::Int8, "s.id"),
-        HashedColumn::new(HashKind::Int8, "s.assigned_agent_id"),
-        HashedColumn::new(HashKind::Int8, "s.count").unambiguous(),
-        HashedColumn::new(HashKind::Int8, "x.count").unambiguous(),
-        HashedColumn::new(HashKind::Int8, "c.sla_policy_id"),
-        HashedColumn::new(HashKind::Int8, "l.sla_status"),
-        HashedColumn::new(HashKind::Int8, "c.assignee_agent_bot_id"),
+        HashedColumn::new(HashKind::Int8, "s.assigned_agent_id::bigint"),
+        HashedColumn::new(HashKind::Int8, "s.count::bigint").unambiguous(),
+        HashedColumn::new(HashKind::Int8, "x.count::bigint").unambiguous(),
+        HashedColumn::new(HashKind::Int8, "c.sla_policy_id::bigint"),
+        HashedColumn::new(HashKind::Int8, "l.sla_status::bigint"),
+        HashedColumn::new(HashKind::Int8, "c.assignee_agent_bot_id::bigint"),
         HashedColumn::new(HashKind::Int4, "k.blocked::integer").unambiguous(),
-        HashedColumn::new(HashKind::Time, "k.created_at"),
-        HashedColumn::new(HashKind::Json, "c.additional_attributes"),
-        HashedColumn::new(HashKind::Json, "k.custom_attributes"),
-        HashedColumn::new(HashKind::Json, "k.additional_attributes"),
+        HashedColumn::new(HashKind::Time, "k.created_at::timestamp"),
+        HashedColumn::new(HashKind::Json, "c.additional_attributes::jsonb"),
+        HashedColumn::new(HashKind::Json, "k.custom_attributes::jsonb"),
+        HashedColumn::new(HashKind::Json, "k.additional_attributes::jsonb"),
     ]);
-    format!("hashint8extended(c.id, {})", digest_of(&rules_digest(), &columns))
+    format!(
+        "hashint8extended(c.id::bigint, {})",
+        digest_of(&rules_digest(), &columns)
+    )
 }
 
 /// The part of a message's `content_attributes` that a row needs: its text when it has one of the marks, else NULL. Attributes
@@ -264,18 +265,18 @@ pub fn message_digest() -> String {
         HashedColumn::new(HashKind::Text, format!("({MESSAGE_MARKS})")).unambiguous(),
         HashedColumn::text("m.source_id"),
         // JSON text is never a control character
-        HashedColumn::text("m.sentiment").unambiguous(),
+        HashedColumn::text("m.sentiment::jsonb").unambiguous(),
         HashedColumn::new(HashKind::Int4, "m.private::integer").unambiguous(),
-        HashedColumn::new(HashKind::Int4, "m.status"),
-        HashedColumn::new(HashKind::Int4, "m.content_type"),
-        HashedColumn::new(HashKind::Int4, "m.message_type"),
-        HashedColumn::new(HashKind::Time, "m.created_at"),
-        HashedColumn::new(HashKind::Int8, "m.sender_id"),
+        HashedColumn::new(HashKind::Int4, "m.status::integer"),
+        HashedColumn::new(HashKind::Int4, "m.content_type::integer"),
+        HashedColumn::new(HashKind::Int4, "m.message_type::integer"),
+        HashedColumn::new(HashKind::Time, "m.created_at::timestamp"),
+        HashedColumn::new(HashKind::Int8, "m.sender_id::bigint"),
         HashedColumn::text("m.sender_type"),
         HashedColumn::text("m.content"),
     ];
     let seed = digest_of("0", &columns);
-    format!("hashint8extended(m.id, hashint8extended(m.conversation_id, {seed}))")
+    format!("hashint8extended(m.id::bigint, hashint8extended(m.conversation_id::bigint, {seed}))")
 }
 
 /// The innermost seed: `$3`, the tenant's time zone and policy, and the rules of this build.

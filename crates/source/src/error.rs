@@ -60,6 +60,8 @@ impl SourceError {
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::Tls { .. }) => {
                 FailureKind::Unavailable
             }
+            // the password is changed under a running process
+            Self::Connect(error) if error.refuses_login() => FailureKind::Unavailable,
             Self::Busy { .. } => FailureKind::Unavailable,
             Self::Connect(_) => FailureKind::Transient,
             Self::Config(_) | Self::Schema { .. } | Self::WentBack { .. } => FailureKind::Configuration,

@@ -46,7 +46,11 @@ impl Source {
     /// Takes a sample: first the clock, then the transaction ids. Must not run in a transaction, because
     /// `pg_stat_activity` does not change within one.
     pub async fn observe(&self) -> Result<Observation, SourceError> {
-        let mut connection = self.pool().acquire().await.map_err(self.query_error("connect"))?;
+        let mut connection = self
+            .db()
+            .acquire()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let sampled_at: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(&mut *connection)
             .await
@@ -81,7 +85,7 @@ impl Source {
 
     /// The oldest writing transaction, which limits the fence. `None` when no transaction of this database has written.
     pub async fn holder(&self) -> Result<Option<Holder>, SourceError> {
-        oldest_writer(self.pool())
+        oldest_writer(self.db())
             .await
             .map_err(self.query_error("find the oldest transaction"))
     }
@@ -89,7 +93,7 @@ impl Source {
     /// The lowest open transaction id of this database, prepared transactions included; `None` when none is open. Call it
     /// outside a transaction, before taking the snapshot that it is compared with.
     pub async fn oldest_open_xid(&self) -> Result<Option<i64>, SourceError> {
-        self.oldest_open_xid_on(self.pool()).await
+        self.oldest_open_xid_on(self.db()).await
     }
 
     pub(super) async fn oldest_open_xid_on(

@@ -1,17 +1,22 @@
 //! The source databases. Every session is read-only, and sessions are limited in number and duration.
 
+pub mod accounts;
 pub mod catalog;
 pub mod checkup;
 mod conversation;
 pub mod digest;
 mod error;
 pub mod fence;
+mod kind;
 mod locks;
+mod missing;
 mod session;
+mod shape;
 mod source;
-mod tables;
+pub mod tables;
 pub mod view;
 
 pub use self::error::SourceError;
 pub use self::session::{Replay, SourceTx};
+pub use self::shape::Shape;
 pub use self::source::{Source, Sources};

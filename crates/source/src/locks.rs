@@ -11,9 +11,25 @@ use std::sync::{Arc, RwLock};
 
 use sqlx::PgConnection;
 
-use super::tables::TABLES;
+use super::tables::table_names;
 use tidemark_postgres::ident::RelationName;
 
+/// A hash of the columns of these tables, for the parameter with their names.
+macro_rules! layout {
+    ($names:literal) => {
+        concat!(
+            "SELECT hashtextextended(coalesce(string_agg(format('%s %s %s', a.attrelid, a.attname, a.atttypid), ' ' \
+                    ORDER BY a.attrelid, a.attnum), ''), 0) \
+             FROM unnest(",
+            $names,
+            "::text[]) AS n (name) JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(n.name)) \
+              AND a.attnum > 0 AND NOT a.attisdropped"
+        )
+    };
+}
+pub(super) use layout;
+
+const LAYOUT: &str = layout!("$1");
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// A materialized view or foreign table cannot be locked, nor can a table with rights on single columns only.
 const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT') \
@@ -26,6 +42,10 @@ pub(super) struct LockPlan {
     locked: Vec<String>,
     /// Reading locks them too, but after the snapshot: the caller checks for a rewrite in between.
     pub not_lockable: Vec<String>,
+    /// The tables whose layout each transaction reads; none in `view` mode.
+    pub tables: Vec<&'static str>,
+    /// The layout for which relations were dropped; `None`: none was.
+    narrowed_at: Option<i64>,
 }
 
 impl LockPlan {
@@ -49,26 +69,45 @@ impl LockPlan {
     }
 }
 
-/// The lock plan of one source. It starts with every relation, and drops those that the source refuses to lock.
+/// The lock plan of one source. It starts with every relation, and drops those that the source refuses to lock or does not
+/// have. When the tables were changed it starts again, since a table that has appeared must be locked too.
 #[derive(Debug)]
-pub(super) struct TableLocks(RwLock<Arc<LockPlan>>);
+pub(super) struct TableLocks {
+    plan: RwLock<Arc<LockPlan>>,
+    view: Option<String>,
+}
 
 impl TableLocks {
     /// Locks the tables, or in `view` mode the view, which locks its tables as well.
     pub fn new(view: Option<&RelationName>) -> Self {
-        let locked = match view {
-            None => TABLES.iter().map(|(table, _)| (*table).to_owned()).collect(),
-            Some(view) => vec![view.to_string()],
-        };
-        Self(RwLock::new(Arc::new(LockPlan {
-            locked,
-            not_lockable: Vec::new(),
-        })))
+        let view = view.map(RelationName::to_string);
+        Self {
+            plan: RwLock::new(Arc::new(whole(view.as_ref()))),
+            view,
+        }
+    }
+
+    /// Whether a transaction that began with this plan has locked all that it can. Otherwise the tables were changed since
+    /// relations were dropped from the plan, and the next plan has all of them again.
+    pub fn is_complete(&self, plan: &LockPlan, layout: i64) -> bool {
+        if plan.narrowed_at.is_none_or(|at| at == layout) {
+            return true;
+        }
+        self.set(whole(self.view.as_ref()));
+        false
+    }
+
+    fn set(&self, plan: LockPlan) {
+        let mut current = self
+            .plan
+            .write()
+            .expect("no code panics while it holds the lock plan");
+        *current = Arc::new(plan);
     }
 
     pub fn current(&self) -> Arc<LockPlan> {
         let plan = self
-            .0
+            .plan
             .read()
             .expect("no code panics while it holds the lock plan");
         Arc::clone(&plan)
@@ -84,6 +123,11 @@ impl TableLocks {
         if refused.locked.is_empty() {
             return Ok(false);
         }
+        // before the relations: what changes in between makes the plan start again
+        let layout: i64 = sqlx::query_scalar(LAYOUT)
+            .bind(&refused.tables)
+            .fetch_one(&mut *connection)
+            .await?;
         let found: Vec<(String, bool)> = sqlx::query_as(LOCKABLE)
             .bind([refused.locked.as_slice(), refused.not_lockable.as_slice()].concat())
             .fetch_all(connection)
@@ -97,17 +141,29 @@ impl TableLocks {
         let mut plan = LockPlan {
             locked: names(true).collect(),
             not_lockable: names(false).collect(),
+            tables: refused.tables.clone(),
+            narrowed_at: Some(layout),
         };
-        if plan == *refused {
+        if plan.locked == refused.locked && plan.not_lockable == refused.not_lockable {
             // the refusal concerns a table behind a view, of which the login may read only some columns
             plan.not_lockable.append(&mut plan.locked);
         }
-        let mut current = self
-            .0
-            .write()
-            .expect("no code panics while it holds the lock plan");
-        *current = Arc::new(plan);
+        self.set(plan);
         Ok(true)
+    }
+}
+
+/// The plan that locks everything.
+fn whole(view: Option<&String>) -> LockPlan {
+    let tables = if view.is_some() { Vec::new() } else { table_names() };
+    LockPlan {
+        locked: match view {
+            Some(view) => vec![view.clone()],
+            None => tables.iter().map(|table| (*table).to_owned()).collect(),
+        },
+        not_lockable: Vec::new(),
+        tables,
+        narrowed_at: None,
     }
 }
 
@@ -120,6 +176,8 @@ mod tests {
         let plan = LockPlan {
             locked: vec!["conversations".into(), "messages".into()],
             not_lockable: vec!["users".into()],
+            tables: Vec::new(),
+            narrowed_at: None,
         };
         assert_eq!(
             plan.begin(),

@@ -8,11 +8,11 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::Instant;
 
 use super::error::SourceError;
-use super::locks::LockPlan;
+use super::locks::{LockPlan, layout};
 use super::source::Source;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
-use tidemark_postgres::{DbPool, temporary_last};
+use tidemark_postgres::temporary_last;
 use tidemark_shared::fence::SourceSnapshot;
 
 /// How long a transaction waits for a table that is being rewritten. After that the source counts as unavailable.
@@ -26,7 +26,9 @@ const READ_SNAPSHOT: &str = concat!(
             (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
             pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
     temporary_last!(true),
-    " FROM pg_current_snapshot() s"
+    ", (",
+    layout!("$2"),
+    ") FROM pg_current_snapshot() s"
 );
 const SET_NAME: &str = concat!(
     "SELECT set_config('application_name', $1, true), ",
@@ -47,7 +49,16 @@ pub struct SourceTx {
     guarded: Guarded,
     snapshot: SourceSnapshot,
     replay: Option<Replay>,
+    layout: i64,
     /// Its `application_name` on the source.
+    name: String,
+}
+
+/// A transaction that has begun.
+struct Begun {
+    snapshot: SourceSnapshot,
+    replay: Option<Replay>,
+    layout: i64,
     name: String,
 }
 
@@ -76,7 +87,7 @@ impl Source {
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        let guarded = Guarded::acquire(&DbPool::direct(self.pool().clone()))
+        let guarded = Guarded::acquire(self.db())
             .await
             .map_err(|source| self.unreachable(source))?;
         Ok(guarded.with_permit(permit))
@@ -89,15 +100,16 @@ impl Source {
         loop {
             let locks = self.locks.current();
             let refused = match try_begin(&mut guarded, purpose, &locks).await {
-                Ok(Some((snapshot, replay, name))) => {
+                Ok(Some(begun)) if self.locks.is_complete(&locks, begun.layout) => {
                     return Ok(SourceTx {
                         guarded,
-                        snapshot,
-                        replay,
-                        name,
+                        snapshot: begun.snapshot,
+                        replay: begun.replay,
+                        layout: begun.layout,
+                        name: begun.name,
                     });
                 }
-                Ok(None) => None,
+                Ok(_) => None,
                 // without an SQLSTATE the connection itself failed
                 Err(error) if sqlstate(&error).is_none() => return Err(self.unreachable(error)),
                 Err(error) => Some(error),
@@ -108,7 +120,7 @@ impl Source {
                 .map_err(|source| self.unreachable(source))?;
             let code = refused.as_ref().and_then(sqlstate);
             match (code.as_deref(), refused) {
-                // a table was rewritten after the snapshot, or is locked now
+                // a table was rewritten or created after the snapshot, or is locked now
                 (None, source) | (Some("55P03"), source) => {
                     if Instant::now() >= give_up_at {
                         return Err(self.busy(source));
@@ -148,13 +160,14 @@ async fn try_begin(
     guarded: &mut Guarded,
     purpose: &str,
     locks: &LockPlan,
-) -> Result<Option<(SourceSnapshot, Option<Replay>, String)>, sqlx::Error> {
+) -> Result<Option<Begun>, sqlx::Error> {
     raw_sql(AssertSqlSafe(locks.begin()))
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
     let row = sqlx::query(READ_SNAPSHOT)
         .bind(&name)
+        .bind(&locks.tables)
         .fetch_one(guarded.connection())
         .await?;
     if !locks.not_lockable.is_empty() {
@@ -184,7 +197,12 @@ async fn try_begin(
     } else {
         None
     };
-    Ok(Some((snapshot, replay, name)))
+    Ok(Some(Begun {
+        snapshot,
+        replay,
+        layout: row.try_get(9)?,
+        name,
+    }))
 }
 
 impl SourceTx {
@@ -197,6 +215,13 @@ impl SourceTx {
     #[must_use]
     pub const fn replay(&self) -> Option<Replay> {
         self.replay
+    }
+
+    /// A hash of the columns of the tables that are read and of their types. It changes with every change of these. Without
+    /// meaning in `view` mode.
+    #[must_use]
+    pub const fn layout(&self) -> i64 {
+        self.layout
     }
 
     /// The connection, for reading.

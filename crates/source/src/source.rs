@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::Semaphore;
 
 use super::error::SourceError;
 use super::locks::TableLocks;
+use super::shape::KnownShape;
 use tidemark_net::tls::Exposure;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
-use tidemark_postgres::ident::RelationName;
+use tidemark_postgres::connector::SessionHooks;
+use tidemark_postgres::ident::{RelationName, SchemaName};
+use tidemark_postgres::{Connector, DbPool};
 use tidemark_runtime::config::{ConfigError, Settings, SourceMode, SourceSettings};
 
 /// A source that does not accept a connection within this time counts as unavailable.
@@ -30,10 +33,12 @@ pub struct Source {
     pub(super) server: String,
     /// Set in `view` mode.
     view: Option<RelationName>,
+    schema: Option<SchemaName>,
     pub(super) locks: TableLocks,
+    pub(super) known_shape: KnownShape,
     max_in_flight: i32,
-    pub(super) options: PgConnectOptions,
-    pool: PgPool,
+    pub(super) connector: Arc<Connector>,
+    db: DbPool,
     /// One for each transaction. Waiting for a permit does not mean that the source failed.
     pub(super) permits: Arc<Semaphore>,
 }
@@ -42,19 +47,32 @@ impl Source {
     fn new(name: &str, settings: &SourceSettings, role: &str) -> Result<Option<Self>, ConnectError> {
         let Some(url) = &settings.url else { return Ok(None) };
         let statement_timeout = format!("{}ms", settings.statement_timeout.as_millis());
-        let options = connect::options(url, "the source")?
-            .application_name(&format!("tidemark {role}"))
-            .options([
-                ("TimeZone", "UTC"),
-                ("default_transaction_read_only", "on"),
-                ("statement_timeout", statement_timeout.as_str()),
-                ("lock_timeout", "10s"),
-                // limits how long a worker that hangs keeps the snapshot open
-                ("idle_in_transaction_session_timeout", "5min"),
-                // JIT would compile the plan of a large view again for every chunk
-                ("jit", "off"),
-            ])
-            .options(KEEPALIVE);
+        let application = format!("tidemark {role}");
+        let search_path = settings
+            .schema
+            .as_ref()
+            .map(|schema| format!("{schema}, pg_temp"));
+        let connector = Connector::new(url, "the source", false, move |options| {
+            let options = options
+                .application_name(&application)
+                .options([
+                    ("TimeZone", "UTC"),
+                    ("default_transaction_read_only", "on"),
+                    ("statement_timeout", statement_timeout.as_str()),
+                    ("lock_timeout", "10s"),
+                    // limits how long a worker that hangs keeps the snapshot open
+                    ("idle_in_transaction_session_timeout", "5min"),
+                    // JIT would compile the plan of a large view again for every chunk
+                    ("jit", "off"),
+                ])
+                .options(KEEPALIVE);
+            match &search_path {
+                // without the schema of temporary tables at the end, PostgreSQL would put it first
+                Some(search_path) => options.options([("search_path", search_path)]),
+                None => options,
+            }
+        })?;
+        let connector = Arc::new(connector);
         let view = match settings.mode {
             SourceMode::Tables => None,
             SourceMode::View => settings.view.clone(),
@@ -63,24 +81,23 @@ impl Source {
             name: name.to_owned(),
             server: server_name(url),
             locks: TableLocks::new(view.as_ref()),
+            known_shape: KnownShape::default(),
             view,
+            schema: settings.schema.clone(),
             max_in_flight: settings.max_in_flight,
-            pool: PgPoolOptions::new()
-                .max_connections(settings.max_connections)
-                // covers only connecting: tasks wait for a free connection at the semaphore
-                .acquire_timeout(CONNECT_TIMEOUT)
-                .idle_timeout(Duration::from_secs(60))
-                .test_before_acquire(false)
-                .before_acquire(|connection, meta| {
-                    Box::pin(async move {
-                        if meta.idle_for > RECENTLY_USED {
-                            connection.ping().await?;
-                        }
-                        Ok(true)
-                    })
-                })
-                .connect_lazy_with(options.clone()),
-            options,
+            db: DbPool::lazy(
+                Arc::clone(&connector),
+                PgPoolOptions::new()
+                    .max_connections(settings.max_connections)
+                    // covers only connecting: tasks wait for a free connection at the semaphore
+                    .acquire_timeout(CONNECT_TIMEOUT)
+                    .idle_timeout(Duration::from_secs(60)),
+                SessionHooks {
+                    begin: None,
+                    ping_after: Some(RECENTLY_USED),
+                },
+            ),
+            connector,
             // one connection is left for short statements outside transactions
             permits: Arc::new(Semaphore::new(
                 usize::try_from(settings.max_connections)
@@ -96,7 +113,7 @@ impl Source {
         &self.name
     }
 
-    /// Host, port and database, for display.
+    /// Hosts, ports and database, for display.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
@@ -108,15 +125,36 @@ impl Source {
         self.view.as_ref()
     }
 
+    /// The schema that its tables or its view are in, as SQL text; `None`: the server's search path finds them.
+    #[must_use]
+    pub fn schema(&self) -> Option<String> {
+        self.schema.as_ref().map(SchemaName::to_string)
+    }
+
+    /// A table of Chatwoot as an administrator of the source writes it.
+    pub(super) fn in_schema(&self, table: &str) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{table}"),
+            None => table.to_owned(),
+        }
+    }
+
+    /// The connections, for statements outside [`super::session::SourceTx`].
+    #[must_use]
+    pub const fn db(&self) -> &DbPool {
+        &self.db
+    }
+
+    /// The connections themselves, for metrics and the address.
     #[must_use]
     pub const fn pool(&self) -> &PgPool {
-        &self.pool
+        self.db.connections()
     }
 
     /// Whether others could read or change the traffic.
     #[must_use]
     pub fn exposure(&self) -> Option<Exposure> {
-        connect::exposure(&self.options)
+        self.connector.exposure()
     }
 
     pub(super) fn unreachable(&self, source: sqlx::Error) -> SourceError {

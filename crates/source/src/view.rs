@@ -1,5 +1,6 @@
 //! The published view of an installation: its columns, their types, and the expressions over them.
 
+mod accounts;
 mod columns;
 mod lookup;
 mod message_keys;

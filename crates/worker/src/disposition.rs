@@ -93,10 +93,10 @@ pub fn decide(error: &ExecuteError, counts: AttemptCounts, draw: f64) -> Disposi
     };
     match kind {
         FailureKind::Configuration => Disposition::FailRun,
-        FailureKind::Unavailable => {
+        FailureKind::Unavailable | FailureKind::Exhausted => {
             Disposition::Wait(UNAVAILABLE_BACKOFF.delay(count(counts.attempts - counts.failures), draw))
         }
-        FailureKind::Transient | FailureKind::Timeout | FailureKind::Data => {
+        FailureKind::Transient | FailureKind::Timeout | FailureKind::Limit | FailureKind::Data => {
             let failures = counts.failures + 1;
             if failures >= MAX_FAILURES {
                 Disposition::Dead

@@ -113,6 +113,11 @@ impl Executor {
             mapping_version: mapping.version,
             is_repair,
             inboxes: &mapping.inboxes,
+            waiting: if chunk.allows_mass_delete {
+                &[]
+            } else {
+                &mapping.waiting
+            },
             allows_mass_delete: chunk.allows_mass_delete,
             impossible: &impossible,
         };

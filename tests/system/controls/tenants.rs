@@ -3,6 +3,7 @@
 use anyhow::ensure;
 
 use super::{count, done, refused, run_id};
+use crate::http::until_refused;
 use crate::stage::on_stage;
 
 #[tokio::test]
@@ -31,7 +32,7 @@ async fn a_paused_tenant_does_nothing_more_and_goes_on_where_it_stood() {
         ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE status <> 'pending'").await? == 0);
         // the messages that are in the queue are refused, and no others are sent
         let worker = stage.start(&["worker", "--concurrency", "2"])?;
-        stage.until_waiting("chunks.bulk", 0).await?;
+        until_refused(&stage, 8).await?;
         worker.stop().await?;
         stage.until_waiting("chunks.bulk", 0).await?;
         ensure!(count(&stage, "SELECT count(*) FROM etl_chunk WHERE attempt > 0").await? == 0);
@@ -204,7 +205,16 @@ async fn an_unmapped_inbox_takes_its_rows_with_it() {
                 .await?;
         let text = inbox.to_string();
         let mapped = stage
-            .tidemark(&["inbox", "map", "--tenant", "1", "--inbox", &text])
+            .tidemark(&[
+                "inbox",
+                "map",
+                "--tenant",
+                "1",
+                "--inbox",
+                &text,
+                "--from-tenant",
+                "2",
+            ])
             .await?;
         ensure!(mapped.code == 0, "{mapped:?}");
         stage.sync_local(&["--tenant", "1"]).await?;

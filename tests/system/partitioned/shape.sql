@@ -1,4 +1,5 @@
--- Indexes, policies, rights, checks, columns and view of the target as one text, independent of its storage.
+-- Indexes, policies, rights, checks, columns and view of the target as one text, independent of its storage. Columns have
+-- a compression from PostgreSQL 14 on.
 SELECT jsonb_build_object(
     'indexes', (SELECT jsonb_agg(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') ORDER BY indexrelid::regclass::text)
                 FROM pg_index WHERE indrelid = 'conversations_analytics'::regclass),
@@ -12,8 +13,8 @@ SELECT jsonb_build_object(
     'checks', (SELECT jsonb_agg(pg_get_constraintdef(oid) ORDER BY conname) FROM pg_constraint
                WHERE conrelid = 'conversations_analytics'::regclass),
     'columns', (SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attnotnull,
-                                                   attcompression, pg_get_expr(adbin, adrelid)) ORDER BY attnum)
-                FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+                                                   to_jsonb(a) -> 'attcompression', pg_get_expr(adbin, adrelid)) ORDER BY attnum)
+                FROM pg_attribute a LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0),
     'view', (SELECT jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) FROM pg_class
              WHERE oid = 'conversations_analytics_live'::regclass))::text

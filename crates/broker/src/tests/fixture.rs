@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
+use lapin::Channel;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
-use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -21,6 +20,7 @@ use uuid::Uuid;
 
 use super::{until, within};
 use crate::connection::Server;
+use crate::open_connection::OpenConnection;
 use crate::{Queue, RabbitQueue, RabbitSettings};
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration but this")]
@@ -42,7 +42,7 @@ pub struct Fixture {
     pub prefix: String,
     pub queue: Arc<RabbitQueue>,
     /// A connection that bypasses the proxy, to inspect and change queues.
-    pub direct: Connection,
+    pub direct: OpenConnection,
     proxy: Arc<Proxy>,
     /// Runs the proxy for as long as the fixture lives.
     _tasks: JoinSet<()>,
@@ -201,7 +201,7 @@ impl Fixture {
 pub fn settings(url: &str, prefix: &str) -> RabbitSettings {
     RabbitSettings {
         prefix: prefix.to_owned(),
-        ..RabbitSettings::new(SecretString::from(url))
+        ..RabbitSettings::new(url.into())
     }
 }
 

@@ -1,9 +1,8 @@
 //! `tidemark config check`: prints the settings without secrets, and asks no server.
 
-use secrecy::SecretString;
 use serde::Serialize;
-use tidemark_net::url::server_name;
-use tidemark_postgres::connect::options;
+use tidemark_net::url::{ServerUrl, server_name};
+use tidemark_postgres::Connector;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::{Settings, SourceMode};
 use tidemark_source::Sources;
@@ -67,7 +66,7 @@ impl Command {
 }
 
 fn settings(settings: &Settings) -> Vec<Setting> {
-    let url = |url: &Option<SecretString>| url.as_ref().map(server_name);
+    let url = |url: &Option<ServerUrl>| url.as_ref().map(server_name);
     let duration = |duration: std::time::Duration| Some(humantime::format_duration(duration).to_string());
     let text = |value: &dyn ToString| Some(value.to_string());
     let (worker, producer, retention) = (&settings.worker, &settings.producer, &settings.retention);
@@ -158,7 +157,7 @@ fn problems(app: &App) -> Vec<String> {
     let mut found = Vec::new();
     match app.settings.database_url() {
         Ok(url) => found.extend(
-            options(url, "the analytics database")
+            Connector::new(url, "the analytics database", true, |options| options)
                 .err()
                 .map(|error| report(&error)),
         ),

@@ -143,6 +143,7 @@ async fn run(
     let http = address.map(tracing::field::display);
     tracing::info!(role, instance = app.instance, http, "started");
     roles.end(app.settings.worker.shutdown_grace).await;
+    roles.queue.close().await;
     tracing::info!(role, "stopped");
     roles
         .lifecycle

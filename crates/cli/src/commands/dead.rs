@@ -1,7 +1,7 @@
 //! `tidemark dead …`: the dead-letter queue.
 
 use serde::Serialize;
-use tidemark_broker::{DeadFilter, DeadGroup};
+use tidemark_broker::{DeadFilter, DeadGroup, Queue, RabbitQueue};
 use tidemark_operations::dead_messages;
 
 use crate::app::App;
@@ -48,19 +48,22 @@ struct Purged {
 
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
-        match self {
+        let rabbit = app.rabbit()?;
+        let outcome = match self {
             Self::List { bound, reason, queue } => {
                 let filter = DeadFilter { reason, queue };
-                list(app, bound.limit.into(), &filter).await
+                list(app, &rabbit, bound.limit.into(), &filter).await
             }
-            Self::Redrive { bound } => redrive(app, bound.limit.into()).await,
-            Self::Purge { yes } => purge(app, yes).await,
-        }
+            Self::Redrive { bound } => redrive(app, &rabbit, bound.limit.into()).await,
+            Self::Purge { yes } => purge(app, &rabbit, yes).await,
+        };
+        rabbit.close().await;
+        outcome
     }
 }
 
-async fn list(app: &App, limit: usize, filter: &DeadFilter) -> anyhow::Result<Exit> {
-    let dead = dead_messages::list(&app.rabbit()?, limit, filter).await?;
+async fn list(app: &App, rabbit: &RabbitQueue, limit: usize, filter: &DeadFilter) -> anyhow::Result<Exit> {
+    let dead = dead_messages::list(rabbit, limit, filter).await?;
     if app.json {
         output::json(&dead)?;
         return Ok(Exit::Done);
@@ -70,9 +73,9 @@ async fn list(app: &App, limit: usize, filter: &DeadFilter) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-async fn redrive(app: &App, limit: usize) -> anyhow::Result<Exit> {
+async fn redrive(app: &App, rabbit: &RabbitQueue, limit: usize) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let outcome = dead_messages::redrive(&db, &app.rabbit()?, limit).await?;
+    let outcome = dead_messages::redrive(&db, rabbit, limit).await?;
     if app.json {
         output::json(&outcome)?;
     } else {
@@ -88,17 +91,16 @@ async fn redrive(app: &App, limit: usize) -> anyhow::Result<Exit> {
     })
 }
 
-async fn purge(app: &App, yes: bool) -> anyhow::Result<Exit> {
-    let rabbit = app.rabbit()?;
+async fn purge(app: &App, rabbit: &RabbitQueue, yes: bool) -> anyhow::Result<Exit> {
     if !yes {
         let text = format!(
             "this removes {} messages for good: see them with `tidemark dead list`, and confirm with \
              `tidemark dead purge --yes`",
-            dead_messages::count(&rabbit).await?
+            dead_messages::count(rabbit).await?
         );
         return Err(UsageError(text).into());
     }
-    let purged = dead_messages::purge(&rabbit).await?;
+    let purged = dead_messages::purge(rabbit).await?;
     if app.json {
         output::json(&Purged { purged })?;
     } else {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tidemark_ledger as ledger;
 use tidemark_ledger::tenant::NewTenant;
+use tidemark_net::url::ServerUrl;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, SampleTenant, TrafficOptions, create, traffic};
 use tidemark_shared::ids::TenantId;
@@ -66,7 +67,7 @@ impl Args {
             replace: true,
             ..CreateOptions::default()
         };
-        let sample = create(source_url.expose_secret(), &options).await?;
+        let sample = create(source_url.secret().expose_secret(), &options).await?;
         output::note(format!(
             "  {} conversations with {} messages of {} tenants",
             output::count(i64::try_from(sample.conversations)?),
@@ -89,7 +90,7 @@ impl Args {
         &self,
         app: &App,
         db: &DbPool,
-        source_url: &SecretString,
+        source_url: &ServerUrl,
         fleet: &mut Fleet,
     ) -> anyhow::Result<Exit> {
         fleet.ready(db).await?;
@@ -108,7 +109,12 @@ impl Args {
             count: Some(self.changes),
             seed: self.seed,
         };
-        let changed = traffic(source_url.expose_secret(), &options, CancellationToken::new()).await?;
+        let changed = traffic(
+            source_url.secret().expose_secret(),
+            &options,
+            CancellationToken::new(),
+        )
+        .await?;
         let kinds: Vec<String> = changed
             .by_kind
             .iter()
@@ -166,6 +172,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
         let id = TenantId(tenant.account_id);
         let new = NewTenant {
             verify_interval: None,
+            discover: true,
             id,
             name: tenant.name.clone(),
             slug: tenant.slug.clone(),
@@ -187,7 +194,7 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
                 channel_type: None,
             })
             .collect();
-        ledger::inbox::map(db, "main", id, &inboxes).await?;
+        ledger::inbox::map(db, "main", id, &inboxes, None).await?;
         output::note(format!(
             "  tenant {id}: {}, {} conversations in {} inboxes, {}",
             tenant.name,
@@ -275,7 +282,7 @@ impl Fleet {
             // hide the line of each chunk, and keep warnings
             command.env("RUST_LOG", "warn,lapin=error");
             for (name, url) in &secrets {
-                command.env(name, url.expose_secret());
+                command.env(name, url.secret().expose_secret());
             }
             children.push((
                 *role,

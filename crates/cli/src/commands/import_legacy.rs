@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use tidemark_net::url::ServerUrl;
 use tidemark_operations::script_import::ScriptDatabase;
 use tidemark_operations::script_import::import::{ImportOptions, PlannedImport};
 use tidemark_shared::ids::TenantId;
@@ -20,13 +20,16 @@ use crate::output;
 pub struct Args {
     /// Database of the script [default: the analytics database] [env: TIDEMARK_LEGACY_URL, TIDEMARK_LEGACY_URL_FILE]
     #[arg(long, value_name = "URL")]
-    from: Option<SecretString>,
+    from: Option<ServerUrl>,
     /// Schema of the script's tables
     #[arg(long, default_value = "public", value_name = "NAME")]
     schema: String,
-    /// Time zone of the times in etl_control, such as America/Sao_Paulo
+    /// Time zone of the script's clock, such as America/Sao_Paulo
     #[arg(long, default_value = "UTC", value_name = "TZ")]
     timezone: Tz,
+    /// Time zone of watermark_end, where the script took it from Chatwoot's clock [default: --timezone]
+    #[arg(long, value_name = "TZ")]
+    watermark_timezone: Option<Tz>,
     /// Name of the configured source with the script's inboxes
     #[arg(long, default_value = "main", value_name = "NAME")]
     source: String,
@@ -81,6 +84,7 @@ impl Args {
         let options = ImportOptions {
             schema: self.schema,
             timezone: self.timezone,
+            watermark_timezone: self.watermark_timezone.unwrap_or(self.timezone),
             ids: self.tenant_map.iter().map(|ids| (ids.old, ids.new)).collect(),
             tenant_timezone: self.tenant_timezone,
             overlap: self.overlap,
@@ -100,7 +104,7 @@ impl Args {
         Ok(Exit::Done)
     }
 
-    fn old_database(&mut self, app: &App) -> anyhow::Result<SecretString> {
+    fn old_database(&mut self, app: &App) -> anyhow::Result<ServerUrl> {
         let from = self.from.take().or_else(|| app.settings.legacy_url.clone());
         match from {
             Some(url) => Ok(url),

@@ -11,7 +11,7 @@ use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Map inboxes to a tenant, also inboxes of another tenant
+    /// Map inboxes to a tenant
     Map {
         /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
@@ -19,8 +19,11 @@ pub enum Command {
         /// Inbox ids, separated by commas
         #[arg(long, required = true, value_delimiter = ',', value_name = "1,2,3")]
         inbox: Vec<i32>,
+        /// Take inboxes that this tenant has now; its next run marks their rows deleted
+        #[arg(long, value_name = "N")]
+        from_tenant: Option<TenantId>,
     },
-    /// Unmap inboxes from a tenant; its next run marks their rows deleted
+    /// Unmap inboxes from a tenant; its next run marks their rows deleted, and no plan maps them again
     Unmap {
         /// Tenant id
         #[arg(long, alias = "tenant-id", value_name = "N")]
@@ -50,7 +53,11 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let db = app.database(0).await?;
         match self {
-            Self::Map { tenant, inbox } => map(app, &db, &tenants::load(&db, tenant).await?, inbox).await,
+            Self::Map {
+                tenant,
+                inbox,
+                from_tenant,
+            } => map(app, &db, &tenants::load(&db, tenant).await?, inbox, from_tenant).await,
             Self::Unmap { tenant, inbox } => {
                 unmap(app, &db, &tenants::load(&db, tenant).await?, &inbox).await
             }
@@ -62,9 +69,15 @@ impl Command {
     }
 }
 
-async fn map(app: &App, db: &DbPool, tenant: &Tenant, ids: Vec<i32>) -> anyhow::Result<Exit> {
+async fn map(
+    app: &App,
+    db: &DbPool,
+    tenant: &Tenant,
+    ids: Vec<i32>,
+    from: Option<TenantId>,
+) -> anyhow::Result<Exit> {
     let sources = app.sources().ok();
-    let mapped = inboxes::map(db, sources.as_deref(), tenant, ids).await?;
+    let mapped = inboxes::map(db, sources.as_deref(), tenant, ids, from).await?;
     if let Some(error) = &mapped.nameless {
         output::note(format!("inboxes mapped without their names: {error}"));
     }
@@ -129,6 +142,7 @@ async fn list(app: &App, db: &DbPool, tenant: Option<TenantId>) -> anyhow::Resul
                 inbox.channel_type.unwrap_or_else(|| "-".to_owned()),
                 if inbox.is_active { "yes" } else { "no" }.to_owned(),
                 output::time(inbox.backfilled_at),
+                output::time(inbox.gone_at),
             ]
         })
         .collect();
@@ -141,6 +155,7 @@ async fn list(app: &App, db: &DbPool, tenant: Option<TenantId>) -> anyhow::Resul
             "channel",
             "active",
             "backfilled",
+            "gone",
         ],
         &[0, 2],
         rows,

@@ -1,14 +1,14 @@
 //! `tidemark migrate`.
 
 use anyhow::Context;
-use secrecy::SecretString;
 use sqlx::PgConnection;
 use tidemark_ledger::MIGRATOR;
-use tidemark_ledger::migrations::{applied_migrations, tables_in_the_way};
+use tidemark_ledger::encoding;
+use tidemark_ledger::migrations::{applied_migrations, objects_in_the_way};
 use tidemark_ledger::rights;
-use tidemark_net::url::server_name;
+use tidemark_net::url::{ServerUrl, server_name};
+use tidemark_postgres::Connector;
 use tidemark_postgres::connect::DatabasePooler;
-use tidemark_postgres::connect::{options, probe, probe_pooler};
 
 use crate::app::App;
 use crate::exit::{Exit, SetupError};
@@ -37,12 +37,15 @@ impl Args {
             )
             .into());
         }
-        let (options, server) = (options(url, what)?, server_name(url));
+        let connector = Connector::new(url, what, true, |options| options)?;
         let mut connection = if behind_pooler {
-            probe_pooler(options, &server, what).await?
+            connector.probe_pooler().await?
         } else {
-            probe(&options, &server, what).await?
+            connector.probe().await?
         };
+        if self.down_to.is_none() {
+            refuse_encoding(&mut connection, &server_name(url)).await?;
+        }
         let applied = match applied_migrations(&mut connection).await {
             Ok(applied) => applied,
             Err(error) => {
@@ -68,7 +71,7 @@ impl Args {
             });
         }
         if applied.is_empty() && self.down_to.is_none() {
-            refuse_foreign_tables(&mut connection, &server_name(url)).await?;
+            refuse_foreign_objects(&mut connection, &server_name(url)).await?;
         }
         if self.down_to.is_some() || !pending.is_empty() {
             check_rights(&mut connection, url).await?;
@@ -99,31 +102,42 @@ impl Args {
     }
 }
 
-/// Refuses to migrate a database with other tables of the same names, such as those of the Python script. They have to be
+/// Refuses a database that cannot store every text.
+async fn refuse_encoding(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
+    let wrong = encoding::find_wrong(connection)
+        .await
+        .context("read the encoding of the database")?;
+    let Some(wrong) = wrong else { return Ok(()) };
+    Err(SetupError(format!(
+        "{server} cannot be used: {}. Nothing was changed. Create another database, and put its name into \
+         TIDEMARK_DATABASE_URL\n  {}",
+        wrong.problem(),
+        wrong.statement
+    ))
+    .into())
+}
+
+/// Refuses to migrate a database with other objects of the same names, such as those of the Python script. They have to be
 /// moved first; nothing is changed here.
-async fn refuse_foreign_tables(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
-    let found = tables_in_the_way(connection)
+async fn refuse_foreign_objects(connection: &mut PgConnection, server: &str) -> anyhow::Result<()> {
+    let found = objects_in_the_way(connection)
         .await
         .context("look for tables in the way")?;
-    if found.is_empty() {
+    if found.names.is_empty() {
         return Ok(());
     }
-    let moves: Vec<String> = found
-        .iter()
-        .map(|table| format!("ALTER TABLE {table} SET SCHEMA legacy;"))
-        .collect();
     Err(SetupError(format!(
         "{server} has tables with the names of Tidemark's tables that are not Tidemark's: {}. Nothing was changed. Use another \
-         database, or move these tables and import them afterwards with `tidemark import-legacy --schema legacy`: CREATE \
-         SCHEMA legacy; {}",
-        found.join(", "),
-        moves.join(" ")
+         database, or move these as their owner, migrate again, and import them with `tidemark import-legacy --schema \
+         legacy`\n  {}",
+        found.names.join(", "),
+        found.statements.join("\n  ")
     ))
     .into())
 }
 
 /// Checks the rights of the login before the first migration.
-async fn check_rights(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+async fn check_rights(connection: &mut PgConnection, url: &ServerUrl) -> anyhow::Result<()> {
     refuse_foreign_owner(connection, url).await?;
     let lacking = rights::list_missing(connection).await?;
     if lacking.is_empty() {
@@ -138,7 +152,7 @@ async fn check_rights(connection: &mut PgConnection, url: &SecretString) -> anyh
 }
 
 /// Only the owner of the tables may migrate them.
-async fn refuse_foreign_owner(connection: &mut PgConnection, url: &SecretString) -> anyhow::Result<()> {
+async fn refuse_foreign_owner(connection: &mut PgConnection, url: &ServerUrl) -> anyhow::Result<()> {
     let Some(owner) = rights::foreign_owner(connection).await? else {
         return Ok(());
     };

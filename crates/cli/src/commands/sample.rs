@@ -3,7 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use tidemark_net::url::ServerUrl;
 use tidemark_sample::{
     CreateOptions, TrafficOptions, create, drop_sample, ensure_known, is_sample, traffic, upgrade,
 };
@@ -19,7 +20,7 @@ use crate::output;
 pub struct UrlArg {
     /// Database of the sample [default: the source `main`]
     #[arg(long, value_name = "URL")]
-    url: Option<SecretString>,
+    url: Option<ServerUrl>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -89,7 +90,7 @@ fn known(text: &str) -> Result<Version, String> {
 }
 
 impl UrlArg {
-    fn get(self, app: &App) -> anyhow::Result<SecretString> {
+    fn get(self, app: &App) -> anyhow::Result<ServerUrl> {
         match self.url {
             Some(url) => Ok(url),
             None => Ok(app.settings.source("main")?.1.clone()),
@@ -110,7 +111,7 @@ impl Command {
                 keep,
             } => {
                 let url = url.get(app)?;
-                if keep && is_sample(url.expose_secret()).await? {
+                if keep && is_sample(url.secret().expose_secret()).await? {
                     output::note("the sample exists already and is kept");
                     return Ok(Exit::Done);
                 }
@@ -122,7 +123,7 @@ impl Command {
                     reference_time: None,
                     chatwoot,
                 };
-                let report = create(url.expose_secret(), &options).await?;
+                let report = create(url.secret().expose_secret(), &options).await?;
                 if app.json {
                     output::json(&report)?;
                     return Ok(Exit::Done);
@@ -173,7 +174,7 @@ impl Command {
                     count,
                     seed,
                 };
-                let ending = traffic(url.expose_secret(), &options, stop.clone());
+                let ending = traffic(url.secret().expose_secret(), &options, stop.clone());
                 let interrupted = async {
                     // if the handler cannot be installed, Ctrl-C ends the process
                     if tokio::signal::ctrl_c().await.is_ok() {
@@ -202,7 +203,7 @@ impl Command {
                 output::table(&["change", "count"], &[1], rows)?;
             }
             Self::Upgrade { url, chatwoot } => {
-                let report = upgrade(url.get(app)?.expose_secret(), chatwoot).await?;
+                let report = upgrade(url.get(app)?.secret().expose_secret(), chatwoot).await?;
                 if app.json {
                     output::json(&report)?;
                     return Ok(Exit::Done);
@@ -215,7 +216,7 @@ impl Command {
                 ));
             }
             Self::Drop { url } => {
-                drop_sample(url.get(app)?.expose_secret()).await?;
+                drop_sample(url.get(app)?.secret().expose_secret()).await?;
                 output::note("the sample is dropped");
             }
         }

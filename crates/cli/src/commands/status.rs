@@ -95,7 +95,11 @@ fn print(status: &Overview) -> anyhow::Result<()> {
         .collect();
     output::line("")?;
     let header = ["process", "instance", "version", "started", "seen", "http"];
-    output::table(&header, &[], rows)
+    output::table(&header, &[], rows)?;
+    for line in status.inbox_lines(None) {
+        output::line(line)?;
+    }
+    Ok(())
 }
 
 fn tenant_row(tenant: &TenantOverview, now: DateTime<Utc>) -> Vec<String> {

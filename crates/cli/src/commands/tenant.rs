@@ -1,5 +1,6 @@
 //! `tidemark tenant …`.
 
+mod discovery;
 mod forget;
 mod lifecycle;
 mod relocate;
@@ -76,9 +77,12 @@ pub struct AddArgs {
     /// Name of the configured source with the tenant's inboxes
     #[arg(long, default_value = "main", value_name = "NAME")]
     source: String,
-    /// Id of the Chatwoot account, for `inbox discover`
+    /// Id of the Chatwoot account; its inboxes are mapped at once, and new ones by the plans
     #[arg(long, value_name = "N")]
     account_id: Option<i32>,
+    /// Whether the inboxes of the account are mapped without a command
+    #[arg(long, action = clap::ArgAction::Set, default_value = "on", value_name = "on|off", value_parser = switch)]
+    discover: bool,
     /// IANA time zone of the calendar columns, such as America/Sao_Paulo
     #[arg(long, default_value = "UTC", value_name = "TEXT")]
     timezone: String,
@@ -97,6 +101,14 @@ pub struct AddArgs {
     /// Time between two comparisons with the source, such as 24h, or `off` [default: off]
     #[arg(long, value_name = "DUR", value_parser = verify_interval)]
     verify_interval: Option<Off>,
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write `on` or `off`".to_owned()),
+    }
 }
 
 /// A duration, or `off`.
@@ -146,16 +158,22 @@ impl AddArgs {
                 .map(|change| PrivacyPolicy::default().with(&change))
                 .unwrap_or_default(),
             verify_interval: self.verify_interval.and_then(|Off(interval)| interval),
+            discover: self.discover,
         };
         note_missing_key(app, &tenant.privacy);
         tenants::add::add(&db, &tenant).await?;
+        let added = tenants::load(&db, tenant.id).await?;
+        match added.account_id {
+            Some(_) => discovery::look_up(app, &db, &added, "added").await?,
+            None => output::note(format!(
+                "tenant {0} added; next: tidemark account list --source {1} shows the accounts, and tidemark tenant set --tenant {0} \
+                 --account-id ACCOUNT maps the inboxes of one; for single inboxes: tidemark inbox map --tenant {0} --inbox IDS",
+                added.id, added.source
+            )),
+        }
         if app.json {
             return show(app, tenant.id).await;
         }
-        output::note(format!(
-            "tenant {} added; next: tidemark inbox map --tenant {} --inbox 1,2,3",
-            tenant.id, tenant.id
-        ));
         Ok(Exit::Done)
     }
 }
@@ -220,6 +238,15 @@ async fn show(app: &App, id: TenantId) -> anyhow::Result<Exit> {
         ("status", format!("{:?}", tenant.status).to_lowercase()),
         ("source", tenant.source.clone()),
         ("account", text(tenant.account_id.map(|id| id.to_string()))),
+        (
+            "new inboxes",
+            match (tenant.account_id, tenant.discover) {
+                (Some(_), true) => "mapped by the next plan",
+                (Some(_), false) => "left, --discover is off",
+                (None, _) => "-",
+            }
+            .to_owned(),
+        ),
         (
             "inboxes",
             view.inboxes

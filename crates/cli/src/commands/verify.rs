@@ -2,6 +2,7 @@
 
 use tidemark_ledger as ledger;
 use tidemark_operations::run_requests::{is_ready, load_ready};
+use tidemark_operations::status::Overview;
 use tidemark_operations::{tenants, verify};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
@@ -61,6 +62,13 @@ impl Args {
                 let before = results.iter_mut().find(|one| one.tenant_id == again.tenant_id);
                 *before.expect("it was compared before") = again;
             }
+        }
+        let compared: Vec<TenantId> = results.iter().map(|one| one.tenant_id).collect();
+        for line in Overview::load(&db, &app.settings)
+            .await?
+            .inbox_lines(Some(&compared))
+        {
+            output::note(line);
         }
         for one in &mut results {
             one.faults.truncate(MAX_LISTED_FAULTS);

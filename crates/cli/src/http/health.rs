@@ -7,6 +7,7 @@ use serde::Serialize;
 use tidemark_broker::{ConsumerHealth, PublisherHealth, Queue, QueueHealth};
 use tidemark_ledger::migrations::{Schema, applied_migrations, schema};
 use tidemark_postgres::DbPool;
+use tidemark_postgres::fault::refuses_login;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse::LoopHealth;
 use tidemark_shared::job::Lane;
@@ -85,6 +86,8 @@ impl Health {
             Check::new("running", !stopping, running),
             self.check_database().await,
         ];
+        // a restart does not help, and another loop may work
+        checks.extend(self.lifecycle.loops().iter().filter_map(fails));
         let queue = self.queue.health();
         if self.works {
             checks.extend(Lane::ALL.map(|lane| subscribed(&queue, lane)));
@@ -111,6 +114,10 @@ impl Health {
                 Schema::Behind => (false, "reachable, and not migrated: run `tidemark migrate`"),
                 Schema::TooNew => (false, "reachable, and migrated by a newer tidemark"),
             },
+            Ok(Err(error)) if refuses_login(&error) => (
+                false,
+                "the server refuses user or password, which are read again at each attempt",
+            ),
             // the error text of the driver may name the login
             Ok(Err(_)) => (false, "not reachable"),
             Err(_) => (false, "no answer within 2 s"),
@@ -128,17 +135,31 @@ fn turns(one: &LoopHealth) -> Check {
     )
 }
 
+/// A loop whose turns fail: it repeats them until they work.
+fn fails(one: &LoopHealth) -> Option<Check> {
+    let failure = one.failure.as_ref()?;
+    let code = failure
+        .sqlstate
+        .as_ref()
+        .map(|code| format!(" (SQLSTATE {code})"));
+    let detail = format!("its last turn failed{}: see the log", code.unwrap_or_default());
+    Some(Check {
+        counts: false,
+        ..Check::new(format!("loop {}", one.name), false, detail)
+    })
+}
+
 fn subscribed(queue: &QueueHealth, lane: Lane) -> Check {
     let name = format!("chunks.{}", lane.as_str());
     let consumer = consumer(queue, &name);
-    subscription(name, consumer.is_some_and(|consumer| consumer.subscribed))
+    subscription(name, queue, consumer.is_some_and(|consumer| consumer.subscribed))
 }
 
 fn events(queue: &QueueHealth) -> Option<Check> {
     let consumer = consumer(queue, "events")?;
     Some(Check {
         counts: false,
-        ..subscription("events", consumer.subscribed)
+        ..subscription("events", queue, consumer.subscribed)
     })
 }
 
@@ -148,8 +169,13 @@ fn consumer<'a>(queue: &'a QueueHealth, name: &str) -> Option<&'a ConsumerHealth
     consumers.find(|consumer| consumer.queue.ends_with(name))
 }
 
-fn subscription(name: impl Into<String>, ok: bool) -> Check {
-    Check::new(name, ok, if ok { "subscribed" } else { "not subscribed" })
+fn subscription(name: impl Into<String>, queue: &QueueHealth, ok: bool) -> Check {
+    let detail = match ok {
+        true => "subscribed",
+        false if queue.refuses_login => "not subscribed: the broker refuses user, password or virtual host",
+        false => "not subscribed",
+    };
+    Check::new(name, ok, detail)
 }
 
 #[cfg(test)]
@@ -162,6 +188,7 @@ mod tests {
             turns(&LoopHealth {
                 name: "dispatcher",
                 since_last_beat: Duration::from_secs(seconds),
+                failure: None,
             })
         };
         assert!(after(599).ok);
@@ -177,6 +204,7 @@ mod tests {
             subscribed,
         };
         let queue = |consumers| QueueHealth {
+            refuses_login: false,
             publisher: PublisherHealth::Idle,
             consumers,
         };

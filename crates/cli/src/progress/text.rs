@@ -191,6 +191,7 @@ mod tests {
             finished_at: None,
             duration_ms: 14_000,
             trace_id: None,
+            warnings: Vec::new(),
             error: None,
         }
     }

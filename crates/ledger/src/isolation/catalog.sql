@@ -1,5 +1,6 @@
 -- Problems with the isolation of tenants that the catalog shows: whether processes refuse to start, the problem, and
--- the statement that fixes it. Names are quoted as the server quotes them.
+-- the statement that fixes it. Names are quoted as the server quotes them. Tables of somebody else are left alone.
+-- $1 text[]  names of the tables of the migrations
 WITH login AS (
     SELECT * FROM pg_roles WHERE rolname = session_user
 ), bound_role AS (
@@ -7,10 +8,13 @@ WITH login AS (
     SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'authenticated_users')
 ), ledger_schema AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = 'tenants'::regclass
+), own_table AS (
+    SELECT oid FROM pg_class WHERE relnamespace = (SELECT oid FROM ledger_schema) AND relname = ANY($1)
+    UNION SELECT relid FROM pg_partition_tree('conversations_analytics')
 ), tenant_table AS (
     -- tables with a tenant that one of these roles can use; other tables do not matter here
     SELECT c.*, c.oid::regclass AS name FROM pg_class c
-    WHERE c.relnamespace = (SELECT oid FROM ledger_schema) AND c.relkind IN ('r', 'p')
+    WHERE c.oid IN (SELECT oid FROM own_table) AND c.relkind IN ('r', 'p')
       AND (c.oid = 'tenants'::regclass
            OR EXISTS (SELECT FROM pg_attribute a
                       WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
@@ -77,7 +81,9 @@ SELECT false, format('the view %s shows the rows of every tenant to every role t
             THEN format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
             ELSE format('REVOKE ALL ON %s FROM authenticated_users, etl_service, PUBLIC;', c.oid::regclass) END
 FROM pg_class c JOIN pg_roles owner ON owner.oid = c.relowner
-WHERE (c.relkind = 'm' OR c.relkind = 'v' AND (owner.rolsuper OR owner.rolbypassrls)
+WHERE (c.relkind = 'm' OR c.relkind = 'v' AND (owner.rolsuper OR owner.rolbypassrls
+                              OR EXISTS (SELECT FROM pg_roles a WHERE a.rolname = 'admin_users'
+                                                                  AND pg_has_role(owner.oid, a.oid, 'USAGE')))
                           AND NOT coalesce(c.reloptions, '{}') && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'])
   AND NOT (c.relname = ANY ('{conversations_analytics_live,messages_live,reporting_events_live}')
            AND current_setting('server_version_num')::integer < 150000)
@@ -96,6 +102,14 @@ SELECT false, format('authenticated_users may create objects in the schema %I, n
 FROM pg_namespace n, bound_role
 WHERE n.oid = (SELECT oid FROM ledger_schema) AND bound_role.rolname = 'authenticated_users' AND NOT bound_role.rolsuper
   AND has_schema_privilege(bound_role.oid, n.oid, 'CREATE')
+UNION ALL
+-- the script may have left them as logins, with a password that others know; here they are groups
+SELECT false, format('the role %I may log in, and whoever has its password acts with its rights', rolname),
+       CASE WHEN rolname = session_user
+            THEN format('CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT %I TO tidemark; -- connect as tidemark, then: '
+                        'ALTER ROLE %1$I NOLOGIN;', rolname)
+            ELSE format('ALTER ROLE %I NOLOGIN; -- and GRANT %1$I to the logins that need it', rolname) END
+FROM pg_roles WHERE rolcanlogin AND rolname IN ('etl_service', 'authenticated_users', 'admin_users')
 UNION ALL
 SELECT false, format('the login %I has CREATEROLE, and before PostgreSQL 16 may grant itself nearly every role', rolname),
        format('ALTER ROLE %I NOCREATEROLE; -- after `tidemark migrate`', rolname)

@@ -16,5 +16,13 @@ WITH me AS (SELECT *, current_setting('server_version_num')::integer >= 160000 A
                   AND (is_16 OR NOT me.rolcreaterole) END
          UNION ALL
          SELECT 5, format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), rolname)
-         FROM me WHERE NOT has_schema_privilege(current_schema(), 'CREATE'))
+         FROM me WHERE NOT has_schema_privilege(current_schema(), 'CREATE')
+         UNION ALL
+         -- public is open to everybody; in another schema the roles need this, and the migrations grant it where they may
+         SELECT 6, format('GRANT USAGE ON SCHEMA %I TO etl_service, authenticated_users, admin_users;', current_schema())
+         FROM me WHERE NOT has_schema_privilege(current_schema(), 'USAGE WITH GRANT OPTION')
+           AND NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) AS given
+                           WHERE n.nspname = current_schema() AND given.grantee = 0 AND given.privilege_type = 'USAGE')
+           AND (SELECT count(*) FROM wanted JOIN pg_roles r ON r.rolname = role
+                WHERE has_schema_privilege(r.oid, current_schema(), 'USAGE')) < 3)
 SELECT statement FROM missing ORDER BY position

@@ -1,5 +1,6 @@
 -- Ends a running run with the totals of its chunks. Each chunk alone may have few rejects and the run too many. Only
--- rejects that are new since the watermark last moved count: see MAX_REJECTS in reject.rs.
+-- rejects that are new since the watermark last moved count: see MAX_REJECTS in reject.rs. A running run has an error when its
+-- plan left something undecided.
 -- $1 run, $2 rejects and $3 percent of rows: more than both fail the run
 WITH total AS (
     SELECT count(*) FILTER (WHERE status = 'done') AS done,
@@ -22,7 +23,7 @@ fresh AS (
     WHERE w.advanced_at IS NULL OR j.first_seen_at > w.advanced_at)
 UPDATE etl_control SET finished_at = now(),
        status = CASE WHEN total.dead > 0 OR total.cancelled > 0 OR fresh.too_many THEN 'failed'
-                     WHEN total.rejected > 0 THEN 'partial' ELSE 'success' END::etl_run_status,
+                     WHEN total.rejected > 0 OR error_message IS NOT NULL THEN 'partial' ELSE 'success' END::etl_run_status,
        chunks_done = total.done, chunks_dead = total.dead,
        records_extracted = total.extracted, records_inserted = total.inserted,
        records_updated = total.updated, records_unchanged = total.unchanged, records_stale = total.stale,

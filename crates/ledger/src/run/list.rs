@@ -67,6 +67,7 @@ impl FromRow<'_, PgRow> for Stored<RunReport> {
             verification: row
                 .try_get::<Option<Json<_>>, _>("verification")?
                 .map(|Json(compared)| compared),
+            warnings: row.try_get::<Json<_>, _>("warnings")?.0,
             error: row.try_get("error_message")?,
         }))
     }

@@ -25,16 +25,16 @@ statements! {
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
     RECORD_PLANNING_ERROR = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
-    START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, error_message = NULL, mapping_version = $3, \
+    START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8, \
-                            compares_digests = $9 \
+                            compares_digests = $9, error_message = $10 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2 \
                        AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.source_version > $3)";
     // refuses a tenant that has moved since: the plan read its old source
     INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
                              watermark_start, watermark_end, signals, warnings, chunks_total, compares_digests, \
-                             trace_id, traceparent, etl_version) \
-                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
+                             trace_id, traceparent, etl_version, error_message) \
+                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
                       FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL AND t.source_version <= $3 FOR KEY SHARE OF t \
                       ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
                       RETURNING id";
@@ -71,6 +71,8 @@ pub struct PlanRecord {
     pub chunks_total: i32,
     /// Whether the run takes every row with a different digest.
     pub compares_digests: bool,
+    /// What the run leaves as it is until an operator decides. It ends partial, with this as its error.
+    pub undecided: Option<String>,
 }
 
 /// Claims one requested run for planning, or one whose planner has disappeared. `only` restricts it to these runs.
@@ -123,6 +125,7 @@ pub async fn start_planned(
         .bind(Json(&plan.warnings))
         .bind(plan.chunks_total)
         .bind(plan.compares_digests)
+        .bind(&plan.undecided)
         .execute(&mut **tx)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -151,6 +154,7 @@ pub async fn insert_running(
         .bind(trace_id)
         .bind(traceparent)
         .bind(env!("CARGO_PKG_VERSION"))
+        .bind(&plan.undecided)
         .fetch_optional(&mut **tx)
         .await
         .map(value)

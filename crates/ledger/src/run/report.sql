@@ -1,7 +1,7 @@
 -- Reports of runs. Totals of an open run are summed from its chunks, so that progress shows before the end.
 -- $1 runs
 SELECT r.id, r.tenant_id, r.type, r.status, r.watermark_start, r.watermark_end, r.signals, r.trace_id,
-       r.error_message, r.chunks_total, r.requested_at, r.finished_at,
+       r.error_message, r.warnings, r.chunks_total, r.requested_at, r.finished_at,
        (extract(epoch FROM coalesce(r.finished_at, now()) - r.requested_at) * 1000)::bigint AS duration_ms,
        coalesce(c.done, r.chunks_done) AS chunks_done, coalesce(c.dead, r.chunks_dead) AS chunks_dead,
        coalesce(c.extracted, r.records_extracted) AS extracted, coalesce(c.inserted, r.records_inserted) AS inserted,

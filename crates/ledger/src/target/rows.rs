@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection};
 use tidemark_postgres::DbPool;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::inbox::WaitingInbox;
 
 use super::transaction::begin;
 use crate::stored::Stored;
@@ -21,8 +22,14 @@ statements! {
     IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1) \
                 AND NOT EXISTS (SELECT FROM etl_withheld_conversation WHERE tenant_id = $1)";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
-    COUNT_IN_INBOXES = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 \
-                        AND conversation_id = ANY($2) AND inbox_id = ANY($3) AND source_deleted_at IS NULL";
+    COUNT_BY_INBOX = "SELECT inbox_id, max(inbox_name) AS name, count(*) AS rows FROM conversations_analytics \
+                      WHERE tenant_id = $1 AND conversation_id = ANY($2) AND inbox_id = ANY($3) \
+                        AND source_deleted_at IS NULL GROUP BY inbox_id ORDER BY inbox_id";
+    COUNT_LIVE_IN_INBOXES = "SELECT count(*) FROM conversations_analytics \
+                             WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL";
+    LIST_OF_INBOXES = "SELECT conversation_id FROM conversations_analytics \
+                       WHERE tenant_id = $1 AND conversation_id = ANY($2) AND inbox_id = ANY($3) \
+                         AND source_deleted_at IS NULL ORDER BY 1";
     COUNT_DELETED_BY = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND etl_run_id = $2 \
                         AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
     LIST_LIVE = "SELECT conversation_id FROM conversations_analytics \
@@ -137,20 +144,60 @@ pub async fn find_last_live(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbR
         .attempt("find the tenant's last row")
 }
 
-/// How many of these conversations are live in one of these inboxes.
-pub async fn count_in_inboxes(
+/// How many of these conversations are live in each of these inboxes; inboxes without any are left out.
+pub async fn count_by_inbox(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     ids: &[i64],
     inboxes: &[i32],
-) -> DbResult<i64> {
-    sqlx::query_scalar(COUNT_IN_INBOXES)
+) -> DbResult<Vec<WaitingInbox>> {
+    let counted: Vec<(i32, Option<String>, i64)> = sqlx::query_as(COUNT_BY_INBOX)
         .bind(Stored(tenant))
         .bind(ids)
         .bind(inboxes)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("count the rows of the tenant's inboxes")?;
+    let counted = counted
+        .into_iter()
+        .map(|(inbox_id, name, rows)| WaitingInbox { inbox_id, name, rows });
+    Ok(counted.collect())
+}
+
+/// How many live conversations these inboxes have.
+pub async fn count_live_in_inboxes(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    inboxes: &[i32],
+) -> DbResult<i64> {
+    if inboxes.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query_scalar(COUNT_LIVE_IN_INBOXES)
+        .bind(Stored(tenant))
+        .bind(inboxes)
         .fetch_one(&mut **tx)
         .await
-        .attempt("count the rows of the tenant's inboxes")
+        .attempt("count the rows of inboxes")
+}
+
+/// Those of these conversations that are live in one of these inboxes, ascending.
+pub async fn list_of_inboxes(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    ids: &[i64],
+    inboxes: &[i32],
+) -> DbResult<Vec<i64>> {
+    if inboxes.is_empty() || ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(LIST_OF_INBOXES)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .bind(inboxes)
+        .fetch_all(connection)
+        .await
+        .attempt("list the rows of inboxes")
 }
 
 /// The live ones of these conversations, ascending.

@@ -1,10 +1,10 @@
 -- Every tenant at this moment. Late has the same meaning as in fleet/tenants.sql.
-SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.timezone,
+SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.discover, t.timezone,
        extract(epoch FROM t.sync_interval)::float8 AS sync_interval,
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,
        extract(epoch FROM t.verify_interval)::float8 AS verify_interval,
-       w.watermark, w.checked_at, w.consecutive_failures, w.next_due_at,
+       w.watermark, w.checked_at, w.consecutive_failures, w.next_due_at, w.plan_error,
        now() - coalesce(w.watermark, t.created_at) > interval '1 minute' + 3 * t.sync_interval AS late,
        (SELECT count(*) FROM inbox_tenant_mapping m
         WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) AS inboxes,
@@ -17,7 +17,7 @@ LEFT JOIN (SELECT tenant_id, count(*) FILTER (WHERE status = 'pending') AS pendi
                   count(*) FILTER (WHERE status = 'running') AS running,
                   count(*) FILTER (WHERE status = 'pending' AND next_attempt_at > now()) AS backing_off,
                   (array_agg(error ORDER BY next_attempt_at DESC)
-                       FILTER (WHERE status = 'pending' AND next_attempt_at > now()))[1] AS error
+                       FILTER (WHERE status = 'pending' AND error IS NOT NULL))[1] AS error
            FROM etl_chunk WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY tenant_id) c
      ON c.tenant_id = t.id
 WHERE t.deleted_at IS NULL ORDER BY t.id

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::checkup::list_counts;
-use tidemark_ledger::process::{NO_BROKER, Process};
+use tidemark_ledger::process::Process;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::Settings;
@@ -106,7 +106,7 @@ fn processes(live: &[Process], findings: &mut Vec<Finding>) {
     }
     let cut_off: Vec<&str> = live
         .iter()
-        .filter(|process| process.doing.as_deref() == Some(NO_BROKER))
+        .filter(|process| process.broker_trouble().is_some())
         .map(|process| process.instance.as_str())
         .collect();
     if !cut_off.is_empty() {
@@ -159,6 +159,7 @@ async fn tenants(
                 "tenants",
                 format!("no run is planned without an inbox: tenant {}", listed(&without)),
             )
+            .todo("tidemark account list")
             .todo(format!("tidemark inbox map --tenant {first} --inbox …")),
         );
     }
@@ -180,7 +181,28 @@ async fn tenants(
         );
     }
     findings.push(Finding::ok("tenants", counted(all.len(), "tenant")));
+    inboxes(overview, findings);
     Ok(())
+}
+
+/// Inboxes that nobody syncs, and inboxes that are gone from their source.
+fn inboxes(overview: &Overview, findings: &mut Vec<Finding>) {
+    for inbox in &overview.unsynced_inboxes {
+        let level = if inbox.is_decided() {
+            Finding::ok
+        } else {
+            Finding::warning
+        };
+        findings.push(level("inboxes", inbox.to_string()).todo(inbox.command()));
+    }
+    for tenant in &overview.tenants {
+        if let Some(undecided) = &tenant.undecided {
+            findings.push(Finding::warning(
+                "inboxes",
+                format!("tenant {}: {undecided}", tenant.tenant_id),
+            ));
+        }
+    }
 }
 
 async fn verified(pool: &DbPool, findings: &mut Vec<Finding>) -> Result<(), DbError> {

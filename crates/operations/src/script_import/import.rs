@@ -22,8 +22,10 @@ use crate::error::OperationResult;
 pub struct ImportOptions {
     /// Schema of the script's tables.
     pub schema: String,
-    /// Time zone in which the script wrote its `etl_control`.
+    /// Time zone of the script's own clock, for `etl_inserted_at` and `etl_updated_at`.
     pub timezone: Tz,
+    /// Time zone of `watermark_end`, which some scripts took from Chatwoot's clock.
+    pub watermark_timezone: Tz,
     /// New ids for tenants, by their old ones.
     pub ids: BTreeMap<i32, TenantId>,
     /// Time zone of all tenants, instead of the one that the script has for each.
@@ -135,7 +137,7 @@ async fn plan_tenants(
     };
     let rules = ImportRules {
         ids: options.ids.clone(),
-        timezone: options.timezone,
+        watermark_timezone: options.watermark_timezone,
         tenant_timezone: options.tenant_timezone,
         overlap: options.overlap,
     };
@@ -165,7 +167,7 @@ async fn import_tenant(
     if step.status != TenantStatus::Active {
         ledger::tenant::set_status(&mut *tx, tenant, step.status).await?;
     }
-    ledger::inbox::map(&mut *tx, source.name(), tenant, &step.inboxes).await?;
+    ledger::inbox::map(&mut *tx, source.name(), tenant, &step.inboxes, None).await?;
     if let Some(watermark) = step.watermark {
         let reason = format!(
             "imported from schema {} at {}, whose last successful run ended at {}",

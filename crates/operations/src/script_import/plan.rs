@@ -36,7 +36,8 @@ pub struct LedgerState {
 /// The options of the import that the plan depends on.
 pub struct ImportRules {
     pub ids: BTreeMap<i32, TenantId>,
-    pub timezone: Tz,
+    /// Of `watermark_end`.
+    pub watermark_timezone: Tz,
     pub tenant_timezone: Option<Tz>,
     pub overlap: Duration,
 }
@@ -63,6 +64,9 @@ pub struct TenantImport {
     pub status: TenantStatus,
     pub timezone: String,
     pub account_id: Option<i32>,
+    /// Whether plans map new inboxes of the account. Inboxes that were not active in the script stay unmapped.
+    #[serde(skip)]
+    pub discover: bool,
     pub inboxes: Vec<Inbox>,
     /// End of the last successful run, as the script wrote it.
     pub watermark_end: Option<String>,
@@ -83,6 +87,7 @@ impl TenantImport {
     pub fn new_tenant(&self, source: &str) -> NewTenant {
         NewTenant {
             verify_interval: None,
+            discover: self.discover,
             id: self.tenant_id,
             name: self.name.clone(),
             slug: self.slug.clone(),
@@ -169,7 +174,7 @@ fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> Ten
     let last = of(Some(tenant.id)).or_else(|| of(None));
     let watermark = last.map(|last| {
         let overlap = TimeDelta::from_std(rules.overlap).unwrap_or(TimeDelta::MAX);
-        let end = earliest(last.watermark_end, rules.timezone);
+        let end = earliest(last.watermark_end, rules.watermark_timezone);
         end.checked_sub_signed(overlap).unwrap_or(DateTime::UNIX_EPOCH)
     });
     TenantImport {
@@ -180,6 +185,7 @@ fn step(tenant: &ScriptTenant, script: &ScriptState, rules: &ImportRules) -> Ten
         status,
         timezone: timezone.unwrap_or(Tz::UTC).name().to_owned(),
         account_id: tenant.account_id,
+        discover: inactive == 0,
         inboxes,
         watermark_end: last.map(|last| written(last.watermark_end)),
         watermark,
@@ -253,7 +259,8 @@ fn check_conflicts(
     }
     if step.watermark.is_some_and(|watermark| watermark > ledger.clock) {
         step.conflict(format!(
-            "its last run would have ended after the source's clock ({}): is --timezone right?",
+            "its watermark would be after the source's clock ({}): is --timezone right, or does watermark_end have \
+             another clock (--watermark-timezone)?",
             ledger.clock.to_rfc3339_opts(SecondsFormat::Secs, true)
         ));
     }
@@ -351,7 +358,7 @@ mod tests {
     fn rules() -> ImportRules {
         ImportRules {
             ids: BTreeMap::new(),
-            timezone: chrono_tz::America::Sao_Paulo,
+            watermark_timezone: chrono_tz::America::Sao_Paulo,
             tenant_timezone: None,
             overlap: Duration::from_secs(3600),
         }
@@ -450,6 +457,7 @@ mod tests {
                 max_in_flight: 8,
                 mapping_version: 1,
                 privacy: PrivacyPolicy::default(),
+                discover: true,
                 paused_at: None,
                 pause_reason: None,
             });

@@ -56,8 +56,11 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
     if waiting > 0 && !situation.has_live("worker") {
         return Some("no worker".to_owned());
     }
-    if waiting > 0 && open.running == 0 && situation.has_no_broker() {
-        return Some(NO_BROKER.to_owned());
+    if waiting > 0
+        && open.running == 0
+        && let Some(trouble) = situation.broker_trouble()
+    {
+        return Some(trouble.to_owned());
     }
     let all_done = situation
         .last_run
@@ -85,6 +88,9 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
             "failing, {failures} in a row{}",
             error.unwrap_or_default()
         ));
+    }
+    if let Some(error) = situation.plan_error() {
+        return Some(format!("not planned yet: {}", one_line(error)));
     }
     situation
         .source
@@ -124,14 +130,35 @@ fn reached_limit(situation: &Situation<'_>) -> Option<String> {
             Some((situation.fleet_limit, bulk_share(situation.fleet_limit))),
         ),
     ];
-    limits.into_iter().find_map(|(whose, in_flight, limit)| {
+    let reached = limits.into_iter().find_map(|(whose, in_flight, limit)| {
         let (limit, reached) = limit?;
         (in_flight >= i64::from(reached))
             .then(|| format!("limit of the {whose}, {in_flight} of {limit} in flight"))
+    })?;
+    // a ledger that cannot write keeps chunks in flight that nobody executes
+    let error = situation.snapshot.open.last_error.as_deref();
+    Some(match error {
+        Some(error) => format!("{reached}; a waiting chunk: {}", one_line(error)),
+        None => reached,
     })
 }
 
 impl Situation<'_> {
+    /// Why the open request, or the tenant when it was due last, was not planned. A source that cannot be sampled has its
+    /// own text.
+    fn plan_error(&self) -> Option<&str> {
+        if self.source.is_some_and(|source| source.error.is_some()) {
+            return None;
+        }
+        match self.last_run {
+            Some(run) if matches!(run.status, RunStatus::Requested | RunStatus::Planning) => {
+                run.error.as_deref()
+            }
+            Some(run) if run.status == RunStatus::Running => None,
+            _ => self.snapshot.plan_error.as_deref(),
+        }
+    }
+
     fn processes_of(&self, role: &str) -> impl Iterator<Item = &Process> {
         let role = role.to_owned();
         self.processes
@@ -143,11 +170,16 @@ impl Situation<'_> {
         self.processes_of(role).next().is_some()
     }
 
-    /// No producer can publish, or no worker is subscribed.
-    fn has_no_broker(&self) -> bool {
-        ["producer", "worker"].into_iter().any(|role| {
-            self.processes_of(role)
-                .all(|process| process.doing.as_deref() == Some(NO_BROKER))
+    /// Why no producer can publish, or no worker is subscribed.
+    fn broker_trouble(&self) -> Option<&str> {
+        ["producer", "worker"].into_iter().find_map(|role| {
+            let mut processes = self.processes_of(role);
+            let first = processes
+                .next()
+                .map_or(Some(NO_BROKER), Process::broker_trouble)?;
+            processes
+                .all(|process| process.broker_trouble().is_some())
+                .then_some(first)
         })
     }
 }
@@ -173,6 +205,7 @@ mod tests {
             status: TenantStatus::Active,
             source: "main".into(),
             account_id: None,
+            discover: true,
             timezone: "UTC".into(),
             sync_interval: Duration::from_secs(300),
             lookback: Duration::from_secs(120),
@@ -236,6 +269,7 @@ mod tests {
             checked_at: None,
             consecutive_failures: 0,
             next_due_at: DateTime::UNIX_EPOCH,
+            plan_error: None,
             late: false,
             inboxes: 1,
             open,
@@ -367,8 +401,19 @@ mod tests {
             blocker(&snapshot).unwrap(),
             "limit of the source, 28 of 32 in flight"
         );
+        snapshot.open.last_error = Some("merge rows: no space".into());
+        assert_eq!(
+            blocker(&snapshot).unwrap(),
+            "limit of the source, 28 of 32 in flight; a waiting chunk: merge rows: no space"
+        );
         snapshot.consecutive_failures = 3;
         assert_eq!(blocker(&snapshot).unwrap(), "failing, 3 in a row");
+        snapshot.consecutive_failures = 0;
+        snapshot.plan_error = Some("begin a transaction: too many\n clients already".into());
+        assert_eq!(
+            blocker(&snapshot).unwrap(),
+            "not planned yet: begin a transaction: too many clients already"
+        );
         snapshot.open.backing_off = 2;
         snapshot.open.last_error = Some("read conversations: timeout".into());
         assert_eq!(

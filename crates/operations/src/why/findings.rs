@@ -94,13 +94,11 @@ impl SourceFindings {
             stored: ledger.stored.as_ref(),
             rejected,
         };
-        let signals = planner
-            .report_signals(&source, shape.as_ref(), &mut tx, sought)
-            .await?;
+        let signals = planner.report_signals(&source, &shape, &mut tx, sought).await?;
         let columns = inspect_conversation(db, &source, &mut tx, tenant, privacy_key, id).await?;
         // the inbox of an unreadable row may itself be unreadable, so the target's is used
         let exists = match columns.reject {
-            None => source.inbox_of(tx.connection(), shape.as_ref(), id).await?,
+            None => source.inbox_of(tx.connection(), &shape, id).await?,
             Some(_) => Some(ledger.stored.as_ref().and_then(|row| row.inbox_id)),
         };
         let snapshot = *tx.snapshot();

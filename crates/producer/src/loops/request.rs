@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, PlanOutcome};
-use crate::planning::backfill::record_name_changes;
+use crate::planning::backfill::{record_name_changes, record_upgrade};
 use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
@@ -145,6 +145,7 @@ impl RequestPlanner {
             return tx.rollback().await.attempt("roll the plan back");
         }
         record_name_changes(&mut tx, tenant.id, &plan.names).await?;
+        record_upgrade(&mut tx, tenant.id, &tenant.source, plan.upgrade.as_ref()).await?;
         tx.commit().await.attempt("write the plan")?;
         log_planned(&plan.record);
         let nothing = plan.chunks.is_empty();

@@ -2,6 +2,7 @@
 //! advances.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tidemark_ledger as ledger;
@@ -23,7 +24,8 @@ use tracing::{Instrument, Span};
 use crate::loops::write_plan::{insert_chunks, log_planned};
 use crate::metrics::{self, PlanOutcome};
 use crate::planning::backfill;
-use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes};
+use crate::planning::backfill::{PAUSE_AFTER_FAILURE, record_name_changes, record_upgrade};
+use crate::planning::error::PlanError;
 use crate::planning::plan::Plan;
 use crate::planning::planner::Planner;
 use crate::planning::verification;
@@ -91,19 +93,25 @@ impl Scheduler {
         for (tenant, plan) in planned {
             match plan {
                 Ok(plan) if plan.chunks.is_empty() => idle.push((tenant.id, plan)),
+                // its account has none yet; `status` says so, and the next plan looks again
+                Err(error) if error.has_no_inboxes() => {}
                 Err(error) if error.is_unavailable() => {
-                    unavailable.push(error);
+                    unavailable.push((tenant.id, error));
                 }
                 plan => to_write.push((tenant, plan)),
             }
         }
-        if let Some(error) = unavailable.first() {
+        if let Some((_, error)) = unavailable.first() {
+            let error = report(&**error);
+            self.record_plan_error(&unavailable, &error).await;
             tracing::warn!(
-                error = %report(&**error), source, tenants = unavailable.len(),
+                error,
+                source,
+                tenants = unavailable.len(),
                 "tenants not planned, they are due again after their intervals"
             );
         }
-        if let Err(error) = self.advance(&idle).await {
+        if let Err(error) = self.advance(source, &idle).await {
             tracing::warn!(
                 error = %report(&error), tenants = idle.len(),
                 "idle tenants not advanced, they are due again after their intervals"
@@ -134,8 +142,16 @@ impl Scheduler {
             .await;
     }
 
+    /// The status shows why these tenants were not planned.
+    async fn record_plan_error(&self, unplanned: &[(TenantId, Arc<PlanError>)], error: &str) {
+        let tenants: Vec<TenantId> = unplanned.iter().map(|(tenant, _)| *tenant).collect();
+        if let Err(error) = ledger::watermark::record_plan_error(&self.planner.db, &tenants, error).await {
+            tracing::debug!(error = %report(&error), "reason not recorded");
+        }
+    }
+
     /// Advances the watermarks of tenants without changes, except tenants with an open run.
-    async fn advance(&self, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
+    async fn advance(&self, source: &str, idle: &[(TenantId, Plan)]) -> Result<(), DbError> {
         if idle.is_empty() {
             return Ok(());
         }
@@ -167,6 +183,7 @@ impl Scheduler {
         ledger::watermark::advance(&mut tx, &moves, mover).await?;
         for (tenant, plan) in &idle {
             record_name_changes(&mut tx, *tenant, &plan.names).await?;
+            record_upgrade(&mut tx, *tenant, source, plan.upgrade.as_ref()).await?;
         }
         ledger::watermark::record_success(&mut *tx, &locked).await?;
         let matched_totals: Vec<MatchedTotals> =
@@ -202,6 +219,7 @@ impl Scheduler {
         };
         insert_chunks(&mut tx, run, tenant.id, plan).await?;
         record_name_changes(&mut tx, tenant.id, &plan.names).await?;
+        record_upgrade(&mut tx, tenant.id, &tenant.source, plan.upgrade.as_ref()).await?;
         tx.commit().await.attempt("write the plan")?;
         span.record("run.id", tracing::field::display(run));
         log_planned(&plan.record);

@@ -11,6 +11,8 @@ use tidemark_shared::tenant::Tenant;
 use crate::planning::error::PlanError;
 use crate::planning::planner::Planner;
 
+const INBOXES_OF: &str =
+    "SELECT id::bigint, inbox_id::integer FROM conversations WHERE inbox_id = ANY($1) AND id = ANY($2)";
 /// Ids in one statement.
 const IDS_AT_ONCE: usize = 20_000;
 
@@ -75,20 +77,17 @@ impl Planner {
         let source = self.sources.get(name)?;
         let inboxes: Vec<i32> = owners.keys().copied().collect();
         let mut tx = source.begin("look up ids").await?;
-        let statement = match source.check_catalog(tx.connection()).await? {
-            None => {
-                "SELECT id::bigint, inbox_id FROM conversations WHERE inbox_id = ANY($1) AND id = ANY($2)"
-                    .to_owned()
-            }
-            Some(view) => format!(
+        let shape = source.check_catalog(tx.connection()).await?;
+        let statement = shape.statement(INBOXES_OF, |view| {
+            format!(
                 "SELECT DISTINCT v.conversation_id::bigint, v.inbox_id::integer FROM {} v \
                  WHERE v.inbox_id = ANY($1) AND v.conversation_id = ANY($2)",
                 view.relation()
-            ),
-        };
+            )
+        });
         let mut found = Vec::new();
         for part in ids.chunks(IDS_AT_ONCE) {
-            let rows: Vec<(i64, i32)> = sqlx::query_as(AssertSqlSafe(statement.clone()))
+            let rows: Vec<(i64, i32)> = sqlx::query_as(AssertSqlSafe(statement.as_ref()))
                 .bind(&inboxes)
                 .bind(part)
                 .fetch_all(tx.connection())

@@ -1,5 +1,5 @@
-//! Requests backfills: of newly mapped inboxes, of rows with a changed name or a deleted sender, and of rows that were
-//! written under an earlier privacy policy.
+//! Requests backfills: of newly mapped inboxes, after an upgrade of Chatwoot, of rows with a changed name or a deleted sender,
+//! and of rows that were written under an earlier privacy policy.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tidemark_shared::selection::Selection;
 use tracing::Span;
 
 use crate::planning::names::NameChanges;
+use crate::planning::plan::Upgrade;
 
 /// Time between a backfill that failed or was cancelled and the next request for it.
 pub(crate) const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(300);
@@ -59,6 +60,26 @@ pub(crate) async fn record_name_changes(
     Ok(())
 }
 
+/// Records what the source lacks now, where that changed. Rows that were read before get a backfill: digests do not show
+/// what has appeared. Runs in the transaction in which the watermark may pass the change.
+pub(crate) async fn record_upgrade(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    source: &str,
+    upgrade: Option<&Upgrade>,
+) -> Result<(), DbError> {
+    let Some(upgrade) = upgrade else { return Ok(()) };
+    ledger::watermark::record_absent_columns(&mut **tx, tenant, &upgrade.absent_columns).await?;
+    if upgrade.has_rows {
+        tracing::info!(
+            tenant.id = %tenant, source, absent = upgrade.absent_columns.join(", "),
+            "tables or columns of the source have come or gone: its conversations are read again"
+        );
+        ledger::inbox::fetch_again(&mut **tx, tenant, source).await?;
+    }
+    Ok(())
+}
+
 async fn request(tx: &mut PgTransaction<'_>, tenant: TenantId, selection: Selection) -> Result<(), DbError> {
     let (run, span) = new_run(tenant, selection);
     if let Some(id) = ledger::run::insert_requested(&mut **tx, &run).await? {
@@ -75,7 +96,7 @@ fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
         Selection::Renamed { .. } => "names were changed",
         Selection::Senders { .. } => "senders of messages were deleted at the source",
         Selection::Policy { .. } => "rows may be of an earlier privacy policy",
-        _ => "inboxes were mapped",
+        _ => "inboxes were mapped, or columns of the source have come or gone",
     };
     let run = NewRun {
         tenant_id: tenant,

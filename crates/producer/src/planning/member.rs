@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
 
@@ -17,6 +18,8 @@ pub(crate) struct Member {
     pub watermark: Option<DateTime<Utc>>,
     /// Failed runs in a row.
     pub consecutive_failures: i32,
+    /// What the source lacked at the last plan.
+    pub absent_columns: Vec<String>,
     /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
     /// Whether digests are compared. Otherwise only conversations that change signals name are planned.
@@ -28,6 +31,11 @@ pub(crate) struct Member {
     pub allow_mass_delete: bool,
     /// Reads the target even where the stored matched totals would do.
     pub always_reads_target: bool,
+    /// Inboxes that the ledger has as gone from the source, and those of them with rows that wait for an operator.
+    pub gone: Vec<i32>,
+    pub waiting: Vec<WaitingInbox>,
+    /// For the run that is planned.
+    pub warnings: Vec<String>,
 }
 
 impl Member {
@@ -42,11 +50,15 @@ impl Member {
             tenant,
             watermark,
             consecutive_failures,
+            absent_columns,
             digests_age,
             inboxes,
             unfetched,
+            gone,
+            waiting,
         } = to_plan;
-        if inboxes.is_empty() {
+        // the plan may find the first inboxes of an account
+        if inboxes.is_empty() && tenant.discovered_account().is_none() {
             return Err(PlanError::NoInboxes(tenant.id, tenant.source));
         }
         // without a watermark everything is planned
@@ -61,14 +73,50 @@ impl Member {
             run_type,
             watermark,
             consecutive_failures,
+            absent_columns,
             since,
-            compares_digests: since.is_none() || digests_age.is_none_or(|age| age >= digest_interval),
+            // what may be deleted now may have been left alone by the last comparison
+            compares_digests: since.is_none()
+                || request.allow_mass_delete
+                || digests_age.is_none_or(|age| age >= digest_interval),
             inboxes,
             unfetched: if since.is_some() { unfetched } else { Vec::new() },
             chunk_size: request.chunk_size.unwrap_or(tenant.chunk_size),
             allow_mass_delete: request.allow_mass_delete,
             always_reads_target: false,
+            gone,
+            waiting,
+            warnings: Vec::new(),
             tenant,
         })
+    }
+
+    /// Replaces the inboxes by those of a newer mapping. A tenant that has moved to another source keeps its old mapping, and
+    /// so its plan is not written.
+    pub(crate) fn remap(&mut self, newer: TenantToPlan, digest_interval: Duration) {
+        if newer.tenant.source != self.tenant.source {
+            return;
+        }
+        self.compares_digests |= newer.digests_age.is_none_or(|age| age >= digest_interval);
+        self.inboxes = newer.inboxes;
+        self.unfetched = if self.since.is_some() {
+            newer.unfetched
+        } else {
+            Vec::new()
+        };
+        self.tenant = newer.tenant;
+    }
+
+    /// Fails a member that has no inboxes.
+    pub(crate) fn check_inboxes(&self) -> Result<(), PlanError> {
+        match self.tenant.account_id {
+            _ if !self.inboxes.is_empty() => Ok(()),
+            Some(account) => Err(PlanError::NoAccountInboxes {
+                tenant: self.tenant.id,
+                account,
+                source_name: self.tenant.source.clone(),
+            }),
+            None => Err(PlanError::NoInboxes(self.tenant.id, self.tenant.source.clone())),
+        }
     }
 }

@@ -20,7 +20,7 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::Sender;
 use tidemark_shared::selection::{Name, NameOf};
-use tidemark_source::SourceError;
+use tidemark_source::{Shape, SourceError};
 
 use crate::planning::signals::{Inboxes, Signals, view};
 
@@ -52,10 +52,6 @@ const TABLES: [(&str, NameOf, &str, &str); 4] = [
         "JOIN conversations c ON c.team_id = n.id AND c.id <> ALL($5::bigint[]) JOIN m ON m.inbox_id = c.inbox_id",
     ),
 ];
-const TABLES_WITH_UPDATED_AT: &str = "SELECT w.table_name FROM unnest($1::text[]) AS w (table_name) \
-     JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(w.table_name)) AND a.attname = 'updated_at' \
-      AND NOT a.attisdropped WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT')";
-
 /// The changed names and deleted senders that a plan found. They are written with the plan.
 #[derive(Debug, Default, Clone)]
 pub struct NameChanges {
@@ -105,26 +101,23 @@ impl Signals<'_> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
     ) -> Result<Vec<TouchedName>, SourceError> {
-        if let Some(shape) = self.shape {
-            let Some(statement) = view::names(shape) else {
-                return Ok(Vec::new());
-            };
-            return sqlx::query_as(AssertSqlSafe(statement))
-                .bind(&inboxes.ids)
-                .bind(stored(&inboxes.tenants))
-                .fetch_all(self.tx.connection())
-                .await
-                .map_err(self.source.query_error("look for changed names"));
-        }
-        let tables: Vec<&str> = TABLES.iter().map(|(table, ..)| *table).collect();
-        let dated: Vec<String> = sqlx::query_scalar(TABLES_WITH_UPDATED_AT)
-            .bind(tables)
-            .fetch_all(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("look up its tables"))?;
+        let tables = match self.shape {
+            Shape::Tables(tables) => tables,
+            Shape::View(shape) => {
+                let Some(statement) = view::names(shape) else {
+                    return Ok(Vec::new());
+                };
+                return sqlx::query_as(AssertSqlSafe(statement))
+                    .bind(&inboxes.ids)
+                    .bind(stored(&inboxes.tenants))
+                    .fetch_all(self.tx.connection())
+                    .await
+                    .map_err(self.source.query_error("look for changed names"));
+            }
+        };
         let parts: Vec<String> = TABLES
             .iter()
-            .filter(|(table, ..)| dated.iter().any(|dated| dated == table))
+            .filter(|(table, ..)| tables.has(table, "updated_at"))
             .map(|(table, of, texts, join)| {
                 format!(
                     "SELECT '{}', n.id::bigint, md5(ARRAY[{texts}]::text), to_jsonb(ARRAY[{texts}]), \
@@ -141,7 +134,8 @@ impl Signals<'_> {
             "WITH m AS (SELECT * FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since)) {}",
             parts.join(" UNION ALL ")
         );
-        sqlx::query_as(AssertSqlSafe(statement))
+        let statement = tables.statement(&statement);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)

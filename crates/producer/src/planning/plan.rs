@@ -6,6 +6,7 @@ use tidemark_ledger::matched_totals::MatchedTotals;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_shared::chunk::PlannedChunk;
 use tidemark_shared::fence::WatermarkBounds;
+use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::RunType;
 use tidemark_shared::tenant::Tenant;
 
@@ -22,8 +23,21 @@ pub struct Plan {
     /// What limits the watermark; `None` for a run that does not move it.
     pub watermark_bounds: Option<WatermarkBounds>,
     pub(crate) names: NameChanges,
+    /// Set when the source lacks other tables and columns than at the last plan.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// Inboxes with rows that wait for an operator. Recorded when the plan is made.
+    pub(crate) waiting: Vec<WaitingInbox>,
     /// Set when source and target are equal. Recorded when the plan has no chunks.
     pub(crate) matched_totals: Option<MatchedTotals>,
+}
+
+/// Chatwoot was upgraded, or went back to an earlier version.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    /// What the source lacks now.
+    pub absent_columns: Vec<String>,
+    /// Whether the tenant has rows that were read before.
+    pub has_rows: bool,
 }
 
 /// A tenant of a group with its plan or its error. Tenants of a group often share one error.

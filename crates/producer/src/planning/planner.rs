@@ -1,5 +1,6 @@
 //! Plans runs: their keys, their chunks, and their next watermark.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
+use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
-use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceTx, Sources};
+use tidemark_source::{Shape, Source, SourceTx, Sources};
 
+use crate::planning::discovery::discover_inboxes;
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
 use crate::planning::member::Member;
@@ -35,8 +37,7 @@ pub struct Planner {
 /// The source snapshot of a plan, and how far it lets the watermark move.
 struct PlanSnapshot {
     tx: SourceTx,
-    /// Set where the source is read through a view.
-    shape: Option<ViewShape>,
+    shape: Shape,
     bounds: WatermarkBounds,
 }
 
@@ -142,7 +143,10 @@ impl Planner {
         let mut snapshot = self
             .open_snapshot(source, &format!("plan tenant {}", tenant.id), mode)
             .await?;
-        let mut plans = self.plan_in_snapshot(source, &mut snapshot, &[member]).await?;
+        let mut members = [member];
+        let mut plans = self
+            .plan_in_snapshot(source, &mut snapshot, &mut members, mode)
+            .await?;
         snapshot.tx.finish().await;
         plans.pop().expect("a member has a plan")
     }
@@ -174,7 +178,7 @@ impl Planner {
             }
         };
         let mut groups = group_members(members);
-        let mut has_timed_out = false;
+        let mut was_overtaxed = false;
         while let Some(mut group) = groups.pop() {
             let purpose = match group.as_slice() {
                 [member] => format!("plan tenant {}", member.tenant.id),
@@ -189,7 +193,9 @@ impl Planner {
                     break;
                 }
             };
-            let plans = self.plan_in_snapshot(source, &mut snapshot, &group).await;
+            let plans = self
+                .plan_in_snapshot(source, &mut snapshot, &mut group, SampleMode::Store)
+                .await;
             match self.with_altered_columns(plans).await {
                 Ok(plans) => {
                     snapshot.tx.finish().await;
@@ -201,14 +207,14 @@ impl Planner {
                     groups.push(group.split_off(group.len() / 2));
                     groups.push(group);
                 }
-                Err(error) if error.is_timeout() && has_timed_out => {
-                    // the second timeout: the source is slow, and not one tenant
+                Err(error) if error.is_source_overtaxed() && was_overtaxed => {
+                    // the second failure of this kind: the source is slow or full, and not one tenant is large
                     group.extend(groups.into_iter().flatten());
                     fail_group(group, error, &mut planned);
                     break;
                 }
                 Err(error) => {
-                    has_timed_out |= error.is_timeout();
+                    was_overtaxed |= error.is_source_overtaxed();
                     fail_group(group, error, &mut planned);
                 }
             }
@@ -221,27 +227,43 @@ impl Planner {
         &self,
         source: &Source,
         snapshot: &mut PlanSnapshot,
-        members: &[Member],
+        members: &mut [Member],
+        mode: SampleMode,
     ) -> Result<Vec<Result<Plan, PlanError>>, PlanError> {
-        let mut signals = Signals::begin(source, snapshot.shape.as_ref(), &mut snapshot.tx).await?;
+        let mut signals = Signals::begin(source, &snapshot.shape, &mut snapshot.tx).await?;
+        if mode == SampleMode::Store {
+            discover_inboxes(&self.db, &mut signals, members, self.settings.digest_interval).await?;
+        }
+        let members = &*members;
         let scans = scan_source(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
         let mut plans = Vec::with_capacity(members.len());
         for (member, scan) in members.iter().zip(scans) {
-            plans.push(
-                match build_plan(&self.db, &mut signals, snapshot.bounds, member, scan).await {
-                    Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
-                    planned => Ok(planned?),
-                },
-            );
+            if let Err(error) = member.check_inboxes() {
+                plans.push(Err(error));
+                continue;
+            }
+            let plan = match build_plan(&self.db, &mut signals, snapshot.bounds, member, scan).await {
+                Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
+                planned => Ok(planned?),
+            };
+            if let Ok(plan) = &plan
+                && mode == SampleMode::Store
+                && !same_rows(&plan.waiting, &member.waiting)
+            {
+                ledger::inbox::record_waiting(&self.db, source.name(), member.tenant.id, &plan.waiting)
+                    .await?;
+            }
+            plans.push(plan);
         }
-        let mut planned: Vec<&mut Plan> = plans.iter_mut().flatten().collect();
         // the warnings are about messages, and a run without chunks reads none
-        if planned.iter().any(|plan| !plan.chunks.is_empty()) {
+        if plans.iter().flatten().any(|plan| !plan.chunks.is_empty()) {
             let warnings = source
-                .view_warnings(snapshot.tx.connection(), snapshot.shape.as_ref())
+                .shape_warnings(snapshot.tx.connection(), &snapshot.shape)
                 .await;
-            for plan in &mut planned {
-                plan.record.warnings.clone_from(&warnings);
+            for (plan, member) in plans.iter_mut().zip(members) {
+                if let Ok(plan) = plan {
+                    plan.record.warnings = warnings.iter().chain(&member.warnings).cloned().collect();
+                }
             }
         }
         Ok(plans)
@@ -289,6 +311,14 @@ impl Planner {
             return Ok(PlanSnapshot { tx, shape, bounds });
         }
     }
+}
+
+/// Whether as many rows of the same inboxes wait.
+fn same_rows(some: &[WaitingInbox], others: &[WaitingInbox]) -> bool {
+    let rows = |waiting: &[WaitingInbox]| -> BTreeMap<i32, i64> {
+        waiting.iter().map(|inbox| (inbox.inbox_id, inbox.rows)).collect()
+    };
+    rows(some) == rows(others)
 }
 
 /// Groups of tenants that are planned together; the last group is planned first. A tenant whose last run failed is planned

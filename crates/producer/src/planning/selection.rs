@@ -9,15 +9,17 @@ use tidemark_ledger::run::PlanRecord;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::key_chunks;
 use tidemark_shared::fence::SourceVersion;
+use tidemark_shared::inbox::decision_about;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::{NameOf, Selection};
 use tidemark_shared::tenant::Tenant;
+use tidemark_source::tables::TableShape;
 use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceError, SourceTx};
+use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, take_sample};
-use crate::planning::mass_delete::refuse_mass_delete;
+use crate::planning::mass_delete::{Deletions, Waiting, refuse_mass_delete};
 use crate::planning::names::NameChanges;
 use crate::planning::plan::{Plan, as_size};
 
@@ -34,20 +36,28 @@ struct Statements {
 }
 
 impl Statements {
-    fn of_tables() -> Self {
+    fn of(shape: &Shape) -> Self {
+        match shape {
+            Shape::Tables(tables) => Self::of_tables(tables),
+            Shape::View(view) => Self::of_view(view),
+        }
+    }
+
+    fn of_tables(tables: &TableShape) -> Self {
+        let of_source = |statement: String| tables.statement(&statement).into_owned();
         let select = "SELECT id::bigint FROM conversations c WHERE inbox_id = ANY($1)";
         Self {
-            existing: format!("{select} AND id = ANY($2)"),
-            in_time: format!(
+            existing: of_source(format!("{select} AND id = ANY($2)")),
+            in_time: of_source(format!(
                 "{select} AND EXISTS (SELECT FROM unnest(ARRAY[c.created_at, c.updated_at, c.last_activity_at, \
                      c.waiting_since, c.first_reply_created_at, c.contact_last_seen_at, c.agent_last_seen_at, \
                      c.assignee_last_seen_at]) AS t (at) WHERE t.at BETWEEN $2 AND $3) \
                      AND (cardinality($4::integer[]) = 0 OR inbox_id = ANY($4))"
-            ),
-            in_inboxes: format!("{select} AND inbox_id = ANY($2)"),
-            with_names: format!(
+            )),
+            in_inboxes: of_source(format!("{select} AND inbox_id = ANY($2)")),
+            with_names: of_source(format!(
                 "{select} AND (inbox_id = ANY($2) OR account_id = ANY($3) OR assignee_id = ANY($4) OR team_id = ANY($5))"
-            ),
+            )),
         }
     }
 
@@ -107,9 +117,7 @@ pub(crate) async fn plan_selection(
     let shape = source.check_catalog(tx.connection()).await?;
     let mut reader = SelectionReader {
         source,
-        statements: shape
-            .as_ref()
-            .map_or_else(Statements::of_tables, Statements::of_view),
+        statements: Statements::of(&shape),
         tx: &mut tx,
         inboxes: &inboxes,
     };
@@ -127,6 +135,7 @@ pub(crate) async fn plan_selection(
         Selection::Time { .. } | Selection::Renamed { .. } | Selection::Policy { .. } => Vec::new(),
     };
     let unconfirmed: Vec<i64> = requested.into_iter().filter(|id| !keys.contains(id)).collect();
+    let mut waiting = Waiting::default();
     if !request.allow_mass_delete {
         let existing = reader.existing(&unconfirmed).await?;
         let absent: Vec<i64> = unconfirmed
@@ -145,11 +154,20 @@ pub(crate) async fn plan_selection(
             gone = ledger::target::list_not_newer(&mut target, tenant.id, &gone, &version).await?;
         }
         let live = ledger::target::count_live(&mut target, tenant.id).await?;
-        refuse_mass_delete(&mut target, tenant, run_type, &inboxes, &gone, live).await?;
+        let deletions = Deletions {
+            tenant,
+            run_type,
+            inboxes: &inboxes,
+            gone: &gone,
+            live,
+        };
+        waiting = refuse_mass_delete(&mut target, source, &shape, &mut tx, &deletions).await?;
     }
-    keys.extend(unconfirmed);
+    keys.extend(unconfirmed.into_iter().filter(|id| !waiting.has(*id)));
+    let all_wait = waiting.inboxes.len() == inboxes.len();
+    let undecided = decision_about(tenant.id, &waiting.inboxes, all_wait);
     target.rollback().await.attempt("end the transaction")?;
-    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    let warnings = source.shape_warnings(tx.connection(), &shape).await;
     tx.finish().await;
 
     let keys: Vec<i64> = keys.into_iter().collect();
@@ -165,10 +183,13 @@ pub(crate) async fn plan_selection(
             warnings,
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests: false,
+            undecided,
         },
+        waiting: Vec::new(),
         chunks,
         watermark_bounds: None,
         names: NameChanges::default(),
+        upgrade: None,
         matched_totals: None,
     })
 }

@@ -5,8 +5,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::target::StoredRow;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
-use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceTx};
+use tidemark_source::{Shape, Source, SourceTx};
 
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
@@ -44,7 +43,7 @@ impl Planner {
     pub async fn report_signals(
         &self,
         source: &Source,
-        shape: Option<&ViewShape>,
+        shape: &Shape,
         tx: &mut SourceTx,
         query: SignalQuery<'_>,
     ) -> Result<SignalReport, PlanError> {
@@ -96,7 +95,7 @@ impl Planner {
             .as_ref()
             .is_some_and(|bucket| bucket.changed.contains(&conversation));
         add(changed, "conversations");
-        if shape.is_none() && !unreadable {
+        if shape.view().is_none() && !unreadable {
             let one = Some(conversation);
             let window = self.settings.message_edit_window;
             add(
@@ -105,7 +104,7 @@ impl Planner {
             );
             add(!signals.csat(&inboxes, since, one).await?.is_empty(), "csat");
             let client = stored.and_then(|row| row.other_client_id);
-            let contacts = sqlx::query_scalar(AssertSqlSafe(CONTACTS))
+            let contacts = sqlx::query_scalar(AssertSqlSafe(shape.on_tables(CONTACTS).as_ref()))
                 .bind(since)
                 .bind(conversation)
                 .bind(client)

@@ -13,9 +13,8 @@ use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_ledger::sender::KnownSender;
 use tidemark_shared::ids::TenantId;
-use tidemark_source::digest::{CHANGED_AT, conversation_digest};
-use tidemark_source::view::ViewShape;
-use tidemark_source::{Source, SourceError, SourceTx};
+use tidemark_source::digest::conversation_digest;
+use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
 use crate::planning::member::Member;
 
@@ -26,11 +25,8 @@ pub(crate) const ALL_IDS: i64 = i64::MAX;
 
 // After a few executions PostgreSQL reuses a generic plan, which assumes arrays of ten. Ours hold from one inbox to thousands.
 const USE_CUSTOM_PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
-static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
-    include_str!("signals/conversations.sql")
-        .replace("{digest}", &conversation_digest())
-        .replace("{changed_at}", CHANGED_AT)
-});
+static CONVERSATIONS: LazyLock<String> =
+    LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", &conversation_digest()));
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT c.id::bigint, {} FROM unnest($2::bigint[]) AS b (bucket) \
@@ -41,13 +37,9 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
 });
 // Statements over a group limit the scan by the earliest instant of the tenants, and each row by the instant of its tenant.
 // $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
-static CHANGED: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT m.tenant_id, c.id::bigint \
-         FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
-         JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {CHANGED_AT} >= $4 AND {CHANGED_AT} >= m.since"
-    )
-});
+const CHANGED: &str = "SELECT m.tenant_id, c.id::bigint \
+     FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
+     JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since";
 const MESSAGES: &str = include_str!("signals/messages.sql");
 // whether `messages` has an index that begins with updated_at, or at most $1 bytes
 const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
@@ -55,7 +47,7 @@ const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const SENDERS: &str = include_str!("signals/senders.sql");
 // $1 to $4 as in CHANGED, $5 only this conversation, or NULL
-const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id \
+const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id::bigint \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
      JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
        ON m.inbox_id = c.inbox_id \
@@ -161,8 +153,8 @@ impl Hits {
 /// Reads the signals of a group of tenants inside one snapshot of their source.
 pub(crate) struct Signals<'a> {
     pub source: &'a Source,
-    /// Set where the source is read through a view: then only its rows can be read.
-    pub shape: Option<&'a ViewShape>,
+    /// Of a source that is read through a view, only the view's rows can be read.
+    pub shape: &'a Shape,
     pub tx: &'a mut SourceTx,
     /// Excluded conversations, ascending: their own row cannot be read. Always empty for a group of several tenants.
     pub unreadable: Vec<i64>,
@@ -171,7 +163,7 @@ pub(crate) struct Signals<'a> {
 impl<'a> Signals<'a> {
     pub(crate) async fn begin(
         source: &'a Source,
-        shape: Option<&'a ViewShape>,
+        shape: &'a Shape,
         tx: &'a mut SourceTx,
     ) -> Result<Self, SourceError> {
         let mut signals = Self {
@@ -217,9 +209,8 @@ impl<'a> Signals<'a> {
         width: i64,
         part: Option<RangeInclusive<i64>>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        let statement = self.shape.map(view::conversations);
-        let statement = statement.unwrap_or_else(|| CONVERSATIONS.clone());
-        sqlx::query_as(AssertSqlSafe(statement))
+        let statement = self.shape.statement(&CONVERSATIONS, view::conversations);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.fetched)
@@ -235,9 +226,9 @@ impl<'a> Signals<'a> {
 
     /// Conversations that changed by their own timestamps. Every tenant must have a `since`.
     pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        let statement = self.shape.map(view::changed);
+        let statement = self.shape.statement(CHANGED, view::changed);
         let earliest = inboxes.span().map(|(earliest, _)| earliest);
-        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| CHANGED.clone())))
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
@@ -262,7 +253,8 @@ impl<'a> Signals<'a> {
             .fetch_one(self.tx.connection())
             .await
             .map_err(self.source.query_error("check the size of its messages"))?;
-        sqlx::query_as(MESSAGES)
+        let statement = self.shape.on_tables(MESSAGES);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
@@ -282,7 +274,8 @@ impl<'a> Signals<'a> {
         earliest: NaiveDateTime,
         only: Option<i64>,
     ) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        sqlx::query_as(CSAT)
+        let statement = self.shape.on_tables(CSAT);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
@@ -301,7 +294,7 @@ impl<'a> Signals<'a> {
     ) -> Result<Vec<KnownSender>, SourceError> {
         let column = |of: fn(&KnownSender) -> i64| -> Vec<i64> { known.iter().map(of).collect() };
         let types: Vec<&str> = known.iter().map(|sender| sender.sender_type.as_str()).collect();
-        let deleted: Vec<i32> = sqlx::query_scalar(SENDERS)
+        let deleted: Vec<i32> = sqlx::query_scalar(AssertSqlSafe(self.shape.on_tables(SENDERS).as_ref()))
             .bind(types)
             .bind(column(|sender| sender.sender_id))
             .bind(column(|sender| sender.first_message_id))
@@ -326,8 +319,8 @@ impl<'a> Signals<'a> {
         inboxes: &[i32],
         size: i32,
     ) -> Result<Vec<(i64, i64, i64)>, SourceError> {
-        let statement = self.shape.map(view::stretches);
-        sqlx::query_as(AssertSqlSafe(statement.unwrap_or_else(|| STRETCHES.to_owned())))
+        let statement = self.shape.statement(STRETCHES, view::stretches);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(inboxes)
             .bind(size)
             .fetch_all(self.tx.connection())
@@ -341,9 +334,10 @@ impl<'a> Signals<'a> {
         member: &Member,
         buckets: &[i64],
     ) -> Result<Vec<(i64, i64)>, SourceError> {
-        let statement = self.shape.map(view::digests_in_buckets);
-        let statement = statement.unwrap_or_else(|| DIGESTS_IN_BUCKETS.clone());
-        sqlx::query_as(AssertSqlSafe(statement))
+        let statement = self
+            .shape
+            .statement(&DIGESTS_IN_BUCKETS, view::digests_in_buckets);
+        sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&member.inboxes)
             .bind(buckets)
             .bind(BUCKET_WIDTH)

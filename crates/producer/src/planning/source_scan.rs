@@ -75,7 +75,7 @@ pub(crate) async fn scan_source(
     read_conversations(db, signals, members, &mut scans).await?;
     if let Some(span) = inboxes.span() {
         // a row of a view contains its messages, answers and contact
-        if signals.shape.is_none() {
+        if signals.shape.view().is_none() {
             for (tenant, id) in signals
                 .messages(&inboxes, span.0, message_edit_window, None)
                 .await?
@@ -196,7 +196,7 @@ async fn find_deleted_senders(
         .filter(|member| member.compares_digests && member.since.is_some())
         .map(|member| member.tenant.id)
         .collect();
-    if signals.shape.is_some() || searched.is_empty() {
+    if signals.shape.view().is_some() || searched.is_empty() {
         return Ok(());
     }
     let known = ledger::sender::list(db, &searched).await?;

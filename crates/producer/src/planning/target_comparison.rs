@@ -9,7 +9,7 @@ use tidemark_postgres::DbPool;
 
 use crate::planning::digests::{Difference, difference, differing_buckets, unexplained_buckets};
 use crate::planning::error::PlanError;
-use crate::planning::mass_delete::refuse_mass_delete;
+use crate::planning::mass_delete::{Deletions, Waiting, refuse_mass_delete};
 use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::NameChanges;
@@ -25,6 +25,8 @@ pub(crate) struct TargetComparison {
     pub open_rejects: Vec<i64>,
     pub names: NameChanges,
     pub matched_totals: Option<MatchedTotals>,
+    /// Deletions that wait for an operator; not in `difference`.
+    pub waiting: Waiting,
 }
 
 /// Compares in one snapshot of the target.
@@ -113,8 +115,17 @@ async fn compare_digests(
                 live,
             });
         }
-        let gone = &comparison.difference.gone;
-        refuse_mass_delete(target, tenant, member.run_type, &member.inboxes, gone, live).await?;
+        let deletions = Deletions {
+            tenant,
+            run_type: member.run_type,
+            inboxes: &member.inboxes,
+            gone: &comparison.difference.gone,
+            live,
+        };
+        let (source, shape) = (signals.source, signals.shape);
+        let waiting = refuse_mass_delete(target, source, shape, signals.tx, &deletions).await?;
+        comparison.difference.gone.retain(|id| !waiting.has(*id));
+        comparison.waiting = waiting;
     }
     Ok(())
 }

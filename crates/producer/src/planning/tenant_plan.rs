@@ -7,12 +7,12 @@ use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
-use tidemark_source::view::ViewShape;
+use tidemark_shared::inbox::decision_about;
 
 use crate::planning::digests::Difference;
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
-use crate::planning::plan::{Plan, as_size};
+use crate::planning::plan::{Plan, Upgrade, as_size};
 use crate::planning::signals::{Hits, Signals, SourceBucket};
 use crate::planning::source_scan::SourceScan;
 use crate::planning::target_comparison::{TargetComparison, compare_with_target};
@@ -34,12 +34,23 @@ pub(crate) async fn build_plan(
     };
     let compares_digests = scan.has_digests;
     let matched_totals = comparison.matched_totals;
+    let waiting = if compares_digests || member.allow_mass_delete {
+        std::mem::take(&mut comparison.waiting.inboxes)
+    } else {
+        // as the last comparison found it
+        member.waiting.clone()
+    };
+    let all_wait = member
+        .inboxes
+        .iter()
+        .all(|id| waiting.iter().any(|inbox| inbox.inbox_id == *id));
+    let undecided = decision_about(member.tenant.id, &waiting, all_wait);
     let mut names = std::mem::take(&mut comparison.names);
     names.deleted_senders.clone_from(&scan.deleted_senders);
     // sorted, so that equal lists give equal requests
     names.deleted_senders.sort();
     let (chunks, counts) = if member.since.is_some() {
-        let hits = collect_hits(scan, comparison, signals.shape.is_none());
+        let hits = collect_hits(scan, comparison, signals.shape.view().is_none());
         let ids: Vec<i64> = hits.ids.into_iter().collect();
         (key_chunks(&ids, as_size(member.chunk_size)), hits.counts)
     } else {
@@ -48,6 +59,11 @@ pub(crate) async fn build_plan(
         (chunks, BTreeMap::new())
     };
     let moves = member.run_type.moves_watermark();
+    let absent_columns = signals.shape.absent_beyond_digests();
+    let upgrade = (moves && absent_columns != member.absent_columns).then(|| Upgrade {
+        absent_columns,
+        has_rows: member.watermark.is_some(),
+    });
     Ok(Plan {
         run_type: member.run_type,
         record: PlanRecord {
@@ -55,13 +71,21 @@ pub(crate) async fn build_plan(
             watermark_start: member.watermark.filter(|_| moves),
             watermark_end: bounds.watermark_end(member.watermark).filter(|_| moves),
             signals: counts,
-            warnings: signals.shape.map(ViewShape::warnings).unwrap_or_default(),
+            warnings: signals
+                .shape
+                .warnings()
+                .into_iter()
+                .chain(member.warnings.iter().cloned())
+                .collect(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests,
+            undecided,
         },
+        waiting,
         chunks,
         watermark_bounds: moves.then_some(bounds),
         names,
+        upgrade,
         matched_totals,
     })
 }

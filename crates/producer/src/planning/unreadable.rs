@@ -18,6 +18,8 @@ use tidemark_source::SourceError;
 use crate::planning::error::PlanError;
 use crate::planning::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
 
+const SPAN: &str = "SELECT min(id)::bigint, max(id)::bigint FROM conversations WHERE inbox_id = ANY($1)";
+
 impl Signals<'_> {
     /// A tenant's conversations by bucket, without those that cannot be read.
     pub(crate) async fn readable_conversations(
@@ -77,16 +79,14 @@ impl Signals<'_> {
 
     /// Lowest and highest id of the tenant's conversations.
     async fn span(&mut self, inboxes: &[i32]) -> Result<Option<(i64, i64)>, SourceError> {
-        let statement = match self.shape {
-            None => "SELECT min(id)::bigint, max(id)::bigint FROM conversations WHERE inbox_id = ANY($1)"
-                .to_owned(),
-            Some(view) => format!(
+        let statement = self.shape.statement(SPAN, |view| {
+            format!(
                 "SELECT min(v.conversation_id)::bigint, max(v.conversation_id)::bigint FROM {} v \
                  WHERE v.inbox_id = ANY($1)",
                 view.relation()
-            ),
-        };
-        let (lo, hi): (Option<i64>, Option<i64>) = sqlx::query_as(AssertSqlSafe(statement))
+            )
+        });
+        let (lo, hi): (Option<i64>, Option<i64>) = sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(inboxes)
             .fetch_one(self.tx.connection())
             .await

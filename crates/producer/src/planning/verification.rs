@@ -39,10 +39,10 @@ pub(crate) async fn plan_verification(
     take_sample(db, source, SampleMode::Store).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
-    let mut signals = Signals::begin(source, shape.as_ref(), &mut tx).await?;
+    let mut signals = Signals::begin(source, &shape, &mut tx).await?;
     let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
     let stretches = signals.stretches(&inboxes, size).await?;
-    let warnings = source.view_warnings(tx.connection(), shape.as_ref()).await;
+    let warnings = source.shape_warnings(tx.connection(), &shape).await;
     tx.finish().await;
     let mut target = ledger::target::begin(db, tenant.id).await?;
     let last = ledger::target::find_last_live(&mut target, tenant.id).await?;
@@ -58,10 +58,13 @@ pub(crate) async fn plan_verification(
             warnings,
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests: false,
+            undecided: None,
         },
+        waiting: Vec::new(),
         chunks,
         watermark_bounds: None,
         names: NameChanges::default(),
+        upgrade: None,
         matched_totals: None,
     })
 }

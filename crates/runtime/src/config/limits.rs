@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 14] = [
+    const TEXTS: [&str; 15] = [
         "database_url",
         "database_pooler",
         "amqp_url",
@@ -301,5 +301,6 @@ mod tests {
         "sources.*.url",
         "sources.*.mode",
         "sources.*.view",
+        "sources.*.schema",
     ];
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 40] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 41] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -18,6 +18,7 @@ pub(super) const VARIABLES: [(&str, &[&str]); 40] = [
     ("TIDEMARK_SOURCE_URL", &["sources", "main", "url"]),
     ("TIDEMARK_SOURCE_MODE", &["sources", "main", "mode"]),
     ("TIDEMARK_SOURCE_VIEW", &["sources", "main", "view"]),
+    ("TIDEMARK_SOURCE_SCHEMA", &["sources", "main", "schema"]),
     (
         "TIDEMARK_SOURCE_MAX_CONNECTIONS",
         &["sources", "main", "max_connections"],

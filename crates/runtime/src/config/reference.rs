@@ -33,7 +33,7 @@ fn process() -> Vec<Entry> {
         (
             "database_url",
             none(),
-            "URL of the analytics database: ledger and target. Flag `--database-url`",
+            "URL of the analytics database: ledger and target. It may name several hosts. Flag `--database-url`",
         ),
         (
             "database_max_connections",
@@ -102,7 +102,7 @@ fn source() -> Vec<Entry> {
         (
             "sources.*.url",
             String::new(),
-            "URL of the Chatwoot database. Flag `--source-url`",
+            "URL of the Chatwoot database. It may name several hosts. Flag `--source-url`",
         ),
         (
             "sources.*.mode",
@@ -113,6 +113,11 @@ fn source() -> Vec<Entry> {
             "sources.*.view",
             String::new(),
             "Name of the view, with or without its schema. Needed with `view`",
+        ),
+        (
+            "sources.*.schema",
+            String::new(),
+            "Schema of Chatwoot's tables, or of the view. Default: where the login's `search_path` finds them",
         ),
         (
             "sources.*.max_connections",

@@ -85,15 +85,13 @@ async fn rows_of_view(conn: &mut PgConnection) -> i64 {
 #[tokio::test]
 async fn a_sample_has_the_columns_of_its_version_and_takes_traffic() {
     with_database(async |url| {
-        // the last three have the columns of the version before them
-        for text in [
-            "2.0.0", "2.12.1", "3.0.0", "3.5.0", "4.0.0", "2.11.0", "3.7.3", "4.15.0",
-        ] {
+        // the last two have the columns of the version before them
+        for text in ["2.0.0", "2.12.1", "3.5.0", "2.11.0", "4.15.0"] {
             let report = create(&url, &tiny(version(text))).await.unwrap();
             assert_eq!(report.chatwoot, version(text));
             let mut conn = connect(&url).await;
             assert_eq!(catalog(&mut conn).await, known(version(text)), "{text}");
-            make_traffic(&url, 150).await;
+            make_traffic(&url, 80).await;
             assert!(rows_of_view(&mut conn).await > 250, "{text}");
         }
     })

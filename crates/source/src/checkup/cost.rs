@@ -73,7 +73,7 @@ impl Source {
                         bytes(size)
                     ),
                 )
-                .todo("ANALYZE messages;   -- then tidemark doctor again"),
+                .todo(format!("ANALYZE {};   -- then tidemark doctor again", self.in_schema("messages"))),
             );
         }
         if found.is_empty() {

@@ -3,15 +3,15 @@
 use sqlx::{FromRow, PgConnection};
 
 use super::{KnownState, LARGE, Source, relation};
-use crate::digest::CHANGED_AT;
+use crate::shape::Shape;
 use tidemark_postgres::report::report;
 use tidemark_runtime::finding::{Finding, bytes};
 
 /// An index that Tidemark's queries need.
-struct WantedIndex {
+struct WantedIndex<'a> {
     table: &'static str,
     /// Columns or expressions, in order.
-    columns: &'static [&'static str],
+    columns: &'a [&'a str],
     /// The cost without the index.
     why: &'static str,
     /// Table size in bytes from which on the index is worth its cost.
@@ -21,7 +21,7 @@ struct WantedIndex {
 /// Table size from which on every plan needs an index on a time column.
 const VERY_LARGE: i64 = 256 << 20;
 
-const WANTED: [WantedIndex; 7] = [
+const WANTED: [WantedIndex<'_>; 7] = [
     WantedIndex {
         table: "conversations",
         columns: &["inbox_id", "id"],
@@ -66,14 +66,6 @@ const WANTED: [WantedIndex; 7] = [
     },
 ];
 
-/// For plans that compare no digests. Plans that compare digests read all of a tenant's conversations in any case.
-const CHANGED_AT_INDEX: WantedIndex = WantedIndex {
-    table: "conversations",
-    columns: &[CHANGED_AT],
-    why: "each plan scans all conversations, even when it compares no digests (producer.digest_interval)",
-    min_table_size: LARGE,
-};
-
 /// An existing index that begins with the column, valid or not.
 #[derive(Debug, FromRow)]
 struct Index {
@@ -95,13 +87,33 @@ impl Source {
     pub(super) async fn check_indexes(
         &self,
         connection: &mut PgConnection,
+        shape: &Shape,
         known: KnownState,
         findings: &mut Vec<Finding>,
     ) {
         let mut missing = 0;
-        let reads_tables = self.view().is_none();
-        let changed_at = (reads_tables && !known.digests_every_plan).then_some(&CHANGED_AT_INDEX);
-        for wanted in WANTED.iter().chain(changed_at) {
+        let tables = match shape {
+            Shape::Tables(tables) => Some(tables),
+            Shape::View(_) => None,
+        };
+        let changed_at = tables.map(|tables| [tables.changed_at()]);
+        // for plans that compare no digests; the others read all of a tenant's conversations in any case
+        let changed_at = changed_at
+            .as_ref()
+            .filter(|_| !known.digests_every_plan)
+            .map(|columns| WantedIndex {
+                table: "conversations",
+                columns,
+                why: "each plan scans all conversations, even when it compares no digests (producer.digest_interval)",
+                min_table_size: LARGE,
+            });
+        for wanted in WANTED.iter().chain(&changed_at) {
+            let is_absent = |column: &&str| {
+                tables.is_some_and(|tables| !column.contains('(') && !tables.has(wanted.table, column))
+            };
+            if wanted.columns.iter().any(is_absent) {
+                continue;
+            }
             match self.check_index(connection, wanted).await {
                 Ok(None) => {}
                 Ok(Some(finding)) => {
@@ -125,7 +137,7 @@ impl Source {
     async fn check_index(
         &self,
         connection: &mut PgConnection,
-        wanted: &WantedIndex,
+        wanted: &WantedIndex<'_>,
     ) -> Result<Option<Finding>, sqlx::Error> {
         let Some(size) = self.large_size(connection, &relation(wanted.table)).await? else {
             return Ok(None);
@@ -172,7 +184,7 @@ impl Source {
         }
         Ok(Some(finding.todo(format!(
             "CREATE INDEX CONCURRENTLY ON {} ({columns});",
-            wanted.table
+            self.in_schema(wanted.table)
         ))))
     }
 
@@ -219,7 +231,7 @@ impl Source {
                         bytes(fresh.size)
                     ),
                 )
-                .todo(format!("ANALYZE {table};")),
+                .todo(format!("ANALYZE {};", self.in_schema(table))),
             );
         }
     }

@@ -1,22 +1,10 @@
 //! The columns that are read from the view.
 
+use tidemark_shared::chatwoot::{Version, first_with};
 use tidemark_shared::selection::NameOf;
 
 use crate::digest::{HashKind, HashedColumn};
-
-/// The type that a column is read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Integer,
-    BigInt,
-    Text,
-    Uuid,
-    Time,
-    Json,
-    Messages,
-    Boolean,
-    Integers,
-}
+use crate::kind::Kind;
 
 /// The part of a target row that a column belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,67 +129,39 @@ pub(super) const NAMES: [(NameOf, &str, &[&str]); 4] = [
     (NameOf::Team, "team_id", &["team_name"]),
 ];
 
-impl Kind {
-    /// Whether a column of this type can be read as this kind. `category` is `pg_type.typcategory`.
-    pub fn accepts(self, type_name: &str, category: &str) -> bool {
-        match self {
-            Self::Integer | Self::BigInt => matches!(type_name, "smallint" | "integer" | "bigint"),
-            // all string types and enums
-            Self::Text => matches!(category, "S" | "E"),
-            Self::Uuid => type_name == "uuid" || category == "S",
-            Self::Time => type_name.starts_with("timestamp "),
-            Self::Json => matches!(type_name, "json" | "jsonb"),
-            Self::Messages => matches!(type_name, "json" | "jsonb" | "json[]" | "jsonb[]"),
-            Self::Boolean => type_name == "boolean",
-            Self::Integers => matches!(type_name, "smallint[]" | "integer[]" | "bigint[]"),
+/// How a column is hashed. No value makes these functions fail.
+pub(super) fn hashed(column: &Column) -> HashedColumn {
+    let name = column.name;
+    match column.kind {
+        Kind::Integer | Kind::BigInt => HashedColumn::new(HashKind::Int8, format!("v.{name}::bigint")),
+        Kind::Time => HashedColumn::new(HashKind::Time, format!("v.{name}::timestamp")),
+        // the only text that the target keeps when it is empty; a UUID or JSON is never an empty text
+        Kind::Text if name == "csat_feedback" => HashedColumn::new(HashKind::Text, format!("v.{name}::text")),
+        Kind::Text
+        | Kind::Uuid
+        | Kind::Boolean
+        | Kind::Float
+        | Kind::Integers
+        | Kind::Json
+        | Kind::Messages => {
+            HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
         }
     }
+}
 
-    /// The expected type, for error messages.
-    pub const fn expected_type(self) -> &'static str {
-        match self {
-            Self::Json => "jsonb",
-            Self::Messages => "jsonb or jsonb[]",
-            _ => self.read_type(),
-        }
-    }
-
-    /// The type of [`Self::read_expression`].
-    pub const fn read_type(self) -> &'static str {
-        match self {
-            Self::Integer => "integer",
-            Self::BigInt => "bigint",
-            Self::Text | Self::Json | Self::Messages => "text",
-            Self::Uuid => "uuid",
-            Self::Time => "timestamp",
-            Self::Boolean => "boolean",
-            Self::Integers => "integer[]",
-        }
-    }
-
-    /// The expression that reads the column. JSON is read as `jsonb` text, so that equal values have equal text.
-    pub fn read_expression(self, column: &str) -> String {
-        match self {
-            Self::Json => format!("{column}::jsonb::text"),
-            Self::Messages => format!("to_jsonb({column})::text"),
-            _ => format!("{column}::{}", self.read_type()),
-        }
-    }
-
-    /// How the column is hashed. No value makes these functions fail.
-    pub fn hashed(self, name: &str) -> HashedColumn {
-        match self {
-            Self::Integer | Self::BigInt => HashedColumn::new(HashKind::Int8, format!("v.{name}::bigint")),
-            Self::Time => HashedColumn::new(HashKind::Time, format!("v.{name}::timestamp")),
-            // the only text that the target keeps when it is empty; a UUID or JSON is never an empty text
-            Self::Text if name == "csat_feedback" => {
-                HashedColumn::new(HashKind::Text, format!("v.{name}::text"))
-            }
-            Self::Text | Self::Uuid | Self::Json | Self::Messages | Self::Boolean | Self::Integers => {
-                HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
-            }
-        }
-    }
+/// The first version of Chatwoot whose tables have what the column shows; `None` for what a view computes.
+pub(super) fn first_version(name: &str) -> Option<Version> {
+    let (table, column) = match name {
+        "conversation_custom_attributes" => ("conversations", "custom_attributes"),
+        "inbox_timezone" => ("inboxes", "timezone"),
+        "team_name" => ("teams", "name"),
+        "csat_response_id" => ("csat_survey_responses", "id"),
+        "csat_rating" => ("csat_survey_responses", "rating"),
+        "csat_feedback" => ("csat_survey_responses", "feedback_message"),
+        "csat_created_at" => ("csat_survey_responses", "created_at"),
+        name => ("conversations", name),
+    };
+    first_with(table, column)
 }
 
 #[cfg(test)]
@@ -213,26 +173,6 @@ mod tests {
         let names = NAMES.iter().flat_map(|(_, id, texts)| texts.iter().chain([id]));
         for name in REQUIRED.iter().chain(&CHANGE_TIMES).chain(names) {
             assert!(COLUMNS.iter().any(|column| column.name == *name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_type_fits_when_each_of_its_values_can_be_read() {
-        for (kind, type_name, category, fits) in [
-            (Kind::Integer, "bigint", "N", true),
-            (Kind::BigInt, "smallint", "N", true),
-            (Kind::BigInt, "numeric", "N", false),
-            (Kind::Integer, "text", "S", false),
-            (Kind::Text, "citext", "S", true),
-            (Kind::Text, "bytea", "U", false),
-            (Kind::Uuid, "character varying", "S", true),
-            (Kind::Time, "timestamp with time zone", "D", true),
-            (Kind::Time, "date", "D", false),
-            (Kind::Json, "jsonb[]", "A", false),
-            (Kind::Messages, "json[]", "A", true),
-            (Kind::Messages, "text", "S", false),
-        ] {
-            assert_eq!(kind.accepts(type_name, category), fits, "{type_name} as {kind:?}");
         }
     }
 }

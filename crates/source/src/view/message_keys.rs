@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::shape::ViewShape;
 use crate::error::SourceError;
+use crate::shape::Shape;
 use crate::source::Source;
 use tidemark_postgres::report::report;
 
@@ -25,17 +26,13 @@ const MISSING_KEYS: &str = include_str!("missing_keys.sql");
 const VIEW_IN_STATEMENT: &str = "vw_conversations_analytics_final";
 
 impl Source {
-    /// Warnings for a run: missing columns and missing message keys. Must be the last statement of its transaction: if it
+    /// Warnings for a run: missing tables, columns and message keys. Must be the last statement of its transaction: if it
     /// fails, the run goes on, but the transaction is aborted.
-    pub async fn view_warnings(
-        &self,
-        connection: &mut PgConnection,
-        shape: Option<&ViewShape>,
-    ) -> Vec<String> {
-        let Some(shape) = shape else {
-            return Vec::new();
-        };
+    pub async fn shape_warnings(&self, connection: &mut PgConnection, shape: &Shape) -> Vec<String> {
         let mut warnings = shape.warnings();
+        let Some(shape) = shape.view() else {
+            return warnings;
+        };
         match self.missing_keys(connection, shape).await {
             Ok(missing) => warnings.extend(missing),
             Err(error) => {

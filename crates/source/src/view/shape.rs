@@ -1,7 +1,8 @@
 //! The shape of a view: the columns that it has, and the SQL expressions over them.
 
-use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part};
+use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part, first_version, hashed};
 use crate::digest::{HashedColumn, digest_of, rules_digest, texts_digest};
+use crate::missing::missing_column;
 use tidemark_postgres::ident::RelationName;
 use tidemark_shared::selection::NameOf;
 
@@ -41,7 +42,7 @@ impl ViewShape {
         let columns: Vec<HashedColumn> = self
             .present()
             .filter(|column| column.part == Part::Conversation)
-            .map(|column| column.kind.hashed(column.name))
+            .map(hashed)
             .collect();
         digest_of("0", &columns)
     }
@@ -121,32 +122,48 @@ impl ViewShape {
             .zip(self.present)
             .filter(|(_, present)| !present)
             .map(|(column, _)| {
-                format!(
-                    "view {} has no column {}: it is NULL in every row",
-                    self.name, column.name
+                missing_column(
+                    &format!("view {}", self.name),
+                    column.name,
+                    first_version(column.name),
                 )
             })
             .collect()
     }
 
+    /// Missing columns that come from messages. The digest covers the others, or names are compared.
+    #[must_use]
+    pub fn absent_beyond_digests(&self) -> Vec<String> {
+        COLUMNS
+            .iter()
+            .zip(self.present)
+            .filter(|(column, present)| !present && column.part == Part::Messages)
+            .map(|(column, _)| column.name.to_owned())
+            .collect()
+    }
+
     /// A statement for `Source::inboxes` that lists the inboxes of the view's conversations.
     pub(crate) fn inboxes(&self) -> String {
-        let column = |name: &str| match self.has(name) {
-            true => format!("v.{name}"),
-            false => "NULL".to_owned(),
-        };
         format!(
             "SELECT DISTINCT ON (v.inbox_id) v.inbox_id::integer, {}::text, {}::text FROM {} v \
              WHERE ($1::integer IS NULL OR {}::integer = $1) AND ($2::integer[] IS NULL OR v.inbox_id = ANY($2)) \
              ORDER BY v.inbox_id",
-            column("inbox_name"),
-            column("inbox_channel_type"),
+            self.or_null("inbox_name"),
+            self.or_null("inbox_channel_type"),
             self.name,
-            column("account_id"),
+            self.or_null("account_id"),
         )
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// The column, or NULL where the view lacks it.
+    pub(super) fn or_null(&self, name: &str) -> String {
+        match self.has(name) {
+            true => format!("v.{name}"),
+            false => "NULL".to_owned(),
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
         self.present().any(|column| column.name == name)
     }
 
@@ -186,7 +203,9 @@ mod tests {
             assert!(!expression.contains("v.priority") && !expression.contains("v.csat_created_at"));
         }
         assert_eq!(shape.warnings().len(), 3);
-        assert!(shape.warnings()[0].starts_with(r#"view "reports"."final" has no column priority:"#));
+        let warning = &shape.warnings()[0];
+        assert!(warning.starts_with(r#"view "reports"."final" has no column priority: it is NULL"#));
+        assert!(warning.ends_with("; it comes with Chatwoot 2.17.0"));
         assert!(without(&[]).warnings().is_empty());
     }
 

@@ -15,7 +15,7 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::verification::FaultKind;
-use tidemark_source::{Source, SourceTx};
+use tidemark_source::{Shape, Source, SourceTx};
 use tokio::sync::mpsc;
 
 use super::sums::{
@@ -79,7 +79,8 @@ impl Comparer<'_> {
         // a tenant has one inbox or thousands, so a generic plan for the array parameters would be wrong
         self.run_statement("SET LOCAL plan_cache_mode = force_custom_plan; SAVEPOINT sums")
             .await?;
-        let view = self.source.check_catalog(self.tx.connection()).await?;
+        let shape = self.source.current_shape(self.tx).await?;
+        let reads_tables = shape.view().is_none();
         let (tenant, digest_seed) = (self.tenant.tenant.id, self.context.digest_seed());
         let query = SourceQuery {
             inboxes: &self.tenant.inboxes,
@@ -88,7 +89,7 @@ impl Comparer<'_> {
         let latest = self.is_latest.then_some(self.version);
         let mut target_tx = ledger::target::begin(self.db, tenant).await?;
         let (in_source, in_target) = tokio::join!(
-            source_sums(self.tx.connection(), view.as_ref(), query, range, BUCKET_BITS),
+            source_sums(self.tx.connection(), &shape, query, range, BUCKET_BITS),
             target_sums(&mut target_tx, tenant, range, BUCKET_BITS, latest.as_ref())
         );
         let in_source = in_source.map_err(self.source.query_error("sum the digests of conversations"))?;
@@ -102,16 +103,18 @@ impl Comparer<'_> {
         let parts = unproven_ranges(&in_source, &in_target, range);
         for part in &parts {
             let mut target_tx = ledger::target::begin(self.db, tenant).await?;
-            let in_source = source_sums(self.tx.connection(), view.as_ref(), query, *part, ONE_ID_BITS)
+            let in_source = source_sums(self.tx.connection(), &shape, query, *part, ONE_ID_BITS)
                 .await
                 .map_err(self.source.query_error("list the digests of conversations"))?;
             let in_target = target_sums(&mut target_tx, tenant, *part, ONE_ID_BITS, latest.as_ref())
                 .await
                 .attempt("list the digests of rows")?;
             let mut ids = unproven(&in_source, &in_target);
-            let mut rest = Some(*part).filter(|_| view.is_none());
+            let mut rest = Some(*part).filter(|_| reads_tables);
             while let Some(range) = rest {
-                let (clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+                let (clients, behind) = self
+                    .clients_with_other_phones(&shape, &mut target_tx, range)
+                    .await?;
                 ids.extend(clients);
                 rest = behind;
             }
@@ -120,10 +123,12 @@ impl Comparer<'_> {
             found.add_counted(self.compare_keys(&ids).await?);
         }
         // the digests do not cover the phones of other clients, so the proven rows are checked for them too
-        let mut rest = Some(range).filter(|_| view.is_none());
+        let mut rest = Some(range).filter(|_| reads_tables);
         while let Some(range) = rest {
             let mut target_tx = ledger::target::begin(self.db, tenant).await?;
-            let (mut clients, behind) = self.clients_with_other_phones(&mut target_tx, range).await?;
+            let (mut clients, behind) = self
+                .clients_with_other_phones(&shape, &mut target_tx, range)
+                .await?;
             target_tx.rollback().await.attempt("end the transaction")?;
             clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
             found.add_counted(self.compare_keys(&clients).await?);
@@ -136,6 +141,7 @@ impl Comparer<'_> {
     /// and the rest of the range that has to be queried next.
     async fn clients_with_other_phones(
         &mut self,
+        shape: &Shape,
         target: &mut PgTransaction<'_>,
         range: IdRange,
     ) -> Result<(Vec<i64>, Option<IdRange>), ExecuteError> {
@@ -152,7 +158,7 @@ impl Comparer<'_> {
         let behind = Some(behind).filter(|behind| rows.len() == MAX_CLIENTS && behind.lo <= behind.hi);
         let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
         let clients: Vec<i64> = clients.into_iter().collect();
-        let phones = phones(self.tx.connection(), &clients)
+        let phones = phones(self.tx.connection(), shape, &clients)
             .await
             .map_err(self.source.query_error("read phone numbers"))?;
         let differing = rows

@@ -13,7 +13,7 @@ LEFT JOIN campaigns g ON g.id = c.campaign_id
 LEFT JOIN sla_policies p ON p.id = c.sla_policy_id
 LEFT JOIN agent_bots b ON b.id = c.assignee_agent_bot_id
 LEFT JOIN (
-    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating,
+    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating::integer AS rating,
            r.feedback_message::text AS feedback_message, r.created_at::timestamp AS created_at,
            r.assigned_agent_id::bigint AS assigned_agent_id, v.name::text AS agent_name,
            count(*) OVER (PARTITION BY r.conversation_id)::integer AS count

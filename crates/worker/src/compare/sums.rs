@@ -9,9 +9,11 @@ use sqlx::postgres::PgTransaction;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
+use tidemark_source::Shape;
 use tidemark_source::digest::{
     WORKING_HOURS, conversation_digest, event_digest, message_digest, related_digest,
 };
+use tidemark_source::tables::TableShape;
 use tidemark_source::view::ViewShape;
 
 use crate::extract::view;
@@ -86,24 +88,25 @@ fn modulo(sum: &str) -> Result<u64, sqlx::Error> {
 
 pub(super) async fn source_sums(
     connection: &mut PgConnection,
-    view: Option<&ViewShape>,
+    shape: &Shape,
     source_query: SourceQuery<'_>,
     range: IdRange,
     bits: i32,
 ) -> Result<Buckets, sqlx::Error> {
-    match view {
-        None => source_sums_from_tables(connection, source_query, range, bits).await,
-        Some(view) => source_sums_from_view(connection, view, source_query, range, bits).await,
+    match shape {
+        Shape::Tables(tables) => source_sums_from_tables(connection, tables, source_query, range, bits).await,
+        Shape::View(view) => source_sums_from_view(connection, view, source_query, range, bits).await,
     }
 }
 
 async fn source_sums_from_tables(
     connection: &mut PgConnection,
+    tables: &TableShape,
     source_query: SourceQuery<'_>,
     range: IdRange,
     bits: i32,
 ) -> Result<Buckets, sqlx::Error> {
-    let rows = sqlx::query(AssertSqlSafe(CONVERSATIONS.as_str()))
+    let rows = sqlx::query(AssertSqlSafe(tables.statement(&CONVERSATIONS).as_ref()))
         .bind(range.lo)
         .bind(source_query.inboxes)
         .bind(source_query.digest_seed)
@@ -115,7 +118,7 @@ async fn source_sums_from_tables(
     for row in rows {
         add(&mut buckets, &row)?;
     }
-    let messages: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(MESSAGES.as_str()))
+    let messages: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(tables.statement(&MESSAGES).as_ref()))
         .bind(range.lo)
         .bind(source_query.inboxes)
         .bind(range.hi)

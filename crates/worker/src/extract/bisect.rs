@@ -1,7 +1,7 @@
 //! Reads on when the source fails on single conversations or is too slow.
 //!
 //! After a data error the keys are read again in halves, until every bad conversation stands alone and is rejected.
-//! After a timeout they are read again in smaller parts. The snapshot stays the same, so rows that were sent before the
+//! When the source runs out of time, memory or disk they are read again in smaller parts. The snapshot stays the same, so rows that were sent before the
 //! failure stay valid.
 
 use std::collections::HashSet;
@@ -9,27 +9,24 @@ use std::collections::HashSet;
 use tidemark_ledger::reject::{Reject, RejectSide};
 use tidemark_postgres::report::report;
 use tidemark_postgres::sqlstate::{FailureKind, sqlstate};
-use tidemark_source::SourceError;
-use tidemark_source::view::ViewShape;
+use tidemark_source::{Shape, SourceError};
 
 use super::extractor::{ExtractError, Extractor};
 
 impl Extractor<'_> {
     /// Reads these conversations, and rejects those that the source cannot read or that do not decode.
-    pub(super) async fn read_bisected(
-        &mut self,
-        view: Option<&ViewShape>,
-        keys: &[i64],
-    ) -> Result<(), ExtractError> {
+    pub(super) async fn read_bisected(&mut self, shape: &Shape, keys: &[i64]) -> Result<(), ExtractError> {
         let mut pending = vec![keys.to_vec()];
         while let Some(mut keys) = pending.pop() {
             if keys.len() > self.key_limit {
                 pending.push(keys.split_off(self.key_limit));
             }
             let (done, withheld) = (self.extracted.found.len(), self.extracted.withheld.len());
-            let error = match self.read_keys(view, &keys).await {
+            let error = match self.read_keys(shape, &keys).await {
                 Ok(()) => continue,
-                Err(ExtractError::Source(error)) if error.is_data() || is_timeout(&error) => error,
+                Err(ExtractError::Source(error)) if error.is_data() || error.kind().may_fit_in_parts() => {
+                    error
+                }
                 Err(error) => return Err(error),
             };
             // a rollback loses nothing: the source's transaction only reads
@@ -45,12 +42,12 @@ impl Extractor<'_> {
                 .collect();
             let keys_read = keys.len();
             let rest: Vec<i64> = keys.into_iter().filter(|key| !done.contains(key)).collect();
-            if is_timeout(&error) {
-                // read the rest of the chunk in parts of half the size, so that few further statements time out
+            if error.kind().may_fit_in_parts() {
                 if keys_read == 1 {
                     return Err(error.into());
                 }
-                self.key_limit = (keys_read / 2).max(1);
+                // read the rest of the chunk in smaller parts too, so that few further statements fail
+                self.key_limit = (keys_read / divisor(error.kind())).max(1);
                 tracing::warn!(error = %report(&error), key_limit = self.key_limit, "reading fewer conversations at once");
                 if !rest.is_empty() {
                     pending.push(rest);
@@ -73,8 +70,12 @@ impl Extractor<'_> {
     }
 }
 
-fn is_timeout(error: &SourceError) -> bool {
-    error.kind() == FailureKind::Timeout
+/// How much smaller the next part is. A source without memory or disk is not to be asked ten times an attempt.
+const fn divisor(kind: FailureKind) -> usize {
+    match kind {
+        FailureKind::Timeout => 2,
+        _ => 8,
+    }
 }
 
 fn unreadable(conversation_id: i64, error: &SourceError) -> Reject {

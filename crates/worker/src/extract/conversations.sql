@@ -1,17 +1,18 @@
 -- Reads conversations by key, with the rows that they refer to and their newest satisfaction answer. "digest",
 -- "related", "event" and "working_hours" come from source/digest.rs.
 -- $1 ids, $2 the tenant's inboxes, $3 the seed of the digests
-SELECT c.id::bigint, c.display_id, c.uuid, c.account_id, a.name::text, c.inbox_id, i.name::text, i.channel_type::text,
-       i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text, c.custom_attributes::text, c.status, c.priority,
-       c.snoozed_until::timestamp, c.assignee_id, u.name::text, u.email::text, c.team_id::bigint, t.name::text,
+SELECT c.id::bigint, c.display_id::integer, c.uuid::uuid, c.account_id::integer, a.name::text, c.inbox_id::integer,
+       i.name::text, i.channel_type::text, i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text,
+       c.custom_attributes::jsonb::text, c.status::integer, c.priority::integer, c.snoozed_until::timestamp,
+       c.assignee_id::integer, u.name::text, u.email::text, c.team_id::bigint, t.name::text,
        c.contact_id::bigint, k.name::text, k.email::text, k.phone_number::text, k.identifier::text,
        c.created_at::timestamp, c.updated_at::timestamp, c.last_activity_at::timestamp,
        c.first_reply_created_at::timestamp, c.waiting_since::timestamp, c.contact_last_seen_at::timestamp,
        c.agent_last_seen_at::timestamp, s.id, s.rating, s.feedback_message, s.created_at,
        {digest}, {related},
-       s.assigned_agent_id, s.agent_name, s.count, c.identifier::text, c.additional_attributes::text,
+       s.assigned_agent_id, s.agent_name, s.count, c.identifier::text, c.additional_attributes::jsonb::text,
        c.sla_policy_id::bigint, p.name::text, l.sla_status::integer, g.title::text, u.display_name::text,
-       k.custom_attributes::text, k.additional_attributes::text, k.country_code::text, k.blocked::boolean,
+       k.custom_attributes::jsonb::text, k.additional_attributes::jsonb::text, k.country_code::text, k.blocked::boolean,
        k.created_at::timestamp, c.assignee_agent_bot_id::bigint, b.name::text, x.count, y.users, w.minutes, e.events
 FROM conversations c
 LEFT JOIN accounts a ON a.id = c.account_id
@@ -23,7 +24,7 @@ LEFT JOIN campaigns g ON g.id = c.campaign_id
 LEFT JOIN sla_policies p ON p.id = c.sla_policy_id
 LEFT JOIN agent_bots b ON b.id = c.assignee_agent_bot_id
 LEFT JOIN (
-    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating,
+    SELECT DISTINCT ON (r.conversation_id) r.conversation_id, r.id::bigint AS id, r.rating::integer AS rating,
            r.feedback_message::text AS feedback_message, r.created_at::timestamp AS created_at,
            r.assigned_agent_id::bigint AS assigned_agent_id, v.name::text AS agent_name,
            count(*) OVER (PARTITION BY r.conversation_id)::integer AS count

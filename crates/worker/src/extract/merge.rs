@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tidemark_ledger::privacy::Withheld;
+use tidemark_source::Shape;
 
 use super::extractor::{ExtractError, Extractor, reject, send_when_full};
-use super::messages::{Message, MessageCopy, MessageRow};
+use super::messages::{Message, MessageCopy, MessageRow, SELECT};
 use super::pending_phones::{CompleteConversation, PendingPhones};
 use super::tables::{self, Conversation};
 use crate::rejects::{Rejects, TooManyRejects};
@@ -15,16 +16,17 @@ use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, transform};
 
 impl Extractor<'_> {
-    pub(super) async fn read_from_tables(&mut self, keys: &[i64]) -> Result<(), ExtractError> {
+    pub(super) async fn read_from_tables(&mut self, shape: &Shape, keys: &[i64]) -> Result<(), ExtractError> {
         let clients = keys.iter().filter_map(|key| self.needs_client_phone.get(key));
         let clients: Vec<i64> = clients.copied().collect();
-        self.fetch_phones(&clients).await?;
+        self.fetch_phones(shape, &clients).await?;
         let digest_seed = self.tenant.digest_seed();
-        let conversations = tables::conversations(self.tx.connection(), self.inboxes, keys, &digest_seed)
-            .await
-            .map_err(self.source.query_error("read conversations"))?;
-        let pending = self.merge(conversations).await?;
-        self.fetch_phones(&pending.clients).await?;
+        let conversations =
+            tables::conversations(self.tx.connection(), shape, self.inboxes, keys, &digest_seed)
+                .await
+                .map_err(self.source.query_error("read conversations"))?;
+        let pending = self.merge(shape, conversations).await?;
+        self.fetch_phones(shape, &pending.clients).await?;
         for mut complete in pending.conversations {
             self.extracted.senders.add(complete.fold.take_senders());
             let id = complete.conversation.record.id;
@@ -43,9 +45,9 @@ impl Extractor<'_> {
         Ok(())
     }
 
-    async fn fetch_phones(&mut self, clients: &[i64]) -> Result<(), ExtractError> {
+    async fn fetch_phones(&mut self, shape: &Shape, clients: &[i64]) -> Result<(), ExtractError> {
         if !clients.is_empty() {
-            let phones = tables::phones(self.tx.connection(), clients)
+            let phones = tables::phones(self.tx.connection(), shape, clients)
                 .await
                 .map_err(self.source.query_error("read phone numbers"))?;
             self.phones.extend(phones);
@@ -54,7 +56,11 @@ impl Extractor<'_> {
     }
 
     /// Merges conversations with the stream of their messages. Returns those whose client's phone is not yet known.
-    async fn merge(&mut self, conversations: Vec<Conversation>) -> Result<PendingPhones, ExtractError> {
+    async fn merge(
+        &mut self,
+        shape: &Shape,
+        conversations: Vec<Conversation>,
+    ) -> Result<PendingPhones, ExtractError> {
         let source = self.source;
         let ids: Vec<i64> = conversations
             .iter()
@@ -66,7 +72,7 @@ impl Extractor<'_> {
         let mut fold = MessageFold::with_privacy(&self.tenant.privacy);
         let mut messages_digest = 0_i64;
         let failed = || source.query_error("read messages");
-        let mut messages = MessageCopy::begin(self.tx.connection(), &ids)
+        let mut messages = MessageCopy::begin(self.tx.connection(), &shape.on_tables(&SELECT), &ids)
             .await
             .map_err(failed())?;
         loop {

@@ -17,11 +17,11 @@ mod tests;
 
 /// A COPY takes no parameters: a setting of the transaction passes the ids, and the statement is always the same.
 const SET_CONVERSATIONS: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
-static COPY: LazyLock<String> = LazyLock::new(|| {
-    let select = include_str!("messages.sql")
+/// The statement of the COPY, for a source that has every column.
+pub(super) static SELECT: LazyLock<String> = LazyLock::new(|| {
+    include_str!("messages.sql")
         .replace("{marks}", MESSAGE_MARKS)
-        .replace("{digest}", &message_digest());
-    format!("COPY ({select}) TO STDOUT (FORMAT binary)")
+        .replace("{digest}", &message_digest())
 });
 /// Bytes of the signature, the flags and the length of the empty header extension.
 const HEADER: usize = 11 + 4 + 4;
@@ -36,13 +36,19 @@ pub(super) struct MessageCopy<'c> {
 }
 
 impl<'c> MessageCopy<'c> {
-    pub async fn begin(connection: &'c mut PgConnection, conversations: &[i64]) -> Result<Self, sqlx::Error> {
+    /// `select` is [`SELECT`] as the source needs it.
+    pub async fn begin(
+        connection: &'c mut PgConnection,
+        select: &str,
+        conversations: &[i64],
+    ) -> Result<Self, sqlx::Error> {
+        let copy = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
         sqlx::query(SET_CONVERSATIONS)
             .bind(conversations)
             .execute(&mut *connection)
             .await?;
         Ok(Self {
-            rows: connection.copy_out_raw(COPY.as_str()).await?,
+            rows: connection.copy_out_raw(&copy).await?,
             has_begun: false,
         })
     }

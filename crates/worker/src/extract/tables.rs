@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
+use tidemark_source::Shape;
 use tidemark_source::digest::{WORKING_HOURS, conversation_digest, event_digest, related_digest};
 
 use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
@@ -38,11 +39,12 @@ pub(super) async fn keys_in_range(
 /// The conversations of these ids that exist and are in the tenant's inboxes, ascending.
 pub(super) async fn conversations(
     connection: &mut PgConnection,
+    shape: &Shape,
     inboxes: &[i32],
     ids: &[i64],
     digest_seed: &str,
 ) -> Result<Vec<Conversation>, sqlx::Error> {
-    sqlx::query_as(AssertSqlSafe(CONVERSATIONS.as_str()))
+    sqlx::query_as(AssertSqlSafe(shape.on_tables(&CONVERSATIONS).as_ref()))
         .bind(ids)
         .bind(inboxes)
         .bind(digest_seed)
@@ -53,9 +55,10 @@ pub(super) async fn conversations(
 /// The phone numbers of these contacts; `None` for a contact that does not exist.
 pub(crate) async fn phones(
     connection: &mut PgConnection,
+    shape: &Shape,
     contacts: &[i64],
 ) -> Result<HashMap<i64, Option<String>>, sqlx::Error> {
-    let found: Vec<(i64, Option<String>)> = sqlx::query_as(PHONES)
+    let found: Vec<(i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(shape.on_tables(PHONES).as_ref()))
         .bind(contacts)
         .fetch_all(connection)
         .await?;

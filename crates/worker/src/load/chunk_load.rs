@@ -14,6 +14,8 @@ pub struct ChunkLoad<'a> {
     pub is_repair: bool,
     /// The inboxes of that mapping.
     pub inboxes: &'a [i32],
+    /// Inboxes that are gone from the source, whose rows are not marked deleted until an operator decides.
+    pub waiting: &'a [i32],
     /// The request allows that many conversations are gone.
     pub allows_mass_delete: bool,
     /// For a repair: rows and chunks with versions that this source cannot have had. They count as older than any read.

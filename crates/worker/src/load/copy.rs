@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::LoadError;
-use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, target_reject};
+use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, is_data, target_reject};
 use crate::rejects::Rejects;
 use crate::row::columns;
 use crate::row::encode::{self, CopyEncoder};
@@ -36,7 +36,10 @@ pub(super) async fn stage_buffers(
     let mut kept = vec![first];
     begin_savepoint(connection).await?;
     let outcome = copy_buffers(connection, &mut kept, buffers).await;
-    if end_savepoint(connection, outcome, COPYING).await?.is_ok() {
+    if end_savepoint(connection, outcome, COPYING, is_data)
+        .await?
+        .is_ok()
+    {
         return Ok(kept.iter().map(CopyEncoder::row_count).sum());
     }
     let mut staged = 0;
@@ -57,7 +60,7 @@ async fn stage_in_halves(
     while let Some(rows) = pending.next() {
         begin_savepoint(connection).await?;
         let outcome = copy_rows(connection, buffer, rows.clone()).await;
-        match end_savepoint(connection, outcome, COPYING).await? {
+        match end_savepoint(connection, outcome, COPYING, is_data).await? {
             Ok(()) => staged += rows.len(),
             Err(error) if rows.len() == 1 => {
                 rejects.push(target_reject(buffer.conversation_id(rows.start), COPYING, error))?;

@@ -11,7 +11,7 @@ use super::error::LoadError;
 use super::guard;
 use super::merge::{Merged, count_stale, limit_idle_time, merge};
 use super::staging::Staging;
-use super::tombstone::tombstone;
+use super::tombstone::{Tombstones, tombstone};
 use crate::extract::Extracted;
 use crate::rejects::Rejects;
 use crate::transform::privacy::Privacy;
@@ -49,7 +49,8 @@ impl Staging {
         } else {
             ledger::privacy::WithheldRows::default()
         };
-        let marked = tombstone(connection, self.tenant, load, spec, extracted, version).await?;
+        let Tombstones { marked, waiting } =
+            tombstone(connection, self.tenant, load, spec, extracted, version).await?;
         let is_mapped = |inbox: &Option<i32>| inbox.is_some_and(|inbox| load.inboxes.contains(&inbox));
         // rows that came from another source do not count: they say nothing about this one
         let guarded = marked
@@ -62,7 +63,10 @@ impl Staging {
         let rejects = rejects.take();
         let resolved = ledger::reject::record(connection, self.tenant, load.chunk, spec, &rejects).await?;
         let rejected_ids: Vec<i64> = rejects.iter().map(|reject| reject.conversation_id).collect();
-        ledger::privacy::strip_rejected(connection, self.tenant, privacy.policy(), &rejected_ids).await?;
+        // neither can be read, so a new policy cannot be applied in another way
+        for ids in [&rejected_ids, &waiting] {
+            ledger::privacy::strip_rejected(connection, self.tenant, privacy.policy(), ids).await?;
+        }
         let written = [
             &merged.inserted,
             &merged.updated,

@@ -4,11 +4,14 @@ use std::ops::RangeInclusive;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidemark_ledger::stored::Stored;
+use tidemark_postgres::sqlstate::failure_kind;
 use tidemark_shared::fence::SourceVersion;
 
 use super::chunk_load::ChunkLoad;
 use super::error::{LoadError, target};
-use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, run_statement, target_reject};
+use super::savepoint::{
+    PendingRanges, begin_savepoint, end_savepoint, is_data, run_statement, target_reject,
+};
 use super::statements::Statements;
 use crate::rejects::Rejects;
 
@@ -41,7 +44,8 @@ pub(super) async fn limit_idle_time(connection: &mut PgConnection) -> Result<(),
     run_statement(connection, LIMIT_IDLE_TIME).await
 }
 
-/// Merges staging into the target. Rows that the target refuses become rejects and are removed from staging.
+/// Merges staging into the target. Rows that the target refuses become rejects and are removed from staging. A target
+/// without memory or disk for all rows at once gets them in parts.
 pub(super) async fn merge(
     connection: &mut PgConnection,
     load: ChunkLoad<'_>,
@@ -50,7 +54,7 @@ pub(super) async fn merge(
 ) -> Result<Merged, LoadError> {
     begin_savepoint(connection).await?;
     let outcome = merge_range(connection, load, version, i64::MIN..=i64::MAX).await;
-    let error = match end_savepoint(connection, outcome, MERGING).await? {
+    let error = match end_savepoint(connection, outcome, MERGING, is_divisible).await? {
         Ok(merged) => return Ok(merged),
         Err(error) => error,
     };
@@ -69,8 +73,9 @@ pub(super) async fn merge(
         let conversations = staged[rows.start]..=staged[rows.end - 1];
         begin_savepoint(connection).await?;
         let outcome = merge_range(connection, load, version, conversations).await;
-        match end_savepoint(connection, outcome, MERGING).await? {
+        match end_savepoint(connection, outcome, MERGING, is_divisible).await? {
             Ok(part) => merged.add(part),
+            Err(error) if rows.len() == 1 && !is_data(&error) => return Err(target(MERGING)(error)),
             Err(error) if rows.len() == 1 => {
                 let id = staged[rows.start];
                 rejects.push(target_reject(id, MERGING, error))?;
@@ -85,6 +90,10 @@ pub(super) async fn merge(
         .await
         .map_err(target("remove refused rows from staging"))?;
     Ok(merged)
+}
+
+fn is_divisible(error: &sqlx::Error) -> bool {
+    is_data(error) || failure_kind(error).may_fit_in_parts()
 }
 
 async fn merge_range(

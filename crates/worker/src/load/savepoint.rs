@@ -45,16 +45,22 @@ pub(super) async fn begin_savepoint(connection: &mut PgConnection) -> Result<(),
     run_statement(connection, "SAVEPOINT rows").await
 }
 
-/// Releases the savepoint on success. Rolls it back on a data error and returns that error as the inner result. Any other
-/// error fails the load.
+/// Whether a row is the cause of an error: the others pass without it.
+pub(super) fn is_data(error: &sqlx::Error) -> bool {
+    failure_kind(error) == FailureKind::Data
+}
+
+/// Releases the savepoint on success. Rolls it back after an error that `is_divisible`, and returns that error as the
+/// inner result. Any other error fails the load.
 pub(super) async fn end_savepoint<T>(
     connection: &mut PgConnection,
     outcome: Result<T, sqlx::Error>,
     attempted: &'static str,
+    is_divisible: impl FnOnce(&sqlx::Error) -> bool,
 ) -> Result<Result<T, sqlx::Error>, LoadError> {
     match &outcome {
         Ok(_) => run_statement(connection, "RELEASE SAVEPOINT rows").await?,
-        Err(error) if failure_kind(error) == FailureKind::Data => {
+        Err(error) if is_divisible(error) => {
             run_statement(connection, "ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows").await?;
         }
         Err(_) => return outcome.map(Ok).map_err(target(attempted)),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use sqlx::{AssertSqlSafe, PgConnection};
+use tidemark_ledger as ledger;
 use tidemark_ledger::stored::Stored;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
@@ -17,7 +18,16 @@ use crate::extract::Extracted;
 const LIST_LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL";
 
-/// Marks the rows of gone conversations deleted. Returns each marked conversation with its inbox.
+/// What became of the rows of gone conversations.
+#[derive(Debug, Default)]
+pub(super) struct Tombstones {
+    /// Conversations that were marked deleted, each with its inbox.
+    pub marked: Vec<(i64, Option<i32>)>,
+    /// Conversations of inboxes that wait for an operator. Their rows stay.
+    pub waiting: Vec<i64>,
+}
+
+/// Marks the rows of gone conversations deleted, except those of inboxes that wait for an operator.
 pub(super) async fn tombstone(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -25,7 +35,7 @@ pub(super) async fn tombstone(
     spec: &ChunkSpec,
     extracted: &Extracted,
     version: &SourceVersion,
-) -> Result<Vec<(i64, Option<i32>)>, LoadError> {
+) -> Result<Tombstones, LoadError> {
     let gone = match spec {
         ChunkSpec::Keys { .. } => Cow::Borrowed(&extracted.gone),
         ChunkSpec::KeyRange { lo, hi } => {
@@ -40,11 +50,24 @@ pub(super) async fn tombstone(
             Cow::Owned(live)
         }
     };
+    let waiting = ledger::target::list_of_inboxes(&mut *connection, tenant, &gone, load.waiting).await?;
+    let gone = match waiting.is_empty() {
+        true => gone,
+        false => Cow::Owned(
+            gone.iter()
+                .copied()
+                .filter(|id| waiting.binary_search(id).is_err())
+                .collect(),
+        ),
+    };
     if gone.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Tombstones {
+            waiting,
+            ..Tombstones::default()
+        });
     }
     let statement = Statements::of(connection).tombstone.as_str();
-    sqlx::query_as(AssertSqlSafe(statement))
+    let marked = sqlx::query_as(AssertSqlSafe(statement))
         .bind(Stored(tenant))
         .bind(gone.as_ref())
         .bind(version.snapshot.clock)
@@ -55,5 +78,6 @@ pub(super) async fn tombstone(
         .bind(load.is_repair)
         .fetch_all(connection)
         .await
-        .map_err(target("mark deleted rows"))
+        .map_err(target("mark deleted rows"))?;
+    Ok(Tombstones { marked, waiting })
 }

@@ -116,6 +116,7 @@ fn details(shown: &RunView) -> anyhow::Result<()> {
     if let Some(held_by) = &shown.held_by {
         rows.push(("held by", held_by.clone()));
     }
+    rows.extend(run.warnings.iter().map(|warning| ("warning", warning.clone())));
     if let Some(error) = &run.error {
         rows.push(("error", error.clone()));
     }

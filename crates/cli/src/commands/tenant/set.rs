@@ -9,7 +9,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyChange;
 use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN};
 
-use super::{Off, note_missing_key, show, verify_interval};
+use super::{Off, discovery, note_missing_key, show, switch, verify_interval};
 use crate::app::App;
 use crate::commands::bounds;
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
     .args(["name", "slug", "source", "account_id", "timezone", "chunk_size", "max_in_flight", "sync_interval", "verify_interval",
-           "privacy"]))]
+           "privacy", "discover"]))]
 pub struct Args {
     /// Tenant id
     #[arg(long, aliases = ["tenant-id", "id"], value_name = "N")]
@@ -32,9 +32,12 @@ pub struct Args {
     /// Name of the configured source; only before the tenant's first sync, later use `tenant move`
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Id of the Chatwoot account, for `inbox discover`
+    /// Id of the Chatwoot account; its inboxes are mapped at once, and new ones by the plans
     #[arg(long, value_name = "N")]
     account_id: Option<i32>,
+    /// Whether plans map new inboxes of the account; `off` leaves them, and `status` names them
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    discover: Option<bool>,
     /// IANA time zone of the calendar columns, such as America/Sao_Paulo
     #[arg(long, value_name = "TEXT")]
     timezone: Option<String>,
@@ -73,6 +76,7 @@ impl Args {
             max_in_flight: self.max_in_flight,
             sync_interval: self.sync_interval,
             verify_interval: self.verify_interval.map(|Off(interval)| interval),
+            discover: self.discover,
         };
         change(&db, &tenant, &wanted).await?;
         if let Some(privacy) = &self.privacy {
@@ -89,6 +93,10 @@ impl Args {
                 "the calendar columns of stored rows keep the old time zone; next: tidemark sync --tenant {} --full",
                 tenant.id
             ));
+        }
+        if self.account_id.is_some() || self.discover.is_some() {
+            let changed = tenants::load(&db, tenant.id).await?;
+            discovery::look_up(app, &db, &changed, "changed").await?;
         }
         show(app, tenant.id).await
     }

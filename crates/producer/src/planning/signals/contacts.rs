@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
@@ -11,12 +11,12 @@ use crate::planning::signals::{Inboxes, Signals};
 
 // $1 inboxes, $2 the earliest instant, $3 the latest (later times are cut to it, since chrono cannot hold all of them),
 // $4 excluded conversations
-const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id, least(k.updated_at, $3)::timestamp AS changed_at, \
-            c.id::bigint AS conversation_id, c.inbox_id \
+const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id::integer AS account_id, \
+            least(k.updated_at, $3)::timestamp AS changed_at, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
      WHERE k.updated_at >= $2 \
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
-const ACCOUNTS: &str = "SELECT id, account_id FROM inboxes WHERE id = ANY($1)";
+const ACCOUNTS: &str = "SELECT id::integer, account_id::integer FROM inboxes WHERE id = ANY($1)";
 
 /// A tenant's changed contacts, and their conversations.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub(crate) struct ChangedContacts {
 #[derive(Debug, FromRow)]
 struct ChangedContact {
     id: i64,
-    account_id: i32,
+    /// `None` where the source does not keep it.
+    account_id: Option<i32>,
     /// At most the latest `since` of the tenants.
     changed_at: NaiveDateTime,
     conversation_id: Option<i64>,
@@ -44,22 +45,24 @@ impl Signals<'_> {
         inboxes: &Inboxes,
         (earliest, latest): (NaiveDateTime, NaiveDateTime),
     ) -> Result<BTreeMap<TenantId, ChangedContacts>, SourceError> {
-        let changed: Vec<ChangedContact> = sqlx::query_as(CONTACTS)
-            .bind(&inboxes.ids)
-            .bind(earliest)
-            .bind(latest)
-            .bind(&self.unreadable)
-            .fetch_all(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("look for changed contacts"))?;
+        let changed: Vec<ChangedContact> =
+            sqlx::query_as(AssertSqlSafe(self.shape.on_tables(CONTACTS).as_ref()))
+                .bind(&inboxes.ids)
+                .bind(earliest)
+                .bind(latest)
+                .bind(&self.unreadable)
+                .fetch_all(self.tx.connection())
+                .await
+                .map_err(self.source.query_error("look for changed contacts"))?;
         if changed.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let accounts: Vec<(i32, i32)> = sqlx::query_as(ACCOUNTS)
-            .bind(&inboxes.ids)
-            .fetch_all(self.tx.connection())
-            .await
-            .map_err(self.source.query_error("look up the accounts of its inboxes"))?;
+        let accounts: Vec<(i32, i32)> =
+            sqlx::query_as(AssertSqlSafe(self.shape.on_tables(ACCOUNTS).as_ref()))
+                .bind(&inboxes.ids)
+                .fetch_all(self.tx.connection())
+                .await
+                .map_err(self.source.query_error("look up the accounts of its inboxes"))?;
         Ok(split_by_tenant(inboxes, &accounts, &changed))
     }
 }
@@ -89,7 +92,9 @@ fn split_by_tenant(
         .collect();
     let mut of_account: BTreeMap<i32, Vec<&ChangedContact>> = BTreeMap::new();
     for contact in changed {
-        of_account.entry(contact.account_id).or_default().push(contact);
+        if let Some(account) = contact.account_id {
+            of_account.entry(account).or_default().push(contact);
+        }
     }
     let mut found: BTreeMap<TenantId, ChangedContacts> = BTreeMap::new();
     for (tenant, account, since) in interested {
@@ -123,7 +128,7 @@ mod tests {
     fn contact(id: i64, account_id: i32, hour: u32, conversation: Option<(i64, i32)>) -> ChangedContact {
         ChangedContact {
             id,
-            account_id,
+            account_id: Some(account_id),
             changed_at: at(hour),
             conversation_id: conversation.map(|(id, _)| id),
             inbox_id: conversation.map(|(_, inbox)| inbox),

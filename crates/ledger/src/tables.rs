@@ -1,0 +1,46 @@
+//! The names that the migrations create. Checks and advice cover these objects alone: the schema may have objects of
+//! somebody else, such as the tables of the Python script.
+
+/// Every table. sqlx keeps its own, `_sqlx_migrations`.
+pub const TABLES: [&str; 22] = [
+    "conversations_analytics",
+    "etl_agreement",
+    "etl_chunk",
+    "etl_control",
+    "etl_fence",
+    "etl_forgotten_contact",
+    "etl_name",
+    "etl_process",
+    "etl_rejected_row",
+    "etl_sender",
+    "etl_source",
+    "etl_source_audit",
+    "etl_source_watch",
+    "etl_unsynced_inbox",
+    "etl_verification",
+    "etl_verification_fault",
+    "etl_verification_part",
+    "etl_watermark",
+    "etl_watermark_audit",
+    "etl_withheld_conversation",
+    "inbox_tenant_mapping",
+    "tenants",
+];
+
+pub(crate) const VIEWS: [&str; 1] = ["conversations_analytics_live"];
+
+pub(crate) const TYPES: [&str; 5] = [
+    "etl_chunk_status",
+    "etl_lane",
+    "etl_run_status",
+    "etl_run_type",
+    "tenant_status",
+];
+
+/// All without arguments.
+pub(crate) const FUNCTIONS: [&str; 4] = [
+    "app_current_tenant_id",
+    "bump_mapping_version",
+    "raise_source_version",
+    "start_watermark",
+];

@@ -1,0 +1,99 @@
+//! Reads the shape of the tables from the catalog.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::columns::{Need, TABLES};
+use super::shape::TableShape;
+use crate::error::SourceError;
+use crate::source::Source;
+
+const LOOK_UP: &str = include_str!("lookup.sql");
+/// Inboxes and accounts are mapped by 32-bit ids.
+const WIDE_IDS: &str = "SELECT format('inbox %s', id) FROM inboxes WHERE id > 2147483647 \
+     UNION ALL SELECT format('account %s', id) FROM accounts WHERE id > 2147483647 ORDER BY 1 LIMIT 20";
+
+/// A column that is read, as the source has it.
+#[derive(Debug, FromRow)]
+struct Found {
+    has_table: bool,
+    /// `None` when the column is not there.
+    type_name: Option<String>,
+    category: Option<String>,
+    is_readable: Option<bool>,
+}
+
+impl Source {
+    /// Looks up every table and column that is read.
+    ///
+    /// # Errors
+    /// [`SourceError::Schema`] names everything that is needed and missing, has a type that cannot be read, or may not be read.
+    pub(crate) async fn table_shape(&self, connection: &mut PgConnection) -> Result<TableShape, SourceError> {
+        let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
+            .iter()
+            .flat_map(|table| table.columns.iter().map(move |column| (table.name, column.name)))
+            .unzip();
+        let rows: Vec<Found> = sqlx::query_as(LOOK_UP)
+            .bind(tables)
+            .bind(columns)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(self.query_error("look up its tables"))?;
+        let mut rows = rows.into_iter();
+        let mut refused = Vec::new();
+        let mut has_wide_ids = false;
+        let mut found = Vec::new();
+        for table in &TABLES {
+            let mut has_table = false;
+            let mut readable = Vec::new();
+            for column in table.columns {
+                let row = rows.next().expect("the catalog answers for every column");
+                has_table |= row.has_table;
+                let (table, name) = (table.name, column.name);
+                let is_read = match (row.type_name, row.is_readable) {
+                    (Some(_), Some(false)) if column.need == Need::Hint => false,
+                    // reading it as NULL would clear the target's column
+                    (Some(_), Some(false)) => {
+                        refused.push(format!("the right to SELECT {table}"));
+                        false
+                    }
+                    (Some(type_name), _) => {
+                        let category = row.category.unwrap_or_default();
+                        let accepts = column.kind.accepts(&type_name, &category);
+                        if !accepts && column.need != Need::Hint {
+                            let expected = column.kind.expected_type();
+                            refused.push(format!("column {table}.{name} as {expected} (it is {type_name})"));
+                        }
+                        has_wide_ids |= name == "id"
+                            && column.kind == crate::kind::Kind::Integer
+                            && type_name == "bigint";
+                        accepts
+                    }
+                    (None, _) => {
+                        if row.has_table && column.need == Need::Needed {
+                            refused.push(format!("column {table}.{name}"));
+                        }
+                        false
+                    }
+                };
+                readable.push(is_read);
+            }
+            if !has_table && table.is_needed() {
+                refused.push(format!("table {}", table.name));
+            }
+            found.push(has_table.then_some(readable));
+        }
+        if !refused.is_empty() {
+            refused.sort_unstable();
+            refused.dedup();
+            return Err(self.schema_error(refused));
+        }
+        let mut shape = TableShape::new(found);
+        if has_wide_ids {
+            shape.wide_ids = sqlx::query_scalar(WIDE_IDS)
+                .fetch_all(connection)
+                .await
+                .map_err(self.query_error("look for ids beyond 32 bits"))?;
+        }
+        Ok(shape)
+    }
+}

@@ -1,0 +1,11 @@
+-- What the catalog has of these columns, in their order. A domain counts as its base type.
+-- $1 tables, and for each: $2 a column
+SELECT c.oid IS NOT NULL AS has_table,
+       format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS type_name,
+       t.typcategory::text AS category,
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (table_name, column_name, position)
+CROSS JOIN LATERAL (SELECT to_regclass(quote_ident(w.table_name))::oid AS oid) c
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = w.column_name AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+ORDER BY w.position

@@ -1,0 +1,2 @@
+ALTER TABLE etl_watermark
+    DROP COLUMN plan_error;

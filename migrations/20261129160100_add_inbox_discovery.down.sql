@@ -1,0 +1,2 @@
+ALTER TABLE inbox_tenant_mapping DROP COLUMN unmapped_at;
+ALTER TABLE tenants DROP COLUMN discover;

@@ -1,0 +1,1 @@
+ALTER TABLE etl_watermark DROP COLUMN absent_columns;
