@@ -63,7 +63,7 @@ impl AccountRows {
         for (number, id) in (1..Tenant::CAMPAIGNS).zip(tenant.campaign_ids()) {
             let words = CAMPAIGNS[usize::try_from(number).expect("numbers are positive") % CAMPAIGNS.len()];
             let title = match number {
-                7 => words.repeat(20),
+                7 => words.repeat(40),
                 _ => format!("{words} {number}"),
             };
             self.campaigns.push(&[

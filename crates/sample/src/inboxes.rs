@@ -39,7 +39,7 @@ const INACTIVE: i32 = 1;
 pub enum Bot {
     None,
     Inactive,
-    AgentBot,
+    Active,
     Assistant,
 }
 
@@ -54,7 +54,7 @@ pub struct Inbox {
 
 impl Inbox {
     pub fn has_active_bot(&self) -> bool {
-        matches!(self.bot, Bot::AgentBot | Bot::Assistant)
+        matches!(self.bot, Bot::Active | Bot::Assistant)
     }
 
     /// Whether an agent's message in the channel's own app comes back as an echo.
@@ -108,7 +108,7 @@ impl InboxRows {
             self.push_day(id, tenant, number, *day, at);
         }
         let bot = match id % 4 {
-            1 => Bot::AgentBot,
+            1 => Bot::Active,
             2 => Bot::Assistant,
             3 => Bot::Inactive,
             _ => Bot::None,
@@ -150,7 +150,7 @@ impl InboxRows {
                 let (id, assistant) = (i64::from(inbox_id), i64::from(tenant.assistant()));
                 return self.assistants.push(&[&id, &assistant, &id, &at, &at]);
             }
-            Bot::AgentBot => ACTIVE,
+            Bot::Active => ACTIVE,
             Bot::Inactive => INACTIVE,
         };
         self.agent_bots.push(&[

@@ -9,7 +9,7 @@ use super::Changes;
 use super::pick::{self, Conversation};
 use super::reports::{self, Reply};
 use crate::attributes::{self, Attributes};
-use crate::conversation::{OPEN, RESOLVED, SNOOZED};
+use crate::conversation::{OPEN, PENDING, RESOLVED, SNOOZED};
 use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
 use crate::text::{language, pick, short_text};
 use crate::words::{ACTIVITIES, DELETED};
@@ -32,8 +32,12 @@ pub async fn write(changes: &mut Changes) -> Result<bool> {
     };
     match changes.rng.random_range(0..20) {
         0..10 => write_as_contact(changes, &conversation).await?,
-        10..17 => write_as_agent(changes, &conversation).await?,
-        17 => automate(changes, &conversation).await?,
+        10..16 => write_as_agent(changes, &conversation).await?,
+        16 => automate(changes, &conversation).await?,
+        17..19 => match reports::active_bot(changes, &conversation).await? {
+            Some(bot) => write_as_bot(changes, &conversation, bot).await?,
+            None => write_as_agent(changes, &conversation).await?,
+        },
         _ => note(changes, &conversation).await?,
     }
     Ok(true)
@@ -98,13 +102,7 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
     let waiting_since = waiting_since(changes, conversation).await?;
     let is_first = is_first_reply(changes, conversation).await?;
     insert(changes, conversation, message).await?;
-    if changes.has("waiting_since") {
-        query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
-            .bind(conversation.id)
-            .execute(&mut changes.conn)
-            .await
-            .context("clear waiting_since")?;
-    }
+    clear_waiting_since(changes, conversation).await?;
     let reply = Reply {
         sender_id,
         is_first,
@@ -147,6 +145,51 @@ async fn waiting_since(changes: &mut Changes, conversation: &Conversation) -> Re
         .await
         .context("read waiting_since")
         .map(Option::flatten)
+}
+
+/// A bot answers, and hands off what it cannot answer.
+async fn write_as_bot(
+    changes: &mut Changes,
+    conversation: &Conversation,
+    (sender_type, sender_id): (&'static str, i64),
+) -> Result<()> {
+    let text = random_text(changes);
+    let message = NewMessage {
+        content: text.as_deref(),
+        message_type: OUTGOING,
+        content_type: TEXT,
+        private: false,
+        attributes: attributes::NONE,
+        sender_type: Some(sender_type),
+        sender_id: Some(sender_id),
+    };
+    insert(changes, conversation, message).await?;
+    clear_waiting_since(changes, conversation).await?;
+    if conversation.status == PENDING || changes.rng.random_ratio(1, 2) {
+        query("UPDATE conversations SET status = $2, updated_at = $3 WHERE id = $1")
+            .bind(conversation.id)
+            .bind(OPEN)
+            .bind(changes.now)
+            .execute(&mut changes.conn)
+            .await
+            .context("hand off a conversation")?;
+        reports::handed_off(changes, conversation).await?;
+        if conversation.status != OPEN {
+            reports::opened(changes, conversation).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn clear_waiting_since(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    if changes.has("waiting_since") {
+        query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
+            .bind(conversation.id)
+            .execute(&mut changes.conn)
+            .await
+            .context("clear waiting_since")?;
+    }
+    Ok(())
 }
 
 /// A rule answers. Nobody waits less for that.

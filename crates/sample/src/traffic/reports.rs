@@ -35,7 +35,7 @@ pub async fn replied(changes: &mut Changes, conversation: &Conversation, reply: 
 /// A bot's resolution comes first, as in Chatwoot, and ends at the same time.
 pub async fn resolved(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let (from, agent) = (conversation.created_at, conversation.assignee_id);
-    if has_active_bot(changes, conversation).await? && !has_agent(changes, conversation).await? {
+    if active_bot(changes, conversation).await?.is_some() && !has_agent(changes, conversation).await? {
         write(changes, conversation, BOT_RESOLVED, from, agent).await?;
     }
     write(changes, conversation, CONVERSATION_RESOLVED, from, agent).await
@@ -61,7 +61,7 @@ pub async fn opened(changes: &mut Changes, conversation: &Conversation) -> Resul
 /// A conversation is handed off once.
 pub async fn handed_off(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let is_first = last_end(changes, conversation, &[BOT_HANDOFF]).await?.is_none();
-    if is_first && has_active_bot(changes, conversation).await? {
+    if is_first && active_bot(changes, conversation).await?.is_some() {
         let from = conversation.created_at;
         write(changes, conversation, BOT_HANDOFF, from, conversation.assignee_id).await?;
     }
@@ -148,18 +148,28 @@ async fn last_end(
     .context("read the last event of a kind")
 }
 
-async fn has_active_bot(changes: &mut Changes, conversation: &Conversation) -> Result<bool> {
-    let statement = if changes.has_table("captain_inboxes") {
-        "SELECT EXISTS (SELECT FROM agent_bot_inboxes WHERE inbox_id = $1 AND status = 0) \
-             OR EXISTS (SELECT FROM captain_inboxes WHERE inbox_id = $1)"
-    } else {
-        "SELECT EXISTS (SELECT FROM agent_bot_inboxes WHERE inbox_id = $1 AND status = 0)"
-    };
-    query_scalar(statement)
-        .bind(conversation.inbox_id)
-        .fetch_one(&mut changes.conn)
-        .await
-        .context("look for an active bot")
+/// Type and id of the bot that answers in the conversation's inbox.
+pub async fn active_bot(
+    changes: &mut Changes,
+    conversation: &Conversation,
+) -> Result<Option<(&'static str, i64)>> {
+    let bot: Option<i64> = query_scalar(
+        "SELECT agent_bot_id::bigint FROM agent_bot_inboxes WHERE inbox_id = $1 AND status = 0 LIMIT 1",
+    )
+    .bind(conversation.inbox_id)
+    .fetch_optional(&mut changes.conn)
+    .await
+    .context("look for an active bot")?;
+    if bot.is_some() || !changes.has_table("captain_inboxes") {
+        return Ok(bot.map(|id| ("AgentBot", id)));
+    }
+    let assistant: Option<i64> =
+        query_scalar("SELECT captain_assistant_id FROM captain_inboxes WHERE inbox_id = $1 LIMIT 1")
+            .bind(i64::from(conversation.inbox_id))
+            .fetch_optional(&mut changes.conn)
+            .await
+            .context("look for an assistant")?;
+    Ok(assistant.map(|id| ("Captain::Assistant", id)))
 }
 
 async fn has_agent(changes: &mut Changes, conversation: &Conversation) -> Result<bool> {

@@ -30,11 +30,13 @@ const WRONG: &[(&str, &str)] = &[
                                GROUP BY conversation_id HAVING count(*) > 1) t",
     ),
     (
+        // a later edit or deletion replaces the attributes, which show an echo
         "a first response that no agent wrote then",
         "SELECT count(*) FROM reporting_events e WHERE name = 'first_response' AND NOT EXISTS ( \
              SELECT FROM messages m WHERE m.conversation_id = e.conversation_id AND m.created_at = e.created_at \
                AND m.message_type = 1 AND NOT m.private AND m.sender_id IS NOT DISTINCT FROM e.user_id \
-               AND (m.sender_type = 'User' OR m.content_attributes::text LIKE '%external_echo%'))",
+               AND (m.sender_type = 'User' OR m.content_attributes::text LIKE '%external_echo%' \
+                    OR m.updated_at > m.created_at))",
     ),
     (
         "a resolution that does not begin with its conversation",
@@ -60,7 +62,8 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "an opening that does not follow the last resolution",
-        "SELECT count(*) FROM reporting_events o WHERE name = 'conversation_opened' AND value > 0 AND NOT EXISTS ( \
+        "SELECT count(*) FROM reporting_events o WHERE name = 'conversation_opened' AND value > 0 \
+           AND event_start_time IS NOT NULL AND NOT EXISTS ( \
              SELECT FROM reporting_events r WHERE r.conversation_id = o.conversation_id \
                AND r.name = 'conversation_resolved' AND r.event_end_time = o.event_start_time)",
     ),
@@ -94,12 +97,12 @@ const BUSINESS_SECONDS: &str = "SELECT count(*), count(*) FILTER (WHERE within >
         SELECT e.value_in_business_hours, \
                CASE WHEN i.working_hours_enabled THEN ( \
                    SELECT coalesce(round(sum(extract(epoch FROM greatest(interval '0', \
-                       least(e.event_end_time, (day + make_time(h.close_hour, h.close_minutes, 0)) \
+                       least(e.event_end_time, (day::timestamp + make_time(h.close_hour, h.close_minutes, 0)) \
                              AT TIME ZONE i.timezone AT TIME ZONE 'UTC') \
-                       - greatest(e.event_start_time, (day + make_time(h.open_hour, h.open_minutes, 0)) \
+                       - greatest(e.event_start_time, (day::timestamp + make_time(h.open_hour, h.open_minutes, 0)) \
                              AT TIME ZONE i.timezone AT TIME ZONE 'UTC'))))), 0) \
-                   FROM generate_series((e.event_start_time AT TIME ZONE 'UTC' AT TIME ZONE i.timezone)::date, \
-                                        (e.event_end_time AT TIME ZONE 'UTC' AT TIME ZONE i.timezone)::date, \
+                   FROM generate_series((e.event_start_time AT TIME ZONE 'UTC' AT TIME ZONE i.timezone)::date::timestamp, \
+                                        (e.event_end_time AT TIME ZONE 'UTC' AT TIME ZONE i.timezone)::date::timestamp, \
                                         interval '1 day') AS day \
                    JOIN working_hours h ON h.inbox_id = i.id AND h.day_of_week = extract(dow FROM day) \
                         AND NOT h.closed_all_day) \
