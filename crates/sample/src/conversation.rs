@@ -6,15 +6,16 @@ use uuid::{Builder, Uuid};
 
 use crate::copy::{Jsonb, Rows, Table};
 use crate::messages::{Message, MessageContext};
-use crate::text::pick;
-use crate::words::{CONVERSATION_ATTRIBUTES, LABELS};
+use crate::text::{nth, pick};
+use crate::words::{CONVERSATION_ATTRIBUTES, CONVERSATION_DETAILS, LABELS};
 
 pub static CONVERSATIONS: Table = Table {
     name: "conversations",
     columns: "id, account_id, inbox_id, status, assignee_id, created_at, updated_at, contact_id, display_id, \
               contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at, first_reply_created_at, \
               snoozed_until, last_activity_at, waiting_since, additional_attributes, custom_attributes, \
-              contact_inbox_id, uuid, identifier, team_id, campaign_id, priority, cached_label_list",
+              contact_inbox_id, uuid, identifier, team_id, campaign_id, priority, cached_label_list, sla_policy_id, \
+              assignee_agent_bot_id",
 };
 pub static RESPONSES: Table = Table {
     name: "csat_survey_responses",
@@ -37,6 +38,7 @@ pub struct Conversation {
     pub first_reply_created_at: Option<NaiveDateTime>,
     pub waiting_since: Option<NaiveDateTime>,
     pub contact_id: Option<i32>,
+    pub sla_policy_id: Option<i32>,
     pub messages: Vec<Message>,
     pub responses: Vec<Response>,
 }
@@ -63,6 +65,10 @@ impl Conversation {
             .then(|| reference + TimeDelta::hours(rng.random_range(1..240)));
         let team_id = (!context.tenant.team_ids.is_empty() && rng.random_ratio(1, 2))
             .then(|| rng.random_range(context.tenant.team_ids.clone()));
+        let before_campaigns = i64::from(context.tenant.campaign_ids().start - 1);
+        // nobody is assigned while a bot is
+        let has_bot = self.assignee_id.is_none() && context.conversation_id % 3 == 0;
+        let agent_bot = has_bot.then(|| i64::from(context.tenant.agent_bot()));
         rows.push(&[
             &context.conversation_id,
             &context.tenant.account_id,
@@ -80,22 +86,30 @@ impl Conversation {
             &snoozed_until,
             &self.last_activity_at,
             &self.waiting_since,
-            &Jsonb(r#"{"browser_language":"pt"}"#),
+            &nth(CONVERSATION_DETAILS, context.conversation_id).map(Jsonb),
             &Some(Jsonb(pick(rng, CONVERSATION_ATTRIBUTES))),
             &self.contact_id.map(i64::from),
             &random_uuid(rng),
             &rng.random_ratio(1, 50)
                 .then(|| format!("pedido-{}", context.conversation_id)),
             &team_id.map(i64::from),
-            &rng.random_ratio(1, 15).then(|| rng.random_range(1..=20_i64)),
+            &rng.random_ratio(1, 15)
+                .then(|| before_campaigns + rng.random_range(1..=20_i64)),
             &rng.random_ratio(2, 5).then(|| rng.random_range(0..=3)),
             &pick(rng, LABELS),
+            &self.sla_policy_id.map(i64::from),
+            &agent_bot,
         ]);
     }
 }
 
 impl Response {
     pub fn push(&self, rows: &mut Rows, id: i32, context: &MessageContext<'_>, conversation: &Conversation) {
+        // some were assigned to another agent when the survey was sent
+        let agent = match id % 6 {
+            0 => Some(context.tenant.agent_ids.start),
+            _ => conversation.assignee_id,
+        };
         rows.push(&[
             &i64::from(id),
             &i64::from(context.tenant.account_id),
@@ -104,7 +118,7 @@ impl Response {
             &self.rating,
             &self.feedback,
             &conversation.contact_id.map(i64::from),
-            &conversation.assignee_id.map(i64::from),
+            &agent.map(i64::from),
             &self.created_at,
             &self.created_at,
         ]);

@@ -8,8 +8,12 @@ use crate::conversation::{
     CONVERSATIONS, Conversation, OPEN, PENDING, RESOLVED, RESPONSES, Response, SNOOZED,
 };
 use crate::copy::Rows;
+use crate::inboxes::Inbox;
 use crate::layout::{Layout, Tenant};
+use crate::marks::mark;
 use crate::messages::{self, INCOMING, MESSAGES, Message, MessageContext};
+use crate::related::{Related, RelatedRows};
+use crate::slas;
 use crate::text::{language, pick};
 use crate::timeline::Timeline;
 use crate::words::FEEDBACK;
@@ -44,16 +48,21 @@ pub struct Counts {
 
 pub struct Conversations<'a> {
     layout: &'a Layout,
+    /// In the order of their ids, which begin with 1.
+    inboxes: &'a [Inbox],
     rng: ChaCha8Rng,
+    related: Related,
     counts: Counts,
     /// The last `display_id` of each tenant.
     display_ids: Vec<i32>,
 }
 
 impl<'a> Conversations<'a> {
-    pub fn new(layout: &'a Layout, rng: ChaCha8Rng) -> Self {
+    pub fn new(layout: &'a Layout, inboxes: &'a [Inbox], rng: ChaCha8Rng) -> Self {
         Self {
             layout,
+            inboxes,
+            related: Related::new(rng.clone()),
             rng,
             counts: Counts::default(),
             display_ids: vec![0; layout.tenants.len()],
@@ -70,15 +79,16 @@ impl<'a> Conversations<'a> {
             return None;
         }
         let mut block = [&CONVERSATIONS, &MESSAGES, &RESPONSES].map(Rows::new);
+        let mut related = RelatedRows::new();
         while self.counts.conversations < self.layout.conversations
             && block.iter().map(Rows::size).sum::<usize>() < BLOCK_BYTES
         {
-            self.push_next(&mut block);
+            self.push_next(&mut block, &mut related);
         }
-        Some(block.into())
+        Some(block.into_iter().chain(related.into_rows()).collect())
     }
 
-    fn push_next(&mut self, [conversations, messages, responses]: &mut [Rows; 3]) {
+    fn push_next(&mut self, [conversations, messages, responses]: &mut [Rows; 3], related: &mut RelatedRows) {
         self.counts.conversations += 1;
         let id = self.counts.conversations;
         let index = self.layout.tenant_of(id, &mut self.rng);
@@ -98,7 +108,8 @@ impl<'a> Conversations<'a> {
             language: language(&mut self.rng),
         };
         let contact_id = (id % once_in::NO_CONTACT != 0).then_some(contact);
-        let conversation = self.conversation(&context, contact_id);
+        let inbox = &self.inboxes[usize::try_from(context.inbox_id - 1).expect("inboxes count from 1")];
+        let conversation = self.conversation(&context, inbox, contact_id);
 
         conversation.push(
             conversations,
@@ -114,9 +125,15 @@ impl<'a> Conversations<'a> {
             self.counts.responses += 1;
             response.push(responses, self.counts.responses, &context, &conversation);
         }
+        self.related.push(related, &context, inbox, &conversation);
     }
 
-    fn conversation(&mut self, context: &MessageContext<'_>, contact_id: Option<i32>) -> Conversation {
+    fn conversation(
+        &mut self,
+        context: &MessageContext<'_>,
+        inbox: &Inbox,
+        contact_id: Option<i32>,
+    ) -> Conversation {
         let id = context.conversation_id;
         let mut timeline = self.timeline(id);
         let created_at = timeline.now();
@@ -132,6 +149,7 @@ impl<'a> Conversations<'a> {
         let mut messages = messages::generate(context, first_id, count, &mut timeline, &mut self.rng);
         self.add_oddities(context, &mut messages);
         let responses = self.survey(id, status, contact_id, &mut messages, &mut timeline);
+        mark(&mut messages, inbox, status, self.layout, &mut self.related.rng);
         self.counts.messages += i32::try_from(messages.len()).expect("a conversation has few messages");
 
         // a survey response is not a message, and does not count as activity
@@ -164,11 +182,12 @@ impl<'a> Conversations<'a> {
                 0 => Some(created_at - TimeDelta::seconds(30)),
                 _ => messages
                     .iter()
-                    .find(|message| message.is_reply())
+                    .find(|message| message.is_human_response() && !message.private)
                     .map(|reply| reply.created_at),
             },
             waiting_since: waiting.then_some(last_activity_at),
             contact_id,
+            sla_policy_id: slas::policy_of(id, context.tenant),
             messages,
             responses,
         }

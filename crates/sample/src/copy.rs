@@ -81,6 +81,12 @@ impl Field for i64 {
     }
 }
 
+impl Field for f64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(out, &self.to_be_bytes());
+    }
+}
+
 impl Field for bool {
     fn put(&self, out: &mut Vec<u8>) {
         put_bytes(out, &[u8::from(*self)]);

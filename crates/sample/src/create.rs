@@ -20,7 +20,7 @@ use crate::database::{DatabaseState, Target};
 use crate::describe::{SampleTenant, tenants};
 use crate::layout::Layout;
 use crate::shape::{Shape, ensure_known};
-use crate::{directory, schema};
+use crate::{directory, events, schema};
 
 /// Enough to keep the server busy during the generation of the next block.
 const CONNECTIONS: u32 = 3;
@@ -161,9 +161,16 @@ async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version)
     for change in Shape::of(NEWEST_KNOWN).changes_to(&shape) {
         schema::change_table(&mut conn, &change, None).await?;
     }
+    if shape.has("reporting_events", "name") {
+        query("DELETE FROM reporting_events WHERE name = ANY($1)")
+            .bind(events::unknown_to(version))
+            .execute(&mut *conn)
+            .await
+            .context("delete events that the version does not write")?;
+    }
     schema::create_indexes(&mut conn, &shape.indexes()).await?;
     schema::create_view(&mut conn, &shape).await?;
-    schema::set_sequences(&mut conn).await?;
+    schema::set_sequences(&mut conn, &shape).await?;
     query("ANALYZE")
         .execute(&mut *conn)
         .await
@@ -191,7 +198,8 @@ async fn fill(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> 
 }
 
 fn generate(layout: &Layout, mut rng: ChaCha8Rng, blocks: &mpsc::Sender<Vec<Rows>>) -> Result<Counts> {
-    blocks.blocking_send(directory::organisation(layout, &mut rng))?;
+    let (organisation, inboxes) = directory::organisation(layout, &mut rng)?;
+    blocks.blocking_send(organisation)?;
     for tenant in &layout.tenants {
         let end = tenant.contact_ids.end;
         for start in tenant.contact_ids.clone().step_by(CONTACTS_PER_BLOCK) {
@@ -199,7 +207,7 @@ fn generate(layout: &Layout, mut rng: ChaCha8Rng, blocks: &mpsc::Sender<Vec<Rows
             blocks.blocking_send(directory::contacts(tenant, ids, layout.reference, &mut rng))?;
         }
     }
-    let mut conversations = Conversations::new(layout, rng);
+    let mut conversations = Conversations::new(layout, &inboxes, rng);
     while let Some(block) = conversations.next_block() {
         blocks.blocking_send(block)?;
     }

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
+use anyhow::Result;
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};
 
-use crate::copy::{Rows, Table};
+use crate::account::AccountRows;
+use crate::copy::{Jsonb, Rows, Table};
+use crate::inboxes::{Inbox, InboxRows};
 use crate::layout::{Layout, Tenant};
-use crate::text::{long_person, odd_person, person, pick};
-use crate::words::{CHANNELS, TEAMS, TIMEZONES};
+use crate::text::{long_person, nth, odd_person, person};
+use crate::words::{CONTACT_ATTRIBUTES, CONTACT_DETAILS, COUNTRIES, TEAMS};
 
 static ACCOUNTS: Table = Table {
     name: "accounts",
@@ -22,26 +25,25 @@ static TEAMS_TABLE: Table = Table {
     name: "teams",
     columns: "id, name, account_id, created_at, updated_at",
 };
-static INBOXES: Table = Table {
-    name: "inboxes",
-    columns: "id, channel_id, account_id, name, channel_type, timezone, created_at, updated_at",
-};
 static CONTACTS: Table = Table {
     name: "contacts",
-    columns: "id, name, email, phone_number, account_id, identifier, created_at, updated_at, last_activity_at",
+    columns: "id, name, email, phone_number, account_id, identifier, created_at, updated_at, last_activity_at, \
+              additional_attributes, custom_attributes, country_code, blocked",
 };
 static CONTACT_INBOXES: Table = Table {
     name: "contact_inboxes",
     columns: "id, contact_id, inbox_id, source_id, created_at, updated_at",
 };
 
-/// Accounts, users, teams and inboxes of all tenants.
-pub fn organisation(layout: &Layout, rng: &mut impl Rng) -> Vec<Rows> {
+/// Accounts, users, teams, inboxes and settings of all tenants, and the inboxes in the order of their ids.
+pub fn organisation(layout: &Layout, rng: &mut impl Rng) -> Result<(Vec<Rows>, Vec<Inbox>)> {
     let founded = layout.reference - TimeDelta::days(900);
     let mut accounts = Rows::new(&ACCOUNTS);
     let mut users = Rows::new(&USERS);
     let mut teams = Rows::new(&TEAMS_TABLE);
-    let mut inboxes = Rows::new(&INBOXES);
+    let mut settings = AccountRows::new();
+    let mut inbox_rows = InboxRows::new();
+    let mut inboxes = Vec::new();
     for tenant in &layout.tenants {
         accounts.push(&[&tenant.account_id, &tenant.name, &founded, &founded]);
         for id in tenant.agent_ids.clone() {
@@ -57,10 +59,14 @@ pub fn organisation(layout: &Layout, rng: &mut impl Rng) -> Vec<Rows> {
             ]);
         }
         for id in tenant.inbox_ids.clone() {
-            push_inbox(&mut inboxes, id, tenant, founded, rng);
+            inboxes.push(inbox_rows.push(id, tenant, founded, rng)?);
         }
+        settings.push(tenant, founded);
     }
-    vec![accounts, users, teams, inboxes]
+    let mut rows = vec![accounts, users, teams];
+    rows.extend(inbox_rows.into_rows());
+    rows.extend(settings.into_rows());
+    Ok((rows, inboxes))
 }
 
 fn push_user(rows: &mut Rows, id: i32, at: NaiveDateTime, rng: &mut impl Rng) {
@@ -76,26 +82,6 @@ fn push_user(rows: &mut Rows, id: i32, at: NaiveDateTime, rng: &mut impl Rng) {
         &person(rng),
         &display_name,
         &email,
-        &at,
-        &at,
-    ]);
-}
-
-fn push_inbox(rows: &mut Rows, id: i32, tenant: &Tenant, at: NaiveDateTime, rng: &mut impl Rng) {
-    // neighbouring ids have different channels, and so do a tenant's inboxes
-    let channel = CHANNELS[usize::try_from(id).expect("ids are positive") % CHANNELS.len()];
-    let kind = channel.trim_start_matches("Channel::");
-    let name = match id % 11 {
-        0 => format!("{kind} 💬 {}", "Atendimento ".repeat(30)),
-        _ => format!("{kind} {}", tenant.name),
-    };
-    rows.push(&[
-        &id,
-        &id,
-        &tenant.account_id,
-        &name,
-        &channel,
-        &pick(rng, TIMEZONES),
         &at,
         &at,
     ]);
@@ -134,6 +120,10 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
             &created_at,
             &created_at,
             &last_activity_at,
+            &nth(CONTACT_DETAILS, id).map(Jsonb),
+            &nth(CONTACT_ATTRIBUTES, id).map(Jsonb),
+            &nth(COUNTRIES, id),
+            &(id % 17 == 0),
         ]);
         let key = i64::from(id);
         let inbox = i64::from(tenant.inbox_of(id));

@@ -56,11 +56,14 @@ CREATE UNIQUE INDEX index_csat_survey_responses_on_message_id ON csat_survey_res
 
 CREATE UNIQUE INDEX uniq_user_id_per_account_id ON account_users (account_id, user_id);
 CREATE INDEX index_reporting_events_on_conversation_id ON reporting_events (conversation_id);
+CREATE INDEX reporting_events__account_id__name__created_at ON reporting_events (account_id, name, created_at);
 CREATE INDEX index_reporting_events_on_created_at ON reporting_events (created_at);
 CREATE INDEX index_working_hours_on_inbox_id ON working_hours (inbox_id);
 CREATE INDEX index_applied_slas_on_conversation_id ON applied_slas (conversation_id);
 CREATE INDEX index_sla_events_on_conversation_id ON sla_events (conversation_id);
 CREATE INDEX index_conversation_participants_on_conversation_id ON conversation_participants (conversation_id);
+CREATE UNIQUE INDEX index_conversation_participants_on_user_id_and_conversation_id
+    ON conversation_participants (user_id, conversation_id);
 CREATE INDEX index_attachments_on_message_id ON attachments (message_id);
 CREATE INDEX index_captain_inboxes_on_inbox_id ON captain_inboxes (inbox_id);
 CREATE INDEX index_campaigns_on_inbox_id ON campaigns (inbox_id);

@@ -34,6 +34,28 @@ impl Tenant {
     pub fn departed_agent(&self) -> i32 {
         self.agent_ids.end
     }
+
+    /// The account's only agent bot.
+    pub fn agent_bot(&self) -> i32 {
+        self.account_id
+    }
+
+    /// The account's only Captain assistant.
+    pub fn assistant(&self) -> i32 {
+        self.account_id
+    }
+
+    pub const CAMPAIGNS: i32 = 20;
+
+    pub fn campaign_ids(&self) -> Range<i32> {
+        nth_range(self.account_id, Self::CAMPAIGNS)
+    }
+
+    pub const SLA_POLICIES: i32 = 3;
+
+    pub fn sla_policy_ids(&self) -> Range<i32> {
+        nth_range(self.account_id, Self::SLA_POLICIES)
+    }
 }
 
 #[derive(Debug)]
@@ -118,6 +140,12 @@ impl NextIds {
             contact_ids: take(&mut self.contact, contacts),
         }
     }
+}
+
+/// The ids of the nth account, where every account has equally many.
+fn nth_range(nth: i32, count: i32) -> Range<i32> {
+    let first = (nth - 1) * count + 1;
+    first..first + count
 }
 
 fn take(next: &mut i32, count: i32) -> Range<i32> {

@@ -4,6 +4,9 @@
 //! installations publish.
 //! Every sample database is marked. This crate changes or drops only marked databases.
 
+mod account;
+mod attachments;
+mod attributes;
 mod conversation;
 mod conversations;
 mod copy;
@@ -11,10 +14,17 @@ mod create;
 mod database;
 mod describe;
 mod directory;
+mod events;
+mod hours;
+mod inboxes;
 mod layout;
+mod marks;
 mod messages;
+mod participants;
+mod related;
 mod schema;
 mod shape;
+mod slas;
 mod text;
 mod timeline;
 mod traffic;

@@ -3,6 +3,7 @@
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};
 
+use crate::attributes::{AUTOMATION, Attributes, ECHO, EDITED, NONE};
 use crate::copy::{Jsonb, Rows, Table};
 use crate::layout::Tenant;
 use crate::text::{document, pick, short_text};
@@ -25,7 +26,9 @@ pub const TEMPLATE: i32 = 3;
 pub const TEXT: i32 = 0;
 pub const INPUT_CSAT: i32 = 9;
 
+/// Chatwoot's numbers for `status`.
 const SENT: i32 = 0;
+pub const NOT_DELIVERED: i32 = 3;
 
 /// Values that a message takes from its conversation.
 #[derive(Debug)]
@@ -49,7 +52,8 @@ pub struct Message {
     pub status: Option<i32>,
     pub source_id: Option<String>,
     pub content_type: i32,
-    pub content_attributes: &'static str,
+    pub attributes: Attributes,
+    pub attributes_as_string: bool,
     pub sender_type: Option<&'static str>,
     pub sender_id: Option<i32>,
     pub sentiment: Option<Jsonb>,
@@ -70,16 +74,33 @@ impl Message {
             &self.status,
             &self.source_id,
             &self.content_type,
-            &self.content_attributes,
+            &self.attributes.stored(self.attributes_as_string),
             &self.sender_type,
             &self.sender_id.map(i64::from),
             &self.sentiment,
         ]);
     }
 
-    /// Whether an agent wrote it for the contact.
+    /// Whether somebody or a bot wrote it, and not Chatwoot itself.
+    pub fn is_written(&self) -> bool {
+        matches!(self.message_type, INCOMING | OUTGOING)
+    }
+
+    /// Whether an agent wrote it for the contact in Chatwoot.
     pub fn is_reply(&self) -> bool {
-        self.message_type == OUTGOING && !self.private && self.sender_type == Some("User")
+        self.message_type == OUTGOING
+            && !self.private
+            && self.sender_type == Some("User")
+            && self.attributes != AUTOMATION
+    }
+
+    /// Whether Chatwoot counts it as an agent's reply: echoes too.
+    pub fn is_human_response(&self) -> bool {
+        self.is_reply() || self.attributes == ECHO
+    }
+
+    pub fn is_from_bot(&self) -> bool {
+        matches!(self.sender_type, Some("AgentBot" | "Captain::Assistant"))
     }
 }
 
@@ -120,8 +141,16 @@ fn message(
     let (message_type, private, sender_type, sender_id) = match kind {
         0..44 => (INCOMING, false, Some("Contact"), context.writer_id),
         44..78 => (OUTGOING, false, Some("User"), Some(agent)),
-        78..84 => (OUTGOING, false, Some("AgentBot"), Some(1)),
-        84..86 => (OUTGOING, false, Some("Captain::Assistant"), Some(1)),
+        78..84 => (
+            OUTGOING,
+            false,
+            Some("AgentBot"),
+            Some(context.tenant.agent_bot()),
+        ),
+        84..86 => {
+            let assistant = context.tenant.assistant();
+            (OUTGOING, false, Some("Captain::Assistant"), Some(assistant))
+        }
         86..91 => (OUTGOING, true, Some("User"), Some(agent)),
         91..92 => (INCOMING, true, Some("Contact"), context.writer_id),
         92..97 => (ACTIVITY, false, None, None),
@@ -153,11 +182,8 @@ fn message(
         source_id: (is_written && rng.random_ratio(2, 5))
             .then(|| format!("wamid.{:016X}", rng.random::<u64>())),
         content_type: TEXT,
-        content_attributes: if rng.random_ratio(1, 30) {
-            r#"{"in_reply_to":null,"edited":true}"#
-        } else {
-            "{}"
-        },
+        attributes: if rng.random_ratio(1, 30) { EDITED } else { NONE },
+        attributes_as_string: false,
         sender_type,
         sender_id,
         sentiment: match rng.random_range(0..12) {
@@ -180,7 +206,8 @@ pub fn survey(id: i32, at: NaiveDateTime) -> Message {
         status: Some(SENT),
         source_id: None,
         content_type: INPUT_CSAT,
-        content_attributes: "{}",
+        attributes: NONE,
+        attributes_as_string: false,
         sender_type: None,
         sender_id: None,
         sentiment: Some(Jsonb("{}")),

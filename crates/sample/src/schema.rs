@@ -6,17 +6,29 @@ use tidemark_shared::chatwoot::NEWEST_KNOWN;
 
 use crate::shape::{DROP_VIEWS, SCHEMA, Shape, TableChange};
 
-/// Tables with a sequence for ids, in the order in which they are filled.
-const TABLES: [&str; 9] = [
+/// The tables that are filled.
+const TABLES: [&str; 21] = [
     "accounts",
     "users",
     "teams",
     "inboxes",
+    "working_hours",
+    "agent_bots",
+    "agent_bot_inboxes",
+    "captain_assistants",
+    "captain_inboxes",
+    "campaigns",
+    "sla_policies",
     "contacts",
     "contact_inboxes",
     "conversations",
     "messages",
     "csat_survey_responses",
+    "reporting_events",
+    "attachments",
+    "conversation_participants",
+    "applied_slas",
+    "sla_events",
 ];
 
 /// Creates the tables, indexes and view of the newest known version in an empty database, for tests that insert rows
@@ -73,8 +85,8 @@ pub async fn create_view(conn: &mut PgConnection, shape: &Shape) -> Result<()> {
 }
 
 /// Sets every sequence past the ids of the copied rows.
-pub async fn set_sequences(conn: &mut PgConnection) -> Result<()> {
-    for table in TABLES {
+pub async fn set_sequences(conn: &mut PgConnection, shape: &Shape) -> Result<()> {
+    for table in TABLES.into_iter().filter(|table| shape.has(table, "id")) {
         let statement = format!(
             "SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(max(id), 0) + 1, false) FROM {table}"
         );

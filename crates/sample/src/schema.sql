@@ -1,7 +1,7 @@
 -- The tables of Chatwoot 4.15.1 that analytics can read: names, types, nullability and defaults as Rails creates them. Older
 -- versions are made from these by dropping and altering columns, so every column stands on a line of its own. Tables and
 -- columns are those of crates/shared/src/chatwoot/columns.csv; a test compares. No foreign keys, as in Chatwoot. Its
--- triggers that number conversations are left out: writers set the display_id. The first nine tables are filled.
+-- triggers that number conversations are left out: writers set the display_id. Tables account_users and labels stay empty.
 
 CREATE TABLE accounts (
     id serial PRIMARY KEY,

@@ -10,6 +10,11 @@ pub fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
+/// Goes around in the list by an id.
+pub fn nth<T: Copy>(from: &[T], id: i32) -> T {
+    from[usize::try_from(id).expect("ids are positive") % from.len()]
+}
+
 /// The sentences of a random language, Portuguese in two of three cases.
 pub fn language(rng: &mut impl Rng) -> &'static [&'static str] {
     match rng.random_range(0..100) {

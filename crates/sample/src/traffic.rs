@@ -8,7 +8,10 @@ mod message_edits;
 mod new_conversations;
 mod new_messages;
 mod pace;
+mod participants;
 mod pick;
+mod reports;
+mod slas;
 mod survey;
 
 use std::collections::BTreeMap;
@@ -134,6 +137,7 @@ impl Changes {
             ChangeKind::MessageCreated => new_messages::write(self).await,
             ChangeKind::MessageEdited => message_edits::edit(self).await,
             ChangeKind::MessageDeleted => message_edits::delete(self).await,
+            ChangeKind::AttachmentAdded => message_edits::attach(self).await,
             ChangeKind::DeliveryChanged => message_edits::deliver(self).await,
             ChangeKind::StatusChanged => conversation_state::change_status(self).await,
             ChangeKind::Resolved => conversation_state::resolve(self).await,
@@ -144,6 +148,9 @@ impl Changes {
             ChangeKind::SurveyAnswered => survey::answer(self).await,
             ChangeKind::ContactRenamed => contacts::rename(self).await,
             ChangeKind::ContactsMerged => contacts::merge(self).await,
+            ChangeKind::SlaChanged => slas::change(self).await,
+            ChangeKind::ParticipantJoined => participants::join(self).await,
+            ChangeKind::ParticipantLeft => participants::leave(self).await,
             ChangeKind::ConversationDeleted => deletions::delete(self).await,
         }
     }
@@ -169,6 +176,10 @@ impl Changes {
             self.shape = Shape::of(version);
         }
         Ok(())
+    }
+
+    fn has_table(&self, table: &str) -> bool {
+        self.shape.has(table, "id")
     }
 
     /// Whether the sample's version has a column of `conversations`.

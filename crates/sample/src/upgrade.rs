@@ -12,7 +12,7 @@ use crate::shape::{Shape, ensure_known};
 
 /// Values for new columns: those of Chatwoot's own migrations, and a few that users would have set since. No row gets a
 /// new `updated_at`, so that only comparing finds them.
-const FILLS: [(&str, &str, &str); 8] = [
+const FILLS: [(&str, &str, &str); 13] = [
     (
         "conversations",
         "first_reply_created_at",
@@ -38,7 +38,38 @@ const FILLS: [(&str, &str, &str); 8] = [
     (
         "conversations",
         "assignee_agent_bot_id",
-        "UPDATE conversations SET assignee_agent_bot_id = 1 WHERE id % 13 = 0",
+        "UPDATE conversations SET assignee_agent_bot_id = account_id WHERE assignee_id IS NULL AND id % 3 = 0",
+    ),
+    (
+        "captain_assistants",
+        "id",
+        "INSERT INTO captain_assistants (name, account_id, created_at, updated_at) \
+         SELECT 'Captain ' || name, id, created_at, updated_at FROM accounts ORDER BY id",
+    ),
+    (
+        "sla_policies",
+        "id",
+        "INSERT INTO sla_policies (name, account_id, created_at, updated_at) \
+         SELECT 'Padrão', id, created_at, updated_at FROM accounts ORDER BY id",
+    ),
+    (
+        "conversations",
+        "sla_policy_id",
+        "UPDATE conversations SET sla_policy_id = account_id WHERE id % 4 = 1",
+    ),
+    (
+        "applied_slas",
+        "id",
+        "INSERT INTO applied_slas (account_id, sla_policy_id, conversation_id, created_at, updated_at, sla_status) \
+         SELECT account_id, sla_policy_id, id, created_at, last_activity_at, id / 4 % 4 FROM conversations \
+         WHERE sla_policy_id IS NOT NULL ORDER BY id",
+    ),
+    (
+        "conversation_participants",
+        "id",
+        "INSERT INTO conversation_participants (account_id, user_id, conversation_id, created_at, updated_at) \
+         SELECT account_id, assignee_id, id, created_at, created_at FROM conversations \
+         WHERE assignee_id IS NOT NULL AND id % 3 = 0 ORDER BY id",
     ),
     (
         "messages",

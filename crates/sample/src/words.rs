@@ -82,6 +82,11 @@ pub const GREETINGS: &[&str] = &[
     "Você é o próximo da fila.",
 ];
 
+pub const RESOLVED_BY: &str = "Conversa foi marcada como resolvida por Ana Souza";
+
+/// Chatwoot's own text, in the language of the installation.
+pub const DELETED: &str = "This message was deleted";
+
 pub const SURVEY: &str = "Por favor, avalie esta conversa";
 
 pub const FEEDBACK: &[Option<&str>] = &[
@@ -236,3 +241,53 @@ pub const SENTIMENTS: &[&str] = &[
     r#"{"label":"negative","score":0.71}"#,
     r#"{"label":"neutral","score":0.50}"#,
 ];
+
+/// What Chatwoot and its channels write into `conversations.additional_attributes`.
+pub const CONVERSATION_DETAILS: &[Option<&str>] = &[
+    Some(r#"{"browser_language":"pt"}"#),
+    Some("{}"),
+    Some(
+        r#"{"browser":{"browser_name":"Chrome","platform_name":"Android"},"referer":"https://loja.example.com/planos?utm=anúncio","initiated_at":{"timestamp":"Tue Jun 10 2025 09:12:44 GMT-0300"}}"#,
+    ),
+    Some(r#"{"mail_subject":"Re: Segunda via do boleto 🧾","source":"email","in_reply_to":null}"#),
+    None,
+];
+
+/// What users keep in `contacts.custom_attributes`.
+pub const CONTACT_ATTRIBUTES: &[Option<&str>] = &[
+    Some("{}"),
+    Some(r#"{"cpf":"123.456.789-09","plano":"ouro"}"#),
+    None,
+    Some(r#"{"aniversário":"1988-02-29","filhos":[1,2.50],"vip":true}"#),
+    Some("{}"),
+    Some("{}"),
+    Some("{}"),
+];
+
+/// What Chatwoot keeps in `contacts.additional_attributes`.
+pub const CONTACT_DETAILS: &[Option<&str>] = &[
+    Some("{}"),
+    Some(r#"{"city":"São Paulo","country":"Brasil","country_code":"BR"}"#),
+    Some(r#"{"company_name":"Padaria & Cia","social_profiles":{"instagram":"padaria"}}"#),
+    None,
+    Some("{}"),
+];
+
+pub const COUNTRIES: &[Option<&str>] = &[
+    Some("BR"),
+    Some(""),
+    Some("BR"),
+    None,
+    Some("PT"),
+    Some("US"),
+    Some("BR"),
+    Some("IN"),
+    Some("BRA"),
+    Some(""),
+    Some("br"),
+];
+
+pub const CAMPAIGNS: &[&str] = &["Boas-vindas", "Black Friday 🖤", "Renovação do plano", "Pesquisa"];
+
+/// Names of SLA policies, and the minutes until the first reply.
+pub const SLAS: &[(&str, i32)] = &[("Padrão", 30), ("Ouro 🥇", 5), ("Fim de semana", 240)];

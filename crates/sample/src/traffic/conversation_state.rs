@@ -8,6 +8,7 @@ use sqlx::query;
 use super::Changes;
 use super::new_messages::record_activity;
 use super::pick;
+use super::reports;
 use super::survey::ask;
 use crate::conversation::{OPEN, PENDING, RESOLVED, SNOOZED};
 use crate::text::pick;
@@ -30,6 +31,12 @@ pub async fn change_status(changes: &mut Changes) -> Result<bool> {
         .execute(&mut changes.conn)
         .await
         .context("change a status")?;
+    if status == OPEN {
+        if conversation.status == PENDING {
+            reports::handed_off(changes, &conversation).await?;
+        }
+        reports::opened(changes, &conversation).await?;
+    }
     record_activity(changes, &conversation).await?;
     Ok(true)
 }
@@ -48,6 +55,7 @@ pub async fn resolve(changes: &mut Changes) -> Result<bool> {
         .execute(&mut changes.conn)
         .await
         .context("resolve a conversation")?;
+    reports::resolved(changes, &conversation).await?;
     record_activity(changes, &conversation).await?;
     if conversation.contact_id.is_some() && changes.rng.random_ratio(1, 2) {
         ask(changes, &conversation).await?;

@@ -10,8 +10,10 @@ pub enum ChangeKind {
     MessageCreated,
     /// Replaces a message's text. The conversation row does not change.
     MessageEdited,
-    /// Replaces a message's text with a deletion notice. The conversation row does not change.
+    /// Replaces a message's text with a deletion notice and deletes its attachments. The conversation row does not change.
     MessageDeleted,
+    /// Adds a file to a message. Neither the message nor the conversation changes.
+    AttachmentAdded,
     /// Changes a message's status to delivered, read or failed. The conversation row does not change.
     DeliveryChanged,
     /// Reopens a conversation, or sets it back to pending.
@@ -28,16 +30,23 @@ pub enum ChangeKind {
     ContactRenamed,
     /// Gives conversations another contact. No timestamp of them changes.
     ContactsMerged,
-    /// Deletes a conversation with its messages and responses.
+    /// Applies an SLA policy, or changes what became of one. Then the conversation row does not change.
+    SlaChanged,
+    /// The conversation row does not change.
+    ParticipantJoined,
+    /// Deletes the participant's row. No timestamp changes.
+    ParticipantLeft,
+    /// Deletes a conversation with everything that belongs to it.
     ConversationDeleted,
 }
 
 impl ChangeKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::ConversationCreated,
         Self::MessageCreated,
         Self::MessageEdited,
         Self::MessageDeleted,
+        Self::AttachmentAdded,
         Self::DeliveryChanged,
         Self::StatusChanged,
         Self::Resolved,
@@ -48,6 +57,9 @@ impl ChangeKind {
         Self::SurveyAnswered,
         Self::ContactRenamed,
         Self::ContactsMerged,
+        Self::SlaChanged,
+        Self::ParticipantJoined,
+        Self::ParticipantLeft,
         Self::ConversationDeleted,
     ];
 
@@ -58,6 +70,7 @@ impl ChangeKind {
             Self::MessageCreated => "message_created",
             Self::MessageEdited => "message_edited",
             Self::MessageDeleted => "message_deleted",
+            Self::AttachmentAdded => "attachment_added",
             Self::DeliveryChanged => "delivery_changed",
             Self::StatusChanged => "status_changed",
             Self::Resolved => "resolved",
@@ -68,11 +81,14 @@ impl ChangeKind {
             Self::SurveyAnswered => "survey_answered",
             Self::ContactRenamed => "contact_renamed",
             Self::ContactsMerged => "contacts_merged",
+            Self::SlaChanged => "sla_changed",
+            Self::ParticipantJoined => "participant_joined",
+            Self::ParticipantLeft => "participant_left",
             Self::ConversationDeleted => "conversation_deleted",
         }
     }
 
-    /// How often it is drawn, in a hundred.
+    /// How often it is drawn, in 107.
     pub(super) const fn weight(self) -> u32 {
         match self {
             Self::MessageCreated => 29,
@@ -84,7 +100,8 @@ impl ChangeKind {
             Self::Snoozed | Self::ContactRenamed => 3,
             // fewer deletions than new rows, so that the sample grows
             Self::MessageDeleted | Self::ConversationDeleted => 2,
-            Self::ContactsMerged => 1,
+            Self::AttachmentAdded | Self::SlaChanged | Self::ParticipantJoined => 2,
+            Self::ContactsMerged | Self::ParticipantLeft => 1,
         }
     }
 }

@@ -4,48 +4,65 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 use sqlx::query;
 
-use super::new_messages::random_text;
+use super::new_messages::{insert_attachment, random_text};
 use super::{Changes, pick};
-use crate::messages::{INCOMING, OUTGOING};
+use crate::attributes::{self, Attributes};
+use crate::messages::{INCOMING, NOT_DELIVERED, OUTGOING};
+use crate::words;
 
 const DELIVERED: i32 = 1;
 const READ: i32 = 2;
-const FAILED: i32 = 3;
 
 pub async fn edit(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, OUTGOING).await? else {
         return Ok(false);
     };
     let text = random_text(changes);
-    replace(changes, message.id, text.as_deref(), r#"{"edited":true}"#).await
+    replace(changes, message.id, text.as_deref(), attributes::EDITED).await
 }
 
+/// The row stays, with another text and without its attachments.
 pub async fn delete(changes: &mut Changes) -> Result<bool> {
+    let written = match changes.rng.random_range(0..2) {
+        0 => INCOMING,
+        _ => OUTGOING,
+    };
+    let Some(message) = pick::message(changes, written).await? else {
+        return Ok(false);
+    };
+    if !replace(changes, message.id, Some(words::DELETED), attributes::DELETED).await? {
+        return Ok(false);
+    }
+    query("DELETE FROM attachments WHERE message_id = $1")
+        .bind(message.id)
+        .execute(&mut changes.conn)
+        .await
+        .context("delete a message's attachments")?;
+    Ok(true)
+}
+
+/// A file arrives after its message, as channels send it.
+pub async fn attach(changes: &mut Changes) -> Result<bool> {
     let Some(message) = pick::message(changes, INCOMING).await? else {
         return Ok(false);
     };
-    replace(
-        changes,
-        message.id,
-        Some("Esta mensagem foi apagada"),
-        r#"{"deleted":true}"#,
-    )
-    .await
+    insert_attachment(changes, message.id).await
 }
 
 async fn replace(
     changes: &mut Changes,
     id: i32,
     content: Option<&str>,
-    attributes: &'static str,
+    attributes: Attributes,
 ) -> Result<bool> {
+    let as_string = changes.rng.random_ratio(3, 4);
     let done = query(
         "UPDATE messages SET content = $2, content_attributes = $3::json, updated_at = $4 \
          WHERE id = $1 AND content IS DISTINCT FROM $2",
     )
     .bind(id)
     .bind(content)
-    .bind(attributes)
+    .bind(attributes.stored(as_string))
     .bind(changes.now)
     .execute(&mut changes.conn)
     .await
@@ -59,9 +76,9 @@ pub async fn deliver(changes: &mut Changes) -> Result<bool> {
         return Ok(false);
     };
     let status = match message.status.unwrap_or(0) {
-        READ | FAILED => return Ok(false),
+        READ | NOT_DELIVERED => return Ok(false),
         DELIVERED => READ,
-        _ if changes.rng.random_ratio(1, 12) => FAILED,
+        _ if changes.rng.random_ratio(1, 12) => NOT_DELIVERED,
         _ => DELIVERED,
     };
     query("UPDATE messages SET status = $2, updated_at = $3 WHERE id = $1")

@@ -86,7 +86,7 @@ async fn insert_conversation(
                                     updated_at, last_activity_at) \
          SELECT $1, $2, $3, $4, COALESCE(max(display_id), 0) + 1, $5, $5, $5 \
          FROM conversations WHERE account_id = $1 \
-         RETURNING id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id",
+         RETURNING id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id, created_at",
     )
     .bind(account_id)
     .bind(inbox_id)

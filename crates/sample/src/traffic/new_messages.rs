@@ -1,15 +1,18 @@
 //! Adds messages to conversations.
 
 use anyhow::{Context, Result};
+use chrono::NaiveDateTime;
 use rand::RngExt;
 use sqlx::{query, query_scalar};
 
 use super::Changes;
 use super::pick::{self, Conversation};
-use crate::conversation::{OPEN, RESOLVED, SNOOZED};
+use super::reports::{self, Reply};
+use crate::attributes::{self, Attributes};
+use crate::conversation::{OPEN, PENDING, RESOLVED, SNOOZED};
 use crate::messages::{ACTIVITY, INCOMING, OUTGOING, TEXT};
 use crate::text::{language, pick, short_text};
-use crate::words::ACTIVITIES;
+use crate::words::{ACTIVITIES, DELETED};
 
 /// A message to insert into a conversation.
 pub struct NewMessage<'a> {
@@ -17,6 +20,7 @@ pub struct NewMessage<'a> {
     pub message_type: i32,
     pub content_type: i32,
     pub private: bool,
+    pub attributes: Attributes,
     pub sender_type: Option<&'static str>,
     pub sender_id: Option<i64>,
 }
@@ -26,9 +30,14 @@ pub async fn write(changes: &mut Changes) -> Result<bool> {
     let Some(conversation) = pick::conversation(changes).await? else {
         return Ok(false);
     };
-    match changes.rng.random_range(0..10) {
-        0..5 => write_as_contact(changes, &conversation).await?,
-        5..9 => write_as_agent(changes, &conversation).await?,
+    match changes.rng.random_range(0..20) {
+        0..10 => write_as_contact(changes, &conversation).await?,
+        10..16 => write_as_agent(changes, &conversation).await?,
+        16 => automate(changes, &conversation).await?,
+        17..19 => match reports::active_bot(changes, &conversation).await? {
+            Some(bot) => write_as_bot(changes, &conversation, bot).await?,
+            None => write_as_agent(changes, &conversation).await?,
+        },
         _ => note(changes, &conversation).await?,
     }
     Ok(true)
@@ -41,12 +50,16 @@ pub async fn write_as_contact(changes: &mut Changes, conversation: &Conversation
         message_type: INCOMING,
         content_type: TEXT,
         private: false,
+        attributes: attributes::NONE,
         sender_type: Some("Contact"),
         sender_id: conversation.contact_id,
     };
     insert(changes, conversation, message).await?;
     // reopening changes updated_at; the new last_activity_at did not
     let reopened = matches!(conversation.status, RESOLVED | SNOOZED);
+    if reopened {
+        reports::opened(changes, conversation).await?;
+    }
     let statement = if changes.has("waiting_since") {
         "UPDATE conversations SET waiting_since = COALESCE(waiting_since, $2), \
                 status = CASE WHEN $3 THEN $4 ELSE status END, \
@@ -71,27 +84,104 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
         Some(agent) => Some(agent),
         None => pick::agent(changes, conversation).await?,
     };
+    // an agent may write in the channel's own app
+    let (sender_id, attributes) = match changes.rng.random_range(0..12) {
+        0 => (None, attributes::ECHO),
+        _ => (agent, attributes::NONE),
+    };
     let text = random_text(changes);
     let message = NewMessage {
         content: text.as_deref(),
         message_type: OUTGOING,
         content_type: TEXT,
         private: false,
-        sender_type: Some("User"),
-        sender_id: agent.map(i64::from),
+        attributes,
+        sender_type: sender_id.map(|_| "User"),
+        sender_id: sender_id.map(i64::from),
     };
+    let waiting_since = waiting_since(changes, conversation).await?;
+    let is_first = is_first_reply(changes, conversation).await?;
     insert(changes, conversation, message).await?;
-    if changes.has("first_reply_created_at") {
-        query(
-            "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
-             WHERE id = $1 AND first_reply_created_at IS NULL",
+    clear_waiting_since(changes, conversation).await?;
+    let reply = Reply {
+        sender_id,
+        is_first,
+        waiting_since,
+    };
+    reports::replied(changes, conversation, &reply).await
+}
+
+/// Whether this reply is the first, which is then set in the versions that keep it.
+async fn is_first_reply(changes: &mut Changes, conversation: &Conversation) -> Result<bool> {
+    if !changes.has("first_reply_created_at") {
+        return query_scalar(
+            "SELECT NOT EXISTS (SELECT FROM messages WHERE conversation_id = $1 AND message_type = 1 \
+                                AND sender_type = 'User' AND NOT private)",
         )
         .bind(conversation.id)
-        .bind(changes.now)
-        .execute(&mut changes.conn)
+        .fetch_one(&mut changes.conn)
         .await
-        .context("set the first reply")?;
+        .context("look for an earlier reply");
     }
+    let done = query(
+        "UPDATE conversations SET first_reply_created_at = $2, updated_at = $2 \
+         WHERE id = $1 AND first_reply_created_at IS NULL",
+    )
+    .bind(conversation.id)
+    .bind(changes.now)
+    .execute(&mut changes.conn)
+    .await
+    .context("set the first reply")?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn waiting_since(changes: &mut Changes, conversation: &Conversation) -> Result<Option<NaiveDateTime>> {
+    if !changes.has("waiting_since") {
+        return Ok(None);
+    }
+    query_scalar("SELECT waiting_since FROM conversations WHERE id = $1")
+        .bind(conversation.id)
+        .fetch_optional(&mut changes.conn)
+        .await
+        .context("read waiting_since")
+        .map(Option::flatten)
+}
+
+/// A bot answers, and hands off what it cannot answer.
+async fn write_as_bot(
+    changes: &mut Changes,
+    conversation: &Conversation,
+    (sender_type, sender_id): (&'static str, i64),
+) -> Result<()> {
+    let text = random_text(changes);
+    let message = NewMessage {
+        content: text.as_deref(),
+        message_type: OUTGOING,
+        content_type: TEXT,
+        private: false,
+        attributes: attributes::NONE,
+        sender_type: Some(sender_type),
+        sender_id: Some(sender_id),
+    };
+    insert(changes, conversation, message).await?;
+    clear_waiting_since(changes, conversation).await?;
+    if conversation.status == PENDING || changes.rng.random_ratio(1, 2) {
+        query("UPDATE conversations SET status = $2, updated_at = $3 WHERE id = $1")
+            .bind(conversation.id)
+            .bind(OPEN)
+            .bind(changes.now)
+            .execute(&mut changes.conn)
+            .await
+            .context("hand off a conversation")?;
+        reports::handed_off(changes, conversation).await?;
+        if conversation.status != OPEN {
+            reports::opened(changes, conversation).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn clear_waiting_since(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     if changes.has("waiting_since") {
         query("UPDATE conversations SET waiting_since = NULL WHERE id = $1")
             .bind(conversation.id)
@@ -102,6 +192,22 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
     Ok(())
 }
 
+/// A rule answers. Nobody waits less for that.
+async fn automate(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
+    let text = random_text(changes);
+    let message = NewMessage {
+        content: text.as_deref(),
+        message_type: OUTGOING,
+        content_type: TEXT,
+        private: false,
+        attributes: attributes::AUTOMATION,
+        sender_type: None,
+        sender_id: None,
+    };
+    insert(changes, conversation, message).await?;
+    Ok(())
+}
+
 async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> {
     let text = random_text(changes);
     let message = NewMessage {
@@ -109,6 +215,7 @@ async fn note(changes: &mut Changes, conversation: &Conversation) -> Result<()> 
         message_type: OUTGOING,
         content_type: TEXT,
         private: true,
+        attributes: attributes::NONE,
         sender_type: Some("User"),
         sender_id: conversation.assignee_id.map(i64::from),
     };
@@ -123,6 +230,7 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
         message_type: ACTIVITY,
         content_type: TEXT,
         private: false,
+        attributes: attributes::NONE,
         sender_type: None,
         sender_id: None,
     };
@@ -130,16 +238,17 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
     Ok(())
 }
 
-/// Inserts a message and changes only `last_activity_at` of its conversation, like Rails' `update_columns`.
+/// Inserts a message, with a file when it has no text, and changes only `last_activity_at` of its conversation, like Rails' `update_columns`.
 pub async fn insert(
     changes: &mut Changes,
     conversation: &Conversation,
     message: NewMessage<'_>,
 ) -> Result<i32> {
-    let id = query_scalar(
+    let as_string = changes.rng.random_ratio(3, 4);
+    let id: i32 = query_scalar(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, content_type, private, \
-                               sender_type, sender_id, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING id",
+                               sender_type, sender_id, content_attributes, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11, $11) RETURNING id",
     )
     .bind(message.content)
     .bind(conversation.account_id)
@@ -150,10 +259,14 @@ pub async fn insert(
     .bind(message.private)
     .bind(message.sender_type)
     .bind(message.sender_id)
+    .bind(message.attributes.stored(as_string))
     .bind(changes.now)
     .fetch_one(&mut changes.conn)
     .await
     .context("insert a message")?;
+    if message.content.is_none() {
+        insert_attachment(changes, id).await?;
+    }
     query("UPDATE conversations SET last_activity_at = $2 WHERE id = $1")
         .bind(conversation.id)
         .bind(changes.now)
@@ -161,6 +274,22 @@ pub async fn insert(
         .await
         .context("set the last activity")?;
     Ok(id)
+}
+
+/// Adds a file to a message. A deleted message gets none.
+pub async fn insert_attachment(changes: &mut Changes, message_id: i32) -> Result<bool> {
+    let done = query(
+        "INSERT INTO attachments (file_type, message_id, account_id, extension, created_at, updated_at) \
+         SELECT $2, id, account_id, 'jpg', $3, $3 FROM messages WHERE id = $1 AND content IS DISTINCT FROM $4",
+    )
+    .bind(message_id)
+    .bind(changes.rng.random_range(0..4))
+    .bind(changes.now)
+    .bind(DELETED)
+    .execute(&mut changes.conn)
+    .await
+    .context("attach a file to a message")?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// A random text; `None` for an attachment.

@@ -1,6 +1,7 @@
 //! Picks the rows of a change, usually new ones.
 
 use anyhow::{Context, Result};
+use chrono::NaiveDateTime;
 use rand::{Rng, RngExt};
 use sqlx::{query_as, query_scalar};
 
@@ -18,6 +19,7 @@ pub struct Conversation {
     pub contact_id: Option<i64>,
     pub contact_inbox_id: Option<i64>,
     pub assignee_id: Option<i32>,
+    pub created_at: NaiveDateTime,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -55,7 +57,8 @@ pub async fn conversation(changes: &mut Changes) -> Result<Option<Conversation>>
         return Ok(None);
     };
     query_as(
-        "SELECT id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id FROM conversations \
+        "SELECT id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id, created_at \
+         FROM conversations \
          WHERE id >= $1 ORDER BY id LIMIT 1",
     )
     .bind(from)
@@ -67,7 +70,8 @@ pub async fn conversation(changes: &mut Changes) -> Result<Option<Conversation>>
 /// The conversation of a survey. `None` when it was deleted, or has no contact who could answer.
 pub async fn surveyed(changes: &mut Changes, id: i32) -> Result<Option<Conversation>> {
     query_as(
-        "SELECT id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id FROM conversations \
+        "SELECT id, account_id, inbox_id, status, contact_id, contact_inbox_id, assignee_id, created_at \
+         FROM conversations \
          WHERE id = $1 AND contact_id IS NOT NULL",
     )
     .bind(id)

@@ -7,6 +7,7 @@ use sqlx::{query, query_as};
 use super::Changes;
 use super::new_messages::{NewMessage, insert};
 use super::pick::{self, Conversation};
+use crate::attributes::NONE;
 use crate::messages::{INPUT_CSAT, TEMPLATE};
 use crate::text::pick;
 use crate::words::{FEEDBACK, SURVEY};
@@ -46,6 +47,7 @@ pub async fn ask(changes: &mut Changes, conversation: &Conversation) -> Result<i
         message_type: TEMPLATE,
         content_type: INPUT_CSAT,
         private: false,
+        attributes: NONE,
         sender_type: None,
         sender_id: None,
     };

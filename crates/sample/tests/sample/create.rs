@@ -16,6 +16,18 @@ async fn checksum(url: &str) -> String {
         "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM conversations t",
         "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM messages t",
         "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM csat_survey_responses t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM working_hours t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM agent_bots t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM agent_bot_inboxes t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM captain_assistants t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM captain_inboxes t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM campaigns t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM sla_policies t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM reporting_events t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM attachments t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM conversation_participants t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM applied_slas t",
+        "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM sla_events t",
     ] {
         sums.push(
             query_scalar::<_, String>(statement)

@@ -4,6 +4,8 @@
 
 mod create;
 mod database;
+mod events;
+mod oddities;
 mod traffic;
 mod versions;
 mod view;

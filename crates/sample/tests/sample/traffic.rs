@@ -22,7 +22,12 @@ async fn choices(url: &str) -> String {
              || (SELECT string_agg(concat_ws(' ', id, conversation_id, content, message_type, status), ';' ORDER BY id) \
                  FROM messages) \
              || (SELECT string_agg(concat_ws(' ', id, name), ';' ORDER BY id) FROM contacts) \
-             || (SELECT string_agg(concat_ws(' ', conversation_id, rating), ';' ORDER BY id) FROM csat_survey_responses)",
+             || (SELECT string_agg(concat_ws(' ', conversation_id, rating), ';' ORDER BY id) FROM csat_survey_responses) \
+             || (SELECT string_agg(concat_ws(' ', conversation_id, name, user_id), ';' ORDER BY id) FROM reporting_events) \
+             || (SELECT string_agg(concat_ws(' ', conversation_id, sla_status), ';' ORDER BY id) FROM applied_slas) \
+             || (SELECT string_agg(concat_ws(' ', conversation_id, user_id), ';' ORDER BY id) \
+                 FROM conversation_participants) \
+             || (SELECT string_agg(concat_ws(' ', message_id, file_type), ';' ORDER BY id) FROM attachments)",
     )
     .fetch_one(&mut connect(url).await)
     .await
@@ -64,6 +69,20 @@ async fn a_burst_makes_every_kind_of_change() {
         assert!(messages > 200, "{messages}");
         assert!(deleted > 0);
         assert_eq!(orphans, 0);
+        let left_behind: i64 = query_scalar(
+            "SELECT (SELECT count(*) FROM reporting_events e \
+                     WHERE NOT EXISTS (SELECT FROM conversations c WHERE c.id = e.conversation_id)) \
+                  + (SELECT count(*) FROM applied_slas a \
+                     WHERE NOT EXISTS (SELECT FROM conversations c WHERE c.id = a.conversation_id)) \
+                  + (SELECT count(*) FROM conversation_participants p \
+                     WHERE NOT EXISTS (SELECT FROM conversations c WHERE c.id = p.conversation_id)) \
+                  + (SELECT count(*) FROM attachments a \
+                     WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = a.message_id))",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!(left_behind, 0, "rows of deleted conversations");
     })
     .await;
 }

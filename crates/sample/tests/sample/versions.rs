@@ -150,6 +150,20 @@ async fn an_upgraded_sample_has_the_columns_of_every_version_on_the_way_and_at_l
         for filled in [replied, prioritized, labelled, waiting, sentiment] {
             assert!(filled > 0, "{replied} {prioritized} {labelled} {waiting} {sentiment}");
         }
+        let (assistants, policies, states, participants, events): (i64, i64, i64, i64, i64) = query_as(
+            "SELECT (SELECT count(*) FROM captain_assistants a JOIN accounts c ON c.id = a.id AND c.id = a.account_id), \
+                    (SELECT count(*) FROM conversations c JOIN sla_policies p ON p.id = c.sla_policy_id), \
+                    (SELECT count(DISTINCT sla_status) FROM applied_slas), \
+                    (SELECT count(*) FROM conversation_participants), \
+                    (SELECT count(DISTINCT name) FROM reporting_events)",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!((assistants, states), (3, 4));
+        for filled in [policies, participants, events] {
+            assert!(filled > 1, "{policies} {participants} {events}");
+        }
     })
     .await;
 }
