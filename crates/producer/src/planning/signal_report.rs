@@ -10,7 +10,7 @@ use tidemark_source::{Shape, Source, SourceTx};
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::planner::Planner;
-use crate::planning::signals::{ALL_IDS, Inboxes, Signals};
+use crate::planning::signals::{ALL_IDS, Inboxes, RelatedSignal, Signals};
 
 /// $1 since, $2 the conversation, $3 the other contact who wrote in it, or NULL
 const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at >= $1 \
@@ -103,6 +103,10 @@ impl Planner {
                 "messages",
             );
             add(!signals.csat(&inboxes, since, one).await?.is_empty(), "csat");
+            let related = signals.related(&inboxes, since, one).await?;
+            for signal in RelatedSignal::ALL {
+                add(related.iter().any(|(of, ..)| *of == signal), signal.as_str());
+            }
             let client = stored.and_then(|row| row.other_client_id);
             let contacts = sqlx::query_scalar(AssertSqlSafe(shape.on_tables(CONTACTS).as_ref()))
                 .bind(since)

@@ -53,6 +53,7 @@ const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id::bigint \
        ON m.inbox_id = c.inbox_id \
      WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since) \
        AND ($5::bigint IS NULL OR r.conversation_id = $5)";
+const RELATED: &str = include_str!("signals/related.sql");
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
          FROM conversations WHERE inbox_id = ANY($1)) c \
@@ -65,6 +66,30 @@ fn with_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
         .into_iter()
         .map(|(Stored(tenant), conversation)| (tenant, conversation))
         .collect()
+}
+
+/// A signal of rows that belong to a conversation, besides messages and satisfaction answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RelatedSignal {
+    Events,
+    Slas,
+    Participants,
+}
+
+impl RelatedSignal {
+    pub(crate) const ALL: [Self; 3] = [Self::Events, Self::Slas, Self::Participants];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Slas => "slas",
+            Self::Participants => "participants",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.as_str() == name)
+    }
 }
 
 /// A tenant's conversations at the source in one bucket of ids.
@@ -285,6 +310,30 @@ impl<'a> Signals<'a> {
             .await
             .map(with_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
+    }
+
+    /// Conversations with reporting events, states of an SLA or participants that were written since, each with the name of
+    /// its signal.
+    pub(crate) async fn related(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+        only: Option<i64>,
+    ) -> Result<Vec<(RelatedSignal, TenantId, i64)>, SourceError> {
+        let statement = self.shape.on_tables(RELATED);
+        let found: Vec<(String, Stored<TenantId>, i64)> = sqlx::query_as(AssertSqlSafe(statement.as_ref()))
+            .bind(&inboxes.ids)
+            .bind(stored(&inboxes.tenants))
+            .bind(&inboxes.since)
+            .bind(earliest)
+            .bind(only)
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for reporting events, SLAs and participants"))?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(kind, Stored(tenant), id)| Some((RelatedSignal::named(&kind)?, tenant, id)))
+            .collect())
     }
 
     /// The senders that the source deleted.

@@ -16,7 +16,7 @@ use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
 use crate::planning::signals::contacts::ChangedContacts;
-use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
+use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, RelatedSignal, Signals, SourceBucket};
 
 /// The changes of one tenant at the source, with the parts of its target that were read meanwhile.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ pub(crate) struct SourceScan {
     pub changed: Vec<i64>,
     pub messages: Vec<i64>,
     pub csat: Vec<i64>,
+    pub related: Vec<(RelatedSignal, i64)>,
     pub contacts: ChangedContacts,
     pub suspected_renames: Vec<SuspectedRename>,
     /// Senders that the source deleted and rows of the target still show.
@@ -84,6 +85,9 @@ pub(crate) async fn scan_source(
             }
             for (tenant, id) in signals.csat(&inboxes, span.0, None).await? {
                 scans.of(tenant).csat.push(id);
+            }
+            for (signal, tenant, id) in signals.related(&inboxes, span.0, None).await? {
+                scans.of(tenant).related.push((signal, id));
             }
             for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
                 scans.of(tenant).contacts = contacts;

@@ -13,7 +13,7 @@ use crate::planning::digests::Difference;
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::plan::{Plan, Upgrade, as_size};
-use crate::planning::signals::{Hits, Signals, SourceBucket};
+use crate::planning::signals::{Hits, RelatedSignal, Signals, SourceBucket};
 use crate::planning::source_scan::SourceScan;
 use crate::planning::target_comparison::{TargetComparison, compare_with_target};
 
@@ -103,6 +103,10 @@ fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bo
     if reads_tables {
         hits.add("messages", scan.messages);
         hits.add("csat", scan.csat);
+        for signal in RelatedSignal::ALL {
+            let found = scan.related.iter().filter(|(of, _)| *of == signal);
+            hits.add(signal.as_str(), found.map(|(_, id)| *id));
+        }
         hits.add("contacts", scan.contacts.conversations);
         hits.add("contacts", comparison.conversations_of_contacts);
     }
