@@ -44,9 +44,12 @@ SQL
 [[ -z $(ask -v schema="$schema" -f - <<<"SELECT to_regclass(format('%I.etl_control', :'schema'))") ]] ||
     fail "the database has the tables already (schema $schema): restore into a new one"
 
-# The rows come before row-level security is switched on, so the owner may write them.
-pg_restore --exit-on-error --single-transaction --no-owner --use-list="$list" \
-    --dbname="$(ask -c 'SELECT current_database()')" "$file"
+# The rows come before row-level security is switched on, so the owner may write them. pg_restore 17 and newer sets a
+# parameter that older servers do not know. COMMIT comes only after the whole dump: without it nothing is restored.
+{
+    echo 'BEGIN;'
+    pg_restore --no-owner --use-list="$list" --file=- "$file" | sed '/^SET transaction_timeout = 0;$/d' && echo 'COMMIT;'
+} | ask -f - >/dev/null
 
 ask -v schema="$schema" -f - <<'SQL'
 -- before PostgreSQL 15 the live view reads with its owner's rights, see migrations/…_show_live_view_to_admins.up.sql

@@ -108,10 +108,12 @@ async fn contents(database: &mut PgConnection) -> Result<Vec<(String, i64, Optio
 }
 
 /// Rights, policies, triggers, constraints and indexes of all tables, as one text.
-async fn shape(database: &mut PgConnection) -> Result<String> {
-    Ok(sqlx::query_scalar(include_str!("backup/shape.sql"))
+/// The owner's own policies, which only servers before PostgreSQL 15 have, name `owner` here.
+async fn shape(database: &mut PgConnection, owner: &str) -> Result<String> {
+    let shape: String = sqlx::query_scalar(include_str!("backup/shape.sql"))
         .fetch_one(database)
-        .await?)
+        .await?;
+    Ok(shape.replace(&format!("\"roles\": [\"{owner}\"]"), "\"roles\": [\"owner\"]"))
 }
 
 fn text(output: &Output) -> String {
@@ -167,7 +169,10 @@ async fn every_row_of_every_table_is_dumped_and_restored_by_owners_without_super
         let mut after = new.superuser().await?;
         let here = contents(&mut after).await?;
         ensure!(here == there, "{here:#?}, not {there:#?}");
-        let (shape_before, shape_after) = (shape(&mut before).await?, shape(&mut after).await?);
+        let (shape_before, shape_after) = (
+            shape(&mut before, "fleet").await?,
+            shape(&mut after, "other").await?,
+        );
         ensure!(shape_before == shape_after, "{shape_before}\n{shape_after}");
         let again = new.script("restore.sh", "other", &file).await?;
         ensure!(

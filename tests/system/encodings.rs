@@ -130,7 +130,9 @@ async fn copy(from: &str, to: &str) -> Result<()> {
     let output = Command::new("bash")
         .args([
             "-c",
-            "set -o pipefail; pg_dump --no-comments \"$1\" | psql -qX -v ON_ERROR_STOP=1 \"$2\"",
+            // newer clients set a parameter that older servers do not know
+            "set -o pipefail; pg_dump --no-comments \"$1\" | sed '/^SET transaction_timeout/d' \
+                | psql -qX -v ON_ERROR_STOP=1 \"$2\"",
             "copy",
             from,
             to,

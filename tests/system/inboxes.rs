@@ -168,13 +168,25 @@ async fn an_inbox_that_an_operator_unmapped_is_not_mapped_again() {
     .await;
 }
 
+/// Tenant 1 of account 1, which was added without the account and has synced, and an inbox that it does not have.
+async fn a_tenant_without_its_account(stage: &Stage) -> Result<()> {
+    stage.sample(200, 1, 93).await?;
+    stage.sync_local(&["--tenant", "1"]).await?;
+    add_inbox(stage, 901, 1, 10).await
+}
+
+async fn has_inbox(stage: &Stage, tenant: i32, inbox: i32) -> Result<bool> {
+    is_true(
+        stage,
+        &format!("SELECT tenant_id = {tenant} FROM inbox_tenant_mapping WHERE inbox_id = {inbox}"),
+    )
+    .await
+}
+
 #[tokio::test]
 async fn an_inbox_that_nobody_takes_is_named_with_its_command() {
     on_stage(|stage| async move {
-        stage.sample(200, 1, 93).await?;
-        stage.sync_local(&["--tenant", "1"]).await?;
-        add_inbox(&stage, 901, 1, 10).await?;
-        // added without an account
+        a_tenant_without_its_account(&stage).await?;
         let run = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(reasons(&status(&stage).await?) == [(901, "no_account".to_owned())]);
         ensure!(
@@ -188,48 +200,61 @@ async fn an_inbox_that_nobody_takes_is_named_with_its_command() {
         ensure!(verified.stderr.contains("inbox 901"), "{verified:?}");
         let text = done(&stage, &["status"]).await?;
         ensure!(text.stdout.contains("inbox 901"), "{text:?}");
-        // two tenants of one account: neither takes it
-        done(
-            &stage,
-            &[
-                "tenant",
-                "add",
-                "--id",
-                "2",
-                "--name",
-                "Two",
-                "--account-id",
-                "1",
-                "--discover",
-                "off",
-            ],
-        )
-        .await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_tenants_of_an_account_the_one_that_discovers_takes_a_new_inbox() {
+    on_stage(|stage| async move {
+        a_tenant_without_its_account(&stage).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let second = [
+            "tenant",
+            "add",
+            "--id",
+            "2",
+            "--name",
+            "Two",
+            "--account-id",
+            "1",
+            "--discover",
+            "off",
+        ];
+        done(&stage, &second).await?;
         ensure!(reasons(&status(&stage).await?) == [(901, "discover_off".to_owned())]);
-        done(
-            &stage,
-            &[
-                "tenant",
-                "set",
-                "--tenant",
-                "1",
-                "--account-id",
-                "1",
-                "--discover",
-                "off",
-            ],
-        )
-        .await?;
+        let first = [
+            "tenant",
+            "set",
+            "--tenant",
+            "1",
+            "--account-id",
+            "1",
+            "--discover",
+            "off",
+        ];
+        done(&stage, &first).await?;
         done(&stage, &["tenant", "set", "--tenant", "2", "--discover", "on"]).await?;
         ensure!(
-            is_true(
-                &stage,
-                "SELECT tenant_id = 2 FROM inbox_tenant_mapping WHERE inbox_id = 901"
-            )
-            .await?,
+            has_inbox(&stage, 2, 901).await?,
             "the only tenant that takes new inboxes"
         );
-        done(&stage, &["tenant", "set", "--tenant", "1", "--discover", "on"]).await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_inbox_that_two_tenants_could_take_waits_until_one_of_them_is_chosen() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 93).await?;
+        done(&stage, &["tenant", "set", "--tenant", "1", "--account-id", "1"]).await?;
+        done(
+            &stage,
+            &["tenant", "add", "--id", "2", "--name", "Two", "--account-id", "1"],
+        )
+        .await?;
         add_inbox(&stage, 902, 1, 10).await?;
         let run = stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(reasons(&status(&stage).await?) == [(902, "several_tenants".to_owned())]);
@@ -237,39 +262,30 @@ async fn an_inbox_that_nobody_takes_is_named_with_its_command() {
         done(&stage, &["tenant", "set", "--tenant", "2", "--discover", "off"]).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         ensure!(reasons(&status(&stage).await?).is_empty());
-        ensure!(
-            is_true(
-                &stage,
-                "SELECT tenant_id = 1 FROM inbox_tenant_mapping WHERE inbox_id = 902"
-            )
-            .await?
-        );
+        ensure!(has_inbox(&stage, 1, 902).await?, "the tenant that was chosen");
         stage.assert_equal(&[1]).await
     })
     .await;
 }
 
+/// A sample of two accounts whose inboxes nobody has.
+async fn without_tenants(stage: &Stage) -> Result<()> {
+    stage.sample(200, 2, 94).await?;
+    sqlx::query("DELETE FROM inbox_tenant_mapping")
+        .execute(&stage.target)
+        .await?;
+    Ok(())
+}
+
+fn add_tenant<'a>(id: &'a str, account: &'a str) -> [&'a str; 8] {
+    ["tenant", "add", "--id", id, "--name", id, "--account-id", account]
+}
+
 #[tokio::test]
 async fn a_tenant_with_an_account_needs_no_mapping() {
     on_stage(|stage| async move {
-        stage.sample(200, 2, 94).await?;
-        sqlx::query("DELETE FROM inbox_tenant_mapping")
-            .execute(&stage.target)
-            .await?;
-        let added = done(
-            &stage,
-            &[
-                "tenant",
-                "add",
-                "--id",
-                "11",
-                "--name",
-                "One",
-                "--account-id",
-                "1",
-            ],
-        )
-        .await?;
+        without_tenants(&stage).await?;
+        let added = done(&stage, &add_tenant("11", "1")).await?;
         ensure!(added.stderr.contains("inboxes of account 1 mapped"), "{added:?}");
         ensure!(
             added.stderr.contains("next: tidemark sync --tenant 11"),
@@ -279,37 +295,22 @@ async fn a_tenant_with_an_account_needs_no_mapping() {
         stage.assert_equal(&[11]).await?;
         // a source that is away now is asked by the first sync
         let away = [("TIDEMARK_SOURCE_URL", "postgres://nobody@127.0.0.1:9/none")];
-        let args = [
-            "tenant",
-            "add",
-            "--id",
-            "12",
-            "--name",
-            "Two",
-            "--account-id",
-            "2",
-        ];
-        let added = stage.tidemark_with(&args, &away).await?;
+        let added = stage.tidemark_with(&add_tenant("12", "2"), &away).await?;
         ensure!(
             added.code == 0 && added.stderr.contains("the next sync maps its inboxes"),
             "{added:?}"
         );
         stage.sync_local(&["--tenant", "12"]).await?;
-        stage.assert_equal(&[12]).await?;
-        let wrong = done(
-            &stage,
-            &[
-                "tenant",
-                "add",
-                "--id",
-                "13",
-                "--name",
-                "Three",
-                "--account-id",
-                "77",
-            ],
-        )
-        .await?;
+        stage.assert_equal(&[12]).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_without_an_account_or_of_one_that_does_not_exist_is_told_what_to_do() {
+    on_stage(|stage| async move {
+        without_tenants(&stage).await?;
+        let wrong = done(&stage, &add_tenant("13", "77")).await?;
         ensure!(wrong.stderr.contains("tidemark account list"), "{wrong:?}");
         let refused = stage
             .tidemark(&["sync", "--local", "--tenant", "13", "--json"])
@@ -323,6 +324,16 @@ async fn a_tenant_with_an_account_needs_no_mapping() {
             !bare.stderr.contains("1,2,3") && bare.stderr.contains("tidemark account list --source main"),
             "{bare:?}"
         );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accounts_are_listed_with_their_inboxes_and_tenants() {
+    on_stage(|stage| async move {
+        without_tenants(&stage).await?;
+        done(&stage, &add_tenant("11", "1")).await?;
         let listed = done(&stage, &["account", "list", "--source", "main", "--json"])
             .await?
             .json();

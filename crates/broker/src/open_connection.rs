@@ -39,7 +39,7 @@ impl Transitions {
                 channels: Mutex::default(),
                 transitions,
             });
-            // a connection that nobody waits for any more is closed before this task ends
+            // the caller has given up: close the connection before this task ends
             drop(sender.send(opened));
         });
         receiver.await.expect("opening a connection does not panic")

@@ -37,7 +37,7 @@ statements! {
                  FROM inbox_tenant_mapping m JOIN tenants t ON t.id = m.tenant_id AND t.source = m.source \
                  WHERE m.gone_at IS NOT NULL AND m.is_active AND t.deleted_at IS NULL \
                  GROUP BY m.tenant_id ORDER BY m.tenant_id";
-    // inboxes of a removed tenant count as unmapped; those that an operator unmapped are nobody's to take by itself
+    // Inboxes of a removed tenant count as unmapped. No plan maps an inbox that an operator unmapped.
     LIST_OWNERS = "SELECT inbox_id, tenant_id FROM inbox_tenant_mapping \
                    WHERE source = $1 AND inbox_id = ANY($2) \
                      AND tenant_id IN (SELECT id FROM tenants WHERE deleted_at IS NULL) ORDER BY inbox_id";

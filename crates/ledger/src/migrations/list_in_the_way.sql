@@ -20,7 +20,7 @@ WITH here AS (
 ), step (position, name, statement) AS (
     SELECT -1, NULL, 'CREATE SCHEMA legacy;' WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'legacy')
     UNION ALL
-    -- whoever reached these objects in their schema reaches them in the other one
+    -- roles that may use the schema of these objects get the same right on the other schema
     SELECT 0, NULL, format('GRANT USAGE ON SCHEMA legacy TO %s;',
                            string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
                                       ', '))
