@@ -57,7 +57,8 @@ SELECT format('CREATE POLICY live_view ON %I.%I FOR SELECT TO CURRENT_USER USING
               'OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))', :'schema', name, tenant)
 FROM (VALUES ('conversations_analytics', 'tenant_id'), ('tenants', 'id')) AS read (name, tenant)
 WHERE current_setting('server_version_num')::integer < 150000 \gexec
-SELECT format('ALTER VIEW %I.conversations_analytics_live SET (security_invoker = true)', :'schema')
+SELECT format('ALTER VIEW %I.%I SET (security_invoker = true)', :'schema', name)
+FROM (VALUES ('conversations_analytics_live'), ('messages_live'), ('reporting_events_live')) AS view (name)
 WHERE current_setting('server_version_num')::integer >= 150000 \gexec
 -- a dump has no statistics
 SELECT format('ANALYZE %I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = :'schema' AND tableowner = current_user \gexec

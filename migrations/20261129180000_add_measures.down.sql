@@ -1,3 +1,6 @@
+ALTER TABLE tenants NO FORCE ROW LEVEL SECURITY;
+UPDATE tenants SET privacy = privacy - 'contact_attributes' WHERE privacy ? 'contact_attributes';
+ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 ALTER TABLE tenants
     DROP CONSTRAINT tenants_privacy_known,
     ADD CONSTRAINT tenants_privacy_known CHECK (
@@ -5,7 +8,7 @@ ALTER TABLE tenants
         AND privacy - ARRAY['contact_name', 'contact_email', 'contact_phone', 'contact_identifier', 'client_phone',
                             'message_text', 'csat_feedback'] = '{}'
         AND jsonb_path_query_array(privacy, '$.*') <@ '["hash", "null"]'
-    ) NOT VALID;
+    );
 ALTER TABLE conversations_analytics
     DROP COLUMN events_compiled,
     DROP COLUMN reported_first_response_seconds,

@@ -4,7 +4,7 @@ ALTER TABLE conversations_analytics
     ADD COLUMN events_compiled                          jsonb,
     ADD COLUMN reported_first_response_seconds          numeric(12,1),
     ADD COLUMN reported_first_response_business_seconds numeric(12,1),
-    ADD COLUMN first_responder_id                       bigint,
+    ADD COLUMN first_responder_id                       integer,
     ADD COLUMN reported_reply_seconds_avg               numeric(12,1),
     ADD COLUMN reply_count                              integer,
     ADD COLUMN resolution_count                         integer,
@@ -77,8 +77,13 @@ ALTER TABLE tenants
         AND jsonb_path_query_array(privacy, '$.*') <@ '["hash", "null"]'
     );
 
--- The scheduler asks for the backfill of every tenant whose rows satisfy an earlier version. The policies of tenants bind its
--- owner too, so FORCE is off for this transaction.
+-- The tables' policies bind their owner too, so FORCE is off for this transaction.
 ALTER TABLE tenants NO FORCE ROW LEVEL SECURITY;
-UPDATE tenants SET mapping_version = mapping_version + 1, policy_version = mapping_version + 1, updated_at = now();
+ALTER TABLE etl_watermark NO FORCE ROW LEVEL SECURITY;
+-- Attributes often hold personal data: a tenant that hides something of its contacts hides these too, until it says otherwise.
+UPDATE tenants SET privacy = privacy || '{"contact_attributes": "null"}', updated_at = now()
+WHERE privacy ?| ARRAY['contact_name', 'contact_email', 'contact_phone', 'contact_identifier', 'client_phone'];
+-- The next plan of each tenant finds another list than this, as after an upgrade of Chatwoot, and requests the backfill.
+UPDATE etl_watermark SET absent_columns = absent_columns || '{*}' WHERE watermark IS NOT NULL;
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
+ALTER TABLE etl_watermark FORCE ROW LEVEL SECURITY;

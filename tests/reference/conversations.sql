@@ -222,7 +222,8 @@ SELECT
         AS participants,
     CASE WHEN inbox.working_hours_enabled AND isfinite(c.created_at) THEN coalesce((
         SELECT NOT coalesce(h.closed_all_day, false) AND (coalesce(h.open_all_day, false) OR local.at::time BETWEEN
-                   make_time(h.open_hour, h.open_minutes, 0) AND make_time(h.close_hour, h.close_minutes, 0))
+                   make_time(h.open_hour, coalesce(h.open_minutes, 0), 0)
+                   AND make_time(h.close_hour, coalesce(h.close_minutes, 0), 0))
         FROM (SELECT c.created_at AT TIME ZONE 'UTC' AT TIME ZONE coalesce(inbox.timezone, 'UTC') AS at) AS local
         JOIN working_hours AS h ON h.inbox_id = c.inbox_id AND h.day_of_week = extract(dow FROM local.at)::int
         ORDER BY h.id LIMIT 1), false) END AS is_within_working_hours,
@@ -361,7 +362,7 @@ CROSS JOIN LATERAL (
             AS first_response_value,
         (array_agg(e.value_in_business_hours::text::numeric ORDER BY e.created_at, e.id)
             FILTER (WHERE e.name = 'first_response'))[1] AS first_response_business,
-        (array_agg(e.user_id::bigint ORDER BY e.created_at, e.id) FILTER (WHERE e.name = 'first_response'))[1]
+        (array_agg(e.user_id::int ORDER BY e.created_at, e.id) FILTER (WHERE e.name = 'first_response'))[1]
             AS first_responder_id,
         avg(e.value::text::numeric) FILTER (WHERE e.name = 'reply_time') AS reply_average,
         (count(*) FILTER (WHERE e.name = 'reply_time'))::int AS reply_count,

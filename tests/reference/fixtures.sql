@@ -405,3 +405,178 @@ FROM (VALUES
     (721, 41, '2023-01-01 18:14:59.999999'),
     (722, 41, '2023-01-01 18:15:00')
 ) AS v (id, inbox_id, created_at);
+
+-- Chatwoot's own measures
+
+INSERT INTO conversations
+    (id, display_id, account_id, inbox_id, uuid, status, created_at, updated_at, last_activity_at)
+SELECT id, id, 1, 11, gen_random_uuid(), CASE WHEN id IN (802, 804) THEN 0 ELSE 1 END, '2024-05-06', '2024-05-06', '2024-05-06'
+FROM generate_series(801, 806) AS id;
+
+INSERT INTO reporting_events
+    (id, conversation_id, account_id, inbox_id, user_id, name, value, value_in_business_hours, event_start_time,
+     event_end_time, created_at, updated_at)
+SELECT id, conversation_id, 1, 11, user_id, name, value, business, started_at, ended_at, created_at, created_at
+FROM (VALUES
+    -- 801: the first of two first responses, by time and not by id; a resolution by an agent and, later, one by a bot
+    (8019, 801, 1, 'first_response', 62.25, 30.05, timestamp '2024-05-06 10:00', timestamp '2024-05-06 10:01:02.25',
+     timestamp '2024-05-06 10:01:03'),
+    (8011, 801, 2, 'first_response', 7, 7, NULL, NULL, '2024-05-06 12:00'),
+    (8012, 801, 1, 'reply_time', 1, 1, NULL, NULL, '2024-05-06 10:02'),
+    (8013, 801, 1, 'reply_time', NULL, 1, NULL, NULL, '2024-05-06 10:03'),
+    (8014, 801, 1, 'reply_time', 2.5, 1, NULL, NULL, '2024-05-06 10:04'),
+    (8015, 801, 1, 'conversation_resolved', 3600, 1800.04, NULL, '2024-05-06 11:00', '2024-05-06 11:00:01'),
+    (8016, 801, NULL, 'conversation_resolved', 7200, NULL, NULL, '2024-05-06 13:00', '2024-05-06 13:00:01'),
+    (8017, 801, NULL, 'conversation_bot_resolved', 7200, NULL, NULL, '2024-05-06 13:00', '2024-05-06 13:00:02'),
+    -- 802: open again; the bot resolved it before the agent did; two hand-offs, the last without an end
+    (8021, 802, NULL, 'conversation_bot_resolved', 5, 5, NULL, '2024-05-06 09:00', '2024-05-06 09:00'),
+    (8022, 802, NULL, 'conversation_resolved', 5, 5, NULL, '2024-05-06 09:00', '2024-05-06 09:00'),
+    (8023, 802, 1, 'conversation_resolved', 9, 9, NULL, NULL, '2024-05-06 10:00'),
+    (8024, 802, NULL, 'conversation_bot_handoff', 1, 1, NULL, '2024-05-06 08:00', '2024-05-06 08:00'),
+    (8025, 802, NULL, 'conversation_bot_handoff', 1, 1, NULL, NULL, '2024-05-06 08:30'),
+    -- 803: numbers that are rounded away from zero, or too large; an event of a name that nobody knows
+    (8031, 803, NULL, 'first_response', -0.05, 123456789012, NULL, NULL, '2024-05-06 10:00'),
+    (8032, 803, NULL, 'conversation_resolved', 99999999999.94, 99999999999.96, NULL, NULL, '2024-05-06 10:00'),
+    (8033, 803, NULL, 'from_the_future', 1, 1, NULL, NULL, '2024-05-06 09:00'),
+    -- 804: open, and never resolved. 805: two resolutions of the same instant, the higher id is the last
+    (8041, 804, NULL, 'conversation_opened', 0, 0, '2024-05-06 10:00', '2024-05-06 10:00', '2024-05-06 10:00'),
+    (8052, 805, NULL, 'conversation_resolved', 2, 2, NULL, NULL, '2024-05-06 10:00'),
+    (8051, 805, NULL, 'conversation_resolved', 1, 1, NULL, NULL, '2024-05-06 10:00')
+    -- 806: none
+) AS v (id, conversation_id, user_id, name, value, business, started_at, ended_at, created_at);
+
+-- Who handled it
+
+INSERT INTO agent_bots (id, name, created_at, updated_at) VALUES
+    (1, 'Robô', '2024-01-01', '2024-01-01'),
+    (2, repeat('b', 256), '2024-01-01', '2024-01-01');
+
+INSERT INTO conversations
+    (id, display_id, account_id, inbox_id, uuid, status, assignee_agent_bot_id, waiting_since, created_at, updated_at,
+     last_activity_at)
+VALUES
+    -- 811: an agent, and a private note of the bot. 812: a bot, and a private note of the agent. 813: Captain and an echo
+    (811, 811, 1, 11, gen_random_uuid(), 0, NULL, NULL, '2024-05-06', '2024-05-06', '2024-05-06'),
+    (812, 812, 1, 11, gen_random_uuid(), 2, NULL, '2024-05-06', '2024-05-06', '2024-05-06', '2024-05-06'),
+    (813, 813, 1, 11, gen_random_uuid(), 1, 2, '2024-05-06', '2024-05-06', '2024-05-06', '2024-05-06'),
+    -- 814: a rule, a template and an activity of a user. 815: a bot is assigned and said nothing. 816: a bot that is gone
+    (814, 814, 1, 11, gen_random_uuid(), 0, NULL, NULL, '2024-05-06', '2024-05-06', '2024-05-06'),
+    (815, 815, 1, 11, gen_random_uuid(), 0, 1, NULL, '2024-05-06', '2024-05-06', '2024-05-06'),
+    (816, 816, 1, 11, gen_random_uuid(), 0, 999, NULL, '2024-05-06', '2024-05-06', '2024-05-06'),
+    -- 817: texts that were deleted, and attributes in all their forms
+    (817, 817, 1, 11, gen_random_uuid(), 3, NULL, NULL, '2024-05-06', '2024-05-06', '2024-05-06');
+
+INSERT INTO messages
+    (id, conversation_id, account_id, inbox_id, message_type, content_type, created_at, updated_at, private, status,
+     sender_type, sender_id, content, content_attributes)
+SELECT
+    v.conversation_id * 1000 + n, v.conversation_id, 1, 11, message_type, content_type,
+    timestamp '2024-05-06 10:00' + n * interval '1 minute', '2024-05-06', private, status, sender_type, 1, content,
+    attributes::json
+FROM (VALUES
+    (811, 1, 0, 0, false, 0, 'Contact', 'hello', '{}'),
+    (811, 2, 1, 0, false, 0, 'User', 'hi', '{}'),
+    (811, 3, 1, 0, true, 0, 'AgentBot', 'a note', '{}'),
+    (811, 4, 2, 0, false, 0, NULL, 'assigned', '{}'),
+    (811, 5, 0, 0, false, 0, 'Contact', 'thanks', '{}'),
+    (811, 6, 2, 0, false, 0, NULL, 'labelled', '{}'),
+    (812, 1, 0, 0, false, 0, 'Contact', 'hello', '{}'),
+    (812, 2, 1, 0, false, 3, 'AgentBot', 'not delivered', '{}'),
+    (812, 3, 1, 0, true, 0, 'User', 'a note', '{}'),
+    (813, 1, 1, 0, false, 0, 'Captain::Assistant', 'may I help?', '{}'),
+    (813, 2, 1, 0, false, 0, NULL, 'written on the phone', '{"external_echo": true}'),
+    (813, 3, 3, 9, false, 0, NULL, 'How did we do?', '{}'),
+    (814, 1, 1, 0, false, 0, 'User', 'by a rule', '{"automation_rule_id": 7}'),
+    (814, 2, 3, 0, false, 0, NULL, 'greeting', '{}'),
+    (814, 3, 2, 0, false, 0, 'User', 'resolved', '{}'),
+    -- an incoming message of a user is no message of an agent
+    (814, 4, 0, 0, false, 0, 'User', 'forwarded', '{"external_echo": true}'),
+    (816, 1, 0, 0, false, 0, 'Contact', NULL, NULL),
+    (817, 1, 0, 0, false, 0, 'Contact', 'This message was deleted', '{"deleted": true}'),
+    (817, 2, 0, 0, false, 0, 'Contact', 'first that is left', '"{\"deleted\":null,\"external_echo\":false}"'),
+    (817, 3, 1, 0, false, 0, 'User', 'last that is left', '"{\"automation_rule_id\":null}"'),
+    (817, 4, 1, 0, false, 0, 'User', 'This message was deleted', '"{\"deleted\":true}"'),
+    (817, 5, 1, 0, false, 0, 'User', 'a rule, as text', '"{\"automation_rule_id\":\"9\"}"'),
+    -- the word inside a text is no mark
+    (817, 6, 0, 0, false, 0, 'Contact', 'quoted', '{"email": {"subject": "deleted and external_echo"}}')
+) AS v (conversation_id, n, message_type, content_type, private, status, sender_type, content, attributes);
+
+INSERT INTO csat_survey_responses
+    (id, account_id, conversation_id, message_id, contact_id, rating, assigned_agent_id, created_at, updated_at)
+VALUES
+    (8131, 1, 813, 813002, 31, 2, 2, '2024-05-06 11:00', '2024-05-06'),
+    (8132, 1, 813, 813003, 31, 4, 1, '2024-05-06 12:00', '2024-05-06'),
+    (8141, 1, 814, 814001, 31, 4, 999, '2024-05-06 12:00', '2024-05-06');
+
+-- Also kept
+
+INSERT INTO contacts
+    (id, account_id, name, custom_attributes, additional_attributes, country_code, blocked, created_at, updated_at)
+VALUES
+    (39, 1, 'Eva', '{"cpf": "000"}', 'null', 'BRA', true, '2023-01-01 10:00', '2023-01-01'),
+    (40, 1, 'Rui', NULL, '{}', '', false, '2023-01-01 11:00', '2023-01-01');
+INSERT INTO sla_policies (id, name, account_id, created_at, updated_at) VALUES
+    (1, 'Ouro', 1, '2024-01-01', '2024-01-01'),
+    (2, '', 1, '2024-01-01', '2024-01-01');
+INSERT INTO campaigns (id, display_id, title, message, account_id, inbox_id, created_at, updated_at) VALUES
+    (8, 8, repeat('t', 256), 'hello', 1, 11, '2024-01-01', '2024-01-01');
+
+INSERT INTO conversations
+    (id, display_id, account_id, inbox_id, uuid, status, assignee_id, contact_id, campaign_id, identifier,
+     additional_attributes, sla_policy_id, created_at, updated_at, last_activity_at)
+VALUES
+    (821, 821, 1, 11, gen_random_uuid(), 0, 1, 39, 8, 'ticket-821', '{"referer": "https://example.com/"}', 1,
+     '2024-05-06', '2024-05-06', '2024-05-06'),
+    (822, 822, 1, 11, gen_random_uuid(), 0, 3, 40, 999, '', '{}', 2, '2024-05-06', '2024-05-06', '2024-05-06'),
+    (823, 823, 1, 11, gen_random_uuid(), 0, 2, NULL, NULL, NULL, NULL, 999, '2024-05-06', '2024-05-06', '2024-05-06');
+
+-- the newest state of the conversation's own policy counts
+INSERT INTO applied_slas (id, account_id, sla_policy_id, conversation_id, sla_status, created_at, updated_at) VALUES
+    (1, 1, 1, 821, 1, '2024-05-06', '2024-05-06'),
+    (2, 1, 1, 821, 3, '2024-05-06', '2024-05-06'),
+    (3, 1, 2, 821, 2, '2024-05-06', '2024-05-06'),
+    (4, 1, 2, 822, 9, '2024-05-06', '2024-05-06');
+INSERT INTO conversation_participants (id, account_id, user_id, conversation_id, created_at, updated_at) VALUES
+    (1, 1, 3, 821, '2024-05-06', '2024-05-06'),
+    (2, 1, 1, 821, '2024-05-06', '2024-05-06'),
+    (3, 1, 999, 822, '2024-05-06', '2024-05-06');
+INSERT INTO messages
+    (id, conversation_id, account_id, inbox_id, message_type, created_at, updated_at, private, content)
+VALUES
+    (821001, 821, 1, 11, 0, '2024-05-06', '2024-05-06', false, ''),
+    (821002, 821, 1, 11, 0, '2024-05-06', '2024-05-06', true, '');
+INSERT INTO attachments (id, message_id, account_id, created_at, updated_at) VALUES
+    (1, 821001, 1, '2024-05-06', '2024-05-06'),
+    (2, 821001, 1, '2024-05-06', '2024-05-06'),
+    (3, 821002, 1, '2024-05-06', '2024-05-06');
+
+-- Working hours of an inbox in Kathmandu, 5:45 ahead: Monday 9 to 17:30, Tuesday all day, Wednesday closed, Thursday two
+-- rows of which the first counts, Friday none; and of one where they are switched off
+UPDATE inboxes SET working_hours_enabled = id = 41 WHERE id IN (21, 41);
+INSERT INTO working_hours
+    (id, inbox_id, account_id, day_of_week, closed_all_day, open_all_day, open_hour, open_minutes, close_hour,
+     close_minutes, created_at, updated_at)
+SELECT id, inbox_id, 1, day, closed, all_day, open, open_minutes, close, close_minutes, '2024-01-01', '2024-01-01'
+FROM (VALUES
+    (1, 41, 1, false, false, 9, 0, 17, 30),
+    (2, 41, 2, NULL, true, NULL, NULL, NULL, NULL),
+    (3, 41, 3, true, false, 9, 0, 17, 0),
+    (4, 41, 4, false, NULL, 10, NULL, 11, NULL),
+    (5, 41, 4, false, false, 0, 0, 23, 59),
+    (6, 21, 1, false, true, NULL, NULL, NULL, NULL)
+) AS v (id, inbox_id, day, closed, all_day, open, open_minutes, close, close_minutes);
+INSERT INTO conversations
+    (id, display_id, account_id, inbox_id, uuid, status, created_at, updated_at, last_activity_at)
+SELECT v.id, v.id, 1, inbox_id, gen_random_uuid(), 0, at, at, at
+FROM (VALUES
+    (831, 41, timestamp '2024-05-06 03:14:59.999999'),
+    (832, 41, '2024-05-06 03:15:00'),
+    (833, 41, '2024-05-06 11:45:00'),
+    (834, 41, '2024-05-06 11:45:00.000001'),
+    (835, 41, '2024-05-06 18:15:00'),
+    (836, 41, '2024-05-08 06:00:00'),
+    (837, 41, '2024-05-09 05:00:00'),
+    (838, 41, '2024-05-09 06:00:00'),
+    (839, 41, '2024-05-10 06:00:00'),
+    (840, 21, '2024-05-06 12:00:00')
+) AS v (id, inbox_id, at);

@@ -98,14 +98,14 @@ async fn what_an_old_chatwoot_lacks_counts_as_empty_and_an_upgrade_brings_it() {
         stage.assert_proven(&[1], &[]).await?;
         up.stop().await?;
         let doctor = stage.tidemark(&["doctor", "--json"]).await?.stdout;
-        let said = "the columns are those of Chatwoot 3.5.0 to 4.15.1, or of a newer version";
+        let said = "the columns are those of Chatwoot 4.8.0 to 4.15.1, or of a newer version";
         ensure!(doctor.contains(said), "{doctor}");
         Ok(())
     })
     .await;
 }
 
-const OTHER_TYPES: &str = "DROP VIEW vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
+const OTHER_TYPES: &str = "DROP VIEW vw_tidemark, vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
      ALTER TABLE conversations ALTER id TYPE bigint, ALTER account_id TYPE bigint, ALTER inbox_id TYPE bigint, \
          ALTER display_id TYPE bigint, ALTER assignee_id TYPE bigint, ALTER status DROP DEFAULT, \
          ALTER status TYPE smallint, ALTER priority TYPE smallint, ALTER uuid DROP DEFAULT, ALTER uuid TYPE varchar, \
@@ -189,7 +189,7 @@ async fn what_cannot_be_read_is_named_with_its_type_before_anything_is_written()
     on_stage(|stage| async move {
         stage.sample(30, 1, 193).await?;
         raw_sql(
-            "DROP VIEW vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
+            "DROP VIEW vw_tidemark, vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
              ALTER TABLE conversations ALTER status DROP DEFAULT, ALTER status TYPE text; \
              ALTER TABLE contacts ALTER email TYPE bytea USING NULL; \
              ALTER TABLE messages DROP COLUMN content_type CASCADE; ALTER TABLE users RENAME TO people",
@@ -225,7 +225,7 @@ async fn an_inbox_and_an_account_beyond_32_bits_are_named_and_the_others_are_syn
     on_stage(|stage| async move {
         let tenant = Tenant::create(&stage, 30, 197).await?;
         raw_sql(
-            "DROP VIEW vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
+            "DROP VIEW vw_tidemark, vw_message_compiled, vw_client_sender, vw_conversations_analytics_final CASCADE; \
              ALTER TABLE inboxes ALTER id TYPE bigint, ALTER account_id TYPE bigint; ALTER TABLE accounts ALTER id TYPE bigint; \
              INSERT INTO accounts (id, name, created_at, updated_at) VALUES (3000000001, 'Far', now(), now()); \
              INSERT INTO inboxes (id, channel_id, account_id, name, created_at, updated_at) \

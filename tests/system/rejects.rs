@@ -33,7 +33,7 @@ async fn conversations(stage: &Stage, count: i32) -> Result<()> {
     stage
         .source
         .execute(
-            "DROP VIEW vw_message_compiled CASCADE; \
+            "DROP VIEW vw_tidemark, vw_message_compiled CASCADE; \
              ALTER TABLE messages ALTER sentiment DROP DEFAULT, ALTER sentiment TYPE json, ALTER private DROP NOT NULL",
         )
         .await?;

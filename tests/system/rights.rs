@@ -33,6 +33,8 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                     "conversations_analytics SELECT",
                     "conversations_analytics_live SELECT",
                     runs,
+                    "messages_live SELECT",
+                    "reporting_events_live SELECT",
                     "tenants (id,timezone) SELECT"
                 ],
             "{dashboards:#?}"

@@ -60,9 +60,10 @@ impl PasswordServers {
             .execute(AssertSqlSafe(format!("ALTER ROLE postgres PASSWORD '{owner}'")))
             .await?;
         let hba: String = sqlx::query_scalar("SHOW hba_file").fetch_one(&mut admin).await?;
+        // md5 asks for SCRAM too, where the password is stored so: before PostgreSQL 14 it is not by default
         admin
             .execute(AssertSqlSafe(format!(
-                "COPY (SELECT 'host all all 127.0.0.1/32 scram-sha-256') TO '{hba}'"
+                "COPY (SELECT 'host all all 127.0.0.1/32 md5') TO '{hba}'"
             )))
             .await?;
         admin.execute("SELECT pg_reload_conf()").await?;

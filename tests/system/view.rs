@@ -8,7 +8,7 @@ use tidemark_worker::row::columns::COLUMNS;
 
 use crate::stage::{Answer, Stage, on_stage};
 
-pub const VIEW: &str = "vw_conversations_analytics_final";
+pub const VIEW: &str = "vw_tidemark";
 
 async fn sync(stage: &Stage, view: &str, args: &[&str]) -> Result<Answer> {
     stage

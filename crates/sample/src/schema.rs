@@ -55,7 +55,7 @@ pub async fn change_table(conn: &mut PgConnection, change: &TableChange, view: O
     let mut statements = change.statements.clone();
     if let Some(view) = view.filter(|_| change.changes_types) {
         statements.insert(0, DROP_VIEWS.to_owned());
-        statements.push(view.view());
+        statements.push(view.views());
     }
     raw_sql(AssertSqlSafe(statements.join(";\n")))
         .execute(conn)
@@ -76,7 +76,7 @@ pub async fn create_indexes(conn: &mut PgConnection, indexes: &[&str]) -> Result
 
 /// Creates the view, or replaces that of another version.
 pub async fn create_view(conn: &mut PgConnection, shape: &Shape) -> Result<()> {
-    let replace = format!("{DROP_VIEWS};\n{}", shape.view());
+    let replace = format!("{DROP_VIEWS};\n{}", shape.views());
     raw_sql(AssertSqlSafe(replace))
         .execute(conn)
         .await

@@ -8,23 +8,30 @@ use tidemark_shared::chatwoot::{Column, Kind, NEWEST_KNOWN, OLDEST_SUPPORTED, Ve
 pub const SCHEMA: &str = include_str!("schema.sql");
 const INDEXES: &str = include_str!("indexes.sql");
 const VIEW: &str = include_str!("view.sql");
+const FULL_VIEW: &str = include_str!("../../../deploy/source-view.sql");
 
-/// The aliases of tables in view.sql.
-const ALIASES: [(&str, &str); 9] = [
+/// The aliases of tables in both views.
+const ALIASES: [(&str, &str); 15] = [
     ("a", "accounts"),
     ("c", "conversations"),
     ("client", "contacts"),
     ("co", "contacts"),
+    ("e", "reporting_events"),
+    ("h", "working_hours"),
     ("i", "inboxes"),
+    ("k", "contacts"),
+    ("l", "applied_slas"),
     ("m", "messages"),
+    ("n", "contacts"),
     ("r", "csat_survey_responses"),
     ("t", "teams"),
     ("u", "users"),
+    ("v", "users"),
 ];
 
 /// Drops the views in the order in which a query on them locks them.
 pub const DROP_VIEWS: &str =
-    "DROP VIEW IF EXISTS vw_conversations_analytics_final, vw_message_compiled, vw_client_sender";
+    "DROP VIEW IF EXISTS vw_tidemark, vw_conversations_analytics_final, vw_message_compiled, vw_client_sender";
 
 type Columns = BTreeMap<&'static str, &'static Column>;
 
@@ -114,9 +121,37 @@ impl Shape {
             .collect()
     }
 
-    /// The view without the lines that show a column which this version lacks.
-    pub fn view(&self) -> String {
-        let shows_absent = |line: &str| {
+    /// The views without what this version lacks.
+    pub fn views(&self) -> String {
+        let script_view: String = self.present_lines(VIEW).collect();
+        format!("{script_view}{}", self.full_view())
+    }
+
+    /// The statement of deploy/source-view.sql. A column of the view begins on a line of its own.
+    fn full_view(&self) -> String {
+        let statement = FULL_VIEW
+            .split_once("CREATE OR REPLACE")
+            .and_then(|(_, rest)| rest.split_once("GRANT "))
+            .map_or("", |(statement, _)| statement);
+        let mut columns = Vec::new();
+        for line in statement.split_inclusive('\n') {
+            let is_start = line.strip_prefix("       ").is_none_or(|rest| !rest.starts_with(' '));
+            match columns.last_mut() {
+                Some(column) if !is_start => *column = format!("{column}{line}"),
+                _ => columns.push(line.to_owned()),
+            }
+        }
+        let newest = Self::of(NEWEST_KNOWN);
+        columns.retain(|column| {
+            words(column).all(|word| !newest.tables.contains_key(word) || self.tables.contains_key(word))
+        });
+        let columns = columns.concat();
+        let present: String = self.present_lines(&columns).collect();
+        format!("CREATE{present}")
+    }
+
+    fn present_lines(&self, view: &str) -> impl Iterator<Item = String> {
+        let shows_absent = |line: &&str| {
             line.split(|letter: char| !is_in_name(letter) && letter != '.')
                 .filter_map(|name| name.split_once('.'))
                 .any(|(alias, column)| {
@@ -125,10 +160,7 @@ impl Shape {
                         .any(|(known, table)| *known == alias && self.lacks(table, column))
                 })
         };
-        VIEW.lines()
-            .filter(|line| !shows_absent(line))
-            .map(|line| format!("{line}\n"))
-            .collect()
+        view.lines().filter(move |line| !shows_absent(line)).map(|line| format!("{line}\n"))
     }
 }
 
@@ -295,9 +327,12 @@ mod tests {
     #[test]
     fn indexes_and_view_show_what_the_version_has() {
         let (old, newest) = (shape("2.0.0"), Shape::of(NEWEST_KNOWN));
-        assert_eq!(newest.view(), VIEW);
-        assert!(!old.view().contains("priority") && !old.view().contains("m.sentiment"));
-        assert!(old.view().contains("c.snoozed_until"));
+        assert!(newest.views().starts_with(VIEW));
+        assert!(FULL_VIEW.contains(newest.full_view().trim_start_matches("CREATE")));
+        for absent in ["priority", "m.sentiment", "reporting_events", "open_all_day", "assignee_agent_bot_id"] {
+            assert!(!old.views().contains(absent) && newest.views().contains(absent), "{absent}");
+        }
+        assert!(old.views().contains("c.snoozed_until") && old.views().contains("h.closed_all_day"));
         let priority = |shape: &Shape| {
             shape
                 .indexes()

@@ -137,7 +137,6 @@ impl Changes {
             ChangeKind::MessageCreated => new_messages::write(self).await,
             ChangeKind::MessageEdited => message_edits::edit(self).await,
             ChangeKind::MessageDeleted => message_edits::delete(self).await,
-            ChangeKind::AttachmentAdded => message_edits::attach(self).await,
             ChangeKind::DeliveryChanged => message_edits::deliver(self).await,
             ChangeKind::StatusChanged => conversation_state::change_status(self).await,
             ChangeKind::Resolved => conversation_state::resolve(self).await,
@@ -150,7 +149,6 @@ impl Changes {
             ChangeKind::ContactsMerged => contacts::merge(self).await,
             ChangeKind::SlaChanged => slas::change(self).await,
             ChangeKind::ParticipantJoined => participants::join(self).await,
-            ChangeKind::ParticipantLeft => participants::leave(self).await,
             ChangeKind::ConversationDeleted => deletions::delete(self).await,
         }
     }

@@ -73,7 +73,7 @@ pub(crate) async fn record_upgrade(
     if upgrade.has_rows {
         tracing::info!(
             tenant.id = %tenant, source, absent = upgrade.absent_columns.join(", "),
-            "tables or columns of the source have come or gone: its conversations are read again"
+            "what is read of the source has changed: its conversations are read again"
         );
         ledger::inbox::fetch_again(&mut **tx, tenant, source).await?;
     }
@@ -96,7 +96,7 @@ fn new_run(tenant: TenantId, selection: Selection) -> (NewRun, Span) {
         Selection::Renamed { .. } => "names were changed",
         Selection::Senders { .. } => "senders of messages were deleted at the source",
         Selection::Policy { .. } => "rows may be of an earlier privacy policy",
-        _ => "inboxes were mapped, or columns of the source have come or gone",
+        _ => "inboxes were mapped, or what is read of the source has changed",
     };
     let run = NewRun {
         tenant_id: tenant,

@@ -12,8 +12,6 @@ pub enum ChangeKind {
     MessageEdited,
     /// Replaces a message's text with a deletion notice and deletes its attachments. The conversation row does not change.
     MessageDeleted,
-    /// Adds a file to a message. Neither the message nor the conversation changes.
-    AttachmentAdded,
     /// Changes a message's status to delivered, read or failed. The conversation row does not change.
     DeliveryChanged,
     /// Reopens a conversation, or sets it back to pending.
@@ -34,19 +32,16 @@ pub enum ChangeKind {
     SlaChanged,
     /// The conversation row does not change.
     ParticipantJoined,
-    /// Deletes the participant's row. No timestamp changes.
-    ParticipantLeft,
     /// Deletes a conversation with everything that belongs to it.
     ConversationDeleted,
 }
 
 impl ChangeKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 17] = [
         Self::ConversationCreated,
         Self::MessageCreated,
         Self::MessageEdited,
         Self::MessageDeleted,
-        Self::AttachmentAdded,
         Self::DeliveryChanged,
         Self::StatusChanged,
         Self::Resolved,
@@ -59,7 +54,6 @@ impl ChangeKind {
         Self::ContactsMerged,
         Self::SlaChanged,
         Self::ParticipantJoined,
-        Self::ParticipantLeft,
         Self::ConversationDeleted,
     ];
 
@@ -70,7 +64,6 @@ impl ChangeKind {
             Self::MessageCreated => "message_created",
             Self::MessageEdited => "message_edited",
             Self::MessageDeleted => "message_deleted",
-            Self::AttachmentAdded => "attachment_added",
             Self::DeliveryChanged => "delivery_changed",
             Self::StatusChanged => "status_changed",
             Self::Resolved => "resolved",
@@ -83,12 +76,11 @@ impl ChangeKind {
             Self::ContactsMerged => "contacts_merged",
             Self::SlaChanged => "sla_changed",
             Self::ParticipantJoined => "participant_joined",
-            Self::ParticipantLeft => "participant_left",
             Self::ConversationDeleted => "conversation_deleted",
         }
     }
 
-    /// How often it is drawn, in 107.
+    /// How often it is drawn, in 104.
     pub(super) const fn weight(self) -> u32 {
         match self {
             Self::MessageCreated => 29,
@@ -100,8 +92,8 @@ impl ChangeKind {
             Self::Snoozed | Self::ContactRenamed => 3,
             // fewer deletions than new rows, so that the sample grows
             Self::MessageDeleted | Self::ConversationDeleted => 2,
-            Self::AttachmentAdded | Self::SlaChanged | Self::ParticipantJoined => 2,
-            Self::ContactsMerged | Self::ParticipantLeft => 1,
+            Self::SlaChanged | Self::ParticipantJoined => 2,
+            Self::ContactsMerged => 1,
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 use sqlx::query;
 
-use super::new_messages::{insert_attachment, random_text};
+use super::new_messages::random_text;
 use super::{Changes, pick};
 use crate::attributes::{self, Attributes};
 use crate::messages::{INCOMING, NOT_DELIVERED, OUTGOING};
@@ -39,14 +39,6 @@ pub async fn delete(changes: &mut Changes) -> Result<bool> {
         .await
         .context("delete a message's attachments")?;
     Ok(true)
-}
-
-/// A file arrives after its message, as channels send it.
-pub async fn attach(changes: &mut Changes) -> Result<bool> {
-    let Some(message) = pick::message(changes, INCOMING).await? else {
-        return Ok(false);
-    };
-    insert_attachment(changes, message.id).await
 }
 
 async fn replace(

@@ -85,8 +85,8 @@ async fn write_as_agent(changes: &mut Changes, conversation: &Conversation) -> R
         None => pick::agent(changes, conversation).await?,
     };
     // an agent may write in the channel's own app
-    let (sender_id, attributes) = match changes.rng.random_range(0..12) {
-        0 => (None, attributes::ECHO),
+    let (sender_id, attributes) = match (changes.rng.random_range(0..12), agent) {
+        (0, _) | (_, None) => (None, attributes::ECHO),
         _ => (agent, attributes::NONE),
     };
     let text = random_text(changes);
@@ -238,7 +238,8 @@ pub async fn record_activity(changes: &mut Changes, conversation: &Conversation)
     Ok(())
 }
 
-/// Inserts a message, with a file when it has no text, and changes only `last_activity_at` of its conversation, like Rails' `update_columns`.
+/// Inserts a message, with a file when it has no text. Changes only `last_activity_at` of its conversation, like Rails'
+/// `update_columns`.
 pub async fn insert(
     changes: &mut Changes,
     conversation: &Conversation,
@@ -277,7 +278,7 @@ pub async fn insert(
 }
 
 /// Adds a file to a message. A deleted message gets none.
-pub async fn insert_attachment(changes: &mut Changes, message_id: i32) -> Result<bool> {
+async fn insert_attachment(changes: &mut Changes, message_id: i32) -> Result<bool> {
     let done = query(
         "INSERT INTO attachments (file_type, message_id, account_id, extension, created_at, updated_at) \
          SELECT $2, id, account_id, 'jpg', $3, $3 FROM messages WHERE id = $1 AND content IS DISTINCT FROM $4",

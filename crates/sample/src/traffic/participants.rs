@@ -1,4 +1,4 @@
-//! Agents join and leave conversations. The conversation row does not change.
+//! Agents join conversations. The conversation row does not change.
 
 use anyhow::{Context, Result};
 use sqlx::query;
@@ -26,23 +26,5 @@ pub async fn join(changes: &mut Changes) -> Result<bool> {
     .execute(&mut changes.conn)
     .await
     .context("add a participant")?;
-    Ok(done.rows_affected() == 1)
-}
-
-pub async fn leave(changes: &mut Changes) -> Result<bool> {
-    if !changes.has_table("conversation_participants") {
-        return Ok(false);
-    }
-    let Some(conversation) = pick::conversation(changes).await? else {
-        return Ok(false);
-    };
-    let done = query(
-        "DELETE FROM conversation_participants WHERE id = \
-             (SELECT id FROM conversation_participants WHERE conversation_id >= $1 ORDER BY conversation_id, id LIMIT 1)",
-    )
-    .bind(i64::from(conversation.id))
-    .execute(&mut changes.conn)
-    .await
-    .context("remove a participant")?;
     Ok(done.rows_affected() == 1)
 }

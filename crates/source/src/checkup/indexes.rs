@@ -21,7 +21,7 @@ struct WantedIndex<'a> {
 /// Table size from which on every plan needs an index on a time column.
 const VERY_LARGE: i64 = 256 << 20;
 
-const WANTED: [WantedIndex<'_>; 7] = [
+const WANTED: [WantedIndex<'_>; 12] = [
     WantedIndex {
         table: "conversations",
         columns: &["inbox_id", "id"],
@@ -57,6 +57,36 @@ const WANTED: [WantedIndex<'_>; 7] = [
         columns: &["conversation_id"],
         why: "each chunk scans all satisfaction answers",
         min_table_size: LARGE,
+    },
+    WantedIndex {
+        table: "reporting_events",
+        columns: &["conversation_id"],
+        why: "each chunk scans all reporting events",
+        min_table_size: LARGE,
+    },
+    WantedIndex {
+        table: "reporting_events",
+        columns: &["created_at"],
+        why: "each plan scans all reporting events",
+        min_table_size: LARGE,
+    },
+    WantedIndex {
+        table: "attachments",
+        columns: &["message_id"],
+        why: "each chunk scans all attachments",
+        min_table_size: LARGE,
+    },
+    WantedIndex {
+        table: "conversation_participants",
+        columns: &["conversation_id"],
+        why: "each chunk scans all participants",
+        min_table_size: LARGE,
+    },
+    WantedIndex {
+        table: "conversation_participants",
+        columns: &["updated_at"],
+        why: "each plan scans all participants",
+        min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "contacts",

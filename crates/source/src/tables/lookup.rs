@@ -26,7 +26,8 @@ impl Source {
     /// Looks up every table and column that is read.
     ///
     /// # Errors
-    /// [`SourceError::Schema`] names everything that is needed and missing, has a type that cannot be read, or may not be read.
+    /// [`SourceError::Schema`] names everything that is needed and missing, has a type that cannot be read, or may not be read
+    /// although earlier releases read it.
     pub(crate) async fn table_shape(&self, connection: &mut PgConnection) -> Result<TableShape, SourceError> {
         let (tables, columns): (Vec<&str>, Vec<&str>) = TABLES
             .iter()
@@ -40,17 +41,23 @@ impl Source {
             .map_err(self.query_error("look up its tables"))?;
         let mut rows = rows.into_iter();
         let mut refused = Vec::new();
+        let mut withheld = Vec::new();
         let mut has_wide_ids = false;
         let mut found = Vec::new();
         for table in &TABLES {
             let mut has_table = false;
             let mut readable = Vec::new();
+            let mut withheld_columns = Vec::new();
             for column in table.columns {
                 let row = rows.next().expect("the catalog answers for every column");
                 has_table |= row.has_table;
                 let (table, name) = (table.name, column.name);
                 let is_read = match (row.type_name, row.is_readable) {
                     (Some(_), Some(false)) if column.need == Need::Hint => false,
+                    (Some(_), Some(false)) if column.need == Need::Further => {
+                        withheld_columns.push(format!("{table} ({name})"));
+                        false
+                    }
                     // reading it as NULL would clear the target's column
                     (Some(_), Some(false)) => {
                         refused.push(format!("the right to SELECT {table}"));
@@ -80,7 +87,14 @@ impl Source {
             if !has_table && table.is_needed() {
                 refused.push(format!("table {}", table.name));
             }
-            found.push(has_table.then_some(readable));
+            // a statement may not name a table of which no column can be read
+            if !withheld_columns.is_empty() && !readable.contains(&true) {
+                withheld.push(table.name.to_owned());
+                found.push(None);
+            } else {
+                withheld.extend(withheld_columns);
+                found.push(has_table.then_some(readable));
+            }
         }
         if !refused.is_empty() {
             refused.sort_unstable();
@@ -88,6 +102,7 @@ impl Source {
             return Err(self.schema_error(refused));
         }
         let mut shape = TableShape::new(found);
+        shape.withheld = withheld;
         if has_wide_ids {
             shape.wide_ids = sqlx::query_scalar(WIDE_IDS)
                 .fetch_all(connection)

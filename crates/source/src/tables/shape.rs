@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::columns::{Column, Need, TABLES, Table};
-use crate::missing::{missing_column, missing_table};
+use crate::missing::{missing_column, missing_table, withheld_rights};
 use tidemark_shared::chatwoot::first_with;
 
 const CHANGED_AT: &str = "{changed_at}";
@@ -23,6 +23,8 @@ const CHANGE_TIMES: [&str; 7] = [
 pub struct TableShape {
     /// For each of [`TABLES`], which of its columns can be read; `None` for a table that is not there.
     found: Vec<Option<Vec<bool>>>,
+    /// Tables, and columns as `table (column)`, that the login may not read.
+    pub(super) withheld: Vec<String>,
     /// Inboxes and accounts whose ids do not fit in 32 bits.
     pub(super) wide_ids: Vec<String>,
     /// A query in the place of each table that lacks something.
@@ -93,6 +95,10 @@ impl TableShape {
         let mut warnings = Vec::new();
         for (table, found) in self.tables() {
             let Some(found) = found else {
+                let is_withheld = |column: &Column| self.withholds(table.name, column.name);
+                if table.columns.iter().any(is_withheld) {
+                    continue;
+                }
                 let first = table
                     .columns
                     .iter()
@@ -105,6 +111,7 @@ impl TableShape {
                 .iter()
                 .zip(found)
                 .filter(|(column, is_found)| is_absent(column, **is_found))
+                .filter(|(column, _)| !self.withholds(table.name, column.name))
             {
                 let first = first_with(table.name, column.name);
                 warnings.push(missing_column(
@@ -114,6 +121,7 @@ impl TableShape {
                 ));
             }
         }
+        warnings.extend(withheld_rights(&self.withheld));
         warnings.extend(
             self.wide_ids.iter().map(|id| {
                 format!("the id of {id} does not fit in 32 bits: its conversations cannot be synced")
@@ -122,11 +130,21 @@ impl TableShape {
         warnings
     }
 
-    /// What is missing of the tables that only verification compares: plans do not see by digests that it appears.
+    /// Whether the login may not read the column, or the whole table.
+    pub(super) fn withholds(&self, table: &str, column: &str) -> bool {
+        let column = format!("{table} ({column})");
+        self.withheld.iter().any(|name| name == table || *name == column)
+    }
+
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        self.tables().any(|(table, found)| table.name == name && found.is_some())
+    }
+
+    /// What is missing of the columns that only verification compares: plans do not see by digests that it appears.
     #[must_use]
     pub fn absent_beyond_digests(&self) -> Vec<String> {
         let mut absent = Vec::new();
-        for (table, found) in self.tables().filter(|(table, _)| !table.is_in_plan_digest) {
+        for (table, found) in self.tables() {
             let Some(found) = found else {
                 absent.push(table.name.to_owned());
                 continue;
@@ -135,6 +153,7 @@ impl TableShape {
             absent.extend(
                 columns
                     .filter(|(column, is_found)| is_absent(column, **is_found))
+                    .filter(|(column, _)| !table.is_in_plan_digest || column.need == Need::Further)
                     .map(|(column, _)| format!("{}.{}", table.name, column.name)),
             );
         }
@@ -233,8 +252,8 @@ mod tests {
         ];
         let shape = without(&missing, &["teams"]);
         let statement = shape.statement("SELECT priority FROM conversations c");
-        let end = "campaign_id, NULL::integer AS priority, cached_label_list FROM conversations) \
-                   SELECT priority FROM conversations c";
+        let end = "campaign_id, NULL::integer AS priority, cached_label_list, \
+                   identifier, additional_attributes, sla_policy_id, assignee_agent_bot_id FROM conversations) SELECT priority FROM conversations c";
         assert!(statement.starts_with("WITH conversations AS NOT MATERIALIZED (SELECT id, account_id, "));
         assert!(statement.ends_with(end), "{statement}");
         assert_eq!(

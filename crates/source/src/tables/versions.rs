@@ -39,11 +39,18 @@ impl TableShape {
             .all(|(table, column, is_found)| is_found == is_in(version, table, column))
     }
 
+    /// Tables, and columns of other tables.
     fn brought_by(&self, version: Version) -> Vec<String> {
-        self.compared()
+        let mut brought: Vec<String> = self
+            .compared()
             .filter(|(table, column, is_found)| !is_found && is_in(version, table, column))
-            .map(|(table, column, _)| format!("{table}.{column}"))
-            .collect()
+            .map(|(table, column, _)| match self.has_table(table) {
+                true => format!("{table}.{column}"),
+                false => table.to_owned(),
+            })
+            .collect();
+        brought.dedup();
+        brought
     }
 
     fn describe_mixture(&self) -> String {
@@ -64,6 +71,7 @@ impl TableShape {
     fn compared(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
         self.columns()
             .filter(|(_, column, _)| column.need != Need::Hint)
+            .filter(|(table, column, _)| !self.withholds(table.name, column.name))
             .map(|(table, column, is_found)| (table.name, column.name, is_found))
     }
 }
@@ -81,9 +89,10 @@ mod tests {
         let version = version.parse().unwrap();
         let found = TABLES.iter().map(|table| {
             let columns = table.columns.iter();
-            let columns = columns
-                .map(|column| is_in(version, table.name, column.name) && !without.contains(&column.name));
-            Some(columns.collect())
+            let found: Vec<bool> = columns
+                .map(|column| is_in(version, table.name, column.name) && !without.contains(&column.name))
+                .collect();
+            found.contains(&true).then_some(found)
         });
         TableShape::new(found.collect()).describe_versions()
     }
@@ -92,21 +101,21 @@ mod tests {
     fn a_range_of_versions_and_what_the_next_one_brings_are_named() {
         assert_eq!(
             of("2.0.0", &[]),
-            "the columns are those of Chatwoot 2.0.0 or newer, before 2.10.0; 2.10.0 brings \
-             conversations.first_reply_created_at"
+            "the columns are those of Chatwoot 2.0.0 or newer, before 2.5.0; 2.5.0 brings reporting_events, \
+             working_hours.open_all_day"
         );
         assert_eq!(
             of("2.17.0", &[]),
             "the columns are those of Chatwoot 2.17.0 or newer, before 3.0.0; 3.0.0 brings conversations.waiting_since, \
-             messages.sentiment"
+             conversations.sla_policy_id, messages.sentiment"
         );
         assert_eq!(
             of("4.15.1", &[]),
-            "the columns are those of Chatwoot 3.5.0 to 4.15.1, or of a newer version"
+            "the columns are those of Chatwoot 4.8.0 to 4.15.1, or of a newer version"
         );
         assert_eq!(
             of("3.9.0", &["timezone"]),
-            "the columns fit no version of Chatwoot: conversations.cached_label_list comes with 3.5.0, but inboxes.timezone \
+            "the columns fit no version of Chatwoot: contacts.country_code comes with 3.9.0, but inboxes.timezone \
              of 1.22.0 is missing"
         );
     }

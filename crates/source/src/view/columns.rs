@@ -17,14 +17,23 @@ pub(super) enum Part {
     /// Further columns of the conversation and of rows that it refers to. Not part of the digest, so that an upgrade of
     /// Tidemark that reads more of a view is no change of every row.
     Further,
-    /// Aggregated from messages and other rows by the view: read by key only.
+    /// Aggregated from messages by the view: read by key only.
     Messages,
+    /// As [`Self::Further`], and aggregated from other rows by the view: read by key only.
+    FurtherRows,
 }
 
 pub(super) struct Column {
     pub name: &'static str,
     pub kind: Kind,
     pub part: Part,
+}
+
+impl Column {
+    /// Whether views for earlier releases did not need to show it.
+    pub fn is_further(&self) -> bool {
+        matches!(self.part, Part::Further | Part::FurtherRows)
+    }
 }
 
 macro_rules! columns {
@@ -74,7 +83,7 @@ pub(super) static COLUMNS: [Column; 60] = columns! {
     csat_rating: Integer Conversation,
     csat_feedback: Text Conversation,
     csat_created_at: Time Conversation,
-    csat_responses_count: Integer Messages,
+    csat_responses_count: Integer FurtherRows,
     csat_assigned_agent_id: BigInt Further,
     csat_assigned_agent_name: Text Further,
     conversation_identifier: Text Further,
@@ -91,10 +100,10 @@ pub(super) static COLUMNS: [Column; 60] = columns! {
     contact_created_at: Time Further,
     assignee_agent_bot_id: BigInt Further,
     assignee_agent_bot_name: Text Further,
-    attachments_count: Integer Messages,
-    participants: Integers Messages,
+    attachments_count: Integer FurtherRows,
+    participants: Integers FurtherRows,
     inbox_working_hours: Integers Further,
-    events_compiled: Messages Messages,
+    events_compiled: Messages FurtherRows,
 };
 
 pub(super) const REQUIRED: [&str; 5] = [

@@ -2,7 +2,7 @@
 
 use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part, first_version, hashed};
 use crate::digest::{HashedColumn, digest_of, rules_digest, texts_digest};
-use crate::missing::missing_column;
+use crate::missing::{further_columns, missing_column};
 use tidemark_postgres::ident::RelationName;
 use tidemark_shared::selection::NameOf;
 
@@ -117,10 +117,15 @@ impl ViewShape {
     /// Warnings for a run: columns that are NULL because the view lacks them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let further: Vec<&str> = COLUMNS
+            .iter()
+            .zip(self.present)
+            .filter_map(|(column, present)| (!present && column.is_further()).then_some(column.name))
+            .collect();
         COLUMNS
             .iter()
             .zip(self.present)
-            .filter(|(_, present)| !present)
+            .filter(|(column, present)| !present && !column.is_further())
             .map(|(column, _)| {
                 missing_column(
                     &format!("view {}", self.name),
@@ -128,16 +133,17 @@ impl ViewShape {
                     first_version(column.name),
                 )
             })
+            .chain(further_columns(&self.name.to_string(), &further))
             .collect()
     }
 
-    /// Missing columns that come from messages. The digest covers the others, or names are compared.
+    /// Missing columns that the digest leaves out, but for names, which are compared.
     #[must_use]
     pub fn absent_beyond_digests(&self) -> Vec<String> {
         COLUMNS
             .iter()
             .zip(self.present)
-            .filter(|(column, present)| !present && column.part == Part::Messages)
+            .filter(|(column, present)| !present && (column.part == Part::Messages || column.is_further()))
             .map(|(column, _)| column.name.to_owned())
             .collect()
     }

@@ -171,7 +171,7 @@ target_row! {
         events_compiled: Option<Json<String>> = "jsonb",
         reported_first_response_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
         reported_first_response_business_seconds: Option<Numeric<12, 1>> = "numeric(12,1)",
-        first_responder_id: Option<i64> = "bigint",
+        first_responder_id: Option<i32> = "integer",
         reported_reply_seconds_avg: Option<Numeric<12, 1>> = "numeric(12,1)",
         reply_count: i32 = "integer",
         resolution_count: i32 = "integer",

@@ -86,7 +86,9 @@ pub(super) fn measures(events: Option<&str>, is_resolved: bool) -> Result<Measur
         reported_first_response_seconds: first_response.and_then(|event| seconds(event.value)),
         reported_first_response_business_seconds: first_response
             .and_then(|event| seconds(event.value_in_business_hours)),
-        first_responder_id: first_response.and_then(|event| event.user_id),
+        first_responder_id: first_response
+            .and_then(|event| event.user_id)
+            .and_then(|id| i32::try_from(id).ok()),
         reported_reply_seconds_avg: mean(named(REPLY).filter_map(|event| event.value)),
         reply_count,
         resolution_count,

@@ -6,7 +6,7 @@ use crate::test_server::test_server;
 /// A table with the columns that `messages.sql` reads.
 const TABLE: &str = "CREATE TEMPORARY TABLE messages (conversation_id integer, id integer, content text, \
      sender_type varchar, sender_id bigint, created_at timestamp, message_type integer, content_type integer, \
-     status integer, private boolean, sentiment jsonb, source_id varchar)";
+     status integer, private boolean, sentiment jsonb, source_id varchar, content_attributes json)";
 
 async fn with_messages(rows: &'static str) -> PgConnection {
     let mut server = test_server().await;
@@ -20,10 +20,11 @@ async fn with_messages(rows: &'static str) -> PgConnection {
 async fn messages_come_in_order_with_every_value_and_every_null() {
     let mut server = with_messages(
         "INSERT INTO messages VALUES \
-         (2, 21, 'é', 'Contact', 7, '2024-01-02 03:04:05.000006', 0, 1, 2, true, '{\"score\": 1.50}', 'abc'), \
-         (1, 12, '', NULL, NULL, 'infinity', NULL, NULL, NULL, false, NULL, NULL), \
-         (1, 11, NULL, 'User', 9223372036854775807, '-infinity', 3, -2147483648, 2147483647, false, 'null', ''), \
-         (3, 31, 'of another', NULL, NULL, now(), NULL, NULL, NULL, false, NULL, NULL)",
+         (2, 21, 'é', 'Contact', 7, '2024-01-02 03:04:05.000006', 0, 1, 2, true, '{\"score\": 1.50}', 'abc', \
+          '\"{\\\"external_echo\\\":true}\"'), \
+         (1, 12, '', NULL, NULL, 'infinity', NULL, NULL, NULL, false, NULL, NULL, NULL), \
+         (1, 11, NULL, 'User', 9223372036854775807, '-infinity', 3, -2147483648, 2147483647, false, 'null', '', '{}'), \
+         (3, 31, 'of another', NULL, NULL, now(), NULL, NULL, NULL, false, NULL, NULL, NULL)",
     )
     .await;
     for _ in 0..2 {
@@ -86,7 +87,10 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
                     private: true,
                     sentiment: Some("{\"score\": 1.50}"),
                     source_id: Some("abc"),
-                    marks: MessageMarks::default(),
+                    marks: MessageMarks {
+                        is_external_echo: true,
+                        ..MessageMarks::default()
+                    },
                 },
             ),
         ];
@@ -152,7 +156,8 @@ async fn a_connection_works_after_a_message_that_the_server_cannot_read() {
         "INSERT INTO stored SELECT generate_series(1, 3)",
         "CREATE TEMPORARY VIEW messages AS SELECT 1 AS conversation_id, n AS id, (10 / (3 - n))::text AS content, \
              NULL::text AS sender_type, NULL::bigint AS sender_id, now()::timestamp AS created_at, 0 AS message_type, \
-             0 AS content_type, 0 AS status, false AS private, NULL::jsonb AS sentiment, NULL::text AS source_id FROM stored",
+             0 AS content_type, 0 AS status, false AS private, NULL::jsonb AS sentiment, NULL::text AS source_id, \
+             NULL::json AS content_attributes FROM stored",
         "BEGIN",
         "SAVEPOINT extract",
     ];

@@ -247,13 +247,16 @@ fn any_events() -> impl Strategy<Value = String> {
     let event = (
         0..20_i64,
         prop::sample::select(&EVENT_NAMES[..]),
-        any::<f64>(),
+        // what both ends read and print alike: eighths of 50 bits
+        -(1_i64 << 50)..1 << 50,
         option::of(any_time()),
         any_time(),
     )
-        .prop_map(|(id, name, value, ended_at, created_at)| {
+        .prop_map(|(id, name, eighths, ended_at, created_at)| {
+            #[expect(clippy::cast_precision_loss, reason = "50 bits fit")]
+            let value = eighths as f64 / 8.0;
             serde_json::json!({
-                "event_id": id, "name": name, "value": value, "value_in_business_hours": value / 3.0, "user_id": id,
+                "event_id": id, "name": name, "value": value, "value_in_business_hours": value / 2.0, "user_id": id,
                 "inbox_id": 1, "started_at": null, "ended_at": ended_at.map(|at| at.to_string()),
                 "created_at": created_at.to_string(),
             })
