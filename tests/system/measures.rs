@@ -1,9 +1,10 @@
 //! Chatwoot's own measures: the views over messages and events, and the queries of docs/data.md.
 
 use anyhow::{Context, Result, ensure};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 use tidemark_sample::CreateOptions;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
+use crate::columns::assert_reference;
 use crate::stage::{Stage, on_stage};
 
 /// The SQL blocks of "Queries" in docs/data.md, each with its first line.
@@ -117,6 +118,155 @@ async fn messages_have_one_row_each_and_a_tenant_sees_its_own() {
             ensure!(seen == sent && seen.0 > 0, "tenant {tenant}: {seen:?}, not {sent:?}");
         }
         Ok(())
+    })
+    .await;
+}
+
+/// Rows beside three conversations that no timestamp of the conversation or of a message shows, each with its signal.
+const RELATED_CHANGES: [(&str, &str); 3] = [
+    (
+        "events",
+        "INSERT INTO reporting_events (name, value, conversation_id, account_id, inbox_id, created_at, updated_at) \
+         SELECT 'reply_time', 7, id, account_id, inbox_id, now() AT TIME ZONE 'UTC', now() FROM conversations WHERE id = 3",
+    ),
+    (
+        "slas",
+        "INSERT INTO applied_slas (account_id, sla_policy_id, conversation_id, sla_status, created_at, updated_at) \
+         SELECT account_id, 1, id, 2, now(), now() AT TIME ZONE 'UTC' FROM conversations WHERE id = 4",
+    ),
+    (
+        "participants",
+        "INSERT INTO conversation_participants (account_id, user_id, conversation_id, created_at, updated_at) \
+         SELECT account_id, 99, id, now(), now() AT TIME ZONE 'UTC' FROM conversations WHERE id = 5",
+    ),
+];
+
+#[tokio::test]
+async fn a_sync_takes_what_was_added_beside_a_conversation() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(60, 1, 41).await?;
+        stage.sync_local(&["--all"]).await?;
+        for (signal, change) in RELATED_CHANGES {
+            stage.source.execute(change).await?;
+            let run = stage.sync_local(&["--tenant", "1"]).await?;
+            ensure!(run["signals"][signal] == 1, "{signal}: {run:#}");
+        }
+        assert_reference(&stage).await?;
+        stage.assert_proven(&tenants, &[]).await
+    })
+    .await;
+}
+
+/// Deletions and changes that no signal shows.
+const SILENT_CHANGES: [&str; 9] = [
+    "DELETE FROM conversation_participants WHERE conversation_id = \
+         (SELECT min(conversation_id) FROM conversation_participants)",
+    "DELETE FROM reporting_events WHERE id = (SELECT max(id) FROM reporting_events)",
+    "INSERT INTO attachments (message_id, account_id, created_at, updated_at) \
+         SELECT min(id), 1, now(), now() FROM messages WHERE conversation_id = 2",
+    "UPDATE conversations SET additional_attributes = '{\"referer\": \"here\"}', sla_policy_id = 999 WHERE id = 3",
+    "UPDATE contacts SET blocked = true, custom_attributes = '{\"plan\": \"gold\"}' \
+         WHERE id = (SELECT contact_id FROM conversations WHERE id = 4)",
+    "UPDATE sla_policies SET name = name || ' renamed'",
+    "UPDATE messages SET content_attributes = '{\"deleted\": true}' WHERE id = (SELECT max(id) FROM messages)",
+    "UPDATE users SET display_name = 'shown' WHERE id = (SELECT min(assignee_id) FROM conversations)",
+    "UPDATE working_hours SET closed_all_day = NOT closed_all_day",
+];
+
+#[tokio::test]
+async fn a_verification_finds_each_change_that_no_time_shows() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(120, 1, 43).await?;
+        stage.sync_local(&["--all"]).await?;
+        for change in SILENT_CHANGES {
+            let changed = stage.source.execute(change).await?.rows_affected();
+            ensure!(changed > 0, "{change} changes nothing");
+            let found = stage.tidemark(&["verify", "--tenant", "1", "--json"]).await?;
+            ensure!(found.code == 1, "{change}: {found:?}");
+            let repaired = stage
+                .tidemark(&["verify", "--tenant", "1", "--repair", "--json"])
+                .await?;
+            ensure!(repaired.code == 0, "{change}: {repaired:?}");
+        }
+        assert_reference(&stage).await?;
+        stage.assert_proven(&tenants, &[]).await
+    })
+    .await;
+}
+
+const TABLES_OF_EARLIER_RELEASES: &str =
+    "conversations, messages, contacts, inboxes, accounts, users, teams, csat_survey_responses";
+
+#[tokio::test]
+async fn rights_of_an_earlier_release_are_enough_and_more_bring_the_rest() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(60, 1, 47).await?;
+        let reader = stage.reader_url().await?;
+        let grant = format!(
+            "REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM {login}; \
+             GRANT SELECT ON {TABLES_OF_EARLIER_RELEASES} TO {login}",
+            login = stage.login()
+        );
+        raw_sql(AssertSqlSafe(grant)).execute(&stage.source).await?;
+        let settings = [("TIDEMARK_SOURCE_URL", reader.as_str())];
+        let sync = ["sync", "--local", "--tenant", "1", "--json"];
+        let first = stage.tidemark_with(&sync, &settings).await?;
+        ensure!(first.code == 0, "{first:?}");
+        let warnings = first.json()["warnings"].to_string();
+        let said = "the login may not read reporting_events, campaigns, sla_policies, applied_slas, agent_bots, attachments, \
+                    conversation_participants, working_hours";
+        ensure!(warnings.contains(said), "{warnings}");
+        let doctor = stage.tidemark_with(&["doctor", "--json"], &settings).await?;
+        ensure!(doctor.stdout.contains(said), "{doctor:?}");
+
+        stage.reader_url().await?;
+        let second = stage.tidemark_with(&sync, &settings).await?;
+        ensure!(second.code == 0, "{second:?}");
+        stage
+            .until("SELECT count(*) = 1 FROM etl_control WHERE type = 'backfill' AND status = 'success'")
+            .await?;
+        assert_reference(&stage).await?;
+        stage.assert_proven(&tenants, &[]).await
+    })
+    .await;
+}
+
+/// The last migration of the release before these columns.
+const BEFORE: &str = "20261129163200";
+
+#[tokio::test]
+async fn an_upgraded_ledger_fills_the_columns_in_the_bulk_lane_by_itself() {
+    on_stage(|stage| async move {
+        let tenants = stage.sample(120, 2, 53).await?;
+        stage.sync_local(&["--all"]).await?;
+        let down = stage.tidemark(&["migrate", "--down-to", BEFORE]).await?;
+        ensure!(down.code == 0, "{down:?}");
+        let hides = "UPDATE tenants SET privacy = '{\"contact_email\": \"null\"}' WHERE id = 2";
+        stage.target.execute(hides).await?;
+        let up = stage.tidemark(&["migrate"]).await?;
+        ensure!(up.code == 0, "{up:?}");
+        let unfilled = "SELECT count(*) = 120 FROM conversations_analytics WHERE handled_by IS NULL";
+        let is_unfilled: bool = sqlx::query_scalar(unfilled).fetch_one(&stage.target).await?;
+        ensure!(is_unfilled, "the migration filled columns");
+        let policy: String = sqlx::query_scalar("SELECT privacy->>'contact_attributes' FROM tenants WHERE id = 2")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(policy == "null", "{policy}");
+        stage
+            .target
+            .execute("UPDATE tenants SET privacy = '{}' WHERE id = 2; UPDATE etl_watermark SET next_due_at = now()")
+            .await?;
+
+        let fleet = stage.fleet(&["producer", "worker", "finalizer"])?;
+        stage
+            .until(
+                "SELECT count(DISTINCT r.tenant_id) = 2 FROM etl_control r JOIN etl_chunk c ON c.run_id = r.id \
+                 WHERE r.type = 'backfill' AND r.status = 'success' AND c.lane = 'bulk'",
+            )
+            .await?;
+        fleet.stop().await?;
+        assert_reference(&stage).await?;
+        stage.assert_proven(&tenants, &[]).await
     })
     .await;
 }

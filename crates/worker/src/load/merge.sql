@@ -1,6 +1,7 @@
 -- Merges staging into the target: new rows, and rows whose content differs, unless the target has them from a newer read.
 -- A row that was marked deleted becomes live again. A repair writes every row again, also a row that something other than
--- a load has changed: the version of such a row means nothing.
+-- a load has changed: the version of such a row means nothing. A load never writes NULL into handled_by: it is NULL in rows
+-- whose columns a migration has added, also where it had dropped them before and their hash knows them.
 -- "columns" and "updates" come from row/columns.rs, the other expressions from load/row_digest.rs.
 -- The last returned column is whether the row is new: xmax cannot tell, since a partitioned table has none.
 -- $1 run, $2 the source's clock, $3 epoch, $4 xmax, $5 transactions in progress, $6 to $7 range of conversations,
@@ -19,7 +20,7 @@ SET {updates},
     row_digest = EXCLUDED.row_digest # {inserted_now} # {inserted_then}
 WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest
        OR t.related_digest IS DISTINCT FROM EXCLUDED.related_digest OR t.row_digest IS NULL
-       OR t.source_deleted_at IS NOT NULL)
+       OR t.source_deleted_at IS NOT NULL OR t.handled_by IS NULL)
   AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
        >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
        OR ($8 AND {digest_is_invalid}))
