@@ -9,7 +9,7 @@ use crate::stage::{Stage, on_stage};
 async fn sync_and_alter(stage: &Stage, seed: u64) -> Result<()> {
     stage.sample(50, 1, seed).await?;
     stage.sync_local(&["--tenant", "1"]).await?;
-    let altered = "DROP VIEW conversations_analytics_live CASCADE; \
+    let altered = "DROP VIEW conversations_analytics_live, messages_live, reporting_events_live CASCADE; \
                    ALTER TABLE conversations_analytics ALTER COLUMN conversation_id TYPE numeric";
     stage.target.execute(altered).await?;
     Ok(())
