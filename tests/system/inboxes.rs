@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::stage::{Answer, Stage, on_stage};
 
-const VIEW: &str = "vw_conversations_analytics_final";
+const VIEW: &str = "vw_tidemark";
 
 async fn done(stage: &Stage, args: &[&str]) -> Result<Answer> {
     let answer = stage.tidemark(args).await?;

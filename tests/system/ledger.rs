@@ -1,5 +1,7 @@
 //! The ledger's statements and tables.
 
+use std::collections::BTreeMap;
+
 use anyhow::ensure;
 use sqlx::{Executor, SqlSafeStr};
 use tidemark_ledger::all_statements;
@@ -55,22 +57,45 @@ async fn the_list_of_tables_has_every_table_of_the_migrations() {
 #[tokio::test]
 async fn the_list_of_columns_is_the_table() {
     on_stage(|stage| async move {
-        let table: Vec<(String, String)> = sqlx::query_as(
+        let table: BTreeMap<String, String> = sqlx::query_as::<_, (String, String)>(
             "SELECT attname::text, replace(format_type(atttypid, atttypmod), 'character varying', 'varchar') \
-             FROM pg_attribute WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 ORDER BY attnum",
+             FROM pg_attribute WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND NOT attisdropped",
         )
         .fetch_all(&stage.target)
-        .await?;
-        for (position, column) in COLUMNS.iter().enumerate() {
+        .await?
+        .into_iter()
+        .collect();
+        for column in COLUMNS {
             let sql_type = column.sql_type.replace("timestamptz", "timestamp with time zone");
             ensure!(
-                table[position] == (column.name.to_owned(), sql_type.clone()),
-                "{position}: the table has {:?}, the list {} {sql_type}",
-                table[position],
-                column.name
+                table.get(column.name) == Some(&sql_type),
+                "the list has {} {sql_type}, the table {:?}",
+                column.name,
+                table.get(column.name)
             );
         }
-        ensure!(table[COLUMNS.len()].0 == "etl_run_id", "{:?} is not in the list", table[COLUMNS.len()]);
+        let further: Vec<&String> = table
+            .keys()
+            .filter(|name| COLUMNS.iter().all(|column| column.name != *name))
+            .collect();
+        ensure!(
+            further
+                == [
+                    "etl_inserted_at",
+                    "etl_run_id",
+                    "etl_updated_at",
+                    "related_digest",
+                    "row_digest",
+                    "row_hash",
+                    "source_deleted_at",
+                    "source_digest",
+                    "source_epoch",
+                    "source_extracted_at",
+                    "source_in_progress",
+                    "source_xmax",
+                ],
+            "{further:?}"
+        );
         Ok(())
     })
     .await;

@@ -153,7 +153,8 @@ async fn a_login_with_rights_for_single_columns_reads_a_rewritten_table_whole() 
         let reader = stage.reader_url().await?;
         let narrow = format!(
             "REVOKE SELECT ON contacts FROM {login}; \
-             GRANT SELECT (id, name, email, phone_number, identifier, account_id, updated_at) ON contacts TO {login}",
+             GRANT SELECT (id, name, email, phone_number, identifier, account_id, custom_attributes, additional_attributes, \
+                           country_code, blocked, created_at, updated_at) ON contacts TO {login}",
             login = stage.login()
         );
         sqlx::raw_sql(AssertSqlSafe(narrow)).execute(&stage.source).await?;

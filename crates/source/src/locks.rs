@@ -30,7 +30,12 @@ macro_rules! layout {
 pub(super) use layout;
 
 const LAYOUT: &str = layout!("$1");
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// After a few executions PostgreSQL reuses a generic plan, which assumes arrays of ten. Ours hold from one id to thousands.
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+/// Statements over Chatwoot's tables join them in the order in which they are found by key. To look for a better order among
+/// fifteen takes longer than to read a hundred conversations.
+const KEEP_JOIN_ORDER: &str = "SET LOCAL join_collapse_limit = 1";
 /// A materialized view or foreign table cannot be locked, nor can a table with rights on single columns only.
 const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT') \
      FROM unnest($1::text[]) AS w (name) JOIN pg_class c ON c.oid = to_regclass(w.name) \
@@ -53,6 +58,9 @@ impl LockPlan {
     /// keeps the locks.
     pub fn begin(&self) -> String {
         let mut statements = vec![BEGIN.to_owned()];
+        if !self.tables.is_empty() {
+            statements.push(KEEP_JOIN_ORDER.to_owned());
+        }
         if !self.locked.is_empty() {
             statements.push(format!(
                 "LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT",
@@ -176,13 +184,13 @@ mod tests {
         let plan = LockPlan {
             locked: vec!["conversations".into(), "messages".into()],
             not_lockable: vec!["users".into()],
-            tables: Vec::new(),
+            tables: vec!["conversations", "messages", "users"],
             narrowed_at: None,
         };
         assert_eq!(
             plan.begin(),
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-             LOCK TABLE conversations, messages IN ACCESS SHARE MODE NOWAIT; \
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; \
+             SET LOCAL join_collapse_limit = 1; LOCK TABLE conversations, messages IN ACCESS SHARE MODE NOWAIT; \
              SELECT FROM users LIMIT 0; SAVEPOINT begun"
         );
     }

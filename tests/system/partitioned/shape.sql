@@ -16,5 +16,5 @@ SELECT jsonb_build_object(
                                                    to_jsonb(a) -> 'attcompression', pg_get_expr(adbin, adrelid)) ORDER BY attnum)
                 FROM pg_attribute a LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
                 WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0),
-    'view', (SELECT jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) FROM pg_class
-             WHERE oid = 'conversations_analytics_live'::regclass))::text
+    'views', (SELECT jsonb_agg(jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) ORDER BY relname) FROM pg_class
+              WHERE relname IN ('conversations_analytics_live', 'messages_live', 'reporting_events_live')))::text

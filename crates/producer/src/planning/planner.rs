@@ -230,7 +230,7 @@ impl Planner {
         members: &mut [Member],
         mode: SampleMode,
     ) -> Result<Vec<Result<Plan, PlanError>>, PlanError> {
-        let mut signals = Signals::begin(source, &snapshot.shape, &mut snapshot.tx).await?;
+        let mut signals = Signals::new(source, &snapshot.shape, &mut snapshot.tx);
         if mode == SampleMode::Store {
             discover_inboxes(&self.db, &mut signals, members, self.settings.digest_interval).await?;
         }

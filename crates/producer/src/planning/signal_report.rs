@@ -72,7 +72,7 @@ impl Planner {
             });
         };
         let inboxes = Inboxes::of([&member]);
-        let mut signals = Signals::begin(source, shape, tx).await?;
+        let mut signals = Signals::new(source, shape, tx);
         let mut report = SignalReport::default();
         let mut add = |named: bool, signal| {
             if named {

@@ -23,8 +23,6 @@ pub(crate) const BUCKET_WIDTH: i64 = 2_048;
 /// The width of one bucket for all ids of a tenant.
 pub(crate) const ALL_IDS: i64 = i64::MAX;
 
-// After a few executions PostgreSQL reuses a generic plan, which assumes arrays of ten. Ours hold from one inbox to thousands.
-const USE_CUSTOM_PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)";
 static CONVERSATIONS: LazyLock<String> =
     LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", &conversation_digest()));
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
@@ -186,27 +184,13 @@ pub(crate) struct Signals<'a> {
 }
 
 impl<'a> Signals<'a> {
-    pub(crate) async fn begin(
-        source: &'a Source,
-        shape: &'a Shape,
-        tx: &'a mut SourceTx,
-    ) -> Result<Self, SourceError> {
-        let mut signals = Self {
+    pub(crate) const fn new(source: &'a Source, shape: &'a Shape, tx: &'a mut SourceTx) -> Self {
+        Self {
             source,
             shape,
             tx,
             unreadable: Vec::new(),
-        };
-        signals.use_custom_plans().await?;
-        Ok(signals)
-    }
-
-    async fn use_custom_plans(&mut self) -> Result<(), SourceError> {
-        sqlx::query(USE_CUSTOM_PLANS)
-            .execute(self.tx.connection())
-            .await
-            .map(drop)
-            .map_err(self.source.query_error("prepare the plan"))
+        }
     }
 
     /// Makes the transaction usable after a failed statement. It undoes nothing, since nothing is written.
@@ -214,8 +198,7 @@ impl<'a> Signals<'a> {
         self.tx
             .roll_back_to_start()
             .await
-            .map_err(self.source.query_error("go back to a savepoint"))?;
-        self.use_custom_plans().await
+            .map_err(self.source.query_error("go back to a savepoint"))
     }
 
     /// Conversations by tenant and bucket of `width` ids, with the ids of changed ones.
@@ -329,7 +312,10 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look for reporting events, SLAs and participants"))?;
+            .map_err(
+                self.source
+                    .query_error("look for reporting events, SLAs and participants"),
+            )?;
         Ok(found
             .into_iter()
             .filter_map(|(kind, Stored(tenant), id)| Some((RelatedSignal::named(&kind)?, tenant, id)))

@@ -39,7 +39,7 @@ pub(crate) async fn plan_verification(
     take_sample(db, source, SampleMode::Store).await?;
     let mut tx = source.begin(&format!("plan tenant {}", tenant.id)).await?;
     let shape = source.check_catalog(tx.connection()).await?;
-    let mut signals = Signals::begin(source, &shape, &mut tx).await?;
+    let mut signals = Signals::new(source, &shape, &mut tx);
     let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
     let stretches = signals.stretches(&inboxes, size).await?;
     let warnings = source.shape_warnings(tx.connection(), &shape).await;
