@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::stage::{Stage, on_stage};
 
@@ -95,6 +95,55 @@ async fn a_change_that_a_newer_read_found_undone_is_not_brought_back_by_an_older
             "{slow:#}"
         );
         assert_read_again(&stage).await
+    })
+    .await;
+}
+
+/// Holds the row of a conversation until the returned connection is closed.
+async fn hold(stage: &Stage, conversation: i64) -> Result<PgConnection> {
+    let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
+    let lock = format!("BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = {conversation} FOR UPDATE");
+    holder.execute(AssertSqlSafe(lock)).await?;
+    Ok(holder)
+}
+
+/// The newer read does not even stage the conversation, since the target has what it read. Then the older one writes.
+#[tokio::test]
+async fn a_row_that_a_newer_read_left_out_is_looked_at_again_before_it_ends() {
+    on_stage(|stage| async move {
+        stage.sample(20, 1, 89).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        stage.source.execute(EDIT).await?;
+        let fleet = stage.fleet(&["producer", "worker --concurrency 2", "finalizer"])?;
+        fleet.until_started().await?;
+        let older = hold(&stage, 9).await?;
+        let slow = stage.tidemark(&["sync", "--tenant", "1", "--json"]).await?;
+        ensure!(slow.code == 0, "{slow:?}");
+        stage.until(SOMEBODY_WAITS).await?;
+
+        stage.source.execute(UNDO_EDIT).await?;
+        stage
+            .source
+            .execute("UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 2")
+            .await?;
+        let newer = hold(&stage, 2).await?;
+        let quick = stage.start(&["resync", "--tenant", "1", "--ids", "2,9", "--wait"])?;
+        let two_wait = SOMEBODY_WAITS.replace("EXISTS (SELECT FROM", "(SELECT count(DISTINCT pid) = 2 FROM");
+        stage.until(&two_wait).await?;
+        older.close().await?;
+        let run = slow.json()["run_id"].to_string();
+        let slow = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
+        ensure!(slow.code == 0 && slow.json()["records"]["updated"] == 1, "{slow:?}");
+        newer.close().await?;
+        quick.finish().await?;
+        fleet.stop().await?;
+        stage.assert_equal(&[1]).await?;
+        stage
+            .until(
+                "SELECT bool_and(c.attempt = 2 AND c.failure_count = 0) FROM etl_chunk c \
+                 JOIN etl_control r ON r.id = c.run_id WHERE r.type = 'resync'",
+            )
+            .await
     })
     .await;
 }

@@ -144,7 +144,11 @@ impl Executor {
         telemetry::describe_database(&span, self.db.connections(), "COPY staging");
         let stage = telemetry::traced(span, {
             let rejects = Arc::clone(&rejects);
+            let spec = chunk.spec.clone();
             async move {
+                if !is_repair {
+                    staging.look_up(&spec).await?;
+                }
                 let rows = staging.stage(buffers, &rejects).await?;
                 Ok::<_, LoadError>((staging, rows))
             }

@@ -5,6 +5,7 @@ mod copy;
 mod error;
 mod finish;
 mod guard;
+mod known;
 mod merge;
 pub mod row_digest;
 mod savepoint;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::LoadError;
+use super::known::KnownRows;
 use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, is_data, target_reject};
 use crate::rejects::Rejects;
 use crate::row::columns;
@@ -31,11 +32,12 @@ pub(super) async fn stage_buffers(
     connection: &mut PgConnection,
     first: CopyEncoder,
     buffers: &mut mpsc::Receiver<CopyEncoder>,
+    known: &mut KnownRows,
     rejects: &Rejects,
 ) -> Result<usize, LoadError> {
     let mut kept = vec![first];
     begin_savepoint(connection).await?;
-    let outcome = copy_buffers(connection, &mut kept, buffers).await;
+    let outcome = copy_buffers(connection, &mut kept, buffers, known).await;
     if end_savepoint(connection, outcome, COPYING, is_data)
         .await?
         .is_ok()
@@ -89,6 +91,7 @@ async fn copy_buffers(
     connection: &mut PgConnection,
     kept: &mut Vec<CopyEncoder>,
     buffers: &mut mpsc::Receiver<CopyEncoder>,
+    known: &mut KnownRows,
 ) -> Result<(), sqlx::Error> {
     let mut copy = connection.copy_in_raw(COPY.as_str()).await?;
     copy.send(encode::HEADER).await?;
@@ -98,8 +101,9 @@ async fn copy_buffers(
         bytes += buffer.byte_count();
     }
     while bytes < MAX_COPY_BYTES
-        && let Ok(Some(buffer)) = timeout(NEXT_BUFFER_TIMEOUT, buffers.recv()).await
+        && let Ok(Some(mut buffer)) = timeout(NEXT_BUFFER_TIMEOUT, buffers.recv()).await
     {
+        known.leave_out(&mut buffer);
         copy.send(buffer.rows(0..buffer.row_count())).await?;
         bytes += buffer.byte_count();
         kept.push(buffer);

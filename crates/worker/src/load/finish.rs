@@ -43,6 +43,7 @@ impl Staging {
         if ledger::inbox::lock_version(&mut *connection, self.tenant).await? != load.mapping_version {
             return Err(LoadError::Remapped);
         }
+        self.known.check(connection, self.tenant).await?;
         ledger::impossible::clear_chunk_versions(connection, load.impossible).await?;
         let withheld = if privacy.has_forgotten() {
             ledger::privacy::withhold(connection, self.tenant, spec, &extracted.withheld, version).await?
@@ -82,7 +83,7 @@ impl Staging {
         let deleted = count(deleted.len() + withheld.removed.len());
         let (found, rejected) = (count(extracted.found.len()), count(rejects.len()));
         let loaded = found - rejected;
-        let stale = if inserted + updated == loaded {
+        let stale = if inserted + updated + count(self.known.unchanged_count()) == loaded {
             0
         } else {
             count_stale(connection).await?

@@ -8,10 +8,12 @@ use tidemark_ledger::stored::Stored;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::prefer_lz4;
 use tidemark_postgres::guarded::{Backend, Guarded};
+use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::ids::TenantId;
 use tokio::sync::mpsc;
 
 use super::copy::stage_buffers;
+use super::known::KnownRows;
 use super::error::{LoadError, target};
 use crate::rejects::Rejects;
 use crate::row::columns;
@@ -41,6 +43,7 @@ pub struct Staging {
     is_behind_pooler: bool,
     /// Whether this transaction has created its staging table.
     pub(super) has_table: bool,
+    pub(super) known: KnownRows,
 }
 
 impl Staging {
@@ -62,12 +65,24 @@ impl Staging {
             tenant,
             is_behind_pooler: pool.is_behind_pooler(),
             has_table: false,
+            known: KnownRows::default(),
         })
     }
 
-    /// The transaction's connection, with an empty staging table. The table is created on first use: an empty chunk needs
-    /// none, and emptying it makes the commit slower.
+    /// Looks up what the target has of the chunk. Rows that it has as they are will not be staged.
+    pub async fn look_up(&mut self, spec: &ChunkSpec) -> Result<(), LoadError> {
+        self.known = KnownRows::look_up(self.guarded.connection(), self.tenant, spec).await?;
+        Ok(())
+    }
+
+    /// The transaction's connection, with an empty staging table.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, LoadError> {
+        self.create_table().await?;
+        Ok(self.guarded.connection())
+    }
+
+    /// Creates the staging table on first use: an empty chunk needs none, and emptying it makes the commit slower.
+    async fn create_table(&mut self) -> Result<(), LoadError> {
         let connection = self.guarded.connection();
         if !self.has_table {
             let attempted = "create the staging table";
@@ -83,7 +98,7 @@ impl Staging {
                 .map_err(target(attempted))?;
             self.has_table = true;
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// Copies buffers into staging until the extraction ends. Rows that staging refuses become rejects. Returns the
@@ -94,8 +109,14 @@ impl Staging {
         rejects: &Rejects,
     ) -> Result<i64, LoadError> {
         let mut rows = 0;
-        while let Some(first) = buffers.recv().await {
-            rows += stage_buffers(self.connection().await?, first, &mut buffers, rejects).await?;
+        while let Some(mut first) = buffers.recv().await {
+            self.known.leave_out(&mut first);
+            if first.row_count() == 0 {
+                continue;
+            }
+            self.create_table().await?;
+            let (connection, known) = (self.guarded.connection(), &mut self.known);
+            rows += stage_buffers(connection, first, &mut buffers, known, rejects).await?;
         }
         Ok(count(rows))
     }

@@ -29,14 +29,21 @@ pub struct Digests {
     pub related: i64,
 }
 
+/// What makes two versions of a row equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    pub hash: RowHash,
+    pub digests: Digests,
+}
+
 /// Collects rows for `COPY … (tenant_id, …, related_digest) FROM STDIN (FORMAT binary)`.
 #[derive(Default)]
 pub struct CopyEncoder {
     tuples: Vec<u8>,
     /// The end of each row in `tuples`.
     ends: Vec<usize>,
-    /// The conversation of each row.
-    ids: Vec<i64>,
+    /// The conversation and content of each row.
+    rows: Vec<(i64, Content)>,
 }
 
 impl CopyEncoder {
@@ -57,7 +64,7 @@ impl CopyEncoder {
         write_field(&digests.source, &mut self.tuples);
         write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
-        self.ids.push(row.identity.conversation_id);
+        self.rows.push((row.identity.conversation_id, Content { hash, digests }));
         hash
     }
 
@@ -72,7 +79,7 @@ impl CopyEncoder {
     /// When the row is not within `0..row_count()`.
     #[must_use]
     pub fn conversation_id(&self, row: usize) -> i64 {
-        self.ids[row]
+        self.rows[row].0
     }
 
     /// Bytes of all rows.
@@ -92,11 +99,28 @@ impl CopyEncoder {
         &self.tuples[start_of(rows.start)..start_of(rows.end)]
     }
 
+    /// Keeps the rows for which `keep`, called with a row's conversation and content, is true.
+    pub fn retain(&mut self, mut keep: impl FnMut(i64, Content) -> bool) {
+        let rows = std::mem::take(&mut self.rows);
+        let ends = std::mem::take(&mut self.ends);
+        let (mut start, mut kept) = (0, 0);
+        for (row, end) in rows.into_iter().zip(ends) {
+            if keep(row.0, row.1) {
+                self.tuples.copy_within(start..end, kept);
+                kept += end - start;
+                self.ends.push(kept);
+                self.rows.push(row);
+            }
+            start = end;
+        }
+        self.tuples.truncate(kept);
+    }
+
     /// Removes the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.tuples.clear();
         self.ends.clear();
-        self.ids.clear();
+        self.rows.clear();
     }
 }
 

@@ -1,0 +1,109 @@
+//! Rows that the target already has: they are not sent again.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use tidemark_ledger::stored::Stored;
+use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::ids::TenantId;
+
+use super::error::{LoadError, target};
+use crate::row::encode::{Content, CopyEncoder, Digests, RowHash};
+
+// the same conditions as in merge.sql, so that a merge would leave these rows alone
+const LIST_IN_RANGE: &str = "SELECT conversation_id, row_hash, source_digest, related_digest FROM conversations_analytics \
+     WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND related_digest IS NOT NULL AND row_digest IS NOT NULL \
+       AND source_deleted_at IS NULL AND handled_by IS NOT NULL";
+const LIST_BY_KEY: &str = "SELECT conversation_id, row_hash, source_digest, related_digest FROM conversations_analytics \
+     WHERE tenant_id = $1 AND conversation_id = ANY($2) AND related_digest IS NOT NULL AND row_digest IS NOT NULL \
+       AND source_deleted_at IS NULL AND handled_by IS NOT NULL";
+
+/// What the target has of a chunk, and which of its rows were left out because they are the same.
+#[derive(Debug, Default)]
+pub(super) struct KnownRows {
+    contents: HashMap<i64, Content>,
+    unchanged: Vec<i64>,
+}
+
+impl KnownRows {
+    pub async fn look_up(
+        connection: &mut PgConnection,
+        tenant: TenantId,
+        spec: &ChunkSpec,
+    ) -> Result<Self, LoadError> {
+        let contents = match spec {
+            ChunkSpec::Keys { ids } => list_by_key(connection, tenant, ids).await?,
+            ChunkSpec::KeyRange { lo, hi } => {
+                let rows = sqlx::query_as(LIST_IN_RANGE)
+                    .bind(Stored(tenant))
+                    .bind(lo)
+                    .bind(hi)
+                    .fetch_all(connection)
+                    .await
+                    .map_err(target("look up what the target has"))?;
+                contents(rows)
+            }
+        };
+        Ok(Self {
+            contents,
+            unchanged: Vec::new(),
+        })
+    }
+
+    /// Removes the rows that the target has as they are.
+    pub fn leave_out(&mut self, buffer: &mut CopyEncoder) {
+        if self.contents.is_empty() {
+            return;
+        }
+        let Self { contents, unchanged } = self;
+        buffer.retain(|id, content| {
+            let is_known = contents.get(&id) == Some(&content);
+            if is_known {
+                unchanged.push(id);
+            }
+            !is_known
+        });
+    }
+
+    pub fn unchanged_count(&self) -> usize {
+        self.unchanged.len()
+    }
+
+    /// Fails when a row that was left out has another content by now. With the tenant's lock no other load can change it
+    /// afterwards.
+    pub async fn check(&self, connection: &mut PgConnection, tenant: TenantId) -> Result<(), LoadError> {
+        if self.unchanged.is_empty() {
+            return Ok(());
+        }
+        let now = list_by_key(connection, tenant, &self.unchanged).await?;
+        let is_same = |id: &i64| now.get(id) == self.contents.get(id);
+        if self.unchanged.iter().all(is_same) {
+            Ok(())
+        } else {
+            Err(LoadError::Overtaken)
+        }
+    }
+}
+
+async fn list_by_key(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    ids: &[i64],
+) -> Result<HashMap<i64, Content>, LoadError> {
+    let rows = sqlx::query_as(LIST_BY_KEY)
+        .bind(Stored(tenant))
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(target("look up what the target has"))?;
+    Ok(contents(rows))
+}
+
+fn contents(rows: Vec<(i64, Vec<u8>, i64, i64)>) -> HashMap<i64, Content> {
+    rows.into_iter()
+        .filter_map(|(id, hash, source, related)| {
+            let hash = RowHash(hash.try_into().ok()?);
+            Some((id, Content { hash, digests: Digests { source, related } }))
+        })
+        .collect()
+}
