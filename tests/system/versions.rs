@@ -102,7 +102,9 @@ async fn a_change_that_a_newer_read_found_undone_is_not_brought_back_by_an_older
 /// Holds the row of a conversation until the returned connection is closed.
 async fn hold(stage: &Stage, conversation: i64) -> Result<PgConnection> {
     let mut holder = PgConnection::connect(&stage.owner_url("target")).await?;
-    let lock = format!("BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = {conversation} FOR UPDATE");
+    let lock = format!(
+        "BEGIN; SELECT FROM conversations_analytics WHERE conversation_id = {conversation} FOR UPDATE"
+    );
     holder.execute(AssertSqlSafe(lock)).await?;
     Ok(holder)
 }
@@ -133,7 +135,10 @@ async fn a_row_that_a_newer_read_left_out_is_looked_at_again_before_it_ends() {
         older.close().await?;
         let run = slow.json()["run_id"].to_string();
         let slow = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
-        ensure!(slow.code == 0 && slow.json()["records"]["updated"] == 1, "{slow:?}");
+        ensure!(
+            slow.code == 0 && slow.json()["records"]["updated"] == 1,
+            "{slow:?}"
+        );
         newer.close().await?;
         quick.finish().await?;
         fleet.stop().await?;

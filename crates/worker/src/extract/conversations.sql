@@ -53,11 +53,13 @@ LEFT JOIN (
 ) y ON y.conversation_id = c.id
 LEFT JOIN ({working_hours}) w ON w.inbox_id = c.inbox_id
 LEFT JOIN (
-    SELECT e.conversation_id, sum({event})::text AS digest, json_agg(json_build_object(
-               'event_id', e.id, 'name', e.name, 'value', e.value, 'value_in_business_hours', e.value_in_business_hours,
-               'user_id', e.user_id, 'inbox_id', e.inbox_id, 'started_at', e.event_start_time::timestamp,
-               'ended_at', e.event_end_time::timestamp, 'created_at', e.created_at::timestamp))::text AS events
+    SELECT e.conversation_id, sum({event})::text AS digest, json_agg(v)::text AS events
     FROM reporting_events e
+    CROSS JOIN LATERAL (
+        SELECT e.id AS event_id, e.name, e.value, e.value_in_business_hours, e.user_id, e.inbox_id,
+               e.event_start_time::timestamp AS started_at, e.event_end_time::timestamp AS ended_at,
+               e.created_at::timestamp AS created_at
+    ) v
     WHERE e.conversation_id = ANY($1)
     GROUP BY 1
 ) e ON e.conversation_id = c.id

@@ -103,7 +103,13 @@ fn contents(rows: Vec<(i64, Vec<u8>, i64, i64)>) -> HashMap<i64, Content> {
     rows.into_iter()
         .filter_map(|(id, hash, source, related)| {
             let hash = RowHash(hash.try_into().ok()?);
-            Some((id, Content { hash, digests: Digests { source, related } }))
+            Some((
+                id,
+                Content {
+                    hash,
+                    digests: Digests { source, related },
+                },
+            ))
         })
         .collect()
 }

@@ -13,16 +13,17 @@ use tidemark_shared::ids::TenantId;
 use tokio::sync::mpsc;
 
 use super::copy::stage_buffers;
-use super::known::KnownRows;
 use super::error::{LoadError, target};
+use super::known::KnownRows;
 use crate::rejects::Rejects;
 use crate::row::columns;
 use crate::row::encode::CopyEncoder;
 
+// A page holds most rows uncompressed: what the target stores compressed is then compressed once, by the merge.
 /// One staging table per session. Every commit and rollback empties it.
 static CREATE_SESSION_STAGING: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS tidemark_staging ({}) ON COMMIT DELETE ROWS",
+        "CREATE TEMPORARY TABLE IF NOT EXISTS tidemark_staging ({}) WITH (toast_tuple_target = 8160) ON COMMIT DELETE ROWS",
         columns::staging_definition()
     )
 });
@@ -30,7 +31,8 @@ static CREATE_SESSION_STAGING: LazyLock<String> = LazyLock::new(|| {
 /// have other columns.
 static CREATE_TRANSACTION_STAGING: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "DROP TABLE IF EXISTS pg_temp.tidemark_staging; CREATE TEMPORARY TABLE tidemark_staging ({}) ON COMMIT DROP",
+        "DROP TABLE IF EXISTS pg_temp.tidemark_staging; CREATE TEMPORARY TABLE tidemark_staging ({}) \
+         WITH (toast_tuple_target = 8160) ON COMMIT DROP",
         columns::staging_definition()
     )
 });

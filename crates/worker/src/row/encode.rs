@@ -64,7 +64,8 @@ impl CopyEncoder {
         write_field(&digests.source, &mut self.tuples);
         write_field(&digests.related, &mut self.tuples);
         self.ends.push(self.tuples.len());
-        self.rows.push((row.identity.conversation_id, Content { hash, digests }));
+        self.rows
+            .push((row.identity.conversation_id, Content { hash, digests }));
         hash
     }
 
