@@ -88,8 +88,8 @@ fn shows_any_name(view: &ViewShape) -> String {
         .into_iter()
         .zip(2..)
         .map(
-            |(of, parameter)| match shown.iter().find(|(shown, ..)| *shown == of) {
-                Some((_, id, _)) => format!("v.{id} = ANY(${parameter})"),
+            |(of, parameter)| match shown.iter().find(|shown| shown.of == of) {
+                Some(shown) => format!("{} = ANY(${parameter})", shown.id),
                 None => format!("cardinality(${parameter}::bigint[]) > 0"),
             },
         )
