@@ -237,14 +237,24 @@ impl<'a> Signals<'a> {
         self.read_buckets(inboxes, width, None, with_names).await
     }
 
-    /// The same without names, and for the ids in `part` only; a bucket that is partly outside is cut.
+    /// The same for the ids in `part` only; a bucket that is partly outside is cut.
     pub(crate) async fn conversations_within(
         &mut self,
         inboxes: &Inboxes,
         width: i64,
-        part: Option<RangeInclusive<i64>>,
+        part: RangeInclusive<i64>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        self.read_buckets(inboxes, width, part, false).await
+        let with_names = inboxes.span().is_some();
+        self.read_buckets(inboxes, width, Some(part), with_names).await
+    }
+
+    /// As [`Self::conversations`], for tenants whose names have been read.
+    pub(crate) async fn conversations_without_names(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        self.read_buckets(inboxes, width, None, false).await
     }
 
     async fn read_buckets(

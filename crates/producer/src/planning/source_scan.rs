@@ -124,7 +124,8 @@ pub(crate) async fn scan_source(
             must_compare
         }));
         if !others.ids.is_empty() {
-            for bucket in signals.conversations_within(&others, BUCKET_WIDTH, None).await? {
+            let buckets = signals.conversations_without_names(&others, BUCKET_WIDTH);
+            for bucket in buckets.await? {
                 scans.of(bucket.tenant_id).buckets.push(bucket);
             }
         }

@@ -13,19 +13,20 @@ pub(super) fn conversations(shape: &ViewShape, with_names: bool) -> String {
         .replace("{changed_at}", &shape.changed_at())
         .replace("{newest_first}", &shape.newest_first())
         .replace("{view}", &shape.relation());
-    let (mut ids, mut texts) = (String::new(), String::new());
+    let (mut ids, mut texts) = (Vec::new(), Vec::new());
     for of in NameOf::ALL {
         let kind = of.as_str();
-        let name = shown.iter().find(|name| name.of == of);
-        let (id, text, hash) = match name {
+        let (id, text, hash) = match shown.iter().find(|name| name.of == of) {
             Some(name) => (name.id.as_str(), name.texts.as_str(), name.hash.as_str()),
             None => ("NULL", "NULL::text[]", "NULL::bigint"),
         };
         statement = statement.replace(&format!("{{{kind}_hash}}"), hash);
-        ids.push_str(&format!(" WHEN '{kind}' THEN {id}::bigint"));
-        texts.push_str(&format!(" WHEN '{kind}' THEN {text}"));
+        ids.push(format!("WHEN '{kind}' THEN {id}::bigint"));
+        texts.push(format!("WHEN '{kind}' THEN {text}"));
     }
-    statement.replace("{ids}", &ids).replace("{texts}", &texts)
+    statement
+        .replace("{ids}", &ids.join(" "))
+        .replace("{texts}", &texts.join(" "))
 }
 
 /// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these. A conversation with several rows changed when
