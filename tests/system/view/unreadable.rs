@@ -106,7 +106,7 @@ async fn a_conversation_of_which_the_view_cannot_show_a_column_is_rejected_alone
             stage
                 .source
                 .execute(
-                    "UPDATE conversations SET cached_label_list = 'poison' WHERE id = 7; \
+                    "UPDATE conversations SET cached_label_list = 'poison', team_id = (SELECT min(id) FROM teams) WHERE id = 7; \
                      UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 8",
                 )
                 .await?;
