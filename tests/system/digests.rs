@@ -98,6 +98,39 @@ async fn between_comparisons_times_name_changes_and_then_digests_find_the_rest()
     }
 }
 
+/// A view does not show when a name was changed.
+#[tokio::test]
+async fn through_a_view_a_changed_name_arrives_after_the_next_comparison() {
+    on_stage(|stage| async move {
+        stage.sample(200, 1, 86).await?;
+        let settings = [
+            HOURLY,
+            ("TIDEMARK_SOURCE_MODE", "view"),
+            ("TIDEMARK_SOURCE_VIEW", VIEW),
+        ];
+        sync(&stage, &settings).await?;
+        let backfills = "SELECT count(*) FROM etl_control WHERE type = 'backfill' AND status = 'success'";
+        // the first name is compared with the rows, the second with the recorded one
+        for (name, expected) in [("Front desk", 1), ("Back office", 2)] {
+            let rename = "UPDATE inboxes SET name = $1 WHERE id = (SELECT min(inbox_id) FROM conversations)";
+            sqlx::query(rename).bind(name).execute(&stage.source).await?;
+            sync(&stage, &settings).await?;
+            let before: i64 = sqlx::query_scalar(backfills).fetch_one(&stage.target).await?;
+            ensure!(
+                before == expected - 1,
+                "{before} backfills: names were read between comparisons"
+            );
+            stage.target.execute(LATER).await?;
+            sync(&stage, &settings).await?;
+            let after: i64 = sqlx::query_scalar(backfills).fetch_one(&stage.target).await?;
+            ensure!(after == expected, "{after} backfills after {name}");
+            stage.assert_proven(&[1], &settings[1..]).await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn digests_are_compared_at_once_when_an_earlier_comparison_says_nothing_any_more() {
     on_stage(|stage| async move {

@@ -287,6 +287,38 @@ async fn changed_names_arrive_by_one_bulk_run_and_no_live_chunk() {
     .await;
 }
 
+/// The view of the first user is ordered, so conditions on other relations do not reach its tables.
+#[tokio::test]
+async fn a_plan_reads_the_conversations_of_an_ordered_view_twice_at_most() {
+    on_stage(|stage| async move {
+        stage.sample(600, 1, 62).await?;
+        stage
+            .source
+            .execute(AssertSqlSafe(format!(
+                "CREATE VIEW ordered AS SELECT * FROM {VIEW} ORDER BY conversation_created_at DESC"
+            )))
+            .await?;
+        sync_view(&stage, "ordered", &[]).await?;
+        sync_view(&stage, "ordered", &[]).await?;
+        // a session's counts are there when it has ended
+        let no_session = "SELECT count(*) = 0 FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name LIKE 'tidemark%'";
+        let reads = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'conversations'";
+        stage.until_source(no_session).await?;
+        let before: i64 = sqlx::query_scalar(reads).fetch_one(&stage.source).await?;
+        sync_view(&stage, "ordered", &[]).await?;
+        stage.until_source(no_session).await?;
+        stage
+            .until_source(&format!("SELECT ({reads}) >= {before} + 600"))
+            .await?;
+        let read = sqlx::query_scalar::<_, i64>(reads).fetch_one(&stage.source).await? - before;
+        // the inboxes of the account, the conversations, and one conversation for each name
+        ensure!(read < 3 * 600, "{read} rows of conversations were read for a plan of 600");
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_name_is_looked_for_as_far_as_the_view_shows_it() {
     on_stage(|stage| async move {

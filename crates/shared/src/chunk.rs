@@ -13,6 +13,15 @@ pub enum ChunkSpec {
 }
 
 impl ChunkSpec {
+    /// The listed conversations, ascending; none for a range.
+    #[must_use]
+    pub fn keys(&self) -> &[i64] {
+        match self {
+            Self::Keys { ids } => ids,
+            Self::KeyRange { .. } => &[],
+        }
+    }
+
     /// Whether the chunk covers this conversation.
     #[must_use]
     pub fn covers(&self, id: i64) -> bool {

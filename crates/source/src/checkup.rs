@@ -100,7 +100,7 @@ impl Source {
         let warnings = shape.warnings().into_iter();
         findings.extend(warnings.map(|text| Finding::warning(warned, text)));
         if let Some(shape) = shape.view() {
-            match self.missing_keys(connection, shape).await {
+            match self.missing_keys(connection, shape, None).await {
                 Ok(missing) => findings.extend(missing.map(|text| Finding::warning("view", text))),
                 Err(error) => findings.push(Finding::not_checked("view", report(&error))),
             }

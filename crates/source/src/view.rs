@@ -6,4 +6,4 @@ mod lookup;
 mod message_keys;
 mod shape;
 
-pub use self::shape::ViewShape;
+pub use self::shape::{ShownName, ViewShape};

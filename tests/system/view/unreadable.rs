@@ -94,36 +94,38 @@ async fn conversations_that_cannot_be_taken_are_rejected_alone() {
 /// Trap 8.
 #[tokio::test]
 async fn a_conversation_of_which_the_view_cannot_show_a_column_is_rejected_alone() {
-    on_stage(|stage| async move {
-        stage.sample(120, 1, 5).await?;
-        let columns = [(
-            "cached_label_list",
-            "CASE WHEN o.cached_label_list = 'poison' THEN (1 / (o.inbox_id - o.inbox_id))::text ELSE o.cached_label_list END",
-        )];
-        create_view(&stage, "failing", &columns).await?;
-        sync_view(&stage, "failing", &[]).await?;
-        stage
-            .source
-            .execute(
-                "UPDATE conversations SET cached_label_list = 'poison' WHERE id = 7; \
-                 UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 8",
-            )
-            .await?;
-        for (args, updated) in [(["--all"].as_slice(), 1), (&["--all"], 0), (&["--all", "--full"], 0)] {
-            let answer = sync(&stage, "failing", args).await?;
-            ensure!(answer.code == 2, "{answer:?}");
-            let records = &answer.json()[0]["records"];
-            ensure!(
-                records["rejected"] == 1 && records["updated"] == updated && records["deleted"] == 0,
-                "{args:?}: {records}"
+    // one that plans compare by conversation, and a name, which they compare for all conversations at once
+    for column in ["cached_label_list", "team_name"] {
+        on_stage(|stage| async move {
+            stage.sample(120, 1, 5).await?;
+            let fails = format!(
+                "CASE WHEN o.cached_label_list = 'poison' THEN (1 / (o.inbox_id - o.inbox_id))::text ELSE o.{column} END"
             );
-        }
-        stage
-            .source
-            .execute("UPDATE conversations SET cached_label_list = NULL WHERE id = 7")
-            .await?;
-        sync_view(&stage, "failing", &[]).await?;
-        assert_verified(&stage, "failing", &[1]).await
-    })
-    .await;
+            create_view(&stage, "failing", &[(column, &fails)]).await?;
+            sync_view(&stage, "failing", &[]).await?;
+            stage
+                .source
+                .execute(
+                    "UPDATE conversations SET cached_label_list = 'poison', team_id = (SELECT min(id) FROM teams) WHERE id = 7; \
+                     UPDATE conversations SET priority = (coalesce(priority, 0) + 1) % 4 WHERE id = 8",
+                )
+                .await?;
+            for (args, updated) in [(["--all"].as_slice(), 1), (&["--all"], 0), (&["--all", "--full"], 0)] {
+                let answer = sync(&stage, "failing", args).await?;
+                ensure!(answer.code == 2, "{answer:?}");
+                let records = &answer.json()[0]["records"];
+                ensure!(
+                    records["rejected"] == 1 && records["updated"] == updated && records["deleted"] == 0,
+                    "{args:?}: {records}"
+                );
+            }
+            stage
+                .source
+                .execute("UPDATE conversations SET cached_label_list = NULL WHERE id = 7")
+                .await?;
+            sync_view(&stage, "failing", &[]).await?;
+            assert_verified(&stage, "failing", &[1]).await
+        })
+        .await;
+    }
 }

@@ -98,6 +98,7 @@ mod tests {
             changed_digest: "0".into(),
             last: 0,
             changed: Vec::new(),
+            names: None,
         }
     }
 

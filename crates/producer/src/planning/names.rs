@@ -2,7 +2,8 @@
 //! rows and none is urgent, so a backfill rewrites them and no live chunk does.
 //!
 //! Names that were touched at the source are compared with their digests in the ledger. Every login touches a user, and must
-//! cause no work. A view does not show when a name was touched, so all of its names are compared.
+//! cause no work. A view does not show when a name was touched, so each plan that compares digests compares all names that
+//! its conversations show: the same pass over the view reads both.
 //! Another digest than the recorded one is a rename. For a name without a recorded digest, the rows of the target show
 //! whether it changed. Rows that were imported and never read do not count: the backfill of their inbox reads them anyway.
 
@@ -20,9 +21,10 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::Sender;
 use tidemark_shared::selection::{Name, NameOf};
-use tidemark_source::{Shape, SourceError};
+use tidemark_source::SourceError;
+use tidemark_source::tables::TableShape;
 
-use crate::planning::signals::{Inboxes, Signals, view};
+use crate::planning::signals::{Inboxes, Signals, SourceBucket};
 
 /// The table, the kind of its names, its texts in the order of the target's columns, and the join from its rows `n` to the
 /// inboxes `m`. Users and teams are joined by their conversations.
@@ -86,6 +88,22 @@ impl FromRow<'_, PgRow> for TouchedName {
     }
 }
 
+impl TouchedName {
+    /// The names in a view's conversations. Takes them out of the buckets.
+    pub(crate) fn take_shown(buckets: &mut [SourceBucket]) -> Vec<Self> {
+        let mut shown = Vec::new();
+        for bucket in buckets {
+            let names = bucket.names.take().into_iter().flat_map(|Json(names)| names);
+            shown.extend(names.map(|(of, id, digest, texts)| Self {
+                name: Name { of, id, digest },
+                texts,
+                tenants: vec![bucket.tenant_id],
+            }));
+        }
+        shown
+    }
+}
+
 /// A touched name that the ledger has not, or has with another digest.
 #[derive(Debug, Clone)]
 pub(crate) struct SuspectedRename {
@@ -95,26 +113,13 @@ pub(crate) struct SuspectedRename {
 }
 
 impl Signals<'_> {
-    /// Names that were touched since.
+    /// Names that were touched since, by the tables.
     pub(crate) async fn touched_names(
         &mut self,
+        tables: &TableShape,
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
     ) -> Result<Vec<TouchedName>, SourceError> {
-        let tables = match self.shape {
-            Shape::Tables(tables) => tables,
-            Shape::View(shape) => {
-                let Some(statement) = view::names(shape) else {
-                    return Ok(Vec::new());
-                };
-                return sqlx::query_as(AssertSqlSafe(statement))
-                    .bind(&inboxes.ids)
-                    .bind(stored(&inboxes.tenants))
-                    .fetch_all(self.tx.connection())
-                    .await
-                    .map_err(self.source.query_error("look for changed names"));
-            }
-        };
         let parts: Vec<String> = TABLES
             .iter()
             .filter(|(table, ..)| tables.has(table, "updated_at"))

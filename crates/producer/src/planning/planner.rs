@@ -257,8 +257,10 @@ impl Planner {
         }
         // the warnings are about messages, and a run without chunks reads none
         if plans.iter().flatten().any(|plan| !plan.chunks.is_empty()) {
+            let chunks = plans.iter().flatten().flat_map(|plan| &plan.chunks);
+            let keys: Vec<i64> = chunks.flat_map(|chunk| chunk.spec.keys()).copied().collect();
             let warnings = source
-                .shape_warnings(snapshot.tx.connection(), &snapshot.shape)
+                .shape_warnings(snapshot.tx.connection(), &snapshot.shape, &keys)
                 .await;
             for (plan, member) in plans.iter_mut().zip(members) {
                 if let Ok(plan) = plan {

@@ -88,8 +88,8 @@ fn shows_any_name(view: &ViewShape) -> String {
         .into_iter()
         .zip(2..)
         .map(
-            |(of, parameter)| match shown.iter().find(|(shown, ..)| *shown == of) {
-                Some((_, id, _)) => format!("v.{id} = ANY(${parameter})"),
+            |(of, parameter)| match shown.iter().find(|shown| shown.of == of) {
+                Some(shown) => format!("{} = ANY(${parameter})", shown.id),
                 None => format!("cardinality(${parameter}::bigint[]) > 0"),
             },
         )
@@ -167,10 +167,10 @@ pub(crate) async fn plan_selection(
     let all_wait = waiting.inboxes.len() == inboxes.len();
     let undecided = decision_about(tenant.id, &waiting.inboxes, all_wait);
     target.rollback().await.attempt("end the transaction")?;
-    let warnings = source.shape_warnings(tx.connection(), &shape).await;
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let warnings = source.shape_warnings(tx.connection(), &shape, &keys).await;
     tx.finish().await;
 
-    let keys: Vec<i64> = keys.into_iter().collect();
     let chunks = key_chunks(&keys, as_size(request.chunk_size.unwrap_or(tenant.chunk_size)));
     let hits = i64::try_from(keys.len()).expect("keys of a plan fit in 63 bits");
     Ok(Plan {

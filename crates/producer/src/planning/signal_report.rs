@@ -81,7 +81,7 @@ impl Planner {
         };
 
         let read = signals
-            .conversations_within(&inboxes, ALL_IDS, Some(conversation..=conversation))
+            .conversations_within(&inboxes, ALL_IDS, conversation..=conversation)
             .await;
         let (bucket, unreadable) = match read {
             Ok(mut buckets) => (buckets.pop(), false),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use tidemark_ledger::stored::{Stored, stored};
 
 use chrono::NaiveDateTime;
+use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_ledger::sender::KnownSender;
 use tidemark_shared::ids::TenantId;
+use tidemark_shared::selection::NameOf;
 use tidemark_source::digest::conversation_digest;
 use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
@@ -104,7 +106,13 @@ pub(crate) struct SourceBucket {
     pub last: i64,
     /// Ids of changed conversations, in no order.
     pub changed: Vec<i64>,
+    /// The names that the tenant's conversations show through a view, in its first bucket.
+    #[sqlx(default)]
+    pub names: Option<Json<Vec<ShownName>>>,
 }
+
+/// A kind of name, the id, the digest of the texts, and the texts in the order of the target's columns.
+pub(crate) type ShownName = (NameOf, i64, String, Vec<Option<String>>);
 
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
@@ -201,13 +209,15 @@ impl<'a> Signals<'a> {
             .map_err(self.source.query_error("go back to a savepoint"))
     }
 
-    /// Conversations by tenant and bucket of `width` ids, with the ids of changed ones.
+    /// Conversations by tenant and bucket of `width` ids, with the ids of changed ones. Through a view also the names that
+    /// they show, unless no tenant has a `since`.
     pub(crate) async fn conversations(
         &mut self,
         inboxes: &Inboxes,
         width: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        self.conversations_within(inboxes, width, None).await
+        let with_names = inboxes.span().is_some();
+        self.read_buckets(inboxes, width, None, with_names).await
     }
 
     /// The same for the ids in `part` only; a bucket that is partly outside is cut.
@@ -215,9 +225,31 @@ impl<'a> Signals<'a> {
         &mut self,
         inboxes: &Inboxes,
         width: i64,
-        part: Option<RangeInclusive<i64>>,
+        part: RangeInclusive<i64>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        let statement = self.shape.statement(&CONVERSATIONS, view::conversations);
+        let with_names = inboxes.span().is_some();
+        self.read_buckets(inboxes, width, Some(part), with_names).await
+    }
+
+    /// As [`Self::conversations`], for tenants whose names have been read.
+    pub(crate) async fn conversations_without_names(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        self.read_buckets(inboxes, width, None, false).await
+    }
+
+    async fn read_buckets(
+        &mut self,
+        inboxes: &Inboxes,
+        width: i64,
+        part: Option<RangeInclusive<i64>>,
+        with_names: bool,
+    ) -> Result<Vec<SourceBucket>, SourceError> {
+        let statement = self
+            .shape
+            .statement(&CONVERSATIONS, |shape| view::conversations(shape, with_names));
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))

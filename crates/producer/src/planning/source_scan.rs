@@ -10,6 +10,7 @@ use tidemark_ledger::target::Bucket;
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::selection::Sender;
+use tidemark_source::Shape;
 
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
@@ -73,10 +74,10 @@ pub(crate) async fn scan_source(
 ) -> Result<Vec<SourceScan>, PlanError> {
     let inboxes = Inboxes::of(members);
     let mut scans = ScansByTenant::default();
-    read_conversations(db, signals, members, &mut scans).await?;
+    let mut touched = read_conversations(db, signals, members, &mut scans).await?;
     if let Some(span) = inboxes.span() {
-        // a row of a view contains its messages, answers and contact
-        if signals.shape.view().is_none() {
+        // a row of a view contains its messages, answers, contact and names
+        if let Shape::Tables(tables) = signals.shape {
             for (tenant, id) in signals
                 .messages(&inboxes, span.0, message_edit_window, None)
                 .await?
@@ -92,8 +93,8 @@ pub(crate) async fn scan_source(
             for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
                 scans.of(tenant).contacts = contacts;
             }
+            touched = signals.touched_names(tables, &inboxes, span.0).await?;
         }
-        let touched: Vec<TouchedName> = signals.touched_names(&inboxes, span.0).await?;
         for (tenant, suspect) in names::list_suspected_renames(db, touched).await? {
             scans.of(tenant).suspected_renames.push(suspect);
         }
@@ -123,7 +124,8 @@ pub(crate) async fn scan_source(
             must_compare
         }));
         if !others.ids.is_empty() {
-            for bucket in signals.conversations(&others, BUCKET_WIDTH).await? {
+            let buckets = signals.conversations_without_names(&others, BUCKET_WIDTH);
+            for bucket in buckets.await? {
                 scans.of(bucket.tenant_id).buckets.push(bucket);
             }
         }
@@ -135,12 +137,13 @@ pub(crate) async fn scan_source(
 }
 
 /// Reads all conversations with their digests for members that compare digests, and changed conversations for the others.
+/// Returns the names that the former show through a view.
 async fn read_conversations(
     db: &DbPool,
     signals: &mut Signals<'_>,
     members: &[Member],
     scans: &mut ScansByTenant,
-) -> Result<(), PlanError> {
+) -> Result<Vec<TouchedName>, PlanError> {
     let (mut comparing, others): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.compares_digests);
     if !others.is_empty() {
@@ -160,7 +163,7 @@ async fn read_conversations(
     for member in &comparing {
         scans.of(member.tenant.id).has_digests = true;
     }
-    let buckets = match members {
+    let mut buckets = match members {
         _ if comparing.is_empty() => Vec::new(),
         // everything is planned, and there is nothing to compare with
         [member] if member.since.is_none() && ledger::target::is_empty(db, member.tenant.id).await? => {
@@ -181,10 +184,11 @@ async fn read_conversations(
         // the ids of many tenants are scattered over the buckets, and for most tenants the totals are enough
         _ => signals.conversations(&Inboxes::of(comparing), ALL_IDS).await?,
     };
+    let shown = TouchedName::take_shown(&mut buckets);
     for bucket in buckets {
         scans.of(bucket.tenant_id).buckets.push(bucket);
     }
-    Ok(())
+    Ok(shown)
 }
 
 /// Finds deleted senders for members that compare digests and do not plan everything. Reading the messages of a view at

@@ -49,10 +49,7 @@ impl Signals<'_> {
         let mut found = Vec::new();
         let mut ranges: Vec<(i64, i64)> = self.span(&inboxes.ids).await?.into_iter().collect();
         while let Some((lo, hi)) = ranges.pop() {
-            let error = match self
-                .conversations_within(inboxes, BUCKET_WIDTH, Some(lo..=hi))
-                .await
-            {
+            let error = match self.conversations_within(inboxes, BUCKET_WIDTH, lo..=hi).await {
                 Ok(_) => continue,
                 Err(error) if error.is_data() => error,
                 Err(error) => return Err(error.into()),

@@ -42,7 +42,7 @@ pub(crate) async fn plan_verification(
     let mut signals = Signals::new(source, &shape, &mut tx);
     let size = request.chunk_size.unwrap_or(CHUNK_SIZE);
     let stretches = signals.stretches(&inboxes, size).await?;
-    let warnings = source.shape_warnings(tx.connection(), &shape).await;
+    let warnings = source.shape_warnings(tx.connection(), &shape, &[]).await;
     tx.finish().await;
     let mut target = ledger::target::begin(db, tenant.id).await?;
     let last = ledger::target::find_last_live(&mut target, tenant.id).await?;

@@ -190,8 +190,8 @@ fn producer() -> Vec<Entry> {
         (
             "producer.digest_interval",
             readable(defaults.digest_interval),
-            "Time for which a comparison of digests holds: see [scaling](scaling.md#large-sources). `0s`: every plan \
-             compares",
+            "Time for which a comparison of digests holds, through a view also one of names: see \
+             [scaling](scaling.md#large-sources). `0s`: every plan compares",
         ),
         (
             "producer.max_in_flight",

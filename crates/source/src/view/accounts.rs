@@ -12,6 +12,7 @@ impl ViewShape {
                         {}::text AS channel_type \
                  FROM {} v \
                  WHERE v.account_id = ANY($1::integer[]) AND v.inbox_id IS NOT NULL AND $3::boolean[] IS NOT NULL \
+                   AND (cardinality($2::integer[]) > 100 OR v.inbox_id <> ALL($2::integer[])) \
                    AND NOT EXISTS (SELECT FROM unnest($2::integer[]) AS m (id) WHERE m.id = v.inbox_id) \
                  ORDER BY v.inbox_id",
                 self.or_null("inbox_name"),

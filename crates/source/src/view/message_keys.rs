@@ -19,21 +19,29 @@ const MESSAGE_KEYS: [&str; 8] = [
     "sentiment",
     "source_id",
 ];
-/// How many of the newest conversations are checked. Few, because the view compiles the messages of each.
-const CHECKED_CONVERSATIONS: i64 = 20;
+/// How many conversations are checked. Few, because the view compiles the messages of each.
+const CHECKED_CONVERSATIONS: usize = 20;
 const MISSING_KEYS: &str = include_str!("missing_keys.sql");
 /// Stands for the view in [`MISSING_KEYS`], so that psql takes the file as it is.
 const VIEW_IN_STATEMENT: &str = "vw_conversations_analytics_final";
 
 impl Source {
-    /// Warnings for a run: missing tables, columns and message keys. Must be the last statement of its transaction: if it
-    /// fails, the run goes on, but the transaction is aborted.
-    pub async fn shape_warnings(&self, connection: &mut PgConnection, shape: &Shape) -> Vec<String> {
+    /// Warnings for a run: missing tables, columns and message keys. The keys are those of the last of `conversations`, or of
+    /// the newest ones if there are none. Must be the last statement of its transaction: if it fails, the run goes on, but
+    /// the transaction is aborted.
+    pub async fn shape_warnings(
+        &self,
+        connection: &mut PgConnection,
+        shape: &Shape,
+        conversations: &[i64],
+    ) -> Vec<String> {
         let mut warnings = shape.warnings();
         let Some(shape) = shape.view() else {
             return warnings;
         };
-        match self.missing_keys(connection, shape).await {
+        let last = conversations.len().saturating_sub(CHECKED_CONVERSATIONS);
+        let checked = (!conversations.is_empty()).then(|| &conversations[last..]);
+        match self.missing_keys(connection, shape, checked).await {
             Ok(missing) => warnings.extend(missing),
             Err(error) => {
                 tracing::warn!(error = %report(&error), "keys of the view's messages not checked");
@@ -42,16 +50,19 @@ impl Source {
         warnings
     }
 
-    /// A warning that names the keys that no message of the newest conversations has. Without messages there is no warning.
+    /// A warning that names the keys that no message of these conversations has, or of the newest ones. Without messages
+    /// there is no warning.
     pub(crate) async fn missing_keys(
         &self,
         connection: &mut PgConnection,
         shape: &ViewShape,
+        conversations: Option<&[i64]>,
     ) -> Result<Option<String>, SourceError> {
         let statement = MISSING_KEYS.replace(VIEW_IN_STATEMENT, &shape.relation());
         let (checked_count, missing): (i64, Vec<String>) = sqlx::query_as(AssertSqlSafe(statement))
             .bind(&MESSAGE_KEYS[..])
-            .bind(CHECKED_CONVERSATIONS)
+            .bind(i64::try_from(CHECKED_CONVERSATIONS).expect("a small number"))
+            .bind(conversations)
             .fetch_one(connection)
             .await
             .map_err(self.query_error("check the keys of the view's messages"))?;

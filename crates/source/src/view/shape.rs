@@ -6,6 +6,18 @@ use crate::missing::{further_columns, missing_column};
 use tidemark_postgres::ident::RelationName;
 use tidemark_shared::selection::NameOf;
 
+/// The owner of a shared name that the view shows, as expressions over its row `v`.
+#[derive(Debug)]
+pub struct ShownName {
+    pub of: NameOf,
+    /// The column of its id.
+    pub id: String,
+    /// An array of its texts. NULL for a text that the view lacks.
+    pub texts: String,
+    /// A `bigint` over the id and the texts; NULL without an id.
+    pub hash: String,
+}
+
 /// A view and the columns that it has. Expressions use the alias `v`, which every statement gives to the view.
 #[derive(Debug)]
 pub struct ViewShape {
@@ -60,15 +72,18 @@ impl ViewShape {
         format!("hashint8extended(r.conversation_id, {related})")
     }
 
-    /// The owners of shared names that the view shows: the column of the id, and an array of the texts. NULL for a text that
-    /// the view lacks.
+    /// The shared names that the view shows.
     #[must_use]
-    pub fn names(&self) -> Vec<(NameOf, &'static str, String)> {
+    pub fn names(&self) -> Vec<ShownName> {
         let shown = NAMES
             .iter()
             .filter(|(_, id, texts)| self.has(id) && texts.iter().any(|text| self.has(text)));
         shown
             .map(|&(of, id, texts)| {
+                let id = format!("v.{id}");
+                let present = texts.iter().filter(|text| self.has(text));
+                let hashed = present.map(|text| format!("v.{text}"));
+                let hash = texts_digest(hashed, &format!("hashint8extended({id}::bigint, 0)"));
                 let texts: Vec<String> = texts
                     .iter()
                     .map(|text| match self.has(text) {
@@ -76,7 +91,8 @@ impl ViewShape {
                         false => "NULL::text".to_owned(),
                     })
                     .collect();
-                (of, id, format!("ARRAY[{}]", texts.join(", ")))
+                let texts = format!("ARRAY[{}]", texts.join(", "));
+                ShownName { of, id, texts, hash }
             })
             .collect()
     }

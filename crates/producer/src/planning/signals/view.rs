@@ -1,15 +1,32 @@
 //! The statements of the signals on a view. They name no message column, so that PostgreSQL drops the joins that aggregate
 //! messages. A view can show a conversation more than once: the row that counts is the row that the worker extracts.
 
+use tidemark_shared::selection::NameOf;
 use tidemark_source::view::ViewShape;
 
-/// As `conversations.sql`, with all timestamps of the view, including those of satisfaction answers.
-pub(super) fn conversations(shape: &ViewShape) -> String {
-    include_str!("view.sql")
+/// As `conversations.sql`, with all timestamps of the view, including those of satisfaction answers; and with the names that
+/// the conversations show, if they are wanted.
+pub(super) fn conversations(shape: &ViewShape, with_names: bool) -> String {
+    let shown = if with_names { shape.names() } else { Vec::new() };
+    let mut statement = include_str!("view.sql")
         .replace("{digest}", &shape.digest())
         .replace("{changed_at}", &shape.changed_at())
         .replace("{newest_first}", &shape.newest_first())
-        .replace("{view}", &shape.relation())
+        .replace("{view}", &shape.relation());
+    let (mut ids, mut texts) = (Vec::new(), Vec::new());
+    for of in NameOf::ALL {
+        let kind = of.as_str();
+        let (id, text, hash) = match shown.iter().find(|name| name.of == of) {
+            Some(name) => (name.id.as_str(), name.texts.as_str(), name.hash.as_str()),
+            None => ("NULL", "NULL::text[]", "NULL::bigint"),
+        };
+        statement = statement.replace(&format!("{{{kind}_hash}}"), hash);
+        ids.push(format!("WHEN '{kind}' THEN {id}::bigint"));
+        texts.push(format!("WHEN '{kind}' THEN {text}"));
+    }
+    statement
+        .replace("{ids}", &ids.join(" "))
+        .replace("{texts}", &texts.join(" "))
 }
 
 /// $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these. A conversation with several rows changed when
@@ -19,7 +36,9 @@ pub(super) fn changed(shape: &ViewShape) -> String {
     format!(
         "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint \
          FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
-         JOIN {} v ON v.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since",
+         JOIN {} v ON v.inbox_id = m.inbox_id \
+         WHERE (cardinality($1::integer[]) > 100 OR v.inbox_id = ANY($1::integer[])) \
+          AND {changed_at} >= $4 AND {changed_at} >= m.since",
         shape.relation()
     )
 }
@@ -36,32 +55,6 @@ pub(super) fn digests_in_buckets(shape: &ViewShape) -> String {
         shape.relation(),
         shape.newest_first()
     )
-}
-
-/// All names in a tenant's rows of the view: a view does not show when a name was changed. When a view shows several names
-/// for one id, the first in order is used. `None` for a view without names.
-/// $1 inboxes, $2 the tenant of each
-pub(crate) fn names(shape: &ViewShape) -> Option<String> {
-    let parts: Vec<String> = shape
-        .names()
-        .into_iter()
-        .map(|(of, id, texts)| {
-            format!(
-                "SELECT m.tenant_id, '{}'::text AS of, v.{id}::bigint AS id, {texts} AS texts \
-                 FROM unnest($1::integer[], $2::integer[]) AS m (inbox_id, tenant_id) JOIN {} v ON v.inbox_id = m.inbox_id \
-                 WHERE v.{id} IS NOT NULL GROUP BY 1, 2, 3, 4",
-                of.as_str(),
-                shape.relation()
-            )
-        })
-        .collect();
-    (!parts.is_empty()).then(|| {
-        format!(
-            "SELECT DISTINCT ON (tenant_id, of, id) of, id, md5(texts::text), to_jsonb(texts), ARRAY[tenant_id] \
-             FROM ({}) n ORDER BY tenant_id, of, id, texts",
-            parts.join(" UNION ALL ")
-        )
-    })
 }
 
 /// $1 inboxes, $2 conversations in one stretch
