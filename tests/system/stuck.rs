@@ -373,7 +373,7 @@ async fn plans_of_a_group_are_written_in_one_transaction_and_one_that_cannot_be_
         let _producer = stage.start(&["producer"])?;
         let planned = "SELECT count(DISTINCT tenant_id) = 3 FROM etl_chunk WHERE tenant_id > 1";
         stage.until(planned).await?;
-        // the plans that are written together are the whole group, or each is alone
+        // without the trigger the whole group is written at once
         stage
             .target
             .execute(
