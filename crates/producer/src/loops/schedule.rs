@@ -213,7 +213,7 @@ impl Scheduler {
         let Err(error) = self.write(plans).await else {
             return;
         };
-        if plans.len() == 1 || error.is_temporary() {
+        if plans.len() == 1 || error.is_unavailable() {
             for one in plans {
                 one.span.in_scope(|| warn_not_written(&error));
             }
