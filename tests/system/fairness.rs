@@ -85,6 +85,39 @@ async fn bulk_chunks_leave_room_for_live_ones_in_every_limit_but_their_tenants()
     .await;
 }
 
+#[tokio::test]
+async fn a_long_queue_is_shared_like_a_short_one() {
+    on_stage(|stage| async move {
+        for tenant in [1, 2, 3] {
+            stage.tenant(tenant, "UTC", &[tenant]).await?;
+        }
+        let db = &stage.target;
+        run_of(db, 1, 1, "full", "bulk", 2_100).await?;
+        run_of(db, 2, 2, "incremental", "live", 3).await?;
+        run_of(db, 3, 3, "full", "bulk", 5).await?;
+        let limits = DispatchLimits {
+            fleet: 10,
+            sources: vec![("main".to_owned(), 10)],
+        };
+        for length in ["long", "short"] {
+            let taken = round(db, &limits).await?;
+            let shares = (
+                of(&taken, 1, Lane::Bulk),
+                of(&taken, 2, Lane::Live),
+                of(&taken, 3, Lane::Bulk),
+            );
+            ensure!(shares == (4, 3, 3), "{length}: {shares:?}");
+            db.execute(
+                "DELETE FROM etl_chunk WHERE run_id = 1 AND seq > 10; \
+                 UPDATE etl_chunk SET status = 'pending' WHERE status = 'queued'",
+            )
+            .await?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
 /// Trap 19.
 #[tokio::test]
 async fn changes_of_one_tenant_start_at_once_under_the_backfill_of_another() {

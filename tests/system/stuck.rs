@@ -332,3 +332,104 @@ async fn a_scheduler_that_is_stopped_leaves_the_tenants_that_are_left_to_others(
     })
     .await;
 }
+
+#[tokio::test]
+async fn runs_that_are_complete_together_are_closed_in_one_transaction() {
+    on_stage(|stage| async move {
+        complete_runs(&stage, 5).await?;
+        let _finalizer = stage.start(&["finalizer"])?;
+        stage
+            .until("SELECT count(*) = 5 FROM etl_control WHERE status = 'success'")
+            .await?;
+        let (closed, recorded): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(DISTINCT xmin::text) FROM etl_control), \
+                    (SELECT count(DISTINCT xmin::text) FROM etl_watermark WHERE checked_at IS NOT NULL)",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(
+            (closed, recorded) == (1, 1),
+            "{closed} and {recorded} transactions"
+        );
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn plans_of_a_group_are_written_in_one_transaction_and_one_that_cannot_be_written_holds_up_no_other() {
+    on_stage(|stage| async move {
+        stage.sample(60, 4, 5).await?;
+        stage
+            .target
+            .execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$ BEGIN RAISE EXCEPTION 'this chunk cannot be written'; END $$; \
+                 CREATE TRIGGER refuse BEFORE INSERT ON etl_chunk FOR EACH ROW \
+                     WHEN (NEW.tenant_id = 1) EXECUTE FUNCTION refuse(); \
+                 UPDATE etl_watermark SET next_due_at = now(); UPDATE tenants SET sync_interval = '1 hour'",
+            )
+            .await?;
+        let _producer = stage.start(&["producer"])?;
+        let planned = "SELECT count(DISTINCT tenant_id) = 3 FROM etl_chunk WHERE tenant_id > 1";
+        stage.until(planned).await?;
+        // without the trigger the whole group is written at once
+        stage
+            .target
+            .execute(
+                "DROP TRIGGER refuse ON etl_chunk; DELETE FROM etl_chunk; DELETE FROM etl_control; \
+                 UPDATE etl_watermark SET next_due_at = now()",
+            )
+            .await?;
+        stage
+            .until("SELECT count(DISTINCT tenant_id) = 4 FROM etl_chunk")
+            .await?;
+        let transactions: i64 = sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM etl_control")
+            .fetch_one(&stage.target)
+            .await?;
+        ensure!(transactions == 1, "{transactions} transactions");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failing_tenant_whose_plan_hangs_delays_no_other() {
+    on_stage(|stage| async move {
+        stage.sample(60, 4, 5).await?;
+        stage.sync_local(&["--all"]).await?;
+        stage
+            .source
+            .execute(
+                "CREATE FUNCTION slow() RETURNS bigint LANGUAGE plpgsql COST 100000 AS \
+                     $$ BEGIN PERFORM pg_sleep(600); RETURN 1; END $$; \
+                 ALTER TABLE conversations RENAME TO conversations_at_rest; \
+                 CREATE VIEW conversations AS SELECT * FROM conversations_at_rest WHERE account_id <> 1 OR slow() = 1",
+            )
+            .await?;
+        stage
+            .target
+            .execute(
+                "UPDATE tenants SET sync_interval = '1 second'; \
+                 UPDATE etl_watermark SET next_due_at = now(), consecutive_failures = (tenant_id = 1)::integer",
+            )
+            .await?;
+        let _producer = stage.start(&["producer"])?;
+        let hangs = "SELECT count(*) = 1 FROM pg_stat_activity \
+                     WHERE datname = current_database() AND application_name = 'tidemark plan tenant 1'";
+        stage.until_source(hangs).await?;
+        for _ in 0..2 {
+            stage
+                .target
+                .execute("UPDATE etl_watermark SET checked_at = NULL")
+                .await?;
+            stage
+                .until("SELECT count(*) = 3 FROM etl_watermark WHERE tenant_id > 1 AND checked_at IS NOT NULL")
+                .await?;
+        }
+        let still_hangs: bool = sqlx::query_scalar(hangs).fetch_one(&stage.source).await?;
+        ensure!(still_hangs, "the plan of tenant 1 has ended: nothing was shown");
+        Ok(())
+    })
+    .await;
+}

@@ -4,10 +4,15 @@
 mod corruption;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
+use tidemark_runtime::config::Settings;
+use tidemark_shared::ids::TenantId;
+use tidemark_source::Sources;
+use tidemark_worker::compare::Verifier;
 use tidemark_worker::load::row_digest::Hashing;
 
 use self::corruption::{Corrupter, Faults};
@@ -115,6 +120,61 @@ async fn proving_a_tenant_equal_moves_less_than_a_hundredth_of_what_a_sync_moves
             100 * (verify.0 + verify.1) < sync.0 + sync.1,
             "{verify:?} of {sync:?}"
         );
+        Ok(())
+    })
+    .await;
+}
+
+fn verifier(stage: &Stage, rows_per_range: i32, at_once: u16) -> Result<Verifier> {
+    let source = stage.url("source");
+    let settings = Settings::load_with(None, |name| {
+        (name == "TIDEMARK_SOURCE_URL").then(|| source.clone())
+    })?;
+    Ok(Verifier {
+        db: stage.db(),
+        sources: Arc::new(Sources::new(&settings, "test")?),
+        privacy_key: None,
+        deep: false,
+        rows_per_range,
+        at_once,
+    })
+}
+
+#[tokio::test]
+async fn ranges_that_are_compared_side_by_side_find_what_one_range_finds() {
+    on_stage(|stage| async move {
+        stage.sample(600, 1, 95).await?;
+        stage.sync_local(&["--all"]).await?;
+        stage
+            .target
+            .execute(
+                "UPDATE conversations_analytics SET team_name = 'nobody' WHERE conversation_id % 50 = 0; \
+                 DELETE FROM conversations_analytics WHERE conversation_id % 50 = 1",
+            )
+            .await?;
+        let whole = verifier(&stage, 20_000, 1)?.verify(TenantId(1)).await?;
+        ensure!(whole.faults.len() > 10, "{whole:?}");
+        let parts = verifier(&stage, 50, 3)?;
+
+        // each comparison waits for the target with a snapshot of the source open
+        let mut lock = stage.target.begin().await?;
+        lock.execute("LOCK TABLE conversations_analytics IN ACCESS EXCLUSIVE MODE")
+            .await?;
+        let release = async {
+            stage
+                .until_source(
+                    "SELECT count(*) = 3 FROM pg_stat_activity \
+                     WHERE datname = current_database() AND application_name = 'tidemark verify tenant 1'",
+                )
+                .await?;
+            lock.rollback().await?;
+            Ok(())
+        };
+        let (parts, ()) = tokio::try_join!(
+            async { Ok::<_, anyhow::Error>(parts.verify(TenantId(1)).await?) },
+            release
+        )?;
+        ensure!(parts == whole, "by parts {parts:#?}, as a whole {whole:#?}");
         Ok(())
     })
     .await;

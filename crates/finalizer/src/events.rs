@@ -41,8 +41,8 @@ impl EventListener {
         let chunk_ended = Arc::new(Notify::new());
         let handler: Handler<ChunkEvent> = {
             let chunk_ended = Arc::clone(&chunk_ended);
-            Arc::new(move |_| {
-                wakes.finalize.notify_one();
+            Arc::new(move |event| {
+                wakes.may_be_complete(event.body.run_id);
                 wakes.dispatch.notify_one();
                 chunk_ended.notify_one();
                 async { Settle::Ack }.boxed()

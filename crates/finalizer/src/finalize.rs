@@ -1,5 +1,5 @@
 //! Closes runs whose chunks have all ended, and advances the watermarks of runs that succeeded. A query finds these runs, not a
-//! counter, so it may run in several processes and any number of times.
+//! counter, so it may run in several processes and any number of times. Events only say which runs to look at first.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::telemetry;
 use tidemark_runtime::ticker::{Ticker, Turn};
 use tidemark_runtime::wake::Wakes;
-use tidemark_shared::ids::RunId;
+use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::job::TraceContext;
 use tidemark_shared::run::{MAX_CHUNKS_PER_TRACE, RunStatus, RunType};
-use tracing::Span;
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::metrics;
 
 /// Runs closed in one transaction.
-const RUNS_AT_ONCE: i64 = 20;
-/// A fleet wakes the finalizer hundreds of times a second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const RUNS_AT_ONCE: usize = 50;
+/// A fleet wakes the finalizer hundreds of times a second. Runs that end within this pause are closed together.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// Chunk traces that the last span of a large run links to. Exporters drop links beyond 128.
 const MAX_LINKS: i64 = 100;
 
@@ -56,93 +57,221 @@ impl Finalizer {
             .shortest_pause(SHORTEST_PAUSE)
             // a command plans its runs first, on all of the processors
             .pause_first(self.only.is_some());
-        // runs that could not be closed wait until the runs behind them have had their turn
-        let mut refused = Vec::new();
+        let mut search = Search {
+            due_at: Instant::now(),
+            refused: Vec::new(),
+        };
         while ticker.next_turn().await {
-            let outcome = self.tick(&mut refused).await;
+            let outcome = self.tick(&mut search).await;
             if !matches!(outcome, Ok(Turn::More)) {
-                refused.clear();
+                search.refused.clear();
             }
             ticker.ended(outcome);
         }
     }
 
-    /// Closes complete runs, except those in `refused`. A run that cannot be closed stays open and joins `refused`.
-    async fn tick(&self, refused: &mut Vec<RunId>) -> Result<Turn, DbError> {
-        let mut tx = self.db.begin().await.attempt("begin a transaction")?;
-        let complete =
-            ledger::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
-        let mut finished = Vec::with_capacity(complete.len());
-        for run in &complete {
-            let span = tracing::info_span!(
-                "finalize", tenant.id = %run.tenant_id, run.id = %run.id, run.status = tracing::field::Empty,
-            );
-            telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
-            let mut step = tx.begin().await.attempt("set a savepoint")?;
-            match telemetry::traced(span, close(&mut step, run)).await {
-                Ok(status) => {
-                    step.commit().await.attempt("close the run")?;
-                    finished.push((run.run_type, status));
-                }
-                Err(error) => {
-                    // fails as well when the ledger is unavailable
-                    step.rollback().await.attempt("leave the run open")?;
-                    tracing::error!(run.id = %run.id, error = %report(&error), "run not closed, will try again");
-                    refused.push(run.id);
-                }
-            }
+    /// Closes complete runs: those that events name, and at every tick all that a search of the ledger finds. The search
+    /// costs as much as there are open runs.
+    async fn tick(&self, search: &mut Search) -> Result<Turn, DbError> {
+        let mut named = self.wakes.take_named(RUNS_AT_ONCE);
+        if let Some(only) = &self.only {
+            named.retain(|run| only.contains(run));
         }
+        let searches = Instant::now() >= search.due_at;
+        if !searches && named.is_empty() {
+            return Ok(Turn::Done);
+        }
+        // a turn that fails is followed by a search: the named runs are taken
+        let due_at = std::mem::replace(&mut search.due_at, Instant::now());
+        let mut tx = self.db.begin().await.attempt("begin a transaction")?;
+        let complete = if searches {
+            let limit = i64::try_from(RUNS_AT_ONCE).expect("a small number");
+            ledger::run::lock_complete(&mut tx, limit, self.only.as_deref(), &search.refused).await?
+        } else {
+            ledger::run::lock_named(&mut tx, &named).await?
+        };
+        let finished = close(&mut tx, &complete, &mut search.refused).await?;
         tx.commit().await.attempt("close the runs")?;
         for (run_type, status) in finished {
             metrics::count_finished_runs(run_type, status, 1);
         }
-        Ok(if complete.is_empty() {
-            Turn::Done
-        } else {
-            Turn::More
+        // a search that found as many as it may has left others
+        let found_all = complete.len() < RUNS_AT_ONCE;
+        if !searches {
+            search.due_at = due_at;
+        } else if found_all {
+            search.due_at = Instant::now() + self.tick;
+        }
+        Ok(match found_all && named.len() < RUNS_AT_ONCE {
+            true => Turn::Done,
+            false => Turn::More,
         })
     }
 }
 
-async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatus, DbError> {
-    let status = ledger::run::close(tx, run.id).await?;
-    let span = Span::current();
-    span.record("run.status", status.as_str());
-    if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > MAX_CHUNKS_PER_TRACE) {
-        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, MAX_LINKS).await? {
-            telemetry::link(&span, &trace);
+/// The search for complete runs.
+struct Search {
+    due_at: Instant,
+    /// Runs that could not be closed wait until the runs behind them have had their turn.
+    refused: Vec<RunId>,
+}
+
+/// A run to close, and the span of it.
+struct Closing<'a> {
+    run: &'a CompleteRun,
+    span: Span,
+}
+
+impl<'a> Closing<'a> {
+    fn begin(run: &'a CompleteRun) -> Self {
+        let span = tracing::info_span!(
+            "finalize", tenant.id = %run.tenant_id, run.id = %run.id, run.status = tracing::field::Empty,
+        );
+        telemetry::set_parent(&span, &TraceContext::of_run(run.traceparent.clone()));
+        Self { run, span }
+    }
+
+    fn ended(&self, status: RunStatus) -> (RunType, RunStatus) {
+        self.span.record("run.status", status.as_str());
+        self.span
+            .in_scope(|| tracing::info!(status = status.as_str(), "run finished"));
+        (self.run.run_type, status)
+    }
+}
+
+/// Closes locked runs together, or each alone where that fails. A run that cannot be closed stays open and joins `refused`.
+async fn close(
+    tx: &mut PgTransaction<'_>,
+    complete: &[CompleteRun],
+    refused: &mut Vec<RunId>,
+) -> Result<Vec<(RunType, RunStatus)>, DbError> {
+    let closing: Vec<Closing<'_>> = complete.iter().map(Closing::begin).collect();
+    if closing.len() > 1 {
+        let mut step = tx.begin().await.attempt("set a savepoint")?;
+        match close_together(&mut step, &closing).await {
+            Ok(statuses) => {
+                step.commit().await.attempt("close the runs")?;
+                return Ok(closing
+                    .iter()
+                    .zip(statuses)
+                    .map(|(one, status)| one.ended(status))
+                    .collect());
+            }
+            Err(error) => {
+                // fails as well when the ledger is unavailable
+                step.rollback().await.attempt("leave the runs open")?;
+                tracing::debug!(error = %report(&error), "runs not closed together, closing each alone");
+            }
         }
     }
-    tracing::info!(status = status.as_str(), "run finished");
-    let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
-    if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
+    let mut finished = Vec::with_capacity(closing.len());
+    for one in &closing {
+        let mut step = tx.begin().await.attempt("set a savepoint")?;
+        match close_together(&mut step, std::slice::from_ref(one)).await {
+            Ok(statuses) => {
+                step.commit().await.attempt("close the run")?;
+                finished.extend(statuses.into_iter().map(|status| one.ended(status)));
+            }
+            Err(error) => {
+                step.rollback().await.attempt("leave the run open")?;
+                telemetry::record_failure(&one.span, &error);
+                tracing::error!(run.id = %one.run.id, error = %report(&error), "run not closed, will try again");
+                refused.push(one.run.id);
+            }
+        }
+    }
+    Ok(finished)
+}
+
+/// Closes locked runs: one statement for all of them, whatever their number, except for what few runs need. Returns the
+/// status of each.
+async fn close_together(
+    tx: &mut PgTransaction<'_>,
+    closing: &[Closing<'_>],
+) -> Result<Vec<RunStatus>, DbError> {
+    let ids: Vec<RunId> = closing.iter().map(|one| one.run.id).collect();
+    let statuses = ledger::run::close(tx, &ids).await?;
+    let ended: Vec<(&Closing<'_>, RunStatus)> = closing.iter().zip(statuses.iter().copied()).collect();
+    let writes_watermark = |run_type: RunType| {
+        run_type.moves_watermark() || matches!(run_type, RunType::Full | RunType::Backfill)
+    };
+    let tenants: Vec<TenantId> = closing
+        .iter()
+        .filter(|one| writes_watermark(one.run.run_type))
+        .map(|one| one.run.tenant_id)
+        .collect();
+    if !tenants.is_empty() {
+        ledger::watermark::lock(tx, &tenants).await?;
+    }
+    for (one, status) in &ended {
+        close_alone(tx, one, *status).instrument(one.span.clone()).await?;
+    }
+    let moving: Vec<(&Closing<'_>, RunStatus)> = ended
+        .into_iter()
+        .filter(|(one, _)| one.run.run_type.moves_watermark())
+        .collect();
+    let (well, badly): (Vec<_>, Vec<_>) = moving.into_iter().partition(|(_, status)| ended_well(*status));
+    let tenants_of = |runs: &[(&Closing<'_>, RunStatus)]| -> Vec<TenantId> {
+        runs.iter().map(|(one, _)| one.run.tenant_id).collect()
+    };
+    if !badly.is_empty() {
+        ledger::watermark::record_failures(&mut **tx, &tenants_of(&badly)).await?;
+    }
+    if well.is_empty() {
+        return Ok(statuses);
+    }
+    let (moves, runs): (Vec<Advance>, Vec<RunId>) = well
+        .iter()
+        .filter_map(|(one, _)| Some((advance_of(one.run)?, one.run.id)))
+        .unzip();
+    let moved = ledger::watermark::advance(tx, &moves, Mover::Runs(&runs)).await?;
+    for (one, _) in &well {
+        if runs.contains(&one.run.id) && !moved.contains(&one.run.tenant_id) {
+            one.span.in_scope(|| {
+                tracing::warn!("watermark not advanced: it was moved while the run was open");
+            });
+        }
+    }
+    let ids: Vec<RunId> = well.iter().map(|(one, _)| one.run.id).collect();
+    ledger::watermark::record_runs_compared(&mut **tx, &ids).await?;
+    ledger::watermark::record_success(&mut **tx, &tenants_of(&well)).await?;
+    Ok(statuses)
+}
+
+/// What only few runs need.
+async fn close_alone(
+    tx: &mut PgTransaction<'_>,
+    closing: &Closing<'_>,
+    status: RunStatus,
+) -> Result<(), DbError> {
+    let run = closing.run;
+    if usize::try_from(run.chunks_total).is_ok_and(|chunks| chunks > MAX_CHUNKS_PER_TRACE) {
+        for trace in ledger::chunk::list_notable_traces(&mut **tx, run.id, MAX_LINKS).await? {
+            telemetry::link(&closing.span, &trace);
+        }
+    }
+    if ended_well(status) && matches!(run.run_type, RunType::Full | RunType::Backfill) {
         ledger::inbox::mark_backfilled(&mut **tx, run.id).await?;
         ledger::privacy::record_policy_applied(tx, run.id).await?;
     }
-    if ended_well && run.run_type == RunType::Verify {
+    if ended_well(status) && run.run_type == RunType::Verify {
         ledger::verification::conclude(&mut **tx, run.id).await?;
     }
-    if !run.run_type.moves_watermark() {
-        return Ok(status);
-    }
-    if !ended_well {
-        ledger::watermark::record_failure(&mut **tx, run.tenant_id).await?;
-        return Ok(status);
-    }
-    if let Some(end) = run.watermark_end
-        && run.watermark_start != Some(end)
-    {
-        let step = Advance {
-            tenant_id: run.tenant_id,
-            old: run.watermark_start,
-            new: end,
-        };
-        let moved = ledger::watermark::advance(tx, &[step], Mover::Run(run.id)).await?;
-        if moved.is_empty() {
-            tracing::warn!("watermark not advanced: it was moved while the run was open");
-        }
-    }
-    ledger::watermark::record_run_compared(&mut **tx, run.id).await?;
-    ledger::watermark::record_success(&mut **tx, &[run.tenant_id]).await?;
-    Ok(status)
+    Ok(())
+}
+
+/// How far a run that ended well moves its tenant's watermark.
+fn advance_of(run: &CompleteRun) -> Option<Advance> {
+    let new = run
+        .watermark_end
+        .filter(|end| run.watermark_start != Some(*end))?;
+    Some(Advance {
+        tenant_id: run.tenant_id,
+        old: run.watermark_start,
+        new,
+    })
+}
+
+const fn ended_well(status: RunStatus) -> bool {
+    matches!(status, RunStatus::Success | RunStatus::Partial)
 }

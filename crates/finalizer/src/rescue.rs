@@ -117,7 +117,9 @@ impl Rescuer {
         log_rescued(&lost, Rescued::LeaseExpired);
         if !lost.is_empty() || !queued.is_empty() {
             self.wakes.dispatch.notify_one();
-            self.wakes.finalize.notify_one();
+        }
+        for chunk in &lost {
+            self.wakes.may_be_complete(chunk.run_id);
         }
         Ok(Turn::Done)
     }

@@ -14,6 +14,6 @@ pub use self::dispatch::{
 pub use self::finish::{
     cancel_waiting, complete, count_deleted, fail, fail_run, list_newer_reads, postpone, release,
 };
-pub use self::insert::insert_all;
+pub use self::insert::{NewChunks, insert_all};
 pub use self::rescue::{RescuedChunk, rescue_lost, rescue_queued};
 pub use self::trace::{begin_traces, list_notable_traces};

@@ -33,6 +33,12 @@ impl DbError {
         control_failure_kind(&self.source) == FailureKind::Exhausted
     }
 
+    /// Whether the server is away or has no space left: no statement succeeds now.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        control_failure_kind(&self.source).passes_by_itself()
+    }
+
     /// Whether the same statement may succeed later: the ledger is away, was busy or has no space left.
     #[must_use]
     pub fn is_temporary(&self) -> bool {

@@ -9,9 +9,7 @@ use crate::{Attempt, DbResult, statements};
 
 statements! {
     FIND = "SELECT epoch, highest_xmax FROM etl_source WHERE name = $1";
-    RECORD_XMAX = "INSERT INTO etl_source (name, highest_xmax) VALUES ($1, $2) \
-                      ON CONFLICT (name) DO UPDATE SET highest_xmax = greatest(etl_source.highest_xmax, excluded.highest_xmax) \
-                      RETURNING epoch, highest_xmax";
+    RECORD_XMAX = include_str!("fence/record_xmax.sql");
     INSERT = "INSERT INTO etl_fence (source, epoch, sampled_at, hi) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     // a plan needs only the newest sample below the horizon
     FIND_QUALIFYING = "SELECT sampled_at, hi FROM etl_fence \

@@ -30,8 +30,9 @@ statements! {
     LIST_NOT_MOVED = "SELECT t.id FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, mapping_version) \
                       JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
                       WHERE t.id = ANY($3) ORDER BY t.id";
-    ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce($4, w.run_id), advanced_at = now() \
-               FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+    LOCK_MANY = "SELECT FROM etl_watermark WHERE tenant_id = ANY($1) ORDER BY tenant_id FOR NO KEY UPDATE";
+    ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce(m.run_id, w.run_id), advanced_at = now() \
+               FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS m (tenant_id, old, new, run_id) \
                WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
                  AND (m.old IS NULL OR m.new > m.old) \
                RETURNING w.tenant_id";
@@ -47,8 +48,8 @@ statements! {
     LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
                   WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
-             SELECT m.tenant_id, m.old, m.new, $4, $5, $6 \
-             FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new)";
+             SELECT m.tenant_id, m.old, m.new, m.run_id, $5, $6 \
+             FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS m (tenant_id, old, new, run_id)";
     // moves of an idle tenant extend one line, instead of adding a line every minute
     EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
                          FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
@@ -65,13 +66,13 @@ statements! {
     // as of the run's plan
     RECORD_RUN_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = r.started_at, digests_version = r.mapping_version \
                            FROM etl_control r \
-                           WHERE r.id = $1 AND r.compares_digests AND w.tenant_id = r.tenant_id";
+                           WHERE r.id = ANY($1) AND r.compares_digests AND w.tenant_id = r.tenant_id";
     // doubles with every failure, up to an hour
     RECORD_FAILURE = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = w.consecutive_failures + 1, \
                              plan_error = NULL, \
                              next_due_at = now() + greatest(t.sync_interval, \
                                  least(interval '1 hour', t.sync_interval * power(2, least(w.consecutive_failures, 10)))) \
-                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
+                      FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
     // locked rows are skipped: the next plan records its own outcome
     RECORD_PLAN_ERROR = "UPDATE etl_watermark SET plan_error = $2 \
                          WHERE tenant_id IN (SELECT tenant_id FROM etl_watermark WHERE tenant_id = ANY($1) \
@@ -96,12 +97,10 @@ pub struct Watermark {
 /// Who moves a watermark.
 #[derive(Debug, Clone, Copy)]
 pub enum Mover<'a> {
-    Run(RunId),
+    /// The run of each move, in their order.
+    Runs(&'a [RunId]),
     /// An actor other than a run, with the reason.
-    Actor {
-        actor: &'a str,
-        reason: &'a str,
-    },
+    Actor { actor: &'a str, reason: &'a str },
 }
 
 /// One move of a watermark.
@@ -175,6 +174,16 @@ pub async fn lock_idle(
         .attempt("list tenants that have not moved to another source")
 }
 
+/// Locks these watermarks until the transaction ends. A transaction that writes several takes them in this order.
+pub async fn lock(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbResult<()> {
+    sqlx::query(LOCK_MANY)
+        .bind(stored(tenants))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .attempt("lock the watermarks")
+}
+
 /// Moves watermarks forward, at most one a tenant, each with its audit row. Returns the tenants whose watermark moved.
 /// A watermark stays when it is no longer at `old`, or when `new` is not later.
 pub async fn advance(
@@ -182,23 +191,26 @@ pub async fn advance(
     moves: &[Advance],
     mover: Mover<'_>,
 ) -> DbResult<Vec<TenantId>> {
-    let (run_id, actor, reason) = match mover {
-        Mover::Run(run_id) => (Some(run_id), None, None),
-        Mover::Actor { actor, reason } => (None, Some(actor), Some(reason)),
+    let (runs, actor, reason) = match mover {
+        Mover::Runs(runs) => (runs, None, None),
+        Mover::Actor { actor, reason } => ([].as_slice(), Some(actor), Some(reason)),
     };
+    if moves.is_empty() {
+        return Ok(Vec::new());
+    }
     let (tenants, old, new) = columns(moves.iter());
     let moved: Vec<TenantId> = sqlx::query_scalar(ADVANCE)
         .bind(stored(tenants))
         .bind(old)
         .bind(new)
-        .bind(run_id.map(Stored))
+        .bind(stored(runs))
         .fetch_all(&mut **tx)
         .await
         .map(values)
         .attempt("advance the watermarks")?;
     let mut unaudited: HashSet<TenantId> = moved.iter().copied().collect();
     let of = |tenants: &HashSet<TenantId>| columns(moves.iter().filter(|m| tenants.contains(&m.tenant_id)));
-    if run_id.is_none() && !unaudited.is_empty() {
+    if actor.is_some() && !unaudited.is_empty() {
         let (tenants, old, new) = of(&unaudited);
         let extended: Vec<TenantId> = sqlx::query_scalar(EXTEND_IDLE_AUDIT)
             .bind(stored(tenants))
@@ -216,11 +228,17 @@ pub async fn advance(
     }
     if !unaudited.is_empty() {
         let (tenants, old, new) = of(&unaudited);
+        let runs_of_moves: Vec<RunId> = runs
+            .iter()
+            .zip(moves)
+            .filter(|(_, step)| unaudited.contains(&step.tenant_id))
+            .map(|(run, _)| *run)
+            .collect();
         sqlx::query(AUDIT)
             .bind(stored(tenants))
             .bind(old)
             .bind(new)
-            .bind(run_id.map(Stored))
+            .bind(stored(runs_of_moves))
             .bind(actor)
             .bind(reason)
             .execute(&mut **tx)
@@ -272,7 +290,7 @@ pub async fn set(
         .bind(stored([tenant].as_slice()))
         .bind([old].as_slice())
         .bind([to].as_slice())
-        .bind(None::<RunId>.map(Stored))
+        .bind(stored::<RunId>([]))
         .bind(actor)
         .bind(reason)
         .execute(&mut **tx)
@@ -303,7 +321,7 @@ pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, re
         .bind(stored([tenant].as_slice()))
         .bind([old].as_slice())
         .bind([None::<DateTime<Utc>>].as_slice())
-        .bind(None::<Stored<RunId>>)
+        .bind(stored::<RunId>([]))
         .bind(actor)
         .bind(reason)
         .execute(&mut **tx)
@@ -362,24 +380,24 @@ pub async fn record_absent_columns(
         .attempt("record what the source lacks")
 }
 
-/// Records that this run has taken every row with a different digest, if its plan compared digests.
-pub async fn record_run_compared(db: impl PgExecutor<'_>, run: RunId) -> DbResult<()> {
+/// Records that these runs have taken every row with a different digest, those whose plans compared digests.
+pub async fn record_runs_compared(db: impl PgExecutor<'_>, runs: &[RunId]) -> DbResult<()> {
     sqlx::query(RECORD_RUN_COMPARED)
-        .bind(Stored(run))
+        .bind(stored(runs))
         .execute(db)
         .await
         .map(drop)
-        .attempt("record that the run has compared digests")
+        .attempt("record that the runs have compared digests")
 }
 
-/// Records a failure: due again after an interval that grows with every failure in a row.
-pub async fn record_failure(db: impl PgExecutor<'_>, tenant: TenantId) -> DbResult<()> {
+/// Records a failure of each: due again after an interval that grows with every failure in a row.
+pub async fn record_failures(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
     sqlx::query(RECORD_FAILURE)
-        .bind(Stored(tenant))
+        .bind(stored(tenants))
         .execute(db)
         .await
         .map(drop)
-        .attempt("record the tenant's failure")
+        .attempt("record the tenants' failures")
 }
 
 /// Records why these tenants were not planned, until their next success. It is no failure of theirs.
@@ -394,10 +412,18 @@ pub async fn record_plan_error(db: impl PgExecutor<'_>, tenants: &[TenantId], er
 }
 
 /// Claims tenants whose next sync is due and that have no open run. Each is due again one interval later: no other
-/// producer claims it until then, and a crash delays it by one interval at most.
-pub async fn claim_due(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<TenantId>> {
+/// producer claims it until then, and a crash delays it by one interval at most. Leaves out tenants of these sources: of
+/// `except` those whose last run went well, of `except_failing` the others.
+pub async fn claim_due(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+    except: &[String],
+    except_failing: &[String],
+) -> DbResult<Vec<TenantId>> {
     sqlx::query_scalar(CLAIM_DUE)
         .bind(limit)
+        .bind(except)
+        .bind(except_failing)
         .fetch_all(db)
         .await
         .map(values)

@@ -1,6 +1,6 @@
 //! Planning: scan the source, compare it with the target, build a plan from the differences.
 //!
-//! The files import each other in that direction only: `source_scan`, `target_comparison`, `tenant_plan`, `planner`.
+//! The files import each other in that direction only: `source_scan`, `target_comparison`, `tenant_plan`, `planner`, `groups`.
 
 pub mod assignment;
 pub mod backfill;
@@ -8,6 +8,7 @@ mod digests;
 mod discovery;
 pub mod error;
 pub(crate) mod fence_sample;
+pub mod groups;
 mod mass_delete;
 mod member;
 mod names;

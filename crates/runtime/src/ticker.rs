@@ -39,8 +39,9 @@ pub struct Ticker<'a> {
     tick: Duration,
     lifecycle: &'a Lifecycle,
     wake: Option<&'a Notify>,
-    shortest_pause: Duration,
+    shortest_pause: Option<Duration>,
     failures: Failures,
+    turn_began_at: Option<Instant>,
     /// Whether the next turn waits for a tick or a wake.
     pauses: bool,
     turn_ended_at: Option<Instant>,
@@ -53,8 +54,9 @@ impl<'a> Ticker<'a> {
             tick,
             lifecycle,
             wake: None,
-            shortest_pause: Duration::ZERO,
+            shortest_pause: None,
             failures: Failures::of(task),
+            turn_began_at: None,
             pauses: false,
             turn_ended_at: None,
         }
@@ -67,10 +69,11 @@ impl<'a> Ticker<'a> {
         self
     }
 
-    /// Even a wake leaves this long between two turns.
+    /// Even a wake leaves this long between two turns, and as long as the last turn has taken: a loop that is woken all the
+    /// time works half of it at most, and finds more at each turn.
     #[must_use]
     pub const fn shortest_pause(mut self, pause: Duration) -> Self {
-        self.shortest_pause = pause;
+        self.shortest_pause = Some(pause);
         self
     }
 
@@ -90,6 +93,7 @@ impl<'a> Ticker<'a> {
         }
         pulse::beat();
         self.pauses = true;
+        self.turn_began_at = Some(Instant::now());
         true
     }
 
@@ -125,8 +129,11 @@ impl<'a> Ticker<'a> {
         if stop.is_cancelled() {
             return false;
         }
-        if let Some(ended_at) = self.turn_ended_at {
-            tokio::time::sleep_until(ended_at + self.shortest_pause).await;
+        if let (Some(shortest), Some(began_at), Some(ended_at)) =
+            (self.shortest_pause, self.turn_began_at, self.turn_ended_at)
+        {
+            let as_long = ended_at.saturating_duration_since(began_at).min(self.tick);
+            tokio::time::sleep_until(ended_at + shortest.max(as_long)).await;
         }
         true
     }

@@ -18,6 +18,11 @@ const INBOXES: &str = "SELECT id::integer, name::text, channel_type::text FROM i
 const RANGE_END: &str = "SELECT id::bigint FROM conversations WHERE id >= $1 AND inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
 const RANGE_END_OF_VIEW: &str = "SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v \
      WHERE v.conversation_id >= $1 AND v.inbox_id = ANY($2) ORDER BY id OFFSET $3 LIMIT 1";
+const RANGE_ENDS: &str = "SELECT id FROM (SELECT c.id::bigint AS id, row_number() OVER (ORDER BY c.id) AS position \
+     FROM conversations c WHERE c.inbox_id = ANY($1)) n WHERE position % $2 = 0 ORDER BY id";
+const RANGE_ENDS_OF_VIEW: &str = "SELECT id FROM (SELECT d.id, row_number() OVER (ORDER BY d.id) AS position \
+     FROM (SELECT DISTINCT v.conversation_id::bigint AS id FROM {view} v WHERE v.inbox_id = ANY($1)) d) n \
+     WHERE position % $2 = 0 ORDER BY id";
 
 /// The number of rows that a run would read, from the source's own statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -131,6 +136,25 @@ impl Source {
             .bind(inboxes)
             .bind(i64::from(count) - 1)
             .fetch_optional(connection)
+            .await
+            .map_err(self.query_error("split the conversations into ranges"))
+    }
+
+    /// The id of every `count`th conversation of these inboxes, ascending. Reads them once.
+    pub async fn range_ends(
+        &self,
+        connection: &mut PgConnection,
+        inboxes: &[i32],
+        count: i32,
+    ) -> Result<Vec<i64>, SourceError> {
+        let statement = match self.view() {
+            None => RANGE_ENDS.to_owned(),
+            Some(view) => RANGE_ENDS_OF_VIEW.replace("{view}", &view.to_string()),
+        };
+        sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(inboxes)
+            .bind(count)
+            .fetch_all(connection)
             .await
             .map_err(self.query_error("split the conversations into ranges"))
     }

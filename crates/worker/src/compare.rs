@@ -11,9 +11,11 @@ mod staged;
 mod sums;
 mod unproven;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use secrecy::SecretString;
 use tidemark_ledger as ledger;
 use tidemark_ledger::impossible::Impossible;
@@ -34,7 +36,7 @@ use crate::tenant_context::tenant_context;
 use crate::transform::TenantContext;
 
 /// Conversations per range of ids whose sums are compared with one query.
-const ROWS_PER_RANGE: i32 = 20_000;
+pub const ROWS_PER_RANGE: i32 = 20_000;
 /// How often rows are compared again because a load wrote them meanwhile. Rows that still change count as pending.
 const MAX_RECHECKS: usize = 3;
 /// How long the command waits for runs that are open after the first pass.
@@ -50,6 +52,10 @@ pub struct Verifier {
     pub privacy_key: Option<SecretString>,
     /// Compare column by column, whatever the digests show.
     pub deep: bool,
+    /// Conversations per range; see [`ROWS_PER_RANGE`].
+    pub rows_per_range: i32,
+    /// Ranges of a tenant that are compared side by side. Each uses a session of the source.
+    pub at_once: u16,
 }
 
 /// What a comparison needs to know of a tenant.
@@ -93,28 +99,49 @@ impl Verifier {
     }
 
     async fn compare_all(&self, tenant: &ComparedTenant<'_>) -> Result<Findings, ExecuteError> {
-        let purpose = format!("verify tenant {}", tenant.plan.tenant.id);
-        let mut snapshot = self.snapshot(tenant, &purpose).await?;
-        let (mut found, mut lo) = (Findings::default(), i64::MIN);
-        loop {
-            let end = tenant
-                .source
-                .range_end(snapshot.tx.connection(), &tenant.plan.inboxes, lo, ROWS_PER_RANGE)
-                .await?;
-            let hi = end.unwrap_or(i64::MAX);
-            let spec = ChunkSpec::KeyRange { lo, hi };
-            found.add(
-                self.comparer(tenant, &mut snapshot)
-                    .compare(&spec, self.deep)
-                    .await?,
-            );
-            match end {
-                Some(hi) => lo = hi + 1,
-                None => break,
-            }
+        let ranges = self.split(tenant).await?;
+        let comparing = stream::iter(ranges).map(|spec| self.compare_part(tenant, spec));
+        let mut comparing = pin!(comparing.buffered(usize::from(self.at_once.max(1))));
+        let mut found = Findings::default();
+        while let Some(part) = comparing.try_next().await? {
+            found.add(part);
         }
-        snapshot.tx.finish().await;
         self.recheck_newer_rows(tenant, &mut found).await?;
+        Ok(found)
+    }
+
+    /// Ranges that cover all ids, in their order. The first has no lower end and the last no upper one: rows that only the
+    /// target has are found too.
+    async fn split(&self, tenant: &ComparedTenant<'_>) -> Result<Vec<ChunkSpec>, ExecuteError> {
+        let mut snapshot = self.snapshot(tenant, &purpose(tenant)).await?;
+        let inboxes = &tenant.plan.inboxes;
+        let ends = tenant
+            .source
+            .range_ends(snapshot.tx.connection(), inboxes, self.rows_per_range)
+            .await?;
+        let mut lo = i64::MIN;
+        let ranges = ends.into_iter().chain([i64::MAX]).map(|hi| ChunkSpec::KeyRange {
+            lo: std::mem::replace(&mut lo, hi.saturating_add(1)),
+            hi,
+        });
+        let ranges = ranges.collect();
+        // its session is free before the first comparison needs one
+        snapshot.tx.finish().await;
+        Ok(ranges)
+    }
+
+    /// Compares a range in a snapshot of its own, as a chunk of a run does.
+    async fn compare_part(
+        &self,
+        tenant: &ComparedTenant<'_>,
+        spec: ChunkSpec,
+    ) -> Result<Findings, ExecuteError> {
+        let mut snapshot = self.snapshot(tenant, &purpose(tenant)).await?;
+        let found = self
+            .comparer(tenant, &mut snapshot)
+            .compare(&spec, self.deep)
+            .await?;
+        snapshot.tx.finish().await;
         Ok(found)
     }
 
@@ -240,4 +267,9 @@ impl Verifier {
             Err(LoadError::Remapped.into())
         }
     }
+}
+
+/// What an administrator of the source sees of a comparison.
+fn purpose(tenant: &ComparedTenant<'_>) -> String {
+    format!("verify tenant {}", tenant.plan.tenant.id)
 }

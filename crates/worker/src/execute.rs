@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::compare::Verifier;
+use crate::compare::{self, Verifier};
 use crate::error::ExecuteError;
 use crate::extract::Extractor;
 use crate::load::{ChunkLoad, LoadError, Staging};
@@ -69,6 +69,9 @@ impl Executor {
                 sources: Arc::clone(&self.sources),
                 privacy_key: self.privacy_key.clone(),
                 deep: false,
+                rows_per_range: compare::ROWS_PER_RANGE,
+                // the chunk is one range
+                at_once: 1,
             };
             let span = tracing::info_span!("compare", otel.kind = "client", source = chunk.source);
             // no `traced`: a postponed comparison is no failure, and the chunk's span records real ones

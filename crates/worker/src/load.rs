@@ -3,6 +3,7 @@
 mod chunk_load;
 mod copy;
 mod error;
+mod few_rows;
 mod finish;
 mod guard;
 mod known;

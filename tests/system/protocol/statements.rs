@@ -232,15 +232,26 @@ async fn a_run_is_closed_as_the_table_says() {
         }
         let locked = run::lock_complete(&mut tx, 1_000, None, &[]).await?;
         let locked: BTreeSet<RunId> = locked.iter().map(|run| run.id).collect();
+        let all: Vec<RunId> = runs.keys().copied().collect();
+        let named = run::lock_named(&mut tx, &all).await?;
+        let named: BTreeSet<RunId> = named.iter().map(|run| run.id).collect();
+        ensure!(named == locked, "by their ids: {named:?}, by a search: {locked:?}");
+        let (mut together, mut expected_together) = (Vec::new(), Vec::new());
         for (id, (status, chunks)) in runs {
             let complete = PROTOCOL.is_complete(status, chunks.into_iter(), 0);
             ensure!(locked.contains(&id) == complete, "{status:?} with {chunks:?}");
             let mut point = tx.begin().await?;
-            let closed = run::close(&mut point, id).await.ok();
-            let expected = PROTOCOL.closed(status, chunks.into_iter());
+            let closed = run::close(&mut point, &[id]).await.ok();
+            let expected = PROTOCOL.closed(status, chunks.into_iter()).map(|ended| vec![ended]);
             ensure!(closed == expected, "{status:?} with {chunks:?} is closed as {closed:?}");
             point.rollback().await?;
+            if let Some(ended) = expected {
+                together.push(id);
+                expected_together.extend(ended);
+            }
         }
+        let closed = run::close(&mut tx, &together).await?;
+        ensure!(closed == expected_together, "{together:?} are closed as {closed:?}");
         Ok(())
     })
     .await;
@@ -298,7 +309,7 @@ async fn a_watermark_moves_as_the_table_says() {
                         old: old.map(instant),
                         new: instant(new),
                     };
-                    let moved = watermark::advance(&mut tx, &[move_of_run], Mover::Run(id)).await?;
+                    let moved = watermark::advance(&mut tx, &[move_of_run], Mover::Runs(&[id])).await?;
                     let found = watermark::load(&mut *tx, TenantId(1)).await?.watermark;
                     let expected = PROTOCOL.advanced(current, old, new);
                     ensure!(

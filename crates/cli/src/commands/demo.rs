@@ -16,7 +16,7 @@ use tidemark_shared::inbox::Inbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::verification::{Verdict, Verification};
-use tidemark_worker::compare::Verifier;
+use tidemark_worker::compare::{ROWS_PER_RANGE, Verifier};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -221,6 +221,8 @@ async fn verify(app: &App, db: &DbPool) -> anyhow::Result<Vec<Verification>> {
         sources: app.sources()?,
         privacy_key: app.settings.privacy_key.clone(),
         deep: true,
+        rows_per_range: ROWS_PER_RANGE,
+        at_once: app.settings.worker.concurrency,
     };
     let mut found = Vec::new();
     for tenant in ledger::tenant::list(db).await? {

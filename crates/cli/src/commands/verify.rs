@@ -9,7 +9,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::tenant::Tenant;
 use tidemark_shared::verification::{FaultKind, MAX_LISTED_FAULTS, Verdict, Verification};
-use tidemark_worker::compare::Verifier;
+use tidemark_worker::compare::{ROWS_PER_RANGE, Verifier};
 
 use super::requests::note_open;
 use super::sync::execute_here;
@@ -109,6 +109,8 @@ impl Args {
                 sources: app.sources()?,
                 privacy_key: app.settings.privacy_key.clone(),
                 deep: self.deep,
+                rows_per_range: ROWS_PER_RANGE,
+                at_once: app.settings.worker.concurrency,
             };
             return Ok(verify::compare_here(&verifier, tenants).await?);
         }

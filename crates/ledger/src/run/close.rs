@@ -1,5 +1,7 @@
 //! From running to its end, with the totals of its chunks.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::postgres::PgTransaction;
@@ -16,6 +18,12 @@ statements! {
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
                      ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
+    // as LOCK_COMPLETE: these runs only, by their ids
+    LOCK_NAMED = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
+                  WHERE id = ANY($1) AND status = 'running' AND finished_at IS NULL \
+                    AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
+                                    AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
+                  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
     CLOSE = include_str!("close.sql");
 }
 
@@ -51,17 +59,33 @@ pub async fn lock_complete(
         .attempt("find complete runs")
 }
 
-/// Closes a locked run with the totals of its chunks and returns its status.
+/// Like [`lock_complete`], for these runs only. It costs what they have, whatever else is open.
+pub async fn lock_named(tx: &mut PgTransaction<'_>, runs: &[RunId]) -> DbResult<Vec<CompleteRun>> {
+    sqlx::query_as(LOCK_NAMED)
+        .bind(stored(runs))
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("find complete runs")
+}
+
+/// Closes locked runs with the totals of their chunks, and returns the status of each, in the order of `ids`.
 ///
 /// # Errors
-/// When the run is not running.
-pub async fn close(tx: &mut PgTransaction<'_>, id: RunId) -> DbResult<RunStatus> {
-    sqlx::query_scalar(CLOSE)
-        .bind(Stored(id))
+/// When one of the runs is not running.
+pub async fn close(tx: &mut PgTransaction<'_>, ids: &[RunId]) -> DbResult<Vec<RunStatus>> {
+    let closed: Vec<(Stored<RunId>, Stored<RunStatus>)> = sqlx::query_as(CLOSE)
+        .bind(stored(ids))
         .bind(i64::try_from(MAX_REJECTS).expect("a small number"))
         .bind(i64::try_from(MAX_REJECT_PERCENT).expect("a percentage"))
-        .fetch_one(&mut **tx)
+        .fetch_all(&mut **tx)
         .await
-        .map(|Stored(status)| status)
-        .attempt("close the run")
+        .attempt("close the runs")?;
+    let closed: HashMap<RunId, RunStatus> = closed
+        .into_iter()
+        .map(|(Stored(id), Stored(status))| (id, status))
+        .collect();
+    ids.iter()
+        .map(|id| closed.get(id).copied().ok_or(sqlx::Error::RowNotFound))
+        .collect::<Result<_, _>>()
+        .attempt("close a run that is not running")
 }

@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgExecutor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunType;
 
-use crate::stored::{Stored, stored, value};
+use crate::stored::{Stored, stored};
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
@@ -18,7 +18,7 @@ statements! {
                               planning_until = now() + make_interval(secs => $2), started_at = coalesce(started_at, now()) \
                        WHERE id = (SELECT r.id FROM etl_control r JOIN tenants t ON t.id = r.tenant_id \
                                    WHERE r.finished_at IS NULL AND ($3::bigint[] IS NULL OR r.id = ANY($3)) \
-                                     AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
+                                     AND r.status IN ('requested', 'planning') AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
                                      AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
                                    ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED) \
                        RETURNING id, tenant_id, type, request, traceparent";
@@ -30,14 +30,7 @@ statements! {
                             compares_digests = $9, error_message = $10 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2 \
                        AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.source_version > $3)";
-    // refuses a tenant that has moved since: the plan read its old source
-    INSERT_RUNNING = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, \
-                             watermark_start, watermark_end, signals, warnings, chunks_total, compares_digests, \
-                             trace_id, traceparent, etl_version, error_message) \
-                      SELECT $1, $2, 'running', 'scheduler', now(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
-                      FROM tenants t WHERE t.id = $1 AND t.deleted_at IS NULL AND t.source_version <= $3 FOR KEY SHARE OF t \
-                      ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING \
-                      RETURNING id";
+    INSERT_RUNNING = include_str!("insert_running.sql");
     FAIL_PLANNING = "UPDATE etl_control SET status = 'failed', finished_at = now(), planning_until = NULL, error_message = $3 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     INSERT_FAILED = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, finished_at, error_message, \
@@ -132,33 +125,45 @@ pub async fn start_planned(
         .attempt("start the planned run")
 }
 
-/// Inserts a scheduled run that is already planned; `None` when the tenant has an open run since.
+/// A scheduled run that is already planned.
+#[derive(Debug, Clone)]
+pub struct NewRunningRun<'a> {
+    pub tenant_id: TenantId,
+    pub run_type: RunType,
+    pub plan: &'a PlanRecord,
+    pub trace_id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// Inserts scheduled runs of different tenants. Leaves out a tenant that has an open run since, or another source.
 pub async fn insert_running(
     tx: &mut PgTransaction<'_>,
-    tenant: TenantId,
-    run_type: RunType,
-    plan: &PlanRecord,
-    trace_id: Option<&str>,
-    traceparent: Option<&str>,
-) -> DbResult<Option<RunId>> {
-    sqlx::query_scalar(INSERT_RUNNING)
-        .bind(Stored(tenant))
-        .bind(Stored(run_type))
-        .bind(plan.mapping_version)
-        .bind(plan.watermark_start)
-        .bind(plan.watermark_end)
-        .bind(Json(&plan.signals))
-        .bind(Json(&plan.warnings))
-        .bind(plan.chunks_total)
-        .bind(plan.compares_digests)
-        .bind(trace_id)
-        .bind(traceparent)
+    runs: &[NewRunningRun<'_>],
+) -> DbResult<Vec<(TenantId, RunId)>> {
+    fn column<'a, T>(runs: &'a [NewRunningRun<'_>], of: impl Fn(&'a NewRunningRun<'_>) -> T) -> Vec<T> {
+        runs.iter().map(of).collect()
+    }
+    let inserted: Vec<(Stored<TenantId>, Stored<RunId>)> = sqlx::query_as(INSERT_RUNNING)
+        .bind(column(runs, |run| Stored(run.tenant_id)))
+        .bind(column(runs, |run| Stored(run.run_type)))
+        .bind(column(runs, |run| run.plan.mapping_version))
+        .bind(column(runs, |run| run.plan.watermark_start))
+        .bind(column(runs, |run| run.plan.watermark_end))
+        .bind(column(runs, |run| Json(&run.plan.signals)))
+        .bind(column(runs, |run| Json(&run.plan.warnings)))
+        .bind(column(runs, |run| run.plan.chunks_total))
+        .bind(column(runs, |run| run.plan.compares_digests))
+        .bind(column(runs, |run| run.trace_id.as_deref()))
+        .bind(column(runs, |run| run.traceparent.as_deref()))
+        .bind(column(runs, |run| run.plan.undecided.as_deref()))
         .bind(env!("CARGO_PKG_VERSION"))
-        .bind(&plan.undecided)
-        .fetch_optional(&mut **tx)
+        .fetch_all(&mut **tx)
         .await
-        .map(value)
-        .attempt("insert the planned run")
+        .attempt("insert the planned runs")?;
+    Ok(inserted
+        .into_iter()
+        .map(|(Stored(tenant), Stored(run))| (tenant, run))
+        .collect())
 }
 
 /// Records why a claimed run is not planned yet. Starting the run clears it.

@@ -78,10 +78,10 @@ impl RequestPlanner {
         )
         .await?;
         let Some(run) = claimed else {
-            if self.only.is_some() {
+            if let Some(only) = &self.only {
                 // an earlier process may have planned the runs of this command already
                 self.wakes.dispatch.notify_one();
-                self.wakes.finalize.notify_one();
+                only.iter().for_each(|run| self.wakes.may_be_complete(*run));
             }
             return Ok(Turn::Done);
         };
@@ -139,7 +139,7 @@ impl RequestPlanner {
 
     async fn write(&self, run: &ClaimedRun, tenant: &Tenant, plan: &Plan) -> Result<(), DbError> {
         let mut tx = self.planner.db.begin().await.attempt("begin a transaction")?;
-        insert_chunks(&mut tx, run.id, tenant.id, plan).await?;
+        insert_chunks(&mut tx, &[(run.id, tenant.id, plan, &Span::current())]).await?;
         if !ledger::run::start_planned(&mut tx, run.id, &self.instance, &plan.record).await? {
             tracing::warn!("plan dropped: the claim was lost or the run was cancelled");
             return tx.rollback().await.attempt("roll the plan back");
@@ -159,7 +159,7 @@ impl RequestPlanner {
         );
         self.wakes.request.notify_one();
         self.wakes.dispatch.notify_one();
-        self.wakes.finalize.notify_one();
+        self.wakes.may_be_complete(run.id);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl RequestPlanner {
         if ledger::run::fail_planning(&self.planner.db, run.id, &self.instance, error).await?
             && run.run_type.moves_watermark()
         {
-            ledger::watermark::record_failure(&self.planner.db, run.tenant_id).await?;
+            ledger::watermark::record_failures(&self.planner.db, &[run.tenant_id]).await?;
         }
         Ok(())
     }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::tenant::TenantToPlan;
 use tidemark_postgres::DbPool;
-use tidemark_postgres::report::report;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
 use tidemark_shared::inbox::WaitingInbox;
@@ -19,7 +17,7 @@ use crate::planning::discovery::discover_inboxes;
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
 use crate::planning::member::Member;
-use crate::planning::plan::{Plan, Planned};
+use crate::planning::plan::Plan;
 use crate::planning::selection::plan_selection;
 use crate::planning::signals::Signals;
 use crate::planning::source_scan::scan_source;
@@ -35,8 +33,8 @@ pub struct Planner {
 }
 
 /// The source snapshot of a plan, and how far it lets the watermark move.
-struct PlanSnapshot {
-    tx: SourceTx,
+pub(super) struct PlanSnapshot {
+    pub(super) tx: SourceTx,
     shape: Shape,
     bounds: WatermarkBounds,
 }
@@ -57,7 +55,10 @@ impl Planner {
     }
 
     /// Replaces an error of the target by one that names its altered columns, if there are any.
-    async fn with_altered_columns<T>(&self, outcome: Result<T, PlanError>) -> Result<T, PlanError> {
+    pub(super) async fn with_altered_columns<T>(
+        &self,
+        outcome: Result<T, PlanError>,
+    ) -> Result<T, PlanError> {
         let source = match outcome {
             Err(PlanError::Ledger(error)) if !error.is_temporary() => error,
             outcome => return outcome,
@@ -151,79 +152,8 @@ impl Planner {
         plans.pop().expect("a member has a plan")
     }
 
-    /// Plans incremental runs for tenants of one source, in as few snapshots as possible. When the rows of one tenant make a
-    /// group fail, its two halves are planned again, so that the other tenants get their plans. A tenant without a watermark
-    /// gets a full run.
-    pub async fn plan_together(&self, source: &str, tenants: Vec<TenantToPlan>) -> Vec<Planned> {
-        let mut planned = Vec::with_capacity(tenants.len());
-        let mut members = Vec::with_capacity(tenants.len());
-        for to_plan in tenants {
-            let tenant = to_plan.tenant.clone();
-            let digest_interval = self.settings.digest_interval;
-            match Member::new(
-                to_plan,
-                RunType::Incremental,
-                &RunRequest::default(),
-                digest_interval,
-            ) {
-                Ok(member) => members.push(member),
-                Err(error) => planned.push((tenant, Err(Arc::new(error)))),
-            }
-        }
-        let source = match self.sources.get(source) {
-            Ok(source) => source,
-            Err(error) => {
-                fail_group(members, error.into(), &mut planned);
-                return planned;
-            }
-        };
-        let mut groups = group_members(members);
-        let mut was_overtaxed = false;
-        while let Some(mut group) = groups.pop() {
-            let purpose = match group.as_slice() {
-                [member] => format!("plan tenant {}", member.tenant.id),
-                many => format!("plan {} tenants", many.len()),
-            };
-            // no tenant's rows were read yet: the failure concerns all groups
-            let mut snapshot = match self.open_snapshot(source, &purpose, SampleMode::Store).await {
-                Ok(snapshot) => snapshot,
-                Err(error) => {
-                    group.extend(groups.into_iter().flatten());
-                    fail_group(group, error, &mut planned);
-                    break;
-                }
-            };
-            let plans = self
-                .plan_in_snapshot(source, &mut snapshot, &mut group, SampleMode::Store)
-                .await;
-            match self.with_altered_columns(plans).await {
-                Ok(plans) => {
-                    snapshot.tx.finish().await;
-                    let tenants = group.into_iter().map(|member| member.tenant);
-                    planned.extend(tenants.zip(plans.into_iter().map(|plan| plan.map_err(Arc::new))));
-                }
-                Err(error) if group.len() > 1 && error.may_be_caused_by_one_tenant() => {
-                    tracing::warn!(error = %report(&error), tenants = group.len(), "group not planned, planning its halves");
-                    groups.push(group.split_off(group.len() / 2));
-                    groups.push(group);
-                }
-                Err(error) if error.is_source_overtaxed() && was_overtaxed => {
-                    // the second failure of this kind: the source is slow or full, and not one tenant is large
-                    group.extend(groups.into_iter().flatten());
-                    fail_group(group, error, &mut planned);
-                    break;
-                }
-                Err(error) => {
-                    was_overtaxed |= error.is_source_overtaxed();
-                    fail_group(group, error, &mut planned);
-                }
-            }
-        }
-        planned
-    }
-
     /// Plans the members in one snapshot. An inner error concerns one tenant, the outer error all of them.
-    async fn plan_in_snapshot(
+    pub(super) async fn plan_in_snapshot(
         &self,
         source: &Source,
         snapshot: &mut PlanSnapshot,
@@ -273,7 +203,7 @@ impl Planner {
 
     /// Takes a fence sample, then the snapshot to plan from. When no older sample qualifies, waits up to `fence_wait` for
     /// the new one to qualify: the transactions that are open now are usually short.
-    async fn open_snapshot(
+    pub(super) async fn open_snapshot(
         &self,
         source: &Source,
         purpose: &str,
@@ -321,26 +251,4 @@ fn same_rows(some: &[WaitingInbox], others: &[WaitingInbox]) -> bool {
         waiting.iter().map(|inbox| (inbox.inbox_id, inbox.rows)).collect()
     };
     rows(some) == rows(others)
-}
-
-/// Groups of tenants that are planned together; the last group is planned first. A tenant whose last run failed is planned
-/// alone, so that it cannot fail the others again. Those with the fewest failures come first.
-fn group_members(members: Vec<Member>) -> Vec<Vec<Member>> {
-    let (well, mut failing): (Vec<Member>, Vec<Member>) = members
-        .into_iter()
-        .partition(|member| member.consecutive_failures == 0);
-    failing.sort_by_key(|member| std::cmp::Reverse(member.consecutive_failures));
-    let mut groups: Vec<Vec<Member>> = failing.into_iter().map(|member| vec![member]).collect();
-    groups.extend((!well.is_empty()).then_some(well));
-    groups
-}
-
-/// Gives every member of the group the same error.
-fn fail_group(group: Vec<Member>, error: PlanError, planned: &mut Vec<Planned>) {
-    let error = Arc::new(error);
-    planned.extend(
-        group
-            .into_iter()
-            .map(|member| (member.tenant, Err(Arc::clone(&error)))),
-    );
 }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use sqlx::postgres::PgTransaction;
 use sqlx::raw_sql;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
@@ -19,7 +18,7 @@ use tidemark_source::{Shape, Source, SourceTx};
 use tokio::sync::mpsc;
 
 use super::sums::{
-    BUCKET_BITS, IdRange, MAX_CLIENTS, ONE_ID_BITS, SourceQuery, list_other_clients, source_sums, target_sums,
+    BUCKET_BITS, IdRange, MAX_CLIENTS, ONE_ID_BITS, OtherClient, SourceQuery, source_sums, target_sums,
 };
 use super::unproven::{unproven, unproven_ranges};
 use crate::compare::classify::{Classification, Criteria};
@@ -91,7 +90,7 @@ impl Comparer<'_> {
             target_sums(&mut target_tx, tenant, range, BUCKET_BITS, latest.as_ref())
         );
         let in_source = in_source.map_err(self.source.query_error("sum the digests of conversations"))?;
-        let in_target = in_target.attempt("sum the digests of rows")?;
+        let (in_target, mut others) = in_target.attempt("sum the digests of rows")?;
         let mut found = Findings::default();
         found.compared.source_rows = in_source.values().map(|sums| sums.count).sum();
         found.compared.target_rows = in_target.values().map(|sums| sums.count).sum();
@@ -104,71 +103,52 @@ impl Comparer<'_> {
             let in_source = source_sums(self.tx.connection(), &shape, query, *part, ONE_ID_BITS)
                 .await
                 .map_err(self.source.query_error("list the digests of conversations"))?;
-            let in_target = target_sums(&mut target_tx, tenant, *part, ONE_ID_BITS, latest.as_ref())
-                .await
-                .attempt("list the digests of rows")?;
-            let mut ids = unproven(&in_source, &in_target);
-            let mut rest = Some(*part).filter(|_| reads_tables);
-            while let Some(range) = rest {
-                let (clients, behind) = self
-                    .clients_with_other_phones(&shape, &mut target_tx, range)
-                    .await?;
-                ids.extend(clients);
-                rest = behind;
-            }
+            let (in_target, others) =
+                target_sums(&mut target_tx, tenant, *part, ONE_ID_BITS, latest.as_ref())
+                    .await
+                    .attempt("list the digests of rows")?;
             target_tx.rollback().await.attempt("end the transaction")?;
+            let mut ids = unproven(&in_source, &in_target);
+            if reads_tables {
+                ids.extend(self.with_other_phones(&shape, &others).await?);
+            }
             let ids: Vec<i64> = ids.into_iter().collect();
             found.add_counted(self.compare_keys(&ids).await?);
         }
         // the digests do not cover the phones of other clients, so the proven rows are checked for them too
-        let mut rest = Some(range).filter(|_| reads_tables);
-        while let Some(range) = rest {
-            let mut target_tx = ledger::target::begin(self.db, tenant).await?;
-            let (mut clients, behind) = self
-                .clients_with_other_phones(&shape, &mut target_tx, range)
-                .await?;
-            target_tx.rollback().await.attempt("end the transaction")?;
-            clients.retain(|id| !parts.iter().any(|part| (part.lo..=part.hi).contains(id)));
-            found.add_counted(self.compare_keys(&clients).await?);
-            rest = behind;
+        if reads_tables {
+            others.retain(|other| {
+                !parts
+                    .iter()
+                    .any(|part| (part.lo..=part.hi).contains(&other.conversation))
+            });
+            let ids = self.with_other_phones(&shape, &others).await?;
+            found.add_counted(self.compare_keys(&ids).await?);
         }
         Ok(found)
     }
 
-    /// Conversations whose client is not their contact and has another phone in the source than in the row, ascending;
-    /// and the rest of the range that has to be queried next.
-    async fn clients_with_other_phones(
+    /// Those of these conversations whose client has another phone in the source than in the row, in their order.
+    async fn with_other_phones(
         &mut self,
         shape: &Shape,
-        target: &mut PgTransaction<'_>,
-        range: IdRange,
-    ) -> Result<(Vec<i64>, Option<IdRange>), ExecuteError> {
-        let rows = list_other_clients(target, self.tenant.tenant.id, range)
-            .await
-            .attempt("list the clients of rows")?;
-        let Some((last, ..)) = rows.last() else {
-            return Ok((Vec::new(), None));
-        };
-        let behind = IdRange {
-            lo: last + 1,
-            ..range
-        };
-        let behind = Some(behind).filter(|behind| rows.len() == MAX_CLIENTS && behind.lo <= behind.hi);
-        let clients: BTreeSet<i64> = rows.iter().map(|(_, client, _)| *client).collect();
-        let clients: Vec<i64> = clients.into_iter().collect();
-        let phones = phones(self.tx.connection(), shape, &clients)
-            .await
-            .map_err(self.source.query_error("read phone numbers"))?;
-        let differing = rows
-            .into_iter()
-            .filter(|(_, client, phone)| {
-                let in_source = phones.get(client).and_then(Option::as_deref);
+        others: &[OtherClient],
+    ) -> Result<Vec<i64>, ExecuteError> {
+        let mut differing = Vec::new();
+        for others in others.chunks(MAX_CLIENTS) {
+            let clients: BTreeSet<i64> = others.iter().map(|other| other.client).collect();
+            let clients: Vec<i64> = clients.into_iter().collect();
+            let phones = phones(self.tx.connection(), shape, &clients)
+                .await
+                .map_err(self.source.query_error("read phone numbers"))?;
+            let differs = |other: &&OtherClient| {
+                let in_source = phones.get(&other.client).and_then(Option::as_deref);
                 let cut: Option<String> = in_source.map(|phone| phone.chars().take(50).collect());
-                cut.as_deref() != phone.as_deref()
-            })
-            .map(|(id, ..)| id)
-            .collect();
-        Ok((differing, behind))
+                cut != other.phone
+            };
+            differing.extend(others.iter().filter(differs).map(|other| other.conversation));
+        }
+        Ok(differing)
     }
 
     /// Compares these conversations column by column.

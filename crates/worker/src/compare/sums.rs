@@ -23,7 +23,7 @@ use crate::load::row_digest::Hashing;
 pub(super) const BUCKET_BITS: i32 = 11;
 /// Buckets of one id: the sums are the digests of that conversation.
 pub(super) const ONE_ID_BITS: i32 = 0;
-/// How many rows [`list_other_clients`] returns at once.
+/// How many phones are asked for at once.
 pub(super) const MAX_CLIENTS: usize = 10_000;
 /// How many keys one query of a view reads.
 const KEYS_AT_ONCE: usize = 500;
@@ -170,23 +170,25 @@ fn add(buckets: &mut Buckets, row: &sqlx::postgres::PgRow) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// `latest` is the version of the snapshot; `None`: rows that are newer than the snapshot can be proven too.
+/// A row whose client is not its contact, and the client's phone in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OtherClient {
+    pub conversation: i64,
+    pub client: i64,
+    pub phone: Option<String>,
+}
+
+/// The sums of the target's rows, and those of them whose client is not their contact, ascending. `latest` is the version of
+/// the snapshot; `None`: rows that are newer than the snapshot can be proven too.
 pub(super) async fn target_sums(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     range: IdRange,
     bits: i32,
     latest: Option<&SourceVersion>,
-) -> Result<Buckets, sqlx::Error> {
-    let statement = format!(
-        "SELECT t.conversation_id >> $4 AS bucket, count(*) AS count, sum(t.source_digest)::text AS source, \
-                coalesce(sum(t.related_digest), 0)::text AS related, \
-                count(*) FILTER (WHERE t.related_digest IS NULL OR {} \
-                                 OR (t.source_epoch, t.source_xmax, -t.source_in_progress) > ($5, $6, -$7::integer)) AS unproven_count \
-         FROM conversations_analytics t \
-         WHERE t.tenant_id = $1 AND t.conversation_id BETWEEN $2 AND $3 AND t.source_deleted_at IS NULL GROUP BY 1",
-        Hashing::of(tx).digest_is_invalid("t")
-    );
+) -> Result<(Buckets, Vec<OtherClient>), sqlx::Error> {
+    let statement =
+        include_str!("target.sql").replace("{digest_is_invalid}", &Hashing::of(tx).digest_is_invalid("t"));
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(Stored(tenant))
         .bind(range.lo)
@@ -197,35 +199,27 @@ pub(super) async fn target_sums(
         .bind(latest.map(|latest| latest.snapshot.in_progress))
         .fetch_all(&mut **tx)
         .await?;
-    let mut buckets = Buckets::new();
+    let (mut buckets, mut others) = (Buckets::new(), Vec::new());
     for row in rows {
         add(&mut buckets, &row)?;
         buckets.entry(row.try_get("bucket")?).or_default().unproven_count +=
             row.try_get::<i64, _>("unproven_count")?;
+        let ids: Option<Vec<i64>> = row.try_get("ids")?;
+        let clients: Option<Vec<i64>> = row.try_get("clients")?;
+        let phones: Option<Vec<Option<String>>> = row.try_get("phones")?;
+        let found = ids.into_iter().flatten().zip(clients.into_iter().flatten());
+        others.extend(
+            found
+                .zip(phones.into_iter().flatten())
+                .map(|((conversation, client), phone)| OtherClient {
+                    conversation,
+                    client,
+                    phone,
+                }),
+        );
     }
-    Ok(buckets)
-}
-
-/// Lists the first [`MAX_CLIENTS`] conversations of the range whose client is not their contact: conversation, client,
-/// and the client's phone in the row. No digest covers that phone: the source would have to look up the client of every
-/// conversation.
-pub(super) async fn list_other_clients(
-    tx: &mut PgTransaction<'_>,
-    tenant: TenantId,
-    range: IdRange,
-) -> Result<Vec<(i64, i64, Option<String>)>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT conversation_id, client_sender_id, client_phone::text FROM conversations_analytics \
-         WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND source_deleted_at IS NULL \
-           AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
-         ORDER BY conversation_id LIMIT $4",
-    )
-    .bind(Stored(tenant))
-    .bind(range.lo)
-    .bind(range.hi)
-    .bind(i64::try_from(MAX_CLIENTS).expect("a small number"))
-    .fetch_all(&mut **tx)
-    .await
+    others.sort_unstable_by_key(|other| other.conversation);
+    Ok((buckets, others))
 }
 
 #[cfg(test)]

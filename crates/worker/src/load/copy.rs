@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::error::LoadError;
+use super::few_rows::{insert_rows, is_few};
 use super::known::KnownRows;
 use super::savepoint::{PendingRanges, begin_savepoint, end_savepoint, is_data, target_reject};
 use crate::rejects::Rejects;
@@ -35,9 +36,13 @@ pub(super) async fn stage_buffers(
     known: &mut KnownRows,
     rejects: &Rejects,
 ) -> Result<usize, LoadError> {
-    let mut kept = vec![first];
     begin_savepoint(connection).await?;
-    let outcome = copy_buffers(connection, &mut kept, buffers, known).await;
+    let mut kept = vec![first];
+    let outcome = if is_few(&kept[0]) {
+        insert_rows(connection, &kept[0]).await
+    } else {
+        copy_buffers(connection, &mut kept, buffers, known).await
+    };
     if end_savepoint(connection, outcome, COPYING, is_data)
         .await?
         .is_ok()
@@ -73,7 +78,7 @@ async fn stage_in_halves(
     Ok(staged)
 }
 
-async fn copy_rows(
+pub(super) async fn copy_rows(
     connection: &mut PgConnection,
     buffer: &CopyEncoder,
     rows: Range<usize>,

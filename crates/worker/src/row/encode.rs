@@ -117,6 +117,23 @@ impl CopyEncoder {
         self.tuples.truncate(kept);
     }
 
+    /// The encoded fields of a row; `None` is NULL.
+    ///
+    /// # Panics
+    /// When the row is not within `0..row_count()`.
+    pub fn fields(&self, row: usize) -> impl Iterator<Item = Option<&[u8]>> {
+        // behind the number of fields
+        let mut rest = &self.rows(row..row + 1)[2..];
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk::<4>()?;
+            // NULL has the length -1
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+            let (field, behind) = behind.split_at(length.unwrap_or(0));
+            rest = behind;
+            Some(length.map(|_| field))
+        })
+    }
+
     /// Removes the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.tuples.clear();

@@ -1,0 +1,19 @@
+-- Inserts scheduled runs that are already planned. Leaves out a tenant that has an open run since, and one that has moved
+-- since: the plan read its old source.
+-- For each run: $1 tenant, $2 type, $3 version of the mapping, $4 and $5 start and end of the watermark, $6 signals,
+-- $7 warnings, $8 chunks, $9 whether digests are compared, $10 trace, $11 its parent, $12 what is undecided; $13 the
+-- program's version
+INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, watermark_start,
+                         watermark_end, signals, warnings, chunks_total, compares_digests, trace_id, traceparent,
+                         etl_version, error_message)
+SELECT n.tenant_id, n.type, 'running', 'scheduler', now(), n.mapping_version, n.watermark_start, n.watermark_end,
+       n.signals, n.warnings, n.chunks_total, n.compares_digests, n.trace_id, n.traceparent, $13, n.undecided
+FROM unnest($1::integer[], $2::etl_run_type[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::jsonb[],
+            $7::jsonb[], $8::integer[], $9::boolean[], $10::text[], $11::text[], $12::text[])
+         AS n (tenant_id, type, mapping_version, watermark_start, watermark_end, signals, warnings, chunks_total,
+               compares_digests, trace_id, traceparent, undecided)
+JOIN tenants t ON t.id = n.tenant_id AND t.deleted_at IS NULL AND t.source_version <= n.mapping_version
+ORDER BY n.tenant_id
+FOR KEY SHARE OF t
+ON CONFLICT (tenant_id) WHERE finished_at IS NULL AND type IN ('incremental', 'full') DO NOTHING
+RETURNING tenant_id, id
