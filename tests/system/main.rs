@@ -66,6 +66,7 @@ mod signals;
 mod source_moves;
 mod stage;
 mod standby;
+mod statistics;
 mod status;
 mod stuck;
 mod takeover;

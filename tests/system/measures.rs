@@ -10,7 +10,9 @@ use crate::stage::{Stage, on_stage};
 /// The SQL blocks of "Queries" in docs/data.md, each with its first line.
 fn documented_queries() -> Vec<(String, String)> {
     let page = include_str!("../../docs/data.md");
-    let (_, section) = page.split_once("\n## Queries\n").expect("the page has the section");
+    let (_, section) = page
+        .split_once("\n## Queries\n")
+        .expect("the page has the section");
     let section = section.split("\n## ").next().unwrap_or(section);
     section
         .split("```sql\n")
@@ -74,7 +76,15 @@ async fn reports_over_events_are_those_of_chatwoot() {
                  FROM {table} WHERE {condition} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
             )
         };
-        type Row = (String, Option<i64>, String, i64, Option<String>, Option<String>, i64);
+        type Row = (
+            String,
+            Option<i64>,
+            String,
+            i64,
+            Option<String>,
+            Option<String>,
+            i64,
+        );
         for tenant in tenants {
             let theirs: Vec<Row> = sqlx::query_as(AssertSqlSafe(report(
                 "created_at::date",
@@ -115,7 +125,10 @@ async fn messages_have_one_row_each_and_a_tenant_sees_its_own() {
             .bind(tenant)
             .fetch_one(&stage.source)
             .await?;
-            ensure!(seen == sent && seen.0 > 0, "tenant {tenant}: {seen:?}, not {sent:?}");
+            ensure!(
+                seen == sent && seen.0 > 0,
+                "tenant {tenant}: {seen:?}, not {sent:?}"
+            );
         }
         Ok(())
     })

@@ -73,6 +73,7 @@ impl Finalizer {
         let complete =
             ledger::run::lock_complete(&mut tx, RUNS_AT_ONCE, self.only.as_deref(), refused).await?;
         let mut finished = Vec::with_capacity(complete.len());
+        let mut has_first = false;
         for run in &complete {
             let span = tracing::info_span!(
                 "finalize", tenant.id = %run.tenant_id, run.id = %run.id, run.status = tracing::field::Empty,
@@ -83,6 +84,7 @@ impl Finalizer {
                 Ok(status) => {
                     step.commit().await.attempt("close the run")?;
                     finished.push((run.run_type, status));
+                    has_first |= is_first_load(run, status);
                 }
                 Err(error) => {
                     // fails as well when the ledger is unavailable
@@ -96,12 +98,24 @@ impl Finalizer {
         for (run_type, status) in finished {
             metrics::count_finished_runs(run_type, status, 1);
         }
+        if has_first {
+            self.wakes.analyze.notify_one();
+        }
         Ok(if complete.is_empty() {
             Turn::Done
         } else {
             Turn::More
         })
     }
+}
+
+/// Whether the run has brought all rows of a tenant that had none.
+fn is_first_load(run: &CompleteRun, status: RunStatus) -> bool {
+    run.run_type == RunType::Full && run.watermark_start.is_none() && ended_well(status)
+}
+
+const fn ended_well(status: RunStatus) -> bool {
+    matches!(status, RunStatus::Success | RunStatus::Partial)
 }
 
 async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatus, DbError> {
@@ -114,7 +128,7 @@ async fn close(tx: &mut PgTransaction<'_>, run: &CompleteRun) -> Result<RunStatu
         }
     }
     tracing::info!(status = status.as_str(), "run finished");
-    let ended_well = matches!(status, RunStatus::Success | RunStatus::Partial);
+    let ended_well = ended_well(status);
     if ended_well && matches!(run.run_type, RunType::Full | RunType::Backfill) {
         ledger::inbox::mark_backfilled(&mut **tx, run.id).await?;
         ledger::privacy::record_policy_applied(tx, run.id).await?;

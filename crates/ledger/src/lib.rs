@@ -110,6 +110,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::digests::STATEMENTS,
         target::names::STATEMENTS,
         target::rows::STATEMENTS,
+        target::statistics::STATEMENTS,
         tenant::STATEMENTS,
         tenant_move::STATEMENTS,
         unsynced::STATEMENTS,

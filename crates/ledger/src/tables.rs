@@ -27,7 +27,11 @@ pub const TABLES: [&str; 22] = [
     "tenants",
 ];
 
-pub(crate) const VIEWS: [&str; 3] = ["conversations_analytics_live", "messages_live", "reporting_events_live"];
+pub(crate) const VIEWS: [&str; 3] = [
+    "conversations_analytics_live",
+    "messages_live",
+    "reporting_events_live",
+];
 
 pub(crate) const TYPES: [&str; 5] = [
     "etl_chunk_status",

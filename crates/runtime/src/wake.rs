@@ -13,4 +13,6 @@ pub struct Wakes {
     pub dispatch: Arc<Notify>,
     /// A chunk has ended.
     pub finalize: Arc<Notify>,
+    /// A tenant's first full run has succeeded.
+    pub analyze: Arc<Notify>,
 }

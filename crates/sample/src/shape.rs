@@ -30,8 +30,7 @@ const ALIASES: [(&str, &str); 15] = [
 ];
 
 /// Drops the views in the order in which a query on them locks them.
-pub const DROP_VIEWS: &str =
-    "DROP VIEW IF EXISTS vw_tidemark, vw_conversations_analytics_final, vw_message_compiled, vw_client_sender";
+pub const DROP_VIEWS: &str = "DROP VIEW IF EXISTS vw_tidemark, vw_conversations_analytics_final, vw_message_compiled, vw_client_sender";
 
 type Columns = BTreeMap<&'static str, &'static Column>;
 
@@ -135,7 +134,9 @@ impl Shape {
             .map_or("", |(statement, _)| statement);
         let mut columns = Vec::new();
         for line in statement.split_inclusive('\n') {
-            let is_start = line.strip_prefix("       ").is_none_or(|rest| !rest.starts_with(' '));
+            let is_start = line
+                .strip_prefix("       ")
+                .is_none_or(|rest| !rest.starts_with(' '));
             match columns.last_mut() {
                 Some(column) if !is_start => *column = format!("{column}{line}"),
                 _ => columns.push(line.to_owned()),
@@ -160,7 +161,9 @@ impl Shape {
                         .any(|(known, table)| *known == alias && self.lacks(table, column))
                 })
         };
-        view.lines().filter(move |line| !shows_absent(line)).map(|line| format!("{line}\n"))
+        view.lines()
+            .filter(move |line| !shows_absent(line))
+            .map(|line| format!("{line}\n"))
     }
 }
 
@@ -329,8 +332,17 @@ mod tests {
         let (old, newest) = (shape("2.0.0"), Shape::of(NEWEST_KNOWN));
         assert!(newest.views().starts_with(VIEW));
         assert!(FULL_VIEW.contains(newest.full_view().trim_start_matches("CREATE")));
-        for absent in ["priority", "m.sentiment", "reporting_events", "open_all_day", "assignee_agent_bot_id"] {
-            assert!(!old.views().contains(absent) && newest.views().contains(absent), "{absent}");
+        for absent in [
+            "priority",
+            "m.sentiment",
+            "reporting_events",
+            "open_all_day",
+            "assignee_agent_bot_id",
+        ] {
+            assert!(
+                !old.views().contains(absent) && newest.views().contains(absent),
+                "{absent}"
+            );
         }
         assert!(old.views().contains("c.snoozed_until") && old.views().contains("h.closed_all_day"));
         let priority = |shape: &Shape| {

@@ -23,7 +23,10 @@ impl Kind {
         match self {
             Self::Integer | Self::BigInt => matches!(type_name, "smallint" | "integer" | "bigint"),
             Self::Boolean => type_name == "boolean",
-            Self::Float => matches!(type_name, "double precision" | "real" | "numeric" | "integer" | "bigint"),
+            Self::Float => matches!(
+                type_name,
+                "double precision" | "real" | "numeric" | "integer" | "bigint"
+            ),
             // all string types and enums
             Self::Text => matches!(category, "S" | "E"),
             Self::Uuid => type_name == "uuid" || category == "S",

@@ -28,7 +28,10 @@ pub(crate) fn withheld_rights(withheld: &[String]) -> Option<String> {
 /// One warning for all columns that a view may show besides the necessary ones.
 pub(crate) fn further_columns(view: &str, columns: &[&str]) -> Option<String> {
     (!columns.is_empty()).then(|| {
-        format!("view {view} does not show {}: these are NULL in every row", columns.join(", "))
+        format!(
+            "view {view} does not show {}: these are NULL in every row",
+            columns.join(", ")
+        )
     })
 }
 

@@ -329,7 +329,10 @@ impl<'a> Signals<'a> {
             .bind(only)
             .fetch_all(self.tx.connection())
             .await
-            .map_err(self.source.query_error("look for reporting events, SLAs and participants"))?;
+            .map_err(
+                self.source
+                    .query_error("look for reporting events, SLAs and participants"),
+            )?;
         Ok(found
             .into_iter()
             .filter_map(|(kind, Stored(tenant), id)| Some((RelatedSignal::named(&kind)?, tenant, id)))

@@ -267,7 +267,11 @@ mod tests {
                 assert!(first_with(table.name, name).is_some(), "{}.{name}", table.name);
                 let is_in_oldest = columns_of(OLDEST_SUPPORTED)
                     .any(|column| column.table == table.name && column.name == *name);
-                assert!(is_in_oldest || matches!(need, Need::Optional | Need::Further), "{}.{name}", table.name);
+                assert!(
+                    is_in_oldest || matches!(need, Need::Optional | Need::Further),
+                    "{}.{name}",
+                    table.name
+                );
             }
         }
     }

@@ -137,7 +137,8 @@ impl TableShape {
     }
 
     pub(super) fn has_table(&self, name: &str) -> bool {
-        self.tables().any(|(table, found)| table.name == name && found.is_some())
+        self.tables()
+            .any(|(table, found)| table.name == name && found.is_some())
     }
 
     /// What is missing of the columns that only verification compares: plans do not see by digests that it appears.

@@ -152,9 +152,7 @@ pub(super) fn hashed(column: &Column) -> HashedColumn {
         | Kind::Float
         | Kind::Integers
         | Kind::Json
-        | Kind::Messages => {
-            HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous()
-        }
+        | Kind::Messages => HashedColumn::new(HashKind::Text, format!("v.{name}::text")).unambiguous(),
     }
 }
 
