@@ -76,6 +76,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk::trace::STATEMENTS,
         chunk::claim::STATEMENTS,
         chunk::finish::STATEMENTS,
+        chunk::reads::STATEMENTS,
         chunk::rescue::STATEMENTS,
         chunk_report::STATEMENTS,
         encoding::STATEMENTS,

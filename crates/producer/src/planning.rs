@@ -8,6 +8,7 @@ mod digests;
 mod discovery;
 pub mod error;
 pub(crate) mod fence_sample;
+mod last_change;
 mod mass_delete;
 mod member;
 mod names;

@@ -17,7 +17,7 @@ pub(super) fn conversations(shape: &ViewShape) -> String {
 pub(super) fn changed(shape: &ViewShape) -> String {
     let changed_at = shape.changed_at();
     format!(
-        "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint \
+        "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint AS id, -1 AS age, NULL::timestamp AS changed_at \
          FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
          JOIN {} v ON v.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since",
         shape.relation()
