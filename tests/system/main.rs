@@ -37,6 +37,7 @@ mod legacy;
 mod lists;
 mod local;
 mod logins;
+mod lookback;
 mod measures;
 mod messages;
 mod metrics;

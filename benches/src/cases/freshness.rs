@@ -7,10 +7,11 @@ mod cost;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use sqlx::Connection;
 use tidemark_benches::figures::{Case, Goal, percentile};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use self::arrivals::Arrivals;
 use self::chatwoot::Chatwoot;
@@ -125,28 +126,31 @@ async fn one_setting(
     chatwoot.change_for(Duration::from_secs(3), None).await?;
 
     let arrivals = Arc::new(Mutex::new(Arrivals::begin(site).await?));
-    let meter = Arc::new(Mutex::new(SourceMeter::begin(site).await?));
+    let meter = Mutex::new(SourceMeter::begin(site).await?);
     let before = LedgerSize::read(&mut target).await?;
-    let watching = tokio::spawn(watch(Arc::clone(&arrivals), interval / 50));
-    let metering = tokio::spawn(meter_source(Arc::clone(&meter)));
-    chatwoot.change_for(period, Some(Arc::clone(&arrivals))).await?;
-    metering.abort();
-    meter.lock().await.read().await?;
-    let after = LedgerSize::read(&mut target).await?;
-    let deadline = tokio::time::Instant::now() + interval * 3 + Duration::from_secs(60);
-    while !arrivals.lock().await.is_complete() {
-        anyhow::ensure!(
-            tokio::time::Instant::now() < deadline,
-            "changes did not arrive: {label}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    watching.abort();
+    let changing = async {
+        chatwoot.change_for(period, Some(Arc::clone(&arrivals))).await?;
+        let mut ended = meter.lock().await;
+        ended.read().await?;
+        let cost = ended.end();
+        // keeps the meter's reader waiting: only these changes are metered
+        let after = LedgerSize::read(&mut target).await?;
+        let deadline = Instant::now() + interval * 3 + Duration::from_secs(60);
+        while !arrivals.lock().await.is_complete() {
+            ensure!(Instant::now() < deadline, "changes did not arrive: {label}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok((cost, after))
+    };
+    let (cost, after) = tokio::select! {
+        done = changing => done?,
+        failed = watch(&arrivals, interval / 50) => return failed,
+        failed = meter_source(&meter) => return failed,
+    };
     for process in processes {
         stop(process).await?;
     }
     let delays = arrivals.lock().await.take_delays();
-    let cost = meter.lock().await.end();
     tables.add(
         label,
         &delays,
@@ -157,14 +161,14 @@ async fn one_setting(
     Ok(())
 }
 
-async fn watch(arrivals: Arc<Mutex<Arrivals>>, pause: Duration) -> Result<()> {
+async fn watch(arrivals: &Mutex<Arrivals>, pause: Duration) -> Result<()> {
     loop {
         arrivals.lock().await.look().await?;
         tokio::time::sleep(pause.min(Duration::from_millis(500))).await;
     }
 }
 
-async fn meter_source(meter: Arc<Mutex<SourceMeter>>) -> Result<()> {
+async fn meter_source(meter: &Mutex<SourceMeter>) -> Result<()> {
     loop {
         meter.lock().await.read().await?;
         tokio::time::sleep(Duration::from_millis(500)).await;
