@@ -135,3 +135,32 @@ async fn a_row_that_was_changed_in_the_target_is_put_right_within_the_lookback()
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_interval_says_what_it_costs() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 224).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let set = ["tenant", "set", "--tenant", "1", "--sync-interval", "1s"];
+        let compared = stage.tidemark(&set).await?;
+        ensure!(
+            compared.code == 0
+                && compared.stderr.contains("86,400 plans a day")
+                && compared.stderr.contains("60 conversations"),
+            "{compared:?}"
+        );
+        ensure!(
+            compared.stderr.contains("of a core of its source"),
+            "{compared:?}"
+        );
+        let hourly = stage
+            .tidemark_with(&set, &[("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h")])
+            .await?;
+        ensure!(
+            hourly.code == 0 && hourly.stderr.contains("suggested indexes"),
+            "{hourly:?}"
+        );
+        Ok(())
+    })
+    .await;
+}

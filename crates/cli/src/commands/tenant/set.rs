@@ -113,13 +113,14 @@ impl Args {
 
 /// Says what an interval costs the source and the ledger.
 async fn note_cost(app: &App, db: &DbPool, tenant: &Tenant, interval: Duration) -> anyhow::Result<()> {
-    let plans = DAY.as_secs_f64() / interval.as_secs_f64();
+    let plans = i64::try_from(DAY.as_secs() / interval.as_secs().max(1))?;
     let digest_interval = app.settings.producer.digest_interval;
     let mut target = ledger::target::begin(db, tenant.id).await?;
     let rows = ledger::target::count_live(&mut target, tenant.id).await?;
     target.rollback().await?;
     let at_source = if digest_interval.is_zero() {
-        let share = READ_ONE.as_secs_f64() * rows as f64 / interval.as_secs_f64() * 100.0;
+        let reading = READ_ONE.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX));
+        let share = reading.as_secs_f64() / interval.as_secs_f64() * 100.0;
         format!(
             "Each compares the digests of the tenant's {} conversations: about {share:.1} % of a core of its source. \
              `producer.digest_interval` and the suggested indexes spare that",
@@ -134,8 +135,9 @@ async fn note_cost(app: &App, db: &DbPool, tenant: &Tenant, interval: Duration) 
         )
     };
     output::note(format!(
-        "at most {plans:.0} plans a day, and for each that finds changes a run and a chunk in the ledger (about 2 kB). \
-         {at_source}: see docs/scaling.md, live tenants"
+        "at most {} plans a day, and for each that finds changes a run and a chunk in the ledger. {at_source}: see \
+         docs/scaling.md, live tenants",
+        output::count(plans)
     ));
     Ok(())
 }
