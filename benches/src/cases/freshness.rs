@@ -140,7 +140,7 @@ async fn one_setting(
             ensure!(Instant::now() < deadline, "changes did not arrive: {label}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok((cost, after))
+        anyhow::Ok((cost, after))
     };
     let (cost, after) = tokio::select! {
         done = changing => done?,

@@ -110,8 +110,9 @@ impl Chatwoot {
                 let mut tx = connection.begin().await?;
                 change(&mut tx, written, marker, 0.0).await?;
                 tx.commit().await?;
+                let committed_at = Instant::now();
                 if let Some(arrivals) = arrivals {
-                    arrivals.lock().await.expect(written, marker, Instant::now());
+                    arrivals.lock().await.expect(written, marker, committed_at);
                 }
                 anyhow::Ok(())
             });

@@ -98,6 +98,9 @@ mod tests {
             changed_digest: "0".into(),
             last: 0,
             changed: Vec::new(),
+            changed_digests: Vec::new(),
+            changed_ages: Vec::new(),
+            changed_times: Vec::new(),
         }
     }
 

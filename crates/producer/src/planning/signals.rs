@@ -117,9 +117,9 @@ pub(crate) struct SourceBucket {
     #[sqlx(default)]
     pub changed_digests: Vec<i64>,
     #[sqlx(default)]
-    changed_ages: Vec<i32>,
+    pub changed_ages: Vec<i32>,
     #[sqlx(default)]
-    changed_times: Vec<NaiveDateTime>,
+    pub changed_times: Vec<NaiveDateTime>,
 }
 
 impl SourceBucket {
