@@ -151,6 +151,14 @@ async fn one_setting(
         stop(process).await?;
     }
     let delays = arrivals.lock().await.take_delays();
+    eprintln!(
+        "  {} changes, p50 {:.2} s, p99 {:.2} s, {:.1} % of a core, {:.0} pages/s",
+        delays.len(),
+        percentile(&delays, 0.5),
+        percentile(&delays, 0.99),
+        cost.core_percent.unwrap_or(f64::NAN),
+        cost.pages_a_second - pages_alone,
+    );
     tables.add(
         label,
         &delays,

@@ -66,12 +66,14 @@ impl Chatwoot {
     fn pick(&self) -> Result<(Written, i64)> {
         let mut rng = rand::rng();
         let tenant = &self.by_tenant[rng.random_range(0..self.by_tenant.len())];
-        let written = *tenant
-            .get(rng.random_range(0..tenant.len().max(1)))
-            .context("every tenant has a conversation")?;
         let marker = self
             .next_marker
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // in turns: two changes of one conversation at the same time could show in the other order
+        let turn = usize::try_from(marker)? / self.by_tenant.len();
+        let written = *tenant
+            .get(turn % tenant.len().max(1))
+            .context("every tenant has a conversation")?;
         Ok((written, marker))
     }
 
