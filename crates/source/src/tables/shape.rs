@@ -314,17 +314,17 @@ mod tests {
 
     #[test]
     fn a_row_has_an_age_where_its_table_shows_the_version_also_behind_a_stand_in() {
-        let mut shape = without(&[("messages", "sentiment")], &["teams"]);
-        assert_eq!(shape.row_age("messages", "m"), "-1");
+        let mut shape = without(&[("conversations", "priority")], &["teams"]);
+        assert_eq!(shape.row_age("conversations", "c"), "-1");
         let found = shape.found;
-        shape = TableShape::new(found, vec!["messages", "teams"]);
-        assert_eq!(shape.row_age("messages", "m"), "age(m.xmin)");
+        shape = TableShape::new(found, vec!["conversations", "teams"]);
+        assert_eq!(shape.row_age("conversations", "c"), "age(c.xmin)");
         assert_eq!(shape.row_age("contacts", "k"), "-1");
         assert_eq!(shape.row_age("teams", "t"), "-1");
         assert!(
             shape
-                .statement("SELECT FROM messages")
-                .contains(", xmin FROM messages)")
+                .statement("SELECT FROM conversations")
+                .contains(", xmin FROM conversations)")
         );
         assert!(!shape.statement("SELECT FROM teams").contains("xmin"));
     }
