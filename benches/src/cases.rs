@@ -2,6 +2,7 @@
 
 mod far;
 mod fleet;
+mod freshness;
 mod full;
 mod incremental;
 mod load_path;
@@ -14,7 +15,7 @@ use tidemark_benches::figures::Results;
 
 use crate::site::Bench;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "full",
     "view",
     "incremental",
@@ -23,10 +24,17 @@ const NAMES: [&str; 8] = [
     "planning",
     "memory",
     "far",
+    "freshness",
 ];
 
 /// Measures these cases, or all if none is named.
-pub async fn run(bench: &mut Bench, sizes: &[u64], only: &[String], results: &mut Results) -> Result<()> {
+pub async fn run(
+    bench: &mut Bench,
+    sizes: &[u64],
+    only: &[String],
+    seconds: u64,
+    results: &mut Results,
+) -> Result<()> {
     for name in only {
         ensure!(
             NAMES.contains(&name.as_str()),
@@ -62,6 +70,12 @@ pub async fn run(bench: &mut Bench, sizes: &[u64], only: &[String], results: &mu
     }
     if wanted("far") {
         results.cases.push(far::workers(bench).await?);
+    }
+    if wanted("freshness") {
+        let most = sizes.iter().copied().max().unwrap_or(200_000);
+        results
+            .cases
+            .extend(freshness::measure(bench, most, seconds).await?);
     }
     Ok(())
 }

@@ -138,6 +138,24 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The value that this part of the values does not exceed; NaN for none.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a position among some thousand values"
+)]
+pub fn percentile(values: &[f64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let position = (sorted.len() as f64 * part).ceil() as usize;
+    sorted
+        .get(position.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
 /// A number with three significant figures; from 100 on a whole number.
 #[must_use]
 pub fn number(value: f64) -> String {

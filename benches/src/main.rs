@@ -55,6 +55,10 @@ struct Args {
     /// How often most measurements are repeated
     #[arg(long, env = "TIDEMARK_BENCH_ROUNDS", default_value_t = 3, value_name = "N")]
     rounds: usize,
+    /// How long changes are watched in each setting of `freshness`, at least two sync intervals
+    #[arg(long, env = "TIDEMARK_BENCH_SECONDS", default_value_t = 30, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(5..))]
+    seconds: u64,
     /// The file of results: written, or read by `--check`
     #[arg(long, default_value = "benches/results/results.json", value_name = "FILE")]
     results: PathBuf,
@@ -72,7 +76,7 @@ async fn main() -> Result<()> {
         machine: machine::facts(bench.server_facts().await?)?,
         cases: Vec::new(),
     };
-    let outcome = cases::run(&mut bench, &args.sizes, &args.cases, &mut results).await;
+    let outcome = cases::run(&mut bench, &args.sizes, &args.cases, args.seconds, &mut results).await;
     bench.clear().await?;
     outcome?;
     if args.check {

@@ -39,10 +39,11 @@ impl Results {
 }
 
 /// The order of the cases on the page, by the beginnings of their keys.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "full",
     "view",
     "incremental",
+    "freshness",
     "far",
     "fleet",
     "planning",

@@ -18,8 +18,8 @@ pub struct Bench {
     amqp_url: String,
     name: String,
     pub rounds: usize,
-    /// Sources by their number of conversations; each is created once.
-    sources: BTreeMap<u64, String>,
+    /// Sources by their numbers of conversations and tenants; each is created once.
+    sources: BTreeMap<(u64, u16), String>,
     made: Vec<String>,
     has_login: bool,
 }
@@ -84,14 +84,19 @@ impl Bench {
 
     /// A sample of so many conversations. The largest of its eight tenants has about 37 % of them.
     pub async fn source(&mut self, conversations: u64) -> Result<String> {
-        if let Some(url) = self.sources.get(&conversations) {
+        self.source_of(conversations, 8).await
+    }
+
+    /// A sample of so many conversations and tenants.
+    pub async fn source_of(&mut self, conversations: u64, tenants: u16) -> Result<String> {
+        if let Some(url) = self.sources.get(&(conversations, tenants)) {
             return Ok(url.clone());
         }
-        let database = format!("{}_source_{conversations}", self.name);
+        let database = format!("{}_source_{conversations}_{tenants}", self.name);
         let url = self.url(&database)?;
         self.made.push(database);
         eprintln!("making a sample of {conversations} conversations");
-        let count = conversations.to_string();
+        let (count, tenants_text) = (conversations.to_string(), tenants.to_string());
         let site = self.site(&url, String::new())?;
         site.run(&[
             "sample",
@@ -99,14 +104,14 @@ impl Bench {
             "--url",
             &url,
             "--tenants",
-            "8",
+            &tenants_text,
             "--conversations",
             &count,
         ])
         .await?;
         let mut source = PgConnection::connect(&url).await?;
         execute(&mut source, &["VACUUM (ANALYZE)", "CHECKPOINT"]).await?;
-        self.sources.insert(conversations, url.clone());
+        self.sources.insert((conversations, tenants), url.clone());
         Ok(url)
     }
 

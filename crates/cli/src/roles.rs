@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tidemark_broker::Queue;
+use tidemark_finalizer::analyze::Analyzer;
 use tidemark_finalizer::events::EventListener;
 use tidemark_finalizer::finalize::Finalizer;
 use tidemark_finalizer::fleet::FleetWatch;
@@ -142,6 +143,12 @@ impl Roles {
         let rescuer = Rescuer::new(self.db.clone(), &self.producer, self.lease, self.wakes.clone());
         self.lifecycle
             .spawn("rescuer", rescuer.run(self.lifecycle.clone()));
+        // a command analyzes before it ends
+        if self.only.is_none() {
+            let analyzer = Analyzer::new(self.db.clone(), self.wakes.clone());
+            self.lifecycle
+                .spawn("analyzer", analyzer.run(self.lifecycle.clone()));
+        }
         // a dispatcher in this process is woken directly
         let others = self.only.is_none().then(|| self.db.clone());
         let events = EventListener::new(Arc::clone(&self.queue), self.wakes.clone(), others);

@@ -92,8 +92,11 @@ impl Finalizer {
         };
         let finished = close(&mut tx, &complete, &mut search.refused).await?;
         tx.commit().await.attempt("close the runs")?;
-        for (run_type, status) in finished {
-            metrics::count_finished_runs(run_type, status, 1);
+        for (run, status) in &finished {
+            metrics::count_finished_runs(run.run_type, *status, 1);
+        }
+        if finished.iter().any(|(run, status)| is_first_load(run, *status)) {
+            self.wakes.analyze.notify_one();
         }
         // a search that found as many as it may has left others
         let found_all = complete.len() < RUNS_AT_ONCE;
@@ -107,6 +110,11 @@ impl Finalizer {
             false => Turn::More,
         })
     }
+}
+
+/// Whether the run has brought all rows of a tenant that had none.
+fn is_first_load(run: &CompleteRun, status: RunStatus) -> bool {
+    run.run_type == RunType::Full && run.watermark_start.is_none() && ended_well(status)
 }
 
 /// The search for complete runs.
@@ -131,21 +139,21 @@ impl<'a> Closing<'a> {
         Self { run, span }
     }
 
-    fn ended(&self, status: RunStatus) -> (RunType, RunStatus) {
+    fn ended(&self, status: RunStatus) -> (&'a CompleteRun, RunStatus) {
         self.span.record("run.status", status.as_str());
         self.span
             .in_scope(|| tracing::info!(status = status.as_str(), "run finished"));
-        (self.run.run_type, status)
+        (self.run, status)
     }
 }
 
 /// Closes locked runs together, or each alone where that fails. A run that cannot be closed stays open and joins `refused`.
-async fn close(
+async fn close<'a>(
     tx: &mut PgTransaction<'_>,
-    complete: &[CompleteRun],
+    complete: &'a [CompleteRun],
     refused: &mut Vec<RunId>,
-) -> Result<Vec<(RunType, RunStatus)>, DbError> {
-    let closing: Vec<Closing<'_>> = complete.iter().map(Closing::begin).collect();
+) -> Result<Vec<(&'a CompleteRun, RunStatus)>, DbError> {
+    let closing: Vec<Closing<'a>> = complete.iter().map(Closing::begin).collect();
     if closing.len() > 1 {
         let mut step = tx.begin().await.attempt("set a savepoint")?;
         match close_together(&mut step, &closing).await {

@@ -1,5 +1,6 @@
 //! Closes runs, advances watermarks, rescues chunks, deletes old runs. Never touches a source.
 
+pub mod analyze;
 pub mod events;
 pub mod finalize;
 pub mod fleet;

@@ -35,6 +35,13 @@ statements! {
                 LEFT JOIN etl_verification v ON v.tenant_id = t.id WHERE t.deleted_at IS NULL ORDER BY t.id";
 }
 
+// $1 changed rows from which on statistics matter
+const STALE_STATISTICS: &str = "SELECT format('%I.%I', schemaname, relname), n_mod_since_analyze \
+     FROM pg_stat_all_tables WHERE relid = to_regclass('conversations_analytics') \
+       AND n_mod_since_analyze > greatest($1, n_live_tup / 2)";
+/// A plan over fewer rows is quick whatever the planner assumes.
+const MANY_CHANGED_ROWS: i64 = 10_000;
+
 /// Timeout of one statement.
 const STATEMENT_TIMEOUT: &str = "10s";
 const OLDEST_VERSION: i32 = 130_000;
@@ -205,6 +212,7 @@ async fn examine(
     }
     if is_migrated {
         check_sizes(connection, findings).await?;
+        check_statistics(connection, findings).await?;
         check_backup(connection, findings).await?;
     }
     check_slots(connection, findings).await?;
@@ -331,6 +339,31 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
                 ),
             )
             .todo(format!("VACUUM (ANALYZE) {};", size.name)),
+        );
+    }
+    Ok(())
+}
+
+/// Plans of a large target without statistics read far too much. The processes run ANALYZE themselves after a first full
+/// run, where they may.
+async fn check_statistics(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    let stale: Option<(String, i64)> = sqlx::query_as(STALE_STATISTICS)
+        .bind(MANY_CHANGED_ROWS)
+        .fetch_optional(connection)
+        .await?;
+    if let Some((name, changed)) = stale {
+        findings.push(
+            Finding::warning(
+                "statistics",
+                format!(
+                    "{changed} rows of the target have changed since its last ANALYZE, more than half: the planner works \
+                     with wrong numbers"
+                ),
+            )
+            .todo(format!("ANALYZE {name};   -- as the owner of the table")),
         );
     }
     Ok(())

@@ -4,6 +4,7 @@ pub(super) mod claim;
 pub(super) mod dispatch;
 pub(super) mod finish;
 pub(super) mod insert;
+pub(super) mod reads;
 pub(super) mod rescue;
 pub(super) mod trace;
 
@@ -15,5 +16,6 @@ pub use self::finish::{
     cancel_waiting, complete, count_deleted, fail, fail_run, list_newer_reads, postpone, release,
 };
 pub use self::insert::{NewChunks, insert_all};
+pub use self::reads::{KnownRead, ReadQuery, list_reads};
 pub use self::rescue::{RescuedChunk, rescue_lost, rescue_queued};
 pub use self::trace::{begin_traces, list_notable_traces};

@@ -4,6 +4,7 @@ pub(super) mod columns;
 pub(super) mod digests;
 pub(super) mod names;
 pub(super) mod rows;
+pub(super) mod statistics;
 pub(super) mod transaction;
 
 pub use self::columns::{changed_columns, not_null_columns};
@@ -14,5 +15,6 @@ pub use self::rows::{
     is_empty, list_live, list_live_in_inboxes, list_not_newer, list_of_inboxes, list_open_rejects,
     list_with_other_client,
 };
+pub use self::statistics::{Analysis, analyze_after_first_run};
 pub(crate) use self::transaction::begin_write;
 pub use self::transaction::{begin, set_tenant};

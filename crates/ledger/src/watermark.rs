@@ -56,8 +56,11 @@ statements! {
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
+    // The claim has set when the tenant is due next, and that stays: the length of a run does not slow the rhythm, and tenants
+    // that were planned together stay together. After a run that took longer there is a whole interval of pause.
     RECORD_SUCCESS = "UPDATE etl_watermark w SET checked_at = now(), consecutive_failures = 0, plan_error = NULL, \
-                             next_due_at = now() + t.sync_interval \
+                             next_due_at = CASE WHEN w.next_due_at > now() THEN least(w.next_due_at, now() + t.sync_interval) \
+                                                ELSE now() + t.sync_interval END \
                       FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = ANY($1)";
     RECORD_DIGESTS_COMPARED = "UPDATE etl_watermark w SET digests_compared_at = now(), digests_version = n.version \
                                FROM unnest($1::integer[], $2::bigint[]) AS n (tenant_id, version) \
@@ -340,7 +343,8 @@ pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -
         .attempt("list the watermark's moves")
 }
 
-/// Records a successful check of these tenants: each is due again after its interval.
+/// Records a successful check of these tenants: each is due again one interval after its claim, or after now if the run was
+/// not scheduled or took longer.
 pub async fn record_success(db: impl PgExecutor<'_>, tenants: &[TenantId]) -> DbResult<()> {
     sqlx::query(RECORD_SUCCESS)
         .bind(stored(tenants))

@@ -9,6 +9,7 @@ mod discovery;
 pub mod error;
 pub(crate) mod fence_sample;
 pub mod groups;
+mod last_change;
 mod mass_delete;
 mod member;
 mod names;

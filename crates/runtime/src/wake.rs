@@ -18,6 +18,8 @@ pub struct Wakes {
     pub dispatch: Arc<Notify>,
     /// A run may be complete.
     pub finalize: Arc<Notify>,
+    /// A tenant's first full run has succeeded.
+    pub analyze: Arc<Notify>,
     /// Runs that may be complete.
     named: Arc<Mutex<BTreeSet<RunId>>>,
 }

@@ -40,6 +40,15 @@ impl Shape {
         self.statement(statement, |_| statement.to_owned())
     }
 
+    /// See [`TableShape::row_age`]; a view shows no version of a row.
+    #[must_use]
+    pub fn row_age(&self, table: &str, alias: &str) -> String {
+        match self {
+            Self::Tables(tables) => tables.row_age(table, alias),
+            Self::View(_) => "-1".to_owned(),
+        }
+    }
+
     /// Warnings for a run and a check-up: what is missing and counts as empty.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_broker::MemoryQueue;
+use tidemark_finalizer::analyze;
 use tidemark_ledger as ledger;
 use tidemark_operations::run_requests;
 use tidemark_postgres::DbPool;
@@ -76,6 +77,7 @@ impl Args {
         let reports = if let Some(sources) = &sources {
             let reports = execute_here(app, &db, sources, &runs).await?;
             if reports.iter().all(|run| run.status.is_terminal()) {
+                analyze::analyze(&db).await;
                 backfills = backfill_here(app, &db, sources, &tenants).await?;
             }
             reports

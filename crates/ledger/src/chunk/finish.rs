@@ -17,7 +17,7 @@ statements! {
     COMPLETE = "UPDATE etl_chunk SET status = 'done', lease_until = NULL, finished_at = clock_timestamp(), error = NULL, \
                        extracted = $4, inserted = $5, updated = $6, unchanged = $7, stale = $8, deleted = $9, \
                        rejected = $10, gone = $11, source_epoch = $12, source_xmax = $13, source_in_progress = $14, \
-                       source_extracted_at = $15 \
+                       source_extracted_at = $15, source_xmin = $16 \
                 WHERE run_id = $1 AND seq = $2 AND attempt = $3 AND status = 'running'";
     // chunks of one run do not overlap
     LIST_NEWER_READS = "SELECT spec FROM etl_chunk WHERE tenant_id = $1 AND run_id <> $2 AND status = 'done' \
@@ -96,6 +96,7 @@ pub async fn complete(
         .bind(version.map(|version| version.snapshot.xmax))
         .bind(version.map(|version| version.snapshot.in_progress))
         .bind(version.map(|version| version.snapshot.clock))
+        .bind(version.map(|version| version.snapshot.xmin))
         .execute(tx)
         .await
         .map(|done| done.rows_affected() == 1)

@@ -99,6 +99,9 @@ mod tests {
             last: 0,
             changed: Vec::new(),
             names: None,
+            changed_digests: Vec::new(),
+            changed_ages: Vec::new(),
+            changed_times: Vec::new(),
         }
     }
 

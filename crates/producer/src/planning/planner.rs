@@ -37,6 +37,7 @@ pub(super) struct PlanSnapshot {
     pub(super) tx: SourceTx,
     shape: Shape,
     bounds: WatermarkBounds,
+    epoch: i32,
 }
 
 impl Planner {
@@ -165,7 +166,8 @@ impl Planner {
             discover_inboxes(&self.db, &mut signals, members, self.settings.digest_interval).await?;
         }
         let members = &*members;
-        let scans = scan_source(&self.db, &mut signals, members, self.settings.message_edit_window).await?;
+        let window = self.settings.message_edit_window;
+        let scans = scan_source(&self.db, &mut signals, members, window, snapshot.epoch).await?;
         let mut plans = Vec::with_capacity(members.len());
         for (member, scan) in members.iter().zip(scans) {
             if let Err(error) = member.check_inboxes() {
@@ -240,7 +242,12 @@ impl Planner {
                 }
             };
             let bounds = WatermarkBounds::new(fence, tx.snapshot(), self.settings.safety_lag);
-            return Ok(PlanSnapshot { tx, shape, bounds });
+            return Ok(PlanSnapshot {
+                tx,
+                shape,
+                bounds,
+                epoch,
+            });
         }
     }
 }

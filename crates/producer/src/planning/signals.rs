@@ -18,6 +18,7 @@ use tidemark_shared::selection::NameOf;
 use tidemark_source::digest::conversation_digest;
 use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
+use crate::planning::last_change::{Hit, LastChange};
 use crate::planning::member::Member;
 
 /// Ids in one bucket of a comparison of digests.
@@ -25,6 +26,8 @@ pub(crate) const BUCKET_WIDTH: i64 = 2_048;
 /// The width of one bucket for all ids of a tenant.
 pub(crate) const ALL_IDS: i64 = i64::MAX;
 
+const NEXT_XID: &str =
+    "SELECT xmax::text::bigint + age(xmax::xid) FROM pg_snapshot_xmax(pg_current_snapshot()) AS s (xmax)";
 static CONVERSATIONS: LazyLock<String> =
     LazyLock::new(|| include_str!("signals/conversations.sql").replace("{digest}", &conversation_digest()));
 static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
@@ -37,7 +40,8 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
 });
 // Statements over a group limit the scan by the earliest instant of the tenants, and each row by the instant of its tenant.
 // $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
-const CHANGED: &str = "SELECT m.tenant_id, c.id::bigint \
+// $5 the latest watermark: later times are cut to it. {age} stands for the age of the row's version
+const CHANGED: &str = "SELECT m.tenant_id, c.id::bigint AS id, {age} AS age, least({changed_at}::timestamp, $5) AS changed_at \
      FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
      JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since";
 const MESSAGES: &str = include_str!("signals/messages.sql");
@@ -46,13 +50,15 @@ const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const SENDERS: &str = include_str!("signals/senders.sql");
-// $1 to $4 as in CHANGED, $5 only this conversation, or NULL
-const CSAT: &str = "SELECT DISTINCT m.tenant_id, r.conversation_id::bigint \
+// $1 to $4 as in CHANGED, $5 only this conversation, or NULL, $6 the latest watermark
+const CSAT: &str = "SELECT m.tenant_id, r.conversation_id::bigint AS id, min({age}) AS age, \
+            max(least(greatest(r.created_at, r.updated_at)::timestamp, $6)) AS changed_at \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
      JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
        ON m.inbox_id = c.inbox_id \
      WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since) \
-       AND ($5::bigint IS NULL OR r.conversation_id = $5)";
+       AND ($5::bigint IS NULL OR r.conversation_id = $5) \
+     GROUP BY 1, 2";
 const RELATED: &str = include_str!("signals/related.sql");
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
          SELECT id::bigint AS id, (row_number() OVER (ORDER BY id) - 1) / $2 AS part \
@@ -60,13 +66,6 @@ const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS c
      GROUP BY part ORDER BY part";
 /// A scan of `messages` up to this size takes a fraction of a second.
 const SMALL_TABLE_BYTES: i64 = 256 << 20;
-
-fn with_tenants(found: Vec<(Stored<TenantId>, i64)>) -> Vec<(TenantId, i64)> {
-    found
-        .into_iter()
-        .map(|(Stored(tenant), conversation)| (tenant, conversation))
-        .collect()
-}
 
 /// A signal of rows that belong to a conversation, besides messages and satisfaction answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +91,13 @@ impl RelatedSignal {
     }
 }
 
+#[derive(Debug, FromRow)]
+struct RelatedHit {
+    kind: String,
+    #[sqlx(flatten)]
+    hit: Hit,
+}
+
 /// A tenant's conversations at the source in one bucket of ids.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct SourceBucket {
@@ -109,6 +115,14 @@ pub(crate) struct SourceBucket {
     /// The names that the tenant's conversations show through a view, in its first bucket.
     #[sqlx(default)]
     pub names: Option<Json<Vec<ShownName>>>,
+    /// For each of `changed` its digest, the age of its row's version and its time. Empty where the source is read
+    /// through a view.
+    #[sqlx(default)]
+    pub changed_digests: Vec<i64>,
+    #[sqlx(default)]
+    pub changed_ages: Vec<i32>,
+    #[sqlx(default)]
+    pub changed_times: Vec<NaiveDateTime>,
 }
 
 /// A kind of name, the id, the digest of the texts, and the texts in the order of the target's columns.
@@ -117,6 +131,20 @@ pub(crate) type ShownName = (NameOf, i64, String, Vec<Option<String>>);
 impl SourceBucket {
     pub(crate) fn digest_sum(&self) -> i128 {
         parse_sum(&self.digest)
+    }
+
+    /// The changed conversations with their last changes.
+    pub(crate) fn last_changes(&self) -> impl Iterator<Item = (i64, LastChange)> {
+        let known = self
+            .changed_ages
+            .iter()
+            .zip(&self.changed_times)
+            .map(|(age, changed_at)| LastChange {
+                age: *age,
+                changed_at: Some(*changed_at),
+            });
+        let unknown = std::iter::repeat(LastChange::UNKNOWN);
+        self.changed.iter().copied().zip(known.chain(unknown))
     }
 
     /// The count and the sum of the digests of unchanged conversations.
@@ -140,6 +168,7 @@ pub(crate) struct Inboxes {
     pub tenants: Vec<TenantId>,
     fetched: Vec<bool>,
     pub since: Vec<Option<NaiveDateTime>>,
+    watermarks: Vec<Option<NaiveDateTime>>,
 }
 
 impl Inboxes {
@@ -151,15 +180,22 @@ impl Inboxes {
                 inboxes.tenants.push(member.tenant.id);
                 inboxes.fetched.push(!member.unfetched.contains(id));
                 inboxes.since.push(member.since);
+                inboxes
+                    .watermarks
+                    .push(member.watermark.map(|watermark| watermark.naive_utc()));
             }
         }
         inboxes
     }
 
-    /// The earliest and the latest `since` of the tenants; `None` when no tenant has one.
-    pub(crate) fn span(&self) -> Option<(NaiveDateTime, NaiveDateTime)> {
-        let instants = || self.since.iter().flatten().copied();
-        instants().min().zip(instants().max())
+    /// The earliest `since` of the tenants; `None` when no tenant has one.
+    pub(crate) fn earliest(&self) -> Option<NaiveDateTime> {
+        self.since.iter().flatten().copied().min()
+    }
+
+    /// The latest watermark of the tenants. Later times are cut to it, since chrono cannot hold all of them.
+    pub(crate) fn latest(&self) -> Option<NaiveDateTime> {
+        self.watermarks.iter().chain(&self.since).flatten().copied().max()
     }
 }
 
@@ -201,6 +237,19 @@ impl<'a> Signals<'a> {
         }
     }
 
+    /// The statement with the age of the row that `alias` names.
+    fn aged(&self, statement: &str, placeholder: &str, table: &str, alias: &str) -> String {
+        statement.replace(placeholder, &self.shape.row_age(table, alias))
+    }
+
+    /// The transaction from which PostgreSQL counts ages, the same until the transaction ends.
+    pub(crate) async fn next_xid(&mut self) -> Result<i64, SourceError> {
+        sqlx::query_scalar(NEXT_XID)
+            .fetch_one(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("read the next transaction id"))
+    }
+
     /// Makes the transaction usable after a failed statement. It undoes nothing, since nothing is written.
     pub(crate) async fn recover(&mut self) -> Result<(), SourceError> {
         self.tx
@@ -216,7 +265,7 @@ impl<'a> Signals<'a> {
         inboxes: &Inboxes,
         width: i64,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        let with_names = inboxes.span().is_some();
+        let with_names = inboxes.earliest().is_some();
         self.read_buckets(inboxes, width, None, with_names).await
     }
 
@@ -227,7 +276,7 @@ impl<'a> Signals<'a> {
         width: i64,
         part: RangeInclusive<i64>,
     ) -> Result<Vec<SourceBucket>, SourceError> {
-        let with_names = inboxes.span().is_some();
+        let with_names = inboxes.earliest().is_some();
         self.read_buckets(inboxes, width, Some(part), with_names).await
     }
 
@@ -247,9 +296,10 @@ impl<'a> Signals<'a> {
         part: Option<RangeInclusive<i64>>,
         with_names: bool,
     ) -> Result<Vec<SourceBucket>, SourceError> {
+        let tables = self.aged(&CONVERSATIONS, "{age}", "conversations", "c");
         let statement = self
             .shape
-            .statement(&CONVERSATIONS, |shape| view::conversations(shape, with_names));
+            .statement(&tables, |shape| view::conversations(shape, with_names));
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
@@ -259,23 +309,25 @@ impl<'a> Signals<'a> {
             .bind(part.as_ref().map(|part| *part.start()))
             .bind(part.as_ref().map(|part| *part.end()))
             .bind(&self.unreadable)
+            .bind(inboxes.latest())
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
     /// Conversations that changed by their own timestamps. Every tenant must have a `since`.
-    pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        let statement = self.shape.statement(CHANGED, view::changed);
-        let earliest = inboxes.span().map(|(earliest, _)| earliest);
+    pub(crate) async fn changed(&mut self, inboxes: &Inboxes) -> Result<Vec<Hit>, SourceError> {
+        let tables = self.aged(CHANGED, "{age}", "conversations", "c");
+        let statement = self.shape.statement(&tables, view::changed);
+        let earliest = inboxes.earliest();
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
+            .bind(inboxes.latest())
             .fetch_all(self.tx.connection())
             .await
-            .map(with_tenants)
             .map_err(self.source.query_error("look for changed conversations"))
     }
 
@@ -287,13 +339,14 @@ impl<'a> Signals<'a> {
         earliest: NaiveDateTime,
         window: Duration,
         only: Option<i64>,
-    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
+    ) -> Result<Vec<Hit>, SourceError> {
         let cheap: bool = sqlx::query_scalar(CAN_SEARCH_ALL_EDITS)
             .bind(SMALL_TABLE_BYTES)
             .fetch_one(self.tx.connection())
             .await
             .map_err(self.source.query_error("check the size of its messages"))?;
-        let statement = self.shape.on_tables(MESSAGES);
+        let statement = self.aged(MESSAGES, "{age}", "messages", "messages");
+        let statement = self.shape.on_tables(&statement);
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
@@ -301,9 +354,9 @@ impl<'a> Signals<'a> {
             .bind(earliest)
             .bind((!cheap).then(|| earliest - window))
             .bind(only)
+            .bind(inboxes.latest())
             .fetch_all(self.tx.connection())
             .await
-            .map(with_tenants)
             .map_err(self.source.query_error("look for new and edited messages"))
     }
 
@@ -313,17 +366,18 @@ impl<'a> Signals<'a> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
         only: Option<i64>,
-    ) -> Result<Vec<(TenantId, i64)>, SourceError> {
-        let statement = self.shape.on_tables(CSAT);
+    ) -> Result<Vec<Hit>, SourceError> {
+        let statement = self.aged(CSAT, "{age}", "csat_survey_responses", "r");
+        let statement = self.shape.on_tables(&statement);
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind(only)
+            .bind(inboxes.latest())
             .fetch_all(self.tx.connection())
             .await
-            .map(with_tenants)
             .map_err(self.source.query_error("look for satisfaction answers"))
     }
 
@@ -334,14 +388,23 @@ impl<'a> Signals<'a> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
         only: Option<i64>,
-    ) -> Result<Vec<(RelatedSignal, TenantId, i64)>, SourceError> {
-        let statement = self.shape.on_tables(RELATED);
-        let found: Vec<(String, Stored<TenantId>, i64)> = sqlx::query_as(AssertSqlSafe(statement.as_ref()))
+    ) -> Result<Vec<(RelatedSignal, Hit)>, SourceError> {
+        let mut statement = RELATED.to_owned();
+        for (placeholder, table, alias) in [
+            ("{age_of_event}", "reporting_events", "e"),
+            ("{age_of_sla}", "applied_slas", "l"),
+            ("{age_of_participant}", "conversation_participants", "y"),
+        ] {
+            statement = self.aged(&statement, placeholder, table, alias);
+        }
+        let statement = self.shape.on_tables(&statement);
+        let found: Vec<RelatedHit> = sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind(only)
+            .bind(inboxes.latest())
             .fetch_all(self.tx.connection())
             .await
             .map_err(
@@ -350,7 +413,7 @@ impl<'a> Signals<'a> {
             )?;
         Ok(found
             .into_iter()
-            .filter_map(|(kind, Stored(tenant), id)| Some((RelatedSignal::named(&kind)?, tenant, id)))
+            .filter_map(|found| Some((RelatedSignal::named(&found.kind)?, found.hit)))
             .collect())
     }
 

@@ -13,6 +13,7 @@ use tidemark_shared::selection::Sender;
 use tidemark_source::Shape;
 
 use crate::planning::error::PlanError;
+use crate::planning::last_change::{Hit, LastChanges, find_already_read};
 use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
@@ -34,6 +35,8 @@ pub(crate) struct SourceScan {
     pub csat: Vec<i64>,
     pub related: Vec<(RelatedSignal, i64)>,
     pub contacts: ChangedContacts,
+    /// Conversations that signals name and that an earlier run has read since, ascending: see `last_change`.
+    pub already_read: Vec<i64>,
     pub suspected_renames: Vec<SuspectedRename>,
     /// Senders that the source deleted and rows of the target still show.
     pub deleted_senders: Vec<Sender>,
@@ -71,29 +74,37 @@ pub(crate) async fn scan_source(
     signals: &mut Signals<'_>,
     members: &[Member],
     message_edit_window: Duration,
+    epoch: i32,
 ) -> Result<Vec<SourceScan>, PlanError> {
     let inboxes = Inboxes::of(members);
     let mut scans = ScansByTenant::default();
     let mut touched = read_conversations(db, signals, members, &mut scans).await?;
-    if let Some(span) = inboxes.span() {
+    if let Some(earliest) = inboxes.earliest() {
         // a row of a view contains its messages, answers, contact and names
         if let Shape::Tables(tables) = signals.shape {
-            for (tenant, id) in signals
-                .messages(&inboxes, span.0, message_edit_window, None)
+            for hit in signals
+                .messages(&inboxes, earliest, message_edit_window, None)
                 .await?
             {
-                scans.of(tenant).messages.push(id);
+                scans.note(&hit).messages.push(hit.id);
             }
-            for (tenant, id) in signals.csat(&inboxes, span.0, None).await? {
-                scans.of(tenant).csat.push(id);
+            for hit in signals.csat(&inboxes, earliest, None).await? {
+                scans.note(&hit).csat.push(hit.id);
             }
-            for (signal, tenant, id) in signals.related(&inboxes, span.0, None).await? {
-                scans.of(tenant).related.push((signal, id));
+            for (signal, hit) in signals.related(&inboxes, earliest, None).await? {
+                scans.note(&hit).related.push((signal, hit.id));
             }
-            for (tenant, contacts) in signals.contacts(&inboxes, span).await? {
-                scans.of(tenant).contacts = contacts;
+            for (tenant_id, contacts) in signals.contacts(&inboxes, earliest).await? {
+                for (id, change) in &contacts.conversations {
+                    scans.note(&Hit {
+                        tenant_id,
+                        id: *id,
+                        change: *change,
+                    });
+                }
+                scans.of(tenant_id).contacts = contacts;
             }
-            touched = signals.touched_names(tables, &inboxes, span.0).await?;
+            touched = signals.touched_names(tables, &inboxes, earliest).await?;
         }
         for (tenant, suspect) in names::list_suspected_renames(db, touched).await? {
             scans.of(tenant).suspected_renames.push(suspect);
@@ -130,10 +141,36 @@ pub(crate) async fn scan_source(
             }
         }
     }
+    list_already_read(db, signals, members, &mut scans, epoch).await?;
     Ok(members
         .iter()
         .map(|member| std::mem::take(scans.of(member.tenant.id)))
         .collect())
+}
+
+/// Lists the conversations that an earlier run has read since their last change.
+async fn list_already_read(
+    db: &DbPool,
+    signals: &mut Signals<'_>,
+    members: &[Member],
+    scans: &mut ScansByTenant,
+    epoch: i32,
+) -> Result<(), PlanError> {
+    for (tenant_id, scan) in &scans.by_tenant {
+        let changes = scan.buckets.iter().flat_map(SourceBucket::last_changes);
+        let known = scans.last_changes.entry(*tenant_id).or_default();
+        changes.for_each(|(id, change)| known.note(id, change));
+    }
+    // a view shows no versions
+    if signals.shape.view().is_some() || members.iter().all(|member| member.always_reads_target) {
+        return Ok(());
+    }
+    let next_xid = signals.next_xid().await?;
+    let changes = std::mem::take(&mut scans.last_changes);
+    for (tenant, ids) in find_already_read(db, members, changes, epoch, next_xid).await? {
+        scans.of(tenant).already_read = ids;
+    }
+    Ok(())
 }
 
 /// Reads all conversations with their digests for members that compare digests, and changed conversations for the others.
@@ -154,8 +191,8 @@ async fn read_conversations(
                 comparing = members.iter().collect();
             }
             changed => {
-                for (tenant, id) in changed? {
-                    scans.of(tenant).changed.push(id);
+                for hit in changed? {
+                    scans.note(&hit).changed.push(hit.id);
                 }
             }
         }
@@ -233,10 +270,20 @@ async fn target_buckets(db: &DbPool, member: &Member) -> Result<Option<Vec<Bucke
 }
 
 #[derive(Debug, Default)]
-struct ScansByTenant(BTreeMap<TenantId, SourceScan>);
+struct ScansByTenant {
+    by_tenant: BTreeMap<TenantId, SourceScan>,
+    last_changes: BTreeMap<TenantId, LastChanges>,
+}
 
 impl ScansByTenant {
     fn of(&mut self, tenant: TenantId) -> &mut SourceScan {
-        self.0.entry(tenant).or_default()
+        self.by_tenant.entry(tenant).or_default()
+    }
+
+    /// Notes the last change of the conversation. Returns the scan of its tenant.
+    fn note(&mut self, hit: &Hit) -> &mut SourceScan {
+        let changes = self.last_changes.entry(hit.tenant_id).or_default();
+        changes.note(hit.id, hit.change);
+        self.of(hit.tenant_id)
     }
 }

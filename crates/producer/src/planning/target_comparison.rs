@@ -1,5 +1,7 @@
 //! Compares the scan of a tenant with its target.
 
+use std::collections::BTreeMap;
+
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
@@ -21,6 +23,8 @@ use crate::planning::source_scan::SourceScan;
 pub(crate) struct TargetComparison {
     pub buckets: Vec<Bucket>,
     pub difference: Difference,
+    /// Conversations that were read since their last change, and whose target row still has another digest or is missing.
+    pub differing: Vec<i64>,
     pub conversations_of_contacts: Vec<i64>,
     pub open_rejects: Vec<i64>,
     pub names: NameChanges,
@@ -81,7 +85,7 @@ async fn compare_digests(
             comparison.matched_totals = idle.map(|idle| MatchedTotals { totals, idle });
         }
     } else if !is_first {
-        let differing = list_unexplained(target, member, scan, differing, &comparison.buckets).await?;
+        let differing = list_unexplained(target, member, scan, differing, comparison).await?;
         if !differing.is_empty() {
             let source_digests = signals.digests_in_buckets(member, &differing).await?;
             let target_digests = ledger::target::digests_in_buckets(
@@ -137,7 +141,7 @@ async fn list_unexplained(
     member: &Member,
     scan: &SourceScan,
     differing: Vec<i64>,
-    buckets: &[Bucket],
+    comparison: &mut TargetComparison,
 ) -> Result<Vec<i64>, PlanError> {
     let changed = scan
         .buckets
@@ -148,11 +152,23 @@ async fn list_unexplained(
         return Ok(differing);
     }
     let known = ledger::target::digests_of(target, member.tenant.id, &changed, &member.unfetched).await?;
+    comparison.differing = list_differing(scan, &known);
     Ok(unexplained_buckets(
         differing,
         &scan.buckets,
-        buckets,
+        &comparison.buckets,
         &known,
         BUCKET_WIDTH,
     ))
+}
+
+/// Conversations that need not be read again by their times, and that the target does not have as the source has them.
+fn list_differing(scan: &SourceScan, known: &[(i64, i64)]) -> Vec<i64> {
+    let known: BTreeMap<i64, i64> = known.iter().copied().collect();
+    scan.buckets
+        .iter()
+        .flat_map(|bucket| bucket.changed.iter().zip(&bucket.changed_digests))
+        .filter(|(id, digest)| scan.already_read.binary_search(id).is_ok() && known.get(id) != Some(digest))
+        .map(|(id, _)| *id)
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! Builds the plan of one tenant from its scan and the comparison with its target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::target::Bucket;
@@ -90,24 +90,30 @@ pub(crate) async fn build_plan(
     })
 }
 
-/// The conversations that each signal names. The signals of a view include its messages, answers and contacts.
+/// The conversations that each signal names, without those that an earlier run has read since. The signals of a view include its messages, answers and contacts.
 fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bool) -> Hits {
+    let mut already_read: BTreeSet<i64> = scan.already_read.into_iter().collect();
+    for id in &comparison.differing {
+        already_read.remove(id);
+    }
+    let is_new = |id: &i64| !already_read.contains(id);
     let mut hits = Hits::default();
     hits.add(
         "conversations",
         scan.buckets
             .into_iter()
             .flat_map(|bucket| bucket.changed)
-            .chain(scan.changed),
+            .chain(scan.changed)
+            .filter(is_new),
     );
     if reads_tables {
-        hits.add("messages", scan.messages);
-        hits.add("csat", scan.csat);
+        hits.add("messages", scan.messages.into_iter().filter(is_new));
+        hits.add("csat", scan.csat.into_iter().filter(is_new));
         for signal in RelatedSignal::ALL {
             let found = scan.related.iter().filter(|(of, _)| *of == signal);
-            hits.add(signal.as_str(), found.map(|(_, id)| *id));
+            hits.add(signal.as_str(), found.map(|(_, id)| *id).filter(is_new));
         }
-        hits.add("contacts", scan.contacts.conversations);
+        hits.add("contacts", scan.contacts.conversations.into_keys().filter(is_new));
         hits.add("contacts", comparison.conversations_of_contacts);
     }
     let Difference {

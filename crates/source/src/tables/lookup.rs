@@ -20,6 +20,8 @@ struct Found {
     type_name: Option<String>,
     category: Option<String>,
     is_readable: Option<bool>,
+    /// Whether the table shows which transaction wrote a row.
+    has_versions: bool,
 }
 
 impl Source {
@@ -44,13 +46,15 @@ impl Source {
         let mut withheld = Vec::new();
         let mut has_wide_ids = false;
         let mut found = Vec::new();
+        let mut versioned = Vec::new();
         for table in &TABLES {
-            let mut has_table = false;
+            let (mut has_table, mut has_versions) = (false, false);
             let mut readable = Vec::new();
             let mut withheld_columns = Vec::new();
             for column in table.columns {
                 let row = rows.next().expect("the catalog answers for every column");
                 has_table |= row.has_table;
+                has_versions |= row.has_versions;
                 let (table, name) = (table.name, column.name);
                 let is_read = match (row.type_name, row.is_readable) {
                     (Some(_), Some(false)) if column.need == Need::Hint => false,
@@ -84,6 +88,9 @@ impl Source {
                 };
                 readable.push(is_read);
             }
+            if has_versions {
+                versioned.push(table.name);
+            }
             if !has_table && table.is_needed() {
                 refused.push(format!("table {}", table.name));
             }
@@ -101,7 +108,7 @@ impl Source {
             refused.dedup();
             return Err(self.schema_error(refused));
         }
-        let mut shape = TableShape::new(found);
+        let mut shape = TableShape::new(found, versioned);
         shape.withheld = withheld;
         if has_wide_ids {
             shape.wide_ids = sqlx::query_scalar(WIDE_IDS)

@@ -27,22 +27,25 @@ pub struct TableShape {
     pub(super) withheld: Vec<String>,
     /// Inboxes and accounts whose ids do not fit in 32 bits.
     pub(super) wide_ids: Vec<String>,
+    /// Tables that show which transaction wrote a row.
+    versioned: Vec<&'static str>,
     /// A query in the place of each table that lacks something.
     stand_ins: Vec<(&'static str, String)>,
     changed_at: String,
 }
 
 impl TableShape {
-    pub(super) fn new(found: Vec<Option<Vec<bool>>>) -> Self {
+    pub(super) fn new(found: Vec<Option<Vec<bool>>>, versioned: Vec<&'static str>) -> Self {
         let mut shape = Self {
             found,
+            versioned,
             ..Self::default()
         };
         let incomplete = shape
             .tables()
             .filter(|(_, found)| found.is_none_or(|found| found.iter().any(|is_found| !is_found)));
         shape.stand_ins = incomplete
-            .map(|(table, found)| (table.name, stand_in(table, found)))
+            .map(|(table, found)| (table.name, stand_in(table, found, shape.has_versions(table.name))))
             .collect();
         let times = CHANGE_TIMES.into_iter();
         let times: Vec<&str> = times.filter(|time| shape.has("conversations", time)).collect();
@@ -87,6 +90,20 @@ impl TableShape {
     #[must_use]
     pub fn changed_at(&self) -> &str {
         &self.changed_at
+    }
+
+    /// Transactions since the one that wrote the row that `alias` names, or -1 where the table does not show it.
+    #[must_use]
+    pub fn row_age(&self, table: &str, alias: &str) -> String {
+        if self.has_versions(table) {
+            format!("age({alias}.xmin)")
+        } else {
+            "-1".to_owned()
+        }
+    }
+
+    fn has_versions(&self, table: &str) -> bool {
+        self.versioned.contains(&table) && self.has_table(table)
     }
 
     /// Warnings for a run and a check-up: what is missing, and ids that are too large.
@@ -187,7 +204,7 @@ fn is_absent(column: &Column, is_found: bool) -> bool {
 }
 
 /// A query with all columns that are read.
-fn stand_in(table: &Table, found: Option<&[bool]>) -> String {
+fn stand_in(table: &Table, found: Option<&[bool]>, has_versions: bool) -> String {
     let columns: Vec<String> = table
         .columns
         .iter()
@@ -197,7 +214,8 @@ fn stand_in(table: &Table, found: Option<&[bool]>) -> String {
             false => format!("{} AS {}", column.kind.null(), column.name),
         })
         .collect();
-    let columns = columns.join(", ");
+    let version = if has_versions { ", xmin" } else { "" };
+    let columns = columns.join(", ") + version;
     match found {
         Some(_) => format!("SELECT {columns} FROM {}", table.name),
         None => format!("SELECT {columns} WHERE false"),
@@ -228,6 +246,7 @@ mod tests {
                 .iter()
                 .map(|table| (!missing_tables.contains(&table.name)).then(|| found(table)))
                 .collect(),
+            Vec::new(),
         )
     }
 
@@ -291,5 +310,22 @@ mod tests {
                 .ends_with(&format!("SELECT {times} FROM conversations"))
         );
         assert!(shape.absent_beyond_digests().is_empty());
+    }
+
+    #[test]
+    fn a_row_has_an_age_where_its_table_shows_the_version_also_behind_a_stand_in() {
+        let mut shape = without(&[("conversations", "priority")], &["teams"]);
+        assert_eq!(shape.row_age("conversations", "c"), "-1");
+        let found = shape.found;
+        shape = TableShape::new(found, vec!["conversations", "teams"]);
+        assert_eq!(shape.row_age("conversations", "c"), "age(c.xmin)");
+        assert_eq!(shape.row_age("contacts", "k"), "-1");
+        assert_eq!(shape.row_age("teams", "t"), "-1");
+        assert!(
+            shape
+                .statement("SELECT FROM conversations")
+                .contains(", xmin FROM conversations)")
+        );
+        assert!(!shape.statement("SELECT FROM teams").contains("xmin"));
     }
 }

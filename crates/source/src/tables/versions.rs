@@ -94,7 +94,7 @@ mod tests {
                 .collect();
             found.contains(&true).then_some(found)
         });
-        TableShape::new(found.collect()).describe_versions()
+        TableShape::new(found.collect(), Vec::new()).describe_versions()
     }
 
     #[test]

@@ -7,12 +7,13 @@ use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
+use crate::planning::last_change::LastChange;
 use crate::planning::signals::{Inboxes, Signals};
 
-// $1 inboxes, $2 the earliest instant, $3 the latest (later times are cut to it, since chrono cannot hold all of them),
-// $4 excluded conversations
+// $1 inboxes, $2 the earliest instant, $3 the latest watermark (later times are cut to it, since chrono cannot hold all of
+// them), $4 excluded conversations. {age} stands for the age of the contact's version
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id::integer AS account_id, \
-            least(k.updated_at, $3)::timestamp AS changed_at, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
+            least(k.updated_at::timestamp, $3) AS changed_at, {age} AS age, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
      WHERE k.updated_at >= $2 \
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
@@ -22,7 +23,7 @@ const ACCOUNTS: &str = "SELECT id::integer, account_id::integer FROM inboxes WHE
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ChangedContacts {
     pub ids: BTreeSet<i64>,
-    pub conversations: BTreeSet<i64>,
+    pub conversations: BTreeMap<i64, LastChange>,
 }
 
 /// A changed contact with one of its conversations, if it has any.
@@ -31,8 +32,9 @@ struct ChangedContact {
     id: i64,
     /// `None` where the source does not keep it.
     account_id: Option<i32>,
-    /// At most the latest `since` of the tenants.
+    /// At most the latest watermark of the tenants.
     changed_at: NaiveDateTime,
+    age: i32,
     conversation_id: Option<i64>,
     inbox_id: Option<i32>,
 }
@@ -43,13 +45,14 @@ impl Signals<'_> {
     pub(crate) async fn contacts(
         &mut self,
         inboxes: &Inboxes,
-        (earliest, latest): (NaiveDateTime, NaiveDateTime),
+        earliest: NaiveDateTime,
     ) -> Result<BTreeMap<TenantId, ChangedContacts>, SourceError> {
+        let statement = self.aged(CONTACTS, "{age}", "contacts", "k");
         let changed: Vec<ChangedContact> =
-            sqlx::query_as(AssertSqlSafe(self.shape.on_tables(CONTACTS).as_ref()))
+            sqlx::query_as(AssertSqlSafe(self.shape.on_tables(&statement).as_ref()))
                 .bind(&inboxes.ids)
                 .bind(earliest)
-                .bind(latest)
+                .bind(inboxes.latest())
                 .bind(&self.unreadable)
                 .fetch_all(self.tx.connection())
                 .await
@@ -108,7 +111,13 @@ fn split_by_tenant(
         if let Some((tenant, _)) = owner.filter(|(_, since)| contact.changed_at >= *since) {
             let theirs = found.entry(*tenant).or_default();
             theirs.ids.insert(contact.id);
-            theirs.conversations.extend(contact.conversation_id);
+            let change = LastChange {
+                age: contact.age,
+                changed_at: Some(contact.changed_at),
+            };
+            theirs
+                .conversations
+                .extend(contact.conversation_id.map(|id| (id, change)));
         }
     }
     found
@@ -130,6 +139,7 @@ mod tests {
             id,
             account_id: Some(account_id),
             changed_at: at(hour),
+            age: 7,
             conversation_id: conversation.map(|(id, _)| id),
             inbox_id: conversation.map(|(_, inbox)| inbox),
         }
@@ -157,15 +167,21 @@ mod tests {
         ];
         let found = split_by_tenant(&inboxes, &accounts, &changed);
         let expected = [
-            (TenantId(1), vec![100, 101, 102], vec![1_000, 1_002]),
-            (TenantId(2), vec![101, 102, 104], vec![1_001, 1_004]),
+            (TenantId(1), vec![100, 101, 102], vec![(1_000, 10), (1_002, 12)]),
+            (TenantId(2), vec![101, 102, 104], vec![(1_001, 12), (1_004, 12)]),
         ];
         let expected: BTreeMap<TenantId, ChangedContacts> = expected
             .into_iter()
             .map(|(tenant, ids, conversations)| {
                 let contacts = ChangedContacts {
                     ids: ids.into_iter().collect(),
-                    conversations: conversations.into_iter().collect(),
+                    conversations: conversations
+                        .into_iter()
+                        .map(|(id, hour)| {
+                            let changed_at = Some(at(hour));
+                            (id, LastChange { age: 7, changed_at })
+                        })
+                        .collect(),
                 };
                 (tenant, contacts)
             })

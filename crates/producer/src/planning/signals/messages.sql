@@ -2,15 +2,15 @@
 -- joined to their conversations: in a merged installation a message may have another inbox than its conversation.
 -- $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these; $5 only messages created after this, or NULL:
 -- the index on created_at then limits the scan, and verification finds edits of older messages; $6 only this conversation, or
--- NULL
+-- NULL; $7 the latest watermark: later times are cut to it. {age} stands for age(messages.xmin)
 WITH changed AS MATERIALIZED (
-    SELECT conversation_id, max(greatest(created_at, updated_at)) AS changed_at
+    SELECT conversation_id, max(greatest(created_at, updated_at)) AS changed_at, min({age}) AS age
     FROM messages
     WHERE ($5::timestamp IS NULL OR created_at >= $5) AND (created_at >= $4 OR updated_at >= $4)
       AND ($6::bigint IS NULL OR conversation_id = $6)
     GROUP BY conversation_id
 )
-SELECT m.tenant_id, c.id::bigint
+SELECT m.tenant_id, c.id::bigint AS id, changed.age, least(changed.changed_at::timestamp, $7) AS changed_at
 FROM changed
 JOIN conversations c ON c.id = changed.conversation_id
 JOIN unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) ON m.inbox_id = c.inbox_id

@@ -34,7 +34,7 @@ pub(super) fn conversations(shape: &ViewShape, with_names: bool) -> String {
 pub(super) fn changed(shape: &ViewShape) -> String {
     let changed_at = shape.changed_at();
     format!(
-        "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint \
+        "SELECT DISTINCT m.tenant_id, v.conversation_id::bigint AS id, -1 AS age, NULL::timestamp AS changed_at \
          FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
          JOIN {} v ON v.inbox_id = m.inbox_id \
          WHERE (cardinality($1::integer[]) > 100 OR v.inbox_id = ANY($1::integer[])) \

@@ -1,0 +1,1 @@
+DROP INDEX etl_control_first_full_idx;

@@ -1,0 +1,1 @@
+ALTER TABLE etl_chunk DROP COLUMN source_xmin;
