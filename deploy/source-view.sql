@@ -2,7 +2,7 @@
 -- as the owner of the tables, once and after each upgrade of Chatwoot:
 --   psql -v ON_ERROR_STOP=1 -v reader=LOGIN -d CHATWOOT -f deploy/source-view.sql
 -- It is for Chatwoot 4.8 and newer. For an earlier version delete the lines with columns that it does not have: doctor names
--- them. Every sub-select stands for one conversation, so that a query for a few of them reads nothing else.
+-- them. Each sub-select reads rows of one conversation: a query for a few conversations reads no others.
 BEGIN;
 CREATE OR REPLACE VIEW vw_tidemark AS
 SELECT c.id AS conversation_id,

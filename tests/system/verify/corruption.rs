@@ -35,6 +35,7 @@ fn different_value(column: &str, sql_type: &str) -> String {
         "date" => format!("coalesce({column}, '2020-01-01') + 1"),
         "jsonb" => format!("jsonb_build_array({column})"),
         "text[]" => format!("{column} || 'x'::text"),
+        "integer[]" => format!("{column} || 0"),
         "uuid" => "gen_random_uuid()".to_owned(),
         "bytea" => "decode(md5(random()::text), 'hex')".to_owned(),
         _ => format!("CASE {column} WHEN 'x' THEN 'y' ELSE 'x' END"),
