@@ -88,7 +88,8 @@ pub fn assert_same(expected: &Rows, actual: &Rows) -> Result<()> {
     let mut differences = Vec::new();
     for id in expected.keys().chain(actual.keys()) {
         let (Some(wanted), Some(found)) = (expected.get(id), actual.get(id)) else {
-            differences.push(format!("{id}: on one side only"));
+            let side = if expected.contains_key(id) { "expected" } else { "found" };
+            differences.push(format!("{id}: only {side}"));
             continue;
         };
         for (column, value) in wanted {

@@ -170,16 +170,26 @@ pub fn conversation_digest() -> String {
 const RULES_VERSION: i64 = 2;
 
 /// A query of the working hours of the inboxes `$2`: 14 numbers, the first and the last minute of each day from Sunday on. A
-/// closed day has NULLs.
-pub const WORKING_HOURS: &str = "SELECT q.id AS inbox_id, array_agg(CASE \
-        WHEN coalesce(h.closed_all_day, false) THEN NULL \
-        WHEN h.open_all_day THEN b.bound * 1440 \
-        WHEN b.bound = 0 THEN h.open_hour * 60 + coalesce(h.open_minutes, 0) \
-        ELSE h.close_hour * 60 + coalesce(h.close_minutes, 0) END ORDER BY d.day, b.bound) AS minutes \
-    FROM inboxes q CROSS JOIN generate_series(0, 6) AS d (day) CROSS JOIN generate_series(0, 1) AS b (bound) \
-    LEFT JOIN LATERAL (SELECT h.* FROM working_hours h WHERE h.inbox_id = q.id AND h.day_of_week = d.day \
-                       ORDER BY h.id LIMIT 1) h ON true \
-    WHERE q.id = ANY($2) AND q.working_hours_enabled GROUP BY q.id";
+/// closed day has NULLs. The text of the numbers, for the digest, is made once an inbox here, not once a conversation.
+#[must_use]
+pub fn working_hours() -> String {
+    let bounds: Vec<String> = (0..7)
+        .flat_map(|day| ["first", "last"].map(|bound| format!("max(h.{bound}) FILTER (WHERE h.day = {day})")))
+        .collect();
+    let minutes = format!("ARRAY[{}]", bounds.join(", "));
+    format!(
+        "SELECT q.id AS inbox_id, {minutes} AS minutes, {minutes}::text AS text \
+        FROM inboxes q LEFT JOIN ( \
+            SELECT DISTINCT ON (h.inbox_id, h.day_of_week) h.inbox_id, h.day_of_week AS day, \
+                   CASE WHEN coalesce(h.closed_all_day, false) THEN NULL WHEN h.open_all_day THEN 0 \
+                        ELSE h.open_hour * 60 + coalesce(h.open_minutes, 0) END AS first, \
+                   CASE WHEN coalesce(h.closed_all_day, false) THEN NULL WHEN h.open_all_day THEN 1440 \
+                        ELSE h.close_hour * 60 + coalesce(h.close_minutes, 0) END AS last \
+            FROM working_hours h WHERE h.inbox_id = ANY($2) ORDER BY h.inbox_id, h.day_of_week, h.id \
+        ) h ON h.inbox_id = q.id \
+        WHERE q.id = ANY($2) AND q.working_hours_enabled GROUP BY q.id"
+    )
+}
 
 /// A `bigint` expression over `reporting_events e`.
 #[must_use]
@@ -225,8 +235,8 @@ pub fn related_digest() -> String {
         "p.name",
         "b.name",
         "k.country_code",
-        "y.users",
-        "w.minutes",
+        "y.text",
+        "w.text",
         "e.digest",
     ];
     let mut columns: Vec<HashedColumn> = texts.into_iter().map(HashedColumn::text).collect();

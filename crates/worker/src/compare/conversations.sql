@@ -35,7 +35,8 @@ LEFT JOIN (
     GROUP BY 1
 ) x ON x.conversation_id = c.id
 LEFT JOIN (
-    SELECT y.conversation_id, array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer) AS users
+    SELECT y.conversation_id, array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer) AS users,
+           array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer)::text AS text
     FROM conversation_participants y
     WHERE y.conversation_id BETWEEN $1 AND $4
     GROUP BY 1

@@ -11,7 +11,7 @@ use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
 use tidemark_source::Shape;
 use tidemark_source::digest::{
-    WORKING_HOURS, conversation_digest, event_digest, message_digest, related_digest,
+    conversation_digest, event_digest, message_digest, related_digest, working_hours,
 };
 use tidemark_source::tables::TableShape;
 use tidemark_source::view::ViewShape;
@@ -33,7 +33,7 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
         .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
         .replace("{event}", &event_digest())
-        .replace("{working_hours}", WORKING_HOURS)
+        .replace("{working_hours}", &working_hours())
 });
 static MESSAGES: LazyLock<String> =
     LazyLock::new(|| include_str!("messages.sql").replace("{digest}", &message_digest()));

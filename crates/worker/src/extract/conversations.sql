@@ -46,7 +46,8 @@ LEFT JOIN (
     GROUP BY 1
 ) x ON x.conversation_id = c.id
 LEFT JOIN (
-    SELECT y.conversation_id, array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer) AS users
+    SELECT y.conversation_id, array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer) AS users,
+           array_agg(DISTINCT y.user_id::integer ORDER BY y.user_id::integer)::text AS text
     FROM conversation_participants y
     WHERE y.conversation_id = ANY($1)
     GROUP BY 1

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
 use tidemark_source::Shape;
-use tidemark_source::digest::{WORKING_HOURS, conversation_digest, event_digest, related_digest};
+use tidemark_source::digest::{conversation_digest, event_digest, related_digest, working_hours};
 
 use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 
@@ -17,7 +17,7 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
         .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
         .replace("{event}", &event_digest())
-        .replace("{working_hours}", WORKING_HOURS)
+        .replace("{working_hours}", &working_hours())
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
