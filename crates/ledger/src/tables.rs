@@ -2,8 +2,9 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 22] = [
+pub const TABLES: [&str; 23] = [
     "conversations_analytics",
+    "etl_action_audit",
     "etl_agreement",
     "etl_chunk",
     "etl_control",
