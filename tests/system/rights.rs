@@ -35,7 +35,8 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                     runs,
                     "messages_live SELECT",
                     "reporting_events_live SELECT",
-                    "tenants (id,timezone) SELECT"
+                    "etl_watermark (checked_at,tenant_id,watermark) SELECT",
+                    "tenants (id,name,timezone) SELECT"
                 ],
             "{dashboards:#?}"
         );
@@ -47,6 +48,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         let service = rights(&stage, "etl_service").await?;
         let forgetting = [
             "conversations_analytics",
+            "etl_action_audit",
             "etl_chunk",
             "etl_control",
             "etl_fence",
@@ -58,6 +60,9 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_verification_fault",
             "etl_verification_part",
             "etl_watermark_audit",
+            "etl_webhook",
+            "etl_webhook_condition",
+            "etl_webhook_delivery",
             "etl_withheld_conversation",
         ];
         for right in &service {
@@ -71,6 +76,17 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                 "list here who deletes from {table}"
             );
         }
+        // the console's own tables are no business of the processes
+        let mut console = rights(&stage, "console_service").await?;
+        console.retain(|right| !right.starts_with("console_"));
+        let expected: Vec<String> = service
+            .iter()
+            .map(|right| match right.split_once(' ') {
+                Some(("etl_action_audit", _)) => "etl_action_audit INSERT,SELECT".to_owned(),
+                _ => right.clone(),
+            })
+            .collect();
+        ensure!(console == expected, "{console:#?}");
 
         let open = list(
             &stage,
@@ -82,7 +98,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         ensure!(open.is_empty(), "row-level security is not forced on {open:?}");
         let powers = list(
             &stage,
-            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'authenticated_users', 'admin_users') \
+            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users') \
                AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication)",
         )
         .await?;
@@ -138,6 +154,8 @@ async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
     let mut owner = stage.target.acquire().await?;
     let mut reader = PgConnection::connect(&as_login(login)?).await?;
     reader.execute("SET ROLE authenticated_users").await?;
+    let freshness = "SELECT t.name || w.watermark::text || w.checked_at::text FROM tenants t \
+                     JOIN etl_watermark w ON w.tenant_id = t.id";
     for tenant in [1, 2, 1] {
         sqlx::query(AssertSqlSafe(format!("SET app.current_tenant_id = {tenant}")))
             .execute(&mut reader)
@@ -149,14 +167,17 @@ async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
             );
             ensure!(seen == there, "{question} of {tenant}: {seen}, not {there}");
         }
+        let seen: Vec<String> = sqlx::query_scalar(freshness).fetch_all(&mut reader).await?;
+        let there = ask(&mut owner, &format!("{freshness} WHERE t.id = {tenant}")).await?;
+        ensure!(seen == [there], "the freshness of {tenant}: {seen:?}");
     }
     for internal in [
         "SELECT error_details::text FROM etl_control",
         "SELECT request::text FROM etl_control",
         "SELECT trace_id FROM etl_control",
-        "SELECT name FROM tenants",
+        "SELECT slug FROM tenants",
         "SELECT worker_id FROM etl_chunk",
-        "SELECT watermark::text FROM etl_watermark",
+        "SELECT next_due_at::text FROM etl_watermark",
         "SELECT error FROM etl_rejected_row",
         "SELECT inbox_name FROM inbox_tenant_mapping",
         "SELECT host FROM etl_process",

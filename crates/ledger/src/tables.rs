@@ -2,7 +2,7 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 23] = [
+pub const TABLES: [&str; 26] = [
     "conversations_analytics",
     "etl_action_audit",
     "etl_agreement",
@@ -23,6 +23,9 @@ pub const TABLES: [&str; 23] = [
     "etl_verification_part",
     "etl_watermark",
     "etl_watermark_audit",
+    "etl_webhook",
+    "etl_webhook_condition",
+    "etl_webhook_delivery",
     "etl_withheld_conversation",
     "inbox_tenant_mapping",
     "tenants",
@@ -43,9 +46,10 @@ pub(crate) const TYPES: [&str; 5] = [
 ];
 
 /// All without arguments.
-pub(crate) const FUNCTIONS: [&str; 4] = [
+pub(crate) const FUNCTIONS: [&str; 5] = [
     "app_current_tenant_id",
     "bump_mapping_version",
+    "queue_run_webhooks",
     "raise_source_version",
     "start_watermark",
 ];
