@@ -79,4 +79,5 @@ mod verify;
 mod versions;
 mod view;
 mod watch;
+mod webhooks;
 mod why;
