@@ -233,7 +233,7 @@ fn retention() -> Vec<Entry> {
         (
             "retention.failed",
             readable(defaults.failed),
-            "Time for which other ended runs and resolved rejects are kept",
+            "Time for which other ended runs, resolved rejects and ended messages of webhooks are kept",
         ),
         (
             "retention.audit",
