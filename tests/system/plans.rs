@@ -141,9 +141,14 @@ async fn finding_open_work_costs_what_is_open_and_not_what_is_done() {
                     .await
                     .context(query)?;
                 let (scans, rows) = cost(&plan);
-                // the list of all chunks sorts those of the newest run, as many as the run has
-                let may_be_long = query == "chunk list";
-                if !scans.is_empty() || (rows > MOST_ROWS && !may_be_long) {
+                let most_rows = match query {
+                    // it sorts the chunks of the newest run, as many as the run has
+                    "chunk list" => f64::INFINITY,
+                    // at most the tenant's own history
+                    "chunk list --tenant 7" => MOST_ROWS * 4.0,
+                    _ => MOST_ROWS,
+                };
+                if !scans.is_empty() || rows > most_rows {
                     faults.push(format!(
                         "{query} ({mode}): {rows} rows, sequential scans of {scans:?}"
                     ));

@@ -2,6 +2,14 @@
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tidemark_ledger::connect::{ActAs, pool_as};
+use tidemark_ledger::run::NewRun;
+use tidemark_ledger::{cancel, isolation, privacy, run, tenant_lifecycle};
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_shared::audit::Actor;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::{RunRequest, RunType};
 
 use crate::stage::{Stage, on_stage};
 
@@ -33,9 +41,9 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                     "conversations_analytics SELECT",
                     "conversations_analytics_live SELECT",
                     runs,
+                    "etl_watermark (checked_at,tenant_id,watermark) SELECT",
                     "messages_live SELECT",
                     "reporting_events_live SELECT",
-                    "etl_watermark (checked_at,tenant_id,watermark) SELECT",
                     "tenants (id,name,timezone) SELECT"
                 ],
             "{dashboards:#?}"
@@ -216,6 +224,63 @@ async fn a_dashboard_sees_its_tenants_rows_and_runs_and_admins_see_all() {
         let drop = format!("DROP ROLE {login}; DROP ROLE {admin}");
         stage.target.execute(AssertSqlSafe(drop)).await?;
         outcome
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_console_acts_as_its_own_role_and_removes_nothing_of_the_audit() {
+    on_stage(|stage| async move {
+        stage.sample(60, 2, 20).await?;
+        stage.sync_local(&["--all"]).await?;
+        let url = ServerUrl::from(stage.url("target").as_str());
+        let db = pool_as(ActAs::Console, &url, "console", 2, DatabasePooler::None).await?;
+        let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&db).await?;
+        ensure!(role == "console_service", "{role}");
+        let found = isolation::check(&db).await?;
+        ensure!(isolation::refusal(&found).is_none(), "{found:#?}");
+
+        // on the ledger and on the rows of one tenant, as the commands do
+        let ana = Actor::console("ana", Some("192.0.2.7".to_owned()));
+        let (tenant, other) = (TenantId(1), TenantId(2));
+        ensure!(tenant_lifecycle::pause(&db, &ana, tenant, "moving").await?);
+        ensure!(tenant_lifecycle::resume(&db, &ana, tenant).await?);
+        let run = NewRun {
+            tenant_id: tenant,
+            run_type: RunType::Resync,
+            triggered_by: ana.as_str().to_owned(),
+            reason: None,
+            request: RunRequest::default(),
+            trace_id: None,
+            traceparent: None,
+        };
+        let requested = run::request_for(&db, &ana, &run).await?;
+        cancel::run(&db, &ana, requested.run_id(), Some("enough")).await?;
+        let contact: i64 = sqlx::query_scalar("SELECT min(contact_id) FROM conversations_analytics WHERE tenant_id = 1")
+            .fetch_one(&stage.target)
+            .await?;
+        let forgotten = privacy::forget(&db, &ana, tenant, contact, &run).await?;
+        ensure!(forgotten.removed > 0, "{forgotten:?}");
+        ensure!(tenant_lifecycle::remove(&db, &ana, other).await?.is_some());
+        let recorded: Vec<String> = sqlx::query_scalar(
+            "SELECT action FROM etl_action_audit WHERE actor = 'console:ana' AND origin = '192.0.2.7' ORDER BY id",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        for action in ["tenant.pause", "tenant.resume", "run.request", "run.cancel", "contact.forget", "tenant.remove"] {
+            ensure!(recorded.iter().any(|one| one == action), "{action}: {recorded:?}");
+        }
+        for forged in [
+            "DELETE FROM etl_action_audit RETURNING actor",
+            "UPDATE etl_action_audit SET actor = 'cli:nobody' RETURNING actor",
+            "TRUNCATE etl_action_audit",
+        ] {
+            let refused = db.execute(forged).await;
+            let code = refused.err().and_then(|error| error.as_database_error()?.code().map(|code| code.into_owned()));
+            ensure!(code.as_deref() == Some("42501"), "{forged}: {code:?}");
+        }
+        db.connections().close().await;
+        Ok(())
     })
     .await;
 }

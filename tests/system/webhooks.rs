@@ -1,5 +1,6 @@
 //! Webhooks, with a real receiver: each message arrives at least once, signed, and is given up after a day.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,11 +13,17 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sqlx::{AssertSqlSafe, Executor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::stage::{Process, Stage, on_stage, poll};
 
@@ -427,6 +434,69 @@ async fn a_webhook_is_added_only_to_an_address_that_may_be_reached_and_signed_fo
             "{received:#?}"
         );
         process.stop().await?;
+        Ok(())
+    })
+    .await;
+}
+
+/// An encrypted receiver on this machine. Its certificate is signed by the authority in the file.
+async fn encrypted_receiver(authority: &Path) -> Result<(String, JoinSet<()>)> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    std::fs::write(authority, issuer.pem())?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &issuer)?;
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("https://localhost:{}/", listener.local_addr()?.port());
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // a client that does not trust the certificate ends the handshake
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut request = [0; 4096];
+            let answered = async {
+                stream.read(&mut request).await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await
+            };
+            answered.await.expect("the receiver answers");
+        }
+    });
+    Ok((url, server))
+}
+
+#[tokio::test]
+async fn an_encrypted_receiver_is_told_only_if_its_certificate_is_trusted() {
+    on_stage(|stage| async move {
+        let authority = std::env::temp_dir().join(format!("{}.pem", stage.database("authority")));
+        let (url, _server) = encrypted_receiver(&authority).await?;
+        add(&stage, &url, "run.failed", &[]).await?;
+        let process = finalizer(&stage)?;
+        let refused = tidemark(&stage, &["webhook", "test", "1"], 1).await?;
+        process.stop().await?;
+        let error = refused["error"].as_str().unwrap_or_default();
+        ensure!(
+            error.contains("no encrypted connection") && error.contains("certificate"),
+            "{refused:#}"
+        );
+
+        let file = authority.to_str().context("a path")?;
+        let trusting = [SETTINGS.as_slice(), &[("SSL_CERT_FILE", file)]].concat();
+        let process = stage.start_with(&["finalizer"], &trusting)?;
+        let told = tidemark(&stage, &["webhook", "test", "1"], 0).await?;
+        process.stop().await?;
+        ensure!(told["status_code"] == 200 && told["error"].is_null(), "{told:#}");
+        std::fs::remove_file(&authority)?;
         Ok(())
     })
     .await;

@@ -1,5 +1,5 @@
 //! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects. Every statement deletes a
-//! limited number of rows, and skips rows that another transaction has locked.
+//! limited number of rows, and skips rows that another transaction has locked, where it may lock.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -34,9 +34,10 @@ statements! {
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
     PRUNE_MOVES = include_str!("prune/moves.sql");
+    // locking an entry takes the right to change it, which nobody has
     PRUNE_ACTIONS = "DELETE FROM etl_action_audit WHERE id = ANY(ARRAY( \
                          SELECT id FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1) \
-                         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
+                         ORDER BY id LIMIT $2))";
     COUNT_ACTIONS = "SELECT count(*) FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1)";
     PRUNE_MESSAGES = "DELETE FROM etl_webhook_delivery WHERE id = ANY(ARRAY( \
                           SELECT id FROM etl_webhook_delivery \
