@@ -90,6 +90,9 @@ pub struct WebhookMessage {
     pub error: Option<String>,
 }
 
+/// URL, events, tenant and format.
+type RemovedColumns = (String, Vec<String>, Stored<Option<TenantId>>, String);
+
 /// A message that this process may send until its claim ends.
 #[derive(Debug, Clone, FromRow)]
 pub struct ClaimedMessage {
@@ -132,7 +135,7 @@ pub async fn add(db: &DbPool, actor: &Actor, webhook: &NewWebhook, host: &str) -
 /// Removes a webhook with its messages; `false` when there is none. `host_of` gives the part of its URL that the audit shows.
 pub async fn remove(db: &DbPool, actor: &Actor, id: i32, host_of: impl Fn(&str) -> String) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let removed: Option<(String, Vec<String>, Stored<Option<TenantId>>, String)> = sqlx::query_as(REMOVE)
+    let removed: Option<RemovedColumns> = sqlx::query_as(REMOVE)
         .bind(id)
         .fetch_optional(&mut *tx)
         .await
