@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use axum::Router;
@@ -81,12 +81,12 @@ async fn receive(State(behaviour): State<Arc<Behaviour>>, headers: HeaderMap, bo
     behaviour
         .received
         .lock()
-        .unwrap()
+        .unwrap_or_else(PoisonError::into_inner)
         .push(Received { headers, body });
     if behaviour.hangs.load(Ordering::SeqCst) {
         std::future::pending::<()>().await;
     }
-    StatusCode::from_u16(behaviour.status.load(Ordering::SeqCst)).unwrap()
+    StatusCode::from_u16(behaviour.status.load(Ordering::SeqCst)).expect("a test sets a status code")
 }
 
 impl Receiver {
@@ -113,7 +113,11 @@ impl Receiver {
     }
 
     fn received(&self) -> Vec<Received> {
-        self.behaviour.received.lock().unwrap().clone()
+        self.behaviour
+            .received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until so many requests have come, and returns them.
@@ -464,7 +468,8 @@ async fn encrypted_receiver(authority: &Path) -> Result<(String, JoinSet<()>)> {
             };
             let mut request = [0; 4096];
             let answered = async {
-                stream.read(&mut request).await?;
+                let read = stream.read(&mut request).await?;
+                assert!(read > 0, "an empty request");
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                     .await

@@ -105,7 +105,7 @@ impl FromRow<'_, PgRow> for TenantToPlan {
 }
 
 /// A change of a tenant; a field that is `None` keeps its value.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TenantChange {
     pub name: Option<String>,
     pub slug: Option<String>,

@@ -21,6 +21,9 @@ pub async fn change(
     tenant: &Tenant,
     change: &TenantChange,
 ) -> OperationResult<()> {
+    if *change == TenantChange::default() {
+        return Ok(());
+    }
     if let Some(name) = &change.name {
         check_name(name)?;
     }
