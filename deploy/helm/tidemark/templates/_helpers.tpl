@@ -60,6 +60,9 @@ capabilities: {drop: [ALL]}
 {{- if .Values.secrets.privacyKey.name }}
 - {name: TIDEMARK_PRIVACY_KEY_FILE, value: /etc/tidemark/privacy-key}
 {{- end }}
+{{- if .Values.secrets.webhookKey.name }}
+- {name: TIDEMARK_WEBHOOK_KEY_FILE, value: /etc/tidemark/webhook-key}
+{{- end }}
 {{- if .Values.secrets.config.name }}
 - {name: TIDEMARK_CONFIG, value: /etc/tidemark/tidemark.toml}
 {{- end }}
