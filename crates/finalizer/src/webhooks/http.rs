@@ -196,11 +196,8 @@ async fn exchange(
     tokio::pin!(connection, answer);
     let answer = tokio::select! {
         answer = &mut answer => answer,
-        ended = &mut connection => match ended {
-            // a server that closes at once has answered before
-            Ok(()) => answer.await,
-            Err(error) => Err(error),
-        },
+        // many servers close the connection with their answer, and not all of them in the proper way
+        ended = &mut connection => answer.await.map_err(|error| ended.err().unwrap_or(error)),
     };
     Ok(answer.map_err(SendError::Http)?.status().as_u16())
 }
