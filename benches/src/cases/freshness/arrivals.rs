@@ -46,7 +46,8 @@ impl Arrivals {
 
     /// Some of the changes that do not show yet.
     pub fn missing(&self) -> Vec<(Written, i64)> {
-        let first = |(written, expected): (&Written, &Vec<(i64, Instant)>)| Some((*written, expected.first()?.0));
+        let first =
+            |(written, expected): (&Written, &Vec<(i64, Instant)>)| Some((*written, expected.first()?.0));
         self.expected.iter().filter_map(first).take(5).collect()
     }
 
