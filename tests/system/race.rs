@@ -32,6 +32,11 @@ async fn full_run(stage: &Stage) -> Result<RunId> {
 /// Requests a run of two chunks, and stops both just before they write. Committing the returned transaction lets them
 /// end together.
 async fn two_chunks_about_to_end(stage: &Stage) -> Result<(RunId, PgConnection)> {
+    // a chunk whose rows the target has as they are does not write
+    stage
+        .source
+        .execute("UPDATE conversations SET identifier = gen_random_uuid()::text")
+        .await?;
     let mut lock = PgConnection::connect(&stage.owner_url("target")).await?;
     lock.execute("BEGIN; LOCK TABLE conversations_analytics IN EXCLUSIVE MODE")
         .await?;

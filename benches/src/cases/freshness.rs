@@ -137,7 +137,11 @@ async fn one_setting(
         let after = LedgerSize::read(&mut target).await?;
         let deadline = Instant::now() + interval * 3 + Duration::from_secs(60);
         while !arrivals.lock().await.is_complete() {
-            ensure!(Instant::now() < deadline, "changes did not arrive: {label}");
+            let missing = arrivals.lock().await.missing();
+            ensure!(
+                Instant::now() < deadline,
+                "changes did not arrive: {label}: {missing:?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         anyhow::Ok((cost, after))

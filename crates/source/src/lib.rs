@@ -17,6 +17,7 @@ pub mod tables;
 pub mod view;
 
 pub use self::error::SourceError;
+pub use self::locks::Reads;
 pub use self::session::{Replay, SourceTx};
 pub use self::shape::Shape;
 pub use self::source::{Source, Sources};

@@ -14,25 +14,25 @@ use sqlx::PgConnection;
 use super::tables::table_names;
 use tidemark_postgres::ident::RelationName;
 
-/// A hash of the columns of these tables, for the parameter with their names.
+/// A hash of the columns of these tables, for the parameter with their names. Every transaction reads it: with the LATERAL
+/// PostgreSQL looks each table up by index and does not read the whole catalog.
 macro_rules! layout {
     ($names:literal) => {
         concat!(
-            "SELECT hashtextextended(coalesce(string_agg(format('%s %s %s', a.attrelid, a.attname, a.atttypid), ' ' \
-                    ORDER BY a.attrelid, a.attnum), ''), 0) \
-             FROM unnest(",
+            "SELECT hash_numeric_extended(coalesce(sum(hashoidextended(a.attrelid, hashoidextended(a.atttypid, \
+                    hashint2extended(a.attnum, hashnameextended(a.attname, 0))))), 0), 0) \
+             FROM (SELECT to_regclass(quote_ident(name)) AS relation FROM unnest(",
             $names,
-            "::text[]) AS n (name) JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(n.name)) \
-              AND a.attnum > 0 AND NOT a.attisdropped"
+            "::text[]) AS n (name) OFFSET 0) n CROSS JOIN LATERAL ( \
+                 SELECT a.* FROM pg_attribute a \
+                 WHERE a.attrelid = n.relation AND a.attnum > 0 AND NOT a.attisdropped OFFSET 0) a"
         )
     };
 }
 pub(super) use layout;
 
 const LAYOUT: &str = layout!("$1");
-/// After a few executions PostgreSQL reuses a generic plan, which assumes arrays of ten. Ours hold from one id to thousands.
-const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Statements over Chatwoot's tables join them in the order in which they are found by key. To look for a better order among
 /// fifteen takes longer than to read a hundred conversations.
 const KEEP_JOIN_ORDER: &str = "SET LOCAL join_collapse_limit = 1";
@@ -40,6 +40,26 @@ const KEEP_JOIN_ORDER: &str = "SET LOCAL join_collapse_limit = 1";
 const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT') \
      FROM unnest($1::text[]) AS w (name) JOIN pg_class c ON c.oid = to_regclass(w.name) \
      WHERE has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT')";
+
+/// How many conversations the statements of a transaction read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// From one to all: each execution is planned for its values. PostgreSQL would else reuse a generic plan, which assumes
+    /// arrays of ten, after a few executions.
+    Any,
+    /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
+    /// read the conversations.
+    Few,
+}
+
+impl Reads {
+    const fn plan_cache_mode(self) -> &'static str {
+        match self {
+            Self::Any => "SET LOCAL plan_cache_mode = force_custom_plan",
+            Self::Few => "SET LOCAL plan_cache_mode = force_generic_plan",
+        }
+    }
+}
 
 /// The relations that a transaction locks first, and those that cannot be locked.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,9 +76,13 @@ pub(super) struct LockPlan {
 impl LockPlan {
     /// All statements in one message, for one round trip. After a failed read the session rolls back to the savepoint and
     /// keeps the locks.
-    pub fn begin(&self) -> String {
+    pub fn begin(&self, reads: Reads) -> String {
         let mut statements = vec![BEGIN.to_owned()];
-        if !self.tables.is_empty() {
+        if self.tables.is_empty() {
+            // what is behind a view is not known
+            statements.push(Reads::Any.plan_cache_mode().to_owned());
+        } else {
+            statements.push(reads.plan_cache_mode().to_owned());
             statements.push(KEEP_JOIN_ORDER.to_owned());
         }
         if !self.locked.is_empty() {
@@ -188,7 +212,7 @@ mod tests {
             narrowed_at: None,
         };
         assert_eq!(
-            plan.begin(),
+            plan.begin(Reads::Any),
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; \
              SET LOCAL join_collapse_limit = 1; LOCK TABLE conversations, messages IN ACCESS SHARE MODE NOWAIT; \
              SELECT FROM users LIMIT 0; SAVEPOINT begun"

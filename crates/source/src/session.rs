@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::Instant;
 
 use super::error::SourceError;
-use super::locks::{LockPlan, layout};
+use super::locks::{LockPlan, Reads, layout};
 use super::source::Source;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
@@ -66,8 +66,13 @@ impl Source {
     /// Begins a transaction and takes its snapshot. Administrators of the source see `purpose` (such as `run 7 chunk 3`) in
     /// `pg_stat_activity`.
     pub async fn begin(&self, purpose: &str) -> Result<SourceTx, SourceError> {
+        self.begin_for(purpose, Reads::Any).await
+    }
+
+    /// Like [`Self::begin`], for statements that read as many conversations as `reads` says.
+    pub async fn begin_for(&self, purpose: &str, reads: Reads) -> Result<SourceTx, SourceError> {
         let guarded = self.acquire().await?;
-        self.begin_on(guarded, purpose).await
+        self.begin_on(guarded, purpose, reads).await
     }
 
     /// Like [`Self::begin`], and returns the value of [`Self::oldest_open_xid`] just before. Both run on one connection,
@@ -78,7 +83,7 @@ impl Source {
     ) -> Result<(Option<i64>, SourceTx), SourceError> {
         let mut guarded = self.acquire().await?;
         let oldest_open = self.oldest_open_xid_on(guarded.connection()).await?;
-        let tx = self.begin_on(guarded, purpose).await?;
+        let tx = self.begin_on(guarded, purpose, Reads::Any).await?;
         Ok((oldest_open, tx))
     }
 
@@ -95,11 +100,16 @@ impl Source {
 
     /// Locks the tables, then takes the snapshot: see [`super::locks`]. While a table is being rewritten it retries, and holds
     /// no lock between two attempts.
-    async fn begin_on(&self, mut guarded: Guarded, purpose: &str) -> Result<SourceTx, SourceError> {
+    async fn begin_on(
+        &self,
+        mut guarded: Guarded,
+        purpose: &str,
+        reads: Reads,
+    ) -> Result<SourceTx, SourceError> {
         let give_up_at = Instant::now() + LOCK_WAIT;
         loop {
             let locks = self.locks.current();
-            let refused = match try_begin(&mut guarded, purpose, &locks).await {
+            let refused = match try_begin(&mut guarded, purpose, reads, &locks).await {
                 Ok(Some(begun)) if self.locks.is_complete(&locks, begun.layout) => {
                     return Ok(SourceTx {
                         guarded,
@@ -159,9 +169,10 @@ impl Source {
 async fn try_begin(
     guarded: &mut Guarded,
     purpose: &str,
+    reads: Reads,
     locks: &LockPlan,
 ) -> Result<Option<Begun>, sqlx::Error> {
-    raw_sql(AssertSqlSafe(locks.begin()))
+    raw_sql(AssertSqlSafe(locks.begin(reads)))
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();

@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use crate::compare::{self, Verifier};
 use crate::error::ExecuteError;
-use crate::extract::Extractor;
+use crate::extract::{Extractor, reads_of};
 use crate::load::{ChunkLoad, LoadError, Staging};
 use crate::read_permits::ReadPermit;
 use crate::rejects::Rejects;
@@ -96,9 +96,8 @@ impl Executor {
             Impossible::default()
         };
         // the snapshot is older than the load's transaction: a later run reads the changes that it misses
-        let mut tx = source
-            .begin(&format!("run {} chunk {}", id.run_id, id.seq))
-            .await?;
+        let purpose = format!("run {} chunk {}", id.run_id, id.seq);
+        let mut tx = source.begin_for(&purpose, reads_of(&chunk.spec)).await?;
         source.check_not_restored(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
         let known = ledger::fence::record_xmax(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {

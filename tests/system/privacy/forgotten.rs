@@ -244,6 +244,11 @@ async fn a_chunk_that_has_read_a_contact_before_it_was_forgotten_does_not_bring_
         stage.sample(200, 1, 71).await?;
         let person = person(&stage).await?;
         stage.sync_local(&["--all"]).await?;
+        // rows that the target has as they are would not be merged
+        stage
+            .source
+            .execute("UPDATE conversations SET identifier = 'changed'")
+            .await?;
         // the merge waits at the first row, when the other rows have been read
         let mut held = stage.target.begin().await?;
         sqlx::query("SELECT FROM conversations_analytics WHERE tenant_id = 1 AND conversation_id = $1 FOR UPDATE")

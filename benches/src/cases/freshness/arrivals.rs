@@ -44,6 +44,13 @@ impl Arrivals {
         self.expected.is_empty()
     }
 
+    /// Some of the changes that do not show yet.
+    pub fn missing(&self) -> Vec<(Written, i64)> {
+        let first =
+            |(written, expected): (&Written, &Vec<(i64, Instant)>)| Some((*written, expected.first()?.0));
+        self.expected.iter().filter_map(first).take(5).collect()
+    }
+
     /// Looks which changes show by now. A row with a later change shows the earlier ones.
     pub async fn look(&mut self) -> Result<()> {
         if self.expected.is_empty() {

@@ -1,6 +1,8 @@
 //! The changes: messages at random instants, as Chatwoot commits them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,8 +33,9 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Chatwoot {
     pool: PgPool,
-    by_tenant: Vec<Vec<Written>>,
-    next_marker: std::sync::atomic::AtomicI64,
+    /// The conversations of each tenant, and how many of its changes were made.
+    by_tenant: Vec<(Vec<Written>, AtomicUsize)>,
+    next_marker: AtomicI64,
 }
 
 impl Chatwoot {
@@ -54,7 +57,7 @@ impl Chatwoot {
             let written = ids
                 .into_iter()
                 .map(|conversation| Written { tenant, conversation });
-            by_tenant.push(written.collect());
+            by_tenant.push((written.collect(), AtomicUsize::new(0)));
         }
         Ok(Self {
             pool,
@@ -64,15 +67,13 @@ impl Chatwoot {
     }
 
     fn pick(&self) -> Result<(Written, i64)> {
-        let mut rng = rand::rng();
-        let tenant = &self.by_tenant[rng.random_range(0..self.by_tenant.len())];
-        let marker = self
-            .next_marker
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let tenant = rand::rng().random_range(0..self.by_tenant.len());
+        let (conversations, changes) = &self.by_tenant[tenant];
+        let marker = self.next_marker.fetch_add(1, Relaxed);
         // in turns: two changes of one conversation at the same time could show in the other order
-        let turn = usize::try_from(marker)? / self.by_tenant.len();
-        let written = *tenant
-            .get(turn % tenant.len().max(1))
+        let turn = changes.fetch_add(1, Relaxed) % conversations.len().max(1);
+        let written = *conversations
+            .get(turn)
             .context("every tenant has a conversation")?;
         Ok((written, marker))
     }

@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use crate::site::Site;
 
-/// The sessions of the fleet: it logs in as a role of its own.
-const SESSIONS: &str =
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename <> current_user";
+/// The sessions of the fleet, which say what they are.
+const SESSIONS: &str = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark%'";
 const PAGES: &str =
     "SELECT (blks_hit + blks_read)::float8 FROM pg_stat_database WHERE datname = current_database()";
 const LEDGER: &str = "SELECT count(*)::float8 AS rows, coalesce(sum(size), 0)::float8 AS bytes FROM ( \

@@ -6,8 +6,9 @@ use std::time::Instant;
 use tidemark_ledger::privacy::Withheld;
 use tidemark_source::Shape;
 
+use super::chunk::FEW_KEYS;
 use super::extractor::{ExtractError, Extractor, reject, send_when_full};
-use super::messages::{Message, MessageCopy, MessageRow, SELECT};
+use super::messages::{Message, MessageRow, MessageStream, SELECT};
 use super::pending_phones::{CompleteConversation, PendingPhones};
 use super::tables::{self, Conversation};
 use crate::rejects::{Rejects, TooManyRejects};
@@ -72,9 +73,14 @@ impl Extractor<'_> {
         let mut fold = MessageFold::with_privacy(&self.tenant.privacy);
         let mut messages_digest = 0_i64;
         let failed = || source.query_error("read messages");
-        let mut messages = MessageCopy::begin(self.tx.connection(), &shape.on_tables(&SELECT), &ids)
-            .await
-            .map_err(failed())?;
+        let select = shape.on_tables(&SELECT);
+        let mut messages = if ids.len() <= FEW_KEYS {
+            MessageStream::query(self.tx.connection(), &select, &ids)
+        } else {
+            MessageStream::copy(self.tx.connection(), &select, &ids)
+                .await
+                .map_err(failed())?
+        };
         loop {
             let row = messages.try_next().await.map_err(failed())?;
             let message = match row.as_ref().map(MessageRow::decode).transpose() {

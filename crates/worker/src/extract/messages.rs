@@ -1,12 +1,14 @@
 //! Reads messages from Chatwoot's own table by a binary COPY. Rows are decoded in the buffer that they were received
-//! in, which costs half as much as rows of a query.
+//! in, which costs half as much as rows of a query. A COPY is planned each time, which costs more than that where the
+//! conversations are few: their messages are rows of a prepared query, in the same format.
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use futures::TryStreamExt;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::BoxStream;
-use sqlx::PgConnection;
+use futures::{StreamExt, TryStreamExt};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row, ValueRef};
 use tidemark_postgres::source_time::SourceTime;
 use tidemark_source::digest::{MESSAGE_MARKS, message_digest};
 
@@ -15,13 +17,15 @@ use crate::row::source::{MessageMarks, SourceMessage};
 #[cfg(test)]
 mod tests;
 
+const CONVERSATIONS: &str = "current_setting('tidemark.conversations')::bigint[]";
 /// A COPY takes no parameters: a setting of the transaction passes the ids, and the statement is always the same.
 const SET_CONVERSATIONS: &str = "SELECT set_config('tidemark.conversations', $1::bigint[]::text, true)";
-/// The statement of the COPY, for a source that has every column.
+/// The statement, for a source that has every column.
 pub(super) static SELECT: LazyLock<String> = LazyLock::new(|| {
     include_str!("messages.sql")
         .replace("{marks}", MESSAGE_MARKS)
         .replace("{digest}", &message_digest())
+        .replace("{conversations}", CONVERSATIONS)
 });
 /// Bytes of the signature, the flags and the length of the empty header extension.
 const HEADER: usize = 11 + 4 + 4;
@@ -29,15 +33,15 @@ const FIELDS: i16 = 14;
 /// The field count that marks the end.
 const END: i16 = -1;
 
-/// A running COPY of messages, ordered by conversation, `created_at` and id.
-pub(super) struct MessageCopy<'c> {
+/// Messages as they are read, ordered by conversation, `created_at` and id.
+pub(super) struct MessageStream<'c> {
     rows: BoxStream<'c, Result<Bytes, sqlx::Error>>,
     has_begun: bool,
 }
 
-impl<'c> MessageCopy<'c> {
-    /// `select` is [`SELECT`] as the source needs it.
-    pub async fn begin(
+impl<'c> MessageStream<'c> {
+    /// A COPY. `select` is [`SELECT`] as the source needs it.
+    pub async fn copy(
         connection: &'c mut PgConnection,
         select: &str,
         conversations: &[i64],
@@ -51,6 +55,18 @@ impl<'c> MessageCopy<'c> {
             rows: connection.copy_out_raw(&copy).await?,
             has_begun: false,
         })
+    }
+
+    /// A prepared query, for few conversations.
+    pub fn query(connection: &'c mut PgConnection, select: &str, conversations: &[i64]) -> Self {
+        let rows = sqlx::query(AssertSqlSafe(select.replace(CONVERSATIONS, "$1::bigint[]")))
+            .bind(conversations.to_vec())
+            .fetch(connection)
+            .and_then(|row| std::future::ready(as_copied(&row)));
+        Self {
+            rows: rows.boxed(),
+            has_begun: true,
+        }
     }
 
     /// The next message. The server sends one row per protocol message.
@@ -75,6 +91,23 @@ impl<'c> MessageCopy<'c> {
         while self.rows.try_next().await?.is_some() {}
         Ok(())
     }
+}
+
+/// A row of a query as a binary COPY would send it.
+fn as_copied(row: &PgRow) -> Result<Bytes, sqlx::Error> {
+    let mut copied = BytesMut::new();
+    copied.put_i16(FIELDS);
+    for column in 0..row.len() {
+        let value = row.try_get_raw(column)?;
+        if value.is_null() {
+            copied.put_i32(-1);
+            continue;
+        }
+        let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
+        copied.put_i32(i32::try_from(bytes.len()).map_err(|_| malformed())?);
+        copied.put_slice(bytes);
+    }
+    Ok(copied.freeze())
 }
 
 /// A row of `messages.sql`.

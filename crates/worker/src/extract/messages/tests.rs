@@ -27,8 +27,12 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
          (3, 31, 'of another', NULL, NULL, now(), NULL, NULL, NULL, false, NULL, NULL, NULL)",
     )
     .await;
-    for _ in 0..2 {
-        let mut copy = MessageCopy::begin(&mut server, &SELECT, &[1, 2]).await.unwrap();
+    for is_query in [false, true, false] {
+        let mut copy = if is_query {
+            MessageStream::query(&mut server, &SELECT, &[1, 2])
+        } else {
+            MessageStream::copy(&mut server, &SELECT, &[1, 2]).await.unwrap()
+        };
         let mut found = Vec::new();
         while let Some(row) = copy.try_next().await.unwrap() {
             let Message {
@@ -115,7 +119,7 @@ async fn the_digest_is_the_one_that_the_source_computes() {
     .fetch_one(&mut server)
     .await
     .unwrap();
-    let mut copy = MessageCopy::begin(&mut server, &SELECT, &[1]).await.unwrap();
+    let mut copy = MessageStream::copy(&mut server, &SELECT, &[1]).await.unwrap();
     let row = copy.try_next().await.unwrap().unwrap();
     assert_eq!(row.decode().unwrap().digest, expected);
 }
@@ -124,7 +128,7 @@ async fn the_digest_is_the_one_that_the_source_computes() {
 async fn a_copy_may_have_no_rows() {
     let mut server = with_messages("SELECT").await;
     for conversations in [&[][..], &[1, 2]] {
-        let mut copy = MessageCopy::begin(&mut server, &SELECT, conversations)
+        let mut copy = MessageStream::copy(&mut server, &SELECT, conversations)
             .await
             .unwrap();
         assert!(copy.try_next().await.unwrap().is_none());
@@ -137,7 +141,7 @@ async fn a_message_without_a_required_value_is_a_data_error_and_the_others_are_d
         "INSERT INTO messages SELECT 1, 11, 'a', 'User', 3, NULL, 0, 0, 0, false, '{}', NULL FROM generate_series(1, 5000)",
     )
     .await;
-    let mut copy = MessageCopy::begin(&mut server, &SELECT, &[1]).await.unwrap();
+    let mut copy = MessageStream::copy(&mut server, &SELECT, &[1]).await.unwrap();
     let row = copy.try_next().await.unwrap().unwrap();
     let Err(error) = row.decode() else {
         panic!("a message without a time")
@@ -166,7 +170,7 @@ async fn a_connection_works_after_a_message_that_the_server_cannot_read() {
     }
     for _ in 0..2 {
         let error = {
-            let mut copy = MessageCopy::begin(&mut server, &SELECT, &[1]).await.unwrap();
+            let mut copy = MessageStream::copy(&mut server, &SELECT, &[1]).await.unwrap();
             loop {
                 match copy.try_next().await {
                     Ok(Some(_)) => {}
