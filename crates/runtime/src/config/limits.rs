@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 15] = [
+    const TEXTS: [&str; 23] = [
         "database_url",
         "database_pooler",
         "amqp_url",
@@ -302,5 +302,13 @@ mod tests {
         "sources.*.mode",
         "sources.*.view",
         "sources.*.schema",
+        "console.listen",
+        "console.auth",
+        "console.proxy_header",
+        "console.proxy_peers",
+        "console.path_prefix",
+        "console.read_only",
+        "console.sources",
+        "console.insecure_cookie",
     ];
 }
