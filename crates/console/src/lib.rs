@@ -1,1 +1,26 @@
-//! c
+//! The web console: pages rendered on the server, live by one stream a tab, and a JSON API.
+
+mod actions;
+mod api;
+mod assets;
+pub mod auth;
+mod console;
+mod context;
+mod error;
+mod headers;
+mod html;
+mod i18n;
+mod links;
+mod live;
+mod metrics;
+mod origin;
+mod pages;
+mod preferences;
+mod router;
+mod server;
+mod watch;
+
+pub use self::api::document as api_document;
+pub use self::console::{Console, Parts};
+pub use self::router::{RouteReport, routes};
+pub use self::server::{Bound, bind};
