@@ -88,7 +88,11 @@ pub fn assert_same(expected: &Rows, actual: &Rows) -> Result<()> {
     let mut differences = Vec::new();
     for id in expected.keys().chain(actual.keys()) {
         let (Some(wanted), Some(found)) = (expected.get(id), actual.get(id)) else {
-            let side = if expected.contains_key(id) { "expected" } else { "found" };
+            let side = if expected.contains_key(id) {
+                "expected"
+            } else {
+                "found"
+            };
             differences.push(format!("{id}: only {side}"));
             continue;
         };

@@ -13,6 +13,7 @@ use tidemark_ledger::chunk::DispatchLimits;
 use tidemark_ledger::verification::ChunkFindings;
 use tidemark_ledger::{Attempt, DbResult};
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
@@ -138,15 +139,15 @@ async fn no_deadlock_reaches_a_caller_while_a_run_is_executed_cancelled_and_retr
             });
             let operator = async {
                 for _ in 0..4 {
-                    ledger::cancel::run(&db, run, "test", None).await?;
-                    ledger::retry::retry(&db, run, None, "test").await?;
+                    ledger::cancel::run(&db, &actor(), run, None).await?;
+                    ledger::retry::retry(&db, &actor(), run, None).await?;
                 }
                 DbResult::Ok(())
             };
             let other = async {
                 for _ in 0..6 {
-                    ledger::tenant_lifecycle::pause(&db, TenantId(1), "test").await?;
-                    ledger::tenant_lifecycle::resume(&db, TenantId(1)).await?;
+                    ledger::tenant_lifecycle::pause(&db, &actor(), TenantId(1), "test").await?;
+                    ledger::tenant_lifecycle::resume(&db, &actor(), TenantId(1)).await?;
                     ledger::chunk::requeue(&db, &[run]).await?;
                 }
                 DbResult::Ok(())
@@ -157,7 +158,7 @@ async fn no_deadlock_reaches_a_caller_while_a_run_is_executed_cancelled_and_retr
                 outcome.with_context(|| format!("round {round}"))?;
             }
         }
-        let cancelled = ledger::cancel::run(&db, run, "test", None).await?;
+        let cancelled = ledger::cancel::run(&db, &actor(), run, None).await?;
         let open: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM etl_chunk WHERE status IN ('pending', 'queued', 'running')",
         )
@@ -215,6 +216,10 @@ fn but_for_a_deadlock(outcome: DbResult<()>) -> DbResult<()> {
     })
 }
 
+fn actor() -> Actor {
+    Actor::cli("test", None)
+}
+
 fn asked() -> NewRun {
     NewRun {
         tenant_id: TenantId(1),
@@ -262,18 +267,18 @@ async fn removing_a_tenant_or_forgetting_a_contact_meets_no_deadlock_while_chunk
             };
             let forgets = async {
                 for contact in contacts {
-                    ledger::privacy::forget(&db, TenantId(1), *contact, &asked()).await?;
+                    ledger::privacy::forget(&db, &actor(), TenantId(1), *contact, &asked()).await?;
                 }
                 DbResult::Ok(())
             };
             let removes = async {
                 for _ in 0..4 {
-                    ledger::tenant_lifecycle::remove(&db, TenantId(1), "test").await?;
+                    ledger::tenant_lifecycle::remove(&db, &actor(), TenantId(1)).await?;
                     sqlx::query("UPDATE tenants SET deleted_at = NULL WHERE id = 1")
                         .execute(&pool)
                         .await
                         .attempt("take the removal back")?;
-                    ledger::retry::retry(&db, run, None, "test").await?;
+                    ledger::retry::retry(&db, &actor(), run, None).await?;
                 }
                 DbResult::Ok(())
             };

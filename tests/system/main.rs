@@ -3,6 +3,7 @@
 
 mod abuse;
 mod altered;
+mod audit;
 mod away;
 mod backfill;
 mod backup;

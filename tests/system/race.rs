@@ -5,6 +5,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tidemark_ledger::cancel::{Cancelled, run as cancel};
 use tidemark_ledger::run::{NewRun, request};
 use tidemark_ledger::stored::Stored;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunStatus, RunType};
 
@@ -110,7 +111,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             if round == ROUNDS - 1 {
                 ended(&stage, run).await?;
             }
-            let answer = cancel(&stage.db(), run, "test", None).await?;
+            let answer = cancel(&stage.db(), &Actor::cli("test", None), run, None).await?;
             if round == 0 {
                 lock.execute("COMMIT").await?;
             }
@@ -121,7 +122,7 @@ async fn a_cancel_in_the_moment_of_the_end_is_cancelled_or_success_and_never_bot
             }
             let fits = match answer {
                 Cancelled::Now { .. } => status == RunStatus::Cancelled,
-                Cancelled::Ended(seen) => seen == status && status == RunStatus::Success,
+                Cancelled::Ended(_, seen) => seen == status && status == RunStatus::Success,
                 Cancelled::Unknown => false,
             };
             ensure!(fits, "the cancel says {answer:?}, the run {status:?}");

@@ -11,6 +11,7 @@ use tidemark_net::url::ServerUrl;
 use tidemark_postgres::{Connector, DbPool};
 use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
 use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
+use tidemark_shared::audit::Actor;
 use tidemark_source::Sources;
 
 use crate::exit::SetupError;
@@ -172,9 +173,18 @@ impl App {
     }
 
     /// The author of changes, for the ledger's records.
-    pub fn actor(&self) -> String {
-        format!("cli:{}", self.instance)
+    pub fn actor(&self) -> Actor {
+        Actor::cli(&self.instance, Some(origin(&self.host)))
     }
+}
+
+/// The machine, with the user who is logged in there where that is known. A container has no such user.
+#[expect(clippy::disallowed_methods, reason = "the user's name is no setting")]
+fn origin(host: &str) -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.trim().is_empty()));
+    user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the host's name is no setting")]

@@ -1,6 +1,7 @@
 //! The command line, one file for each command.
 
 mod account;
+mod audit;
 mod bounds;
 mod chunk;
 mod config;
@@ -81,6 +82,9 @@ enum Command {
     /// List, redrive or purge unreadable messages
     #[command(subcommand)]
     Dead(dead::Command),
+    /// List what operators did
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Remove old runs from the ledger; finalizers also do so regularly
     Prune(prune::Args),
     /// Compare source and target, row by row and column by column
@@ -155,6 +159,7 @@ impl Cli {
             Command::Rejected(command) => command.run(&app).await,
             Command::Watermark(command) => command.run(&app).await,
             Command::Dead(command) => command.run(&app).await,
+            Command::Audit(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,
             Command::Why(args) => args.run(&app).await,

@@ -1,5 +1,6 @@
 //! Prints data on stdout and everything else on stderr. Nothing else prints.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -73,10 +74,13 @@ pub fn note(text: impl AsRef<str>) {
     stderr_line(text.as_ref());
 }
 
-/// Notes that a list may be incomplete, when it is as long as its limit.
-pub fn note_cut(shown: usize, limit: i64, what: &str) {
-    if i64::try_from(shown).is_ok_and(|shown| shown >= limit) {
-        note(format!("the first {} {what}; more with --limit", count(limit)));
+/// Notes how to get the next part of a list, when there is one.
+pub fn note_next(shown: usize, next: Option<impl Display>, what: &str, flag: &str) {
+    if let Some(next) = next {
+        let shown = count(i64::try_from(shown).unwrap_or(i64::MAX));
+        note(format!(
+            "the first {shown} {what}; more with --limit, or with {flag} {next}"
+        ));
     }
 }
 

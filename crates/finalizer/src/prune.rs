@@ -1,4 +1,4 @@
-//! Deletes old runs, moves and rejects from the ledger, now and then.
+//! Deletes old runs, moves, actions and rejects from the ledger, now and then.
 
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ impl Pruner {
                 runs = pruned.runs,
                 chunks = pruned.chunks,
                 moves = pruned.moves,
+                actions = pruned.actions,
                 rejects = pruned.rejects,
                 "ledger pruned"
             );

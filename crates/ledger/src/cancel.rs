@@ -1,11 +1,14 @@
 //! Cancelling a run. One transaction ends the run and all its chunks. A worker that executes one of them notices when
 //! it renews its lease or completes.
 
+use serde_json::json;
 use sqlx::postgres::PgTransaction;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
+use crate::audit::{self, Entry};
 use crate::stored::{Stored, values};
 use crate::{Attempt, DbResult, retry_on_deadlock, statements};
 
@@ -28,19 +31,44 @@ statements! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
     /// The run has ended `cancelled`. `waiting` chunks had not begun; workers were executing `running` chunks.
-    Now { waiting: i64, running: i64 },
+    Now {
+        tenant_id: TenantId,
+        was: RunStatus,
+        waiting: i64,
+        running: i64,
+    },
     /// The run had already ended; nothing was changed.
-    Ended(RunStatus),
+    Ended(TenantId, RunStatus),
     /// There is no such run.
     Unknown,
 }
 
 /// Cancels a run and its open chunks; done chunks stay. The watermark stays, and the tenant's next scheduled sync is
 /// due an interval from now. `actor` and `reason` become the run's error text.
-pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> DbResult<Cancelled> {
+pub async fn run(db: &DbPool, actor: &Actor, id: RunId, reason: Option<&str>) -> DbResult<Cancelled> {
     retry_on_deadlock(async || {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
         let cancelled = cancel_in(&mut tx, id, actor, reason).await?;
+        let entry = Entry::new(Action::RunCancel)
+            .subject(format!("run {id}"))
+            .reason(reason);
+        let entry = match cancelled {
+            Cancelled::Now {
+                tenant_id,
+                was,
+                waiting,
+                running,
+            } => entry
+                .tenant(tenant_id)
+                .before(json!({"status": was.as_str(), "waiting": waiting, "running": running}))
+                .after(json!({"status": RunStatus::Cancelled.as_str()})),
+            Cancelled::Ended(tenant, status) => entry
+                .tenant(tenant)
+                .before(json!({"status": status.as_str()}))
+                .result(ActionResult::Refused),
+            Cancelled::Unknown => entry.result(ActionResult::Refused),
+        };
+        audit::record(&mut *tx, actor, &entry).await?;
         tx.commit().await.attempt("cancel the run")?;
         Ok(cancelled)
     })
@@ -50,7 +78,7 @@ pub async fn run(db: &DbPool, id: RunId, actor: &str, reason: Option<&str>) -> D
 async fn cancel_in(
     tx: &mut PgTransaction<'_>,
     id: RunId,
-    actor: &str,
+    actor: &Actor,
     reason: Option<&str>,
 ) -> DbResult<Cancelled> {
     let found: Option<(Stored<TenantId>, Stored<RunType>, Stored<RunStatus>)> = sqlx::query_as(LOCK_RUN)
@@ -62,7 +90,7 @@ async fn cancel_in(
         return Ok(Cancelled::Unknown);
     };
     if status.is_terminal() {
-        return Ok(Cancelled::Ended(status));
+        return Ok(Cancelled::Ended(tenant, status));
     }
     let (waiting, running) = sqlx::query_as(LOCK_CHUNKS)
         .bind(Stored(id))
@@ -91,14 +119,19 @@ async fn cancel_in(
             .await
             .attempt("postpone the tenant's next sync")?;
     }
-    Ok(Cancelled::Now { waiting, running })
+    Ok(Cancelled::Now {
+        tenant_id: tenant,
+        was: status,
+        waiting,
+        running,
+    })
 }
 
 /// Cancels every open run of a tenant and returns them.
 pub async fn cancel_open_runs(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
-    actor: &str,
+    actor: &Actor,
     reason: &str,
 ) -> DbResult<Vec<RunId>> {
     let open: Vec<RunId> = sqlx::query_scalar(LIST_OPEN)

@@ -11,7 +11,7 @@ use crate::stored::{Stored, stored};
 use crate::{Attempt, DbResult, or_all, statements};
 
 /// Lists chunks of the newest runs. The condition is in the text, so that a generic plan can use the partial index. $1
-/// run, $2 statuses, $3 tenant, $4 lane, $5 limit.
+/// run, $2 statuses, $3 tenant, $4 lane, $5 limit, after chunk $7 of run $6.
 macro_rules! list {
     ($condition:literal) => {
         concat!(
@@ -22,7 +22,7 @@ macro_rules! list {
             $condition,
             " AND status = ANY($2::etl_chunk_status[]) \
               AND ($3::integer IS NULL OR tenant_id = $3) AND ($4::etl_lane IS NULL OR lane = $4) \
-              ORDER BY run_id DESC, seq LIMIT $5"
+              AND run_id <= $6 AND (run_id < $6 OR seq > $7) ORDER BY run_id DESC, seq LIMIT $5"
         )
     };
 }
@@ -93,8 +93,18 @@ pub struct ChunkFilter {
     pub troubled: bool,
 }
 
-/// Chunks of the newest runs first, at most `limit`.
-pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> DbResult<Vec<ChunkReport>> {
+/// Chunks of the newest runs first, behind the chunk `after`, at most `limit`.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: &ChunkFilter,
+    after: Option<ChunkId>,
+    limit: i64,
+) -> DbResult<Vec<ChunkReport>> {
+    // chunks are counted from 1
+    let after = after.unwrap_or(ChunkId {
+        run_id: RunId(i64::MAX),
+        seq: 0,
+    });
     let statuses = or_all(&filter.statuses, &ChunkStatus::ALL);
     let text = match (filter.run, filter.troubled) {
         (Some(_), false) => LIST_OF_RUN,
@@ -110,6 +120,8 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &ChunkFilter, limit: i64) -> 
         .bind(filter.tenant.map(Stored))
         .bind(filter.lane.map(Stored))
         .bind(limit)
+        .bind(Stored(after.run_id))
+        .bind(after.seq)
         .fetch_all(db)
         .await
         .attempt("list the chunks")

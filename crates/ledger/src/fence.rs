@@ -1,10 +1,14 @@
 //! `etl_source` and `etl_fence`: what the ledger knows of a source's transactions over time.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::PgExecutor;
 use sqlx::postgres::PgTransaction;
+use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, Actor};
 use tidemark_shared::fence::FenceSample;
 
+use crate::audit::{self, Entry};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
@@ -19,7 +23,7 @@ statements! {
                    accepted AS (UPDATE etl_source s SET epoch = old.epoch + 1, highest_xmax = $2 FROM old \
                                 WHERE s.name = old.name RETURNING s.epoch) \
               INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) \
-              SELECT $1, $3, $4, accepted.epoch, old.highest_xmax, $2 FROM old, accepted RETURNING epoch";
+              SELECT $1, $3, $4, accepted.epoch, old.highest_xmax, $2 FROM old, accepted RETURNING epoch, known_xmax";
     PRUNE = "DELETE FROM etl_fence WHERE source = $1 AND sampled_at < $2::timestamptz - interval '2 days'";
 }
 
@@ -101,18 +105,27 @@ pub async fn find_qualifying(
 /// # Errors
 /// When the ledger does not know the source.
 pub async fn accept_restore(
-    db: impl PgExecutor<'_>,
+    db: &DbPool,
+    actor: &Actor,
     source: &str,
     seen_xmax: i64,
-    actor: &str,
     reason: &str,
 ) -> DbResult<i32> {
-    sqlx::query_scalar(ACCEPT)
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let (epoch, known_xmax): (i32, i64) = sqlx::query_as(ACCEPT)
         .bind(source)
         .bind(seen_xmax)
-        .bind(actor)
+        .bind(actor.as_str())
         .bind(reason)
-        .fetch_one(db)
+        .fetch_one(&mut *tx)
         .await
-        .attempt("accept the restored source")
+        .attempt("accept the restored source")?;
+    let entry = Entry::new(Action::SourceAccept)
+        .subject(format!("source {source}"))
+        .reason(Some(reason))
+        .before(json!({"epoch": epoch - 1, "xmax": known_xmax}))
+        .after(json!({"epoch": epoch, "xmax": seen_xmax}));
+    audit::record(&mut *tx, actor, &entry).await?;
+    tx.commit().await.attempt("accept the restored source")?;
+    Ok(epoch)
 }

@@ -18,6 +18,7 @@
 //! has locked, while the load waits for its tenant. The server then aborts one of the two. Commands of operators that
 //! lock more than one row run again: see `retry_on_deadlock`.
 
+pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod cancel;
@@ -68,6 +69,7 @@ pub(crate) use self::statement::{chunk_keys, or_all, secs, statements};
 pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         matched_totals::STATEMENTS,
+        audit::STATEMENTS,
         backfill::STATEMENTS,
         backup::STATEMENTS,
         cancel::STATEMENTS,

@@ -1,7 +1,8 @@
-//! Deletes old history: runs with their chunks, moves of watermarks, resolved rejects. Every statement deletes a
+//! Deletes old history: runs with their chunks, moves of watermarks, actions, resolved rejects. Every statement deletes a
 //! limited number of rows, and skips rows that another transaction has locked.
 
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -33,6 +34,10 @@ statements! {
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
     PRUNE_MOVES = include_str!("prune/moves.sql");
+    PRUNE_ACTIONS = "DELETE FROM etl_action_audit WHERE id = ANY(ARRAY( \
+                         SELECT id FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1) \
+                         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    COUNT_ACTIONS = "SELECT count(*) FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1)";
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                          SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                          LIMIT $2 FOR UPDATE SKIP LOCKED))";
@@ -47,6 +52,9 @@ pub struct Pruned {
     /// Moves of watermarks.
     #[sqlx(default)]
     pub moves: i64,
+    /// Entries of the audit of actions.
+    #[sqlx(default)]
+    pub actions: i64,
     /// Rejects that were resolved.
     #[sqlx(default)]
     pub rejects: i64,
@@ -57,6 +65,7 @@ impl AddAssign for Pruned {
         self.runs += other.runs;
         self.chunks += other.chunks;
         self.moves += other.moves;
+        self.actions += other.actions;
         self.rejects += other.rejects;
     }
 }
@@ -83,20 +92,32 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         }
     }
     pruned.moves = prune_moves(db, keep, false).await?;
+    pruned.actions = repeat(db, PRUNE_ACTIONS, keep.audit, "prune the audit of actions").await?;
+    pruned.rejects = repeat(db, PRUNE_REJECTS, keep.failed, "prune resolved rejects").await?;
+    Ok(pruned)
+}
+
+/// Repeats a statement that deletes a limited number of rows until it finds none.
+async fn repeat(
+    db: &DbPool,
+    statement: &'static str,
+    keep: Duration,
+    attempted: &'static str,
+) -> DbResult<i64> {
+    let mut all = 0;
     loop {
-        let gone = sqlx::query(PRUNE_REJECTS)
-            .bind(secs(keep.failed))
+        let gone = sqlx::query(statement)
+            .bind(secs(keep))
             .bind(ROWS_AT_ONCE)
             .execute(db)
             .await
-            .attempt("prune resolved rejects")?
+            .attempt(attempted)?
             .rows_affected();
         if gone == 0 {
-            break;
+            return Ok(all);
         }
-        pruned.rejects += i64::try_from(gone).expect("a statement's rows fit in 63 bits");
+        all += i64::try_from(gone).expect("a statement's rows fit in 63 bits");
     }
-    Ok(pruned)
 }
 
 /// Counts what [`prune`] would delete now.
@@ -109,6 +130,11 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         .await
         .attempt("count old runs")?;
     pruned.moves = prune_moves(db, keep, true).await?;
+    pruned.actions = sqlx::query_scalar(COUNT_ACTIONS)
+        .bind(secs(keep.audit))
+        .fetch_one(db)
+        .await
+        .attempt("count old actions")?;
     pruned.rejects = sqlx::query_scalar(COUNT_REJECTS)
         .bind(secs(keep.failed))
         .fetch_one(db)

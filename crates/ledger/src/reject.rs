@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_shared::ids::{ChunkId, RunId, TenantId};
+use tidemark_shared::ids::{ChunkId, ConversationKey, RunId, TenantId};
 use tidemark_shared::since::Since;
 
 use crate::stored::{Stored, stored, values};
@@ -31,6 +31,10 @@ statements! {
                          WHERE NOT EXISTS (SELECT FROM etl_rejected_row j \
                                            WHERE j.tenant_id = n.tenant_id AND j.resolved_at IS NULL)";
     LIST = include_str!("reject/list.sql");
+    LIST_GROUPS = "SELECT side, sqlstate, error, count(*) AS rejects, count(DISTINCT tenant_id) AS tenants, \
+                          max(last_seen_at) AS last_seen_at \
+                   FROM etl_rejected_row WHERE resolved_at IS NULL AND ($1::integer IS NULL OR tenant_id = $1) \
+                   GROUP BY side, sqlstate, error ORDER BY rejects DESC, side, sqlstate, error LIMIT $2";
 }
 
 /// Where a row failed.
@@ -87,6 +91,27 @@ pub struct RejectedRow {
     pub resolved_at: Option<DateTime<Utc>>,
 }
 
+impl RejectedRow {
+    #[must_use]
+    pub const fn key(&self) -> ConversationKey {
+        ConversationKey {
+            tenant_id: self.tenant_id,
+            conversation_id: self.conversation_id,
+        }
+    }
+}
+
+/// Open rejects with the same cause. The field names are a contract with scripts.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct RejectGroup {
+    pub side: String,
+    pub sqlstate: Option<String>,
+    pub error: String,
+    pub rejects: i64,
+    pub tenants: i64,
+    pub last_seen_at: DateTime<Utc>,
+}
+
 /// Which rejects to list; the default is all open ones.
 #[derive(Debug, Clone, Default)]
 pub struct RejectFilter {
@@ -103,8 +128,16 @@ pub struct RejectFilter {
     pub since: Option<Since>,
 }
 
-/// Rejects by tenant and conversation, at most `limit`.
-pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) -> DbResult<Vec<RejectedRow>> {
+/// Rejects by tenant and conversation, behind `after`, at most `limit`.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: &RejectFilter,
+    after: Option<ConversationKey>,
+    limit: i64,
+) -> DbResult<Vec<RejectedRow>> {
+    // ids of tenants and conversations are positive
+    let (tenant, conversation) =
+        after.map_or((TenantId(0), 0), |after| (after.tenant_id, after.conversation_id));
     let (since, ago) = Since::split(filter.since);
     sqlx::query_as(LIST)
         .bind(filter.tenant.map(Stored))
@@ -116,9 +149,25 @@ pub async fn list(db: impl PgExecutor<'_>, filter: &RejectFilter, limit: i64) ->
         .bind(since)
         .bind(ago)
         .bind(limit)
+        .bind(Stored(tenant))
+        .bind(conversation)
         .fetch_all(db)
         .await
         .attempt("list the rejected rows")
+}
+
+/// Open rejects by their cause, the most frequent first, at most `limit` causes.
+pub async fn list_groups(
+    db: impl PgExecutor<'_>,
+    tenant: Option<TenantId>,
+    limit: i64,
+) -> DbResult<Vec<RejectGroup>> {
+    sqlx::query_as(LIST_GROUPS)
+        .bind(tenant.map(Stored))
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("group the rejected rows")
 }
 
 /// Those of the tenants that have no open reject.

@@ -5,12 +5,16 @@
 //! compare-and-set from the position that the plan found. So it moves at most once, and not at all when a later run has
 //! moved it since.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use tidemark_postgres::DbPool;
-use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_shared::audit::{Action, ActionResult, Actor};
+use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
+use crate::audit::{self, Entry};
 use crate::stored::Stored;
 use crate::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 
@@ -58,20 +62,57 @@ pub enum Retried {
 }
 
 /// Makes the dead and cancelled chunks of a run due again, or only chunk `seq`, and reopens the run if it has ended.
-pub async fn retry(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
-    retry_on_deadlock(async || retry_once(db, id, seq, actor).await).await
+pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> DbResult<Retried> {
+    retry_on_deadlock(async || {
+        let mut tx = db.begin().await.attempt("begin a transaction")?;
+        let mut trial = tx.begin().await.attempt("begin a transaction")?;
+        let (tenant, retried) = retry_in(&mut trial, actor, id, seq).await?;
+        match &retried {
+            Retried::Again { .. } => trial.commit().await,
+            _ => trial.rollback().await,
+        }
+        .attempt("reopen the run")?;
+        audit::record(&mut *tx, actor, &entry(id, seq, tenant, &retried)).await?;
+        tx.commit().await.attempt("reopen the run")?;
+        Ok(retried)
+    })
+    .await
 }
 
-async fn retry_once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> DbResult<Retried> {
-    let mut tx = db.begin().await.attempt("begin a transaction")?;
+fn entry(id: RunId, seq: Option<i32>, tenant: Option<TenantId>, retried: &Retried) -> Entry<'static> {
+    let (action, subject) = match seq {
+        None => (Action::RunRetry, format!("run {id}")),
+        Some(seq) => (
+            Action::ChunkRetry,
+            format!("chunk {}", ChunkId { run_id: id, seq }),
+        ),
+    };
+    let mut entry = Entry::new(action).subject(subject);
+    entry.tenant = tenant;
+    match retried {
+        Retried::Again { chunks, left } => entry.after(json!({"chunks": chunks, "left": left})),
+        // it is requested again, which has an entry of its own
+        Retried::NeverPlanned { .. } => entry.result(ActionResult::Unchanged),
+        Retried::Nothing(_) | Retried::OtherOpen | Retried::OtherSource(_) | Retried::Unknown => {
+            entry.result(ActionResult::Refused)
+        }
+    }
+}
+
+async fn retry_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    id: RunId,
+    seq: Option<i32>,
+) -> DbResult<(Option<TenantId>, Retried)> {
     sqlx::query(LOCK_TENANT)
         .bind(Stored(id))
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .attempt("lock the tenant")?;
     let found: Option<(_, _, _, Json<Value>, bool, bool)> = sqlx::query_as(LOCK_RUN)
         .bind(Stored(id))
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut **tx)
         .await
         .attempt("lock the run")?;
     let Some((
@@ -83,45 +124,45 @@ async fn retry_once(db: &DbPool, id: RunId, seq: Option<i32>, actor: &str) -> Db
         is_of_another_source,
     )) = found
     else {
-        return Ok(Retried::Unknown);
+        return Ok((None, Retried::Unknown));
     };
     if is_of_another_source {
-        return Ok(Retried::OtherSource(tenant_id));
+        return Ok((Some(tenant_id), Retried::OtherSource(tenant_id)));
     }
     if !has_chunks && matches!(status, RunStatus::Failed | RunStatus::Cancelled) {
-        return Ok(Retried::NeverPlanned {
+        let never_planned = Retried::NeverPlanned {
             tenant_id,
             run_type,
             request,
-        });
+        };
+        return Ok((Some(tenant_id), never_planned));
     }
     let chunks = sqlx::query(RESET)
         .bind(Stored(id))
         .bind(seq)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .attempt("make the chunks due again")?
         .rows_affected();
     if chunks == 0 {
-        return Ok(Retried::Nothing(status));
+        return Ok((Some(tenant_id), Retried::Nothing(status)));
     }
     let reopened = sqlx::query(REOPEN)
         .bind(Stored(id))
-        .bind(actor)
-        .execute(&mut *tx)
+        .bind(actor.as_str())
+        .execute(&mut **tx)
         .await
         .attempt("reopen the run");
     match reopened {
-        Err(error) if is_taken(&error) => return Ok(Retried::OtherOpen),
+        Err(error) if is_taken(&error) => return Ok((Some(tenant_id), Retried::OtherOpen)),
         reopened => reopened.map(drop)?,
     }
     let left = sqlx::query_scalar(COUNT_LEFT)
         .bind(Stored(id))
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut **tx)
         .await
         .attempt("count the chunks that stay dead")?;
-    tx.commit().await.attempt("reopen the run")?;
-    Ok(Retried::Again { chunks, left })
+    Ok((Some(tenant_id), Retried::Again { chunks, left }))
 }
 
 /// Whether a unique index refused the update: the unique indexes are about open runs.

@@ -11,4 +11,5 @@ pub use self::plan::{
     ClaimedRun, NewRunningRun, PlanRecord, claim_requested, fail_planning, insert_failed, insert_running,
     record_planning_error, renew_planning, start_planned,
 };
-pub use self::request::{NewRun, Requested, find_open, insert_requested, request};
+pub(crate) use self::request::record_request;
+pub use self::request::{NewRun, Requested, find_open, insert_requested, request, request_for};

@@ -2,12 +2,13 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 26] = [
+pub const TABLES: [&str; 27] = [
     "console_request",
     "console_session",
     "console_token",
     "console_user",
     "conversations_analytics",
+    "etl_action_audit",
     "etl_agreement",
     "etl_chunk",
     "etl_control",

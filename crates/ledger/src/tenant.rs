@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
 use tidemark_shared::ids::TenantId;
@@ -21,12 +21,19 @@ statements! {
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
+    LOCK = "SELECT FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     LIST = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
+    LIST_AFTER = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
+                         extract(epoch FROM sync_interval)::float8 AS sync_interval, \
+                         extract(epoch FROM lookback)::float8 AS lookback, \
+                         chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
+                         extract(epoch FROM verify_interval)::float8 AS verify_interval \
+                  FROM tenants WHERE deleted_at IS NULL AND id > $1 ORDER BY id LIMIT $2";
     LIST_TO_PLAN = include_str!("tenant/list_to_plan.sql");
     INSERT = "INSERT INTO tenants (id, name, slug, source, account_id, timezone, chunk_size, max_in_flight, \
                                    sync_interval, privacy, verify_interval, discover) \
@@ -156,6 +163,21 @@ pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<Tenant>> {
         .attempt("list the tenants")
 }
 
+/// Tenants behind the tenant `after`, ascending by id, at most `limit`.
+pub async fn list_after(
+    db: impl PgExecutor<'_>,
+    after: Option<TenantId>,
+    limit: i64,
+) -> DbResult<Vec<Tenant>> {
+    sqlx::query_as(LIST_AFTER)
+        .bind(Stored(after.unwrap_or(TenantId(0))))
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .map(values)
+        .attempt("list the tenants")
+}
+
 /// Those of these tenants that were not removed, ascending, with everything that their plans start from.
 pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult<Vec<TenantToPlan>> {
     sqlx::query_as(LIST_TO_PLAN)
@@ -163,6 +185,16 @@ pub async fn list_to_plan(db: impl PgExecutor<'_>, ids: &[TenantId]) -> DbResult
         .fetch_all(db)
         .await
         .attempt("load the tenants to plan")
+}
+
+/// The tenant, which nobody else changes before the transaction ends.
+pub async fn lock(tx: &mut PgTransaction<'_>, id: TenantId) -> DbResult<Option<Tenant>> {
+    sqlx::query(LOCK)
+        .bind(Stored(id))
+        .execute(&mut **tx)
+        .await
+        .attempt("lock the tenant")?;
+    find(&mut **tx, id).await
 }
 
 /// # Errors

@@ -1,13 +1,17 @@
 //! Pausing, resuming and removing a tenant, with its open work.
 
+use serde_json::json;
 use sqlx::postgres::PgTransaction;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 
+use crate::audit::{self, Entry};
 use crate::stored::Stored;
 use crate::{Attempt, DbResult, cancel, retry_on_deadlock, statements};
 
 statements! {
+    LOCK_PAUSE = "SELECT pause_reason FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     PAUSE = "UPDATE tenants SET paused_at = coalesce(paused_at, now()), pause_reason = $2, updated_at = now() \
              WHERE id = $1 AND deleted_at IS NULL";
     RESUME = "UPDATE tenants SET paused_at = NULL, pause_reason = NULL, updated_at = now() \
@@ -23,42 +27,69 @@ statements! {
 
 /// Stops the tenant's planning and dispatch; running chunks continue. A paused tenant gets the new reason. `false` when
 /// there is no such tenant.
-pub async fn pause(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
-    retry_on_deadlock(async || pause_once(db, tenant, reason).await).await
+pub async fn pause(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -> DbResult<bool> {
+    retry_on_deadlock(async || pause_once(db, actor, tenant, reason).await).await
 }
 
-async fn pause_once(db: &DbPool, tenant: TenantId, reason: &str) -> DbResult<bool> {
+async fn pause_once(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let paused = sqlx::query(PAUSE)
+    let Some(before) = lock_pause(&mut tx, tenant).await? else {
+        return Ok(false);
+    };
+    sqlx::query(PAUSE)
         .bind(Stored(tenant))
         .bind(reason)
         .execute(&mut *tx)
         .await
         .attempt("pause the tenant")?;
     return_queued(&mut tx, tenant).await?;
+    let entry = Entry::new(Action::TenantPause)
+        .tenant(tenant)
+        .reason(Some(reason))
+        .before(json!({"pause_reason": before}))
+        .after(json!({"pause_reason": reason}));
+    audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("pause the tenant")?;
-    Ok(paused.rows_affected() == 1)
+    Ok(true)
+}
+
+/// The reason of a tenant that is paused; `None` when there is no such tenant.
+async fn lock_pause(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Option<Option<String>>> {
+    sqlx::query_scalar(LOCK_PAUSE)
+        .bind(Stored(tenant))
+        .fetch_optional(&mut **tx)
+        .await
+        .attempt("lock the tenant")
 }
 
 /// Resumes a paused tenant; `false` when it was not paused.
-pub async fn resume(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
-    retry_on_deadlock(async || resume_once(db, tenant).await).await
+pub async fn resume(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
+    retry_on_deadlock(async || resume_once(db, actor, tenant).await).await
 }
 
-async fn resume_once(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
+async fn resume_once(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let Some(before) = lock_pause(&mut tx, tenant).await? else {
+        return Ok(false);
+    };
     let resumed = sqlx::query(RESUME)
         .bind(Stored(tenant))
         .execute(&mut *tx)
         .await
         .attempt("resume the tenant")?;
-    if resumed.rows_affected() == 0 {
-        return tx.rollback().await.map(|()| false).attempt("resume the tenant");
+    let was_paused = resumed.rows_affected() == 1;
+    if was_paused {
+        // chunks that a dispatcher marked while the tenant was being paused
+        return_queued(&mut tx, tenant).await?;
     }
-    // chunks that a dispatcher marked while the tenant was being paused
-    return_queued(&mut tx, tenant).await?;
+    let entry = Entry::new(Action::TenantResume).tenant(tenant);
+    let entry = match was_paused {
+        true => entry.before(json!({"pause_reason": before})),
+        false => entry.result(ActionResult::Unchanged),
+    };
+    audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("resume the tenant")?;
-    Ok(true)
+    Ok(was_paused)
 }
 
 async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<()> {
@@ -72,11 +103,11 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 
 /// Removes a tenant: it is never planned, dispatched or listed again, and its open runs are cancelled. Its rows, runs
 /// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
-pub async fn remove(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
-    retry_on_deadlock(async || remove_once(db, tenant, actor).await).await
+pub async fn remove(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<Option<Vec<RunId>>> {
+    retry_on_deadlock(async || remove_once(db, actor, tenant).await).await
 }
 
-async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Option<Vec<RunId>>> {
+async fn remove_once(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<Option<Vec<RunId>>> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     sqlx::query(LOCK)
         .bind(Stored(tenant))
@@ -92,6 +123,10 @@ async fn remove_once(db: &DbPool, tenant: TenantId, actor: &str) -> DbResult<Opt
         return tx.rollback().await.map(|()| None).attempt("remove the tenant");
     }
     let cancelled = cancel::cancel_open_runs(&mut tx, tenant, actor, "the tenant was removed").await?;
+    let entry = Entry::new(Action::TenantRemove)
+        .tenant(tenant)
+        .after(json!({"cancelled_runs": cancelled}));
+    audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("remove the tenant")?;
     Ok(Some(cancelled))
 }

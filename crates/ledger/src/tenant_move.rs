@@ -1,12 +1,15 @@
 //! Moving a tenant to another source. Nothing read from the old source may count as data of the new one.
 
 use serde::Serialize;
+use serde_json::json;
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
 
+use crate::audit::{self, Entry};
 use crate::stored::Stored;
 use crate::{Attempt, DbResult, cancel, execute, privacy, retry_on_deadlock, statements, target, watermark};
 
@@ -38,7 +41,7 @@ pub struct Move<'a> {
     pub source: &'a str,
     /// Chatwoot account at the new source. The account id of the old source may belong to another customer there.
     pub account_id: Option<i32>,
-    pub actor: &'a str,
+    pub actor: &'a Actor,
     pub reason: &'a str,
 }
 
@@ -117,6 +120,12 @@ async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<Move
     execute(resolve, &mut tx, "resolve the open rejects").await?;
     let forget = sqlx::query(FORGET_NAMES).bind(Stored(tenant));
     execute(forget, &mut tx, "delete the names of the old source").await?;
+    let entry = Entry::new(Action::TenantMove)
+        .tenant(tenant)
+        .reason(Some(to.reason))
+        .before(json!({"source": from, "inboxes": unmapped_inboxes}))
+        .after(json!({"source": to.source, "cancelled_runs": cancelled_runs, "rows_marked_deleted": rows_marked_deleted}));
+    audit::record(&mut *tx, to.actor, &entry).await?;
     tx.commit().await.attempt("move the tenant")?;
     Ok(MoveAnswer::Moved(Moved {
         tenant_id: tenant,

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 
+use crate::audit::{self, Entry};
 use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, run, secs, statements};
 
@@ -45,8 +48,8 @@ statements! {
                     next_due_at = now() + t.sync_interval, \
                     policy_version = greatest(w.policy_version, t.policy_version) \
              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
-    LIST_MOVES = "SELECT moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
-                  WHERE tenant_id = $1 ORDER BY id DESC LIMIT $2";
+    LIST_MOVES = "SELECT id, moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
+                  WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
              SELECT m.tenant_id, m.old, m.new, m.run_id, $5, $6 \
              FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS m (tenant_id, old, new, run_id)";
@@ -109,6 +112,7 @@ pub enum Mover<'a> {
 /// One move of a watermark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Move {
+    pub id: i64,
     pub moved_at: DateTime<Utc>,
     pub old: Option<DateTime<Utc>>,
     pub new: Option<DateTime<Utc>>,
@@ -272,7 +276,7 @@ pub async fn set(
     tx: &mut PgTransaction<'_>,
     tenant: TenantId,
     to: DateTime<Utc>,
-    actor: &str,
+    actor: &Actor,
     reason: &str,
 ) -> DbResult<Set> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
@@ -280,7 +284,13 @@ pub async fn set(
         .fetch_one(&mut **tx)
         .await
         .attempt("lock the watermark")?;
+    let entry = Entry::new(Action::WatermarkSet)
+        .tenant(tenant)
+        .reason(Some(reason))
+        .before(json!({"watermark": old}));
     if let Some(open) = run::find_open(&mut **tx, tenant).await? {
+        let refused = entry.result(ActionResult::Refused);
+        audit::record(&mut **tx, actor, &refused).await?;
         return Ok(Set::Open(open));
     }
     sqlx::query(SET)
@@ -294,11 +304,13 @@ pub async fn set(
         .bind([old].as_slice())
         .bind([to].as_slice())
         .bind(stored::<RunId>([]))
-        .bind(actor)
+        .bind(actor.as_str())
         .bind(reason)
         .execute(&mut **tx)
         .await
         .attempt("audit the watermark")?;
+    let done = entry.after(json!({"watermark": to}));
+    audit::record(&mut **tx, actor, &done).await?;
     Ok(Set::From { old })
 }
 
@@ -306,7 +318,12 @@ pub async fn set(
 ///
 /// # Errors
 /// When there is no such tenant.
-pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, reason: &str) -> DbResult<()> {
+pub async fn clear(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    actor: &Actor,
+    reason: &str,
+) -> DbResult<()> {
     let old: Option<DateTime<Utc>> = sqlx::query_scalar(LOCK)
         .bind(Stored(tenant))
         .fetch_one(&mut **tx)
@@ -325,7 +342,7 @@ pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, re
         .bind([old].as_slice())
         .bind([None::<DateTime<Utc>>].as_slice())
         .bind(stored::<RunId>([]))
-        .bind(actor)
+        .bind(actor.as_str())
         .bind(reason)
         .execute(&mut **tx)
         .await
@@ -333,10 +350,16 @@ pub async fn clear(tx: &mut PgTransaction<'_>, tenant: TenantId, actor: &str, re
         .attempt("audit the watermark")
 }
 
-/// The newest moves of a tenant's watermark.
-pub async fn list_moves(db: impl PgExecutor<'_>, tenant: TenantId, limit: i64) -> DbResult<Vec<Move>> {
+/// The newest moves of a tenant's watermark before the move `before`.
+pub async fn list_moves(
+    db: impl PgExecutor<'_>,
+    tenant: TenantId,
+    before: Option<i64>,
+    limit: i64,
+) -> DbResult<Vec<Move>> {
     sqlx::query_as(LIST_MOVES)
         .bind(Stored(tenant))
+        .bind(before.unwrap_or(i64::MAX))
         .bind(limit)
         .fetch_all(db)
         .await

@@ -1,11 +1,15 @@
 //! Lists, redrives and purges the messages in the dead-letter queue.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use tidemark_broker::{DeadFilter, DeadGroup, DeadLetters, Outgoing, Published, Queue, RabbitQueue};
 use tidemark_ledger as ledger;
+use tidemark_ledger::audit::Entry;
 use tidemark_postgres::DbPool;
+use tidemark_postgres::report::report;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 
-use crate::error::OperationResult;
+use crate::error::{OperationError, OperationResult};
 
 /// The field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -29,11 +33,50 @@ pub async fn count(rabbit: &RabbitQueue) -> OperationResult<u32> {
 }
 
 /// Removes all messages. No work is lost: the chunks are in the ledger.
-pub async fn purge(rabbit: &RabbitQueue) -> OperationResult<u32> {
+pub async fn purge(db: &DbPool, actor: &Actor, rabbit: &RabbitQueue) -> OperationResult<u32> {
     let dead = rabbit.dead_letters().await?;
-    let purged = dead.purge().await?;
+    begin(
+        db,
+        actor,
+        Action::DeadPurge,
+        json!({"messages": dead.count().await?}),
+    )
+    .await?;
+    let purged = dead.purge().await.map_err(OperationError::from);
+    let purged = end(
+        db,
+        actor,
+        Action::DeadPurge,
+        purged,
+        |purged| json!({"purged": purged}),
+    )
+    .await?;
     dead.close().await?;
     Ok(purged)
+}
+
+/// Messages are at the broker, which takes no part in a transaction of the ledger. So one entry stands before the action,
+/// and another after it.
+async fn begin(db: &DbPool, actor: &Actor, action: Action, before: Value) -> OperationResult<()> {
+    let entry = Entry::new(action).before(before).result(ActionResult::Begun);
+    Ok(ledger::audit::record(db, actor, &entry).await?)
+}
+
+async fn end<T>(
+    db: &DbPool,
+    actor: &Actor,
+    action: Action,
+    outcome: OperationResult<T>,
+    after: impl Fn(&T) -> Value,
+) -> OperationResult<T> {
+    let entry = match &outcome {
+        Ok(value) => Entry::new(action).after(after(value)),
+        Err(error) => Entry::new(action)
+            .after(json!({"error": report(error)}))
+            .result(ActionResult::Failed),
+    };
+    ledger::audit::record(db, actor, &entry).await?;
+    outcome
 }
 
 /// The outcome of a redrive, in messages; the field names are a contract with scripts.
@@ -50,9 +93,19 @@ pub struct Redriven {
 }
 
 /// Publishes again those of the oldest `limit` messages that can be read and whose chunk still waits.
-pub async fn redrive(db: &DbPool, rabbit: &RabbitQueue, limit: usize) -> OperationResult<Redriven> {
+pub async fn redrive(
+    db: &DbPool,
+    actor: &Actor,
+    rabbit: &RabbitQueue,
+    limit: usize,
+) -> OperationResult<Redriven> {
     let dead = rabbit.dead_letters().await?;
-    let outcome = redrive_from(&dead, db, rabbit, limit).await?;
+    begin(db, actor, Action::DeadRedrive, json!({"limit": limit})).await?;
+    let outcome = redrive_from(&dead, db, rabbit, limit).await;
+    let outcome = end(db, actor, Action::DeadRedrive, outcome, |redriven| {
+        json!(redriven)
+    })
+    .await?;
     dead.close().await?;
     Ok(outcome)
 }

@@ -1,11 +1,17 @@
 //! Maps inboxes to tenants, and unmaps them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+use serde_json::json;
+use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
+use tidemark_ledger::audit::Entry;
 use tidemark_ledger::unsynced::{AccountInbox, ListedAccount};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::{Inbox, UnsyncedInbox};
 use tidemark_shared::tenant::Tenant;
@@ -30,6 +36,7 @@ pub struct MappedInboxes {
 /// Gives inboxes to a tenant. Inboxes of another tenant are refused unless it is `from`.
 pub async fn map(
     db: &DbPool,
+    actor: &Actor,
     sources: Option<&Sources>,
     tenant: &Tenant,
     mut ids: Vec<i32>,
@@ -66,8 +73,22 @@ pub async fn map(
         .filter(|(_, owner)| Some(*owner) != from)
         .copied()
         .collect();
-    refuse_foreign(tenant, &others)?;
+    let entry = Entry::new(Action::InboxMap)
+        .tenant(tenant.id)
+        .subject(subject(&ids))
+        .before(owners_of(&previous_owners));
+    if let Err(refused) = refuse_foreign(tenant, &others) {
+        ledger::audit::record(&mut *tx, actor, &entry.result(ActionResult::Refused)).await?;
+        tx.commit().await.attempt("record the refusal")?;
+        return Err(refused);
+    }
     let changed = ledger::inbox::map(&mut *tx, &tenant.source, tenant.id, &inboxes, from).await?;
+    let entry = entry.after(json!({"newly_mapped": changed}));
+    let entry = match changed {
+        0 => entry.result(ActionResult::Unchanged),
+        _ => entry,
+    };
+    ledger::audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("map the inboxes")?;
     Ok(MappedInboxes {
         requested: ids.len(),
@@ -76,6 +97,17 @@ pub async fn map(
         previous_owners,
         nameless,
     })
+}
+
+fn subject(inboxes: &[i32]) -> String {
+    let ids: Vec<String> = inboxes.iter().map(ToString::to_string).collect();
+    format!("inbox {}", ids.join(","))
+}
+
+/// The tenants that had inboxes; `None` for none.
+fn owners_of(inboxes: &[(i32, TenantId)]) -> Option<serde_json::Value> {
+    let owners: BTreeMap<i32, TenantId> = inboxes.iter().copied().collect();
+    (!owners.is_empty()).then(|| json!({"tenants": owners}))
 }
 
 /// Names the owners of the inboxes, and the command for those of the first.
@@ -110,8 +142,25 @@ pub struct UnmappedInboxes {
     pub has_others: bool,
 }
 
-pub async fn unmap(db: &DbPool, tenant: &Tenant, ids: &[i32]) -> OperationResult<UnmappedInboxes> {
-    let unmapped = ledger::inbox::unmap(db, &tenant.source, tenant.id, ids).await?;
+pub async fn unmap(
+    db: &DbPool,
+    actor: &Actor,
+    tenant: &Tenant,
+    ids: &[i32],
+) -> OperationResult<UnmappedInboxes> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let mut unmapped = ledger::inbox::unmap(&mut *tx, &tenant.source, tenant.id, ids).await?;
+    unmapped.sort_unstable();
+    let entry = Entry::new(Action::InboxUnmap)
+        .tenant(tenant.id)
+        .subject(subject(ids))
+        .before(json!({"mapped": unmapped}))
+        .result(match unmapped.is_empty() {
+            true => ActionResult::Unchanged,
+            false => ActionResult::Done,
+        });
+    ledger::audit::record(&mut *tx, actor, &entry).await?;
+    tx.commit().await.attempt("unmap the inboxes")?;
     let left = ledger::inbox::list_active(db, tenant.id, &tenant.source).await?;
     Ok(UnmappedInboxes {
         tenant_id: tenant.id,
@@ -132,6 +181,7 @@ pub struct DiscoveredInbox {
 /// and the number of those that are, or with `dry_run` would be, newly mapped.
 pub async fn discover(
     db: &DbPool,
+    actor: &Actor,
     sources: &Sources,
     tenant: &Tenant,
     dry_run: bool,
@@ -152,13 +202,35 @@ pub async fn discover(
         .cloned()
         .collect();
     if !dry_run {
-        ledger::inbox::map(db, &tenant.source, tenant.id, &free, None).await?;
+        let mut tx = db.begin().await.attempt("begin a transaction")?;
+        ledger::inbox::map(&mut *tx, &tenant.source, tenant.id, &free, None).await?;
+        let mapped: Vec<i32> = free.iter().map(|inbox| inbox.id).collect();
+        record_discovered(&mut tx, actor, tenant.id, account, &mapped).await?;
+        tx.commit().await.attempt("map the inboxes")?;
     }
     let discovered = found.into_iter().map(|inbox| {
         let tenant_id = owner(inbox.id).or((!dry_run).then_some(tenant.id));
         DiscoveredInbox { inbox, tenant_id }
     });
     Ok((discovered.collect(), free.len()))
+}
+
+async fn record_discovered(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    tenant: TenantId,
+    account: i32,
+    mapped: &[i32],
+) -> OperationResult<()> {
+    let entry = Entry::new(Action::InboxDiscover)
+        .tenant(tenant)
+        .subject(format!("account {account}"))
+        .after(json!({"newly_mapped": mapped}))
+        .result(match mapped {
+            [] => ActionResult::Unchanged,
+            _ => ActionResult::Done,
+        });
+    Ok(ledger::audit::record(&mut **tx, actor, &entry).await?)
 }
 
 /// What was found when a tenant's account was looked up.
@@ -179,6 +251,7 @@ pub struct AccountLookup {
 /// `None` for a tenant without an account.
 pub async fn look_up_account(
     db: &DbPool,
+    actor: &Actor,
     sources: &Sources,
     tenant: &Tenant,
 ) -> OperationResult<Option<AccountLookup>> {
@@ -197,7 +270,16 @@ pub async fn look_up_account(
         })
         .collect();
     let ids: Vec<i32> = found.iter().map(|found| found.inbox.id).collect();
-    let taken = ledger::unsynced::take(db, &tenant.source, &found).await?;
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let taken = ledger::unsynced::take(&mut *tx, &tenant.source, &found).await?;
+    let mut by_taker: BTreeMap<TenantId, Vec<i32>> = BTreeMap::new();
+    for (inbox, taker) in &taken {
+        by_taker.entry(*taker).or_default().push(*inbox);
+    }
+    for (taker, mapped) in &by_taker {
+        record_discovered(&mut tx, actor, *taker, account, mapped).await?;
+    }
+    tx.commit().await.attempt("map the inboxes")?;
     let listed = ListedAccount {
         id: account,
         known_by: None,

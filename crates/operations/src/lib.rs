@@ -1,10 +1,14 @@
 //! The operations that a front end offers to people: the command line, and later a web console. Nothing here prints.
 
 pub mod accounts;
+pub mod audit;
 pub mod dead_messages;
 pub mod doctor;
 pub mod error;
+pub mod housekeeping;
 pub mod inboxes;
+pub mod lists;
+pub mod page;
 pub mod plan_preview;
 pub mod resync;
 pub mod run_control;

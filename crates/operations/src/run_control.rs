@@ -6,6 +6,7 @@ use tidemark_ledger::retry::Retried;
 use tidemark_ledger::run::Requested;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::report::report;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest};
 
@@ -35,13 +36,13 @@ pub struct CancelledChunks {
 
 pub async fn cancel(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     id: RunId,
     reason: Option<&str>,
 ) -> OperationResult<CancelledChunks> {
-    match ledger::cancel::run(db, id, actor, reason).await? {
-        Cancelled::Now { waiting, running } => Ok(CancelledChunks { waiting, running }),
-        Cancelled::Ended(status) => Err(OperationError::Invalid(format!(
+    match ledger::cancel::run(db, actor, id, reason).await? {
+        Cancelled::Now { waiting, running, .. } => Ok(CancelledChunks { waiting, running }),
+        Cancelled::Ended(_, status) => Err(OperationError::Invalid(format!(
             "run {id} has ended already: {}",
             status.as_str()
         ))),
@@ -61,8 +62,8 @@ pub enum RetriedRun {
 }
 
 /// Retries all dead and cancelled chunks of a run, or only chunk `seq`.
-pub async fn retry(db: &DbPool, actor: &str, id: RunId, seq: Option<i32>) -> OperationResult<RetriedRun> {
-    let text = match ledger::retry::retry(db, id, seq, actor).await? {
+pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> OperationResult<RetriedRun> {
+    let text = match ledger::retry::retry(db, actor, id, seq).await? {
         Retried::Again { chunks, left } => return Ok(RetriedRun::SameRun { chunks, left }),
         Retried::NeverPlanned {
             tenant_id,

@@ -5,6 +5,7 @@ use tidemark_ledger::inbox::InboxMapping;
 use tidemark_ledger::run::{NewRun, Requested};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::telemetry;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
@@ -67,16 +68,16 @@ fn own_was_unmapped(inboxes: &[InboxMapping], tenant: &Tenant) -> bool {
 }
 
 /// A run to insert in the transaction of another change.
-pub(crate) fn new_run(actor: &str, tenant: &Tenant, reason: Option<String>) -> NewRun {
+pub(crate) fn new_run(actor: &Actor, tenant: &Tenant, reason: Option<String>) -> NewRun {
     let span = tracing::info_span!("run", tenant.id = %tenant.id);
     in_span(actor, tenant, reason, &span)
 }
 
-fn in_span(actor: &str, tenant: &Tenant, reason: Option<String>, span: &Span) -> NewRun {
+fn in_span(actor: &Actor, tenant: &Tenant, reason: Option<String>, span: &Span) -> NewRun {
     NewRun {
         tenant_id: tenant.id,
         run_type: RunType::Resync,
-        triggered_by: actor.to_owned(),
+        triggered_by: actor.as_str().to_owned(),
         reason,
         request: RunRequest::default(),
         trace_id: telemetry::trace_id(span),
@@ -87,7 +88,7 @@ fn in_span(actor: &str, tenant: &Tenant, reason: Option<String>, span: &Span) ->
 /// Requests a run, or finds the open run that already does the same.
 pub async fn request(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     run_type: RunType,
     reason: Option<String>,
@@ -101,7 +102,7 @@ pub async fn request(
         request,
         ..in_span(actor, tenant, reason, &span)
     };
-    let requested = ledger::run::request(db, &new).await?;
+    let requested = ledger::run::request_for(db, actor, &new).await?;
     span.record("run.id", tracing::field::display(requested.run_id()));
     Ok(requested)
 }

@@ -2,12 +2,13 @@
 
 use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_source::Source;
 
 use crate::error::{OperationError, OperationResult};
 
 /// Accepts the source as it is now. Returns its new epoch.
-pub async fn accept(db: &DbPool, source: &Source, actor: &str, reason: &str) -> OperationResult<i32> {
+pub async fn accept(db: &DbPool, actor: &Actor, source: &Source, reason: &str) -> OperationResult<i32> {
     let known = ledger::fence::find(db, source.name())
         .await?
         .map(|known| known.highest_xmax);
@@ -19,5 +20,5 @@ pub async fn accept(db: &DbPool, source: &Source, actor: &str, reason: &str) -> 
             source.server()
         )));
     }
-    Ok(ledger::fence::accept_restore(db, source.name(), seen, actor, reason).await?)
+    Ok(ledger::fence::accept_restore(db, actor, source.name(), seen, reason).await?)
 }

@@ -6,6 +6,8 @@ pub mod forget;
 pub mod lifecycle;
 pub mod relocate;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_ledger as ledger;
@@ -16,6 +18,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
 use crate::error::{OperationError, OperationResult};
+use crate::page::Page;
 
 /// A tenant with its inboxes and watermark; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -25,6 +28,17 @@ pub struct TenantView {
     pub inboxes: Vec<i32>,
     pub watermark: Option<DateTime<Utc>>,
     pub next_due_at: DateTime<Utc>,
+}
+
+impl TenantView {
+    fn new(tenant: Tenant, inboxes: Vec<i32>, at: Option<&Watermark>) -> Self {
+        Self {
+            inboxes,
+            watermark: at.and_then(|at| at.watermark),
+            next_due_at: at.map(|at| at.next_due_at).unwrap_or_default(),
+            tenant,
+        }
+    }
 }
 
 /// Loads a tenant that must exist.
@@ -37,33 +51,43 @@ pub async fn load(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
     })
 }
 
-pub async fn list_views(db: &DbPool) -> OperationResult<Vec<TenantView>> {
-    let inboxes = ledger::inbox::list(db, None).await?;
-    let watermarks = ledger::watermark::list(db, None).await?;
-    let view = |tenant: Tenant| {
-        let mine = inboxes
-            .iter()
-            .filter(|inbox| inbox.tenant_id == tenant.id && inbox.is_active);
-        let at: Option<&Watermark> = watermarks
-            .iter()
-            .find(|watermark| watermark.tenant_id == tenant.id);
-        TenantView {
-            inboxes: mine.map(|inbox| inbox.inbox_id).collect(),
-            watermark: at.and_then(|at| at.watermark),
-            next_due_at: at.map(|at| at.next_due_at).unwrap_or_default(),
-            tenant,
+/// Tenants behind the tenant `after`, ascending by id.
+pub async fn list_views(
+    db: &DbPool,
+    after: Option<TenantId>,
+    limit: i64,
+) -> OperationResult<Page<TenantView, TenantId>> {
+    let found = ledger::tenant::list_after(db, after, limit.saturating_add(1)).await?;
+    let page = Page::cut(found, limit, |tenant| tenant.id);
+    let mut inboxes: BTreeMap<TenantId, Vec<i32>> = BTreeMap::new();
+    for inbox in ledger::inbox::list(db, None).await? {
+        if inbox.is_active {
+            inboxes.entry(inbox.tenant_id).or_default().push(inbox.inbox_id);
         }
+    }
+    let watermarks: BTreeMap<TenantId, Watermark> = ledger::watermark::list(db, None)
+        .await?
+        .into_iter()
+        .map(|at| (at.tenant_id, at))
+        .collect();
+    let view = |tenant: Tenant| {
+        let inboxes = inboxes.remove(&tenant.id).unwrap_or_default();
+        let at = watermarks.get(&tenant.id);
+        TenantView::new(tenant, inboxes, at)
     };
-    Ok(ledger::tenant::list(db).await?.into_iter().map(view).collect())
+    Ok(Page {
+        items: page.items.into_iter().map(view).collect(),
+        next: page.next,
+    })
 }
 
 pub async fn load_view(db: &DbPool, id: TenantId) -> OperationResult<TenantView> {
-    load(db, id).await?;
-    let view = list_views(db)
-        .await?
-        .into_iter()
-        .find(|view| view.tenant.id == id);
-    view.ok_or_else(|| OperationError::Invalid(format!("there is no tenant {id}")))
+    let tenant = load(db, id).await?;
+    let inboxes = ledger::inbox::list(db, Some(id)).await?;
+    let active = inboxes.iter().filter(|inbox| inbox.is_active);
+    let inboxes = active.map(|inbox| inbox.inbox_id).collect();
+    let at = ledger::watermark::load(db, id).await?;
+    Ok(TenantView::new(tenant, inboxes, Some(&at)))
 }
 
 /// Letters and digits of the name in lower case, words joined by `-`.

@@ -2,9 +2,12 @@
 //!
 //! The caller waits for the requested runs: the command line does so with progress, and may execute them itself.
 
+use serde_json::json;
 use tidemark_ledger as ledger;
+use tidemark_ledger::audit::Entry;
 use tidemark_ledger::run::Requested;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, Actor};
 use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::selection::Selection;
 use tidemark_shared::tenant::Tenant;
@@ -18,11 +21,19 @@ use crate::run_requests::request;
 const REPAIRED_BY_ID: i64 = 50_000;
 
 /// Compares in this process and records the results.
-pub async fn compare_here(verifier: &Verifier, tenants: &[Tenant]) -> OperationResult<Vec<Verification>> {
+pub async fn compare_here(
+    verifier: &Verifier,
+    actor: &Actor,
+    tenants: &[Tenant],
+) -> OperationResult<Vec<Verification>> {
     let mut results = Vec::with_capacity(tenants.len());
     for tenant in tenants {
         let result = verifier.verify(tenant.id).await?;
         ledger::verification::record(&verifier.db, tenant.id, &result.compared).await?;
+        let entry = Entry::new(Action::VerifyCompare)
+            .tenant(tenant.id)
+            .after(json!({"verdict": result.verdict.as_str()}));
+        ledger::audit::record(&verifier.db, actor, &entry).await?;
         results.push(result);
     }
     Ok(results)
@@ -31,7 +42,7 @@ pub async fn compare_here(verifier: &Verifier, tenants: &[Tenant]) -> OperationR
 /// Requests a comparison by the workers.
 pub async fn request_comparison(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     deep: bool,
 ) -> OperationResult<Requested> {
@@ -64,7 +75,7 @@ pub async fn load_results(db: &DbPool, runs: Vec<RunReport>) -> OperationResult<
 /// Requests a run that rewrites the rows at fault; `None` where there are none.
 pub async fn request_repair(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     result: &Verification,
 ) -> OperationResult<Option<Requested>> {

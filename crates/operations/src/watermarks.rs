@@ -5,6 +5,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
 use tidemark_ledger::watermark::Set;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::Sources;
 
@@ -14,7 +15,7 @@ use crate::error::{OperationError, OperationResult};
 pub async fn set(
     db: &DbPool,
     sources: &Sources,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     to: DateTime<Utc>,
     reason: &str,
@@ -33,6 +34,8 @@ pub async fn set(
                  (`tidemark run watch {run}`) or end it (`tidemark run cancel {run}`)",
                 tenant.id
             );
+            // the audit has the attempt
+            tx.commit().await.attempt("record the refusal")?;
             return Err(OperationError::Invalid(text));
         }
     };

@@ -65,6 +65,35 @@ impl std::str::FromStr for ChunkId {
     }
 }
 
+/// A conversation of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConversationKey {
+    pub tenant_id: TenantId,
+    pub conversation_id: i64,
+}
+
+impl fmt::Display for ConversationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.tenant_id, self.conversation_id)
+    }
+}
+
+impl std::str::FromStr for ConversationKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = |(tenant, conversation): (&str, &str)| {
+            Some(Self {
+                tenant_id: tenant.parse().ok()?,
+                conversation_id: conversation.parse().ok()?,
+            })
+        };
+        text.split_once(':').and_then(parse).ok_or_else(|| {
+            format!("`{text}` is not a tenant's conversation: write TENANT:CONVERSATION, such as 1:4711")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +104,15 @@ mod tests {
         assert_eq!(chunk.to_string(), "18/3");
         for text in ["18", "18/", "/3", "a/b", "18/3/1"] {
             assert!(text.parse::<ChunkId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tenants_conversation_is_parsed_as_it_is_printed() {
+        let key: ConversationKey = "1:4711".parse().unwrap();
+        assert_eq!(key.to_string(), "1:4711");
+        for text in ["1", "1:", ":1", "a:1", "1:2:3"] {
+            assert!(text.parse::<ConversationKey>().is_err(), "{text}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The domain types that every role shares. Pure and synchronous: no database, no broker, no clock, no I/O.
 
+pub mod audit;
 pub mod chatwoot;
 pub mod chunk;
 pub mod fence;

@@ -125,6 +125,9 @@ impl RunStatus {
     }
 }
 
+/// Ids of a selection that reports and audits show. `run/report.sql` has the same number.
+const IDS_SHOWN: usize = 20;
+
 /// The parameters of a requested run beside its type (`etl_control.request`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +167,19 @@ impl RunRequest {
             _ => Ok(request),
         }
     }
+
+    /// The request for people and audits. Of a long list of ids it has the first and the number of all.
+    #[must_use]
+    pub fn summary(&self) -> serde_json::Value {
+        let mut summary = serde_json::to_value(self).expect("a request has string keys");
+        if let Some(Selection::Ids { ids }) = &self.selection
+            && ids.len() > IDS_SHOWN
+        {
+            summary["selection"]["ids"] = ids[..IDS_SHOWN].into();
+            summary["selection"]["id_count"] = ids.len().into();
+        }
+        summary
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -198,7 +214,14 @@ pub struct RunReport {
     pub records: RecordTotals,
     /// Hits of each change signal.
     pub signals: BTreeMap<String, i64>,
+    /// Who asked: an operator, or the loop that found it due.
+    pub triggered_by: String,
+    pub reason: Option<String>,
+    /// As stored; of a long list of ids the first and the number of all: see [`RunRequest::summary`].
+    pub request: serde_json::Value,
     pub requested_at: DateTime<Utc>,
+    /// When a producer began to plan it.
+    pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     /// From the request to the end, or until now.
     pub duration_ms: i64,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tidemark_ledger::{DbResult, cancel, chunk, retry, tenant_lifecycle};
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 
 use crate::stage::{Stage, on_stage};
@@ -81,9 +82,15 @@ impl Transaction {
     async fn execute(self, db: &DbPool) -> DbResult<()> {
         let ids: Vec<ChunkId> = [3, 1, 2].map(|seq| ChunkId { run_id: RUN, seq }).into();
         match self {
-            Self::Cancel => cancel::run(db, RUN, "test", None).await.map(drop),
-            Self::Remove => tenant_lifecycle::remove(db, TENANT, "test").await.map(drop),
-            Self::Retry => retry::retry(db, RUN, None, "test").await.map(drop),
+            Self::Cancel => cancel::run(db, &Actor::cli("test", None), RUN, None)
+                .await
+                .map(drop),
+            Self::Remove => tenant_lifecycle::remove(db, &Actor::cli("test", None), TENANT)
+                .await
+                .map(drop),
+            Self::Retry => retry::retry(db, &Actor::cli("test", None), RUN, None)
+                .await
+                .map(drop),
             Self::FailRun => chunk::fail_run(db, ids[0], 1, "it cannot be read").await,
             Self::MarkPublished => chunk::mark_published(db, &ids).await,
             Self::Unqueue => chunk::unqueue(db, &ids, Duration::from_secs(1)).await,

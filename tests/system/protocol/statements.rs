@@ -14,6 +14,7 @@ use tidemark_ledger::stored::Stored;
 use tidemark_ledger::watermark;
 use tidemark_ledger::watermark::{Advance, Mover};
 use tidemark_ledger::{cancel, run};
+use tidemark_shared::audit::Actor;
 use tidemark_shared::chunk::{ChunkCounts, ChunkStatus};
 use tidemark_shared::fence::{SourceSnapshot, SourceVersion};
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
@@ -131,7 +132,7 @@ async fn execute(
         Statement::CancelRun => {
             let tenants: BTreeSet<TenantId> = rows.values().map(|row| row.tenant_id).collect();
             for tenant in tenants {
-                cancel::cancel_open_runs(tx, tenant, "test", "none").await?;
+                cancel::cancel_open_runs(tx, tenant, &Actor::cli("test", None), "none").await?;
             }
             return Ok(None);
         }

@@ -1,8 +1,7 @@
 //! `tidemark chunk …`.
 
-use tidemark_ledger as ledger;
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
-use tidemark_operations::{run_control, tenants};
+use tidemark_operations::{lists, run_control, tenants};
 use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{ChunkId, RunId, TenantId};
 use tidemark_shared::job::Lane;
@@ -32,6 +31,9 @@ pub enum Command {
         /// Only chunks with a failed attempt or a lost worker
         #[arg(long)]
         troubled: bool,
+        /// Only chunks behind this one: the next part of a longer list
+        #[arg(long, value_name = "RUN_ID/SEQ")]
+        after: Option<ChunkId>,
         /// Show at most this many
         #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
@@ -54,6 +56,7 @@ impl Command {
                 tenant,
                 lane,
                 troubled,
+                after,
                 limit,
             } => {
                 if let Some(run) = run {
@@ -69,13 +72,13 @@ impl Command {
                     lane,
                     troubled,
                 };
-                let chunks = ledger::chunk_report::list(&db, &filter, limit).await?;
+                let page = lists::chunks(&db, &filter, after, limit).await?;
                 if app.json {
-                    output::json(&chunks)?;
+                    output::json(&page.items)?;
                 } else {
-                    table(&chunks)?;
-                    output::note_cut(chunks.len(), limit, "chunks");
+                    table(&page.items)?;
                 }
+                output::note_next(page.items.len(), page.next, "chunks", "--after");
                 Ok(Exit::Done)
             }
             Self::Retry { chunk } => retry(app, &db, chunk.run_id, Some(chunk.seq)).await,

@@ -75,7 +75,7 @@ async fn list(app: &App, rabbit: &RabbitQueue, limit: usize, filter: &DeadFilter
 
 async fn redrive(app: &App, rabbit: &RabbitQueue, limit: usize) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let outcome = dead_messages::redrive(&db, rabbit, limit).await?;
+    let outcome = dead_messages::redrive(&db, &app.actor(), rabbit, limit).await?;
     if app.json {
         output::json(&outcome)?;
     } else {
@@ -100,7 +100,8 @@ async fn purge(app: &App, rabbit: &RabbitQueue, yes: bool) -> anyhow::Result<Exi
         );
         return Err(UsageError(text).into());
     }
-    let purged = dead_messages::purge(rabbit).await?;
+    let db = app.database(0).await?;
+    let purged = dead_messages::purge(&db, &app.actor(), rabbit).await?;
     if app.json {
         output::json(&Purged { purged })?;
     } else {

@@ -77,7 +77,7 @@ async fn map(
     from: Option<TenantId>,
 ) -> anyhow::Result<Exit> {
     let sources = app.sources().ok();
-    let mapped = inboxes::map(db, sources.as_deref(), tenant, ids, from).await?;
+    let mapped = inboxes::map(db, &app.actor(), sources.as_deref(), tenant, ids, from).await?;
     if let Some(error) = &mapped.nameless {
         output::note(format!("inboxes mapped without their names: {error}"));
     }
@@ -98,7 +98,7 @@ async fn map(
 }
 
 async fn unmap(app: &App, db: &DbPool, tenant: &Tenant, ids: &[i32]) -> anyhow::Result<Exit> {
-    let outcome = inboxes::unmap(db, tenant, ids).await?;
+    let outcome = inboxes::unmap(db, &app.actor(), tenant, ids).await?;
     let unmapped = &outcome.unmapped;
     for id in ids.iter().filter(|id| !unmapped.contains(id)) {
         output::note(format!("inbox {id} is not mapped to tenant {}", tenant.id));
@@ -165,7 +165,7 @@ async fn list(app: &App, db: &DbPool, tenant: Option<TenantId>) -> anyhow::Resul
 
 async fn discover(app: &App, db: &DbPool, tenant: &Tenant, dry_run: bool) -> anyhow::Result<Exit> {
     let sources = app.sources()?;
-    let (discovered, free) = inboxes::discover(db, &sources, tenant, dry_run).await?;
+    let (discovered, free) = inboxes::discover(db, &app.actor(), &sources, tenant, dry_run).await?;
     if app.json {
         output::json(&discovered)?;
         return Ok(Exit::Done);

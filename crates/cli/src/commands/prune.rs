@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_ledger as ledger;
+use tidemark_operations::housekeeping;
 
 use super::bounds;
 use crate::app::App;
@@ -17,7 +17,7 @@ pub struct Args {
     /// Keep other runs and resolved rejects this long [default: `retention.failed`, 90days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_failed: Option<Duration>,
-    /// Keep the audit of watermark moves this long [default: `retention.audit`, 365days]
+    /// Keep the audits of watermark moves and of actions this long [default: `retention.audit`, 365days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_audit: Option<Duration>,
     /// Print what would be removed, and remove nothing
@@ -38,15 +38,15 @@ impl Args {
         }
         let db = app.database(0).await?;
         let pruned = if self.dry_run {
-            ledger::prune::count(&db, &keep).await?
+            housekeeping::count(&db, &keep).await?
         } else {
-            ledger::prune::prune(&db, &keep).await?
+            housekeeping::prune(&db, &app.actor(), &keep).await?
         };
         if app.json {
             output::json(&pruned)?;
         } else {
             output::line(format!(
-                "{}{} runs with {} chunks, {} moves of watermarks, {} resolved rejects",
+                "{}{} runs with {} chunks, {} moves of watermarks, {} actions, {} resolved rejects",
                 if self.dry_run {
                     "would be removed: "
                 } else {
@@ -55,6 +55,7 @@ impl Args {
                 output::count(pruned.runs),
                 output::count(pruned.chunks),
                 output::count(pruned.moves),
+                output::count(pruned.actions),
                 output::count(pruned.rejects)
             ))?;
         }

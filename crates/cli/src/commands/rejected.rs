@@ -2,8 +2,8 @@
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::reject::{RejectFilter, RejectSide, RejectedRow};
-use tidemark_operations::{run_control, run_requests, tenants};
-use tidemark_shared::ids::{RunId, TenantId};
+use tidemark_operations::{lists, run_control, run_requests, tenants};
+use tidemark_shared::ids::{ConversationKey, RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::since::Since;
 
@@ -49,6 +49,9 @@ pub struct List {
     /// Only conversations rejected since this time (RFC 3339) or age (2h, 7days)
     #[arg(long, value_name = "TIME|AGE")]
     since: Option<Since>,
+    /// Only conversations behind this one: the next part of a longer list
+    #[arg(long, value_name = "TENANT:CONVERSATION")]
+    after: Option<ConversationKey>,
     /// Show at most this many
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     limit: i64,
@@ -88,14 +91,14 @@ async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
         sqlstate: args.sqlstate,
         since: args.since,
     };
-    let rejects = ledger::reject::list(&db, &filter, args.limit).await?;
+    let page = lists::rejects(&db, &filter, args.after, args.limit).await?;
+    let shown = page.items.len();
     if app.json {
-        output::json(&rejects)?;
+        output::json(&page.items)?;
     } else {
-        let count = rejects.len();
-        table(rejects)?;
-        output::note_cut(count, args.limit, "rejects");
+        table(page.items)?;
     }
+    output::note_next(shown, page.next, "rejects", "--after");
     Ok(Exit::Done)
 }
 

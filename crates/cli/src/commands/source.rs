@@ -28,7 +28,7 @@ impl Command {
         let db = app.database(0).await?;
         let sources = app.sources()?;
         let configured = sources.get(&source)?;
-        let epoch = source_restore::accept(&db, configured, &app.actor(), &reason).await?;
+        let epoch = source_restore::accept(&db, &app.actor(), configured, &reason).await?;
         output::note(format!(
             "source `{source}` at {} is accepted as it is now (epoch {epoch}); next, for each of its tenants: \
              tidemark sync --tenant N --full --wait",

@@ -24,7 +24,14 @@ pub enum Command {
     /// Add a tenant
     Add(AddArgs),
     /// List tenants
-    List,
+    List {
+        /// Only tenants behind this one: the next part of a longer list
+        #[arg(long, value_name = "N")]
+        after: Option<TenantId>,
+        /// Show at most this many [default: all]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        limit: Option<i64>,
+    },
     /// Show one tenant
     Show {
         /// Tenant id
@@ -128,7 +135,7 @@ impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         match self {
             Self::Add(args) => args.run(app).await,
-            Self::List => list(app).await,
+            Self::List { after, limit } => list(app, after, limit.unwrap_or(i64::MAX)).await,
             Self::Show { tenant } => show(app, tenant).await,
             Self::Set(args) => args.run(app).await,
             Self::Move(args) => args.run(app).await,
@@ -161,7 +168,7 @@ impl AddArgs {
             discover: self.discover,
         };
         note_missing_key(app, &tenant.privacy);
-        tenants::add::add(&db, &tenant).await?;
+        tenants::add::add(&db, &app.actor(), &tenant).await?;
         let added = tenants::load(&db, tenant.id).await?;
         match added.account_id {
             Some(_) => discovery::look_up(app, &db, &added, "added").await?,
@@ -185,14 +192,16 @@ fn note_missing_key(app: &App, policy: &PrivacyPolicy) {
     }
 }
 
-async fn list(app: &App) -> anyhow::Result<Exit> {
+async fn list(app: &App, after: Option<TenantId>, limit: i64) -> anyhow::Result<Exit> {
     let db = app.database(0).await?;
-    let views = tenants::list_views(&db).await?;
+    let page = tenants::list_views(&db, after, limit).await?;
+    output::note_next(page.items.len(), page.next, "tenants", "--after");
     if app.json {
-        output::json(&views)?;
+        output::json(&page.items)?;
         return Ok(Exit::Done);
     }
-    let rows = views
+    let rows = page
+        .items
         .iter()
         .map(|view| {
             vec![

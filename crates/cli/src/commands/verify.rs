@@ -112,7 +112,7 @@ impl Args {
                 rows_per_range: ROWS_PER_RANGE,
                 at_once: app.settings.worker.concurrency,
             };
-            return Ok(verify::compare_here(&verifier, tenants).await?);
+            return Ok(verify::compare_here(&verifier, &app.actor(), tenants).await?);
         }
         let mut runs = Vec::with_capacity(tenants.len());
         for tenant in tenants {

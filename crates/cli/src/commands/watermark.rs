@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_ledger::watermark::{Move, Watermark};
-use tidemark_operations::{tenants, watermarks};
+use tidemark_operations::{lists, tenants, watermarks};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -29,6 +29,9 @@ pub enum Command {
         /// Only tenants further behind than this, such as 15m, and those never synced
         #[arg(long, value_name = "DUR", value_parser = bounds::age)]
         behind: Option<Duration>,
+        /// Only moves before this one: the next part of a longer list
+        #[arg(long, requires = "tenant", value_name = "ID")]
+        before: Option<i64>,
         /// Show at most this many moves
         #[arg(long, default_value_t = MOVES_SHOWN, requires = "tenant", value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
@@ -84,9 +87,10 @@ impl Command {
             } => show_all(app, &db, behind).await,
             Self::Show {
                 tenant: Some(tenant),
+                before,
                 limit,
                 ..
-            } => show(app, &db, tenant, limit).await,
+            } => show(app, &db, tenant, before, limit).await,
             Self::Set { tenant, to, reason } => set(app, &db, tenant, to, &reason).await,
         }
     }
@@ -108,12 +112,20 @@ async fn show_all(app: &App, db: &DbPool, behind: Option<Duration>) -> anyhow::R
     Ok(Exit::Done)
 }
 
-async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::Result<Exit> {
+async fn show(
+    app: &App,
+    db: &DbPool,
+    tenant: TenantId,
+    before: Option<i64>,
+    limit: i64,
+) -> anyhow::Result<Exit> {
     tenants::load(db, tenant).await?;
-    let moves = ledger::watermark::list_moves(db, tenant, limit).await?;
+    let page = lists::moves(db, tenant, before, limit).await?;
+    let (shown, moves) = (page.items.len(), page.items);
     let view = WatermarkView::new(ledger::watermark::load(db, tenant).await?, Some(moves.clone()));
     if app.json {
         output::json(&view)?;
+        output::note_next(shown, page.next, "moves", "--before");
         return Ok(Exit::Done);
     }
     table(&[view])?;
@@ -132,6 +144,7 @@ async fn show(app: &App, db: &DbPool, tenant: TenantId, limit: i64) -> anyhow::R
         .collect();
     output::line("")?;
     output::table(&["moved", "from", "to", "by", "reason"], &[], rows)?;
+    output::note_next(shown, page.next, "moves", "--before");
     Ok(Exit::Done)
 }
 
@@ -155,7 +168,7 @@ async fn set(
         ),
         _ => format!("tenant {}: the next run takes changes since {to}", tenant.id),
     });
-    show(app, db, tenant.id, MOVES_SHOWN).await
+    show(app, db, tenant.id, None, MOVES_SHOWN).await
 }
 
 fn table(views: &[WatermarkView]) -> anyhow::Result<()> {

@@ -187,6 +187,10 @@ mod tests {
                 ..RecordTotals::default()
             },
             signals: BTreeMap::new(),
+            triggered_by: "test".to_owned(),
+            reason: None,
+            request: serde_json::Value::Null,
+            started_at: None,
             requested_at: DateTime::UNIX_EPOCH,
             finished_at: None,
             duration_ms: 14_000,

@@ -4,14 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 use tidemark_shared::ids::{RunId, TenantId};
 
-use crate::stored::{Stored, stored};
+use crate::stored::Stored;
 use crate::{Attempt, DbResult, statements};
 
 statements! {
     NOW = "SELECT now()";
     GRID = include_str!("view/grid.sql");
     OPEN_REJECTS = "SELECT tenant_id, count(*) AS rejects FROM etl_rejected_row WHERE resolved_at IS NULL GROUP BY tenant_id";
-    REJECT_GROUPS = include_str!("view/reject_groups.sql");
 }
 
 /// Some chunks of a run, side by side.
@@ -21,20 +20,6 @@ pub struct GridCell {
     pub last: i32,
     /// `dead`, `running`, `queued`, `retrying`, `pending`, `cancelled` or `done`.
     pub state: String,
-}
-
-/// Open rejects with one cause.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct RejectGroup {
-    pub side: String,
-    pub sqlstate: Option<String>,
-    pub constraint_name: Option<String>,
-    pub rejects: i64,
-    pub tenants: i64,
-    pub first_seen_at: DateTime<Utc>,
-    pub last_seen_at: DateTime<Utc>,
-    /// The newest error.
-    pub example: String,
 }
 
 /// The ledger's clock.
@@ -66,18 +51,4 @@ pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i6
         .into_iter()
         .map(|(Stored(tenant), count)| (tenant, count))
         .collect())
-}
-
-/// Open rejects of these tenants (`None`: all) by cause, at most 100 causes.
-pub async fn reject_groups(
-    db: impl PgExecutor<'_>,
-    scope: Option<&[TenantId]>,
-    tenant: Option<TenantId>,
-) -> DbResult<Vec<RejectGroup>> {
-    sqlx::query_as(REJECT_GROUPS)
-        .bind(scope.map(stored))
-        .bind(tenant.map(Stored))
-        .fetch_all(db)
-        .await
-        .attempt("group the open rejects")
 }

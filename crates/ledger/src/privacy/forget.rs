@@ -1,13 +1,16 @@
 //! Forgetting a contact.
 
 use serde::Serialize;
+use serde_json::json;
 use sqlx::FromRow;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, Actor};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::RunType;
 use tidemark_shared::selection::Selection;
 
-use crate::run::{NewRun, insert_requested};
+use crate::audit::{self, Entry};
+use crate::run::{NewRun, Requested, insert_requested, record_request};
 use crate::stored::Stored;
 use crate::target::begin_write;
 use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
@@ -50,9 +53,21 @@ pub async fn count_contact_rows(db: &DbPool, tenant: TenantId, contact: i64) -> 
 
 /// Deletes a contact's conversations, clears its texts and phone number in other conversations, and records that it is
 /// forgotten. A second call finishes an interrupted one. After the first of its two transactions no load writes data of
-/// the contact. The second transaction requests a resync of the rows that it has cleaned. `request` says who asks, and
-/// why.
-pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRun) -> DbResult<ContactRows> {
+/// the contact. The second transaction requests a resync of the rows that it has cleaned. `request` says why. Each
+/// transaction has its entry in the audit.
+pub async fn forget(
+    db: &DbPool,
+    actor: &Actor,
+    tenant: TenantId,
+    contact: i64,
+    request: &NewRun,
+) -> DbResult<ContactRows> {
+    let entry = || {
+        Entry::new(Action::ContactForget)
+            .tenant(tenant)
+            .subject(format!("contact {contact}"))
+            .reason(request.reason.as_deref())
+    };
     let removed = retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;
         execute(
@@ -64,7 +79,7 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRu
         let forget = sqlx::query(FORGET)
             .bind(Stored(tenant))
             .bind(contact)
-            .bind(&request.triggered_by)
+            .bind(actor.as_str())
             .bind(&request.reason);
         execute(forget, &mut tx, "forget the contact").await?;
         let removed: i64 = sqlx::query_scalar(REMOVE_ROWS)
@@ -73,6 +88,8 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRu
             .fetch_one(&mut *tx)
             .await
             .attempt("remove the contact's rows")?;
+        let removal = entry().after(json!({"removed": removed}));
+        audit::record(&mut *tx, actor, &removal).await?;
         tx.commit().await.attempt("forget the contact")?;
         Ok(removed)
     })
@@ -89,7 +106,13 @@ pub async fn forget(db: &DbPool, tenant: TenantId, contact: i64, request: &NewRu
         live.sort_unstable();
         if !live.is_empty() {
             let run = request.with_selection(RunType::Resync, Selection::Ids { ids: live });
-            insert_requested(&mut *tx, &run).await?;
+            if let Some(id) = insert_requested(&mut *tx, &run).await? {
+                record_request(&mut tx, actor, &run, Requested::Created(id)).await?;
+            }
+        }
+        if !cleaned.is_empty() {
+            let cleaning = entry().after(json!({"cleaned": cleaned.len()}));
+            audit::record(&mut *tx, actor, &cleaning).await?;
         }
         tx.commit()
             .await

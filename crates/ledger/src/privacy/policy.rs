@@ -3,18 +3,21 @@
 use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::run::RunType;
 use tidemark_shared::selection::Selection;
 
 use super::strip::strip;
-use crate::run::{NewRun, insert_requested};
+use crate::audit::{self, Entry};
+use crate::run::{NewRun, Requested, insert_requested, record_request};
 use crate::stored::Stored;
 use crate::target::begin_write;
 use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
 
 statements! {
+    LOCK_POLICY = "SELECT privacy FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     SET_POLICY = "UPDATE tenants SET privacy = $2, mapping_version = mapping_version + 1, \
                          policy_version = mapping_version + 1, updated_at = now() \
                   WHERE id = $1 AND deleted_at IS NULL AND privacy <> $2 RETURNING mapping_version";
@@ -39,12 +42,21 @@ pub struct PolicyChanged {
 /// already, or there is no such tenant.
 pub async fn set_policy(
     db: &DbPool,
+    actor: &Actor,
     tenant: TenantId,
     policy: &PrivacyPolicy,
     request: &NewRun,
 ) -> DbResult<Option<PolicyChanged>> {
     retry_on_deadlock(async || {
         let mut tx = begin_write(db, tenant).await?;
+        let before: Option<Json<PrivacyPolicy>> = sqlx::query_scalar(LOCK_POLICY)
+            .bind(Stored(tenant))
+            .fetch_optional(&mut *tx)
+            .await
+            .attempt("lock the tenant's policy")?;
+        let entry = Entry::new(Action::TenantPrivacy)
+            .tenant(tenant)
+            .before(before.as_ref().map(|Json(policy)| policy));
         let version: Option<i64> = sqlx::query_scalar(SET_POLICY)
             .bind(Stored(tenant))
             .bind(Json(policy))
@@ -52,12 +64,17 @@ pub async fn set_policy(
             .await
             .attempt("change the tenant's policy")?;
         let Some(version) = version else {
+            if before.is_some() {
+                let same = entry.result(ActionResult::Unchanged);
+                audit::record(&mut *tx, actor, &same).await?;
+            }
             return tx
-                .rollback()
+                .commit()
                 .await
                 .map(|()| None)
                 .attempt("change the tenant's policy");
         };
+        audit::record(&mut *tx, actor, &entry.after(policy)).await?;
         strip(&mut tx, tenant, policy, None).await?;
         let rejected: Vec<i64> = sqlx::query_scalar(OPEN_REJECTS)
             .bind(Stored(tenant))
@@ -73,7 +90,11 @@ pub async fn set_policy(
             .attempt("find a live row of the tenant")?;
         let backfill = if has_rows {
             let run = request.with_selection(RunType::Backfill, Selection::Policy { version });
-            insert_requested(&mut *tx, &run).await?
+            let backfill = insert_requested(&mut *tx, &run).await?;
+            if let Some(id) = backfill {
+                record_request(&mut tx, actor, &run, Requested::Created(id)).await?;
+            }
+            backfill
         } else {
             let satisfied = sqlx::query(RECORD_POLICY).bind(Stored(tenant)).bind(version);
             execute(

@@ -13,14 +13,14 @@ use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, or_all, statements};
 
 /// Lists the newest runs. The condition is in the text, so that a generic plan can use the partial index. $1 tenant, $2
-/// types, $3 statuses, $4 requested since, $5 requested within so many seconds, $6 limit.
+/// types, $3 statuses, $4 requested since, $5 requested within so many seconds, $6 limit, $7 before this run.
 macro_rules! list_ids {
     ($condition:literal) => {
         concat!(
             "SELECT id FROM etl_control WHERE ",
             $condition,
             " AND type = ANY($2::etl_run_type[]) AND status = ANY($3::etl_run_status[]) \
-              AND ($4::timestamptz IS NULL OR requested_at >= $4) \
+              AND id < $7 AND ($4::timestamptz IS NULL OR requested_at >= $4) \
               AND ($5::float8 IS NULL OR requested_at >= now() - make_interval(secs => $5)) \
               ORDER BY id DESC LIMIT $6"
         )
@@ -60,7 +60,11 @@ impl FromRow<'_, PgRow> for Stored<RunReport> {
                 rejected: row.try_get("rejected")?,
             },
             signals: row.try_get::<Json<BTreeMap<String, i64>>, _>("signals")?.0,
+            triggered_by: row.try_get("triggered_by")?,
+            reason: row.try_get("reason")?,
+            request: row.try_get("request")?,
             requested_at: row.try_get("requested_at")?,
+            started_at: row.try_get("started_at")?,
             finished_at: row.try_get("finished_at")?,
             duration_ms: row.try_get("duration_ms")?,
             trace_id: row.try_get("trace_id")?,
@@ -95,8 +99,13 @@ pub struct RunFilter {
     pub since: Option<Since>,
 }
 
-/// The newest of these runs, newest first.
-pub async fn list_ids(db: impl PgExecutor<'_>, filter: &RunFilter, limit: i64) -> DbResult<Vec<RunId>> {
+/// The newest of these runs before `before`, newest first.
+pub async fn list_ids(
+    db: impl PgExecutor<'_>,
+    filter: &RunFilter,
+    before: Option<RunId>,
+    limit: i64,
+) -> DbResult<Vec<RunId>> {
     let (since, ago) = Since::split(filter.since);
     let types = or_all(&filter.types, &RunType::ALL);
     let statuses = or_all(&filter.statuses, &RunStatus::ALL);
@@ -116,6 +125,7 @@ pub async fn list_ids(db: impl PgExecutor<'_>, filter: &RunFilter, limit: i64) -
         .bind(since)
         .bind(ago)
         .bind(limit)
+        .bind(before.map_or(i64::MAX, |before| before.0))
         .fetch_all(db)
         .await
         .map(values)

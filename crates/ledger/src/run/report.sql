@@ -1,7 +1,14 @@
 -- Reports of runs. Totals of an open run are summed from its chunks, so that progress shows before the end.
 -- $1 runs
 SELECT r.id, r.tenant_id, r.type, r.status, r.watermark_start, r.watermark_end, r.signals, r.trace_id,
-       r.error_message, r.warnings, r.chunks_total, r.requested_at, r.finished_at,
+       r.error_message, r.warnings, r.chunks_total, r.triggered_by, r.reason, r.requested_at, r.started_at, r.finished_at,
+       -- of a long list of ids the first 20 and the number of all: see IDS_SHOWN in run.rs
+       CASE WHEN jsonb_typeof(r.request #> '{selection,ids}') = 'array'
+                 AND jsonb_array_length(r.request #> '{selection,ids}') > 20
+            THEN jsonb_set(jsonb_set(r.request, '{selection,id_count}',
+                                     to_jsonb(jsonb_array_length(r.request #> '{selection,ids}'))),
+                           '{selection,ids}', jsonb_path_query_array(r.request, '$.selection.ids[0 to 19]'))
+            ELSE r.request END AS request,
        (extract(epoch FROM coalesce(r.finished_at, now()) - r.requested_at) * 1000)::bigint AS duration_ms,
        coalesce(c.done, r.chunks_done) AS chunks_done, coalesce(c.dead, r.chunks_dead) AS chunks_dead,
        coalesce(c.extracted, r.records_extracted) AS extracted, coalesce(c.inserted, r.records_inserted) AS inserted,

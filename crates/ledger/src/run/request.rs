@@ -1,12 +1,16 @@
 //! Requests for runs.
 
+use serde_json::json;
 use sqlx::PgExecutor;
+use sqlx::postgres::PgTransaction;
 use sqlx::types::Json;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
 
+use crate::audit::{self, Entry};
 use crate::stored::{Stored, value};
 use crate::{Attempt, DbResult, statements};
 
@@ -26,6 +30,9 @@ statements! {
     FIND_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";
 }
+
+const TRIES: usize = 10;
+const CANNOT_REQUEST: &str = "request a run: the tenant was removed or has no watermark row";
 
 /// A request for a run: who asks, and why.
 #[derive(Debug, Clone)]
@@ -75,24 +82,63 @@ impl Requested {
 /// type for each selection.
 pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
     // the open run may end between the two statements; then the insert is tried again
-    const TRIES: usize = 10;
     for _ in 0..TRIES {
         if let Some(id) = insert_requested(db, run).await? {
             return Ok(Requested::Created(id));
         }
-        let open = sqlx::query_scalar(FIND_SAME)
-            .bind(Stored(run.tenant_id))
-            .bind(Stored(run.run_type))
-            .bind(Json(&run.request))
-            .fetch_optional(db)
-            .await
-            .map(value)
-            .attempt("find the open run")?;
-        if let Some(id) = open {
+        if let Some(id) = find_same(db, run).await? {
             return Ok(Requested::Open(id));
         }
     }
-    Err(sqlx::Error::RowNotFound).attempt("request a run: the tenant was removed or has no watermark row")
+    Err(sqlx::Error::RowNotFound).attempt(CANNOT_REQUEST)
+}
+
+/// [`request`] for an operator, with the entry in the audit.
+pub async fn request_for(db: &DbPool, actor: &Actor, run: &NewRun) -> DbResult<Requested> {
+    for _ in 0..TRIES {
+        let mut tx = db.begin().await.attempt("begin a transaction")?;
+        let requested = match insert_requested(&mut *tx, run).await? {
+            Some(id) => Some(Requested::Created(id)),
+            None => find_same(&mut *tx, run).await?.map(Requested::Open),
+        };
+        if let Some(requested) = requested {
+            record_request(&mut tx, actor, run, requested).await?;
+            tx.commit().await.attempt("request a run")?;
+            return Ok(requested);
+        }
+    }
+    Err(sqlx::Error::RowNotFound).attempt(CANNOT_REQUEST)
+}
+
+/// Records that an operator has requested a run.
+pub async fn record_request(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    run: &NewRun,
+    requested: Requested,
+) -> DbResult<()> {
+    let request = run.request.summary();
+    let entry = Entry::new(Action::RunRequest)
+        .tenant(run.tenant_id)
+        .subject(format!("run {}", requested.run_id()))
+        .reason(run.reason.as_deref())
+        .after(json!({"type": run.run_type.as_str(), "request": request}))
+        .result(match requested {
+            Requested::Created(_) => ActionResult::Done,
+            Requested::Open(_) => ActionResult::Unchanged,
+        });
+    audit::record(&mut **tx, actor, &entry).await
+}
+
+async fn find_same(db: impl PgExecutor<'_>, run: &NewRun) -> DbResult<Option<RunId>> {
+    sqlx::query_scalar(FIND_SAME)
+        .bind(Stored(run.tenant_id))
+        .bind(Stored(run.run_type))
+        .bind(Json(&run.request))
+        .fetch_optional(db)
+        .await
+        .map(value)
+        .attempt("find the open run")
 }
 
 /// Requests a run; `None` when the same run is open already.

@@ -7,8 +7,10 @@ use chrono_tz::Tz;
 use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
+use tidemark_ledger::audit::Entry;
 use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::prefer_lz4;
+use tidemark_shared::audit::{Action, Actor};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::TenantStatus;
 use tidemark_source::Source;
@@ -103,7 +105,7 @@ impl<'a> PlannedImport<'a> {
     }
 
     /// Imports the new tenants; nothing after a dry run, or while a tenant clashes.
-    pub async fn execute(mut self, actor: &str) -> OperationResult<ImportReport> {
+    pub async fn execute(mut self, actor: &Actor) -> OperationResult<ImportReport> {
         if !self.report.dry_run && !self.report.has_clashes() {
             for step in &mut self.report.tenants {
                 if step.state == ImportState::New {
@@ -158,7 +160,7 @@ async fn import_tenant(
     source: &Source,
     legacy: &mut ScriptDatabase,
     options: &ImportOptions,
-    actor: &str,
+    actor: &Actor,
     step: &mut TenantImport,
 ) -> OperationResult<()> {
     let tenant = step.tenant_id;
@@ -186,6 +188,8 @@ async fn import_tenant(
         let taken = import_rows(&mut tx, legacy, ids, &step.inbox_ids(), zone).await?;
         step.rows = i64::try_from(taken).expect("rows of a tenant fit in 63 bits");
     }
+    let entry = Entry::new(Action::ScriptImport).tenant(tenant).after(&*step);
+    ledger::audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("import the tenant")?;
     step.state = ImportState::Imported;
     Ok(())

@@ -1,13 +1,16 @@
 //! Adds a tenant.
 
 use tidemark_ledger as ledger;
+use tidemark_ledger::Attempt;
+use tidemark_ledger::audit::Entry;
 use tidemark_ledger::tenant::NewTenant;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, Actor};
 
 use super::{check_name, check_timezone, explain_conflict};
 use crate::error::{OperationError, OperationResult};
 
-pub async fn add(db: &DbPool, tenant: &NewTenant) -> OperationResult<()> {
+pub async fn add(db: &DbPool, actor: &Actor, tenant: &NewTenant) -> OperationResult<()> {
     let id = tenant.id;
     if id.0 < 1 {
         let text = format!("a tenant's id is a positive number, not {id}");
@@ -20,7 +23,13 @@ pub async fn add(db: &DbPool, tenant: &NewTenant) -> OperationResult<()> {
             format!("id {id} belonged to a removed tenant whose rows are still there: choose another id");
         return Err(OperationError::Invalid(text));
     }
-    ledger::tenant::insert(db, tenant)
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    ledger::tenant::insert(&mut *tx, tenant)
         .await
-        .map_err(|error| explain_conflict(error, id, &tenant.slug))
+        .map_err(|error| explain_conflict(error, id, &tenant.slug))?;
+    let added = ledger::tenant::find(&mut *tx, id).await?;
+    let entry = Entry::new(Action::TenantAdd).tenant(id).after(added);
+    ledger::audit::record(&mut *tx, actor, &entry).await?;
+    tx.commit().await.attempt("add the tenant")?;
+    Ok(())
 }

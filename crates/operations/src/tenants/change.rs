@@ -2,8 +2,10 @@
 
 use tidemark_ledger as ledger;
 use tidemark_ledger::Attempt;
+use tidemark_ledger::audit::{Entry, difference};
 use tidemark_ledger::tenant::TenantChange;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::RunId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::Tenant;
@@ -12,7 +14,12 @@ use super::{check_name, check_timezone, explain_conflict, removed_just_now};
 use crate::error::{OperationError, OperationResult};
 use crate::run_requests::new_run;
 
-pub async fn change(db: &DbPool, tenant: &Tenant, change: &TenantChange) -> OperationResult<()> {
+pub async fn change(
+    db: &DbPool,
+    actor: &Actor,
+    tenant: &Tenant,
+    change: &TenantChange,
+) -> OperationResult<()> {
     if let Some(name) = &change.name {
         check_name(name)?;
     }
@@ -29,12 +36,27 @@ pub async fn change(db: &DbPool, tenant: &Tenant, change: &TenantChange) -> Oper
         let has_history = ledger::tenant_move::lock_and_check_history(&mut tx, tenant.id).await?;
         check_source_may_change(tenant, has_history == Some(true))?;
     }
+    let Some(before) = ledger::tenant::lock(&mut tx, tenant.id).await? else {
+        return Err(removed_just_now(tenant.id));
+    };
     let changed = ledger::tenant::update(&mut *tx, tenant.id, change)
         .await
         .map_err(|error| explain_conflict(error, tenant.id, slug))?;
     if !changed {
         return Err(removed_just_now(tenant.id));
     }
+    let after = ledger::tenant::find(&mut *tx, tenant.id).await?;
+    let (before, after) = difference(&before, &after);
+    let entry = Entry::new(Action::TenantChange)
+        .tenant(tenant.id)
+        .result(if after == serde_json::json!({}) {
+            ActionResult::Unchanged
+        } else {
+            ActionResult::Done
+        })
+        .before(before)
+        .after(after);
+    ledger::audit::record(&mut *tx, actor, &entry).await?;
     tx.commit().await.attempt("change the tenant")?;
     Ok(())
 }
@@ -55,13 +77,13 @@ fn check_source_may_change(tenant: &Tenant, has_history: bool) -> OperationResul
 /// Changes which personal data is stored. Returns the new policy, and the backfill run that rewrites the stored rows.
 pub async fn change_privacy(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     change: &PrivacyChange,
 ) -> OperationResult<(PrivacyPolicy, Option<RunId>)> {
     let policy = tenant.privacy.clone().with(change);
     let reason = "the policy for personal data was changed".to_owned();
     let backfill = new_run(actor, tenant, Some(reason));
-    let changed = ledger::privacy::set_policy(db, tenant.id, &policy, &backfill).await?;
+    let changed = ledger::privacy::set_policy(db, actor, tenant.id, &policy, &backfill).await?;
     Ok((policy, changed.and_then(|changed| changed.backfill)))
 }

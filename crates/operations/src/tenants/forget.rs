@@ -4,6 +4,7 @@ use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_ledger::privacy::ContactRows;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
@@ -27,7 +28,7 @@ pub async fn count_rows(db: &DbPool, tenant: TenantId, contact: i64) -> Operatio
 /// Removes the contact's conversations and texts for good, and keeps them out of later runs.
 pub async fn forget_contact(
     db: &DbPool,
-    actor: &str,
+    actor: &Actor,
     tenant: &Tenant,
     contact: i64,
     reason: Option<String>,
@@ -37,6 +38,6 @@ pub async fn forget_contact(
     Ok(ForgottenContact {
         tenant_id: tenant.id,
         contact_id: contact,
-        rows: ledger::privacy::forget(db, tenant.id, contact, &run).await?,
+        rows: ledger::privacy::forget(db, actor, tenant.id, contact, &run).await?,
     })
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{RunId, TenantId};
 
 use super::{load, removed_just_now};
@@ -15,26 +16,26 @@ pub struct RemovedTenant {
     pub cancelled_runs: Vec<RunId>,
 }
 
-pub async fn pause(db: &DbPool, id: TenantId, reason: &str) -> OperationResult<()> {
+pub async fn pause(db: &DbPool, actor: &Actor, id: TenantId, reason: &str) -> OperationResult<()> {
     if reason.trim().is_empty() {
         return Err(OperationError::Invalid(
             "pausing a tenant needs a reason".to_owned(),
         ));
     }
     let tenant = load(db, id).await?;
-    ledger::tenant_lifecycle::pause(db, tenant.id, reason).await?;
+    ledger::tenant_lifecycle::pause(db, actor, tenant.id, reason).await?;
     Ok(())
 }
 
 /// Returns whether the tenant was paused.
-pub async fn resume(db: &DbPool, id: TenantId) -> OperationResult<bool> {
+pub async fn resume(db: &DbPool, actor: &Actor, id: TenantId) -> OperationResult<bool> {
     let tenant = load(db, id).await?;
-    Ok(ledger::tenant_lifecycle::resume(db, tenant.id).await?)
+    Ok(ledger::tenant_lifecycle::resume(db, actor, tenant.id).await?)
 }
 
 /// Removes a tenant for good and cancels its open runs; its rows stay.
-pub async fn remove(db: &DbPool, actor: &str, id: TenantId) -> OperationResult<RemovedTenant> {
-    let removed = ledger::tenant_lifecycle::remove(db, id, actor).await?;
+pub async fn remove(db: &DbPool, actor: &Actor, id: TenantId) -> OperationResult<RemovedTenant> {
+    let removed = ledger::tenant_lifecycle::remove(db, actor, id).await?;
     Ok(RemovedTenant {
         tenant_id: id,
         cancelled_runs: removed.ok_or_else(|| removed_just_now(id))?,

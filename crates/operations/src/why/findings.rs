@@ -60,7 +60,7 @@ impl LedgerFindings {
         };
         Ok(Self {
             stored,
-            reject: tidemark_ledger::reject::list(db, &filter, 1).await?.pop(),
+            reject: tidemark_ledger::reject::list(db, &filter, None, 1).await?.pop(),
             chunks: tidemark_ledger::history::list_covering(db, tenant.id, conversation, limit).await?,
             planning: tidemark_ledger::history::list_planning(db, tenant.id).await?,
             watermark: tidemark_ledger::watermark::load(db, tenant.id).await?,

@@ -228,7 +228,7 @@ fn retention() -> Vec<Entry> {
         (
             "retention.audit",
             readable(defaults.audit),
-            "Time for which moves of watermarks are kept",
+            "Time for which moves of watermarks and actions of operators are kept",
         ),
         (
             "retention.prune_every",

@@ -1,10 +1,9 @@
 //! `tidemark run list`.
 
-use tidemark_ledger as ledger;
 use tidemark_ledger::run::RunFilter;
-use tidemark_operations::tenants;
+use tidemark_operations::{lists, tenants};
 use tidemark_postgres::DbPool;
-use tidemark_shared::ids::TenantId;
+use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 use tidemark_shared::since::Since;
 
@@ -28,6 +27,9 @@ pub struct Args {
     /// Only runs requested since this time (RFC 3339) or age (2h, 7days)
     #[arg(long, value_name = "TIME|AGE")]
     since: Option<Since>,
+    /// Only runs before this one: the next part of a longer list
+    #[arg(long, value_name = "RUN_ID")]
+    before: Option<RunId>,
     /// Show at most this many
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
@@ -44,15 +46,13 @@ impl Args {
             statuses: self.status,
             since: self.since,
         };
-        let ids = ledger::run::list_ids(db, &filter, self.limit).await?;
-        let mut runs = ledger::run::reports(db, &ids).await?;
-        runs.reverse();
+        let page = lists::runs(db, &filter, self.before, self.limit).await?;
         if app.json {
-            output::json(&runs)?;
+            output::json(&page.items)?;
         } else {
-            table(&runs)?;
-            output::note_cut(runs.len(), self.limit, "runs");
+            table(&page.items)?;
         }
+        output::note_next(page.items.len(), page.next, "runs", "--before");
         Ok(Exit::Done)
     }
 }

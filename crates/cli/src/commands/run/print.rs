@@ -65,6 +65,14 @@ fn outcome(run: &RunReport) -> String {
     }
 }
 
+/// The parameters beside the type; `-` for none.
+fn request(run: &RunReport) -> String {
+    match run.request.as_object() {
+        Some(parameters) if !parameters.is_empty() => run.request.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
 fn details(shown: &RunView) -> anyhow::Result<()> {
     let run = shown.run;
     let records = &run.records;
@@ -73,7 +81,11 @@ fn details(shown: &RunView) -> anyhow::Result<()> {
         ("tenant", run.tenant_id.to_string()),
         ("type", run.run_type.as_str().to_owned()),
         ("status", outcome(run)),
+        ("asked by", run.triggered_by.clone()),
+        ("reason", run.reason.clone().unwrap_or_else(|| "-".to_owned())),
+        ("request", request(run)),
         ("requested", output::time(Some(run.requested_at))),
+        ("started", output::time(run.started_at)),
         ("ended", output::time(run.finished_at)),
         (
             "chunks",
@@ -139,6 +151,7 @@ pub fn table(runs: &[RunReport]) -> anyhow::Result<()> {
                 run.tenant_id.to_string(),
                 run.run_type.as_str().to_owned(),
                 outcome(run),
+                run.triggered_by.clone(),
                 format!("{}/{}", run.chunks.done, run.chunks.total),
                 output::count(run.records.extracted),
                 output::count(run.records.inserted),
@@ -155,6 +168,7 @@ pub fn table(runs: &[RunReport]) -> anyhow::Result<()> {
         "tenant",
         "type",
         "status",
+        "asked by",
         "chunks",
         "extracted",
         "inserted",
@@ -164,5 +178,5 @@ pub fn table(runs: &[RunReport]) -> anyhow::Result<()> {
         "took",
         "watermark",
     ];
-    output::table(&header, &[0, 1, 4, 5, 6, 7, 8, 9, 10], rows)
+    output::table(&header, &[0, 1, 5, 6, 7, 8, 9, 10, 11], rows)
 }

@@ -13,7 +13,7 @@ use crate::output;
 pub async fn look_up(app: &App, db: &DbPool, tenant: &Tenant, done: &str) -> anyhow::Result<()> {
     let id = tenant.id;
     let looked_up = match app.sources() {
-        Ok(sources) => look_up_account(db, &sources, tenant)
+        Ok(sources) => look_up_account(db, &app.actor(), &sources, tenant)
             .await
             .map_err(anyhow::Error::from),
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use crate::exit::{Exit, UsageError};
 use crate::output;
 
 pub async fn pause(app: &App, id: TenantId, reason: &str) -> anyhow::Result<Exit> {
-    lifecycle::pause(&app.database(0).await?, id, reason).await?;
+    lifecycle::pause(&app.database(0).await?, &app.actor(), id, reason).await?;
     if app.json {
         return show(app, id).await;
     }
@@ -22,7 +22,7 @@ pub async fn pause(app: &App, id: TenantId, reason: &str) -> anyhow::Result<Exit
 }
 
 pub async fn resume(app: &App, id: TenantId) -> anyhow::Result<Exit> {
-    let resumed = lifecycle::resume(&app.database(0).await?, id).await?;
+    let resumed = lifecycle::resume(&app.database(0).await?, &app.actor(), id).await?;
     if app.json {
         return show(app, id).await;
     }

@@ -84,7 +84,7 @@ impl Args {
             verify_interval: self.verify_interval.map(|Off(interval)| interval),
             discover: self.discover,
         };
-        change(&db, &tenant, &wanted).await?;
+        change(&db, &app.actor(), &tenant, &wanted).await?;
         if let Some(privacy) = &self.privacy {
             let (policy, backfill) = change_privacy(&db, &app.actor(), &tenant, privacy).await?;
             note_missing_key(app, &policy);
