@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use axum::http::{Extensions, HeaderMap};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use std::net::SocketAddr;
 
 use crate::auth::identify::{Stranger, identify};
 use crate::auth::who::Who;
@@ -36,7 +36,7 @@ pub async fn stream(
     cx: Cx,
     State(console): State<Arc<Console>>,
     Extension(who): Extension<Who>,
-    peer: Option<ConnectInfo<SocketAddr>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Query(topic): Query<Topic>,
 ) -> Response {
@@ -44,9 +44,7 @@ pub async fn stream(
         return PageError::NotFound.page(&cx);
     };
     let mut extensions = Extensions::new();
-    if let Some(peer) = peer {
-        extensions.insert(peer);
-    }
+    extensions.insert(ConnectInfo(peer));
     let events = async_stream::stream! {
         let _open = OpenStream::new();
         let mut looks = console.watcher.subscribe();

@@ -10,6 +10,7 @@ mod needs;
 pub mod on_demand;
 mod overview;
 mod preferences;
+pub mod preview;
 mod rejects;
 mod run;
 mod runs;
@@ -19,7 +20,10 @@ mod sources;
 mod tenant;
 mod tenants;
 mod verify;
+mod scope;
 mod why;
+
+pub use self::login::is_own_path;
 
 use crate::auth::who::Right::{Administer, Operate, Public, View};
 use crate::router::Routes;

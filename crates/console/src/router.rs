@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -22,6 +22,9 @@ use crate::{actions, api, assets, headers, live, origin, pages};
 
 /// The largest body, except for files of ids.
 const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The largest body with a file of a million ids.
+const IDS_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A route for tests and documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,15 @@ impl Routes {
         T: 'static,
     {
         self.add(Method::POST, path, right, post(handler))
+    }
+
+    /// For a body with a file of ids.
+    pub fn post_large<H, T>(self, path: &str, right: Right, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Console>>,
+        T: 'static,
+    {
+        self.add(Method::POST, path, right, post(handler).layer(DefaultBodyLimit::max(IDS_LIMIT)))
     }
 
     pub fn put<H, T>(self, path: &str, right: Right, handler: H) -> Self
@@ -132,21 +144,25 @@ async fn not_found(cx: Cx) -> Response {
 
 /// Lets a request through when its author may do this to this tenant.
 async fn check(
-    axum::extract::State((console, right)): axum::extract::State<(Arc<Console>, Right)>,
+    State((console, right)): State<(Arc<Console>, Right)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     if right == Right::Public {
         return next.run(request).await;
     }
-    let is_api = console.links.strip(request.uri().path()).starts_with("/api/");
+    let path = console.links.strip(request.uri().path()).to_owned();
+    let is_api = path.starts_with("/api/");
+    let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
     let who = match identify(&console, request.headers(), request.extensions()).await {
         Ok(who) => who,
         Err(stranger) => return refuse(&console, stranger, request, is_api).await,
     };
     request.extensions_mut().insert(who.clone());
     if !who.may(right) {
-        actions::audit::refused(&console, &who, &request).await;
+        if is_change {
+            actions::audit::refused(&console, &who, &path).await;
+        }
         let error = PageError::Forbidden {
             needed: right,
             role: who.role,
@@ -156,12 +172,13 @@ async fn check(
     match foreign_tenant(&mut request, &who).await {
         Ok(false) => {}
         Ok(true) => {
-            actions::audit::refused(&console, &who, &request).await;
+            if is_change {
+            actions::audit::refused(&console, &who, &path).await;
+        }
             return answer(&console, PageError::NotFound, request, is_api).await;
         }
         Err(error) => return answer(&console, error, request, is_api).await,
     }
-    let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
     if is_change && console.settings.console.read_only {
         let text = "the console is read-only: console.read_only is set".to_owned();
         return answer(&console, PageError::Refused(text), request, is_api).await;

@@ -34,6 +34,11 @@ pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 pub async fn identify(console: &Console, headers: &HeaderMap, extensions: &Extensions) -> Result<Who, Stranger> {
+    let origin = peer(extensions).map(|peer| peer.ip().to_canonical().to_string());
+    Ok(find(console, headers, extensions).await?.from(origin))
+}
+
+async fn find(console: &Console, headers: &HeaderMap, extensions: &Extensions) -> Result<Who, Stranger> {
     if let Some(token) = token::of(headers) {
         let found = token::find(&console.db, token).await.map_err(Stranger::Ledger)?;
         return found.ok_or(Stranger::WrongToken);

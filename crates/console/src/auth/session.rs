@@ -21,7 +21,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const TURN_EVERY: Duration = Duration::from_secs(30);
 
 impl Console {
-    const fn cookie_name(&self) -> &'static str {
+    fn cookie_name(&self) -> &'static str {
         if self.settings.console.insecure_cookie {
             PLAIN_NAME
         } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tidemark_ledger::console::token::ConsoleToken;
 use tidemark_ledger::console::user::ConsoleUser;
+use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::TenantId;
 
 /// In ascending order of what they may do.
@@ -77,6 +78,8 @@ pub struct Who {
     tenants: Option<BTreeSet<TenantId>>,
     sees_values: bool,
     pub kind: Kind,
+    /// The peer of the connection.
+    origin: Option<String>,
 }
 
 impl Who {
@@ -87,6 +90,7 @@ impl Who {
             tenants: None,
             sees_values: true,
             kind: Kind::Local,
+            origin: None,
         }
     }
 
@@ -98,6 +102,7 @@ impl Who {
             tenants: scope(user.tenants),
             sees_values: user.sees_values,
             kind,
+            origin: None,
         })
     }
 
@@ -108,6 +113,7 @@ impl Who {
             tenants: scope(token.tenants),
             sees_values: false,
             kind: Kind::Token,
+            origin: None,
         })
     }
 
@@ -134,11 +140,17 @@ impl Who {
     }
 
     /// The author of changes, for the ledger's records.
-    pub fn actor(&self) -> String {
+    pub fn actor(&self) -> Actor {
         match self.kind {
-            Kind::Token => format!("token:{}", self.name),
-            _ => format!("console:{}", self.name),
+            Kind::Token => Actor::token(&self.name, self.origin.clone()),
+            _ => Actor::console(&self.name, self.origin.clone()),
         }
+    }
+
+    /// The same, asking from this address.
+    pub fn from(mut self, origin: Option<String>) -> Self {
+        self.origin = origin;
+        self
     }
 }
 

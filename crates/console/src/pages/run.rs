@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use tidemark_ledger as ledger;
-use tidemark_ledger::chunk_report::ChunkReport;
+use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
+use tidemark_operations::lists;
+use tidemark_operations::page::Page;
 use tidemark_shared::chunk::ChunkStatus;
-use tidemark_shared::ids::RunId;
+use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::run::RunReport;
 
 use super::overview::share;
@@ -44,7 +45,13 @@ async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResul
     let cx = cx.about(zone.as_deref().unwrap_or("UTC")).at(look.now());
     let state = query.get("chunks").and_then(|text| ChunkStatus::ALL.into_iter().find(|state| state.as_str() == text));
     let after = query.get("after").and_then(|seq| seq.parse().ok()).unwrap_or(0);
-    let chunks = ledger::console::view::list_chunks(&cx.console.db, id, state, after, A_PAGE).await?;
+    let filter = ChunkFilter {
+        run: Some(id),
+        statuses: state.into_iter().collect(),
+        ..ChunkFilter::default()
+    };
+    let from = Some(ChunkId { run_id: id, seq: after });
+    let chunks = lists::chunks(&cx.console.db, &filter, from, A_PAGE).await?;
     let live = live(&cx, &look.snapshot, &view);
     let below = chunk_list(&cx, id, state, after, &chunks);
     let title = format!("{} {id}", cx.t.pages.run);
@@ -110,6 +117,9 @@ fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
         (facts(&[
             (p.tenant, tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))),
             (p.requested, cx.time(run.requested_at)),
+            (p.by, html! { (run.triggered_by) }),
+            (cx.t.common.reason, html! { (or_none(run.reason.as_deref())) }),
+            (p.started, cx.maybe_time(run.started_at)),
             (p.finished, cx.maybe_time(run.finished_at)),
             (p.took, html! { (cx.t.milliseconds(run.duration_ms)) }),
             (p.watermark_from, cx.maybe_time(run.watermark_start)),
@@ -150,14 +160,13 @@ fn sums(cx: &Cx, run: &RunReport) -> Markup {
     }
 }
 
-fn chunk_list(cx: &Cx, id: RunId, state: Option<ChunkStatus>, after: i32, chunks: &[ChunkReport]) -> Markup {
+fn chunk_list(cx: &Cx, id: RunId, state: Option<ChunkStatus>, after: i32, chunks: &Page<ChunkReport, ChunkId>) -> Markup {
     let p = &cx.t.pages;
     let link = |after: i32| {
         let state = state.map(|state| format!("&chunks={}", state.as_str())).unwrap_or_default();
         format!("{}?after={after}{state}#chunks", cx.links.run(id))
     };
-    let more = i64::try_from(chunks.len()).is_ok_and(|count| count == A_PAGE);
-    let next = chunks.last().filter(|_| more).map(|chunk| link(chunk.seq));
+    let next = chunks.next.map(|chunk| link(chunk.seq));
     let first = (after > 0).then(|| link(0));
     html! {
         section #chunks {
@@ -169,9 +178,9 @@ fn chunk_list(cx: &Cx, id: RunId, state: Option<ChunkStatus>, after: i32, chunks
                 } }
                 button type="submit" { (cx.t.common.filter) }
             }
-            @if chunks.is_empty() { (empty(cx.t.common.nothing_here)) }
+            @if chunks.items.is_empty() { (empty(cx.t.common.nothing_here)) }
             @else {
-                (chunk_table(cx, chunks))
+                (chunk_table(cx, &chunks.items))
                 nav.pager { @if let Some(first) = first { a.button href=(first) { (p.first_chunks) } } @if let Some(next) = next { a.button href=(next) rel="next" { (p.next_chunks) } } }
             }
         }

@@ -1,15 +1,17 @@
 //! Runs: the open ones live, all of them by filters, newest first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use tidemark_ledger as ledger;
 use tidemark_ledger::run::RunFilter;
+use tidemark_operations::lists;
+use tidemark_shared::ids::RunId;
 use tidemark_shared::run::{RunReport, RunStatus, RunType};
 
-use super::overview;
+use super::{overview, scope};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, live_page_with};
@@ -77,10 +79,6 @@ pub async fn page(cx: Cx, Query(query): Query<BTreeMap<String, String>>) -> Resp
 async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
     let look = cx.console.watcher.look().await?;
     let cx = cx.at(look.now());
-    let who = cx.who.as_ref().ok_or(PageError::NotFound)?;
-    if asked.filter.tenant.is_some_and(|tenant| !who.sees(tenant)) {
-        return Err(PageError::NotFound);
-    }
     let list = list(&cx, &asked).await?;
     let live = live(&cx, &look.snapshot);
     let more = i64::try_from(list.len()).is_ok_and(|count| count == A_PAGE);
@@ -99,8 +97,20 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
 
 /// A page of runs that the author may see, newest first.
 async fn list(cx: &Cx, asked: &Asked) -> PageResult<Vec<RunReport>> {
-    let scope = cx.who.as_ref().and_then(|who| who.scope());
-    Ok(ledger::console::view::list_runs(&cx.console.db, &asked.filter, scope.as_deref(), asked.before, A_PAGE).await?)
+    let who = cx.who.as_ref().ok_or(PageError::NotFound)?;
+    let db = &cx.console.db;
+    let of = |tenant| async move {
+        let filter = RunFilter {
+            tenant,
+            ..asked.filter.clone()
+        };
+        Ok(lists::runs(db, &filter, asked.before.map(RunId), A_PAGE).await?.items)
+    };
+    scope::list(who, asked.filter.tenant, of, |runs: &mut Vec<RunReport>| {
+        runs.sort_by_key(|run| Reverse(run.run_id));
+        runs.truncate(usize::try_from(A_PAGE).unwrap_or_default());
+    })
+    .await
 }
 
 /// Runs that have not ended.

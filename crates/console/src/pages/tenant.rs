@@ -9,6 +9,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::reject::RejectFilter;
 use tidemark_ledger::run::RunFilter;
 use tidemark_ledger::watermark::Move;
+use tidemark_operations::lists;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
@@ -162,9 +163,7 @@ async fn tab_content(cx: &Cx, tenant: &Tenant, tab: Tab) -> PageResult<Markup> {
                 tenant: Some(tenant.id),
                 ..RunFilter::default()
             };
-            let ids = ledger::run::list_ids(db, &filter, SHOWN).await?;
-            let mut reports = ledger::run::reports(db, &ids).await?;
-            reports.reverse();
+            let reports = lists::runs(db, &filter, None, SHOWN).await?.items;
             html! {
                 (runs::table(cx, &reports, None))
                 p { a href=(cx.links.to(&format!("/runs?tenant={}", tenant.id))) { (cx.t.pages.all_runs) } }
@@ -176,9 +175,9 @@ async fn tab_content(cx: &Cx, tenant: &Tenant, tab: Tab) -> PageResult<Markup> {
                 tenant: Some(tenant.id),
                 ..RejectFilter::default()
             };
-            rejects::table(cx, &ledger::reject::list(db, &filter, SHOWN).await?)
+            rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items)
         }
-        Tab::Watermark => moves(cx, &ledger::watermark::list_moves(db, tenant.id, SHOWN).await?),
+        Tab::Watermark => moves(cx, &lists::moves(db, tenant.id, None, SHOWN).await?.items),
         Tab::Settings => settings(cx, tenant),
     })
 }
@@ -221,8 +220,8 @@ fn moves(cx: &Cx, moves: &[Move]) -> Markup {
                         td { (cx.maybe_time(one.old)) }
                         td { (cx.maybe_time(one.new)) }
                         td { @if let Some(run) = one.run_id { (run_link(cx, run)) } @else { "–" } }
-                        td { (one.actor) }
-                        td.wide { (one.reason) }
+                        td { (or_none(one.actor.as_deref())) }
+                        td.wide { (or_none(one.reason.as_deref())) }
                     }
                 } }
             }

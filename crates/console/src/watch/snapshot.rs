@@ -58,7 +58,7 @@ impl Snapshot {
             statuses: vec![RunStatus::Requested, RunStatus::Planning, RunStatus::Running],
             ..RunFilter::default()
         };
-        let open = ledger::run::list_ids(db, &open, OPEN_RUNS).await?;
+        let open = ledger::run::list_ids(db, &open, None, OPEN_RUNS).await?;
         let wanted: Vec<RunId> = open.iter().chain(watched).copied().collect();
         let mut views = load_runs(db, settings, &wanted, watched).await?;
         let dead = ChunkFilter {
@@ -71,7 +71,7 @@ impl Snapshot {
             tenants: tenants.into_iter().map(|tenant| (tenant.id, tenant)).collect(),
             open_runs: open.iter().filter_map(|id| views.get(id).cloned()).collect(),
             rejects: ledger::console::view::open_rejects(db).await?.into_iter().collect(),
-            dead_chunks: ledger::chunk_report::list(db, &dead, DEAD_CHUNKS).await?,
+            dead_chunks: ledger::chunk_report::list(db, &dead, None, DEAD_CHUNKS).await?,
             queues: None,
             runs: watched
                 .iter()

@@ -4,12 +4,15 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 use tidemark_shared::ids::{RunId, TenantId};
 
-use crate::stored::Stored;
+use crate::stored::{Stored, values};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
     NOW = "SELECT now()";
     GRID = include_str!("view/grid.sql");
+    FIND_RUNS_OF_TRACE = "SELECT id FROM etl_control WHERE trace_id = $1 AND id > (SELECT max(id) - 10000 FROM etl_control) \
+                          ORDER BY id DESC LIMIT 20";
+    FIND_TENANTS_OF_INBOX = "SELECT DISTINCT tenant_id FROM inbox_tenant_mapping WHERE inbox_id = $1 AND is_active ORDER BY tenant_id";
     OPEN_REJECTS = "SELECT tenant_id, count(*) AS rejects FROM etl_rejected_row WHERE resolved_at IS NULL GROUP BY tenant_id";
 }
 
@@ -51,4 +54,24 @@ pub async fn open_rejects(db: impl PgExecutor<'_>) -> DbResult<Vec<(TenantId, i6
         .into_iter()
         .map(|(Stored(tenant), count)| (tenant, count))
         .collect())
+}
+
+/// Runs with this trace, newest first, among the newest ten thousand: no index has traces.
+pub async fn find_runs_of_trace(db: impl PgExecutor<'_>, trace: &str) -> DbResult<Vec<RunId>> {
+    sqlx::query_scalar(FIND_RUNS_OF_TRACE)
+        .bind(trace)
+        .fetch_all(db)
+        .await
+        .map(values)
+        .attempt("find the runs of the trace")
+}
+
+/// Tenants that an inbox of this id is mapped to, one for each source.
+pub async fn find_tenants_of_inbox(db: impl PgExecutor<'_>, inbox: i32) -> DbResult<Vec<TenantId>> {
+    sqlx::query_scalar(FIND_TENANTS_OF_INBOX)
+        .bind(inbox)
+        .fetch_all(db)
+        .await
+        .map(values)
+        .attempt("find the tenants of the inbox")
 }
