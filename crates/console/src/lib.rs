@@ -21,6 +21,6 @@ mod server;
 mod watch;
 
 pub use self::api::document as api_document;
-pub use self::console::{Console, Parts};
+pub use self::console::{Console, OpenRabbit, Parts};
 pub use self::router::{RouteReport, routes};
 pub use self::server::{Bound, bind};

@@ -1,9 +1,10 @@
-//! `tidemark producer|worker|finalizer|up`: processes that run until they are stopped.
+//! `tidemark producer|worker|finalizer|up|console`: processes that run until they are stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_broker::metrics::observe_queue;
+use tidemark_console::Bound;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::metrics::observe_pools;
@@ -11,7 +12,7 @@ use tidemark_shared::retry::Backoff;
 use tokio::net::TcpListener;
 
 use crate::app::App;
-use crate::exit::Exit;
+use crate::exit::{Exit, SetupError};
 use crate::http::{self, Health};
 use crate::roles::Roles;
 
@@ -55,6 +56,19 @@ pub async fn finalizer(app: &App) -> anyhow::Result<Exit> {
     .await
 }
 
+/// Serves the console alone: the fleet runs elsewhere.
+pub async fn console(app: &App) -> anyhow::Result<Exit> {
+    let bound = bind_console(app).await?;
+    let bound = bound.ok_or_else(|| {
+        SetupError("console.listen is `off`: set an address, such as 127.0.0.1:9480".to_owned())
+    })?;
+    run(app, "console", 0, |roles| roles.spawn_console(app, bound)).await
+}
+
+async fn bind_console(app: &App) -> anyhow::Result<Option<Bound>> {
+    Ok(tidemark_console::bind(&app.settings.console).await.map_err(SetupError)?)
+}
+
 impl WorkerArgs {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let mut settings = app.settings.worker.clone();
@@ -72,6 +86,7 @@ impl UpArgs {
         settings.concurrency = self.workers.unwrap_or(settings.concurrency);
         let per_tenant = app.settings.metrics_per_tenant;
         let keep = app.settings.retention.clone();
+        let bound = bind_console(app).await?;
         run(app, "up", settings.concurrency, |roles| {
             tidemark_producer::metrics::begin();
             tidemark_finalizer::metrics::begin();
@@ -81,6 +96,9 @@ impl UpArgs {
             roles.spawn_fleet_watch(per_tenant);
             roles.spawn_pruning(keep);
             roles.spawn_worker(settings);
+            if let Some(bound) = bound {
+                roles.spawn_console(app, bound);
+            }
         })
         .await
     }
