@@ -20,7 +20,7 @@ mod sources;
 mod tenant;
 mod tenants;
 mod verify;
-mod scope;
+pub mod scope;
 mod why;
 
 pub use self::login::is_own_path;

@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, get, post};
 use axum::{RequestExt, Router};
 use tidemark_postgres::report::report;
 use tidemark_shared::ids::TenantId;
@@ -73,22 +73,6 @@ impl Routes {
         T: 'static,
     {
         self.add(Method::POST, path, right, post(handler).layer(DefaultBodyLimit::max(IDS_LIMIT)))
-    }
-
-    pub fn put<H, T>(self, path: &str, right: Right, handler: H) -> Self
-    where
-        H: Handler<T, Arc<Console>>,
-        T: 'static,
-    {
-        self.add(Method::PUT, path, right, put(handler))
-    }
-
-    pub fn delete<H, T>(self, path: &str, right: Right, handler: H) -> Self
-    where
-        H: Handler<T, Arc<Console>>,
-        T: 'static,
-    {
-        self.add(Method::DELETE, path, right, delete(handler))
     }
 
     fn add(mut self, method: Method, path: &str, right: Right, handler: MethodRouter<Arc<Console>>) -> Self {

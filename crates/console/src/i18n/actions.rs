@@ -24,7 +24,6 @@ texts! {
         accept: "Accept the restored source", "Aceitar a origem restaurada";
         redrive: "Redrive", "Reenviar";
         purge: "Purge", "Apagar todas";
-        preview: "Preview", "Pré-visualizar";
         at_once: "This is done at once and breaks nothing.", "Isto é feito na hora e não danifica nada.";
         full_effect: "All conversations are read from the source again, in the bulk lane.", "Todas as conversas são lidas da origem de novo, na fila em massa.";
         resync_effect: "A past part is applied again. The watermark stays.", "Uma parte passada é aplicada de novo. A marca-d'água fica.";

@@ -24,7 +24,6 @@ texts! {
         dead_chunks: "Chunks are dead", "Há blocos mortos";
         faults: "The last comparison found rows at fault", "A última comparação encontrou linhas erradas";
         inboxes_gone: "Inboxes are gone from the source", "Caixas de entrada sumiram da origem";
-        unsynced: "Inboxes of an account are synced by no tenant", "Caixas de uma conta não são sincronizadas por nenhum tenant";
         cure_paused: "Resume it when the reason is gone.", "Retome quando o motivo acabar.";
         cure_not_active: "Its status does not allow runs.", "Seu status não permite execuções.";
         cure_no_inboxes: "Map its inboxes.", "Mapeie as caixas de entrada.";

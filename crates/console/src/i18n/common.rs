@@ -33,7 +33,6 @@ texts! {
         yes: "yes", "sim";
         no: "no", "não";
         cancel: "Cancel", "Cancelar";
-        close: "Close", "Fechar";
         newer: "Newest", "Mais recentes";
         older: "Older", "Mais antigos";
         filter: "Filter", "Filtrar";
@@ -42,10 +41,7 @@ texts! {
         nothing_here: "Nothing here.", "Nada aqui.";
         command: "The same on the command line", "O mesmo na linha de comando";
         copy: "Copy", "Copiar";
-        copied: "Copied", "Copiado";
-        live: "Live", "Ao vivo";
         as_of: "As of {time}", "Situação de {time}";
-        as_table: "As a table", "Como tabela";
         ledger_away: "The ledger does not answer. This page shows the last state, and goes on by itself.", "O ledger não responde. Esta página mostra o último estado e continua sozinha.";
         stream_away: "The connection to the console is interrupted. It is opened again by itself.", "A conexão com o console foi interrompida. Ela é reaberta sozinha.";
         broker_away: "RabbitMQ does not answer. Chunks wait in the ledger until it is back.", "O RabbitMQ não responde. Os blocos esperam no ledger até ele voltar.";
@@ -64,12 +60,10 @@ texts! {
         failed: "This did not work", "Isto não funcionou";
         internal: "The console made a mistake", "O console cometeu um erro";
         internal_text: "The log of the console has the details.", "O log do console tem os detalhes.";
-        refused_origin: "The request came from another site, and was refused.", "A solicitação veio de outro site e foi recusada.";
         stale: "Somebody changed this in the meantime. Look again, and repeat.", "Alguém mudou isto nesse meio-tempo. Olhe de novo e repita.";
         signed_in_as: "{user}, {role}", "{user}, {role}";
         reason: "Reason", "Motivo";
         reason_hint: "Stored in the audit", "Guardado na auditoria";
-        back: "Back", "Voltar";
         at_least: "{count} or more", "{count} ou mais";
         off_notice: "Nobody signs in: this console is for this machine alone.", "Ninguém entra com senha: este console é só para esta máquina.";
     }
