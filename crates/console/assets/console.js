@@ -135,14 +135,17 @@
       if (known) { known.setData(data); continue; }
       const [first, second, third, ink, line] = colours();
       const labels = box.dataset.labels.split(",");
+      const two = (number) => String(number).padStart(2, "0");
+      const clock = (_, ticks) => ticks.map((tick) => { const at = new Date(tick * 1000); return `${two(at.getHours())}:${two(at.getMinutes())}`; });
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" };
       const plot = new uPlot({
         width: box.clientWidth || 300,
         height: 150,
-        legend: { show: fields.length > 1, live: true },
+        legend: { show: fields.length > 1, live: false },
         cursor: { y: false },
-        scales: { y: { range: (_, min, max) => [0, Math.max(1, max * 1.1)] } },
-        axes: [axis, { ...axis, size: 46 }],
+        // a short history does not fill the width
+        scales: { x: { range: (_, min, max) => (max ? [Math.min(min, max - 300), max] : [0, 1]) }, y: { range: (_, min, max) => [0, Math.max(1, max * 1.1)] } },
+        axes: [{ ...axis, values: clock, space: 70 }, { ...axis, size: 46 }],
         series: [{}, ...fields.map((_, at) => ({ label: labels[at], stroke: [first, second, third][at % 3], width: 1.5, spanGaps: false, points: { show: false } }))],
       }, data, box);
       plots.set(box, plot);

@@ -131,6 +131,14 @@ impl Cx {
         html! { time datetime=(at.to_rfc3339()) title=(local) { (text) } }
     }
 
+    /// For how long something lasts.
+    pub fn lasting(&self, since: DateTime<Utc>) -> Markup {
+        let Some(now) = self.now else { return self.time(since) };
+        let text = self.t.causes.lasting.replace("{span}", &self.t.span(now - since));
+        let local = since.with_timezone(&self.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+        html! { time datetime=(since.to_rfc3339()) title=(local) { (text) } }
+    }
+
     pub fn maybe_ago(&self, at: Option<DateTime<Utc>>) -> Markup {
         match at {
             Some(at) => self.ago(at),

@@ -32,7 +32,7 @@ impl Links {
     }
 
     pub fn source(&self, name: &str) -> String {
-        self.to(&format!("/sources#{}", encode(name)))
+        self.to(&format!("/sources#source-{}", encode(name)))
     }
 
     /// The path without the prefix.

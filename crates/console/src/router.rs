@@ -123,6 +123,9 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
 }
 
 async fn not_found(cx: Cx) -> Response {
+    if cx.here.starts_with("/api/") {
+        return api::problem::of(&PageError::NotFound, &cx).into_response();
+    }
     PageError::NotFound.page(&cx)
 }
 

@@ -72,16 +72,16 @@ impl Bound {
 /// Binds the address, so that a wrong one is reported before any work starts. Without a setting, further processes on one
 /// machine get free ports. `None`: the console is off. The error says what to set.
 pub async fn bind(settings: &ConsoleSettings) -> Result<Option<Bound>, String> {
-    let (listener, is_default) = match settings.listen {
+    let wanted = match settings.listen {
         Some(Listen::Off) => return Ok(None),
-        Some(Listen::At(address)) => (TcpListener::bind(address).await, Some(address)),
-        None => match TcpListener::bind(DEFAULT_ADDRESS).await {
-            Ok(listener) => (Ok(listener), None),
-            Err(_) => (TcpListener::bind(SocketAddr::new(DEFAULT_ADDRESS.ip(), 0)).await, None),
-        },
+        Some(Listen::At(address)) => address,
+        None => DEFAULT_ADDRESS,
     };
-    let wanted = is_default.unwrap_or(DEFAULT_ADDRESS);
     check(settings, wanted)?;
+    let listener = match (TcpListener::bind(wanted).await, settings.listen) {
+        (Err(_), None) => TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await,
+        (listener, _) => listener,
+    };
     let failed = |error: std::io::Error| {
         format!(
             "cannot listen on {wanted} for the console: {error}: set another console.listen \

@@ -70,11 +70,46 @@ const FAULTS: &str = r#"
     return faults;
 "#;
 
+/// What is wrong with all pages, so that one look shows everything.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, outcome: Result<()>) {
+        self.0.extend(outcome.err().map(|error| format!("{error:#}")));
+    }
+
+    fn ensure_none(&self) -> Result<()> {
+        ensure!(self.0.is_empty(), "{}", self.0.join("\n"));
+        Ok(())
+    }
+}
+
+/// axe-core 4.14.1 (MPL-2.0, for tests alone): what people with a screen reader, a keyboard or little sight cannot use.
+const AXE: &str = include_str!("axe/axe.min.js");
+
+const RUN_AXE: &str = r#"
+    const done = arguments[arguments.length - 1];
+    const tags = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"];
+    axe.run(document, { runOnly: tags, resultTypes: ["violations"] }).then(
+        (found) => done(found.violations.map((one) => one.id + ": " + one.nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | "))),
+        (error) => done(["axe: " + error]),
+    );
+"#;
+
+async fn check_access(browser: &Browser, name: &str) -> Result<()> {
+    browser.page.execute(AXE, Vec::new()).await?;
+    let found = browser.page.execute_async(RUN_AXE, Vec::new()).await?;
+    ensure!(found == Value::Array(Vec::new()), "{name}: {found:#}");
+    Ok(())
+}
+
 async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
     browser.page.goto(&format!("http://{address}{path}")).await?;
     browser.wait("main").await?;
     let faults = browser.page.execute(FAULTS, Vec::new()).await?;
     ensure!(faults == Value::Array(Vec::new()), "{name}: {faults}");
+    check_access(browser, name).await?;
     browser.picture(name).await?;
     browser.ensure_quiet(name).await
 }
@@ -85,8 +120,9 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         prepare(&stage).await?;
         let served = serve(&stage, "up", &[]).await?;
         let browser = Browser::open(1400, 1000).await?;
+        let mut faults = Faults::default();
         for (name, path) in PAGES {
-            check(&browser, &served.address, &format!("{name}-en-light"), path).await?;
+            faults.add(check(&browser, &served.address, &format!("{name}-en-light"), path).await);
         }
         browser.click(".account summary").await?;
         browser.page.execute(
@@ -97,14 +133,13 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         .await?;
         browser.wait("html[lang='pt-BR'][data-theme='dark']").await?;
         for (name, path) in PAGES {
-            check(&browser, &served.address, &format!("{name}-pt-dark"), path).await?;
+            faults.add(check(&browser, &served.address, &format!("{name}-pt-dark"), path).await);
         }
-        browser.page.set_window_size(500, 900).await?;
-        // a window is not narrower than 500, so the page is shown in a frame of a phone's width by its zoom
-        browser.page.execute("document.documentElement.style.width = '320px'", Vec::new()).await?;
+        browser.page.set_window_size(320, 800).await?;
         for (name, path) in PAGES {
-            check(&browser, &served.address, &format!("{name}-pt-phone"), path).await?;
+            faults.add(check(&browser, &served.address, &format!("{name}-pt-phone"), path).await);
         }
+        faults.ensure_none()?;
         browser.page.clone().close().await?;
         served.process.stop().await
     })

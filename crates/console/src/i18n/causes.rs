@@ -38,7 +38,7 @@ texts! {
         cure_rejects: "Fix the values at the source, then retry.", "Corrija os valores na origem e tente de novo.";
         cure_dead: "Remove the cause, then retry the chunks.", "Remova a causa e tente os blocos de novo.";
         cure_faults: "A repair writes these rows again.", "Um reparo grava essas linhas de novo.";
-        since: "since", "desde";
+        lasting: "for {span}", "há {span}";
     }
 }
 

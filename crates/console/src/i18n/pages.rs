@@ -74,6 +74,7 @@ texts! {
         from: "From", "De";
         grid_title: "{done} of {total} chunks done, {dead} dead", "{done} de {total} blocos concluídos, {dead} mortos";
         has_password: "Password", "Senha";
+        history: "History", "Histórico";
         held_by: "Held by", "Segurado por";
         impossible: "Impossible", "Impossíveis";
         in_flight: "In flight", "Em andamento";

@@ -59,7 +59,7 @@ fn item(cx: &Cx, need: &Need) -> Markup {
                 p.subject { (badge(need.tone, tone_word(cx, need.tone))) " " (need.subject) }
                 p.cause {
                     strong { (need.cause) }
-                    @if let Some(since) = need.since { " · " span.sub { (cx.t.causes.since) " " (cx.ago(since)) } }
+                    @if let Some(since) = need.since { " · " span.sub { (cx.lasting(since)) } }
                 }
                 @if let Some(detail) = &need.detail { p.detail { (detail) } }
                 p.cure { (need.cure) }

@@ -65,10 +65,10 @@ fn card(cx: &Cx, source: &SourceOverview, chunks: i64, tenants: i64) -> Markup {
     let name = watch.source.as_str();
     let limit = cx.console.settings.sources.get(name).map(|settings| settings.max_in_flight);
     html! {
-        section.card id=(name) {
+        section.card id={ "source-" (name) } {
             h2 { (name) " " @if watch.error.is_some() { (badge(Tone::Bad, cx.t.states.error)) } @else { (badge(Tone::Good, cx.t.states.ok)) } }
             @if let Some(error) = &watch.error {
-                div.banner.bad { (error) @if let Some(since) = watch.failing_since { " · " (cx.t.causes.since) " " (cx.ago(since)) } }
+                div.banner.bad { (error) @if let Some(since) = watch.failing_since { " · " (cx.lasting(since)) } }
             }
             (facts(&[
                 (p.fence_lag, source.fence_lag_ms.map_or_else(|| html! { "–" }, |lag| html! { (cx.t.span(TimeDelta::milliseconds(lag))) })),
@@ -93,6 +93,6 @@ fn writer(cx: &Cx, holder: &Holder) -> Markup {
             (None, None) => { "–" },
         }
         @for part in [&holder.user, &holder.application, &holder.state].into_iter().flatten().filter(|part| !part.is_empty()) { " · " (part) }
-        @if let Some(since) = holder.since { " · " (cx.t.causes.since) " " (cx.ago(since)) }
+        @if let Some(since) = holder.since { " · " (cx.lasting(since)) }
     }
 }

@@ -6,15 +6,16 @@ use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use tidemark_ledger as ledger;
+use tidemark_ledger::audit::AuditFilter;
 use tidemark_ledger::reject::RejectFilter;
 use tidemark_ledger::run::RunFilter;
 use tidemark_ledger::watermark::Move;
-use tidemark_operations::lists;
+use tidemark_operations::{audit as audits, lists};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
 use super::tenants::{behind, state, verified};
-use super::{rejects, runs};
+use super::{audit, rejects, runs};
 use crate::actions::button;
 use crate::actions::tenant::TenantAction;
 use crate::context::Cx;
@@ -33,11 +34,19 @@ enum Tab {
     Inboxes,
     Rejects,
     Watermark,
+    History,
     Settings,
 }
 
 impl Tab {
-    const ALL: [Self; 5] = [Self::Runs, Self::Inboxes, Self::Rejects, Self::Watermark, Self::Settings];
+    const ALL: [Self; 6] = [
+        Self::Runs,
+        Self::Inboxes,
+        Self::Rejects,
+        Self::Watermark,
+        Self::History,
+        Self::Settings,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +54,7 @@ impl Tab {
             Self::Inboxes => "inboxes",
             Self::Rejects => "rejects",
             Self::Watermark => "watermark",
+            Self::History => "history",
             Self::Settings => "settings",
         }
     }
@@ -55,6 +65,7 @@ impl Tab {
             Self::Inboxes => cx.t.pages.inboxes,
             Self::Rejects => cx.t.pages.rejects,
             Self::Watermark => cx.t.pages.watermark,
+            Self::History => cx.t.pages.history,
             Self::Settings => cx.t.pages.settings,
         }
     }
@@ -178,6 +189,17 @@ async fn tab_content(cx: &Cx, tenant: &Tenant, tab: Tab) -> PageResult<Markup> {
             rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items)
         }
         Tab::Watermark => moves(cx, &lists::moves(db, tenant.id, None, SHOWN).await?.items),
+        Tab::History => {
+            let filter = AuditFilter {
+                tenant: Some(tenant.id),
+                ..AuditFilter::default()
+            };
+            let entries = audits::list(db, &filter, None, SHOWN).await?.items;
+            match entries.is_empty() {
+                true => crate::html::parts::empty(cx.t.common.nothing_here),
+                false => audit::table(cx, &entries),
+            }
+        }
         Tab::Settings => settings(cx, tenant),
     })
 }

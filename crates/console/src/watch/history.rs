@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::snapshot::Snapshot;
 
 /// An hour at one point each five seconds.
-const POINTS: usize = 720;
+const POINTS: i64 = 720;
 const EVERY_SECONDS: i64 = 5;
 
 /// One point of every chart.
@@ -36,7 +36,8 @@ impl History {
         if self.points.back().is_some_and(|last| at < last.at + EVERY_SECONDS) {
             return;
         }
-        if self.points.len() == POINTS {
+        let begin = at - EVERY_SECONDS * POINTS;
+        while self.points.front().is_some_and(|first| first.at <= begin) {
             self.points.pop_front();
         }
         self.points.push_back(Point::of(snapshot));
@@ -62,7 +63,8 @@ impl Point {
         });
         Self {
             at: snapshot.at.timestamp(),
-            rows_per_second: pace.map(|pace| pace.rows_per_second).sum(),
+            // the sum of nothing is -0.0
+            rows_per_second: pace.map(|pace| pace.rows_per_second).sum::<f64>() + 0.0,
             pending: sum(|tenant| tenant.chunks_pending),
             queued: sum(|tenant| tenant.chunks_queued),
             running: sum(|tenant| tenant.chunks_running),
