@@ -6,15 +6,15 @@
 -- (Amazon RDS and Aurora, Google Cloud SQL, Azure). PostgreSQL 13 to 18. Running it again does no harm.
 --
 -- It makes a login and a database, both named `tidemark` (-v login=NAME -v database=NAME), and the roles that the policies
--- name. The login may act as etl_service and has no other right; with -v password=TEXT it gets that password. It owns a
--- database that is made here, and may migrate it. A database that exists keeps its owner, who migrates it then, and the
--- login only runs the processes.
+-- name. The login may act as etl_service, and its console as console_service, and has no other right; with
+-- -v password=TEXT it gets that password. It owns a database that is made here, and may migrate it. A database that exists
+-- keeps its owner, who migrates it then, and the login only runs the processes.
 \set ON_ERROR_STOP on
 \if :{?login} \else \set login tidemark \endif
 \if :{?database} \else \set database tidemark \endif
 
 SELECT format('CREATE ROLE %I NOLOGIN', wanted.role)
-FROM (VALUES ('etl_service'), ('authenticated_users'), ('admin_users')) AS wanted (role)
+FROM (VALUES ('etl_service'), ('authenticated_users'), ('admin_users'), ('console_service')) AS wanted (role)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.role) \gexec
 
 SELECT format('CREATE ROLE %I LOGIN', :'login')
@@ -22,8 +22,9 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login') \gexec
 \if :{?password}
 ALTER ROLE :"login" PASSWORD :'password';
 \endif
-SELECT format('GRANT etl_service TO %I', :'login')
-WHERE NOT pg_has_role(:'login', 'etl_service', 'MEMBER') \gexec
+SELECT format('GRANT %I TO %I', acts.role, :'login')
+FROM (VALUES ('etl_service'), ('console_service')) AS acts (role)
+WHERE NOT pg_has_role(:'login', acts.role, 'MEMBER') \gexec
 
 -- Only a role that may become the owner can give it a database. An administrator who is no superuser becomes a member of the
 -- login for as long as that takes.

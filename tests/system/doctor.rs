@@ -20,7 +20,7 @@ impl Logins {
         let source =
             format!("CREATE ROLE {name} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}");
         stage.source.execute(AssertSqlSafe(source)).await?;
-        let target = format!("GRANT etl_service TO {name}");
+        let target = format!("GRANT etl_service, console_service TO {name}");
         stage.target.execute(AssertSqlSafe(target)).await?;
         let url = |side| -> Result<String> {
             let mut url = url::Url::parse(&stage.url(side))?;

@@ -50,6 +50,10 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
                 &[4],
             ),
             (&["--since", "1day", "--limit", "1"], &[3]),
+            (&["--limit", "2", "--before", "4"], &[3, 2]),
+            (&["--before", "2"], &[1]),
+            (&["--tenant", "2", "--before", "4"], &[3]),
+            (&["--status", "failed,partial", "--before", "3"], &[2]),
         ] {
             lists(&stage, &runs(args), "run_id", expected).await?;
         }
@@ -59,6 +63,12 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
             (&["--lane", "bulk"], &[1]),
             (&["--run", "2", "--status", "dead"], &[2]),
             (&["--tenant", "2"], &[3]),
+            (&["--limit", "2"], &[3, 2]),
+            (&["--limit", "2", "--after", "2/1"], &[2, 1]),
+            (&["--after", "2/2"], &[1]),
+            (&["--tenant", "1", "--after", "2/1"], &[2, 1]),
+            (&["--run", "2", "--after", "2/1"], &[2]),
+            (&["--troubled", "--after", "2/1"], &[2]),
         ] {
             lists(&stage, &[&["chunk", "list"], args].concat(), "run_id", expected).await?;
         }
@@ -72,6 +82,9 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
             (&["--tenant", "1", "--since", "1h"], &[11]),
             (&["--conversation", "12"], &[12]),
             (&["--limit", "1"], &[10]),
+            (&["--limit", "1", "--after", "1:10"], &[11]),
+            (&["--after", "1:11"], &[12]),
+            (&["--all", "--after", "2:12"], &[13]),
         ] {
             lists(
                 &stage,
@@ -102,9 +115,15 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
         )
         .await?;
 
+        lists(&stage, &["tenant", "list", "--limit", "1"], "id", &[1]).await?;
+        lists(&stage, &["tenant", "list", "--after", "1"], "id", &[2]).await?;
+
         let cut = stage.tidemark(&["run", "list", "--limit", "2"]).await?;
         ensure!(
-            cut.code == 0 && cut.stderr.contains("the first 2 runs; more with --limit"),
+            cut.code == 0
+                && cut
+                    .stderr
+                    .contains("the first 2 runs; more with --limit, or with --before 3"),
             "{cut:?}"
         );
         let whole = stage.tidemark(&["run", "list"]).await?;
@@ -131,6 +150,57 @@ async fn every_list_takes_filters_and_says_when_it_is_cut() {
                 "{args:?} {answer:?}"
             );
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_says_who_asked_for_it_why_and_for_what() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 8).await?;
+        let ids: Vec<String> = (1..=30).map(|id| id.to_string()).collect();
+        let ids = ids.join(",");
+        let asked = [
+            "resync",
+            "--tenant",
+            "1",
+            "--ids",
+            &ids,
+            "--reason",
+            "after the import",
+        ];
+        let asked = stage.tidemark(&asked).await?;
+        ensure!(asked.code == 0, "{asked:?}");
+        let runs = list(&stage, &["run", "list"]).await?;
+        let run = &runs[0];
+        ensure!(
+            run["triggered_by"]
+                .as_str()
+                .is_some_and(|who| who.starts_with("cli:")),
+            "{run:#}"
+        );
+        ensure!(
+            run["reason"] == "after the import" && run["started_at"].is_null(),
+            "{run:#}"
+        );
+        // a list of a hundred thousand ids would make every list of runs unreadable
+        let selection = &run["request"]["selection"];
+        ensure!(selection["id_count"] == 30, "{run:#}");
+        ensure!(
+            selection["ids"].as_array().is_some_and(|ids| ids.len() == 20),
+            "{run:#}"
+        );
+        let shown = stage.tidemark(&["run", "show", "1"]).await?;
+        ensure!(shown.stdout.contains("after the import"), "{shown:?}");
+        let audit = stage
+            .tidemark(&["audit", "list", "--action", "run.request", "--json"])
+            .await?
+            .json();
+        ensure!(
+            audit["items"][0]["after"]["request"] == run["request"],
+            "{audit:#}"
+        );
         Ok(())
     })
     .await;

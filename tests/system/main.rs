@@ -80,4 +80,5 @@ mod verify;
 mod versions;
 mod view;
 mod watch;
+mod webhooks;
 mod why;

@@ -2,6 +2,14 @@
 
 use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tidemark_ledger::connect::{ActAs, pool_as};
+use tidemark_ledger::run::NewRun;
+use tidemark_ledger::{cancel, isolation, privacy, run, tenant_lifecycle};
+use tidemark_net::url::ServerUrl;
+use tidemark_postgres::connect::DatabasePooler;
+use tidemark_shared::audit::Actor;
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::run::{RunRequest, RunType};
 
 use crate::stage::{Stage, on_stage};
 
@@ -33,9 +41,10 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                     "conversations_analytics SELECT",
                     "conversations_analytics_live SELECT",
                     runs,
+                    "etl_watermark (checked_at,tenant_id,watermark) SELECT",
                     "messages_live SELECT",
                     "reporting_events_live SELECT",
-                    "tenants (id,timezone) SELECT"
+                    "tenants (id,name,timezone) SELECT"
                 ],
             "{dashboards:#?}"
         );
@@ -46,11 +55,8 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         );
         let service = rights(&stage, "etl_service").await?;
         let forgetting = [
-            "console_request",
-            "console_session",
-            "console_token",
-            "console_user",
             "conversations_analytics",
+            "etl_action_audit",
             "etl_chunk",
             "etl_control",
             "etl_fence",
@@ -62,6 +68,9 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_verification_fault",
             "etl_verification_part",
             "etl_watermark_audit",
+            "etl_webhook",
+            "etl_webhook_condition",
+            "etl_webhook_delivery",
             "etl_withheld_conversation",
         ];
         for right in &service {
@@ -75,6 +84,17 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
                 "list here who deletes from {table}"
             );
         }
+        // the console's own tables are no business of the processes
+        let mut console = rights(&stage, "console_service").await?;
+        console.retain(|right| !right.starts_with("console_"));
+        let expected: Vec<String> = service
+            .iter()
+            .map(|right| match right.split_once(' ') {
+                Some(("etl_action_audit", _)) => "etl_action_audit INSERT,SELECT".to_owned(),
+                _ => right.clone(),
+            })
+            .collect();
+        ensure!(console == expected, "{console:#?}");
 
         let open = list(
             &stage,
@@ -86,7 +106,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         ensure!(open.is_empty(), "row-level security is not forced on {open:?}");
         let powers = list(
             &stage,
-            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'authenticated_users', 'admin_users') \
+            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users') \
                AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication)",
         )
         .await?;
@@ -142,6 +162,8 @@ async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
     let mut owner = stage.target.acquire().await?;
     let mut reader = PgConnection::connect(&as_login(login)?).await?;
     reader.execute("SET ROLE authenticated_users").await?;
+    let freshness = "SELECT t.name || w.watermark::text || w.checked_at::text FROM tenants t \
+                     JOIN etl_watermark w ON w.tenant_id = t.id";
     for tenant in [1, 2, 1] {
         sqlx::query(AssertSqlSafe(format!("SET app.current_tenant_id = {tenant}")))
             .execute(&mut reader)
@@ -153,14 +175,17 @@ async fn dashboards(stage: &Stage, login: &str, admin: &str) -> Result<()> {
             );
             ensure!(seen == there, "{question} of {tenant}: {seen}, not {there}");
         }
+        let seen: Vec<String> = sqlx::query_scalar(freshness).fetch_all(&mut reader).await?;
+        let there = ask(&mut owner, &format!("{freshness} WHERE t.id = {tenant}")).await?;
+        ensure!(seen == [there], "the freshness of {tenant}: {seen:?}");
     }
     for internal in [
         "SELECT error_details::text FROM etl_control",
         "SELECT request::text FROM etl_control",
         "SELECT trace_id FROM etl_control",
-        "SELECT name FROM tenants",
+        "SELECT slug FROM tenants",
         "SELECT worker_id FROM etl_chunk",
-        "SELECT watermark::text FROM etl_watermark",
+        "SELECT next_due_at::text FROM etl_watermark",
         "SELECT error FROM etl_rejected_row",
         "SELECT inbox_name FROM inbox_tenant_mapping",
         "SELECT host FROM etl_process",
@@ -199,6 +224,63 @@ async fn a_dashboard_sees_its_tenants_rows_and_runs_and_admins_see_all() {
         let drop = format!("DROP ROLE {login}; DROP ROLE {admin}");
         stage.target.execute(AssertSqlSafe(drop)).await?;
         outcome
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_console_acts_as_its_own_role_and_removes_nothing_of_the_audit() {
+    on_stage(|stage| async move {
+        stage.sample(60, 2, 20).await?;
+        stage.sync_local(&["--all"]).await?;
+        let url = ServerUrl::from(stage.url("target").as_str());
+        let db = pool_as(ActAs::Console, &url, "console", 2, DatabasePooler::None).await?;
+        let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&db).await?;
+        ensure!(role == "console_service", "{role}");
+        let found = isolation::check(&db).await?;
+        ensure!(isolation::refusal(&found).is_none(), "{found:#?}");
+
+        // on the ledger and on the rows of one tenant, as the commands do
+        let ana = Actor::console("ana", Some("192.0.2.7".to_owned()));
+        let (tenant, other) = (TenantId(1), TenantId(2));
+        ensure!(tenant_lifecycle::pause(&db, &ana, tenant, "moving").await?);
+        ensure!(tenant_lifecycle::resume(&db, &ana, tenant).await?);
+        let run = NewRun {
+            tenant_id: tenant,
+            run_type: RunType::Resync,
+            triggered_by: ana.as_str().to_owned(),
+            reason: None,
+            request: RunRequest::default(),
+            trace_id: None,
+            traceparent: None,
+        };
+        let requested = run::request_for(&db, &ana, &run).await?;
+        cancel::run(&db, &ana, requested.run_id(), Some("enough")).await?;
+        let contact: i64 = sqlx::query_scalar("SELECT min(contact_id) FROM conversations_analytics WHERE tenant_id = 1")
+            .fetch_one(&stage.target)
+            .await?;
+        let forgotten = privacy::forget(&db, &ana, tenant, contact, &run).await?;
+        ensure!(forgotten.removed > 0, "{forgotten:?}");
+        ensure!(tenant_lifecycle::remove(&db, &ana, other).await?.is_some());
+        let recorded: Vec<String> = sqlx::query_scalar(
+            "SELECT action FROM etl_action_audit WHERE actor = 'console:ana' AND origin = '192.0.2.7' ORDER BY id",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        for action in ["tenant.pause", "tenant.resume", "run.request", "run.cancel", "contact.forget", "tenant.remove"] {
+            ensure!(recorded.iter().any(|one| one == action), "{action}: {recorded:?}");
+        }
+        for forged in [
+            "DELETE FROM etl_action_audit RETURNING actor",
+            "UPDATE etl_action_audit SET actor = 'cli:nobody' RETURNING actor",
+            "TRUNCATE etl_action_audit",
+        ] {
+            let refused = db.execute(forged).await;
+            let code = refused.err().and_then(|error| error.as_database_error()?.code().map(|code| code.into_owned()));
+            ensure!(code.as_deref() == Some("42501"), "{forged}: {code:?}");
+        }
+        db.connections().close().await;
+        Ok(())
     })
     .await;
 }

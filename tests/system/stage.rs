@@ -135,7 +135,7 @@ impl Stage {
             .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
             .await?;
         let login = format!(
-            "CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE etl_service",
+            "CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE etl_service, console_service",
             name = stage.name
         );
         sqlx::query(AssertSqlSafe(login)).execute(&stage.target).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_console::OpenRabbit;
-use tidemark_ledger::connect::pool;
+use tidemark_ledger::connect::{ActAs, pool, pool_as};
 use tidemark_ledger::isolation;
 use tidemark_net::tls::Exposure;
 use tidemark_net::url::ServerUrl;
@@ -118,6 +118,13 @@ impl App {
             tracing::warn!(finding.problem, finding.fix, "tenants could be kept apart better");
         }
         Ok(db)
+    }
+
+    /// A pool that acts as the console, with its own tables beside those of the processes.
+    pub async fn console_database(&self) -> anyhow::Result<DbPool> {
+        const CONNECTIONS: u32 = 10;
+        let (url, pooler) = (self.settings.database_url()?, self.settings.database_pooler);
+        Ok(pool_as(ActAs::Console, url, self.role, CONNECTIONS, pooler).await?)
     }
 
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {

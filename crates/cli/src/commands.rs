@@ -27,6 +27,7 @@ mod sync;
 mod tenant;
 mod verify;
 mod watermark;
+mod webhook;
 mod why;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -83,6 +84,9 @@ enum Command {
     /// List, redrive or purge unreadable messages
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Report events to other systems
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// List what operators did
     #[command(subcommand)]
     Audit(audit::Command),
@@ -163,6 +167,7 @@ impl Cli {
             Command::Rejected(command) => command.run(&app).await,
             Command::Watermark(command) => command.run(&app).await,
             Command::Dead(command) => command.run(&app).await,
+            Command::Webhook(command) => command.run(&app).await,
             Command::Audit(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,

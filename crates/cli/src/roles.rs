@@ -12,6 +12,7 @@ use tidemark_finalizer::finalize::Finalizer;
 use tidemark_finalizer::fleet::FleetWatch;
 use tidemark_finalizer::prune::Pruner;
 use tidemark_finalizer::rescue::Rescuer;
+use tidemark_finalizer::webhooks::WebhookDeliverer;
 use tidemark_ledger as ledger;
 use tidemark_ledger::chunk::DispatchLimits;
 use tidemark_postgres::DbPool;
@@ -50,6 +51,8 @@ pub struct Roles {
     pub host: String,
     pub producer: ProducerSettings,
     pub privacy_key: Option<SecretString>,
+    pub webhook_key: Option<SecretString>,
+    pub webhook_console_url: Option<String>,
     /// How long a claim is valid without renewal.
     pub lease: Duration,
     /// Only these runs (`--local`); `None`: all.
@@ -68,6 +71,8 @@ impl Roles {
             host: app.host.clone(),
             producer: app.settings.producer.clone(),
             privacy_key: app.settings.privacy_key.clone(),
+            webhook_key: app.settings.webhook_key.clone(),
+            webhook_console_url: app.settings.webhook_console_url.clone(),
             lease: app.settings.worker.lease,
             only: None,
         }
@@ -149,6 +154,14 @@ impl Roles {
             let analyzer = Analyzer::new(self.db.clone(), self.wakes.clone());
             self.lifecycle
                 .spawn("analyzer", analyzer.run(self.lifecycle.clone()));
+            let webhooks = WebhookDeliverer::new(
+                self.db.clone(),
+                self.producer.tick,
+                self.webhook_key.clone(),
+                self.webhook_console_url.clone(),
+            );
+            self.lifecycle
+                .spawn("webhooks", webhooks.run(self.lifecycle.clone()));
         }
         // a dispatcher in this process is woken directly
         let others = self.only.is_none().then(|| self.db.clone());
@@ -179,10 +192,10 @@ impl Roles {
     }
 
     /// Serves the web console, and says where.
-    pub fn spawn_console(&self, app: &App, bound: Bound) {
+    pub fn spawn_console(&self, app: &App, db: DbPool, bound: Bound) {
         let rabbit = app.rabbit_for_commands();
         let console = Console::new(Parts {
-            db: self.db.clone(),
+            db,
             settings: Arc::new(app.settings.clone()),
             sources: Arc::clone(&self.sources),
             queue: Arc::clone(&self.queue),

@@ -7,3 +7,4 @@ pub mod fleet;
 pub mod metrics;
 pub mod prune;
 pub mod rescue;
+pub mod webhooks;

@@ -9,6 +9,7 @@ use tidemark_shared::run::{RunStatus, RunType};
 
 pub const CHUNKS_RESCUED: &str = "tidemark_chunks_rescued_total";
 pub const RUNS_FINISHED: &str = "tidemark_runs_finished_total";
+pub const WEBHOOK_ATTEMPTS: &str = "tidemark_webhook_attempts_total";
 
 // of the fleet, see `fleet.rs`
 pub const TENANTS: &str = "tidemark_tenants";
@@ -46,9 +47,31 @@ impl Rescued {
     }
 }
 
+/// How an attempt to deliver a message of a webhook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Delivered,
+    Failed,
+    /// The last attempt has failed too.
+    Dead,
+}
+
+impl Delivery {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Dead];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 struct Instruments {
     rescued: Counter<u64>,
     runs_finished: Counter<u64>,
+    webhook_attempts: Counter<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
@@ -62,6 +85,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .u64_counter(RUNS_FINISHED)
             .with_description("Closed runs, by type and status.")
             .build(),
+        webhook_attempts: meter
+            .u64_counter(WEBHOOK_ATTEMPTS)
+            .with_description("Attempts to deliver messages of webhooks, by outcome.")
+            .build(),
     }
 });
 
@@ -69,6 +96,9 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 pub fn begin() {
     for reason in [Rescued::LeaseExpired, Rescued::QueuedTooLong] {
         count_rescued(reason, 0);
+    }
+    for outcome in Delivery::ALL {
+        count_delivery(outcome, 0);
     }
     for status in [RunStatus::Success, RunStatus::Partial, RunStatus::Failed] {
         for run_type in [RunType::Incremental, RunType::Full] {
@@ -90,6 +120,11 @@ pub(crate) fn count_finished_runs(run_type: RunType, status: RunStatus, runs: us
         KeyValue::new("status", status.as_str()),
     ];
     INSTRUMENTS.runs_finished.add(count(runs), &labels);
+}
+
+pub(crate) fn count_delivery(outcome: Delivery, messages: usize) {
+    let label = KeyValue::new("outcome", outcome.as_str());
+    INSTRUMENTS.webhook_attempts.add(count(messages), &[label]);
 }
 
 fn count(things: usize) -> u64 {

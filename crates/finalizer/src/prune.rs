@@ -1,4 +1,4 @@
-//! Deletes old runs, moves, actions and rejects from the ledger, now and then.
+//! Deletes old runs, moves, actions, messages and rejects from the ledger, now and then.
 
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ impl Pruner {
                 chunks = pruned.chunks,
                 moves = pruned.moves,
                 actions = pruned.actions,
+                messages = pruned.messages,
                 rejects = pruned.rejects,
                 "ledger pruned"
             );

@@ -42,6 +42,9 @@ const STALE_STATISTICS: &str = "SELECT format('%I.%I', schemaname, relname), n_m
 /// A plan over fewer rows is quick whatever the planner assumes.
 const MANY_CHANGED_ROWS: i64 = 10_000;
 
+const MAY_ACT_AS_CONSOLE: &str = "SELECT pg_has_role('console_service', CASE \
+    WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)";
+
 /// Timeout of one statement.
 const STATEMENT_TIMEOUT: &str = "10s";
 const OLDEST_VERSION: i32 = 130_000;
@@ -264,6 +267,15 @@ async fn check_migrations(
 }
 
 async fn check_role(connection: &mut PgConnection, login: &str, findings: &mut Vec<Finding>) -> bool {
+    // an error is a missing role, which the migrations create
+    let may_act: Result<bool, _> = sqlx::query_scalar(MAY_ACT_AS_CONSOLE)
+        .fetch_one(&mut *connection)
+        .await;
+    if may_act.is_ok_and(|may_act| !may_act) {
+        let found = format!("{login} may not act as console_service, so the console does not start");
+        let grant = format!("GRANT console_service TO {};", quote(login));
+        findings.push(Finding::warning("rights", found).todo(grant));
+    }
     let acted = sqlx::query("SET ROLE etl_service").execute(connection).await;
     match acted {
         Ok(_) => {

@@ -14,26 +14,36 @@ use crate::{Attempt, DbResult, or_all, statements};
 /// run, $2 statuses, $3 tenant, $4 lane, $5 limit, after chunk $7 of run $6.
 macro_rules! list {
     ($condition:literal) => {
+        list!("etl_chunk c", $condition)
+    };
+    ($from:literal, $condition:literal) => {
         concat!(
-            "SELECT run_id, seq, tenant_id, lane, status, key_count, attempt, failure_count, lost_count, worker_id, \
-                    lease_until, CASE WHEN status = 'pending' THEN next_attempt_at END AS due_at, queued_at, started_at, \
-                    finished_at, extracted, rejected, error \
-             FROM etl_chunk WHERE ",
+            "SELECT c.run_id, c.seq, c.tenant_id, c.lane, c.status, c.key_count, c.attempt, c.failure_count, c.lost_count, \
+                    c.worker_id, c.lease_until, CASE WHEN c.status = 'pending' THEN c.next_attempt_at END AS due_at, \
+                    c.queued_at, c.started_at, c.finished_at, c.extracted, c.rejected, c.error \
+             FROM ",
+            $from,
+            " WHERE ",
             $condition,
-            " AND status = ANY($2::etl_chunk_status[]) \
-              AND ($3::integer IS NULL OR tenant_id = $3) AND ($4::etl_lane IS NULL OR lane = $4) \
-              AND run_id <= $6 AND (run_id < $6 OR seq > $7) ORDER BY run_id DESC, seq LIMIT $5"
+            " AND c.status = ANY($2::etl_chunk_status[]) \
+              AND ($3::integer IS NULL OR c.tenant_id = $3) AND ($4::etl_lane IS NULL OR c.lane = $4) \
+              AND c.run_id <= $6 AND (c.run_id < $6 OR c.seq > $7) ORDER BY c.run_id DESC, c.seq LIMIT $5"
         )
     };
 }
 
 statements! {
     // each repeats the condition of its partial index: a generic plan does not see the values of parameters
-    LIST_OF_RUN = list!("run_id = $1::bigint");
-    LIST_TROUBLED_OF_RUN = list!("run_id = $1::bigint AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
-    LIST_TROUBLED = list!("$1::bigint IS NULL AND (failure_count > 0 OR lost_count > 0 OR status = 'dead')");
-    LIST_DEAD = list!("$1::bigint IS NULL AND status = 'dead'");
-    LIST_UNFINISHED = list!("$1::bigint IS NULL AND (status = 'pending' OR status IN ('queued', 'running'))");
+    LIST_OF_RUN = list!("c.run_id = $1::bigint");
+    LIST_TROUBLED_OF_RUN = list!("c.run_id = $1::bigint AND (c.failure_count > 0 OR c.lost_count > 0 OR c.status = 'dead')");
+    LIST_TROUBLED = list!("$1::bigint IS NULL AND (c.failure_count > 0 OR c.lost_count > 0 OR c.status = 'dead')");
+    LIST_DEAD = list!("$1::bigint IS NULL AND c.status = 'dead'");
+    LIST_UNFINISHED = list!("$1::bigint IS NULL AND (c.status = 'pending' OR c.status IN ('queued', 'running'))");
+    // from run to run of the tenant: the newest chunks may all be those of others
+    LIST_OF_TENANT = list!(
+        "etl_control r JOIN etl_chunk c ON c.run_id = r.id",
+        "$1::bigint IS NULL AND r.tenant_id = $3 AND r.id <= $6"
+    );
     LIST_ALL = list!("$1::bigint IS NULL");
     FIND_WAITING = "SELECT c.lane, c.attempt, c.traceparent, c.tracestate \
                     FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id AND r.status = 'running' \
@@ -112,6 +122,7 @@ pub async fn list(
         (None, true) => LIST_TROUBLED,
         (None, false) if *statuses == [ChunkStatus::Dead] => LIST_DEAD,
         (None, false) if statuses.iter().all(|status| status.is_open()) => LIST_UNFINISHED,
+        (None, false) if filter.tenant.is_some() => LIST_OF_TENANT,
         (None, false) => LIST_ALL,
     };
     sqlx::query_as(text)

@@ -16,16 +16,6 @@ use crate::encoding::{self, WrongEncoding};
 use crate::migrations::{Schema, applied_migrations, schema};
 
 const LABEL: &str = "the analytics database";
-/// Role that every process acts as. Row-level security applies to it, even if the login may bypass it.
-const SERVICE_ROLE: &str = "etl_service";
-const TAKE_ROLE: &str = "SET ROLE etl_service";
-const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));
-/// `invalid_parameter_value`, from SET ROLE.
-const NO_SUCH_ROLE: &str = "22023";
-
-/// A setting of our sessions that shows whether a pooler drops settings, and its value.
-const LOCK_TIMEOUT: &str = "30s";
-const READ_LOCK_TIMEOUT: &str = "SELECT current_setting('lock_timeout')";
 
 /// Settings of a transaction on a session that a pooler lends; a session of our own has the same from its start. They
 /// are the role that row-level security applies to, and the settings of [`pool`]. Prepared statements of an earlier
@@ -33,12 +23,58 @@ const READ_LOCK_TIMEOUT: &str = "SELECT current_setting('lock_timeout')";
 ///
 /// The `search_path` is that of the role or the database, with the schema of temporary tables last. A temporary table
 /// in a lent session must not hide one of our tables.
-const LENT_SETTINGS: &str = concat!(
-    "DEALLOCATE ALL; SET LOCAL ROLE etl_service; SET LOCAL search_path = DEFAULT; SELECT ",
-    temporary_last!(true),
-    "; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '15min'; SET LOCAL jit = 'off'"
-);
+macro_rules! lent_settings {
+    ($role:literal) => {
+        concat!(
+            "DEALLOCATE ALL; SET LOCAL ROLE ",
+            $role,
+            "; SET LOCAL search_path = DEFAULT; SELECT ",
+            temporary_last!(true),
+            "; SET LOCAL TimeZone = 'UTC'; SET LOCAL client_min_messages = 'warning'; SET LOCAL lock_timeout = '30s'; \
+             SET LOCAL idle_in_transaction_session_timeout = '15min'; SET LOCAL jit = 'off'"
+        )
+    };
+}
+
+/// The role that a process acts as. Row-level security applies to it, even if the login may bypass it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActAs {
+    /// `etl_service`.
+    Service,
+    /// `console_service`: it may use the console's own tables too, and removes nothing from the audit.
+    Console,
+}
+
+impl ActAs {
+    const fn role(self) -> &'static str {
+        match self {
+            Self::Service => "etl_service",
+            Self::Console => "console_service",
+        }
+    }
+
+    const fn take_role(self) -> &'static str {
+        match self {
+            Self::Service => "SET ROLE etl_service",
+            Self::Console => "SET ROLE console_service",
+        }
+    }
+
+    const fn lent_settings(self) -> &'static str {
+        match self {
+            Self::Service => lent_settings!("etl_service"),
+            Self::Console => lent_settings!("console_service"),
+        }
+    }
+}
+
+const TEMPORARY_LAST: &str = concat!("SELECT ", temporary_last!(false));
+/// `invalid_parameter_value`, from SET ROLE.
+const NO_SUCH_ROLE: &str = "22023";
+
+/// A setting of our sessions that shows whether a pooler drops settings, and its value.
+const LOCK_TIMEOUT: &str = "30s";
+const READ_LOCK_TIMEOUT: &str = "SELECT current_setting('lock_timeout')";
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -50,10 +86,12 @@ pub enum OpenError {
     TooNew { server: String },
     #[error("the database at {server} cannot be used: {}. Create another one, and migrate it: {}", wrong.problem(), wrong.statement)]
     Encoding { server: String, wrong: WrongEncoding },
-    #[error(
-        "the login at {server} may not act as {SERVICE_ROLE}: as a superuser run GRANT {SERVICE_ROLE} TO <login>"
-    )]
-    Role { server: String, source: sqlx::Error },
+    #[error("the login at {server} may not act as {role}: as a superuser run GRANT {role} TO <login>")]
+    Role {
+        server: String,
+        role: &'static str,
+        source: sqlx::Error,
+    },
 }
 
 /// The pool for ledger and target of one process. Every statement runs as `etl_service`, in UTC.
@@ -61,6 +99,17 @@ pub enum OpenError {
 /// # Errors
 /// When the server cannot be reached, or the database is not migrated to exactly this build.
 pub async fn pool(
+    url: &ServerUrl,
+    role: &str,
+    max_connections: u32,
+    pooler: DatabasePooler,
+) -> Result<DbPool, OpenError> {
+    pool_as(ActAs::Service, url, role, max_connections, pooler).await
+}
+
+/// [`pool`] with the role that its statements run as.
+pub async fn pool_as(
+    act_as: ActAs,
     url: &ServerUrl,
     role: &str,
     max_connections: u32,
@@ -90,9 +139,12 @@ pub async fn pool(
                     ])
                     .options(KEEPALIVE)
             })?;
-            check_direct(&connector, url).await?;
+            check_direct(act_as, &connector, url).await?;
             let hooks = SessionHooks {
-                begin: Some(|connection| begin_session(connection, false).boxed()),
+                begin: Some(match act_as {
+                    ActAs::Service => |connection| begin_session(connection, ActAs::Service, false).boxed(),
+                    ActAs::Console => |connection| begin_session(connection, ActAs::Console, false).boxed(),
+                }),
                 ping_after: None,
             };
             Ok(DbPool::lazy(Arc::new(connector), pool, hooks))
@@ -101,13 +153,17 @@ pub async fn pool(
             let connector = Connector::new(url, label, true, move |options| {
                 without_cache(options.application_name(&application))
             })?;
-            check_behind_pooler(&connector, url).await?;
-            Ok(DbPool::behind_pooler(Arc::new(connector), pool, LENT_SETTINGS))
+            check_behind_pooler(act_as, &connector, url).await?;
+            Ok(DbPool::behind_pooler(
+                Arc::new(connector),
+                pool,
+                act_as.lent_settings(),
+            ))
         }
     }
 }
 
-async fn check_direct(connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
+async fn check_direct(act_as: ActAs, connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
     let (label, server) = (LABEL, server_name(url));
     let mut connection = connector.probe().await?;
     let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
@@ -121,7 +177,7 @@ async fn check_direct(connector: &Connector, url: &ServerUrl) -> Result<(), Open
     if lock_timeout != LOCK_TIMEOUT {
         return Err(ConnectError::Pooler { label, server }.into());
     }
-    check_role(&mut connection, TAKE_ROLE, label, url).await?;
+    check_role(&mut connection, act_as, act_as.take_role(), label, url).await?;
     check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     // the check is complete; an error while closing changes nothing
@@ -129,10 +185,10 @@ async fn check_direct(connector: &Connector, url: &ServerUrl) -> Result<(), Open
     Ok(())
 }
 
-async fn check_behind_pooler(connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
+async fn check_behind_pooler(act_as: ActAs, connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
     let label = LABEL;
     let mut connection = connector.probe_pooler().await?;
-    check_role(&mut connection, LENT_SETTINGS, label, url).await?;
+    check_role(&mut connection, act_as, act_as.lent_settings(), label, url).await?;
     check_encoding(&mut connection, label, url).await?;
     check_migrated(&mut connection, label, url).await?;
     drop(connection.close().await);
@@ -141,6 +197,7 @@ async fn check_behind_pooler(connector: &Connector, url: &ServerUrl) -> Result<(
 
 async fn check_role(
     connection: &mut PgConnection,
+    act_as: ActAs,
     statement: &'static str,
     label: &'static str,
     url: &ServerUrl,
@@ -152,7 +209,11 @@ async fn check_role(
             if sqlstate(&source).as_deref() == Some(NO_SUCH_ROLE) {
                 OpenError::NotMigrated { server }
             } else {
-                OpenError::Role { server, source }
+                OpenError::Role {
+                    server,
+                    role: act_as.role(),
+                    source,
+                }
             }
         })
     })
@@ -164,14 +225,18 @@ async fn check_role(
 pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
     let mut hooks = SessionHooks::default();
     if !pool.is_behind_pooler() {
-        hooks.begin = Some(|connection| begin_session(connection, true).boxed());
+        hooks.begin = Some(|connection| begin_session(connection, ActAs::Service, true).boxed());
     }
     pool.sized_with(max_connections, hooks)
 }
 
 /// First statements of a session of our own. Only loads ask for lz4: the question takes longer than most statements.
-async fn begin_session(connection: &mut PgConnection, is_for_loads: bool) -> Result<(), sqlx::Error> {
-    raw_sql(TAKE_ROLE).execute(&mut *connection).await?;
+async fn begin_session(
+    connection: &mut PgConnection,
+    act_as: ActAs,
+    is_for_loads: bool,
+) -> Result<(), sqlx::Error> {
+    raw_sql(act_as.take_role()).execute(&mut *connection).await?;
     raw_sql(TEMPORARY_LAST).execute(&mut *connection).await?;
     if is_for_loads {
         prefer_lz4(connection, false).await?;

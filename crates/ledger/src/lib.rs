@@ -59,6 +59,7 @@ pub mod tenant_status;
 pub mod unsynced;
 pub mod verification;
 pub mod watermark;
+pub mod webhook;
 
 pub use self::error::{Attempt, DbError, DbResult};
 pub(crate) use self::error::{execute, retry_on_deadlock};
@@ -125,6 +126,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         unsynced::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,
+        webhook::STATEMENTS,
     ]
     .into_iter()
     .flatten()

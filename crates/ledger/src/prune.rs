@@ -1,5 +1,5 @@
-//! Deletes old history: runs with their chunks, moves of watermarks, actions, resolved rejects. Every statement deletes a
-//! limited number of rows, and skips rows that another transaction has locked.
+//! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects. Every statement deletes a
+//! limited number of rows, and skips rows that another transaction has locked, where it may lock.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -34,10 +34,17 @@ statements! {
                           SELECT count(*) AS runs, \
                                  (SELECT count(*) FROM etl_chunk c JOIN old o ON o.id = c.run_id) AS chunks FROM old");
     PRUNE_MOVES = include_str!("prune/moves.sql");
+    // locking an entry takes the right to change it, which nobody has
     PRUNE_ACTIONS = "DELETE FROM etl_action_audit WHERE id = ANY(ARRAY( \
                          SELECT id FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1) \
-                         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
+                         ORDER BY id LIMIT $2))";
     COUNT_ACTIONS = "SELECT count(*) FROM etl_action_audit WHERE acted_at < now() - make_interval(secs => $1)";
+    PRUNE_MESSAGES = "DELETE FROM etl_webhook_delivery WHERE id = ANY(ARRAY( \
+                          SELECT id FROM etl_webhook_delivery \
+                          WHERE coalesce(delivered_at, dead_at) < now() - make_interval(secs => $1) \
+                          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    COUNT_MESSAGES = "SELECT count(*) FROM etl_webhook_delivery \
+                      WHERE coalesce(delivered_at, dead_at) < now() - make_interval(secs => $1)";
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                          SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                          LIMIT $2 FOR UPDATE SKIP LOCKED))";
@@ -55,6 +62,9 @@ pub struct Pruned {
     /// Entries of the audit of actions.
     #[sqlx(default)]
     pub actions: i64,
+    /// Messages of webhooks that were delivered or given up.
+    #[sqlx(default)]
+    pub messages: i64,
     /// Rejects that were resolved.
     #[sqlx(default)]
     pub rejects: i64,
@@ -66,6 +76,7 @@ impl AddAssign for Pruned {
         self.chunks += other.chunks;
         self.moves += other.moves;
         self.actions += other.actions;
+        self.messages += other.messages;
         self.rejects += other.rejects;
     }
 }
@@ -93,6 +104,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     }
     pruned.moves = prune_moves(db, keep, false).await?;
     pruned.actions = repeat(db, PRUNE_ACTIONS, keep.audit, "prune the audit of actions").await?;
+    pruned.messages = repeat(db, PRUNE_MESSAGES, keep.failed, "prune messages of webhooks").await?;
     pruned.rejects = repeat(db, PRUNE_REJECTS, keep.failed, "prune resolved rejects").await?;
     Ok(pruned)
 }
@@ -135,6 +147,11 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         .fetch_one(db)
         .await
         .attempt("count old actions")?;
+    pruned.messages = sqlx::query_scalar(COUNT_MESSAGES)
+        .bind(secs(keep.failed))
+        .fetch_one(db)
+        .await
+        .attempt("count old messages of webhooks")?;
     pruned.rejects = sqlx::query_scalar(COUNT_REJECTS)
         .bind(secs(keep.failed))
         .fetch_one(db)

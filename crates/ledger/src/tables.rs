@@ -2,7 +2,7 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 27] = [
+pub const TABLES: [&str; 30] = [
     "console_request",
     "console_session",
     "console_token",
@@ -27,6 +27,9 @@ pub const TABLES: [&str; 27] = [
     "etl_verification_part",
     "etl_watermark",
     "etl_watermark_audit",
+    "etl_webhook",
+    "etl_webhook_condition",
+    "etl_webhook_delivery",
     "etl_withheld_conversation",
     "inbox_tenant_mapping",
     "tenants",
@@ -47,9 +50,10 @@ pub(crate) const TYPES: [&str; 5] = [
 ];
 
 /// All without arguments.
-pub(crate) const FUNCTIONS: [&str; 4] = [
+pub(crate) const FUNCTIONS: [&str; 5] = [
     "app_current_tenant_id",
     "bump_mapping_version",
+    "queue_run_webhooks",
     "raise_source_version",
     "start_watermark",
 ];

@@ -20,4 +20,5 @@ pub mod status;
 pub mod tenants;
 pub mod verify;
 pub mod watermarks;
+pub mod webhooks;
 pub mod why;

@@ -13,6 +13,7 @@ use tracing::Span;
 
 use crate::error::{OperationError, OperationResult};
 use crate::tenants;
+use crate::tenants::limits::chunk_size;
 
 /// Loads a tenant that can have runs: it exists, is active and has inboxes.
 pub async fn load_ready(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
@@ -94,6 +95,7 @@ pub async fn request(
     reason: Option<String>,
     request: RunRequest,
 ) -> OperationResult<Requested> {
+    chunk_size(request.chunk_size)?;
     let span = tracing::info_span!(
         "run", tenant.id = %tenant.id, run.id = tracing::field::Empty, run.type = run_type.as_str(),
     );

@@ -9,6 +9,11 @@ use crate::error::{OperationError, OperationResult};
 
 /// Accepts the source as it is now. Returns its new epoch.
 pub async fn accept(db: &DbPool, actor: &Actor, source: &Source, reason: &str) -> OperationResult<i32> {
+    if reason.trim().is_empty() {
+        return Err(OperationError::Invalid(
+            "accepting a restored source needs a reason".to_owned(),
+        ));
+    }
     let known = ledger::fence::find(db, source.name())
         .await?
         .map(|known| known.highest_xmax);

@@ -4,6 +4,7 @@ pub mod add;
 pub mod change;
 pub mod forget;
 pub mod lifecycle;
+pub(crate) mod limits;
 pub mod relocate;
 
 use std::collections::BTreeMap;

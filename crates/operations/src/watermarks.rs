@@ -20,6 +20,11 @@ pub async fn set(
     to: DateTime<Utc>,
     reason: &str,
 ) -> OperationResult<Option<DateTime<Utc>>> {
+    if reason.trim().is_empty() {
+        return Err(OperationError::Invalid(
+            "setting a watermark needs a reason".to_owned(),
+        ));
+    }
     let now = sources.get(&tenant.source)?.observe().await?.sample.sampled_at;
     if to > now {
         let text = format!("--to {to} is in the future: the source's clock is at {now}");

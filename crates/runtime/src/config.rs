@@ -46,6 +46,10 @@ pub struct Settings {
     pub amqp_url: Option<ServerUrl>,
     /// The key from which each tenant's key for hashing personal data is derived.
     pub privacy_key: Option<SecretString>,
+    /// The key from which each webhook's key for signing is derived.
+    pub webhook_key: Option<SecretString>,
+    /// The address of the console, for links in messages of webhooks.
+    pub webhook_console_url: Option<String>,
     /// RabbitMQ's HTTP API, for `doctor`.
     pub amqp_management_url: Option<ServerUrl>,
     /// First part of the names of queues and exchanges, so that two installations can share a broker.
@@ -88,6 +92,8 @@ impl Default for Settings {
             database_pooler: DatabasePooler::None,
             amqp_url: None,
             privacy_key: None,
+            webhook_key: None,
+            webhook_console_url: None,
             amqp_management_url: None,
             amqp_prefix: "tidemark".into(),
             http_listen: None,
@@ -105,8 +111,9 @@ impl Default for Settings {
     }
 }
 
-/// Minimum length of the key. There are few phone numbers, so anybody who guesses the key can try them all.
-const PRIVACY_KEY_MIN: usize = 32;
+/// Minimum length of a key. There are few phone numbers, so anybody who guesses the privacy key can try them all. Whoever
+/// guesses the other one can forge messages of webhooks.
+const KEY_MIN: usize = 32;
 
 /// Placeholder for the trace id in `trace_url`.
 const TRACE_ID: &str = "{trace_id}";
@@ -173,11 +180,21 @@ impl Settings {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let is_weak = |key: &SecretString| key.expose_secret().chars().count() < PRIVACY_KEY_MIN;
-        if self.privacy_key.as_ref().is_some_and(is_weak) {
-            return Err(ConfigError::Value(format!(
-                "privacy_key has fewer than {PRIVACY_KEY_MIN} characters: create one with `openssl rand -hex 32`"
-            )));
+        let is_weak = |key: &SecretString| key.expose_secret().chars().count() < KEY_MIN;
+        for (name, key) in [
+            ("privacy_key", &self.privacy_key),
+            ("webhook_key", &self.webhook_key),
+        ] {
+            if key.as_ref().is_some_and(is_weak) {
+                return Err(ConfigError::Value(format!(
+                    "{name} has fewer than {KEY_MIN} characters: create one with `openssl rand -hex 32`"
+                )));
+            }
+        }
+        let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        if self.webhook_console_url.as_ref().is_some_and(|url| !is_web(url)) {
+            let text = "webhook_console_url is no address: write one such as https://tidemark.example.com";
+            return Err(ConfigError::Value(text.to_owned()));
         }
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
             return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));

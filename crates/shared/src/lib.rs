@@ -16,3 +16,4 @@ pub mod selection;
 pub mod since;
 pub mod tenant;
 pub mod verification;
+pub mod webhook;

@@ -11,6 +11,11 @@ use crate::privacy::PrivacyPolicy;
 /// The smallest and the largest number of keys per chunk. The ledger checks the same bounds.
 pub const CHUNK_SIZE_MIN: i32 = 1;
 pub const CHUNK_SIZE_MAX: i32 = 50_000;
+/// The most chunks of a tenant that may be queued or running at once.
+pub const MAX_IN_FLIGHT_MAX: i32 = 1000;
+/// The shortest and the longest time between two syncs, or two comparisons, of a tenant.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
+pub const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

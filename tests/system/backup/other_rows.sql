@@ -1,6 +1,9 @@
 -- A row of each tenant for the tables that a sync and a comparison leave empty.
 INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) VALUES ('main', 'test', 'test', 2, 9, 1);
 INSERT INTO etl_action_audit (actor, action, tenant_id, result) SELECT 'test', 'tenant.pause', id, 'done' FROM tenants;
+INSERT INTO etl_webhook (url, events, format, created_by) VALUES ('https://example.com/', '{run.failed}', 'json', 'test');
+INSERT INTO etl_webhook_delivery (webhook_id, event, tenant_id, body) SELECT 1, 'run.failed', id, '{}' FROM tenants;
+INSERT INTO etl_webhook_condition (webhook_id, event, subject, tenant_id) SELECT 1, 'tenant.late', id::text, id FROM tenants;
 INSERT INTO etl_process (instance, role, host, version) VALUES ('test', 'worker', 'test', '1');
 INSERT INTO etl_watermark_audit (tenant_id, actor, reason) SELECT id, 'test', 'test' FROM tenants;
 INSERT INTO etl_forgotten_contact (tenant_id, contact_id, forgotten_by) SELECT id, 1, 'test' FROM tenants;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidemark_runtime::config::duration_within;
+use tidemark_shared::tenant::{INTERVAL_MAX, INTERVAL_MIN};
 
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest interval that PostgreSQL subtracts from its clock without an error.
@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3600);
 
 /// Between two syncs or two comparisons of a tenant; the ledger checks the same maximum.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    duration_within(text, SECOND, Duration::from_secs(365 * 24 * 3600))
+    duration_within(text, INTERVAL_MIN, INTERVAL_MAX)
 }
 
 /// How long the ledger keeps records.

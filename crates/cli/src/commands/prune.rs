@@ -14,7 +14,7 @@ pub struct Args {
     /// Keep successful runs this long [default: `retention.success`, 14days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_success: Option<Duration>,
-    /// Keep other runs and resolved rejects this long [default: `retention.failed`, 90days]
+    /// Keep other runs, resolved rejects and ended messages of webhooks this long [default: `retention.failed`, 90days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_failed: Option<Duration>,
     /// Keep the audits of watermark moves and of actions this long [default: `retention.audit`, 365days]
@@ -46,7 +46,7 @@ impl Args {
             output::json(&pruned)?;
         } else {
             output::line(format!(
-                "{}{} runs with {} chunks, {} moves of watermarks, {} actions, {} resolved rejects",
+                "{}{} runs with {} chunks, {} moves of watermarks, {} actions, {} messages of webhooks, {} resolved rejects",
                 if self.dry_run {
                     "would be removed: "
                 } else {
@@ -56,6 +56,7 @@ impl Args {
                 output::count(pruned.chunks),
                 output::count(pruned.moves),
                 output::count(pruned.actions),
+                output::count(pruned.messages),
                 output::count(pruned.rejects)
             ))?;
         }

@@ -3,7 +3,7 @@
 use tidemark_operations::source_restore;
 
 use crate::app::App;
-use crate::exit::{Exit, UsageError};
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Debug, clap::Subcommand)]
@@ -22,9 +22,6 @@ pub enum Command {
 impl Command {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let Self::AcceptRestore { source, reason } = self;
-        if reason.trim().is_empty() {
-            return Err(UsageError("accepting a restored source needs a reason".to_owned()).into());
-        }
         let db = app.database(0).await?;
         let sources = app.sources()?;
         let configured = sources.get(&source)?;

@@ -12,7 +12,7 @@ use tidemark_ledger::tenant::NewTenant;
 use tidemark_operations::tenants;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
-use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, MAX_IN_FLIGHT_MAX, Tenant};
 
 use super::bounds;
 use crate::app::App;
@@ -97,7 +97,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
     chunk_size: Option<i32>,
     /// Most chunks queued or running at once [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=i64::from(MAX_IN_FLIGHT_MAX)))]
     max_in_flight: Option<i32>,
     /// Time between two syncs, such as 30s or 5m [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = bounds::interval)]

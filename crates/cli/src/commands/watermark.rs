@@ -13,7 +13,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use super::bounds;
 use super::resync::instant;
 use crate::app::App;
-use crate::exit::{Exit, UsageError};
+use crate::exit::Exit;
 use crate::output;
 
 /// Moves shown without --limit.
@@ -155,9 +155,6 @@ async fn set(
     to: DateTime<Utc>,
     reason: &str,
 ) -> anyhow::Result<Exit> {
-    if reason.trim().is_empty() {
-        return Err(UsageError("setting a watermark needs a reason".to_owned()).into());
-    }
     let tenant = tenants::load(db, tenant).await?;
     let sources = app.sources()?;
     let old = watermarks::set(db, &sources, &app.actor(), &tenant, to, reason).await?;

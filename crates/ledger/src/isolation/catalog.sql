@@ -5,7 +5,7 @@ WITH login AS (
     SELECT * FROM pg_roles WHERE rolname = session_user
 ), bound_role AS (
     -- roles that the policies must apply to
-    SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'authenticated_users')
+    SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'console_service', 'authenticated_users')
 ), ledger_schema AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = 'tenants'::regclass
 ), own_table AS (
@@ -45,7 +45,7 @@ UNION ALL
 SELECT true, format('%I is a member of %I, which sees more than one tenant', bound_role.rolname, r.rolname),
        format('REVOKE %I FROM %I;', r.rolname, bound_role.rolname)
 FROM bound_role JOIN pg_roles r ON r.oid <> bound_role.oid AND pg_has_role(bound_role.oid, r.oid, 'MEMBER')
-    AND (r.rolname = 'admin_users' OR r.rolname = 'etl_service' AND bound_role.rolname = 'authenticated_users')
+    AND (r.rolname = 'admin_users' OR r.rolname IN ('etl_service', 'console_service') AND bound_role.rolname = 'authenticated_users')
 WHERE NOT bound_role.rolsuper
 UNION ALL
 SELECT true, format('row-level security is off on %s', name),
@@ -61,7 +61,8 @@ SELECT true, format('the policy %I on %s gives roles access that no migration gi
        CASE WHEN m.rolname IS NULL THEN format('DROP POLICY %I ON %s;', p.polname, o.name)
             ELSE format('ALTER POLICY %I ON %s TO %I;', p.polname, o.name, m.rolname) END
 FROM tenant_table o JOIN pg_policy p ON p.polrelid = o.oid AND p.polpermissive
-LEFT JOIN (pg_roles m JOIN (VALUES ('service', 'etl_service'), ('own_tenant', 'authenticated_users'), ('admin', 'admin_users'))
+LEFT JOIN (pg_roles m JOIN (VALUES ('service', 'etl_service'), ('console', 'console_service'), ('own_tenant', 'authenticated_users'),
+                            ('admin', 'admin_users'))
                AS meant (policy, role) ON m.rolname = meant.role) ON meant.policy = p.polname
 WHERE p.polroles IS DISTINCT FROM ARRAY[m.oid]
   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
@@ -109,7 +110,7 @@ SELECT false, format('the role %I may log in, and whoever has its password acts 
             THEN format('CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT %I TO tidemark; -- connect as tidemark, then: '
                         'ALTER ROLE %1$I NOLOGIN;', rolname)
             ELSE format('ALTER ROLE %I NOLOGIN; -- and GRANT %1$I to the logins that need it', rolname) END
-FROM pg_roles WHERE rolcanlogin AND rolname IN ('etl_service', 'authenticated_users', 'admin_users')
+FROM pg_roles WHERE rolcanlogin AND rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users')
 UNION ALL
 SELECT false, format('the login %I has CREATEROLE, and before PostgreSQL 16 may grant itself nearly every role', rolname),
        format('ALTER ROLE %I NOCREATEROLE; -- after `tidemark migrate`', rolname)

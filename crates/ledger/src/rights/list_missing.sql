@@ -2,27 +2,30 @@
 -- Since PostgreSQL 16 CREATEROLE covers only roles that the login created, and a member cannot always SET ROLE.
 WITH me AS (SELECT *, current_setting('server_version_num')::integer >= 160000 AS is_16
             FROM pg_roles WHERE rolname = current_user),
-     wanted (position, role) AS (VALUES (1, 'etl_service'), (2, 'authenticated_users'), (3, 'admin_users')),
+     wanted (position, role) AS (VALUES (1, 'etl_service'), (2, 'authenticated_users'), (3, 'admin_users'), (4, 'console_service')),
      missing (position, statement) AS (
          SELECT position, format('CREATE ROLE %I NOLOGIN;', role) FROM wanted, me
          WHERE NOT (rolsuper OR rolcreaterole)
            AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role)
          UNION ALL
-         SELECT 4, format('GRANT etl_service TO %I;', me.rolname)
-         FROM me LEFT JOIN pg_roles r ON r.rolname = 'etl_service'
+         -- the login runs the processes, and the console
+         SELECT 5, format('GRANT %I TO %I;', wanted.role, me.rolname)
+         FROM me JOIN wanted ON wanted.role IN ('etl_service', 'console_service')
+         LEFT JOIN pg_roles r ON r.rolname = wanted.role
          WHERE NOT me.rolsuper AND CASE WHEN r.oid IS NULL THEN NOT me.rolcreaterole
              ELSE NOT pg_has_role(me.oid, r.oid, CASE WHEN is_16 THEN 'SET' ELSE 'MEMBER' END)
                   AND NOT pg_has_role(me.oid, r.oid, 'MEMBER WITH ADMIN OPTION')
                   AND (is_16 OR NOT me.rolcreaterole) END
          UNION ALL
-         SELECT 5, format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), rolname)
+         SELECT 6, format('GRANT CREATE ON SCHEMA %I TO %I;', current_schema(), rolname)
          FROM me WHERE NOT has_schema_privilege(current_schema(), 'CREATE')
          UNION ALL
          -- public is open to everybody; in another schema the roles need this, and the migrations grant it where they may
-         SELECT 6, format('GRANT USAGE ON SCHEMA %I TO etl_service, authenticated_users, admin_users;', current_schema())
+         SELECT 7, format('GRANT USAGE ON SCHEMA %I TO etl_service, authenticated_users, admin_users, console_service;',
+                          current_schema())
          FROM me WHERE NOT has_schema_privilege(current_schema(), 'USAGE WITH GRANT OPTION')
            AND NOT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) AS given
                            WHERE n.nspname = current_schema() AND given.grantee = 0 AND given.privilege_type = 'USAGE')
            AND (SELECT count(*) FROM wanted JOIN pg_roles r ON r.rolname = role
-                WHERE has_schema_privilege(r.oid, current_schema(), 'USAGE')) < 3)
-SELECT statement FROM missing ORDER BY position
+                WHERE has_schema_privilege(r.oid, current_schema(), 'USAGE')) < 4)
+SELECT statement FROM missing ORDER BY position, statement DESC

@@ -60,6 +60,17 @@ async fn check(settings: &Settings, pool: &DbPool, findings: &mut Vec<Finding>) 
             .todo("tidemark rejected list"),
         );
     }
+    for (webhook, dead, error) in ledger::webhook::list_troubled(pool).await? {
+        let why = error.map_or_else(String::new, |error| format!(": {error}"));
+        findings.push(
+            Finding::warning(
+                "webhooks",
+                format!("{dead} messages of webhook {webhook} were given up within the last day{why}"),
+            )
+            .todo(format!("tidemark webhook show {webhook}"))
+            .todo(format!("tidemark webhook test {webhook}")),
+        );
+    }
     verified(pool, findings).await
 }
 

@@ -7,6 +7,7 @@ use tidemark_ledger::tenant::NewTenant;
 use tidemark_postgres::DbPool;
 use tidemark_shared::audit::{Action, Actor};
 
+use super::limits::Limited;
 use super::{check_name, check_timezone, explain_conflict};
 use crate::error::{OperationError, OperationResult};
 
@@ -18,6 +19,13 @@ pub async fn add(db: &DbPool, actor: &Actor, tenant: &NewTenant) -> OperationRes
     }
     check_name(&tenant.name)?;
     check_timezone(db, &tenant.timezone).await?;
+    Limited {
+        chunk_size: tenant.chunk_size,
+        max_in_flight: tenant.max_in_flight,
+        sync_interval: tenant.sync_interval,
+        verify_interval: tenant.verify_interval,
+    }
+    .check()?;
     if ledger::tenant::was_removed(db, id).await? {
         let text =
             format!("id {id} belonged to a removed tenant whose rows are still there: choose another id");

@@ -10,6 +10,7 @@ use tidemark_shared::ids::RunId;
 use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::Tenant;
 
+use super::limits::Limited;
 use super::{check_name, check_timezone, explain_conflict, removed_just_now};
 use crate::error::{OperationError, OperationResult};
 use crate::run_requests::new_run;
@@ -26,6 +27,13 @@ pub async fn change(
     if let Some(timezone) = &change.timezone {
         check_timezone(db, timezone).await?;
     }
+    Limited {
+        chunk_size: change.chunk_size,
+        max_in_flight: change.max_in_flight,
+        sync_interval: change.sync_interval,
+        verify_interval: change.verify_interval.flatten(),
+    }
+    .check()?;
     let slug = change.slug.as_deref().unwrap_or_default();
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     if change

@@ -10,7 +10,7 @@ use crate::error::{OperationError, OperationResult};
 
 /// Marks the tenant's rows deleted, unmaps its inboxes and gives it the other source.
 pub async fn move_to_source(db: &DbPool, id: TenantId, to: Move<'_>) -> OperationResult<Moved> {
-    if to.reason.is_empty() {
+    if to.reason.trim().is_empty() {
         return Err(OperationError::Invalid(
             "moving a tenant needs a reason".to_owned(),
         ));

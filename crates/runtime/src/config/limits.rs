@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 23] = [
+    const TEXTS: [&str; 25] = [
         "database_url",
         "database_pooler",
         "amqp_url",
@@ -298,6 +298,8 @@ mod tests {
         "trace_url",
         "legacy_url",
         "privacy_key",
+        "webhook_key",
+        "webhook_console_url",
         "sources.*.url",
         "sources.*.mode",
         "sources.*.view",

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 49] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -69,6 +69,9 @@ pub(super) const VARIABLES: [(&str, &[&str]); 49] = [
     ),
     ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
     ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
+    ("TIDEMARK_WEBHOOK_KEY", &["webhook_key"]),
+    ("TIDEMARK_WEBHOOK_KEY_FILE", &["webhook_key"]),
+    ("TIDEMARK_WEBHOOK_CONSOLE_URL", &["webhook_console_url"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL", &["amqp_management_url"]),
     ("TIDEMARK_AMQP_MANAGEMENT_URL_FILE", &["amqp_management_url"]),
     ("TIDEMARK_LEGACY_URL", &["legacy_url"]),
@@ -106,12 +109,13 @@ pub(super) fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
 
 /// Whether a settings file contains secrets.
 pub(super) fn holds_secret(table: &toml::Table) -> bool {
-    const SECRETS: [&str; 6] = [
+    const SECRETS: [&str; 7] = [
         "database_url",
         "amqp_url",
         "amqp_management_url",
         "legacy_url",
         "privacy_key",
+        "webhook_key",
         "url",
     ];
     table.iter().any(|(name, value)| match value {
@@ -122,13 +126,15 @@ pub(super) fn holds_secret(table: &toml::Table) -> bool {
 
 /// A variable's value as TOML. Numbers and booleans are recognized, except for settings that are texts.
 pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 15] = [
+    const TEXTS: [&str; 17] = [
         "database_url",
         "amqp_management_url",
         "legacy_url",
         "amqp_url",
         "amqp_prefix",
         "privacy_key",
+        "webhook_key",
+        "webhook_console_url",
         "http_listen",
         "url",
         "mode",

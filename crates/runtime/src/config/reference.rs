@@ -69,6 +69,17 @@ fn process() -> Vec<Entry> {
              where a tenant's policy has `hash`",
         ),
         (
+            "webhook_key",
+            none(),
+            "Key for signatures of webhooks: 32 characters or more (`openssl rand -hex 32`). Finalizers and \
+             `webhook add` need it",
+        ),
+        (
+            "webhook_console_url",
+            none(),
+            "Address of the console, for links in messages of webhooks: `https://tidemark.example.com`",
+        ),
+        (
             "http_listen",
             "127.0.0.1:9464".to_owned(),
             "Address with port for health and metrics, or `off`",
@@ -223,7 +234,7 @@ fn retention() -> Vec<Entry> {
         (
             "retention.failed",
             readable(defaults.failed),
-            "Time for which other ended runs and resolved rejects are kept",
+            "Time for which other ended runs, resolved rejects and ended messages of webhooks are kept",
         ),
         (
             "retention.audit",

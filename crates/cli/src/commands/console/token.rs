@@ -74,7 +74,7 @@ async fn add(
         let text = "a token's name has 1 to 100 letters, digits and the signs . _ @ + -";
         return Err(UsageError(text.to_owned()).into());
     }
-    let db = app.database(0).await?;
+    let db = app.console_database().await?;
     let secret = secret::random_token();
     let tenants: Option<Vec<i32>> = tenants.map(|ids| ids.iter().map(|id| id.0).collect());
     let actor = app.actor();
@@ -102,7 +102,7 @@ async fn add(
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {
-    let tokens = ledger::console::token::list(&app.database(0).await?).await?;
+    let tokens = ledger::console::token::list(&app.console_database().await?).await?;
     if app.json {
         output::json(&tokens)?;
         return Ok(Exit::Done);
@@ -130,7 +130,7 @@ async fn list(app: &App) -> anyhow::Result<Exit> {
 }
 
 async fn remove(app: &App, name: &str) -> anyhow::Result<Exit> {
-    let db = app.database(0).await?;
+    let db = app.console_database().await?;
     let mut tx = db.begin().await?;
     if !ledger::console::token::remove(&mut *tx, name).await? {
         let text = format!("there is no token {name}: `tidemark console token list` shows those there are");

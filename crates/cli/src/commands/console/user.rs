@@ -129,7 +129,7 @@ async fn add(app: &App, user: &NewConsoleUser<'_>) -> anyhow::Result<()> {
         let text = "a user's name has 1 to 100 letters, digits and the signs . _ @ + -";
         return Err(UsageError(text.to_owned()).into());
     }
-    let db = app.database(0).await?;
+    let db = app.console_database().await?;
     let mut tx = db.begin().await?;
     if !ledger::console::user::insert(&mut *tx, user).await? {
         let text = format!(
@@ -147,7 +147,7 @@ async fn add(app: &App, user: &NewConsoleUser<'_>) -> anyhow::Result<()> {
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {
-    let users = ledger::console::user::list(&app.database(0).await?).await?;
+    let users = ledger::console::user::list(&app.console_database().await?).await?;
     if app.json {
         output::json(&users)?;
         return Ok(Exit::Done);
@@ -182,7 +182,7 @@ fn unknown(name: &str) -> UsageError {
 
 async fn passwd(app: &App, name: &str, password: &Password) -> anyhow::Result<Exit> {
     let (text, is_made) = password.read()?;
-    let db = app.database(0).await?;
+    let db = app.console_database().await?;
     let mut tx = db.begin().await?;
     if !ledger::console::user::set_password(&mut *tx, name, &password::hash(&text)).await? {
         return Err(unknown(name).into());
@@ -201,7 +201,7 @@ async fn passwd(app: &App, name: &str, password: &Password) -> anyhow::Result<Ex
 }
 
 async fn remove(app: &App, name: &str) -> anyhow::Result<Exit> {
-    let db = app.database(0).await?;
+    let db = app.console_database().await?;
     let mut tx = db.begin().await?;
     if !ledger::console::user::remove(&mut *tx, name).await? {
         return Err(unknown(name).into());

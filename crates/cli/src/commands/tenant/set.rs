@@ -9,7 +9,7 @@ use tidemark_operations::tenants::change::{change, change_privacy};
 use tidemark_postgres::DbPool;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::PrivacyChange;
-use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Tenant};
+use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, MAX_IN_FLIGHT_MAX, Tenant};
 
 use super::{Off, discovery, note_missing_key, show, switch, verify_interval};
 use crate::app::App;
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(i64::from(CHUNK_SIZE_MIN)..=i64::from(CHUNK_SIZE_MAX)))]
     chunk_size: Option<i32>,
     /// Most chunks queued or running at once
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=i64::from(MAX_IN_FLIGHT_MAX)))]
     max_in_flight: Option<i32>,
     /// Time between two syncs, such as 1s or 5m; says what it costs
     #[arg(long, value_name = "DUR", value_parser = bounds::interval)]

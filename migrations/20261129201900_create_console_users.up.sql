@@ -63,4 +63,6 @@ CREATE TABLE console_request (
 -- removes answers that are older than a day
 CREATE INDEX console_request_created_at_idx ON console_request (created_at);
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON console_user, console_session, console_token, console_request TO etl_service;
+-- the processes of the fleet have no business here; a dump has everything
+GRANT SELECT, INSERT, UPDATE, DELETE ON console_user, console_session, console_token, console_request TO console_service;
+GRANT SELECT ON console_user, console_session, console_token, console_request TO admin_users;
