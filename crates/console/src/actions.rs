@@ -8,11 +8,11 @@ pub mod form;
 pub mod run;
 pub mod source;
 pub mod tenant;
+pub mod tenant_action;
 mod tenant_fields;
 mod tenant_work;
 
-
-use crate::router::Routes;
+use crate::routes::Routes;
 
 /// How much an action can break, and so how it is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,15 +54,4 @@ impl Console {
             lifecycle: parts.lifecycle,
         })
     }
-
-    /// Starts the loops of the console. They do nothing while nobody looks.
-    pub fn spawn(self: &Arc<Self>) {
-        let (watcher, lifecycle) = (Arc::clone(&self.watcher), self.lifecycle.clone());
-        self.lifecycle
-            .spawn("watcher", async move { watcher.run(&lifecycle).await });
-        let console = Arc::clone(self);
-        self.lifecycle.spawn("sessions", async move {
-            crate::auth::session::prune_regularly(&console).await;
-        });
-    }
 }

@@ -17,10 +17,12 @@ mod origin;
 mod pages;
 mod preferences;
 mod router;
+mod routes;
 mod server;
 mod watch;
 
 pub use self::api::document as api_document;
 pub use self::console::{Console, OpenRabbit, Parts};
-pub use self::router::{RouteReport, routes};
+pub use self::router::routes;
+pub use self::routes::RouteReport;
 pub use self::server::{Bound, bind};

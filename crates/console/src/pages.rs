@@ -14,19 +14,19 @@ pub mod preview;
 mod rejects;
 mod run;
 mod runs;
+pub mod scope;
 mod search;
 mod settings;
 mod sources;
 mod tenant;
 mod tenants;
 mod verify;
-pub mod scope;
 mod why;
 
 pub use self::login::is_own_path;
 
 use crate::auth::who::Right::{Administer, Operate, Public, View};
-use crate::router::Routes;
+use crate::routes::Routes;
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes
@@ -50,6 +50,10 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .get("/verify", View, verify::page)
         .get("/audit", View, audit::page)
         .get("/settings", Administer, settings::page)
-        .post("/settings/sessions/{session}/revoke", Administer, settings::revoke)
+        .post(
+            "/settings/sessions/{session}/revoke",
+            Administer,
+            settings::revoke,
+        )
         .get("/search", View, search::page)
 }

@@ -8,6 +8,7 @@ use axum::serve;
 use tidemark_runtime::config::{ConsoleAuth, ConsoleSettings, Listen};
 use tokio::net::TcpListener;
 
+use crate::auth::session;
 use crate::console::Console;
 use crate::router::router;
 
@@ -38,7 +39,7 @@ impl Bound {
     /// Serves until the process ends.
     pub fn serve(self, console: &Arc<Console>) {
         crate::metrics::begin();
-        console.spawn();
+        spawn(console);
         let lifecycle = console.lifecycle.clone();
         let service = router(console).into_make_service_with_connect_info::<SocketAddr>();
         let stop = lifecycle.soft().clone();
@@ -68,6 +69,18 @@ impl Bound {
             }
         });
     }
+}
+
+/// Starts the loops of the console. They do nothing while nobody looks.
+fn spawn(console: &Arc<Console>) {
+    let (watcher, lifecycle) = (Arc::clone(&console.watcher), console.lifecycle.clone());
+    console
+        .lifecycle
+        .spawn("watcher", async move { watcher.run(&lifecycle).await });
+    let sessions = Arc::clone(console);
+    console.lifecycle.spawn("sessions", async move {
+        session::prune_regularly(&sessions).await;
+    });
 }
 
 /// Binds the address, so that a wrong one is reported before any work starts. Without a setting, further processes on one
@@ -129,7 +142,10 @@ mod tests {
         assert_eq!(refusal(ConsoleAuth::Off, "127.0.0.1:1"), None);
         assert_eq!(refusal(ConsoleAuth::Off, "[::1]:1"), None);
         for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
-            assert!(refusal(ConsoleAuth::Off, open).is_some_and(|text| text.contains("console.auth")), "{open}");
+            assert!(
+                refusal(ConsoleAuth::Off, open).is_some_and(|text| text.contains("console.auth")),
+                "{open}"
+            );
         }
         assert_eq!(refusal(ConsoleAuth::Password, "0.0.0.0:1"), None);
         assert!(refusal(ConsoleAuth::Proxy, "127.0.0.1:1").is_some_and(|text| text.contains("proxy_peers")));

@@ -72,7 +72,10 @@ pub async fn console(app: &App) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     };
     let db = db?;
-    run_with(app, "console", 0, lifecycle, |roles| roles.spawn_console(app, db, bound)).await
+    run_with(app, "console", 0, lifecycle, |roles| {
+        roles.spawn_console(app, db, bound)
+    })
+    .await
 }
 
 /// The console of `up`. A login that may not act as the console runs the fleet without it.
@@ -83,14 +86,19 @@ async fn open_console(app: &App) -> anyhow::Result<Option<(DbPool, Bound)>> {
     match wait_for(async || app.console_database().await).await {
         Ok(db) => Ok(Some((db, bound))),
         Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "no console: `tidemark console` serves it alone");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no console: `tidemark console` serves it alone"
+            );
             Ok(None)
         }
     }
 }
 
 async fn bind_console(app: &App) -> anyhow::Result<Option<Bound>> {
-    Ok(tidemark_console::bind(&app.settings.console).await.map_err(SetupError)?)
+    Ok(tidemark_console::bind(&app.settings.console)
+        .await
+        .map_err(SetupError)?)
 }
 
 impl WorkerArgs {

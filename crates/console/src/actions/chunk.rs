@@ -8,7 +8,7 @@ use super::form;
 use super::run::try_retry;
 use crate::auth::who::Right;
 use crate::context::Cx;
-use crate::router::Routes;
+use crate::routes::Routes;
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes.post("/runs/{run}/chunks/{seq}/do/retry", Right::Operate, retry)

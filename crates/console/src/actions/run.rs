@@ -15,7 +15,7 @@ use super::form::{self, Dialog, Given, check_seen, given, reason_field, seen};
 use crate::auth::who::Right;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
-use crate::router::Routes;
+use crate::routes::Routes;
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes

@@ -17,7 +17,12 @@ pub struct Column {
 /// Columns with their counts, each a link.
 pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
     const HEIGHT: i64 = 64;
-    let most = columns.iter().map(|column| column.count).max().unwrap_or_default().max(1);
+    let most = columns
+        .iter()
+        .map(|column| column.count)
+        .max()
+        .unwrap_or_default()
+        .max(1);
     html! {
         ol.histogram aria-label=(title) {
             @for column in columns {
@@ -40,7 +45,15 @@ pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
 pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
     let columns = columns(cells.len());
     let rows = cells.len().div_ceil(columns);
-    let states = ["done", "running", "queued", "pending", "retrying", "dead", "cancelled"];
+    let states = [
+        "done",
+        "running",
+        "queued",
+        "pending",
+        "retrying",
+        "dead",
+        "cancelled",
+    ];
     html! {
         figure.grid {
             svg viewBox={ "0 0 " (columns * 10) " " (rows * 10) } role="img" aria-label=(title) class={ "cells size-" (size(cells.len())) } {

@@ -125,7 +125,11 @@ pub fn pager(cx: &Cx, newest: Option<&str>, older: Option<&str>) -> Markup {
 
 /// Done of all, with the percentage for those who do not see the bar.
 pub fn bar(label: &str, done: i64, all: i64) -> Markup {
-    let percent = if all > 0 { done.clamp(0, all) * 100 / all } else { 0 };
+    let percent = if all > 0 {
+        done.clamp(0, all) * 100 / all
+    } else {
+        0
+    };
     html! {
         span.bar {
             progress max="100" value=(percent) aria-label=(label) { (percent) "%" }

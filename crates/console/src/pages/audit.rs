@@ -30,11 +30,17 @@ struct Asked {
 
 impl Asked {
     fn of(query: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| query.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(|text| text.trim())
+                .filter(|text| !text.is_empty())
+        };
         Self {
             tenant: text("tenant").and_then(|id| id.parse().ok()),
             actor: text("actor").map(str::to_owned),
-            action: text("action").and_then(|name| Action::ALL.iter().copied().find(|action| action.as_str() == name)),
+            action: text("action")
+                .and_then(|name| Action::ALL.iter().copied().find(|action| action.as_str() == name)),
             before: text("before").and_then(|id| id.parse().ok()),
         }
     }
@@ -86,7 +92,10 @@ async fn build(cx: &Cx, asked: &Asked) -> PageResult<Markup> {
     })
     .await?;
     let more = i64::try_from(entries.len()).is_ok_and(|count| count == A_PAGE);
-    let older = entries.last().filter(|_| more).map(|entry| cx.links.to(&asked.link(Some(entry.id))));
+    let older = entries
+        .last()
+        .filter(|_| more)
+        .map(|entry| cx.links.to(&asked.link(Some(entry.id))));
     let newest = asked.before.map(|_| cx.links.to(&asked.link(None)));
     let body = html! {
         (head(p.audit, &html! {}))

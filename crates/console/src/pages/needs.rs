@@ -6,7 +6,7 @@ use tidemark_operations::status::{BlockerKind, TenantOverview};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::actions::button;
-use crate::actions::tenant::TenantAction;
+use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::html::parts::{Tone, badge, code_line, tenant_link};
 use crate::watch::snapshot::Snapshot;
@@ -99,7 +99,12 @@ fn sources(cx: &Cx, snapshot: &Snapshot) -> Vec<Need> {
 fn tenants(cx: &Cx, snapshot: &Snapshot) -> Vec<Need> {
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
     let mut needs = Vec::new();
-    for tenant in snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id)) {
+    for tenant in snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| seen(tenant.tenant_id))
+    {
         needs.extend(blocked(cx, snapshot, tenant));
         needs.extend(faults(cx, snapshot, tenant));
     }
@@ -178,7 +183,11 @@ fn faults(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Vec<Need> {
     let id = tenant.tenant_id;
     let subject = || tenant_link(cx, id, &tenant.name);
     let mut needs = Vec::new();
-    let mut dead = snapshot.dead_chunks.iter().filter(|chunk| chunk.tenant_id == id).peekable();
+    let mut dead = snapshot
+        .dead_chunks
+        .iter()
+        .filter(|chunk| chunk.tenant_id == id)
+        .peekable();
     if let Some(first) = dead.peek() {
         let (run, error) = (first.run_id, first.error.clone());
         let count = i64::try_from(dead.count()).unwrap_or(i64::MAX);
@@ -208,11 +217,19 @@ fn faults(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Vec<Need> {
             },
         });
     }
-    if let Some(last) = tenant.last_verification.as_ref().filter(|last| last.compared.fault_count() > 0) {
+    if let Some(last) = tenant
+        .last_verification
+        .as_ref()
+        .filter(|last| last.compared.fault_count() > 0)
+    {
         needs.push(Need {
             tone: Tone::Warn,
             subject: subject(),
-            cause: format!("{}: {}", cx.t.causes.faults, cx.count(last.compared.fault_count())),
+            cause: format!(
+                "{}: {}",
+                cx.t.causes.faults,
+                cx.count(last.compared.fault_count())
+            ),
             detail: None,
             since: Some(last.verified_at),
             cure: cx.t.causes.cure_faults,

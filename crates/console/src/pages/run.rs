@@ -33,24 +33,40 @@ pub async fn page(cx: Cx, Path(id): Path<RunId>, Query(query): Query<BTreeMap<St
 async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResult<Markup> {
     let console = &cx.console;
     let look = console.watcher.look().await?;
-    let view = match look.snapshot.runs.get(&id).filter(|_| !look.is_away || cx.console.watcher.interest.is_any()) {
+    let view = match look
+        .snapshot
+        .runs
+        .get(&id)
+        .filter(|_| !look.is_away || cx.console.watcher.interest.is_any())
+    {
         Some(view) => view.clone(),
-        None => load_run(&console.db, &console.settings, id).await?.ok_or(PageError::NotFound)?,
+        None => load_run(&console.db, &console.settings, id)
+            .await?
+            .ok_or(PageError::NotFound)?,
     };
     let tenant = view.report.tenant_id;
     if !cx.who.as_ref().is_some_and(|who| who.sees(tenant)) {
         return Err(PageError::NotFound);
     }
-    let zone = look.snapshot.tenants.get(&tenant).map(|tenant| tenant.timezone.clone());
+    let zone = look
+        .snapshot
+        .tenants
+        .get(&tenant)
+        .map(|tenant| tenant.timezone.clone());
     let cx = cx.about(zone.as_deref().unwrap_or("UTC")).at(look.now());
-    let state = query.get("chunks").and_then(|text| ChunkStatus::ALL.into_iter().find(|state| state.as_str() == text));
+    let state = query
+        .get("chunks")
+        .and_then(|text| ChunkStatus::ALL.into_iter().find(|state| state.as_str() == text));
     let after = query.get("after").and_then(|seq| seq.parse().ok()).unwrap_or(0);
     let filter = ChunkFilter {
         run: Some(id),
         statuses: state.into_iter().collect(),
         ..ChunkFilter::default()
     };
-    let from = Some(ChunkId { run_id: id, seq: after });
+    let from = Some(ChunkId {
+        run_id: id,
+        seq: after,
+    });
     let chunks = lists::chunks(&cx.console.db, &filter, from, A_PAGE).await?;
     let live = live(&cx, &look.snapshot, &view);
     let below = chunk_list(&cx, id, state, after, &chunks);
@@ -60,7 +76,10 @@ async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResul
 
 pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
-    let held_by = snapshot.overview.blocker_of(run.tenant_id).filter(|_| !run.status.is_terminal());
+    let held_by = snapshot
+        .overview
+        .blocker_of(run.tenant_id)
+        .filter(|_| !run.status.is_terminal());
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
@@ -110,7 +129,9 @@ fn grid_title(cx: &Cx, run: &RunReport) -> String {
 fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
     let slow = |slow: &Option<tidemark_shared::progress::SlowChunk>| match slow {
-        Some(slow) => html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } },
+        Some(slow) => {
+            html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } }
+        }
         None => html! { "–" },
     };
     html! {
@@ -160,10 +181,18 @@ fn sums(cx: &Cx, run: &RunReport) -> Markup {
     }
 }
 
-fn chunk_list(cx: &Cx, id: RunId, state: Option<ChunkStatus>, after: i32, chunks: &Page<ChunkReport, ChunkId>) -> Markup {
+fn chunk_list(
+    cx: &Cx,
+    id: RunId,
+    state: Option<ChunkStatus>,
+    after: i32,
+    chunks: &Page<ChunkReport, ChunkId>,
+) -> Markup {
     let p = &cx.t.pages;
     let link = |after: i32| {
-        let state = state.map(|state| format!("&chunks={}", state.as_str())).unwrap_or_default();
+        let state = state
+            .map(|state| format!("&chunks={}", state.as_str()))
+            .unwrap_or_default();
         format!("{}?after={after}{state}#chunks", cx.links.run(id))
     };
     let next = chunks.next.map(|chunk| link(chunk.seq));
@@ -216,4 +245,3 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
         }
     }
 }
-

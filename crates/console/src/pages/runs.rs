@@ -31,9 +31,16 @@ struct Asked {
 
 impl Asked {
     fn of(query: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| query.get(name).map(String::as_str).filter(|text| !text.is_empty());
-        let status = text("status").and_then(|text| RunStatus::ALL.into_iter().find(|status| status.as_str() == text));
-        let run_type = text("type").and_then(|text| RunType::ALL.into_iter().find(|one| one.as_str() == text));
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let status =
+            text("status").and_then(|text| RunStatus::ALL.into_iter().find(|status| status.as_str() == text));
+        let run_type =
+            text("type").and_then(|text| RunType::ALL.into_iter().find(|one| one.as_str() == text));
         Self {
             filter: RunFilter {
                 tenant: text("tenant").and_then(|id| id.parse().ok()),
@@ -82,7 +89,10 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
     let list = list(&cx, &asked).await?;
     let live = live(&cx, &look.snapshot);
     let more = i64::try_from(list.len()).is_ok_and(|count| count == A_PAGE);
-    let older = list.last().filter(|_| more).map(|run| cx.links.to(&asked.link(Some(run.run_id.0))));
+    let older = list
+        .last()
+        .filter(|_| more)
+        .map(|run| cx.links.to(&asked.link(Some(run.run_id.0))));
     let newest = asked.before.map(|_| cx.links.to(&asked.link(None)));
     let below = html! {
         section {
@@ -92,7 +102,14 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
             @else { (table(&cx, &list, Some(&look.snapshot))) (pager(&cx, newest.as_deref(), older.as_deref())) }
         }
     };
-    Ok(live_page_with(&cx, Section::Runs, cx.t.pages.runs, &look, &live, &below))
+    Ok(live_page_with(
+        &cx,
+        Section::Runs,
+        cx.t.pages.runs,
+        &look,
+        &live,
+        &below,
+    ))
 }
 
 /// A page of runs that the author may see, newest first.
@@ -104,7 +121,9 @@ async fn list(cx: &Cx, asked: &Asked) -> PageResult<Vec<RunReport>> {
             tenant,
             ..asked.filter.clone()
         };
-        Ok(lists::runs(db, &filter, asked.before.map(RunId), A_PAGE).await?.items)
+        Ok(lists::runs(db, &filter, asked.before.map(RunId), A_PAGE)
+            .await?
+            .items)
     };
     scope::list(who, asked.filter.tenant, of, |runs: &mut Vec<RunReport>| {
         runs.sort_by_key(|run| Reverse(run.run_id));

@@ -63,7 +63,12 @@ pub fn content(cx: &Cx, snapshot: &Snapshot) -> Markup {
 fn card(cx: &Cx, source: &SourceOverview, chunks: i64, tenants: i64) -> Markup {
     let (p, watch) = (&cx.t.pages, &source.watch);
     let name = watch.source.as_str();
-    let limit = cx.console.settings.sources.get(name).map(|settings| settings.max_in_flight);
+    let limit = cx
+        .console
+        .settings
+        .sources
+        .get(name)
+        .map(|settings| settings.max_in_flight);
     html! {
         section.card id={ "source-" (name) } {
             h2 { (name) " " @if watch.error.is_some() { (badge(Tone::Bad, cx.t.states.error)) } @else { (badge(Tone::Good, cx.t.states.ok)) } }

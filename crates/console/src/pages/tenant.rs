@@ -17,7 +17,7 @@ use tidemark_shared::tenant::Tenant;
 use super::tenants::{behind, state, verified};
 use super::{audit, rejects, runs};
 use crate::actions::button;
-use crate::actions::tenant::TenantAction;
+use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, live_page_with};
@@ -71,8 +71,14 @@ impl Tab {
     }
 }
 
-pub async fn page(cx: Cx, Path(id): Path<TenantId>, Query(query): Query<BTreeMap<String, String>>) -> Response {
-    let tab = query.get("tab").and_then(|text| Tab::ALL.into_iter().find(|tab| tab.as_str() == text));
+pub async fn page(
+    cx: Cx,
+    Path(id): Path<TenantId>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let tab = query
+        .get("tab")
+        .and_then(|text| Tab::ALL.into_iter().find(|tab| tab.as_str() == text));
     match build(cx.clone(), id, tab.unwrap_or(Tab::Runs)).await {
         Ok(page) => page.into_response(),
         Err(error) => error.page(&cx),
@@ -81,12 +87,24 @@ pub async fn page(cx: Cx, Path(id): Path<TenantId>, Query(query): Query<BTreeMap
 
 async fn build(cx: Cx, id: TenantId, tab: Tab) -> PageResult<Markup> {
     let look: Look = cx.console.watcher.look().await?;
-    let tenant = look.snapshot.tenants.get(&id).cloned().ok_or(PageError::NotFound)?;
+    let tenant = look
+        .snapshot
+        .tenants
+        .get(&id)
+        .cloned()
+        .ok_or(PageError::NotFound)?;
     let cx = cx.about(&tenant.timezone).at(look.now());
     let live = live(&cx, &look.snapshot, id);
     let tab_content = tab_content(&cx, &tenant, tab).await?;
     let tabs = tabs(&cx, &tenant, tab, &tab_content);
-    Ok(live_page_with(&cx, Section::Tenants, &tenant.name, &look, &live, &tabs))
+    Ok(live_page_with(
+        &cx,
+        Section::Tenants,
+        &tenant.name,
+        &look,
+        &live,
+        &tabs,
+    ))
 }
 
 /// The part that follows the ledger.
@@ -95,7 +113,11 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         return html! { p { (cx.t.common.unknown_page_text) } };
     };
     let p = &cx.t.pages;
-    let open: Vec<_> = snapshot.open_runs.iter().filter(|run| run.report.tenant_id == id).collect();
+    let open: Vec<_> = snapshot
+        .open_runs
+        .iter()
+        .filter(|run| run.report.tenant_id == id)
+        .collect();
     html! {
         (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { (p.tenant) " " (id) " · " (about.slug) } }))
         @if let Some(held_by) = &tenant.held_by {
@@ -133,7 +155,11 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
 /// Every action. Those that destroy something stand apart.
 fn actions(cx: &Cx, tenant: &Tenant) -> Markup {
     let id = tenant.id;
-    let stop = if tenant.paused_at.is_some() { TenantAction::Resume } else { TenantAction::Pause };
+    let stop = if tenant.paused_at.is_some() {
+        TenantAction::Resume
+    } else {
+        TenantAction::Pause
+    };
     html! {
         div.toolbar role="group" aria-label=(cx.t.pages.actions) {
             (button::tenant_primary(cx, id, TenantAction::Sync))

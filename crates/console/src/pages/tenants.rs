@@ -77,25 +77,38 @@ impl StateFilter {
             Self::Paused => is_paused(tenant),
             Self::Never => tenant.watermark.is_none(),
             Self::Rejects => snapshot.rejects.contains_key(&tenant.tenant_id),
-            Self::Attention => tenant.late || tenant.blocker.is_some() || snapshot.rejects.contains_key(&tenant.tenant_id),
+            Self::Attention => {
+                tenant.late || tenant.blocker.is_some() || snapshot.rejects.contains_key(&tenant.tenant_id)
+            }
         }
     }
 }
 
 fn is_paused(tenant: &TenantOverview) -> bool {
-    tenant.blocker.as_ref().is_some_and(|blocker| blocker.kind == BlockerKind::Paused)
+    tenant
+        .blocker
+        .as_ref()
+        .is_some_and(|blocker| blocker.kind == BlockerKind::Paused)
 }
 
 impl Filter {
     pub fn of(query: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| query.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let state = text("state").and_then(|text| StateFilter::ALL.into_iter().find(|state| state.as_str() == text));
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        let state =
+            text("state").and_then(|text| StateFilter::ALL.into_iter().find(|state| state.as_str() == text));
         Self {
             state,
             source: text("source"),
             text: text("q"),
             by_behind: query.get("sort").is_some_and(|sort| sort == "behind"),
-            from: text("from").and_then(|from| from.parse().ok()).unwrap_or_default(),
+            from: text("from")
+                .and_then(|from| from.parse().ok())
+                .unwrap_or_default(),
         }
     }
 
@@ -112,7 +125,10 @@ impl Filter {
                 || tenant.tenant_id.to_string() == wanted
         };
         self.state.is_none_or(|state| state.takes(snapshot, tenant))
-            && self.source.as_ref().is_none_or(|source| about.is_some_and(|about| about.source == *source))
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| about.is_some_and(|about| about.source == *source))
             && self.text.as_ref().is_none_or(has_text)
     }
 
@@ -172,7 +188,11 @@ pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
 
 fn filters(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
     let p = &cx.t.pages;
-    let mut sources: Vec<&str> = snapshot.tenants.values().map(|tenant| tenant.source.as_str()).collect();
+    let mut sources: Vec<&str> = snapshot
+        .tenants
+        .values()
+        .map(|tenant| tenant.source.as_str())
+        .collect();
     sources.sort_unstable();
     sources.dedup();
     html! {

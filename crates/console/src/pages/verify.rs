@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::tenants::verified;
 use crate::actions::button;
-use crate::actions::tenant::TenantAction;
+use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::error::PageError;
 use crate::html::layout::{Section, page as whole_page};
@@ -32,7 +32,12 @@ pub async fn page(cx: Cx) -> Response {
 fn table(cx: &Cx, snapshot: &Snapshot) -> Markup {
     let p = &cx.t.pages;
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
-    let mut tenants: Vec<_> = snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id)).collect();
+    let mut tenants: Vec<_> = snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| seen(tenant.tenant_id))
+        .collect();
     if tenants.is_empty() {
         return empty(cx.t.common.nothing_here);
     }
