@@ -71,7 +71,7 @@ pub async fn pause(cx: Cx, Path(id): Path<TenantId>, headers: HeaderMap, body: B
         };
         respond(&cx, outcome.await)
     };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 /// Resume a paused tenant
@@ -85,7 +85,7 @@ pub async fn resume(cx: Cx, Path(id): Path<TenantId>, headers: HeaderMap, body: 
         };
         respond(&cx, outcome.await)
     };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 async fn changed(cx: &Cx, id: TenantId) -> PageResult<Response> {
@@ -135,7 +135,7 @@ pub struct NewRun {
 #[utoipa::path(post, path = "/api/v1/tenants/{tenant}/runs", tag = "runs", params(("tenant" = i32, Path)), request_body = NewRun, responses((status = 202, body = schema::Run), (status = 200, body = schema::Run), (status = "4XX", body = Problem)))]
 pub async fn request_run(cx: Cx, Path(id): Path<TenantId>, headers: HeaderMap, body: Bytes) -> Response {
     let work = async { respond(&cx, try_request(&cx, id, &body).await) };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 async fn try_request(cx: &Cx, id: TenantId, body: &[u8]) -> PageResult<Response> {
@@ -241,7 +241,7 @@ pub async fn cancel(cx: Cx, Path(id): Path<RunId>, headers: HeaderMap, body: Byt
         };
         respond(&cx, outcome.await)
     };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 /// What was retried.
@@ -257,7 +257,7 @@ pub struct Retried {
 #[utoipa::path(post, path = "/api/v1/runs/{run}/retry", tag = "runs", params(("run" = i64, Path)), responses((status = 200, body = Retried), (status = "4XX", body = Problem)))]
 pub async fn retry(cx: Cx, Path(id): Path<RunId>, headers: HeaderMap, body: Bytes) -> Response {
     let work = async { respond(&cx, try_retry(&cx, &headers, id, None).await) };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 /// Retry one dead or cancelled chunk
@@ -269,7 +269,7 @@ pub async fn retry_chunk(
     body: Bytes,
 ) -> Response {
     let work = async { respond(&cx, try_retry(&cx, &headers, id, Some(seq)).await) };
-    once(&cx, &headers, &body, work).await
+    once(&cx, &headers, &body, Box::pin(work)).await
 }
 
 async fn try_retry(cx: &Cx, headers: &HeaderMap, id: RunId, seq: Option<i32>) -> PageResult<Response> {
