@@ -16,6 +16,7 @@ mod cluster;
 mod collector;
 mod columns;
 mod commands;
+mod console;
 mod controls;
 mod deadlocks;
 mod digests;

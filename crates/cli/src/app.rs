@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_ledger::connect::pool;
+use tidemark_console::OpenRabbit;
+use tidemark_ledger::connect::{ActAs, pool, pool_as};
 use tidemark_ledger::isolation;
 use tidemark_net::tls::Exposure;
 use tidemark_net::url::ServerUrl;
@@ -119,16 +120,36 @@ impl App {
         Ok(db)
     }
 
+    /// A pool that acts as the console, with its own tables beside those of the processes.
+    pub async fn console_database(&self) -> anyhow::Result<DbPool> {
+        const CONNECTIONS: u32 = 10;
+        let (url, pooler) = (self.settings.database_url()?, self.settings.database_pooler);
+        Ok(pool_as(ActAs::Console, url, self.role, CONNECTIONS, pooler).await?)
+    }
+
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {
         Ok(Arc::new(Sources::new(&self.settings, self.role)?))
     }
 
     /// RabbitMQ as configured; does not connect.
     pub fn rabbit(&self) -> anyhow::Result<RabbitQueue> {
+        Ok(RabbitQueue::new(&self.rabbit_settings()?)?)
+    }
+
+    fn rabbit_settings(&self) -> anyhow::Result<RabbitSettings> {
         let mut settings = RabbitSettings::new(self.settings.amqp_url()?.clone());
         settings.prefix.clone_from(&self.settings.amqp_prefix);
         settings.connection_name.clone_from(&self.instance);
-        Ok(RabbitQueue::new(&settings)?)
+        Ok(settings)
+    }
+
+    /// Connects to RabbitMQ for a command of the console.
+    pub fn rabbit_for_commands(&self) -> OpenRabbit {
+        let settings = self.rabbit_settings().map_err(|error| format!("{error:#}"));
+        Arc::new(move || {
+            let settings = settings.clone()?;
+            RabbitQueue::new(&settings).map_err(|error| tidemark_postgres::report::report(&error))
+        })
     }
 
     /// RabbitMQ, after a check of its credentials. A broker that is away is no error: chunks wait in the ledger.

@@ -5,6 +5,7 @@ mod audit;
 mod bounds;
 mod chunk;
 mod config;
+mod console;
 mod daemon;
 mod dead;
 mod demo;
@@ -105,6 +106,8 @@ enum Command {
     Finalizer,
     /// Run producer, worker and finalizer in one process
     Up(daemon::UpArgs),
+    /// Serve the web console, or manage its users and tokens
+    Console(console::Args),
     /// Check the health of a running process
     Health(health::Args),
     /// Check all servers and the fleet, and say how to fix problems; changes nothing
@@ -146,6 +149,7 @@ impl Cli {
             Command::Worker(_) => ("worker", Verbosity::Daemon),
             Command::Finalizer => ("finalizer", Verbosity::Daemon),
             Command::Up(_) => ("up", Verbosity::Daemon),
+            Command::Console(args) if args.is_process() => ("console", Verbosity::Daemon),
             _ => ("cli", Verbosity::Command),
         };
         let app = App::start(self.globals, role, verbosity)?;
@@ -173,6 +177,7 @@ impl Cli {
             Command::Worker(args) => args.run(&app).await,
             Command::Finalizer => daemon::finalizer(&app).await,
             Command::Up(args) => args.run(&app).await,
+            Command::Console(args) => args.run(&app).await,
             Command::Health(args) => args.run(&app).await,
             Command::Doctor(args) => args.run(&app).await,
             Command::Config(command) => command.run(&app).await,

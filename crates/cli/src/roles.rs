@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tidemark_broker::Queue;
+use tidemark_console::{Bound, Console, Parts};
 use tidemark_finalizer::analyze::Analyzer;
 use tidemark_finalizer::events::EventListener;
 use tidemark_finalizer::finalize::Finalizer;
@@ -188,6 +189,21 @@ impl Roles {
             self.lifecycle.clone(),
         );
         self.lifecycle.spawn("worker", worker.run());
+    }
+
+    /// Serves the web console, and says where.
+    pub fn spawn_console(&self, app: &App, db: DbPool, bound: Bound) {
+        let rabbit = app.rabbit_for_commands();
+        let console = Console::new(Parts {
+            db,
+            settings: Arc::new(app.settings.clone()),
+            sources: Arc::clone(&self.sources),
+            queue: Arc::clone(&self.queue),
+            rabbit,
+            lifecycle: self.lifecycle.clone(),
+        });
+        tracing::info!(url = bound.url(), "console open");
+        bound.serve(&console);
     }
 
     /// Adds the state of the fleet to the metrics of this process.

@@ -46,7 +46,7 @@ pub enum Cancelled {
 /// Cancels a run and its open chunks; done chunks stay. The watermark stays, and the tenant's next scheduled sync is
 /// due an interval from now. `actor` and `reason` become the run's error text.
 pub async fn run(db: &DbPool, actor: &Actor, id: RunId, reason: Option<&str>) -> DbResult<Cancelled> {
-    retry_on_deadlock(async || {
+    retry_on_deadlock(|| async move {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
         let cancelled = cancel_in(&mut tx, id, actor, reason).await?;
         let entry = Entry::new(Action::RunCancel)

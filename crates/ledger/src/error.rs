@@ -1,5 +1,6 @@
 //! Errors of statements on the ledger and target.
 
+use std::future::Future;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgTransaction};
@@ -65,7 +66,10 @@ impl<T> Attempt<T> for Result<T, sqlx::Error> {
 }
 
 /// Runs a transaction again when the server has aborted it to end a deadlock.
-pub async fn retry_on_deadlock<T>(attempt: impl AsyncFn() -> DbResult<T>) -> DbResult<T> {
+pub async fn retry_on_deadlock<T, F>(attempt: impl Fn() -> F) -> DbResult<T>
+where
+    F: Future<Output = DbResult<T>>,
+{
     const TRIES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(200);
     for _ in 1..TRIES {

@@ -26,6 +26,7 @@ pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
+pub mod console;
 pub mod encoding;
 mod error;
 pub mod fence;
@@ -82,6 +83,11 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         chunk::reads::STATEMENTS,
         chunk::rescue::STATEMENTS,
         chunk_report::STATEMENTS,
+        console::request::STATEMENTS,
+        console::session::STATEMENTS,
+        console::token::STATEMENTS,
+        console::user::STATEMENTS,
+        console::view::STATEMENTS,
         encoding::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,

@@ -63,7 +63,7 @@ pub enum Retried {
 
 /// Makes the dead and cancelled chunks of a run due again, or only chunk `seq`, and reopens the run if it has ended.
 pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> DbResult<Retried> {
-    retry_on_deadlock(async || {
+    retry_on_deadlock(|| async move {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
         let mut trial = tx.begin().await.attempt("begin a transaction")?;
         let (tenant, retried) = retry_in(&mut trial, actor, id, seq).await?;

@@ -2,7 +2,11 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 26] = [
+pub const TABLES: [&str; 30] = [
+    "console_request",
+    "console_session",
+    "console_token",
+    "console_user",
     "conversations_analytics",
     "etl_action_audit",
     "etl_agreement",

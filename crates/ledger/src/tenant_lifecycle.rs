@@ -28,7 +28,7 @@ statements! {
 /// Stops the tenant's planning and dispatch; running chunks continue. A paused tenant gets the new reason. `false` when
 /// there is no such tenant.
 pub async fn pause(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -> DbResult<bool> {
-    retry_on_deadlock(async || pause_once(db, actor, tenant, reason).await).await
+    retry_on_deadlock(|| pause_once(db, actor, tenant, reason)).await
 }
 
 async fn pause_once(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -> DbResult<bool> {
@@ -64,7 +64,7 @@ async fn lock_pause(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult<Op
 
 /// Resumes a paused tenant; `false` when it was not paused.
 pub async fn resume(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
-    retry_on_deadlock(async || resume_once(db, actor, tenant).await).await
+    retry_on_deadlock(|| resume_once(db, actor, tenant)).await
 }
 
 async fn resume_once(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
@@ -104,7 +104,7 @@ async fn return_queued(tx: &mut PgTransaction<'_>, tenant: TenantId) -> DbResult
 /// Removes a tenant: it is never planned, dispatched or listed again, and its open runs are cancelled. Its rows, runs
 /// and mappings stay. Returns the cancelled runs; `None` when there is no such tenant.
 pub async fn remove(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<Option<Vec<RunId>>> {
-    retry_on_deadlock(async || remove_once(db, actor, tenant).await).await
+    retry_on_deadlock(|| remove_once(db, actor, tenant)).await
 }
 
 async fn remove_once(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<Option<Vec<RunId>>> {

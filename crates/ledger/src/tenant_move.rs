@@ -71,7 +71,7 @@ pub enum MoveAnswer {
 /// Gives a tenant another source. Its open runs are cancelled, its inboxes unmapped and its rows marked deleted. It has
 /// no watermark afterwards, so that its next sync is a first one.
 pub async fn move_tenant(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {
-    retry_on_deadlock(async || move_once(db, tenant, to).await).await
+    retry_on_deadlock(|| move_once(db, tenant, to)).await
 }
 
 async fn move_once(db: &DbPool, tenant: TenantId, to: Move<'_>) -> DbResult<MoveAnswer> {

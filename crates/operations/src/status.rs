@@ -19,6 +19,7 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::{UnsyncedInbox, WaitingInbox, decision_about};
 use tidemark_shared::run::RunReport;
 
+pub use self::blockers::{Blocker, BlockerKind};
 use self::blockers::{Situation, find_blocker};
 
 /// The whole installation; the field names are a contract with scripts.
@@ -56,6 +57,9 @@ pub struct TenantOverview {
     pub last_verification: Option<LastVerification>,
     /// What blocks the tenant; `None`: nothing.
     pub held_by: Option<String>,
+    /// The same with its kind.
+    #[serde(skip)]
+    pub blocker: Option<Blocker>,
     /// Inboxes that the source no longer has.
     pub gone_inboxes: Vec<WaitingInbox>,
     /// What an operator has to decide about them, with the command; `None`: nothing.
@@ -127,7 +131,7 @@ impl Overview {
             .map(|snapshot| {
                 let last_run = runs.remove(&snapshot.tenant_id());
                 let name = &snapshot.tenant.source;
-                let held_by = find_blocker(&Situation {
+                let blocker = find_blocker(&Situation {
                     snapshot: &snapshot,
                     last_run: last_run.as_ref(),
                     source: sources.iter().find(|source| source.source == *name),
@@ -137,7 +141,7 @@ impl Overview {
                     source_limit: settings.sources.get(name).map(|source| source.max_in_flight),
                     fleet_limit: settings.producer.max_in_flight,
                 });
-                TenantOverview::new(snapshot, last_run, held_by)
+                TenantOverview::new(snapshot, last_run, blocker)
             })
             .collect();
         Self {
@@ -188,7 +192,7 @@ impl Overview {
 }
 
 impl TenantOverview {
-    fn new(snapshot: TenantSnapshot, last_run: Option<RunReport>, held_by: Option<String>) -> Self {
+    fn new(snapshot: TenantSnapshot, last_run: Option<RunReport>, blocker: Option<Blocker>) -> Self {
         Self {
             tenant_id: snapshot.tenant.id,
             name: snapshot.tenant.name,
@@ -207,7 +211,8 @@ impl TenantOverview {
             chunks_running: snapshot.open.running,
             last_run,
             last_verification: None,
-            held_by,
+            held_by: blocker.as_ref().map(|blocker| blocker.text.clone()),
+            blocker,
             gone_inboxes: Vec::new(),
             undecided: None,
         }

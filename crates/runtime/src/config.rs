@@ -1,5 +1,6 @@
 //! Settings from a flag, else the environment (`TIDEMARK_…`), else `tidemark.toml`. Only this module reads the environment.
 
+mod console;
 mod error;
 mod limits;
 mod producer;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 
+pub use self::console::{ConsoleAuth, ConsoleSettings};
 pub use self::error::ConfigError;
 pub use self::limits::duration_within;
 pub use self::producer::ProducerSettings;
@@ -68,6 +70,7 @@ pub struct Settings {
     pub worker: WorkerSettings,
     pub producer: ProducerSettings,
     pub retention: RetentionSettings,
+    pub console: ConsoleSettings,
     /// Secret files that others than their owner may read or change.
     #[serde(skip)]
     pub exposed_secret_files: Vec<PathBuf>,
@@ -102,6 +105,7 @@ impl Default for Settings {
             worker: WorkerSettings::default(),
             producer: ProducerSettings::default(),
             retention: RetentionSettings::default(),
+            console: ConsoleSettings::default(),
             exposed_secret_files: Vec::new(),
         }
     }
@@ -195,6 +199,7 @@ impl Settings {
         if self.trace_url.as_ref().is_some_and(|url| !url.contains(TRACE_ID)) {
             return Err(ConfigError::Value(format!("trace_url lacks `{TRACE_ID}`")));
         }
+        self.console.check().map_err(ConfigError::Value)?;
         for (name, source) in &self.sources {
             if source.mode == SourceMode::View && source.view.is_none() {
                 return Err(ConfigError::Value(format!(

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::{files, output, read};
 
 /// From the top down: each crate and the crates that it may use.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     (
         "cli",
         &[
+            "console",
             "operations",
             "producer",
             "worker",
@@ -23,6 +24,18 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "net",
             "shared",
             "sample",
+        ],
+    ),
+    (
+        "console",
+        &[
+            "operations",
+            "ledger",
+            "source",
+            "broker",
+            "postgres",
+            "runtime",
+            "shared",
         ],
     ),
     (

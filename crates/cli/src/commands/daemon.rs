@@ -1,9 +1,10 @@
-//! `tidemark producer|worker|finalizer|up`: processes that run until they are stopped.
+//! `tidemark producer|worker|finalizer|up|console`: processes that run until they are stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_broker::metrics::observe_queue;
+use tidemark_console::Bound;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::metrics::observe_pools;
@@ -11,7 +12,7 @@ use tidemark_shared::retry::Backoff;
 use tokio::net::TcpListener;
 
 use crate::app::App;
-use crate::exit::Exit;
+use crate::exit::{Exit, SetupError};
 use crate::http::{self, Health};
 use crate::roles::Roles;
 
@@ -55,6 +56,51 @@ pub async fn finalizer(app: &App) -> anyhow::Result<Exit> {
     .await
 }
 
+/// Serves the console alone: the fleet runs elsewhere.
+pub async fn console(app: &App) -> anyhow::Result<Exit> {
+    let bound = bind_console(app).await?;
+    let bound = bound.ok_or_else(|| {
+        SetupError("console.listen is `off`: set an address, such as 127.0.0.1:9480".to_owned())
+    })?;
+    let lifecycle = Lifecycle::new();
+    lifecycle.stop_on_signals()?;
+    let Some(db) = lifecycle
+        .soft()
+        .run_until_cancelled(wait_for(async || app.console_database().await))
+        .await
+    else {
+        return Ok(Exit::Done);
+    };
+    let db = db?;
+    run_with(app, "console", 0, lifecycle, |roles| {
+        roles.spawn_console(app, db, bound)
+    })
+    .await
+}
+
+/// The console of `up`. A login that may not act as the console runs the fleet without it.
+async fn open_console(app: &App) -> anyhow::Result<Option<(DbPool, Bound)>> {
+    let Some(bound) = bind_console(app).await? else {
+        return Ok(None);
+    };
+    match wait_for(async || app.console_database().await).await {
+        Ok(db) => Ok(Some((db, bound))),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no console: `tidemark console` serves it alone"
+            );
+            Ok(None)
+        }
+    }
+}
+
+async fn bind_console(app: &App) -> anyhow::Result<Option<Bound>> {
+    Ok(tidemark_console::bind(&app.settings.console)
+        .await
+        .map_err(SetupError)?)
+}
+
 impl WorkerArgs {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let mut settings = app.settings.worker.clone();
@@ -72,7 +118,14 @@ impl UpArgs {
         settings.concurrency = self.workers.unwrap_or(settings.concurrency);
         let per_tenant = app.settings.metrics_per_tenant;
         let keep = app.settings.retention.clone();
-        run(app, "up", settings.concurrency, |roles| {
+        let lifecycle = Lifecycle::new();
+        lifecycle.stop_on_signals()?;
+        let opening = lifecycle.soft().run_until_cancelled(open_console(app));
+        let Some(console) = opening.await else {
+            return Ok(Exit::Done);
+        };
+        let console = console?;
+        run_with(app, "up", settings.concurrency, lifecycle, |roles| {
             tidemark_producer::metrics::begin();
             tidemark_finalizer::metrics::begin();
             roles.spawn_planning();
@@ -81,6 +134,9 @@ impl UpArgs {
             roles.spawn_fleet_watch(per_tenant);
             roles.spawn_pruning(keep);
             roles.spawn_worker(settings);
+            if let Some((db, bound)) = console {
+                roles.spawn_console(app, db, bound);
+            }
         })
         .await
     }
@@ -88,9 +144,13 @@ impl UpArgs {
 
 /// Opens the ledger and waits while it is away, so that a fleet can start before its database or during an outage.
 async fn wait_for_ledger(app: &App, concurrency: u16) -> anyhow::Result<DbPool> {
+    wait_for(async || app.isolated_database(concurrency).await).await
+}
+
+async fn wait_for(open: impl AsyncFn() -> anyhow::Result<DbPool>) -> anyhow::Result<DbPool> {
     let mut failures = 0;
     loop {
-        let error = match app.isolated_database(concurrency).await {
+        let error = match open().await {
             Err(error) if Exit::of(&error) == Exit::Unreachable => error,
             answer => return answer,
         };
@@ -109,11 +169,21 @@ async fn run(
     concurrency: u16,
     spawn: impl FnOnce(&Roles),
 ) -> anyhow::Result<Exit> {
+    let lifecycle = Lifecycle::new();
+    lifecycle.stop_on_signals()?;
+    run_with(app, role, concurrency, lifecycle, spawn).await
+}
+
+async fn run_with(
+    app: &App,
+    role: &'static str,
+    concurrency: u16,
+    lifecycle: Lifecycle,
+    spawn: impl FnOnce(&Roles),
+) -> anyhow::Result<Exit> {
     let listener = http::bind(app.settings.http_listen).await?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     app.warn_of_exposure()?;
-    let lifecycle = Lifecycle::new();
-    lifecycle.stop_on_signals()?;
     let Some(db) = lifecycle
         .soft()
         .run_until_cancelled(wait_for_ledger(app, concurrency))

@@ -18,6 +18,7 @@ use tidemark_shared::run::{RunReport, RunRequest, RunStatus, RunType};
 use tidemark_shared::verification::{Verdict, Verification};
 use tidemark_worker::compare::{ROWS_PER_RANGE, Verifier};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::requests::request;
@@ -43,6 +44,9 @@ pub struct Args {
     /// Seed; the same seed gives the same sample and changes
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
+    /// Leave the fleet and a web console running until Ctrl-C, and print its address
+    #[arg(long)]
+    stay: bool,
 }
 
 impl Args {
@@ -78,7 +82,10 @@ impl Args {
 
         step("start a producer, two workers and a finalizer");
         let mut fleet = Fleet::start(app, &["producer", "worker", "worker", "finalizer"])?;
-        let outcome = self.tour(app, &db, &source_url, &mut fleet).await;
+        let mut outcome = self.tour(app, &db, &source_url, &mut fleet).await;
+        if self.stay && outcome.is_ok() {
+            outcome = fleet.stay(app, outcome).await;
+        }
         step("stop the processes");
         let stopped = fleet.stop().await;
         let exit = outcome?;
@@ -267,6 +274,10 @@ struct Fleet {
 
 impl Fleet {
     fn start(app: &App, roles: &[&'static str]) -> anyhow::Result<Self> {
+        Self::start_with(app, roles, &[])
+    }
+
+    fn start_with(app: &App, roles: &[&'static str], settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let secrets = [
             ("TIDEMARK_DATABASE_URL", app.settings.database_url()?),
@@ -283,6 +294,7 @@ impl Fleet {
                 .kill_on_drop(true);
             // hide the line of each chunk, and keep warnings
             command.env("RUST_LOG", "warn,lapin=error");
+            command.envs(settings.iter().copied());
             for (name, url) in &secrets {
                 command.env(name, url.secret().expose_secret());
             }
@@ -292,6 +304,37 @@ impl Fleet {
             ));
         }
         Ok(Self { children })
+    }
+
+    /// Adds a console, and waits for Ctrl-C or SIGTERM, or for a process that ends.
+    async fn stay(&mut self, app: &App, outcome: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+        // the child binds it again
+        let bound = tidemark_console::bind(&app.settings.console)
+            .await
+            .map_err(SetupError)?;
+        let Some(bound) = bound else { return outcome };
+        let (url, address) = (bound.url(), bound.address.to_string());
+        drop(bound);
+        let console = Self::start_with(app, &["console"], &[("TIDEMARK_CONSOLE_LISTEN", &address)])?;
+        self.children.extend(console.children);
+        output::note(format!("• the console is open at {url}; Ctrl-C stops everything"));
+        let mut terminate = signal(SignalKind::terminate())?;
+        let ended = async {
+            loop {
+                for (role, child) in &mut self.children {
+                    if let Some(status) = child.try_wait()? {
+                        anyhow::bail!("the {role} ended: {status}");
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+            failed = ended => return failed.map(|()| Exit::Failed),
+        }
+        outcome
     }
 
     /// Waits until every child has written a heartbeat.

@@ -62,13 +62,13 @@ pub async fn forget(
     contact: i64,
     request: &NewRun,
 ) -> DbResult<ContactRows> {
-    let entry = || {
+    let entry = &|| {
         Entry::new(Action::ContactForget)
             .tenant(tenant)
             .subject(format!("contact {contact}"))
             .reason(request.reason.as_deref())
     };
-    let removed = retry_on_deadlock(async || {
+    let removed = retry_on_deadlock(|| async move {
         let mut tx = begin_write(db, tenant).await?;
         execute(
             sqlx::query(RAISE_VERSION).bind(Stored(tenant)),
@@ -94,7 +94,7 @@ pub async fn forget(
         Ok(removed)
     })
     .await?;
-    let cleaned = retry_on_deadlock(async || {
+    let cleaned = retry_on_deadlock(|| async move {
         let mut tx = begin_write(db, tenant).await?;
         let cleaned: Vec<(i64, bool)> = sqlx::query_as(CLEAN_OTHERS)
             .bind(Stored(tenant))

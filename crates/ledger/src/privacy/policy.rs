@@ -47,7 +47,7 @@ pub async fn set_policy(
     policy: &PrivacyPolicy,
     request: &NewRun,
 ) -> DbResult<Option<PolicyChanged>> {
-    retry_on_deadlock(async || {
+    retry_on_deadlock(|| async move {
         let mut tx = begin_write(db, tenant).await?;
         let before: Option<Json<PrivacyPolicy>> = sqlx::query_scalar(LOCK_POLICY)
             .bind(Stored(tenant))

@@ -25,6 +25,43 @@ pub(super) struct Situation<'a> {
     pub fleet_limit: i32,
 }
 
+/// What kind of obstacle it is: a front end shows the action that removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockerKind {
+    Paused,
+    NotActive,
+    NoInboxes,
+    NoProducer,
+    NoWorker,
+    NoFinalizer,
+    Broker,
+    /// Chunks wait for their next attempt.
+    Retrying,
+    /// Its last runs failed.
+    Failing,
+    NotPlanned,
+    /// The source cannot be sampled.
+    Source,
+    /// An open transaction at the source holds the fence.
+    Fence,
+    Limit,
+}
+
+/// What blocks a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    pub kind: BlockerKind,
+    /// What `status` shows; scripts read it.
+    pub text: String,
+}
+
+fn blocked(kind: BlockerKind, text: impl Into<String>) -> Option<Blocker> {
+    Some(Blocker {
+        kind,
+        text: text.into(),
+    })
+}
+
 /// Shortens an error to fit a table; `run show` prints it whole.
 fn one_line(error: &str) -> String {
     const LONGEST: usize = 200;
@@ -37,45 +74,49 @@ fn one_line(error: &str) -> String {
 }
 
 /// The first obstacle on the way from the plan to the watermark; `None`: there is none.
-pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
+pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
     let TenantSnapshot { tenant, open, .. } = situation.snapshot;
     if tenant.paused_at.is_some() {
         let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
-        return Some(format!("paused{}", reason.unwrap_or_default()));
+        return blocked(
+            BlockerKind::Paused,
+            format!("paused{}", reason.unwrap_or_default()),
+        );
     }
     if !tenant.may_run() {
-        return Some("not active".to_owned());
+        return blocked(BlockerKind::NotActive, "not active");
     }
     if situation.snapshot.inboxes == 0 {
-        return Some("no inboxes".to_owned());
+        return blocked(BlockerKind::NoInboxes, "no inboxes");
     }
     if !situation.has_live("producer") {
-        return Some("no producer".to_owned());
+        return blocked(BlockerKind::NoProducer, "no producer");
     }
     let waiting = open.pending + open.queued;
     if waiting > 0 && !situation.has_live("worker") {
-        return Some("no worker".to_owned());
+        return blocked(BlockerKind::NoWorker, "no worker");
     }
     if waiting > 0
         && open.running == 0
         && let Some(trouble) = situation.broker_trouble()
     {
-        return Some(trouble.to_owned());
+        return blocked(BlockerKind::Broker, trouble);
     }
     let all_done = situation
         .last_run
         .is_some_and(|run| run.status == RunStatus::Running && waiting + open.running == 0);
     if all_done && !situation.has_live("finalizer") {
-        return Some("no finalizer".to_owned());
+        return blocked(BlockerKind::NoFinalizer, "no finalizer");
     }
     if open.backing_off > 0 {
         let error = open.last_error.as_deref().map(|error| format!(": {error}"));
         let chunks = if open.backing_off == 1 { "chunk" } else { "chunks" };
-        return Some(format!(
+        let text = format!(
             "retrying {} {chunks}{}",
             open.backing_off,
             error.unwrap_or_default()
-        ));
+        );
+        return blocked(BlockerKind::Retrying, text);
     }
     let failures = situation.snapshot.consecutive_failures;
     if failures > 0 {
@@ -84,13 +125,14 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
             .filter(|run| run.status == RunStatus::Failed)
             .and_then(|run| run.error.as_deref())
             .map(|error| format!(": {}", one_line(error)));
-        return Some(format!(
-            "failing, {failures} in a row{}",
-            error.unwrap_or_default()
-        ));
+        let text = format!("failing, {failures} in a row{}", error.unwrap_or_default());
+        return blocked(BlockerKind::Failing, text);
     }
     if let Some(error) = situation.plan_error() {
-        return Some(format!("not planned yet: {}", one_line(error)));
+        return blocked(
+            BlockerKind::NotPlanned,
+            format!("not planned yet: {}", one_line(error)),
+        );
     }
     situation
         .source
@@ -98,23 +140,27 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<String> {
         .or_else(|| (open.pending > 0).then(|| reached_limit(situation)).flatten())
 }
 
-fn source_blocker(source: &SourceWatch) -> Option<String> {
+fn source_blocker(source: &SourceWatch) -> Option<Blocker> {
     if source.error.is_some() {
-        return Some(format!("source {} cannot be sampled", source.source));
+        return blocked(
+            BlockerKind::Source,
+            format!("source {} cannot be sampled", source.source),
+        );
     }
     let holder = source.holder.as_ref()?;
     if source.fence_lag().is_some_and(|lag| lag < FENCE_HELD_AFTER) {
         return None;
     }
-    Some(match (holder.pid, &holder.prepared) {
+    let text = match (holder.pid, &holder.prepared) {
         (Some(pid), _) => format!("fence: pid {pid}"),
         (None, Some(name)) => format!("fence: prepared transaction {name}"),
         (None, None) => "fence".to_owned(),
-    })
+    };
+    blocked(BlockerKind::Fence, text)
 }
 
 /// Bulk chunks get only a share of a shared limit; the rest is reserved for live chunks.
-fn reached_limit(situation: &Situation<'_>) -> Option<String> {
+fn reached_limit(situation: &Situation<'_>) -> Option<Blocker> {
     let own = situation.snapshot.open.in_flight();
     let own_limit = situation.snapshot.tenant.max_in_flight;
     let limits = [
@@ -137,10 +183,11 @@ fn reached_limit(situation: &Situation<'_>) -> Option<String> {
     })?;
     // a ledger that cannot write keeps chunks in flight that nobody executes
     let error = situation.snapshot.open.last_error.as_deref();
-    Some(match error {
+    let text = match error {
         Some(error) => format!("{reached}; a waiting chunk: {}", one_line(error)),
         None => reached,
-    })
+    };
+    blocked(BlockerKind::Limit, text)
 }
 
 impl Situation<'_> {
@@ -293,7 +340,9 @@ mod tests {
             source_limit: Some(32),
             fleet_limit: 256,
         };
-        find_blocker(&situation).unwrap_or_default()
+        find_blocker(&situation)
+            .map(|blocker| blocker.text)
+            .unwrap_or_default()
     }
 
     fn fleet() -> Vec<Process> {
@@ -396,6 +445,7 @@ mod tests {
                 source_limit: Some(32),
                 fleet_limit: 256,
             })
+            .map(|blocker| blocker.text)
         };
         assert_eq!(
             blocker(&snapshot).unwrap(),

@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 17] = [
+    const TEXTS: [&str; 25] = [
         "database_url",
         "database_pooler",
         "amqp_url",
@@ -304,5 +304,13 @@ mod tests {
         "sources.*.mode",
         "sources.*.view",
         "sources.*.schema",
+        "console.listen",
+        "console.auth",
+        "console.proxy_header",
+        "console.proxy_peers",
+        "console.path_prefix",
+        "console.read_only",
+        "console.sources",
+        "console.insecure_cookie",
     ];
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 44] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -56,6 +56,17 @@ pub(super) const VARIABLES: [(&str, &[&str]); 44] = [
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
+    ("TIDEMARK_CONSOLE_LISTEN", &["console", "listen"]),
+    ("TIDEMARK_CONSOLE_AUTH", &["console", "auth"]),
+    ("TIDEMARK_CONSOLE_PROXY_HEADER", &["console", "proxy_header"]),
+    ("TIDEMARK_CONSOLE_PROXY_PEERS", &["console", "proxy_peers"]),
+    ("TIDEMARK_CONSOLE_PATH_PREFIX", &["console", "path_prefix"]),
+    ("TIDEMARK_CONSOLE_READ_ONLY", &["console", "read_only"]),
+    ("TIDEMARK_CONSOLE_SOURCES", &["console", "sources"]),
+    (
+        "TIDEMARK_CONSOLE_INSECURE_COOKIE",
+        &["console", "insecure_cookie"],
+    ),
     ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
     ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
     ("TIDEMARK_WEBHOOK_KEY", &["webhook_key"]),
@@ -115,7 +126,7 @@ pub(super) fn holds_secret(table: &toml::Table) -> bool {
 
 /// A variable's value as TOML. Numbers and booleans are recognized, except for settings that are texts.
 pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 17] = [
         "database_url",
         "amqp_management_url",
         "legacy_url",
@@ -128,6 +139,11 @@ pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
         "url",
         "mode",
         "view",
+        "listen",
+        "auth",
+        "proxy_header",
+        "proxy_peers",
+        "path_prefix",
     ];
     if path.last().is_some_and(|key| TEXTS.contains(key)) {
         return toml::Value::String(raw);

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::limits::{LIMITS, Range, readable};
 use super::read::VARIABLES;
-use super::{ProducerSettings, RetentionSettings, Settings, SourceMode, SourceSettings, WorkerSettings};
+use super::{
+    ConsoleSettings, ProducerSettings, RetentionSettings, Settings, SourceMode, SourceSettings,
+    WorkerSettings,
+};
 
 const BEGIN: &str = "<!-- made from the code: begin -->\n";
 const END: &str = "<!-- made from the code: end -->\n";
@@ -22,6 +25,7 @@ fn entries() -> Vec<Entry> {
     entries.extend(worker());
     entries.extend(producer());
     entries.extend(retention());
+    entries.extend(console());
     entries
 }
 
@@ -244,6 +248,54 @@ fn retention() -> Vec<Entry> {
             "retention.prune_every",
             readable(defaults.prune_every),
             "Pause between two removals of older entries by a finalizer. `0s`: no removals",
+        ),
+    ]
+}
+
+fn console() -> Vec<Entry> {
+    let defaults = ConsoleSettings::default();
+    let none = String::new;
+    vec![
+        (
+            "console.listen",
+            "127.0.0.1:9480".to_owned(),
+            "Address with port for the console's pages, or `off`, with which `up` starts without them",
+        ),
+        (
+            "console.auth",
+            defaults.auth.as_str().to_owned(),
+            "`off` on a loopback address only, `password` for users of `tidemark console user`, or `proxy` for users that a \
+             proxy names: see [the console](console.md#who-may-sign-in)",
+        ),
+        (
+            "console.proxy_header",
+            defaults.proxy_header,
+            "With `proxy`: the header with the user's name",
+        ),
+        (
+            "console.proxy_peers",
+            none(),
+            "With `proxy`: addresses or networks of the proxies, with commas between. The header of another peer is refused",
+        ),
+        (
+            "console.path_prefix",
+            none(),
+            "First part of every path, such as `/tidemark`, for a console behind a proxy with other pages",
+        ),
+        (
+            "console.read_only",
+            defaults.read_only.to_string(),
+            "Whether the console refuses every change",
+        ),
+        (
+            "console.sources",
+            defaults.sources.to_string(),
+            "Whether the console may open sessions on sources: for `why`, plans, `doctor` and comparisons",
+        ),
+        (
+            "console.insecure_cookie",
+            defaults.insecure_cookie.to_string(),
+            "Whether the session's cookie is sent over plain HTTP, for a console inside a VPN without TLS",
         ),
     ]
 }

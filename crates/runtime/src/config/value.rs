@@ -22,13 +22,25 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 }
 
 pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    address(deserializer, "http_listen", 9464)
+}
+
+pub(super) fn console_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    address(deserializer, "console.listen", 9480)
+}
+
+fn address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    setting: &str,
+    port: u16,
+) -> Result<Option<Listen>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "off" {
         return Ok(Some(Listen::Off));
     }
     let address = text.parse().map_err(|_| {
         serde::de::Error::custom(format!(
-            "http_listen `{text}`: write an address with its port, such as 0.0.0.0:9464, or `off`"
+            "{setting} `{text}`: write an address with its port, such as 0.0.0.0:{port}, or `off`"
         ))
     })?;
     Ok(Some(Listen::At(address)))

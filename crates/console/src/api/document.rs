@@ -1,0 +1,184 @@
+//! The description of the API, OpenAPI 3.1.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::problem::Problem;
+use super::{change, read, schema};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidemark",
+        description = "What `tidemark` shows and does, as JSON. Send a token of `tidemark console token add` as `Authorization: Bearer TOKEN`. \
+            Changes take an `Idempotency-Key`; changes of tenants and runs an `If-Match` with the ETag that was read. \
+            Errors are RFC 9457 problems with `what_to_do` and the exit code of the command.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(
+        read::status,
+        read::tenants,
+        read::tenant,
+        change::pause,
+        change::resume,
+        change::request_run,
+        read::runs,
+        read::run,
+        read::chunks,
+        change::cancel,
+        change::retry,
+        change::retry_chunk,
+        read::rejects,
+        read::sources,
+        read::processes,
+        read::audit,
+    ),
+    components(schemas(Problem, schema::Run, schema::Tenant)),
+    security(("token" = [])),
+    modifiers(&Token),
+)]
+struct Document;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("token", scheme);
+    }
+}
+
+/// The document as JSON, as it is committed.
+///
+/// # Panics
+/// Never: the document has string keys.
+#[must_use]
+pub fn document() -> String {
+    let mut text = Document::openapi()
+        .to_pretty_json()
+        .expect("the document is JSON");
+    text.push('\n');
+    text
+}
+
+pub async fn serve() -> Response {
+    ([(CONTENT_TYPE, "application/json")], document()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const WRITE: &str = "TIDEMARK_WRITE_OPENAPI";
+
+    #[test]
+    fn the_committed_document_is_that_of_this_build() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::write(&path, document()).unwrap();
+            return;
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            committed,
+            document(),
+            "write it anew: {WRITE}=1 cargo test -p tidemark-console the_committed_document"
+        );
+    }
+
+    /// The names of an object's fields in the document.
+    fn described(name: &str) -> BTreeSet<String> {
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        let properties = &document["components"]["schemas"][name]["properties"];
+        properties
+            .as_object()
+            .unwrap_or_else(|| panic!("{name}"))
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn fields(value: &impl serde::Serialize) -> BTreeSet<String> {
+        let value = serde_json::to_value(value).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn a_run_has_the_fields_of_its_description() {
+        use tidemark_shared::ids::{RunId, TenantId};
+        use tidemark_shared::run::{ChunkTotals, RecordTotals, RunReport, RunStatus, RunType};
+        let run = RunReport {
+            run_id: RunId(1),
+            tenant_id: TenantId(1),
+            run_type: RunType::Full,
+            status: RunStatus::Running,
+            watermark_start: None,
+            watermark_end: None,
+            chunks: ChunkTotals::default(),
+            records: RecordTotals::default(),
+            signals: std::collections::BTreeMap::new(),
+            triggered_by: String::new(),
+            reason: None,
+            request: Value::Null,
+            requested_at: chrono::DateTime::UNIX_EPOCH,
+            started_at: None,
+            finished_at: None,
+            duration_ms: 0,
+            trace_id: None,
+            verification: None,
+            warnings: Vec::new(),
+            error: None,
+        };
+        assert_eq!(fields(&run), described("Run"));
+        assert_eq!(fields(&run.chunks), described("ChunkTotals"));
+        assert_eq!(fields(&run.records), described("RecordTotals"));
+    }
+
+    #[test]
+    fn a_process_a_source_and_an_audit_entry_have_the_fields_of_their_descriptions() {
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let process = tidemark_ledger::process::Process {
+            instance: String::new(),
+            role: String::new(),
+            host: String::new(),
+            version: String::new(),
+            started_at: at,
+            last_seen_at: at,
+            http_address: None,
+            doing: None,
+        };
+        assert_eq!(fields(&process), described("Process"));
+        let source = tidemark_ledger::source_watch::SourceWatch {
+            source: String::new(),
+            looked_at: None,
+            fence_at: None,
+            holder: None,
+            error: None,
+            failing_since: None,
+            written_at: at,
+        };
+        assert_eq!(fields(&source), described("Source"));
+        let entry = tidemark_ledger::audit::Recorded {
+            id: 1,
+            acted_at: at,
+            actor: String::new(),
+            origin: None,
+            action: String::new(),
+            tenant_id: None,
+            subject: None,
+            reason: None,
+            before: None,
+            after: None,
+            result: String::new(),
+        };
+        assert_eq!(fields(&entry), described("AuditEntry"));
+    }
+}

@@ -1,0 +1,6 @@
+//! The parts of pages.
+
+pub mod charts;
+pub mod layout;
+pub mod markup;
+pub mod parts;

@@ -1,0 +1,117 @@
+//! Charts that the server draws: each has its numbers in words or in a table beside it.
+
+use maud::{Markup, html};
+use tidemark_ledger::console::view::GridCell;
+
+use super::parts::Tone;
+use crate::context::Cx;
+
+/// A column of a histogram.
+pub struct Column {
+    pub label: String,
+    pub count: i64,
+    pub tone: Tone,
+    pub link: String,
+}
+
+/// Columns with their counts, each a link.
+pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
+    const HEIGHT: i64 = 64;
+    let most = columns
+        .iter()
+        .map(|column| column.count)
+        .max()
+        .unwrap_or_default()
+        .max(1);
+    html! {
+        ol.histogram aria-label=(title) {
+            @for column in columns {
+                @let height = (column.count * HEIGHT + most - 1) / most;
+                li {
+                    a href=(column.link) {
+                        svg viewBox={ "0 0 10 " (HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
+                            rect class={ "fill " (column.tone.class()) } x="0" y=(HEIGHT - height) width="10" height=(height) {}
+                        }
+                        span.number { (cx.count(column.count)) }
+                        span.label { (column.label) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The chunks of a run, one cell each or several in one.
+pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
+    let columns = columns(cells.len());
+    let rows = cells.len().div_ceil(columns);
+    let states = [
+        "done",
+        "running",
+        "queued",
+        "pending",
+        "retrying",
+        "dead",
+        "cancelled",
+    ];
+    html! {
+        figure.grid {
+            svg viewBox={ "0 0 " (columns * 10) " " (rows * 10) } role="img" aria-label=(title) class={ "cells size-" (size(cells.len())) } {
+                @for (index, cell) in cells.iter().enumerate() {
+                    rect class={ "cell " (cell.state) } x=(index % columns * 10 + 1) y=(index / columns * 10 + 1) width="8" height="8" rx="1.5" {
+                        title { (cell_title(cx, cell)) }
+                    }
+                }
+            }
+            figcaption {
+                ul.legend {
+                    @for state in states {
+                        @let count = cells.iter().filter(|cell| cell.state == state).count();
+                        @if count > 0 {
+                            li { svg.swatch viewBox="0 0 10 10" aria-hidden="true" { rect class={ "cell " (state) } x="1" y="1" width="8" height="8" rx="1.5" {} }
+                                 " " (cx.t.chunk_state(state)) " " span.number { (cx.count(i64::try_from(count).unwrap_or(i64::MAX))) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cell_title(cx: &Cx, cell: &GridCell) -> String {
+    let state = cx.t.chunk_state(&cell.state);
+    if cell.first == cell.last {
+        format!("{}: {state}", cell.first)
+    } else {
+        format!("{}–{}: {state}", cell.first, cell.last)
+    }
+}
+
+/// Few cells are drawn large, many small.
+const fn columns(cells: usize) -> usize {
+    match cells {
+        ..=60 => 30,
+        61..=400 => 50,
+        _ => 80,
+    }
+}
+
+const fn size(cells: usize) -> &'static str {
+    match cells {
+        ..=60 => "large",
+        61..=400 => "medium",
+        _ => "small",
+    }
+}
+
+/// A place where our script draws a chart of the last hour. `series` are fields of a point.
+pub fn line_chart(title: &str, unit: &str, series: &[(&str, &str)]) -> Markup {
+    let names: Vec<&str> = series.iter().map(|(field, _)| *field).collect();
+    let labels: Vec<&str> = series.iter().map(|(_, label)| *label).collect();
+    html! {
+        figure.chart {
+            figcaption { (title) }
+            div.plot hx-morph-skip data-series=(names.join(",")) data-labels=(labels.join(",")) data-unit=(unit) role="img" aria-label=(title) {}
+        }
+    }
+}

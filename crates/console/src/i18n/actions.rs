@@ -1,0 +1,80 @@
+//! Actions, their dialogs, and what they answer.
+
+use super::texts;
+
+texts! {
+    Actions {
+        sync: "Sync now", "Sincronizar agora";
+        full: "Full sync", "Sincronização completa";
+        resync: "Resync a part", "Ressincronizar uma parte";
+        verify: "Verify", "Verificar";
+        repair: "Repair", "Reparar";
+        retry_rejects: "Retry rejects", "Tentar rejeitadas";
+        plan: "Plan", "Planejar";
+        pause: "Pause", "Pausar";
+        resume: "Resume", "Retomar";
+        map: "Map inboxes", "Mapear caixas";
+        unmap: "Unmap inboxes", "Desmapear caixas";
+        settings: "Change settings", "Alterar configurações";
+        watermark: "Set the watermark", "Definir a marca-d'água";
+        forget: "Forget a contact", "Esquecer um contato";
+        remove: "Remove the tenant", "Remover o tenant";
+        retry: "Retry", "Tentar de novo";
+        cancel_run: "Cancel the run", "Cancelar a execução";
+        accept: "Accept the restored source", "Aceitar a origem restaurada";
+        redrive: "Redrive", "Reenviar";
+        purge: "Purge", "Apagar todas";
+        at_once: "This is done at once and breaks nothing.", "Isto é feito na hora e não danifica nada.";
+        full_effect: "All conversations are read from the source again, in the bulk lane.", "Todas as conversas são lidas da origem de novo, na fila em massa.";
+        resync_effect: "A past part is applied again. The watermark stays.", "Uma parte passada é aplicada de novo. A marca-d'água fica.";
+        repair_effect: "The rows that the last comparison found at fault are written again.", "As linhas erradas da última comparação são gravadas de novo.";
+        pause_effect: "Running chunks finish. Nothing else is planned or dispatched until somebody resumes it.", "Os blocos em execução terminam. Nada mais é planejado ou enviado até alguém retomar.";
+        map_effect: "The tenant gets these inboxes, and a backfill loads their history.", "O tenant recebe estas caixas, e um backfill carrega o histórico.";
+        unmap_effect: "The rows of these inboxes are marked deleted by the next run.", "As linhas destas caixas são marcadas como excluídas pela próxima execução.";
+        settings_effect: "The new values count from the next run on.", "Os novos valores valem a partir da próxima execução.";
+        watermark_effect: "Forward, changes before the new watermark are never looked for. Back, they are read again.", "Para a frente, mudanças antes da nova marca nunca são buscadas. Para trás, são lidas de novo.";
+        forget_effect: "The contact's conversations and texts are removed for good, and kept out of later runs.", "As conversas e textos do contato são removidos de vez e ficam fora das próximas execuções.";
+        remove_effect: "Runs and syncs of the tenant end for good, and its id cannot be used again. Its rows stay.", "As execuções do tenant acabam de vez, e seu id não pode ser reutilizado. As linhas ficam.";
+        retry_effect: "Dead and cancelled chunks are due again.", "Blocos mortos e cancelados voltam a ser executados.";
+        cancel_effect: "Waiting chunks are cancelled, and workers drop those that they execute. What is written stays.", "Blocos em espera são cancelados, e os workers largam os seus. O que foi gravado fica.";
+        accept_effect: "The source went back in time, and its tenants stopped. After this they go on from the source as it is now.", "A origem voltou no tempo e seus tenants pararam. Depois disto eles continuam com a origem como está.";
+        redrive_effect: "Messages that this version can read, and whose chunk still waits, are published again.", "As mensagens legíveis cujos blocos ainda esperam são publicadas de novo.";
+        purge_effect: "All dead messages are removed with their reasons. No work is lost: the chunks are in the ledger.", "Todas as mensagens mortas são removidas com seus motivos. Nenhum trabalho se perde: os blocos estão no ledger.";
+        type_name: "Type {name} to confirm", "Digite {name} para confirmar";
+        wrong_name: "To confirm, type exactly: {name}", "Para confirmar, digite exatamente: {name}";
+        is_needed: "{field} is needed.", "{field} é necessário.";
+        not_a_number: "`{text}` is no number that can be used here.", "`{text}` não é um número que sirva aqui.";
+        not_a_time: "Write the time as 2026-01-31T08:00:00Z.", "Escreva o horário como 2026-01-31T08:00:00Z.";
+        both_times: "Give both ends of the time, or none.", "Informe os dois limites do tempo, ou nenhum.";
+        one_part: "Name one part: ids, or a time or inboxes, or all conversations.", "Indique uma parte: ids, ou um período ou caixas, ou todas as conversas.";
+        verify_first: "Nothing was compared yet: verify first.", "Nada foi comparado ainda: verifique primeiro.";
+        nothing_to_repair: "The last comparison found no row at fault.", "A última comparação não encontrou linha errada.";
+        inbox_ids: "Ids of inboxes", "Ids das caixas";
+        from_tenant: "Take from tenant", "Tomar do tenant";
+        from_tenant_hint: "only for inboxes of another tenant", "só para caixas de outro tenant";
+        new_watermark: "New watermark", "Nova marca-d'água";
+        contact_id: "Id of the contact", "Id do contato";
+        allow_mass_delete: "Mark rows deleted even when unusually many are gone", "Marcar linhas como excluídas mesmo se muitas sumiram";
+        ids: "Ids of conversations", "Ids das conversas";
+        ids_file: "Or a file with ids, at most 16 MiB", "Ou um arquivo com ids, no máximo 16 MiB";
+        changed_from: "Or created or changed from", "Ou criadas ou alteradas desde";
+        changed_to: "until", "até";
+        only_inboxes: "Only these inboxes", "Só estas caixas";
+        all_conversations: "Or all conversations", "Ou todas as conversas";
+        requested: "Run {run} is requested.", "Execução {run} solicitada.";
+        already_open: "Run {run} is open and does the same.", "A execução {run} está aberta e faz o mesmo.";
+        paused: "{tenant} is paused.", "{tenant} está pausado.";
+        resumed: "{tenant} is resumed.", "{tenant} foi retomado.";
+        mapped: "{count} inboxes are mapped.", "{count} caixas mapeadas.";
+        unmapped: "{count} inboxes are unmapped.", "{count} caixas desmapeadas.";
+        changed: "The settings of {tenant} are changed.", "As configurações de {tenant} foram alteradas.";
+        watermark_set: "The watermark of {tenant} is set.", "A marca-d'água de {tenant} foi definida.";
+        forgotten: "{removed} rows are removed, {cleaned} are cleaned.", "{removed} linhas removidas, {cleaned} limpas.";
+        removed: "{tenant} is removed; {runs} runs were cancelled.", "{tenant} foi removido; {runs} execuções canceladas.";
+        retried: "{count} chunks are due again.", "{count} blocos voltam a ser executados.";
+        cancelled: "Run {run} is cancelled: {waiting} chunks had not started, {running} are dropped.", "Execução {run} cancelada: {waiting} blocos não tinham começado, {running} são largados.";
+        accepted: "Source {source} is accepted as it is now.", "A origem {source} foi aceita como está.";
+        redriven: "{count} messages are published again, {left} are left.", "{count} mensagens reenviadas, {left} ficaram.";
+        purged: "{count} messages are removed.", "{count} mensagens removidas.";
+    }
+}

@@ -1,0 +1,91 @@
+//! Messages that were given up on. Listed on demand only: on RabbitMQ 4.0 to 4.2 a look counts as a return of each message.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use tidemark_broker::{DeadFilter, Queue};
+use tidemark_ledger as ledger;
+use tidemark_operations::dead_messages::{self, DeadMessages};
+
+use super::on_demand::Answered;
+use crate::actions::button;
+use crate::actions::form::go;
+use crate::context::Cx;
+use crate::error::{PageError, PageResult};
+use crate::html::layout::{Section, page as whole_page};
+use crate::html::parts::{command, empty, head, or_none};
+
+const LIMIT: usize = 200;
+
+pub async fn page(cx: Cx) -> Response {
+    // messages belong to no tenant
+    if !cx.who.as_ref().is_some_and(|who| who.sees_all()) {
+        return PageError::NotFound.page(&cx);
+    }
+    let last = cx.console.on_demand.dead.lock().await.clone();
+    let p = &cx.t.pages;
+    let body = html! {
+        (head(p.dead, &html! { @if let Some(last) = &last { span.sub { (cx.t.common.as_of.replace("{time}", "")) (cx.time(last.at)) } } }))
+        p.lead { (p.dead_lead) }
+        div.toolbar {
+            form.inline method="post" action=(cx.links.to("/dead/look")) {
+                button.button.primary type="submit" disabled[cx.refusal(crate::auth::who::Right::Operate).is_some()] { (p.look) }
+            }
+            (button::dead(&cx, false))
+            (button::dead(&cx, true))
+        }
+        @if let Some(last) = &last { (table(&cx, &last.answer)) } @else { (empty(p.not_looked)) }
+        (command(&cx, "tidemark dead list"))
+    };
+    whole_page(&cx, Section::Dead, p.dead, &body).into_response()
+}
+
+fn table(cx: &Cx, dead: &DeadMessages) -> Markup {
+    let p = &cx.t.pages;
+    if dead.messages.is_empty() {
+        return empty(p.no_dead);
+    }
+    html! {
+        p { (p.messages_in_all.replace("{count}", &cx.count(dead.total.into()))) }
+        div.scroll tabindex="0" role="region" aria-label=(p.dead) {
+            table.stack {
+                thead { tr { th.number scope="col" { (p.messages) } th scope="col" { (cx.t.common.reason) } th scope="col" { (p.queue) } th scope="col" { (p.chunk) } th scope="col" { (p.oldest) } th scope="col" { (p.newest) } th.number scope="col" { (p.bytes) } } }
+                tbody { @for group in &dead.messages {
+                    tr {
+                        td.number data-label=(p.messages) { (group.count) }
+                        td.wide data-label=(cx.t.common.reason) { (group.message.reason) }
+                        td data-label=(p.queue) { (or_none(group.message.queue.as_deref())) }
+                        td data-label=(p.chunk) { @if let Some(job) = &group.message.job { a.id href=(cx.links.run(job.chunk().run_id)) { (job.chunk()) } } @else { "–" } }
+                        td data-label=(p.oldest) { (cx.maybe_time(group.message.since)) }
+                        td data-label=(p.newest) { (cx.maybe_time(group.newest_at)) }
+                        td.number data-label=(p.bytes) { (group.message.bytes) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// Lists them now.
+pub async fn look(cx: Cx) -> Response {
+    if !cx.who.as_ref().is_some_and(|who| who.sees_all()) {
+        return PageError::NotFound.page(&cx);
+    }
+    match ask(&cx).await {
+        Ok(()) => go(&cx, "/dead", ""),
+        Err(error) => error.page(&cx),
+    }
+}
+
+async fn ask(cx: &Cx) -> PageResult<()> {
+    let mut last = cx.console.on_demand.dead.lock().await;
+    let rabbit = (cx.console.rabbit)().map_err(PageError::Refused)?;
+    let listed = dead_messages::list(&rabbit, LIMIT, &DeadFilter::default()).await;
+    rabbit.close().await;
+    *last = Some(Answered {
+        answer: Arc::new(listed?),
+        at: ledger::console::view::now(&cx.console.db).await?,
+    });
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Pages whose content follows the ledger, by the path that a tab names for its stream.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use tidemark_shared::ids::{RunId, TenantId};
+
+use super::tenants::Filter;
+use super::{fleet, overview, run, runs, sources, tenant, tenants};
+use crate::auth::who::Who;
+use crate::context::Cx;
+use crate::watch::watcher::Look;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LivePage {
+    Overview,
+    Tenants(Filter),
+    Tenant(TenantId),
+    Runs,
+    Run(RunId),
+    Sources,
+    Fleet,
+}
+
+impl LivePage {
+    /// `None` where the page has no live part, or is about a tenant that this author does not see.
+    pub fn parse(page: &str, who: &Who) -> Option<Self> {
+        let (path, query) = page.split_once('?').unwrap_or((page, ""));
+        let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match parts.as_slice() {
+            [] => Some(Self::Overview),
+            ["tenants"] => Some(Self::Tenants(Filter::of(&query))),
+            ["tenants", id] => {
+                let id = id.parse().ok()?;
+                who.sees(id).then_some(Self::Tenant(id))
+            }
+            ["runs"] => Some(Self::Runs),
+            ["runs", id] => Some(Self::Run(id.parse().ok()?)),
+            ["sources"] => Some(Self::Sources),
+            ["fleet"] => Some(Self::Fleet),
+            _ => None,
+        }
+    }
+
+    /// The run whose chunks the page shows.
+    pub const fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Run(run) => Some(*run),
+            _ => None,
+        }
+    }
+
+    pub const fn has_charts(&self) -> bool {
+        matches!(self, Self::Overview | Self::Sources)
+    }
+
+    pub fn render(&self, cx: &Cx, look: &Look) -> Markup {
+        let snapshot = &look.snapshot;
+        match self {
+            Self::Overview => overview::content(cx, snapshot),
+            Self::Tenants(filter) => tenants::content(cx, snapshot, filter),
+            Self::Tenant(id) => tenant::live(cx, snapshot, *id),
+            Self::Runs => runs::live(cx, snapshot),
+            Self::Run(id) => match snapshot.runs.get(id) {
+                Some(view) if cx.who.as_ref().is_some_and(|who| who.sees(view.report.tenant_id)) => {
+                    run::live(cx, snapshot, view)
+                }
+                _ => html! {},
+            },
+            Self::Sources => sources::content(cx, snapshot),
+            Self::Fleet => fleet::content(cx, snapshot),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_found_by_its_path() {
+        let who = Who::local();
+        assert_eq!(LivePage::parse("/", &who), Some(LivePage::Overview));
+        assert_eq!(
+            LivePage::parse("/runs/18?x=1", &who),
+            Some(LivePage::Run(RunId(18)))
+        );
+        assert_eq!(
+            LivePage::parse("/tenants/4", &who),
+            Some(LivePage::Tenant(TenantId(4)))
+        );
+        for none in [
+            "/nowhere",
+            "/runs/x",
+            "/tenants/1/conversations/2",
+            "//evil",
+            "/runs/1/2",
+        ] {
+            assert!(
+                !matches!(LivePage::parse(none, &who), Some(LivePage::Run(_))),
+                "{none}"
+            );
+        }
+    }
+}

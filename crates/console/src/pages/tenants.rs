@@ -1,0 +1,287 @@
+//! All tenants: state, how far behind, what holds them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
+use maud::{Markup, html};
+use tidemark_operations::status::{BlockerKind, TenantOverview};
+
+use crate::context::Cx;
+use crate::error::PageError;
+use crate::html::layout::{Section, live_page};
+use crate::html::parts::{Tone, badge, head, no_match, or_none, pager, run_in_short, tenant_link};
+use crate::links::encode;
+use crate::watch::snapshot::Snapshot;
+
+const A_PAGE: usize = 100;
+
+/// Which tenants to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    state: Option<StateFilter>,
+    source: Option<String>,
+    text: Option<String>,
+    by_behind: bool,
+    from: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StateFilter {
+    Late,
+    Failing,
+    Paused,
+    Never,
+    Rejects,
+    Attention,
+}
+
+impl StateFilter {
+    const ALL: [Self; 6] = [
+        Self::Late,
+        Self::Failing,
+        Self::Paused,
+        Self::Never,
+        Self::Rejects,
+        Self::Attention,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Failing => "failing",
+            Self::Paused => "paused",
+            Self::Never => "never",
+            Self::Rejects => "rejects",
+            Self::Attention => "attention",
+        }
+    }
+
+    const fn text(self, cx: &Cx) -> &'static str {
+        match self {
+            Self::Late => cx.t.states.late,
+            Self::Failing => cx.t.states.failing,
+            Self::Paused => cx.t.states.paused,
+            Self::Never => cx.t.states.never_synced,
+            Self::Rejects => cx.t.pages.with_rejects,
+            Self::Attention => cx.t.pages.needs_you,
+        }
+    }
+
+    fn takes(self, snapshot: &Snapshot, tenant: &TenantOverview) -> bool {
+        match self {
+            Self::Late => tenant.late,
+            Self::Failing => tenant.consecutive_failures > 0,
+            Self::Paused => is_paused(tenant),
+            Self::Never => tenant.watermark.is_none(),
+            Self::Rejects => snapshot.rejects.contains_key(&tenant.tenant_id),
+            Self::Attention => {
+                tenant.late || tenant.blocker.is_some() || snapshot.rejects.contains_key(&tenant.tenant_id)
+            }
+        }
+    }
+}
+
+fn is_paused(tenant: &TenantOverview) -> bool {
+    tenant
+        .blocker
+        .as_ref()
+        .is_some_and(|blocker| blocker.kind == BlockerKind::Paused)
+}
+
+impl Filter {
+    pub fn of(query: &BTreeMap<String, String>) -> Self {
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        let state =
+            text("state").and_then(|text| StateFilter::ALL.into_iter().find(|state| state.as_str() == text));
+        Self {
+            state,
+            source: text("source"),
+            text: text("q"),
+            by_behind: query.get("sort").is_some_and(|sort| sort == "behind"),
+            from: text("from")
+                .and_then(|from| from.parse().ok())
+                .unwrap_or_default(),
+        }
+    }
+
+    const fn is_set(&self) -> bool {
+        self.state.is_some() || self.source.is_some() || self.text.is_some()
+    }
+
+    fn takes(&self, snapshot: &Snapshot, tenant: &TenantOverview) -> bool {
+        let about = snapshot.tenants.get(&tenant.tenant_id);
+        let has_text = |wanted: &String| {
+            let wanted = wanted.to_lowercase();
+            tenant.name.to_lowercase().contains(&wanted)
+                || about.is_some_and(|about| about.slug.contains(&wanted))
+                || tenant.tenant_id.to_string() == wanted
+        };
+        self.state.is_none_or(|state| state.takes(snapshot, tenant))
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| about.is_some_and(|about| about.source == *source))
+            && self.text.as_ref().is_none_or(has_text)
+    }
+
+    fn link(&self, from: usize) -> String {
+        let mut link = format!("/tenants?from={from}");
+        if let Some(state) = self.state {
+            link += &format!("&state={}", state.as_str());
+        }
+        for (name, value) in [("source", &self.source), ("q", &self.text)] {
+            if let Some(value) = value {
+                link += &format!("&{name}={}", encode(value));
+            }
+        }
+        if self.by_behind {
+            link += "&sort=behind";
+        }
+        link
+    }
+}
+
+pub async fn page(cx: Cx, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    let look = match cx.console.watcher.look().await {
+        Ok(look) => look,
+        Err(error) => return PageError::from(error).page(&cx),
+    };
+    let cx = cx.at(look.now());
+    let content = content(&cx, &look.snapshot, &Filter::of(&query));
+    live_page(&cx, Section::Tenants, cx.t.pages.tenants, &look, &content).into_response()
+}
+
+pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
+    let p = &cx.t.pages;
+    let mut tenants: Vec<&TenantOverview> = snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| cx.who.as_ref().is_some_and(|who| who.sees(tenant.tenant_id)))
+        .filter(|tenant| filter.takes(snapshot, tenant))
+        .collect();
+    if filter.by_behind {
+        tenants.sort_by_key(|tenant| Reverse(tenant.behind_ms.unwrap_or(i64::MAX)));
+    }
+    let count = i64::try_from(tenants.len()).unwrap_or(i64::MAX);
+    let (from, shown) = (filter.from.min(tenants.len()), A_PAGE);
+    let newest = (from > 0).then(|| cx.links.to(&filter.link(from.saturating_sub(shown))));
+    let older = (from + shown < tenants.len()).then(|| cx.links.to(&filter.link(from + shown)));
+    html! {
+        (head(p.tenants, &html! { span.sub { (cx.t.counted(count, p.one_tenant, p.many_tenants)) } }))
+        (filters(cx, snapshot, filter))
+        @if tenants.is_empty() { (no_match(cx, "/tenants", filter.is_set())) }
+        @else {
+            (table(cx, snapshot, &tenants[from..(from + shown).min(tenants.len())]))
+            (pager(cx, newest.as_deref(), older.as_deref()))
+        }
+    }
+}
+
+fn filters(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
+    let p = &cx.t.pages;
+    let mut sources: Vec<&str> = snapshot
+        .tenants
+        .values()
+        .map(|tenant| tenant.source.as_str())
+        .collect();
+    sources.sort_unstable();
+    sources.dedup();
+    html! {
+        form.filters method="get" action=(cx.links.to("/tenants")) data-auto {
+            label.field { span { (p.state) } select name="state" {
+                option value="" { (cx.t.common.all) }
+                @for state in StateFilter::ALL {
+                    option value=(state.as_str()) selected[filter.state == Some(state)] { (state.text(cx)) }
+                }
+            } }
+            @if sources.len() > 1 {
+                label.field { span { (p.source) } select name="source" {
+                    option value="" { (cx.t.common.all) }
+                    @for source in sources { option value=(source) selected[filter.source.as_deref() == Some(source)] { (source) } }
+                } }
+            }
+            label.field { span { (p.name_or_id) } input type="search" name="q" value=[filter.text.as_ref()] autocomplete="off"; }
+            label.field { span { (p.order) } select name="sort" {
+                option value="id" { (p.by_id) }
+                option value="behind" selected[filter.by_behind] { (p.by_behind) }
+            } }
+            button type="submit" { (cx.t.common.filter) }
+        }
+    }
+}
+
+fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview]) -> Markup {
+    let p = &cx.t.pages;
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(p.tenants) {
+            table.stack {
+                thead { tr {
+                    th scope="col" { (p.tenant) } th scope="col" { (p.state) } th.number scope="col" { (p.behind) }
+                    th scope="col" { (p.last_run) } th.number scope="col" { (p.waiting) } th.number scope="col" { (p.running) }
+                    th scope="col" { (p.next_sync) } th scope="col" { (p.verified) } th.number scope="col" { (p.rejects) }
+                    th scope="col" { (p.held_by) }
+                } }
+                tbody {
+                    @for tenant in tenants {
+                        tr id={ "tenant-" (tenant.tenant_id) } {
+                            th scope="row" { (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
+                            td data-label=(p.state) { (state(cx, tenant)) }
+                            td.number data-label=(p.behind) { (behind(cx, tenant)) }
+                            td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { "–" } }
+                            td.number data-label=(p.waiting) { (cx.count(tenant.chunks_pending + tenant.chunks_queued)) }
+                            td.number data-label=(p.running) { (cx.count(tenant.chunks_running)) }
+                            td data-label=(p.next_sync) { (cx.ago(tenant.next_due_at)) }
+                            td data-label=(p.verified) { (verified(cx, tenant)) }
+                            td.number data-label=(p.rejects) { (cx.count(snapshot.rejects.get(&tenant.tenant_id).copied().unwrap_or_default())) }
+                            td.wide data-label=(p.held_by) { (or_none(tenant.held_by.as_deref())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The state in words. A tenant that was never synced is not on time.
+pub fn state(cx: &Cx, tenant: &TenantOverview) -> Markup {
+    let s = &cx.t.states;
+    let kind = tenant.blocker.as_ref().map(|blocker| blocker.kind);
+    match kind {
+        Some(BlockerKind::Paused) => badge(Tone::Quiet, s.paused),
+        Some(BlockerKind::NotActive) => badge(Tone::Quiet, s.not_active),
+        Some(BlockerKind::Failing) => badge(Tone::Bad, s.failing),
+        _ if tenant.late && tenant.watermark.is_some() => badge(Tone::Warn, s.late),
+        _ if tenant.watermark.is_none() => badge(Tone::Quiet, s.never_synced),
+        Some(BlockerKind::Limit | BlockerKind::Retrying) | None => badge(Tone::Good, s.on_time),
+        Some(_) => badge(Tone::Warn, s.blocked),
+    }
+}
+
+pub fn behind(cx: &Cx, tenant: &TenantOverview) -> Markup {
+    match tenant.behind_ms {
+        Some(behind) => html! { (cx.t.span(TimeDelta::milliseconds(behind))) },
+        None => html! { span.none { (cx.t.common.never) } },
+    }
+}
+
+pub fn verified(cx: &Cx, tenant: &TenantOverview) -> Markup {
+    let Some(last) = &tenant.last_verification else {
+        return html! { span.none { (cx.t.common.never) } };
+    };
+    html! {
+        @match last.compared.fault_count() {
+            0 => (badge(Tone::Good, cx.t.states.equal)),
+            faults => (badge(Tone::Warn, &cx.t.pages.at_fault.replace("{count}", &cx.count(faults)))),
+        }
+        " " span.sub { (cx.ago(last.verified_at)) }
+    }
+}

@@ -1,0 +1,6 @@
+//! What all live pages show, read from the ledger once for everybody, and only while somebody looks.
+
+pub mod history;
+pub mod interest;
+pub mod snapshot;
+pub mod watcher;

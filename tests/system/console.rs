@@ -1,0 +1,10 @@
+//! The web console: who may do what, what it shows, and what a person can do in a browser.
+
+mod api;
+mod browser;
+pub mod client;
+mod journey;
+mod look;
+mod rights;
+mod sign_in;
+mod streams;

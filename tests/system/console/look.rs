@@ -1,0 +1,151 @@
+//! Every page in a real browser: both languages, light and dark, phone and desk.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::browser::Browser;
+use super::client::serve;
+use crate::stage::{Stage, on_stage};
+
+const PAGES: [(&str, &str); 18] = [
+    ("overview", "/"),
+    ("tenants", "/tenants"),
+    ("tenant", "/tenants/1"),
+    ("tenant-inboxes", "/tenants/1?tab=inboxes"),
+    ("tenant-watermark", "/tenants/1?tab=watermark"),
+    ("tenant-settings", "/tenants/1?tab=settings"),
+    ("runs", "/runs"),
+    ("run", "/runs/1"),
+    ("rejects", "/rejects"),
+    ("why", "/tenants/1/conversations/1"),
+    ("sources", "/sources"),
+    ("fleet", "/fleet"),
+    ("dead", "/dead"),
+    ("doctor", "/doctor"),
+    ("verify", "/verify"),
+    ("audit", "/audit"),
+    ("settings", "/settings"),
+    ("not-found", "/nothing"),
+];
+
+/// Names that would break a page that trusted them.
+const NASTY: &str = r#"<script>alert(1)</script>" onmouseover="x <button hx-post="/tenants/1/do/remove">"#;
+
+async fn prepare(stage: &Stage) -> Result<()> {
+    stage.sample(300, 2, 5).await?;
+    for tenant in ["1", "2"] {
+        stage.sync_local(&["--tenant", tenant]).await?;
+    }
+    let renamed = stage
+        .tidemark(&["tenant", "set", "--tenant", "2", "--name", NASTY])
+        .await?;
+    ensure!(renamed.code == 0, "{renamed:?}");
+    let paused = stage
+        .tidemark(&["tenant", "pause", "--tenant", "2", "--reason", NASTY])
+        .await?;
+    ensure!(paused.code == 0, "{paused:?}");
+    sqlx::query(
+        "INSERT INTO etl_rejected_row (tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq) \
+         VALUES (1, 1, 'target', '23514', $1, 1, 1)",
+    )
+    .bind(NASTY)
+    .execute(&stage.target)
+    .await?;
+    Ok(())
+}
+
+/// What makes a page unusable, as the page itself can measure it.
+const FAULTS: &str = r#"
+    const faults = [];
+    const root = document.documentElement;
+    if (root.scrollWidth > root.clientWidth + 1) faults.push("wider than the window by " + (root.scrollWidth - root.clientWidth));
+    const headings = [...document.querySelectorAll("h1")];
+    if (headings.length !== 1) faults.push(headings.length + " first headings");
+    if (!document.title || !root.lang) faults.push("no title or language");
+    for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+        if (!field.labels?.length && !field.getAttribute("aria-label")) faults.push("a field without a label: " + field.name);
+    }
+    for (const button of document.querySelectorAll("a, button, summary")) {
+        if (!button.textContent.trim() && !button.getAttribute("aria-label")) faults.push("a button without a name: " + button.outerHTML.slice(0, 80));
+    }
+    const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
+    for (const id of new Set(ids)) if (ids.filter((one) => one === id).length > 1) faults.push("twice the id " + id);
+    if (document.querySelector("main script, main [onmouseover], main button[hx-post]")) faults.push("a name became markup");
+    return faults;
+"#;
+
+/// What is wrong with all pages, so that one look shows everything.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, outcome: Result<()>) {
+        self.0.extend(outcome.err().map(|error| format!("{error:#}")));
+    }
+
+    fn ensure_none(&self) -> Result<()> {
+        ensure!(self.0.is_empty(), "{}", self.0.join("\n"));
+        Ok(())
+    }
+}
+
+/// axe-core 4.14.1 (MPL-2.0, for tests alone): what people with a screen reader, a keyboard or little sight cannot use.
+const AXE: &str = include_str!("axe/axe.min.js");
+
+const RUN_AXE: &str = r#"
+    const done = arguments[arguments.length - 1];
+    const tags = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"];
+    axe.run(document, { runOnly: tags, resultTypes: ["violations"] }).then(
+        (found) => done(found.violations.map((one) => one.id + ": " + one.nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | "))),
+        (error) => done(["axe: " + error]),
+    );
+"#;
+
+async fn check_access(browser: &Browser, name: &str) -> Result<()> {
+    browser.page.execute(AXE, Vec::new()).await?;
+    let found = browser.page.execute_async(RUN_AXE, Vec::new()).await?;
+    ensure!(found == Value::Array(Vec::new()), "{name}: {found:#}");
+    Ok(())
+}
+
+async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
+    browser.page.goto(&format!("http://{address}{path}")).await?;
+    browser.wait("main").await?;
+    let faults = browser.page.execute(FAULTS, Vec::new()).await?;
+    ensure!(faults == Value::Array(Vec::new()), "{name}: {faults}");
+    check_access(browser, name).await?;
+    browser.picture(name).await?;
+    browser.ensure_quiet(name).await
+}
+
+#[tokio::test]
+async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
+    on_stage(|stage| async move {
+        prepare(&stage).await?;
+        let served = serve(&stage, "up", &[]).await?;
+        let browser = Browser::open(1400, 1000).await?;
+        let mut faults = Faults::default();
+        for (name, path) in PAGES {
+            faults.add(check(&browser, &served.address, &format!("{name}-en-light"), path).await);
+        }
+        browser.click(".account summary").await?;
+        browser.page.execute(
+            "document.querySelector('select[name=language]').value = 'pt-BR'; document.querySelector('select[name=theme]').value = 'dark'; \
+             document.querySelector('.account form').requestSubmit();",
+            Vec::new(),
+        )
+        .await?;
+        browser.wait("html[lang='pt-BR'][data-theme='dark']").await?;
+        for (name, path) in PAGES {
+            faults.add(check(&browser, &served.address, &format!("{name}-pt-dark"), path).await);
+        }
+        browser.page.set_window_size(320, 800).await?;
+        for (name, path) in PAGES {
+            faults.add(check(&browser, &served.address, &format!("{name}-pt-phone"), path).await);
+        }
+        faults.ensure_none()?;
+        browser.page.clone().close().await?;
+        served.process.stop().await
+    })
+    .await;
+}
