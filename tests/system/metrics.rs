@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use sqlx::Executor;
 
+use crate::console::client::{Client, serve};
 use crate::http::{address_of, get, until};
 use crate::stage::{Stage, on_stage};
 
@@ -36,8 +37,8 @@ fn value(exposition: &str, sample: &str) -> Result<f64> {
     Ok(value.trim().parse()?)
 }
 
-/// What a producer, a worker and a finalizer export after a full sync of two tenants and a comparison that found a fault.
-async fn expositions(stage: &Stage) -> Result<[String; 3]> {
+/// What a producer, a worker, a finalizer and a console export after a full sync of two tenants and a comparison that found a fault.
+async fn expositions(stage: &Stage) -> Result<[String; 4]> {
     stage.sample(120, 2, 23).await?;
     let mut fleet = stage.fleet(&["producer", "worker"])?;
     stage
@@ -54,6 +55,8 @@ async fn expositions(stage: &Stage) -> Result<[String; 3]> {
         .await?;
     let verified = stage.tidemark(&["verify", "--tenant", "1"]).await?;
     ensure!(verified.code == 1, "{verified:?}");
+    let console = serve(stage, "console", &[]).await?;
+    Client::new(&console.address).get("/").await?;
     let expositions = [
         exposition(stage, "producer", "tidemark_chunks_published_total").await?,
         exposition(stage, "worker", "tidemark_rows_total").await?,
@@ -63,7 +66,9 @@ async fn expositions(stage: &Stage) -> Result<[String; 3]> {
             "tidemark_verification_faults{kind=\"missing\"} 1",
         )
         .await?,
+        exposition(stage, "console", "tidemark_console_request_duration_seconds").await?,
     ];
+    console.process.stop().await?;
     fleet.stop().await?;
     Ok(expositions)
 }
@@ -112,7 +117,7 @@ fn assert_described(exported: &BTreeSet<&str>) -> Result<()> {
     Ok(())
 }
 
-fn assert_values([producer, worker, finalizer]: &[String; 3]) -> Result<()> {
+fn assert_values([producer, worker, finalizer, _]: &[String; 4]) -> Result<()> {
     for (exposition, sample, expected) in [
         (producer, "tidemark_plans_total{outcome=\"work\"}", 2.0),
         (worker, "tidemark_rows_total{outcome=\"inserted\"}", 120.0),

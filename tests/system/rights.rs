@@ -46,6 +46,10 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         );
         let service = rights(&stage, "etl_service").await?;
         let forgetting = [
+            "console_request",
+            "console_session",
+            "console_token",
+            "console_user",
             "conversations_analytics",
             "etl_chunk",
             "etl_control",

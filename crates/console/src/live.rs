@@ -48,6 +48,8 @@ pub async fn stream(
     let events = async_stream::stream! {
         let _open = OpenStream::new();
         let mut looks = console.watcher.subscribe();
+        // what others were sent last comes at once
+        looks.mark_changed();
         let _looking = console.watcher.interest.look(page.run());
         let stop = console.lifecycle.soft().clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);

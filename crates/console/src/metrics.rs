@@ -36,6 +36,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
 });
 
+/// Exports the number of streams before the first one is opened.
+pub fn begin() {
+    INSTRUMENTS.streams.add(0, &[]);
+}
+
 /// Counts one open stream until it is dropped.
 pub struct OpenStream;
 

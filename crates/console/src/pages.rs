@@ -5,7 +5,7 @@ mod dead;
 mod doctor;
 mod fleet;
 pub mod live;
-mod login;
+pub mod login;
 mod needs;
 pub mod on_demand;
 mod overview;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, FromRequestParts, RawPathParams, Request, State};
 use axum::handler::Handler;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -18,6 +19,7 @@ use crate::console::Console;
 use crate::context::Cx;
 use crate::error::PageError;
 use crate::links::encode;
+use crate::pages::login::{self, Kept};
 use crate::{actions, api, assets, headers, live, origin, pages};
 
 /// The largest body, except for files of ids.
@@ -199,6 +201,9 @@ async fn refuse(console: &Arc<Console>, stranger: Stranger, request: Request, is
             tracing::debug!(error = %report(&error), "sign-in not checked");
             return answer(console, error.into(), request, is_api).await;
         }
+        Stranger::Nobody if !is_api && *request.method() == Method::POST => {
+            return keep_form(console, request).await;
+        }
         Stranger::Nobody if !is_api && request.headers().get("x-dialog").is_none() => {
             return Redirect::to(&login_link(console, request.method(), request.uri())).into_response();
         }
@@ -229,7 +234,23 @@ async fn refuse(console: &Arc<Console>, stranger: Stranger, request: Request, is
     (status, text).into_response()
 }
 
-/// The sign-in, and from there back to where the request went. A change is not repeated: its form has to be sent again.
+/// The sign-in for somebody whose session has ended, with the form that was sent.
+async fn keep_form(console: &Arc<Console>, request: Request) -> Response {
+    let action = console.links.strip(request.uri().path()).to_owned();
+    let (mut parts, body) = request.into_parts();
+    let is_form = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let fields = match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(bytes) if is_form => String::from_utf8(bytes.to_vec()).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let Ok(cx) = Cx::from_request_parts(&mut parts, console).await;
+    login::ask(&cx, &Kept { action, fields }).await
+}
+
+/// The sign-in, and from there back to where the request went.
 fn login_link(console: &Console, method: &Method, uri: &Uri) -> String {
     let here = match *method {
         Method::GET => uri.path_and_query().map_or("/", |whole| console.links.strip(whole.as_str())),

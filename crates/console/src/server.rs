@@ -37,6 +37,7 @@ impl Bound {
 
     /// Serves until the process ends.
     pub fn serve(self, console: &Arc<Console>) {
+        crate::metrics::begin();
         console.spawn();
         let lifecycle = console.lifecycle.clone();
         let service = router(console).into_make_service_with_connect_info::<SocketAddr>();

@@ -1,4 +1,4 @@
-//! The operations that a front end offers to people: the command line, and later a web console. Nothing here prints.
+//! The operations that a front end offers to people: the command line and the web console. Nothing here prints.
 
 pub mod accounts;
 pub mod audit;

@@ -1,6 +1,7 @@
 //! Sign-in with passwords, by a proxy, and not at all.
 
 use anyhow::ensure;
+use sqlx::Executor;
 
 use super::client::{Client, add_user, serve};
 use crate::stage::on_stage;
@@ -60,6 +61,30 @@ async fn a_user_signs_in_works_and_signs_out() {
         ensure!(changed.code == 0, "{changed:?}");
         ensure!(fourth.get("/").await?.status == 303, "a new password ends the sessions");
         ensure!(stranger.sign_in("ana", PASSWORD).await.is_err(), "the old password is dead");
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_after_the_session_has_ended_is_not_lost() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        add_user(&stage, "ana", PASSWORD, &["--role", "operator"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let stranger = Client::new(&served.address);
+        let ana = stranger.sign_in("ana", PASSWORD).await?;
+        stage.target.execute("DELETE FROM console_session").await?;
+        let asked = ana.post("/tenants/1/do/pause", "reason=for+a+%3Cmove%3E").await?;
+        let kept = [r#"name="action" value="/tenants/1/do/pause""#, r#"name="fields" value="reason=for+a+%3Cmove%3E""#];
+        ensure!(asked.status == 401 && kept.iter().all(|field| asked.body.contains(field)), "{asked:?}");
+        let form = "user=ana&password=correct+horse+battery&action=%2Ftenants%2F1%2Fdo%2Fpause&fields=reason%3Dfor%2Ba%2B%253Cmove%253E";
+        let signed_in = stranger.post("/login", form).await?;
+        let fields = [r#"action="/tenants/1/do/pause""#, r#"name="reason" value="for a &lt;move&gt;""#];
+        ensure!(signed_in.status == 200 && fields.iter().all(|field| signed_in.body.contains(field)), "{signed_in:?}");
+        ensure!(signed_in.header("set-cookie").is_some(), "{signed_in:?}");
+        let paused: Option<String> = sqlx::query_scalar("SELECT pause_reason FROM tenants").fetch_one(&stage.target).await?;
+        ensure!(paused.is_none(), "nothing is done before the click: {paused:?}");
         served.process.stop().await
     })
     .await;

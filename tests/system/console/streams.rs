@@ -5,8 +5,9 @@ use sqlx::Row;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::client::serve;
-use crate::stage::{Stage, on_stage, poll};
+use super::client::{Client, serve};
+use crate::servers::Server;
+use crate::stage::{Servers, Stage, WAIT_LIMIT, on_servers, on_stage};
 
 /// Opens a stream and waits for its first event.
 async fn open(address: &str, page: &str) -> Result<BufReader<TcpStream>> {
@@ -48,13 +49,7 @@ async fn a_stream_shows_changes_and_ends_when_the_console_stops() {
             .await?;
         ensure!(paused.code == 0, "{paused:?}");
         for stream in &mut streams {
-            let mut line = String::new();
-            poll("the change", async || {
-                line.clear();
-                stream.read_line(&mut line).await?;
-                Ok(line.contains("seen by all tabs").then_some(()))
-            })
-            .await?;
+            read_until(stream, |line| line.contains("seen by all tabs"), "the change").await?;
         }
         ensure!(statements(&stage).await? > 0, "the ledger was asked");
         // the process ends although its streams are open, and with exit code 0
@@ -76,14 +71,8 @@ async fn a_run_is_followed_to_its_last_number() {
         let served = serve(&stage, "up", &[]).await?;
         let id = stage.ask_full("20").await?;
         let mut stream = open(&served.address, &format!("/runs/{id}")).await?;
-        let mut line = String::new();
-        let last = poll("the end of the run on its page", async || {
-            line.clear();
-            let read = stream.read_line(&mut line).await?;
-            ensure!(read > 0, "the stream has ended");
-            Ok((line.contains("badge good") && line.contains(">success<")).then(|| line.clone()))
-        })
-        .await?;
+        let has_ended = |line: &str| line.contains("badge good") && line.contains(">success<");
+        let last = read_until(&mut stream, has_ended, "the end of the run on its page").await?;
         let shown = stage.tidemark(&["run", "show", &id, "--json"]).await?.json();
         let extracted = shown["records"]["extracted"].as_i64().context("a number")?;
         ensure!(extracted > 0 && last.contains(&format!(">{extracted}<")), "{shown}: {last}");
@@ -91,6 +80,55 @@ async fn a_run_is_followed_to_its_last_number() {
         let cells = last.matches("class=\"cell done\"").count();
         // one cell a chunk, and one in the legend
         ensure!(i64::try_from(cells)? == chunks + 1, "{cells} cells of {chunks} chunks");
+        served.process.stop().await
+    })
+    .await;
+}
+
+/// Reads the stream until a message has this text.
+async fn read_until(
+    stream: &mut BufReader<TcpStream>,
+    wanted: impl Fn(&str) -> bool,
+    what: &str,
+) -> Result<String> {
+    let reading = async {
+        loop {
+            let mut line = String::new();
+            let read = stream.read_line(&mut line).await?;
+            ensure!(read > 0, "the stream has ended before {what}");
+            if line.starts_with("data: ") && wanted(&line) {
+                return Ok(line);
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_LIMIT, reading)
+        .await
+        .with_context(|| format!("never: {what}"))?
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
+    let ledger = Server::postgres().await.expect("a server can be started");
+    let servers = Servers {
+        target: ledger.url().expect("a url"),
+        ..Servers::shared()
+    };
+    let ledger = &ledger;
+    on_servers(servers, |stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        let served = serve(&stage, "console", &[]).await?;
+        let mut stream = open(&served.address, "/").await?;
+        ledger.crash().await?;
+        let is_away = |line: &str| line.contains("The ledger does not answer.") && line.contains("content stale");
+        read_until(&mut stream, is_away, "a page that says so").await?;
+        // the last numbers stay for whoever comes now
+        let page = Client::new(&served.address).get("/tenants").await?;
+        ensure!(page.status == 200 && page.body.contains("Tenant 1") && page.body.contains("content stale"), "{page:?}");
+        let audit = Client::new(&served.address).get("/audit").await?;
+        ensure!(audit.status == 503 && audit.header("retry-after").is_some(), "{audit:?}");
+        ledger.start().await?;
+        let is_back = |line: &str| !line.contains("The ledger does not answer.") && line.contains("Overview");
+        read_until(&mut stream, is_back, "a page of the ledger that is back").await?;
         served.process.stop().await
     })
     .await;

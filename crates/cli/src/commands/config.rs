@@ -4,7 +4,7 @@ use serde::Serialize;
 use tidemark_net::url::{ServerUrl, server_name};
 use tidemark_postgres::Connector;
 use tidemark_postgres::report::report;
-use tidemark_runtime::config::{Settings, SourceMode};
+use tidemark_runtime::config::{ConsoleSettings, Listen, Settings, SourceMode};
 use tidemark_source::Sources;
 
 use crate::app::App;
@@ -121,6 +121,7 @@ fn settings(settings: &Settings) -> Vec<Setting> {
             duration(retention.prune_every),
         ),
     ];
+    all.extend(console(&settings.console));
     for (name, source) in &settings.sources {
         let mode = match source.mode {
             SourceMode::Tables => "tables",
@@ -150,6 +151,25 @@ fn settings(settings: &Settings) -> Vec<Setting> {
     all.into_iter()
         .map(|(name, value)| Setting { name, value })
         .collect()
+}
+
+fn console(console: &ConsoleSettings) -> Vec<(String, Option<String>)> {
+    let listen = console.listen.map(|listen| match listen {
+        Listen::Off => "off".to_owned(),
+        Listen::At(address) => address.to_string(),
+    });
+    let peers: Vec<String> = console.proxy_peers.iter().map(ToString::to_string).collect();
+    let all = [
+        ("listen", listen),
+        ("auth", Some(console.auth.as_str().to_owned())),
+        ("proxy_header", Some(console.proxy_header.clone())),
+        ("proxy_peers", Some(peers.join(", ")).filter(|peers| !peers.is_empty())),
+        ("path_prefix", Some(console.path_prefix.clone()).filter(|prefix| !prefix.is_empty())),
+        ("read_only", Some(console.read_only.to_string())),
+        ("sources", Some(console.sources.to_string())),
+        ("insecure_cookie", Some(console.insecure_cookie.to_string())),
+    ];
+    all.map(|(name, value)| (format!("console.{name}"), value)).into()
 }
 
 /// Finds problems that reading the settings does not find.

@@ -20,6 +20,9 @@ texts! {
         theme_dark: "dark", "escuro";
         save: "Save", "Salvar";
         sign_in: "Sign in", "Entrar";
+        signed_in: "You are signed in", "Você entrou";
+        go_on_text: "Your session had ended when you sent a form. It was kept, and nothing was done yet.", "Sua sessão tinha terminado quando você enviou um formulário. Ele foi guardado, e nada foi feito ainda.";
+        go_on: "Send it now", "Enviar agora";
         sign_out: "Sign out", "Sair";
         user: "User", "Usuário";
         password: "Password", "Senha";

@@ -42,13 +42,46 @@ pub async fn form(cx: Cx, Query(destination): Query<Destination>) -> Response {
     if cx.console.settings.console.auth != ConsoleAuth::Password {
         return Redirect::to(&cx.links.to("/")).into_response();
     }
-    match build(&cx, destination.path(), None).await {
+    match build(&cx, destination.path(), &Kept::default(), None).await {
         Ok(page) => page.into_response(),
         Err(error) => error.page(&cx),
     }
 }
 
-async fn build(cx: &Cx, to: &str, error: Option<&str>) -> Result<Markup, PageError> {
+/// A form that was sent after the session had ended. It is shown again after the sign-in, and sent by a click.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Where it goes; empty: nothing was kept.
+    pub action: String,
+    pub fields: String,
+}
+
+/// The sign-in, with the form that was sent meanwhile.
+pub async fn ask(cx: &Cx, kept: &Kept) -> Response {
+    match build(cx, "/", kept, None).await {
+        Ok(page) => (StatusCode::UNAUTHORIZED, page).into_response(),
+        Err(error) => error.page(cx),
+    }
+}
+
+/// The form that was kept, to be sent by a click.
+fn go_on(cx: &Cx, kept: &Kept) -> Markup {
+    let fields: Vec<(String, String)> = url::form_urlencoded::parse(kept.fields.as_bytes()).into_owned().collect();
+    let body = html! {
+        div.login {
+            h1 { (cx.t.common.signed_in) }
+            p { (cx.t.common.go_on_text) }
+            form method="post" action=(cx.links.to(&kept.action)) {
+                @for (name, value) in &fields { input type="hidden" name=(name) value=(value); }
+                button.primary type="submit" { (cx.t.common.go_on) }
+            }
+            p { a href=(cx.links.to("/")) { (cx.t.common.cancel) } }
+        }
+    };
+    page(cx, Section::None, cx.t.common.signed_in, &body)
+}
+
+async fn build(cx: &Cx, to: &str, kept: &Kept, error: Option<&str>) -> Result<Markup, PageError> {
     let common = &cx.t.common;
     let has_users = !ledger::console::user::list(&cx.console.db).await?.is_empty();
     let body = html! {
@@ -62,6 +95,10 @@ async fn build(cx: &Cx, to: &str, error: Option<&str>) -> Result<Markup, PageErr
             }
             form method="post" action=(cx.links.to("/login")) {
                 input type="hidden" name="to" value=(to);
+                @if !kept.action.is_empty() {
+                    input type="hidden" name="action" value=(kept.action);
+                    input type="hidden" name="fields" value=(kept.fields);
+                }
                 label.field { span { (common.user) } input type="text" name="user" autocomplete="username" autocapitalize="none" required autofocus; }
                 label.field { span { (common.password) } input type="password" name="password" autocomplete="current-password" required; }
                 button.primary type="submit" { (common.sign_in) }
@@ -76,6 +113,10 @@ pub struct Credentials {
     user: String,
     password: String,
     to: Option<String>,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    fields: String,
 }
 
 pub async fn sign_in(
@@ -89,12 +130,16 @@ pub async fn sign_in(
         return PageError::NotFound.page(&cx);
     }
     let destination = Destination { to: given.to };
+    let kept = Kept {
+        action: if is_own_path(&given.action) { given.action } else { String::new() },
+        fields: given.fields,
+    };
     let (account, from) = (format!("user {}", given.user.to_lowercase()), format!("peer {}", peer.ip()));
     let names = [account.as_str(), from.as_str()];
     if let Some(wait) = console.attempts.wait(&names, Instant::now()) {
         let seconds = (wait.as_secs() + 1).to_string();
         let text = cx.t.common.too_many_attempts.replace("{seconds}", &seconds);
-        let page = build(&cx, destination.path(), Some(&text)).await;
+        let page = build(&cx, destination.path(), &kept, Some(&text)).await;
         return match page {
             Ok(page) => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds)], page).into_response(),
             Err(error) => error.page(&cx),
@@ -107,7 +152,7 @@ pub async fn sign_in(
     if !password::is_right(given.password, stored).await {
         console.attempts.failed(&names, Instant::now());
         tracing::info!(peer = %peer.ip(), "sign-in refused");
-        return match build(&cx, destination.path(), Some(cx.t.common.wrong_password)).await {
+        return match build(&cx, destination.path(), &kept, Some(cx.t.common.wrong_password)).await {
             Ok(page) => (StatusCode::UNAUTHORIZED, page).into_response(),
             Err(error) => error.page(&cx),
         };
@@ -116,6 +161,7 @@ pub async fn sign_in(
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let peer = peer.ip().to_string();
     match session::begin(&console, &given.user, Some(&peer), agent).await {
+        Ok(cookie) if !kept.action.is_empty() => ([(SET_COOKIE, cookie)], go_on(&cx, &kept)).into_response(),
         Ok(cookie) => {
             let to = cx.links.to(destination.path());
             (StatusCode::SEE_OTHER, [(LOCATION, to), (SET_COOKIE, cookie)]).into_response()
