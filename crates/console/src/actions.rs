@@ -11,7 +11,6 @@ pub mod tenant;
 mod tenant_fields;
 mod tenant_work;
 
-
 use crate::router::Routes;
 
 /// How much an action can break, and so how it is confirmed.

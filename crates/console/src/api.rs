@@ -27,7 +27,11 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .get("/api/v1/runs/{run}/chunks", View, read::chunks)
         .post("/api/v1/runs/{run}/cancel", Operate, change::cancel)
         .post("/api/v1/runs/{run}/retry", Operate, change::retry)
-        .post("/api/v1/runs/{run}/chunks/{seq}/retry", Operate, change::retry_chunk)
+        .post(
+            "/api/v1/runs/{run}/chunks/{seq}/retry",
+            Operate,
+            change::retry_chunk,
+        )
         .get("/api/v1/rejects", View, read::rejects)
         .get("/api/v1/sources", View, read::sources)
         .get("/api/v1/processes", View, read::processes)

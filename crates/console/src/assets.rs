@@ -107,7 +107,11 @@ mod tests {
                 let text = std::fs::read_to_string(&path).unwrap();
                 for banned in ["hx-on", "hx-vals=\"js", "onclick=", "onload=", "style=\""] {
                     let allowed = path.ends_with("assets.rs");
-                    assert!(allowed || !text.contains(banned), "{banned} in {}", path.display());
+                    assert!(
+                        allowed || !text.contains(banned),
+                        "{banned} in {}",
+                        path.display()
+                    );
                 }
                 let raw = "PreEscaped";
                 assert!(

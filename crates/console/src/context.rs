@@ -119,7 +119,10 @@ impl Cx {
     /// How long ago, with the exact time in its tooltip.
     pub fn ago(&self, at: DateTime<Utc>) -> Markup {
         let Some(now) = self.now else { return self.time(at) };
-        let local = at.with_timezone(&self.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+        let local = at
+            .with_timezone(&self.zone())
+            .format("%Y-%m-%d %H:%M:%S %Z")
+            .to_string();
         let (text, ahead) = match now - at {
             age if age < TimeDelta::zero() => (self.t.span(-age), true),
             age => (self.t.span(age), false),
@@ -133,9 +136,14 @@ impl Cx {
 
     /// For how long something lasts.
     pub fn lasting(&self, since: DateTime<Utc>) -> Markup {
-        let Some(now) = self.now else { return self.time(since) };
+        let Some(now) = self.now else {
+            return self.time(since);
+        };
         let text = self.t.causes.lasting.replace("{span}", &self.t.span(now - since));
-        let local = since.with_timezone(&self.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+        let local = since
+            .with_timezone(&self.zone())
+            .format("%Y-%m-%d %H:%M:%S %Z")
+            .to_string();
         html! { time datetime=(since.to_rfc3339()) title=(local) { (text) } }
     }
 

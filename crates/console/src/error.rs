@@ -15,7 +15,10 @@ use crate::html::layout;
 pub enum PageError {
     /// Nothing is there, or it is another tenant's: both look the same from outside.
     NotFound,
-    Forbidden { needed: Right, role: Role },
+    Forbidden {
+        needed: Right,
+        role: Role,
+    },
     /// The text says what to do instead.
     Refused(String),
     /// What the form was made from has changed.

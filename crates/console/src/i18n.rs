@@ -195,6 +195,9 @@ mod tests {
         assert_eq!(Language::Portuguese.texts().count(1_234_567), "1.234.567");
         assert_eq!(Language::Portuguese.texts().decimal(12.34), "12,3");
         assert_eq!(Language::English.texts().milliseconds(12_345), "12.3 s");
-        assert_eq!(Language::English.texts().span(TimeDelta::seconds(7_800)), "2 h 10 min");
+        assert_eq!(
+            Language::English.texts().span(TimeDelta::seconds(7_800)),
+            "2 h 10 min"
+        );
     }
 }

@@ -11,7 +11,9 @@ pub struct Links {
 
 impl Links {
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.into() }
+        Self {
+            prefix: prefix.into(),
+        }
     }
 
     /// `path` begins with a slash.

@@ -87,10 +87,9 @@ pub async fn stream(
         }
     };
     let mut response = Sse::new(events).into_response();
-    response.headers_mut().insert(
-        "x-accel-buffering",
-        axum::http::HeaderValue::from_static("no"),
-    );
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     response
 }
 

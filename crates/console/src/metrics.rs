@@ -78,6 +78,8 @@ pub async fn observe(State(_): State<std::sync::Arc<Console>>, request: Request,
         KeyValue::new("route", route),
         KeyValue::new("status", class(response.status().as_u16())),
     ];
-    INSTRUMENTS.requests.record(began.elapsed().as_secs_f64(), &labels);
+    INSTRUMENTS
+        .requests
+        .record(began.elapsed().as_secs_f64(), &labels);
     response
 }

@@ -55,7 +55,8 @@ fn is_loopback_name(host: &str) -> bool {
         _ => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -85,7 +86,11 @@ mod tests {
             (vec![host], false),
             // the browser's own word counts, whatever the origin
             (
-                vec![host, ("sec-fetch-site", "cross-site"), ("origin", "https://ops.example:9480")],
+                vec![
+                    host,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "https://ops.example:9480"),
+                ],
                 false,
             ),
         ] {
@@ -95,10 +100,22 @@ mod tests {
 
     #[test]
     fn without_a_sign_in_only_names_of_this_machine_are_served() {
-        for name in ["localhost", "localhost:9480", "127.0.0.1:1", "[::1]:9480", "LOCALHOST"] {
+        for name in [
+            "localhost",
+            "localhost:9480",
+            "127.0.0.1:1",
+            "[::1]:9480",
+            "LOCALHOST",
+        ] {
             assert!(is_loopback_name(name), "{name}");
         }
-        for name in ["", "evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "10.0.0.1"] {
+        for name in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost.evil.example",
+            "10.0.0.1",
+        ] {
             assert!(!is_loopback_name(name), "{name}");
         }
     }

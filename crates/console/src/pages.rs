@@ -4,6 +4,7 @@ mod audit;
 mod dead;
 mod doctor;
 mod fleet;
+mod history;
 pub mod live;
 pub mod login;
 mod needs;
@@ -14,13 +15,13 @@ pub mod preview;
 mod rejects;
 mod run;
 mod runs;
+pub mod scope;
 mod search;
 mod settings;
 mod sources;
 mod tenant;
 mod tenants;
 mod verify;
-pub mod scope;
 mod why;
 
 pub use self::login::is_own_path;
@@ -50,6 +51,10 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .get("/verify", View, verify::page)
         .get("/audit", View, audit::page)
         .get("/settings", Administer, settings::page)
-        .post("/settings/sessions/{session}/revoke", Administer, settings::revoke)
+        .post(
+            "/settings/sessions/{session}/revoke",
+            Administer,
+            settings::revoke,
+        )
         .get("/search", View, search::page)
 }

@@ -79,7 +79,10 @@ impl Preferences {
 
 /// The value of a cookie.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let all = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     all.flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, _)| *key == name)
@@ -120,9 +123,15 @@ mod tests {
         );
         let chosen = of(&[
             ("accept-language", "pt-BR"),
-            ("cookie", "a=b; tidemark_language=en; tidemark_theme=dark; tidemark_zone=<script>"),
+            (
+                "cookie",
+                "a=b; tidemark_language=en; tidemark_theme=dark; tidemark_zone=<script>",
+            ),
         ]);
-        assert_eq!((chosen.language, chosen.theme, chosen.zone), (Language::English, Theme::Dark, Zone::Utc));
+        assert_eq!(
+            (chosen.language, chosen.theme, chosen.zone),
+            (Language::English, Theme::Dark, Zone::Utc)
+        );
         let zone = of(&[("cookie", "tidemark_browser_zone=America%2FSao_Paulo")]).browser_zone;
         assert_eq!(zone, Some(chrono_tz::America::Sao_Paulo));
     }

@@ -74,7 +74,12 @@ impl Routes {
         H: Handler<T, Arc<Console>>,
         T: 'static,
     {
-        self.add(Method::POST, path, right, post(handler).layer(DefaultBodyLimit::max(IDS_LIMIT)))
+        self.add(
+            Method::POST,
+            path,
+            right,
+            post(handler).layer(DefaultBodyLimit::max(IDS_LIMIT)),
+        )
     }
 
     fn add(mut self, method: Method, path: &str, right: Right, handler: MethodRouter<Arc<Console>>) -> Self {
@@ -113,9 +118,7 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
     let prefix = &console.settings.console.path_prefix;
     let router = match prefix.as_str() {
         "" => inner,
-        prefix => Router::new()
-            .nest(prefix, inner.clone())
-            .fallback_service(inner),
+        prefix => Router::new().nest(prefix, inner.clone()).fallback_service(inner),
     };
     router
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -162,8 +165,8 @@ async fn check(
         Ok(false) => {}
         Ok(true) => {
             if is_change {
-            actions::audit::refused(&console, &who, &path).await;
-        }
+                actions::audit::refused(&console, &who, &path).await;
+            }
             return answer(&console, PageError::NotFound, request, is_api).await;
         }
         Err(error) => return answer(&console, error, request, is_api).await,
@@ -209,7 +212,8 @@ async fn refuse(console: &Arc<Console>, stranger: Stranger, request: Request, is
         }
         Stranger::Nobody => (
             StatusCode::UNAUTHORIZED,
-            "sign in, or send a token of `tidemark console token add` as Authorization: Bearer TOKEN".to_owned(),
+            "sign in, or send a token of `tidemark console token add` as Authorization: Bearer TOKEN"
+                .to_owned(),
         ),
         Stranger::WrongToken => (
             StatusCode::UNAUTHORIZED,
@@ -253,7 +257,9 @@ async fn keep_form(console: &Arc<Console>, request: Request) -> Response {
 /// The sign-in, and from there back to where the request went.
 fn login_link(console: &Console, method: &Method, uri: &Uri) -> String {
     let here = match *method {
-        Method::GET => uri.path_and_query().map_or("/", |whole| console.links.strip(whole.as_str())),
+        Method::GET => uri
+            .path_and_query()
+            .map_or("/", |whole| console.links.strip(whole.as_str())),
         _ => "/",
     };
     console.links.to(&format!("/login?to={}", encode(here)))

@@ -129,7 +129,10 @@ mod tests {
         assert_eq!(refusal(ConsoleAuth::Off, "127.0.0.1:1"), None);
         assert_eq!(refusal(ConsoleAuth::Off, "[::1]:1"), None);
         for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
-            assert!(refusal(ConsoleAuth::Off, open).is_some_and(|text| text.contains("console.auth")), "{open}");
+            assert!(
+                refusal(ConsoleAuth::Off, open).is_some_and(|text| text.contains("console.auth")),
+                "{open}"
+            );
         }
         assert_eq!(refusal(ConsoleAuth::Password, "0.0.0.0:1"), None);
         assert!(refusal(ConsoleAuth::Proxy, "127.0.0.1:1").is_some_and(|text| text.contains("proxy_peers")));

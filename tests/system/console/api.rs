@@ -24,25 +24,52 @@ async fn answers_have_the_fields_and_values_of_the_commands() {
         for (name, value) in answer.json().as_object().expect("a run") {
             ensure!(shown[name] == *value, "{name}: {value} and {}", shown[name]);
         }
-        let tenant = stage.tidemark(&["tenant", "show", "--tenant", "1", "--json"]).await?.json();
-        ensure!(client.get("/api/v1/tenants/1").await?.json() == tenant, "{tenant}");
-        let chunks = stage.tidemark(&["chunk", "list", "--run", &id, "--json"]).await?.json();
-        ensure!(client.get(&format!("/api/v1/runs/{id}/chunks")).await?.json()["items"] == chunks, "{chunks}");
+        let tenant = stage
+            .tidemark(&["tenant", "show", "--tenant", "1", "--json"])
+            .await?
+            .json();
+        ensure!(
+            client.get("/api/v1/tenants/1").await?.json() == tenant,
+            "{tenant}"
+        );
+        let chunks = stage
+            .tidemark(&["chunk", "list", "--run", &id, "--json"])
+            .await?
+            .json();
+        ensure!(
+            client.get(&format!("/api/v1/runs/{id}/chunks")).await?.json()["items"] == chunks,
+            "{chunks}"
+        );
 
         let list = client.get("/api/v1/runs?limit=1").await?;
         let tag = list.header("etag").expect("an ETag").to_owned();
-        let again = client.send("GET", "/api/v1/runs?limit=1", &[("If-None-Match", &tag)], "").await?;
+        let again = client
+            .send("GET", "/api/v1/runs?limit=1", &[("If-None-Match", &tag)], "")
+            .await?;
         ensure!(again.status == 304 && again.body.is_empty(), "{again:?}");
         let before = list.json()["next"].to_string();
         let rest = client.get(&format!("/api/v1/runs?before={before}")).await?.json();
-        ensure!(rest["items"] == serde_json::json!([]) && rest["next"].is_null(), "{rest}");
+        ensure!(
+            rest["items"] == serde_json::json!([]) && rest["next"].is_null(),
+            "{rest}"
+        );
 
-        for (path, status) in [("/api/v1/runs/999", 404), ("/api/v1/nothing", 404), ("/api/v1/runs?status=odd", 422)] {
+        for (path, status) in [
+            ("/api/v1/runs/999", 404),
+            ("/api/v1/nothing", 404),
+            ("/api/v1/runs?status=odd", 422),
+        ] {
             let problem = client.get(path).await?;
             ensure!(problem.status == status, "{path}: {problem:?}");
-            ensure!(problem.header("content-type") == Some("application/problem+json"), "{problem:?}");
+            ensure!(
+                problem.header("content-type") == Some("application/problem+json"),
+                "{problem:?}"
+            );
             let problem = problem.json();
-            ensure!(problem["status"] == status && problem["exit_code"] == 64, "{problem}");
+            ensure!(
+                problem["status"] == status && problem["exit_code"] == 64,
+                "{problem}"
+            );
         }
         let other = Client {
             token: Some("tmk_unknown".to_owned()),
@@ -124,11 +151,16 @@ async fn a_read_only_console_changes_nothing() {
         let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_READ_ONLY", "true")]).await?;
         let client = Client::new(&served.address);
         let answer = client.post("/tenants/1/do/pause", "reason=x").await?;
-        ensure!(answer.status == 422 && answer.body.contains("read-only"), "{answer:?}");
+        ensure!(
+            answer.status == 422 && answer.body.contains("read-only"),
+            "{answer:?}"
+        );
         let page = client.get("/tenants/1").await?;
-        ensure!(page.body.contains("The console is read-only.") && !page.body.contains("/tenants/1/do/pause"), "{page:?}");
+        ensure!(
+            page.body.contains("The console is read-only.") && !page.body.contains("/tenants/1/do/pause"),
+            "{page:?}"
+        );
         served.process.stop().await
     })
     .await;
 }
-

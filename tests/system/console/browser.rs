@@ -26,7 +26,10 @@ impl Drop for Browser {
 }
 
 /// Where pictures of pages go, for people who look at them.
-#[expect(clippy::disallowed_methods, reason = "a folder for pictures is no setting of the program")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a folder for pictures is no setting of the program"
+)]
 fn pictures() -> Option<std::path::PathBuf> {
     std::env::var("TIDEMARK_TEST_PICTURES").ok().map(Into::into)
 }
@@ -47,7 +50,10 @@ impl Browser {
             .spawn()
             .context("start chromedriver: apt-get install chromium chromium-driver")?;
         let address = format!("127.0.0.1:{port}");
-        poll("chromedriver", async || Ok(TcpStream::connect(&address).await.ok())).await?;
+        poll("chromedriver", async || {
+            Ok(TcpStream::connect(&address).await.ok())
+        })
+        .await?;
         let size = format!("--window-size={width},{height}");
         let folder = format!("--user-data-dir={}", profile.display());
         let options = json!({
@@ -93,17 +99,26 @@ impl Browser {
 
     /// What a person reads.
     pub async fn text(&self) -> Result<String> {
-        let text = self.page.execute("return document.body.innerText", Vec::new()).await?;
+        let text = self
+            .page
+            .execute("return document.body.innerText", Vec::new())
+            .await?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     pub async fn click(&self, css: &str) -> Result<()> {
-        self.wait(css).await?.click().await.with_context(|| format!("click {css}"))
+        self.wait(css)
+            .await?
+            .click()
+            .await
+            .with_context(|| format!("click {css}"))
     }
 
     /// Clicks a link or a button by its text.
     pub async fn click_text(&self, text: &str) -> Result<()> {
-        let path = format!("//*[(self::a or self::button or self::summary) and starts-with(normalize-space(.), \"{text}\")]");
+        let path = format!(
+            "//*[(self::a or self::button or self::summary) and starts-with(normalize-space(.), \"{text}\")]"
+        );
         let found = self
             .page
             .wait()

@@ -42,7 +42,10 @@ pub async fn serve(stage: &Stage, role: &str, settings: &[(&str, &str)]) -> Resu
     drop(free);
     let listen = [("TIDEMARK_CONSOLE_LISTEN", address.as_str())];
     let process = stage.start_with(&[role], &[&listen, settings].concat())?;
-    poll("an open console", async || Ok(TcpStream::connect(&address).await.ok())).await?;
+    poll("an open console", async || {
+        Ok(TcpStream::connect(&address).await.ok())
+    })
+    .await?;
     Ok(Served { process, address })
 }
 
@@ -95,10 +98,7 @@ impl Client {
         body: &str,
     ) -> Result<Answer> {
         let mut stream = TcpStream::connect(&self.address).await?;
-        let mut question = format!(
-            "{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+        let mut question = format!("{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n", body.len());
         let has_host = headers.iter().any(|(name, _)| *name == "Host");
         if !has_host {
             question += &format!("Host: {}\r\n", self.address);
@@ -112,7 +112,9 @@ impl Client {
         if let Some(token) = &self.token {
             question += &format!("Authorization: Bearer {token}\r\n");
         }
-        stream.write_all(format!("{question}\r\n{body}").as_bytes()).await?;
+        stream
+            .write_all(format!("{question}\r\n{body}").as_bytes())
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head")?;

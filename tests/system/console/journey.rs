@@ -103,7 +103,9 @@ async fn pause(browser: &Browser, address: &str) -> Result<()> {
     browser.page.goto(&format!("http://{address}/tenants/2")).await?;
     browser.click("a[href='/tenants/2/do/pause']").await?;
     browser.wait("dialog[open] input[name=reason]").await?;
-    browser.fill("dialog input[name=reason]", "looked at by ana").await?;
+    browser
+        .fill("dialog input[name=reason]", "looked at by ana")
+        .await?;
     browser.picture("journey-9-pause").await?;
     browser.click("dialog button[type=submit]").await?;
     browser.wait_for_text("looked at by ana").await

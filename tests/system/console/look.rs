@@ -36,9 +36,13 @@ async fn prepare(stage: &Stage) -> Result<()> {
     for tenant in ["1", "2"] {
         stage.sync_local(&["--tenant", tenant]).await?;
     }
-    let renamed = stage.tidemark(&["tenant", "set", "--tenant", "2", "--name", NASTY]).await?;
+    let renamed = stage
+        .tidemark(&["tenant", "set", "--tenant", "2", "--name", NASTY])
+        .await?;
     ensure!(renamed.code == 0, "{renamed:?}");
-    let paused = stage.tidemark(&["tenant", "pause", "--tenant", "2", "--reason", NASTY]).await?;
+    let paused = stage
+        .tidemark(&["tenant", "pause", "--tenant", "2", "--reason", NASTY])
+        .await?;
     ensure!(paused.code == 0, "{paused:?}");
     sqlx::query(
         "INSERT INTO etl_rejected_row (tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq) \

@@ -157,7 +157,9 @@ async fn lists_have_only_the_authors_tenants() {
             token: Some(token),
             ..Client::new(&served.address)
         };
-        for path in ["/", "/tenants", "/runs", "/rejects", "/verify", "/audit", "/sources"] {
+        for path in [
+            "/", "/tenants", "/runs", "/rejects", "/verify", "/audit", "/sources",
+        ] {
             let page = client.get(path).await?;
             ensure!(page.status == 200, "{path}: {page:?}");
             for foreign in ["Tenant 2", "of two", ">2:22<"] {
@@ -165,8 +167,16 @@ async fn lists_have_only_the_authors_tenants() {
             }
         }
         let found = client.get("/search?q=Tenant").await?;
-        ensure!(found.header("location") == Some("/tenants/1"), "the only tenant that is seen: {found:?}");
-        for path in ["/api/v1/tenants", "/api/v1/runs", "/api/v1/rejects", "/api/v1/audit"] {
+        ensure!(
+            found.header("location") == Some("/tenants/1"),
+            "the only tenant that is seen: {found:?}"
+        );
+        for path in [
+            "/api/v1/tenants",
+            "/api/v1/runs",
+            "/api/v1/rejects",
+            "/api/v1/audit",
+        ] {
             let items = client.get(path).await?.json()["items"].clone();
             let items = items.as_array().expect("items").clone();
             ensure!(!items.is_empty(), "{path}");
@@ -225,16 +235,23 @@ async fn requests_of_other_sites_are_refused() {
         let by_get = client.get("/runs/1/chunks/1/do/retry").await?;
         ensure!(by_get.status == 405, "{by_get:?}");
         ensure!(state_of_tenants(&stage).await? == before, "something has changed");
-        let answer = client.send("POST", path, &[form, ("Origin", &own)], "reason=x").await?;
+        let answer = client
+            .send("POST", path, &[form, ("Origin", &own)], "reason=x")
+            .await?;
         ensure!(answer.status == 303, "{answer:?}");
-        ensure!(state_of_tenants(&stage).await? != before, "our own page pauses it");
+        ensure!(
+            state_of_tenants(&stage).await? != before,
+            "our own page pauses it"
+        );
         served.process.stop().await
     })
     .await;
 }
 
 async fn state_of_tenants(stage: &Stage) -> Result<String> {
-    Ok(sqlx::query_scalar("SELECT json_agg(t ORDER BY id)::text FROM tenants t")
-        .fetch_one(&stage.target)
-        .await?)
+    Ok(
+        sqlx::query_scalar("SELECT json_agg(t ORDER BY id)::text FROM tenants t")
+            .fetch_one(&stage.target)
+            .await?,
+    )
 }

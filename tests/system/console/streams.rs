@@ -12,7 +12,8 @@ use crate::stage::{Servers, Stage, WAIT_LIMIT, on_servers, on_stage};
 /// Opens a stream and waits for its first event.
 async fn open(address: &str, page: &str) -> Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(address).await?;
-    let question = format!("GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
+    let question =
+        format!("GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
     stream.write_all(question.as_bytes()).await?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
@@ -75,11 +76,17 @@ async fn a_run_is_followed_to_its_last_number() {
         let last = read_until(&mut stream, has_ended, "the end of the run on its page").await?;
         let shown = stage.tidemark(&["run", "show", &id, "--json"]).await?.json();
         let extracted = shown["records"]["extracted"].as_i64().context("a number")?;
-        ensure!(extracted > 0 && last.contains(&format!(">{extracted}<")), "{shown}: {last}");
+        ensure!(
+            extracted > 0 && last.contains(&format!(">{extracted}<")),
+            "{shown}: {last}"
+        );
         let chunks = shown["chunks"]["total"].as_i64().context("a number")?;
         let cells = last.matches("class=\"cell done\"").count();
         // one cell a chunk, and one in the legend
-        ensure!(i64::try_from(cells)? == chunks + 1, "{cells} cells of {chunks} chunks");
+        ensure!(
+            i64::try_from(cells)? == chunks + 1,
+            "{cells} cells of {chunks} chunks"
+        );
         served.process.stop().await
     })
     .await;
@@ -119,13 +126,20 @@ async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
         let served = serve(&stage, "console", &[]).await?;
         let mut stream = open(&served.address, "/").await?;
         ledger.crash().await?;
-        let is_away = |line: &str| line.contains("The ledger does not answer.") && line.contains("content stale");
+        let is_away =
+            |line: &str| line.contains("The ledger does not answer.") && line.contains("content stale");
         read_until(&mut stream, is_away, "a page that says so").await?;
         // the last numbers stay for whoever comes now
         let page = Client::new(&served.address).get("/tenants").await?;
-        ensure!(page.status == 200 && page.body.contains("Tenant 1") && page.body.contains("content stale"), "{page:?}");
+        ensure!(
+            page.status == 200 && page.body.contains("Tenant 1") && page.body.contains("content stale"),
+            "{page:?}"
+        );
         let audit = Client::new(&served.address).get("/audit").await?;
-        ensure!(audit.status == 503 && audit.header("retry-after").is_some(), "{audit:?}");
+        ensure!(
+            audit.status == 503 && audit.header("retry-after").is_some(),
+            "{audit:?}"
+        );
         ledger.start().await?;
         let is_back = |line: &str| !line.contains("The ledger does not answer.") && line.contains("Overview");
         read_until(&mut stream, is_back, "a page of the ledger that is back").await?;

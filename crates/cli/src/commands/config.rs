@@ -163,8 +163,14 @@ fn console(console: &ConsoleSettings) -> Vec<(String, Option<String>)> {
         ("listen", listen),
         ("auth", Some(console.auth.as_str().to_owned())),
         ("proxy_header", Some(console.proxy_header.clone())),
-        ("proxy_peers", Some(peers.join(", ")).filter(|peers| !peers.is_empty())),
-        ("path_prefix", Some(console.path_prefix.clone()).filter(|prefix| !prefix.is_empty())),
+        (
+            "proxy_peers",
+            Some(peers.join(", ")).filter(|peers| !peers.is_empty()),
+        ),
+        (
+            "path_prefix",
+            Some(console.path_prefix.clone()).filter(|prefix| !prefix.is_empty()),
+        ),
         ("read_only", Some(console.read_only.to_string())),
         ("sources", Some(console.sources.to_string())),
         ("insecure_cookie", Some(console.insecure_cookie.to_string())),

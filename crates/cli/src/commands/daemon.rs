@@ -66,7 +66,9 @@ pub async fn console(app: &App) -> anyhow::Result<Exit> {
 }
 
 async fn bind_console(app: &App) -> anyhow::Result<Option<Bound>> {
-    Ok(tidemark_console::bind(&app.settings.console).await.map_err(SetupError)?)
+    Ok(tidemark_console::bind(&app.settings.console)
+        .await
+        .map_err(SetupError)?)
 }
 
 impl WorkerArgs {

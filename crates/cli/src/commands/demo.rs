@@ -309,7 +309,9 @@ impl Fleet {
     /// Adds a console, and waits for Ctrl-C or SIGTERM, or for a process that ends.
     async fn stay(&mut self, app: &App, outcome: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
         // the child binds it again
-        let bound = tidemark_console::bind(&app.settings.console).await.map_err(SetupError)?;
+        let bound = tidemark_console::bind(&app.settings.console)
+            .await
+            .map_err(SetupError)?;
         let Some(bound) = bound else { return outcome };
         let (url, address) = (bound.url(), bound.address.to_string());
         drop(bound);

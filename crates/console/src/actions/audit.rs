@@ -10,7 +10,9 @@ use crate::console::Console;
 
 /// Records that somebody asked for a change that this author may not make. Looking is not recorded.
 pub async fn refused(console: &Console, who: &Who, path: &str) {
-    let entry = Entry::new(action_of(path)).subject(path).result(ActionResult::Refused);
+    let entry = Entry::new(action_of(path))
+        .subject(path)
+        .result(ActionResult::Refused);
     if let Err(error) = ledger::audit::record(&console.db, &who.actor(), &entry).await {
         tracing::warn!(error = %report(&error), "refused action not recorded");
     }

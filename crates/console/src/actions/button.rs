@@ -40,7 +40,11 @@ impl Button<'_> {
 }
 
 pub fn tenant(cx: &Cx, id: TenantId, action: TenantAction) -> Markup {
-    let class = if action.damage() == Damage::Much { "danger" } else { "" };
+    let class = if action.damage() == Damage::Much {
+        "danger"
+    } else {
+        ""
+    };
     of_tenant(cx, id, action, class)
 }
 
@@ -55,7 +59,8 @@ fn of_tenant(cx: &Cx, id: TenantId, action: TenantAction, class: &'static str) -
         command: action.command(id),
         right: action.right(),
         damage: action.damage(),
-        obstacle: (action.opens_source() && !cx.console.settings.console.sources).then_some(cx.t.common.sources_off),
+        obstacle: (action.opens_source() && !cx.console.settings.console.sources)
+            .then_some(cx.t.common.sources_off),
         class,
     };
     button.render(cx)
@@ -89,7 +94,9 @@ pub fn cancel_run(cx: &Cx, id: RunId) -> Markup {
 
 pub fn retry_chunk(cx: &Cx, id: ChunkId) -> Markup {
     let button = Button {
-        link: cx.links.to(&format!("/runs/{}/chunks/{}/do/retry", id.run_id, id.seq)),
+        link: cx
+            .links
+            .to(&format!("/runs/{}/chunks/{}/do/retry", id.run_id, id.seq)),
         text: cx.t.actions.retry,
         command: format!("tidemark chunk retry {id}"),
         right: Right::Operate,
@@ -102,7 +109,9 @@ pub fn retry_chunk(cx: &Cx, id: ChunkId) -> Markup {
 
 pub fn accept_restore(cx: &Cx, source: &str) -> Markup {
     let button = Button {
-        link: cx.links.to(&format!("/sources/{}/do/accept", crate::links::encode(source))),
+        link: cx
+            .links
+            .to(&format!("/sources/{}/do/accept", crate::links::encode(source))),
         text: cx.t.actions.accept,
         command: format!("tidemark source accept-restore --source {source}"),
         right: Right::Administer,

@@ -21,10 +21,22 @@ const WORD: &str = "purge";
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes
-        .get("/dead/do/redrive", Right::Operate, |cx: Cx| async move { ask(&cx, false, &BTreeMap::new(), None) })
-        .post("/dead/do/redrive", Right::Operate, |cx: Cx, Form(given): Form<Given>| act(cx, false, given))
-        .get("/dead/do/purge", Right::Administer, |cx: Cx| async move { ask(&cx, true, &BTreeMap::new(), None) })
-        .post("/dead/do/purge", Right::Administer, |cx: Cx, Form(given): Form<Given>| act(cx, true, given))
+        .get("/dead/do/redrive", Right::Operate, |cx: Cx| async move {
+            ask(&cx, false, &BTreeMap::new(), None)
+        })
+        .post(
+            "/dead/do/redrive",
+            Right::Operate,
+            |cx: Cx, Form(given): Form<Given>| act(cx, false, given),
+        )
+        .get("/dead/do/purge", Right::Administer, |cx: Cx| async move {
+            ask(&cx, true, &BTreeMap::new(), None)
+        })
+        .post(
+            "/dead/do/purge",
+            Right::Administer,
+            |cx: Cx, Form(given): Form<Given>| act(cx, true, given),
+        )
 }
 
 fn ask(cx: &Cx, purge: bool, fields: &Given, error: Option<&str>) -> Markup {
@@ -63,7 +75,11 @@ async fn act(cx: Cx, purge: bool, fields: Given) -> Response {
 }
 
 async fn attempt(cx: &Cx, purge: bool, fields: &Given) -> PageResult<String> {
-    let who = cx.who.as_ref().filter(|who| who.sees_all()).ok_or(PageError::NotFound)?;
+    let who = cx
+        .who
+        .as_ref()
+        .filter(|who| who.sees_all())
+        .ok_or(PageError::NotFound)?;
     if purge {
         check_name(cx, Damage::Much, fields, WORD)?;
     }
@@ -73,12 +89,14 @@ async fn attempt(cx: &Cx, purge: bool, fields: &Given) -> PageResult<String> {
         true => dead_messages::purge(db, &actor, &rabbit)
             .await
             .map(|count| a.purged.replace("{count}", &count.to_string())),
-        false => dead_messages::redrive(db, &actor, &rabbit, LIMIT).await.map(|outcome| {
-            let left = outcome.unreadable + outcome.unwanted + outcome.refused;
-            a.redriven
-                .replace("{count}", &outcome.redriven.to_string())
-                .replace("{left}", &left.to_string())
-        }),
+        false => dead_messages::redrive(db, &actor, &rabbit, LIMIT)
+            .await
+            .map(|outcome| {
+                let left = outcome.unreadable + outcome.unwanted + outcome.refused;
+                a.redriven
+                    .replace("{count}", &outcome.redriven.to_string())
+                    .replace("{left}", &left.to_string())
+            }),
     };
     rabbit.close().await;
     cx.console.on_demand.forget_dead().await;

@@ -22,7 +22,10 @@ pub type Given = BTreeMap<String, String>;
 
 /// A field that is left empty counts as not given.
 pub fn given<'a>(fields: &'a Given, name: &str) -> Option<&'a str> {
-    fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+    fields
+        .get(name)
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
 }
 
 /// A field that has to be filled in.
@@ -112,7 +115,13 @@ pub fn text_field(name: &str, label: &str, hint: &str, given: &Given, required: 
 }
 
 pub fn reason_field(cx: &Cx, given: &Given, required: bool) -> Markup {
-    text_field("reason", cx.t.common.reason, cx.t.common.reason_hint, given, required)
+    text_field(
+        "reason",
+        cx.t.common.reason,
+        cx.t.common.reason_hint,
+        given,
+        required,
+    )
 }
 
 /// Back to the page where the action began, with a message there.
@@ -123,7 +132,10 @@ pub fn done(cx: &Cx, fields: &Given, fallback: &str, message: &str) -> Response 
 
 /// To this page, with a message there.
 pub fn go(cx: &Cx, to: &str, message: &str) -> Response {
-    let flash = format!("tidemark_message={}; Path=/; Max-Age=10; SameSite=Lax", encode(message));
+    let flash = format!(
+        "tidemark_message={}; Path=/; Max-Age=10; SameSite=Lax",
+        encode(message)
+    );
     let headers = AppendHeaders([(LOCATION, cx.links.to(to)), (SET_COOKIE, flash)]);
     (StatusCode::SEE_OTHER, headers).into_response()
 }

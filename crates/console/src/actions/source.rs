@@ -74,7 +74,11 @@ async fn try_accept(cx: &Cx, name: &str, fields: &Given) -> PageResult<String> {
     check_name(cx, Damage::Much, fields, name)?;
     let reason = needed(cx, fields, "reason", cx.t.common.reason)?;
     let who = cx.who.as_ref().ok_or(PageError::NotFound)?;
-    let source = cx.console.sources.get(name).map_err(tidemark_operations::error::OperationError::from)?;
+    let source = cx
+        .console
+        .sources
+        .get(name)
+        .map_err(tidemark_operations::error::OperationError::from)?;
     source_restore::accept(&cx.console.db, &who.actor(), source, reason).await?;
     Ok(cx.t.actions.accepted.replace("{source}", name))
 }

@@ -139,7 +139,9 @@ impl TenantAction {
     pub const fn damage(self) -> Damage {
         match self {
             Self::Sync | Self::Verify | Self::RetryRejects | Self::Plan | Self::Resume => Damage::None,
-            Self::Full | Self::Resync | Self::Repair | Self::Pause | Self::MapInboxes | Self::Settings => Damage::Some,
+            Self::Full | Self::Resync | Self::Repair | Self::Pause | Self::MapInboxes | Self::Settings => {
+                Damage::Some
+            }
             Self::UnmapInboxes | Self::Watermark | Self::Forget | Self::Remove => Damage::Much,
         }
     }
@@ -174,13 +176,18 @@ impl TenantAction {
 pub(crate) fn add(mut routes: Routes) -> Routes {
     for action in TenantAction::ALL {
         let path = format!("/tenants/{{tenant}}/do/{}", action.as_str());
-        routes = routes.get(&path, action.right(), move |cx: Cx, Path(id): Path<TenantId>| async move {
-            match ask(&cx, action, id, &BTreeMap::new(), None).await {
-                Ok(page) => page.into_response(),
-                Err(error) => error.page(&cx),
-            }
-        });
-        let send = move |cx: Cx, Path(id): Path<TenantId>, Form(given): Form<Given>| act(cx, action, id, given);
+        routes = routes.get(
+            &path,
+            action.right(),
+            move |cx: Cx, Path(id): Path<TenantId>| async move {
+                match ask(&cx, action, id, &BTreeMap::new(), None).await {
+                    Ok(page) => page.into_response(),
+                    Err(error) => error.page(&cx),
+                }
+            },
+        );
+        let send =
+            move |cx: Cx, Path(id): Path<TenantId>, Form(given): Form<Given>| act(cx, action, id, given);
         routes = match action {
             TenantAction::Resync => routes.post_large(&path, action.right(), send),
             _ => routes.post(&path, action.right(), send),
@@ -215,18 +222,32 @@ async fn ask(
         damage: action.damage(),
         name: &tenant.name,
         seen: Some(seen(&tenant)),
-        back: given.get("back").cloned().unwrap_or_else(|| format!("/tenants/{id}")),
+        back: given
+            .get("back")
+            .cloned()
+            .unwrap_or_else(|| format!("/tenants/{id}")),
     };
     Ok(dialog.render(cx, given, error))
 }
 
 /// What the action concerns.
-fn numbers<'a>(cx: &'a Cx, snapshot: &Snapshot, action: TenantAction, id: TenantId) -> Vec<(&'a str, String)> {
-    let Some(tenant) = snapshot.tenant(id) else { return Vec::new() };
+fn numbers<'a>(
+    cx: &'a Cx,
+    snapshot: &Snapshot,
+    action: TenantAction,
+    id: TenantId,
+) -> Vec<(&'a str, String)> {
+    let Some(tenant) = snapshot.tenant(id) else {
+        return Vec::new();
+    };
     let p = &cx.t.pages;
     let waiting = (p.waiting, cx.count(tenant.chunks_pending + tenant.chunks_queued));
     let running = (p.running, cx.count(tenant.chunks_running));
-    let open = snapshot.open_runs.iter().filter(|run| run.report.tenant_id == id).count();
+    let open = snapshot
+        .open_runs
+        .iter()
+        .filter(|run| run.report.tenant_id == id)
+        .count();
     let open = (p.open_runs, open.to_string());
     let verified = tenant.last_verification.as_ref();
     match action {
@@ -242,7 +263,9 @@ fn numbers<'a>(cx: &'a Cx, snapshot: &Snapshot, action: TenantAction, id: Tenant
         }
         TenantAction::MapInboxes | TenantAction::UnmapInboxes => vec![(p.inboxes, cx.count(tenant.inboxes))],
         TenantAction::Watermark => {
-            let at = tenant.watermark.map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339());
+            let at = tenant
+                .watermark
+                .map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339());
             vec![(p.watermark, at)]
         }
         _ => Vec::new(),
@@ -266,10 +289,12 @@ async fn act(cx: Cx, action: TenantAction, id: TenantId, given: Given) -> Respon
     let (status, text) = (error.status(), error.text());
     // the form again, with what was entered
     match text {
-        Some(text) if action.damage() != Damage::None => match ask(&cx, action, id, &given, Some(&text)).await {
-            Ok(page) => (status, page).into_response(),
-            Err(other) => other.page(&cx),
-        },
+        Some(text) if action.damage() != Damage::None => {
+            match ask(&cx, action, id, &given, Some(&text)).await {
+                Ok(page) => (status, page).into_response(),
+                Err(other) => other.page(&cx),
+            }
+        }
         _ => error.page(&cx),
     }
 }
@@ -282,4 +307,3 @@ async fn attempt(cx: &Cx, action: TenantAction, id: TenantId, given: &Given) -> 
     check_name(cx, action.damage(), given, &tenant.name)?;
     run(cx, action, &tenant, given).await
 }
-

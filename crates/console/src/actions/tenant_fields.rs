@@ -78,7 +78,11 @@ fn settings(cx: &Cx, tenant: &Tenant, given: &Given) -> Markup {
         ("slug", p.slug, tenant.slug.clone()),
         ("timezone", p.timezone, tenant.timezone.clone()),
         ("sync_interval", p.sync_every, span(tenant.sync_interval)),
-        ("verify_interval", p.verify_every, tenant.verify_interval.map_or_else(|| "off".to_owned(), span)),
+        (
+            "verify_interval",
+            p.verify_every,
+            tenant.verify_interval.map_or_else(|| "off".to_owned(), span),
+        ),
         ("chunk_size", p.chunk_size, tenant.chunk_size.to_string()),
         ("max_in_flight", p.in_flight, tenant.max_in_flight.to_string()),
     ];

@@ -40,7 +40,17 @@ pub async fn run(cx: &Cx, action: TenantAction, tenant: &Tenant, fields: &Given)
     let (db, a, actor) = (&cx.console.db, &cx.t.actions, who.actor());
     let reason = given(fields, "reason").map(str::to_owned);
     Ok(match action {
-        TenantAction::Sync => request(cx, &who, tenant, RunType::Incremental, None, RunRequest::default()).await?,
+        TenantAction::Sync => {
+            request(
+                cx,
+                &who,
+                tenant,
+                RunType::Incremental,
+                None,
+                RunRequest::default(),
+            )
+            .await?
+        }
         TenantAction::Full => {
             let wanted = RunRequest {
                 allow_mass_delete: allows_mass_delete(cx, fields)?,
@@ -50,7 +60,15 @@ pub async fn run(cx: &Cx, action: TenantAction, tenant: &Tenant, fields: &Given)
         }
         TenantAction::RetryRejects => {
             let reason = Some("retry of rejected rows".to_owned());
-            request(cx, &who, tenant, RunType::Incremental, reason, RunRequest::default()).await?
+            request(
+                cx,
+                &who,
+                tenant,
+                RunType::Incremental,
+                reason,
+                RunRequest::default(),
+            )
+            .await?
         }
         TenantAction::Verify => {
             let ready = run_requests::load_ready(db, tenant.id).await?;
@@ -72,7 +90,10 @@ pub async fn run(cx: &Cx, action: TenantAction, tenant: &Tenant, fields: &Given)
         TenantAction::UnmapInboxes => {
             let ids = numbers(cx, needed(cx, fields, "inboxes", a.inbox_ids)?)?;
             let unmapped = inboxes::unmap(db, &actor, tenant, &ids).await?;
-            Outcome::Done(a.unmapped.replace("{count}", &unmapped.unmapped.len().to_string()))
+            Outcome::Done(
+                a.unmapped
+                    .replace("{count}", &unmapped.unmapped.len().to_string()),
+            )
         }
         TenantAction::Settings => {
             change_settings(cx, &who, tenant, fields).await?;
@@ -122,7 +143,10 @@ fn requested(cx: &Cx, outcome: Requested) -> Outcome {
         Requested::Created(_) => a.requested,
         Requested::Open(_) => a.already_open,
     };
-    Outcome::Run(outcome.run_id(), text.replace("{run}", &outcome.run_id().to_string()))
+    Outcome::Run(
+        outcome.run_id(),
+        text.replace("{run}", &outcome.run_id().to_string()),
+    )
 }
 
 /// Only admins may switch off the guard against mass deletion.
@@ -181,13 +205,20 @@ async fn resync_part(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> Pag
     };
     let is_named = time.is_some() || !only.is_empty();
     let all = fields.contains_key("all");
-    if [!ids.is_empty(), is_named, all].iter().filter(|one| **one).count() != 1 {
+    if [!ids.is_empty(), is_named, all]
+        .iter()
+        .filter(|one| **one)
+        .count()
+        != 1
+    {
         return Err(PageError::Refused(a.one_part.to_owned()));
     }
     let parts = if ids.is_empty() {
         resync::parts_by_selection(&console.db, vec![ready], time, &only, &template).await?
     } else {
-        resync::parts_by_ids(&planner, vec![ready], ids, &template).await?.parts
+        resync::parts_by_ids(&planner, vec![ready], ids, &template)
+            .await?
+            .parts
     };
     if given(fields, "step") == Some("preview") && console.settings.console.sources {
         let previews = plan_preview::preview(&planner, RunType::Resync, &parts, true).await?;
@@ -223,7 +254,9 @@ async fn map(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> PageResult<
     }
     let sources = cx.console.settings.console.sources.then(|| &*cx.console.sources);
     let mapped = inboxes::map(&cx.console.db, &who.actor(), sources, tenant, ids, from).await?;
-    Ok(Outcome::Done(a.mapped.replace("{count}", &mapped.changed.to_string())))
+    Ok(Outcome::Done(
+        a.mapped.replace("{count}", &mapped.changed.to_string()),
+    ))
 }
 
 async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> PageResult<()> {
@@ -243,14 +276,18 @@ async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) ->
     };
     let shown = |span| humantime::format_duration(span).to_string();
     let sync = changed("sync_interval", &shown(tenant.sync_interval));
-    let verify = changed("verify_interval", &tenant.verify_interval.map_or_else(|| "off".to_owned(), shown));
+    let verify = changed(
+        "verify_interval",
+        &tenant.verify_interval.map_or_else(|| "off".to_owned(), shown),
+    );
     let wanted = TenantChange {
         name: changed("name", &tenant.name),
         slug: changed("slug", &tenant.slug),
         source: None,
         account_id: None,
         timezone: changed("timezone", &tenant.timezone),
-        chunk_size: whole("chunk_size", CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)?.filter(|size| *size != tenant.chunk_size),
+        chunk_size: whole("chunk_size", CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)?
+            .filter(|size| *size != tenant.chunk_size),
         max_in_flight: whole("max_in_flight", 1, 1000)?.filter(|most| *most != tenant.max_in_flight),
         sync_interval: sync.map(|text| span("sync_interval", &text)).transpose()?,
         verify_interval: match verify.as_deref() {
@@ -283,7 +320,9 @@ fn ids(cx: &Cx, text: &str) -> PageResult<Vec<i64>> {
 }
 
 fn numbers(cx: &Cx, text: &str) -> PageResult<Vec<i32>> {
-    let parts = text.split(|sign: char| sign == ',' || sign.is_whitespace()).filter(|part| !part.is_empty());
+    let parts = text
+        .split(|sign: char| sign == ',' || sign.is_whitespace())
+        .filter(|part| !part.is_empty());
     parts
         .map(|part| part.parse().map_err(|_| not_a_number(cx, part)))
         .collect()

@@ -26,7 +26,11 @@ pub fn changeable(content: &impl Serialize, state: &impl Serialize) -> Response 
 
 pub fn json(status: StatusCode, content: &impl Serialize, tag: Option<String>) -> Response {
     let Ok(body) = serde_json::to_vec(content) else {
-        return problem::plain(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be written as JSON").into_response();
+        return problem::plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer cannot be written as JSON",
+        )
+        .into_response();
     };
     let kind = [(CONTENT_TYPE, "application/json")];
     match tag {
@@ -48,7 +52,10 @@ pub fn check_if_match(headers: &HeaderMap, state: &impl Serialize) -> PageResult
 }
 
 fn names(headers: &HeaderMap, header: &str, tag: &str) -> bool {
-    let values = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(header)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .any(|one| matches!(one.trim(), "*") || one.trim() == tag)

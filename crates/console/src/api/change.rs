@@ -27,8 +27,13 @@ use crate::error::{PageError, PageResult};
 
 /// An empty body counts as an empty object.
 fn read<T: DeserializeOwned>(body: &[u8]) -> PageResult<T> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| PageError::Refused(format!("the body cannot be read: {error}")))
+    let body = if body.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        body
+    };
+    serde_json::from_slice(body)
+        .map_err(|error| PageError::Refused(format!("the body cannot be read: {error}")))
 }
 
 fn author(cx: &Cx) -> PageResult<&Who> {
@@ -148,9 +153,11 @@ async fn try_request(cx: &Cx, id: TenantId, body: &[u8]) -> PageResult<Response>
         allow_mass_delete: wanted.allow_mass_delete,
         ..RunRequest::default()
     };
-    let has_part = wanted.ids.is_some() || wanted.inboxes.is_some() || wanted.from.is_some() || wanted.to.is_some();
+    let has_part =
+        wanted.ids.is_some() || wanted.inboxes.is_some() || wanted.from.is_some() || wanted.to.is_some();
     if has_part && !matches!(wanted.r#type, RequestedType::Resync) {
-        let text = "only a resync takes a part: leave out ids, inboxes, from and to, or request the type resync";
+        let text =
+            "only a resync takes a part: leave out ids, inboxes, from and to, or request the type resync";
         return Err(PageError::Refused(text.to_owned()));
     }
     let requested = match wanted.r#type {
@@ -175,13 +182,19 @@ async fn try_request(cx: &Cx, id: TenantId, body: &[u8]) -> PageResult<Response>
 }
 
 /// The part of a resync.
-async fn part(cx: &Cx, tenant: Tenant, wanted: &NewRun, template: &RunRequest) -> PageResult<(Tenant, RunRequest)> {
+async fn part(
+    cx: &Cx,
+    tenant: Tenant,
+    wanted: &NewRun,
+    template: &RunRequest,
+) -> PageResult<(Tenant, RunRequest)> {
     if let Some(ids) = &wanted.ids {
         let mut ids = ids.clone();
         ids.sort_unstable();
         ids.dedup();
         if ids.is_empty() || ids.len() > MAX_IDS_PER_RUN || ids[0] < 1 {
-            let text = format!("ids are 1 to {MAX_IDS_PER_RUN} positive numbers: send several requests for more");
+            let text =
+                format!("ids are 1 to {MAX_IDS_PER_RUN} positive numbers: send several requests for more");
             return Err(PageError::Refused(text));
         }
         let request = RunRequest {
@@ -193,14 +206,17 @@ async fn part(cx: &Cx, tenant: Tenant, wanted: &NewRun, template: &RunRequest) -
     let time = match (wanted.from, wanted.to) {
         (Some(from), Some(to)) => Some((from, to)),
         (None, None) => None,
-        _ => return Err(PageError::Refused("a range of time has two ends: send from and to".to_owned())),
+        _ => {
+            return Err(PageError::Refused(
+                "a range of time has two ends: send from and to".to_owned(),
+            ));
+        }
     };
     let inboxes = wanted.inboxes.as_deref().unwrap_or_default();
     let parts = resync::parts_by_selection(&cx.console.db, vec![tenant], time, inboxes, template).await?;
-    parts
-        .into_iter()
-        .next()
-        .ok_or_else(|| PageError::Refused("the tenant has nothing of this part: name another part".to_owned()))
+    parts.into_iter().next().ok_or_else(|| {
+        PageError::Refused("the tenant has nothing of this part: name another part".to_owned())
+    })
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -246,7 +262,12 @@ pub async fn retry(cx: Cx, Path(id): Path<RunId>, headers: HeaderMap, body: Byte
 
 /// Retry one dead or cancelled chunk
 #[utoipa::path(post, path = "/api/v1/runs/{run}/chunks/{seq}/retry", tag = "runs", params(("run" = i64, Path), ("seq" = i32, Path)), responses((status = 200, body = Retried), (status = "4XX", body = Problem)))]
-pub async fn retry_chunk(cx: Cx, Path((id, seq)): Path<(RunId, i32)>, headers: HeaderMap, body: Bytes) -> Response {
+pub async fn retry_chunk(
+    cx: Cx,
+    Path((id, seq)): Path<(RunId, i32)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let work = async { respond(&cx, try_retry(&cx, &headers, id, Some(seq)).await) };
     once(&cx, &headers, &body, work).await
 }

@@ -57,7 +57,9 @@ impl Modify for Token {
 /// Never: the document has string keys.
 #[must_use]
 pub fn document() -> String {
-    let mut text = Document::openapi().to_pretty_json().expect("the document is JSON");
+    let mut text = Document::openapi()
+        .to_pretty_json()
+        .expect("the document is JSON");
     text.push('\n');
     text
 }
@@ -96,7 +98,12 @@ mod tests {
     fn described(name: &str) -> BTreeSet<String> {
         let document: Value = serde_json::from_str(&document()).unwrap();
         let properties = &document["components"]["schemas"][name]["properties"];
-        properties.as_object().unwrap_or_else(|| panic!("{name}")).keys().cloned().collect()
+        properties
+            .as_object()
+            .unwrap_or_else(|| panic!("{name}"))
+            .keys()
+            .cloned()
+            .collect()
     }
 
     fn fields(value: &impl serde::Serialize) -> BTreeSet<String> {

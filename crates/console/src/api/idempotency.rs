@@ -29,7 +29,11 @@ pub async fn once(
     let Some(key) = headers.get("idempotency-key") else {
         return change.await;
     };
-    let Some(key) = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
+    let Some(key) = key
+        .to_str()
+        .ok()
+        .filter(|key| (1..=LONGEST_KEY).contains(&key.len()))
+    else {
         return problem::plain(
             StatusCode::BAD_REQUEST,
             "the Idempotency-Key is not 1 to 200 visible characters: send a UUID",

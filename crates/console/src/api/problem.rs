@@ -69,13 +69,25 @@ pub fn of(error: &PageError, _: &Cx) -> Problem {
         ),
         PageError::Forbidden { needed, role } => plain(
             status,
-            &format!("the role {} may not do this: use a token with the role {}", role.as_str(), needed.role().as_str()),
+            &format!(
+                "the role {} may not do this: use a token with the role {}",
+                role.as_str(),
+                needed.role().as_str()
+            ),
         ),
-        PageError::Stale => plain(status, "it has changed since it was read: read it again, and repeat with its new ETag"),
+        PageError::Stale => plain(
+            status,
+            "it has changed since it was read: read it again, and repeat with its new ETag",
+        ),
         _ => match error.text() {
             Some(text) => plain(status, &text),
-            None if status == StatusCode::SERVICE_UNAVAILABLE => plain(status, "the ledger does not answer: repeat in a moment"),
-            None => plain(status, "the request failed: the log of the console has the details"),
+            None if status == StatusCode::SERVICE_UNAVAILABLE => {
+                plain(status, "the ledger does not answer: repeat in a moment")
+            }
+            None => plain(
+                status,
+                "the request failed: the log of the console has the details",
+            ),
         },
     };
     if matches!(error, PageError::Operation(OperationError::NotSetUp(_))) {

@@ -59,9 +59,15 @@ pub async fn status(cx: Cx) -> Response {
         Ok(look) => look,
         Err(error) => return failed(&cx, &error.into()),
     };
-    let Some(who) = &cx.who else { return failed(&cx, &PageError::NotFound) };
+    let Some(who) = &cx.who else {
+        return failed(&cx, &PageError::NotFound);
+    };
     let overview = &look.snapshot.overview;
-    let tenants: Vec<_> = overview.tenants.iter().filter(|tenant| who.sees(tenant.tenant_id)).collect();
+    let tenants: Vec<_> = overview
+        .tenants
+        .iter()
+        .filter(|tenant| who.sees(tenant.tenant_id))
+        .collect();
     let shared = who.sees_all();
     let content = serde_json::json!({
         "tenants": tenants,
@@ -93,7 +99,10 @@ pub async fn tenants(cx: Cx, headers: HeaderMap, Query(query): Query<TenantQuery
             return Ok(tenant_operations::list_views(&cx.console.db, after, limit).await?);
         };
         let mut views = Vec::new();
-        for id in scope.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+        for id in scope
+            .into_iter()
+            .filter(|id| after.is_none_or(|after| *id > after))
+        {
             if tidemark_ledger::tenant::find(&cx.console.db, id).await?.is_some() {
                 views.push(tenant_operations::load_view(&cx.console.db, id).await?);
             }
@@ -111,7 +120,9 @@ pub async fn tenants(cx: Cx, headers: HeaderMap, Query(query): Query<TenantQuery
 pub async fn tenant(cx: Cx, Path(id): Path<TenantId>) -> Response {
     let db = &cx.console.db;
     let found = async {
-        tidemark_ledger::tenant::find(db, id).await?.ok_or(PageError::NotFound)?;
+        tidemark_ledger::tenant::find(db, id)
+            .await?
+            .ok_or(PageError::NotFound)?;
         Ok(tenant_operations::load_view(db, id).await?)
     };
     match found.await {
@@ -139,7 +150,10 @@ fn one_of<T: Copy>(text: Option<&str>, all: &[T], name: fn(T) -> &'static str) -
     let found = all.iter().copied().find(|one| name(*one) == text);
     found.map(|one| vec![one]).ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-        PageError::Refused(format!("this value is not possible: write one of {}", names.join(", ")))
+        PageError::Refused(format!(
+            "this value is not possible: write one of {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -157,8 +171,13 @@ pub async fn runs(cx: Cx, headers: HeaderMap, Query(query): Query<RunQuery>) -> 
         };
         let base = &base;
         let of = |tenant| async move {
-            let filter = RunFilter { tenant, ..base.clone() };
-            Ok(lists::runs(db, &filter, query.before.map(RunId), limit).await?.items)
+            let filter = RunFilter {
+                tenant,
+                ..base.clone()
+            };
+            Ok(lists::runs(db, &filter, query.before.map(RunId), limit)
+                .await?
+                .items)
         };
         let tenant = query.tenant.map(TenantId);
         let runs = scope::list(who, tenant, of, cut(limit, |run: &RunReport| Reverse(run.run_id))).await?;
@@ -187,7 +206,12 @@ pub struct ChunkQuery {
 
 /// Chunks of a run, by their numbers
 #[utoipa::path(get, path = "/api/v1/runs/{run}/chunks", tag = "runs", params(("run" = i64, Path), ChunkQuery), responses((status = 200, body = schema::ChunkPage), (status = "4XX", body = Problem)))]
-pub async fn chunks(cx: Cx, headers: HeaderMap, Path(id): Path<RunId>, Query(query): Query<ChunkQuery>) -> Response {
+pub async fn chunks(
+    cx: Cx,
+    headers: HeaderMap,
+    Path(id): Path<RunId>,
+    Query(query): Query<ChunkQuery>,
+) -> Response {
     let content = async {
         load_run(&cx, id).await?;
         let filter = ChunkFilter {
@@ -221,7 +245,11 @@ pub async fn rejects(cx: Cx, headers: HeaderMap, Query(query): Query<RejectQuery
         let (limit, db) = (limit(query.limit), &cx.console.db);
         let after: Option<ConversationKey> = match &query.after {
             Some(text) => {
-                let wrong = |_| PageError::Refused("this place in the list cannot be read: use `next` of the page before".to_owned());
+                let wrong = |_| {
+                    PageError::Refused(
+                        "this place in the list cannot be read: use `next` of the page before".to_owned(),
+                    )
+                };
                 Some(text.parse().map_err(wrong)?)
             }
             None => None,
@@ -245,7 +273,11 @@ pub async fn rejects(cx: Cx, headers: HeaderMap, Query(query): Query<RejectQuery
 #[utoipa::path(get, path = "/api/v1/sources", tag = "status", responses((status = 200, body = Vec<schema::Source>), (status = "4XX", body = Problem)))]
 pub async fn sources(cx: Cx, headers: HeaderMap) -> Response {
     let content = async {
-        let _ = cx.who.as_ref().filter(|who| who.sees_all()).ok_or(PageError::NotFound)?;
+        let _ = cx
+            .who
+            .as_ref()
+            .filter(|who| who.sees_all())
+            .ok_or(PageError::NotFound)?;
         Ok(tidemark_ledger::source_watch::list(&cx.console.db).await?)
     };
     respond(&cx, &headers, content.await)
@@ -255,7 +287,11 @@ pub async fn sources(cx: Cx, headers: HeaderMap) -> Response {
 #[utoipa::path(get, path = "/api/v1/processes", tag = "status", responses((status = 200, body = Vec<schema::Process>), (status = "4XX", body = Problem)))]
 pub async fn processes(cx: Cx, headers: HeaderMap) -> Response {
     let content = async {
-        let _ = cx.who.as_ref().filter(|who| who.sees_all()).ok_or(PageError::NotFound)?;
+        let _ = cx
+            .who
+            .as_ref()
+            .filter(|who| who.sees_all())
+            .ok_or(PageError::NotFound)?;
         Ok(tidemark_ledger::process::list_live(&cx.console.db).await?)
     };
     respond(&cx, &headers, content.await)

@@ -83,10 +83,16 @@ mod tests {
         }
         attempts.failed(&["user a", "peer 1"], now);
         assert_eq!(attempts.wait(&["user a"], now), Some(Duration::from_secs(2)));
-        assert_eq!(attempts.wait(&["user b", "peer 1"], now), Some(Duration::from_secs(2)));
+        assert_eq!(
+            attempts.wait(&["user b", "peer 1"], now),
+            Some(Duration::from_secs(2))
+        );
         assert_eq!(attempts.wait(&["user b"], now), None);
         attempts.failed(&["user a"], now);
-        assert_eq!(attempts.wait(&["user a"], now + Duration::from_secs(1)), Some(Duration::from_secs(3)));
+        assert_eq!(
+            attempts.wait(&["user a"], now + Duration::from_secs(1)),
+            Some(Duration::from_secs(3))
+        );
         attempts.succeeded("user a");
         assert_eq!(attempts.wait(&["user a"], now), None);
         assert!(attempts.wait(&["peer 1"], now).is_some());

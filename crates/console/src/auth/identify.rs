@@ -30,10 +30,16 @@ pub enum Stranger {
 
 /// The peer of the connection itself, never one that a header names.
 pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(peer)| *peer)
 }
 
-pub async fn identify(console: &Console, headers: &HeaderMap, extensions: &Extensions) -> Result<Who, Stranger> {
+pub async fn identify(
+    console: &Console,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Who, Stranger> {
     let origin = peer(extensions).map(|peer| peer.ip().to_canonical().to_string());
     Ok(find(console, headers, extensions).await?.from(origin))
 }
@@ -57,7 +63,8 @@ async fn find(console: &Console, headers: &HeaderMap, extensions: &Extensions) -
 async fn of_proxy(console: &Console, headers: &HeaderMap, extensions: &Extensions) -> Result<Who, Stranger> {
     let settings = &console.settings.console;
     let peer = peer(extensions).map(|peer| peer.ip().to_canonical());
-    let is_proxy = peer.is_some_and(|peer| settings.proxy_peers.iter().any(|network| network.contains(&peer)));
+    let is_proxy =
+        peer.is_some_and(|peer| settings.proxy_peers.iter().any(|network| network.contains(&peer)));
     if !is_proxy {
         return Err(Stranger::OtherPeer);
     }

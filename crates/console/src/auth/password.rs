@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 
 /// The shortest password.
 pub const SHORTEST: usize = 12;
@@ -29,14 +29,19 @@ pub fn hash(password: &str) -> String {
 pub fn fault(password: &str) -> Option<String> {
     let length = password.chars().count();
     if length < SHORTEST {
-        return Some(format!("the password has {length} characters: at least {SHORTEST} are needed"));
+        return Some(format!(
+            "the password has {length} characters: at least {SHORTEST} are needed"
+        ));
     }
     (length > LONGEST).then(|| format!("the password has {length} characters: at most {LONGEST} are allowed"))
 }
 
 fn verify(password: &str, stored: &str) -> bool {
-    PasswordHash::new(stored)
-        .is_ok_and(|stored| Argon2::default().verify_password(password.as_bytes(), &stored).is_ok())
+    PasswordHash::new(stored).is_ok_and(|stored| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &stored)
+            .is_ok()
+    })
 }
 
 /// Whether the password is the stored one. Takes as long where there is none.

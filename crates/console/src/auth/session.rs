@@ -44,7 +44,12 @@ pub fn id_of<'a>(console: &Console, headers: &'a HeaderMap) -> Option<&'a str> {
 }
 
 /// Begins a session with a new id. Returns its cookie.
-pub async fn begin(console: &Console, user: &str, peer: Option<&str>, agent: Option<&str>) -> DbResult<String> {
+pub async fn begin(
+    console: &Console,
+    user: &str,
+    peer: Option<&str>,
+    agent: Option<&str>,
+) -> DbResult<String> {
     const WEEK: u32 = 7 * 86_400;
     let id = secret::random();
     let agent = agent.map(|agent| agent.chars().take(200).collect::<String>());

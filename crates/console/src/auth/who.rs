@@ -122,7 +122,9 @@ impl Who {
     }
 
     pub fn sees(&self, tenant: TenantId) -> bool {
-        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(&tenant))
+        self.tenants
+            .as_ref()
+            .is_none_or(|tenants| tenants.contains(&tenant))
     }
 
     /// Whether it sees every tenant, and so also what belongs to none.

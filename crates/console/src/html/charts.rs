@@ -17,7 +17,12 @@ pub struct Column {
 /// Columns with their counts, each a link.
 pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
     const HEIGHT: i64 = 64;
-    let most = columns.iter().map(|column| column.count).max().unwrap_or_default().max(1);
+    let most = columns
+        .iter()
+        .map(|column| column.count)
+        .max()
+        .unwrap_or_default()
+        .max(1);
     html! {
         ol.histogram aria-label=(title) {
             @for column in columns {
@@ -40,7 +45,15 @@ pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
 pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
     let columns = columns(cells.len());
     let rows = cells.len().div_ceil(columns);
-    let states = ["done", "running", "queued", "pending", "retrying", "dead", "cancelled"];
+    let states = [
+        "done",
+        "running",
+        "queued",
+        "pending",
+        "retrying",
+        "dead",
+        "cancelled",
+    ];
     html! {
         figure.grid {
             svg viewBox={ "0 0 " (columns * 10) " " (rows * 10) } role="img" aria-label=(title) class={ "cells size-" (size(cells.len())) } {
@@ -92,13 +105,21 @@ const fn size(cells: usize) -> &'static str {
 }
 
 /// A place where our script draws a chart of the last hour. `series` are fields of a point.
-pub fn line_chart(title: &str, unit: &str, series: &[(&str, &str)]) -> Markup {
-    let names: Vec<&str> = series.iter().map(|(field, _)| *field).collect();
-    let labels: Vec<&str> = series.iter().map(|(_, label)| *label).collect();
+///
+/// `empty` stands there while everything is zero.
+pub fn line_chart(cx: &Cx, title: &str, empty: &str, series: &[(&str, &str, Tone)]) -> Markup {
+    let names: Vec<&str> = series.iter().map(|(field, _, _)| *field).collect();
+    let tones: Vec<&str> = series.iter().map(|(_, _, tone)| tone.class()).collect();
     html! {
         figure.chart {
-            figcaption { (title) }
-            div.plot hx-morph-skip data-series=(names.join(",")) data-labels=(labels.join(",")) data-unit=(unit) role="img" aria-label=(title) {}
+            figcaption {
+                (title)
+                @if series.len() > 1 {
+                    span.keys { @for (_, label, tone) in series { span class={ "key " (tone.class()) } { (label) } } }
+                }
+            }
+            div.plot hx-morph-skip data-series=(names.join(",")) data-tones=(tones.join(",")) data-zone=(cx.zone().name())
+                data-empty=(empty) role="img" aria-label=(title) {}
         }
     }
 }

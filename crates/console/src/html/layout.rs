@@ -74,7 +74,14 @@ pub fn live_page(cx: &Cx, section: Section, title: &str, look: &Look, body: &Mar
 }
 
 /// The same, with a part below that stays as it was loaded.
-pub fn live_page_with(cx: &Cx, section: Section, title: &str, look: &Look, body: &Markup, below: &Markup) -> Markup {
+pub fn live_page_with(
+    cx: &Cx,
+    section: Section,
+    title: &str,
+    look: &Look,
+    body: &Markup,
+    below: &Markup,
+) -> Markup {
     let stream = cx.links.to(&format!("/events?page={}", encode(&cx.here)));
     frame(
         cx,

@@ -14,7 +14,9 @@ pub fn icon(name: &str) -> Markup {
         "tenants" => r#"<path d="M3 14V4l5-2 5 2v10zM6 6h1M9 6h1M6 9h1M9 9h1M7 14v-2h2v2"/>"#,
         "runs" => r#"<path d="M13.5 8A5.5 5.5 0 1 1 11 3.4M13.5 2v3.5H10M8 5v3l2 1.5"/>"#,
         "rejects" => r#"<path d="M8 2 14.5 13.5h-13zM8 6.5v3M8 11.5v.2"/>"#,
-        "sources" => r#"<path d="M13 4c0 1.1-2.2 2-5 2S3 5.100 3 4s2.200-2 5-2 5 .9 5 2zM3 4v8c0 1.100 2.200 2 5 2s5-.9 5-2V4M3 8c0 1.100 2.200 2 5 2s5-.9 5-2"/>"#,
+        "sources" => {
+            r#"<path d="M13 4c0 1.1-2.2 2-5 2S3 5.100 3 4s2.200-2 5-2 5 .9 5 2zM3 4v8c0 1.100 2.200 2 5 2s5-.9 5-2V4M3 8c0 1.100 2.200 2 5 2s5-.9 5-2"/>"#
+        }
         "fleet" => r#"<path d="M2 3h12v4H2zM2 9h12v4H2zM4.500 5h.1M4.500 11h.1"/>"#,
         "dead" => r#"<path d="M2 4h12v9H2zM2 4l6 5 6-5"/>"#,
         "doctor" => r#"<path d="M2 8h3l1.500-4 3 8L11 8h3"/>"#,

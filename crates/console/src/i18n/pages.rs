@@ -20,6 +20,15 @@ texts! {
         actions: "Actions", "Ações";
         address: "Address", "Endereço";
         all_runs: "All runs", "Todas as execuções";
+        at_most_behind: "at most {span}", "no máximo {span}";
+        behind_over_time: "How far behind over time", "Atraso ao longo do tempo";
+        no_chunks_in_hour: "No open chunks in the last hour", "Nenhum bloco aberto na última hora";
+        no_lag_in_hour: "No lag in the last hour", "Nenhum atraso na última hora";
+        no_rows_in_hour: "No rows in the last hour", "Nenhuma linha na última hora";
+        fence_lag_seconds: "Fence lag in seconds", "Atraso do fence em segundos";
+        now: "now", "agora";
+        scheduled_runs: "{count} scheduled runs in a row, the last:", "{count} execuções agendadas seguidas, a última:";
+        timeline: "What happened", "O que aconteceu";
         all_well: "Nothing needs you. Everything runs by itself.", "Nada precisa de você. Tudo anda sozinho.";
         at_fault: "{count} at fault", "{count} com erro";
         attempt: "Attempt", "Tentativa";

@@ -23,7 +23,9 @@ pub async fn page(cx: Cx) -> Response {
     }
     let last = cx.console.on_demand.doctor.lock().await.clone();
     let p = &cx.t.pages;
-    let obstacle = cx.refusal(Right::Operate).or((!cx.console.settings.console.sources).then_some(cx.t.common.sources_off));
+    let obstacle = cx
+        .refusal(Right::Operate)
+        .or((!cx.console.settings.console.sources).then_some(cx.t.common.sources_off));
     let body = html! {
         (head(p.doctor, &html! { @if let Some(last) = &last { span.sub { (cx.t.common.as_of.replace("{time}", "")) (cx.time(last.at)) } } }))
         p.lead { (p.doctor_lead) }
@@ -84,7 +86,12 @@ pub async fn check(cx: Cx) -> Response {
         return PageError::Refused(cx.t.common.sources_off.to_owned()).page(&cx);
     }
     let mut last = cx.console.on_demand.doctor.lock().await;
-    let rabbit = cx.console.settings.amqp_url.is_some().then(|| (cx.console.rabbit)());
+    let rabbit = cx
+        .console
+        .settings
+        .amqp_url
+        .is_some()
+        .then(|| (cx.console.rabbit)());
     let settings = Arc::clone(&cx.console.settings);
     // the check-up's future cannot move between threads
     let runtime = tokio::runtime::Handle::current();

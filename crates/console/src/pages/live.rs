@@ -26,7 +26,9 @@ impl LivePage {
     /// `None` where the page has no live part, or is about a tenant that this author does not see.
     pub fn parse(page: &str, who: &Who) -> Option<Self> {
         let (path, query) = page.split_once('?').unwrap_or((page, ""));
-        let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match parts.as_slice() {
             [] => Some(Self::Overview),
@@ -82,10 +84,25 @@ mod tests {
     fn a_page_is_found_by_its_path() {
         let who = Who::local();
         assert_eq!(LivePage::parse("/", &who), Some(LivePage::Overview));
-        assert_eq!(LivePage::parse("/runs/18?x=1", &who), Some(LivePage::Run(RunId(18))));
-        assert_eq!(LivePage::parse("/tenants/4", &who), Some(LivePage::Tenant(TenantId(4))));
-        for none in ["/nowhere", "/runs/x", "/tenants/1/conversations/2", "//evil", "/runs/1/2"] {
-            assert!(!matches!(LivePage::parse(none, &who), Some(LivePage::Run(_))), "{none}");
+        assert_eq!(
+            LivePage::parse("/runs/18?x=1", &who),
+            Some(LivePage::Run(RunId(18)))
+        );
+        assert_eq!(
+            LivePage::parse("/tenants/4", &who),
+            Some(LivePage::Tenant(TenantId(4)))
+        );
+        for none in [
+            "/nowhere",
+            "/runs/x",
+            "/tenants/1/conversations/2",
+            "//evil",
+            "/runs/1/2",
+        ] {
+            assert!(
+                !matches!(LivePage::parse(none, &who), Some(LivePage::Run(_))),
+                "{none}"
+            );
         }
     }
 }

@@ -66,7 +66,9 @@ pub async fn ask(cx: &Cx, kept: &Kept) -> Response {
 
 /// The form that was kept, to be sent by a click.
 fn go_on(cx: &Cx, kept: &Kept) -> Markup {
-    let fields: Vec<(String, String)> = url::form_urlencoded::parse(kept.fields.as_bytes()).into_owned().collect();
+    let fields: Vec<(String, String)> = url::form_urlencoded::parse(kept.fields.as_bytes())
+        .into_owned()
+        .collect();
     let body = html! {
         div.login {
             h1 { (cx.t.common.signed_in) }
@@ -131,10 +133,17 @@ pub async fn sign_in(
     }
     let destination = Destination { to: given.to };
     let kept = Kept {
-        action: if is_own_path(&given.action) { given.action } else { String::new() },
+        action: if is_own_path(&given.action) {
+            given.action
+        } else {
+            String::new()
+        },
         fields: given.fields,
     };
-    let (account, from) = (format!("user {}", given.user.to_lowercase()), format!("peer {}", peer.ip()));
+    let (account, from) = (
+        format!("user {}", given.user.to_lowercase()),
+        format!("peer {}", peer.ip()),
+    );
     let names = [account.as_str(), from.as_str()];
     if let Some(wait) = console.attempts.wait(&names, Instant::now()) {
         let seconds = (wait.as_secs() + 1).to_string();
@@ -190,7 +199,14 @@ mod tests {
         for own in ["/", "/runs/18?chunks=dead", "/search?q=a%20b"] {
             assert!(is_own_path(own), "{own}");
         }
-        for other in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a\r\nb"] {
+        for other in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/a\r\nb",
+        ] {
             assert!(!is_own_path(other), "{other}");
         }
     }

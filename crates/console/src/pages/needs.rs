@@ -99,7 +99,12 @@ fn sources(cx: &Cx, snapshot: &Snapshot) -> Vec<Need> {
 fn tenants(cx: &Cx, snapshot: &Snapshot) -> Vec<Need> {
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
     let mut needs = Vec::new();
-    for tenant in snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id)) {
+    for tenant in snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| seen(tenant.tenant_id))
+    {
         needs.extend(blocked(cx, snapshot, tenant));
         needs.extend(faults(cx, snapshot, tenant));
     }
@@ -133,12 +138,21 @@ fn blocked(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Option<Need
         tone,
         subject: tenant_link(cx, id, &tenant.name),
         cause: cause.to_owned(),
-        detail: tenant.held_by.clone().filter(|text| text.len() > 14),
+        detail: detail(kind, tenant),
         since,
         cure,
         command: kind.and_then(|kind| command(kind, id)),
         buttons: buttons(cx, kind, tenant),
     })
+}
+
+/// What the cause does not say yet.
+fn detail(kind: Option<BlockerKind>, tenant: &TenantOverview) -> Option<String> {
+    let text = tenant.held_by.as_deref()?;
+    match kind {
+        Some(BlockerKind::Paused) => text.strip_prefix("paused: ").map(str::to_owned),
+        _ => Some(text.to_owned()).filter(|text| text.len() > 14),
+    }
 }
 
 fn command(kind: BlockerKind, id: TenantId) -> Option<String> {
@@ -178,7 +192,11 @@ fn faults(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Vec<Need> {
     let id = tenant.tenant_id;
     let subject = || tenant_link(cx, id, &tenant.name);
     let mut needs = Vec::new();
-    let mut dead = snapshot.dead_chunks.iter().filter(|chunk| chunk.tenant_id == id).peekable();
+    let mut dead = snapshot
+        .dead_chunks
+        .iter()
+        .filter(|chunk| chunk.tenant_id == id)
+        .peekable();
     if let Some(first) = dead.peek() {
         let (run, error) = (first.run_id, first.error.clone());
         let count = i64::try_from(dead.count()).unwrap_or(i64::MAX);
@@ -208,11 +226,19 @@ fn faults(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Vec<Need> {
             },
         });
     }
-    if let Some(last) = tenant.last_verification.as_ref().filter(|last| last.compared.fault_count() > 0) {
+    if let Some(last) = tenant
+        .last_verification
+        .as_ref()
+        .filter(|last| last.compared.fault_count() > 0)
+    {
         needs.push(Need {
             tone: Tone::Warn,
             subject: subject(),
-            cause: format!("{}: {}", cx.t.causes.faults, cx.count(last.compared.fault_count())),
+            cause: format!(
+                "{}: {}",
+                cx.t.causes.faults,
+                cx.count(last.compared.fault_count())
+            ),
             detail: None,
             since: Some(last.verified_at),
             cure: cx.t.causes.cure_faults,

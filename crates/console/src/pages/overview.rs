@@ -35,12 +35,11 @@ pub fn content(cx: &Cx, snapshot: &Snapshot) -> Markup {
         (numbers(cx, snapshot))
         div.columns {
             section.card {
-                h2 { (p.freshness) }
-                p.note { (p.freshness_note) }
+                h2 title=(p.freshness_note) { (p.freshness) }
                 (histogram(cx, p.freshness, &freshness(cx, snapshot)))
             }
-            section.card { (line_chart(p.rows_per_second, "/s", &[("rows_per_second", p.rows_per_second)])) }
-            section.card { (line_chart(p.chunks, "", &[("pending", cx.t.states.pending), ("queued", cx.t.states.queued), ("running", cx.t.states.running)])) }
+            section.card { (line_chart(cx, p.rows_per_second, p.no_rows_in_hour, &[("rows_per_second", p.rows_per_second, Tone::Active)])) }
+            section.card { (line_chart(cx, p.chunks, p.no_chunks_in_hour, &[("pending", cx.t.states.pending, Tone::Quiet), ("queued", cx.t.states.queued, Tone::Warn), ("running", cx.t.states.running, Tone::Active)])) }
         }
         section.needs {
             h2 { (p.needs_you) }
@@ -73,11 +72,33 @@ fn begin(cx: &Cx) -> Markup {
 fn numbers(cx: &Cx, snapshot: &Snapshot) -> Markup {
     let p = &cx.t.pages;
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
-    let tenants = || snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id));
-    let late = tenants().filter(|tenant| tenant.late && !is_stopped(snapshot, tenant.tenant_id)).count();
-    let fenced = snapshot.overview.sources.iter().filter(|source| source.watch.error.is_some()).count();
-    let dead = snapshot.dead_chunks.iter().filter(|chunk| seen(chunk.tenant_id)).count();
-    let rejects: i64 = snapshot.rejects.iter().filter(|(id, _)| seen(**id)).map(|(_, count)| count).sum();
+    let tenants = || {
+        snapshot
+            .overview
+            .tenants
+            .iter()
+            .filter(|tenant| seen(tenant.tenant_id))
+    };
+    let late = tenants()
+        .filter(|tenant| tenant.late && !is_stopped(snapshot, tenant.tenant_id))
+        .count();
+    let fenced = snapshot
+        .overview
+        .sources
+        .iter()
+        .filter(|source| source.watch.error.is_some())
+        .count();
+    let dead = snapshot
+        .dead_chunks
+        .iter()
+        .filter(|chunk| seen(chunk.tenant_id))
+        .count();
+    let rejects: i64 = snapshot
+        .rejects
+        .iter()
+        .filter(|(id, _)| seen(**id))
+        .map(|(_, count)| count)
+        .sum();
     let count = |number: usize| cx.count(i64::try_from(number).unwrap_or(i64::MAX));
     let dead_text = match i64::try_from(dead).is_ok_and(|dead| dead >= DEAD_CHUNKS) {
         true => cx.t.common.at_least.replace("{count}", &count(dead)),
@@ -119,11 +140,18 @@ fn freshness(cx: &Cx, snapshot: &Snapshot) -> Vec<Column> {
     ];
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
     let mut counts = [0_i64; 6];
-    for tenant in snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id)) {
+    for tenant in snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| seen(tenant.tenant_id))
+    {
         let place = match tenant.behind_ms {
             None => 5,
             Some(behind) => {
-                let within = limits.iter().position(|(_, limit, _)| behind < limit.num_milliseconds());
+                let within = limits
+                    .iter()
+                    .position(|(_, limit, _)| behind < limit.num_milliseconds());
                 within.unwrap_or(4)
             }
         };

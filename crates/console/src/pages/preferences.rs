@@ -21,8 +21,14 @@ pub struct Chosen {
 
 pub async fn save(cx: Cx, Form(chosen): Form<Chosen>) -> Response {
     let language = Language::parse(&chosen.language).unwrap_or(Language::English);
-    let zone = Zone::ALL.into_iter().find(|zone| zone.as_str() == chosen.zone).unwrap_or(Zone::Utc);
-    let theme = Theme::ALL.into_iter().find(|theme| theme.as_str() == chosen.theme).unwrap_or(Theme::Auto);
+    let zone = Zone::ALL
+        .into_iter()
+        .find(|zone| zone.as_str() == chosen.zone)
+        .unwrap_or(Zone::Utc);
+    let theme = Theme::ALL
+        .into_iter()
+        .find(|theme| theme.as_str() == chosen.theme)
+        .unwrap_or(Theme::Auto);
     let cookie = |name: &str, value: &str| {
         let value = format!("{name}={value}; Path=/; Max-Age=31536000; SameSite=Lax");
         (SET_COOKIE, value)

@@ -29,11 +29,17 @@ struct Asked {
 
 impl Asked {
     fn of(query: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| query.get(name).map(String::as_str).filter(|text| !text.is_empty());
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let is_code = |text: &&str| text.len() <= 5 && text.chars().all(|sign| sign.is_ascii_alphanumeric());
         Self {
             tenant: text("tenant").and_then(|id| id.parse().ok()),
-            side: text("side").and_then(|text| RejectSide::ALL.into_iter().find(|side| side.as_str() == text)),
+            side: text("side")
+                .and_then(|text| RejectSide::ALL.into_iter().find(|side| side.as_str() == text)),
             sqlstate: text("sqlstate").filter(is_code).map(str::to_uppercase),
             after: text("after").and_then(|key| key.parse().ok()),
         }
@@ -89,7 +95,10 @@ async fn build(cx: &Cx, asked: &Asked) -> PageResult<Markup> {
     })
     .await?;
     let more = i64::try_from(rows.len()).is_ok_and(|count| count == A_PAGE);
-    let older = rows.last().filter(|_| more).map(|row| cx.links.to(&asked.link(Some(row.key()))));
+    let older = rows
+        .last()
+        .filter(|_| more)
+        .map(|row| cx.links.to(&asked.link(Some(row.key()))));
     let newest = asked.after.map(|_| cx.links.to(&asked.link(None)));
     let body = html! {
         (head(p.rejects, &html! {}))

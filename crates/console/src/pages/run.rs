@@ -18,10 +18,12 @@ use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::charts::grid;
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{Tone, badge, bar, command, empty, facts, head, or_none, run_badge, tenant_link};
+use crate::html::parts::{
+    Tone, badge, bar, command, empty, fact_rows, head, or_none, quantity, run_badge, tenant_link,
+};
 use crate::watch::snapshot::{RunView, Snapshot, load_run};
 
-const A_PAGE: i64 = 100;
+const A_PAGE: i64 = 50;
 
 pub async fn page(cx: Cx, Path(id): Path<RunId>, Query(query): Query<BTreeMap<String, String>>) -> Response {
     match build(cx.clone(), id, &query).await {
@@ -33,24 +35,40 @@ pub async fn page(cx: Cx, Path(id): Path<RunId>, Query(query): Query<BTreeMap<St
 async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResult<Markup> {
     let console = &cx.console;
     let look = console.watcher.look().await?;
-    let view = match look.snapshot.runs.get(&id).filter(|_| !look.is_away || cx.console.watcher.interest.is_any()) {
+    let view = match look
+        .snapshot
+        .runs
+        .get(&id)
+        .filter(|_| !look.is_away || cx.console.watcher.interest.is_any())
+    {
         Some(view) => view.clone(),
-        None => load_run(&console.db, &console.settings, id).await?.ok_or(PageError::NotFound)?,
+        None => load_run(&console.db, &console.settings, id)
+            .await?
+            .ok_or(PageError::NotFound)?,
     };
     let tenant = view.report.tenant_id;
     if !cx.who.as_ref().is_some_and(|who| who.sees(tenant)) {
         return Err(PageError::NotFound);
     }
-    let zone = look.snapshot.tenants.get(&tenant).map(|tenant| tenant.timezone.clone());
+    let zone = look
+        .snapshot
+        .tenants
+        .get(&tenant)
+        .map(|tenant| tenant.timezone.clone());
     let cx = cx.about(zone.as_deref().unwrap_or("UTC")).at(look.now());
-    let state = query.get("chunks").and_then(|text| ChunkStatus::ALL.into_iter().find(|state| state.as_str() == text));
+    let state = query
+        .get("chunks")
+        .and_then(|text| ChunkStatus::ALL.into_iter().find(|state| state.as_str() == text));
     let after = query.get("after").and_then(|seq| seq.parse().ok()).unwrap_or(0);
     let filter = ChunkFilter {
         run: Some(id),
         statuses: state.into_iter().collect(),
         ..ChunkFilter::default()
     };
-    let from = Some(ChunkId { run_id: id, seq: after });
+    let from = Some(ChunkId {
+        run_id: id,
+        seq: after,
+    });
     let chunks = lists::chunks(&cx.console.db, &filter, from, A_PAGE).await?;
     let live = live(&cx, &look.snapshot, &view);
     let below = chunk_list(&cx, id, state, after, &chunks);
@@ -60,7 +78,10 @@ async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResul
 
 pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
-    let held_by = snapshot.overview.blocker_of(run.tenant_id).filter(|_| !run.status.is_terminal());
+    let held_by = snapshot
+        .overview
+        .blocker_of(run.tenant_id)
+        .filter(|_| !run.status.is_terminal());
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
@@ -76,26 +97,40 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
                 a.button href=(link) rel="noreferrer" { (p.trace) }
             }
         }
-        @if let Some(progress) = &view.progress {
-            div.progress-line {
-                (bar(p.progress, progress.keys_ended, progress.keys_total))
-                @if let Some(pace) = progress.pace.filter(|_| !run.status.is_terminal()) {
-                    span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
-                    @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
+        div.split {
+            div.content {
+                (advance(cx, view))
+                (sums(cx, run))
+                @if !run.signals.is_empty() {
+                    section.card { h2 { (p.signals) }
+                        ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
+                    }
                 }
             }
-        }
-        @if !view.grid.is_empty() {
-            section { h2 { (p.chunks) } (grid(cx, &grid_title(cx, run), &view.grid)) }
-        }
-        (about(cx, snapshot, view))
-        (sums(cx, run))
-        @if !run.signals.is_empty() {
-            section { h2 { (p.signals) }
-                ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
-            }
+            section.card { h2 { (p.details) } (about(cx, snapshot, view)) }
         }
         (command(cx, &format!("tidemark run show {}", run.run_id)))
+    }
+}
+
+/// How far the run is, in words, as a bar while it is open, and chunk by chunk.
+fn advance(cx: &Cx, view: &RunView) -> Markup {
+    let (p, run) = (&cx.t.pages, &view.report);
+    let open = view.progress.as_ref().filter(|_| !run.status.is_terminal());
+    html! {
+        section.card {
+            header.head { h2 { (p.progress) } span.sub { (grid_title(cx, run)) } }
+            @if let Some(progress) = open {
+                div.progress-line {
+                    (bar(p.progress, progress.keys_ended, progress.keys_total))
+                    @if let Some(pace) = progress.pace {
+                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
+                        @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
+                    }
+                }
+            }
+            @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
+        }
     }
 }
 
@@ -110,11 +145,13 @@ fn grid_title(cx: &Cx, run: &RunReport) -> String {
 fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
     let slow = |slow: &Option<tidemark_shared::progress::SlowChunk>| match slow {
-        Some(slow) => html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } },
+        Some(slow) => {
+            html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } }
+        }
         None => html! { "–" },
     };
     html! {
-        (facts(&[
+        (fact_rows(&[
             (p.tenant, tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))),
             (p.requested, cx.time(run.requested_at)),
             (p.by, html! { (run.triggered_by) }),
@@ -146,7 +183,7 @@ fn sums(cx: &Cx, run: &RunReport) -> Markup {
         (p.rejected, records.rejected),
     ];
     html! {
-        section {
+        section.card {
             h2 { (p.rows) }
             div.sum {
                 div.term { span.value { (cx.count(records.extracted)) } span.label { (p.extracted) } }
@@ -160,10 +197,18 @@ fn sums(cx: &Cx, run: &RunReport) -> Markup {
     }
 }
 
-fn chunk_list(cx: &Cx, id: RunId, state: Option<ChunkStatus>, after: i32, chunks: &Page<ChunkReport, ChunkId>) -> Markup {
+fn chunk_list(
+    cx: &Cx,
+    id: RunId,
+    state: Option<ChunkStatus>,
+    after: i32,
+    chunks: &Page<ChunkReport, ChunkId>,
+) -> Markup {
     let p = &cx.t.pages;
     let link = |after: i32| {
-        let state = state.map(|state| format!("&chunks={}", state.as_str())).unwrap_or_default();
+        let state = state
+            .map(|state| format!("&chunks={}", state.as_str()))
+            .unwrap_or_default();
         format!("{}?after={after}{state}#chunks", cx.links.run(id))
     };
     let next = chunks.next.map(|chunk| link(chunk.seq));
@@ -206,8 +251,8 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                         td.number data-label=(p.attempt) { (chunk.attempt) }
                         td data-label=(p.worker) { (or_none(chunk.worker_id.as_deref())) }
                         td data-label=(p.finished) { (cx.maybe_ago(chunk.finished_at)) }
-                        td.number data-label=(p.extracted) { (cx.count(chunk.extracted)) }
-                        td.number data-label=(p.rejected) { (cx.count(chunk.rejected)) }
+                        td.number data-label=(p.extracted) { (quantity(cx, chunk.extracted)) }
+                        td.number data-label=(p.rejected) { (quantity(cx, chunk.rejected)) }
                         td.wide data-label=(cx.t.states.error) { (or_none(chunk.error.as_deref())) }
                         td { @if matches!(chunk.status, ChunkStatus::Dead | ChunkStatus::Cancelled) { (button::retry_chunk(cx, chunk.id())) } }
                     }
@@ -216,4 +261,3 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
         }
     }
 }
-

@@ -15,7 +15,7 @@ use super::{overview, scope};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{bar, head, no_match, or_none, pager, run_badge, run_link, tenant_link};
+use crate::html::parts::{bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
 use crate::watch::snapshot::{RunView, Snapshot};
 
 const A_PAGE: i64 = 100;
@@ -31,9 +31,16 @@ struct Asked {
 
 impl Asked {
     fn of(query: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| query.get(name).map(String::as_str).filter(|text| !text.is_empty());
-        let status = text("status").and_then(|text| RunStatus::ALL.into_iter().find(|status| status.as_str() == text));
-        let run_type = text("type").and_then(|text| RunType::ALL.into_iter().find(|one| one.as_str() == text));
+        let text = |name: &str| {
+            query
+                .get(name)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let status =
+            text("status").and_then(|text| RunStatus::ALL.into_iter().find(|status| status.as_str() == text));
+        let run_type =
+            text("type").and_then(|text| RunType::ALL.into_iter().find(|one| one.as_str() == text));
         Self {
             filter: RunFilter {
                 tenant: text("tenant").and_then(|id| id.parse().ok()),
@@ -82,7 +89,10 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
     let list = list(&cx, &asked).await?;
     let live = live(&cx, &look.snapshot);
     let more = i64::try_from(list.len()).is_ok_and(|count| count == A_PAGE);
-    let older = list.last().filter(|_| more).map(|run| cx.links.to(&asked.link(Some(run.run_id.0))));
+    let older = list
+        .last()
+        .filter(|_| more)
+        .map(|run| cx.links.to(&asked.link(Some(run.run_id.0))));
     let newest = asked.before.map(|_| cx.links.to(&asked.link(None)));
     let below = html! {
         section {
@@ -92,7 +102,14 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
             @else { (table(&cx, &list, Some(&look.snapshot))) (pager(&cx, newest.as_deref(), older.as_deref())) }
         }
     };
-    Ok(live_page_with(&cx, Section::Runs, cx.t.pages.runs, &look, &live, &below))
+    Ok(live_page_with(
+        &cx,
+        Section::Runs,
+        cx.t.pages.runs,
+        &look,
+        &live,
+        &below,
+    ))
 }
 
 /// A page of runs that the author may see, newest first.
@@ -104,7 +121,9 @@ async fn list(cx: &Cx, asked: &Asked) -> PageResult<Vec<RunReport>> {
             tenant,
             ..asked.filter.clone()
         };
-        Ok(lists::runs(db, &filter, asked.before.map(RunId), A_PAGE).await?.items)
+        Ok(lists::runs(db, &filter, asked.before.map(RunId), A_PAGE)
+            .await?
+            .items)
     };
     scope::list(who, asked.filter.tenant, of, |runs: &mut Vec<RunReport>| {
         runs.sort_by_key(|run| Reverse(run.run_id));
@@ -183,11 +202,11 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                         td data-label=(p.status) { (run_badge(cx, run.status)) }
                         td data-label=(p.requested) { (cx.ago(run.requested_at)) }
                         td.number data-label=(p.took) { (cx.t.milliseconds(run.duration_ms)) }
-                        td.number data-label=(p.chunks) { (cx.count(run.chunks.done.into())) " / " (cx.count(run.chunks.total.into())) }
-                        td.number data-label=(p.extracted) { (cx.count(run.records.extracted)) }
-                        td.number data-label=(p.written) { (cx.count(run.records.inserted + run.records.updated)) }
-                        td.number data-label=(p.rejected) { (cx.count(run.records.rejected)) }
-                        td.wide data-label=(cx.t.states.error) { (or_none(run.error.as_deref())) }
+                        td.number data-label=(p.chunks) { (cx.count(run.chunks.done.into())) span.sub { " / " (cx.count(run.chunks.total.into())) } }
+                        td.number data-label=(p.extracted) { (quantity(cx, run.records.extracted)) }
+                        td.number data-label=(p.written) { (quantity(cx, run.records.inserted + run.records.updated)) }
+                        td.number data-label=(p.rejected) { (quantity(cx, run.records.rejected)) }
+                        td.clip data-label=(cx.t.states.error) title=[run.error.as_deref()] { (or_none(run.error.as_deref())) }
                     }
                 } }
             }

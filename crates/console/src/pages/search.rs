@@ -52,7 +52,11 @@ fn meaning(text: &str) -> Meaning {
 
 pub async fn page(cx: Cx, Query(asked): Query<Asked>) -> Response {
     let to = match meaning(&asked.q) {
-        Meaning::Chunk(chunk) => Some(format!("{}?after={}#chunks", cx.links.run(chunk.run_id), chunk.seq - 1)),
+        Meaning::Chunk(chunk) => Some(format!(
+            "{}?after={}#chunks",
+            cx.links.run(chunk.run_id),
+            chunk.seq - 1
+        )),
         Meaning::Conversation(tenant, conversation) => Some(cx.links.conversation(tenant, conversation)),
         _ => None,
     };
@@ -87,7 +91,9 @@ async fn build(cx: Cx, text: &str) -> PageResult<Response> {
     };
     let is_asked = |tenant: &&tidemark_shared::tenant::Tenant| match &meaning {
         Meaning::Number(number) => i64::from(tenant.id.0) == *number || of_inbox.contains(&tenant.id),
-        Meaning::Text(text) => !text.is_empty() && (tenant.name.to_lowercase().contains(text) || tenant.slug.contains(text)),
+        Meaning::Text(text) => {
+            !text.is_empty() && (tenant.name.to_lowercase().contains(text) || tenant.slug.contains(text))
+        }
         _ => false,
     };
     let tenants: Vec<_> = snapshot

@@ -14,7 +14,7 @@ use crate::actions::form::go;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, page as whole_page};
-use crate::html::parts::{command, empty, facts, head, or_none};
+use crate::html::parts::{command, empty, facts, head, or_none, whole_span};
 
 pub async fn page(cx: Cx) -> Response {
     match build(&cx).await {
@@ -49,21 +49,30 @@ fn console(cx: &Cx) -> Markup {
         ("console.auth", html! { (console.auth.as_str()) }),
         ("console.read_only", yes(console.read_only)),
         ("console.sources", yes(console.sources)),
-        ("console.path_prefix", html! { @if console.path_prefix.is_empty() { "–" } @else { (console.path_prefix) } }),
+        (
+            "console.path_prefix",
+            html! { @if console.path_prefix.is_empty() { "–" } @else { (console.path_prefix) } },
+        ),
         ("console.insecure_cookie", yes(console.insecure_cookie)),
     ])
 }
 
 fn fleet(cx: &Cx) -> Markup {
     let settings = &cx.console.settings;
-    let span = |span| html! { (humantime::format_duration(span)) };
+    let span = |span| html! { (whole_span(span)) };
     let count = |number: i64| html! { (cx.count(number)) };
     facts(&[
         ("producer.tick", span(settings.producer.tick)),
         ("producer.fence_interval", span(settings.producer.fence_interval)),
         ("producer.safety_lag", span(settings.producer.safety_lag)),
-        ("producer.digest_interval", span(settings.producer.digest_interval)),
-        ("producer.max_in_flight", count(settings.producer.max_in_flight.into())),
+        (
+            "producer.digest_interval",
+            span(settings.producer.digest_interval),
+        ),
+        (
+            "producer.max_in_flight",
+            count(settings.producer.max_in_flight.into()),
+        ),
         ("producer.requeue_after", span(settings.producer.requeue_after)),
         ("worker.concurrency", count(settings.worker.concurrency.into())),
         ("worker.lease", span(settings.worker.lease)),
@@ -76,7 +85,11 @@ fn fleet(cx: &Cx) -> Markup {
 fn scope(cx: &Cx, tenants: Option<&Vec<i32>>) -> String {
     match tenants {
         None => cx.t.common.all.to_owned(),
-        Some(tenants) => tenants.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Some(tenants) => tenants
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -140,7 +153,11 @@ pub async fn revoke(cx: Cx, Path(session): Path<String>) -> Response {
 }
 
 async fn try_revoke(cx: &Cx, session: &str) -> PageResult<()> {
-    let who = cx.who.as_ref().filter(|who| who.sees_all()).ok_or(PageError::NotFound)?;
+    let who = cx
+        .who
+        .as_ref()
+        .filter(|who| who.sees_all())
+        .ok_or(PageError::NotFound)?;
     let mut tx = cx.console.db.begin().await.map_err(|source| ledger::DbError {
         attempted: "begin a transaction",
         source,

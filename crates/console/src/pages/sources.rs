@@ -63,7 +63,12 @@ pub fn content(cx: &Cx, snapshot: &Snapshot) -> Markup {
 fn card(cx: &Cx, source: &SourceOverview, chunks: i64, tenants: i64) -> Markup {
     let (p, watch) = (&cx.t.pages, &source.watch);
     let name = watch.source.as_str();
-    let limit = cx.console.settings.sources.get(name).map(|settings| settings.max_in_flight);
+    let limit = cx
+        .console
+        .settings
+        .sources
+        .get(name)
+        .map(|settings| settings.max_in_flight);
     html! {
         section.card id={ "source-" (name) } {
             h2 { (name) " " @if watch.error.is_some() { (badge(Tone::Bad, cx.t.states.error)) } @else { (badge(Tone::Good, cx.t.states.ok)) } }
@@ -78,7 +83,7 @@ fn card(cx: &Cx, source: &SourceOverview, chunks: i64, tenants: i64) -> Markup {
                 (p.in_flight, html! { (cx.count(chunks)) @if let Some(limit) = limit { " / " (cx.count(limit.into())) } }),
                 (p.tenants, html! { a href=(cx.links.to(&format!("/tenants?source={}", crate::links::encode(name)))) { (cx.count(tenants)) } }),
             ]))
-            (line_chart(p.fence_lag, "s", &[(&format!("fence:{name}"), p.fence_lag)]))
+            (line_chart(cx, p.fence_lag_seconds, p.no_lag_in_hour, &[(&format!("fence:{name}"), p.fence_lag, Tone::Active)]))
             div.toolbar { (button::accept_restore(cx, name)) }
         }
     }

@@ -32,7 +32,12 @@ pub async fn page(cx: Cx) -> Response {
 fn table(cx: &Cx, snapshot: &Snapshot) -> Markup {
     let p = &cx.t.pages;
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
-    let mut tenants: Vec<_> = snapshot.overview.tenants.iter().filter(|tenant| seen(tenant.tenant_id)).collect();
+    let mut tenants: Vec<_> = snapshot
+        .overview
+        .tenants
+        .iter()
+        .filter(|tenant| seen(tenant.tenant_id))
+        .collect();
     if tenants.is_empty() {
         return empty(cx.t.common.nothing_here);
     }

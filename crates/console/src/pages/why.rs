@@ -83,10 +83,19 @@ fn evidence(cx: &Cx, answer: &WhyAnswer) -> Markup {
     let mut rows = vec![
         (p.in_source, yes(answer.source.exists)),
         (p.in_inbox_of_tenant, yes(answer.source.is_tenants)),
-        (p.inbox, answer.source.inbox_id.map_or_else(|| html! { "–" }, |id| html! { (id) })),
+        (
+            p.inbox,
+            answer
+                .source
+                .inbox_id
+                .map_or_else(|| html! { "–" }, |id| html! { (id) }),
+        ),
         (p.writer_open, yes(answer.source.writer_open)),
         (p.in_target, yes(answer.target.is_some())),
-        (p.signals, html! { @if answer.signals.is_empty() { "–" } @for signal in &answer.signals { code { (signal) } " " } }),
+        (
+            p.signals,
+            html! { @if answer.signals.is_empty() { "–" } @for signal in &answer.signals { code { (signal) } " " } },
+        ),
         (p.watermark, cx.maybe_time(answer.watermark.watermark)),
         (p.next_sync, cx.time(answer.watermark.next_due_at)),
         (p.held_by, or_none(answer.held_by.as_deref())),

@@ -33,7 +33,11 @@ pub struct History {
 impl History {
     pub fn add(&mut self, snapshot: &Snapshot) {
         let at = snapshot.at.timestamp();
-        if self.points.back().is_some_and(|last| at < last.at + EVERY_SECONDS) {
+        if self
+            .points
+            .back()
+            .is_some_and(|last| at < last.at + EVERY_SECONDS)
+        {
             return;
         }
         let begin = at - EVERY_SECONDS * POINTS;
@@ -58,7 +62,9 @@ impl Point {
             snapshot.overview.tenants.iter().map(of).sum()
         };
         let messages = snapshot.queues.as_ref().map(|queues| {
-            let chunks = queues.iter().filter(|queue| ["live", "bulk"].contains(&queue.queue));
+            let chunks = queues
+                .iter()
+                .filter(|queue| ["live", "bulk"].contains(&queue.queue));
             chunks.map(|queue| queue.messages).sum()
         });
         Self {

@@ -58,7 +58,11 @@ impl Interest {
 
 impl Drop for Looking {
     fn drop(&mut self) {
-        let mut counts = self.interest.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .interest
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         counts.streams -= 1;
         if let Some(run) = self.run
             && let Some(count) = counts.runs.get_mut(&run)

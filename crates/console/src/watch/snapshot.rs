@@ -70,7 +70,10 @@ impl Snapshot {
             overview,
             tenants: tenants.into_iter().map(|tenant| (tenant.id, tenant)).collect(),
             open_runs: open.iter().filter_map(|id| views.get(id).cloned()).collect(),
-            rejects: ledger::console::view::open_rejects(db).await?.into_iter().collect(),
+            rejects: ledger::console::view::open_rejects(db)
+                .await?
+                .into_iter()
+                .collect(),
             dead_chunks: ledger::chunk_report::list(db, &dead, None, DEAD_CHUNKS).await?,
             queues: None,
             runs: watched
@@ -81,7 +84,10 @@ impl Snapshot {
     }
 
     pub fn tenant(&self, id: TenantId) -> Option<&TenantOverview> {
-        let found = self.overview.tenants.binary_search_by_key(&id, |tenant| tenant.tenant_id);
+        let found = self
+            .overview
+            .tenants
+            .binary_search_by_key(&id, |tenant| tenant.tenant_id);
         found.ok().map(|index| &self.overview.tenants[index])
     }
 

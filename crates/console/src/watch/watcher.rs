@@ -91,7 +91,10 @@ impl Watcher {
     }
 
     pub fn history(&self) -> Vec<Point> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).points()
+        self.history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .points()
     }
 
     fn fresh(&self) -> Option<Look> {
@@ -127,7 +130,10 @@ impl Watcher {
                 tracing::debug!(error = %report(&error), "status not read");
                 let last = self.looks.borrow().clone();
                 let Some(last) = last else { return Err(error) };
-                let look = Look { is_away: true, ..last };
+                let look = Look {
+                    is_away: true,
+                    ..last
+                };
                 self.looks.send_replace(Some(look.clone()));
                 Ok(look)
             }

@@ -59,7 +59,10 @@ pub async fn insert(db: impl PgExecutor<'_>, token: &NewConsoleToken<'_>) -> DbR
 }
 
 pub async fn list(db: impl PgExecutor<'_>) -> DbResult<Vec<ConsoleToken>> {
-    sqlx::query_as(LIST).fetch_all(db).await.attempt("list the tokens")
+    sqlx::query_as(LIST)
+        .fetch_all(db)
+        .await
+        .attempt("list the tokens")
 }
 
 /// The token of this hash, unless it has expired.

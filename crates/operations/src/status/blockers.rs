@@ -78,7 +78,10 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
     let TenantSnapshot { tenant, open, .. } = situation.snapshot;
     if tenant.paused_at.is_some() {
         let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
-        return blocked(BlockerKind::Paused, format!("paused{}", reason.unwrap_or_default()));
+        return blocked(
+            BlockerKind::Paused,
+            format!("paused{}", reason.unwrap_or_default()),
+        );
     }
     if !tenant.may_run() {
         return blocked(BlockerKind::NotActive, "not active");
@@ -108,7 +111,11 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
     if open.backing_off > 0 {
         let error = open.last_error.as_deref().map(|error| format!(": {error}"));
         let chunks = if open.backing_off == 1 { "chunk" } else { "chunks" };
-        let text = format!("retrying {} {chunks}{}", open.backing_off, error.unwrap_or_default());
+        let text = format!(
+            "retrying {} {chunks}{}",
+            open.backing_off,
+            error.unwrap_or_default()
+        );
         return blocked(BlockerKind::Retrying, text);
     }
     let failures = situation.snapshot.consecutive_failures;
@@ -122,7 +129,10 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
         return blocked(BlockerKind::Failing, text);
     }
     if let Some(error) = situation.plan_error() {
-        return blocked(BlockerKind::NotPlanned, format!("not planned yet: {}", one_line(error)));
+        return blocked(
+            BlockerKind::NotPlanned,
+            format!("not planned yet: {}", one_line(error)),
+        );
     }
     situation
         .source
@@ -132,7 +142,10 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
 
 fn source_blocker(source: &SourceWatch) -> Option<Blocker> {
     if source.error.is_some() {
-        return blocked(BlockerKind::Source, format!("source {} cannot be sampled", source.source));
+        return blocked(
+            BlockerKind::Source,
+            format!("source {} cannot be sampled", source.source),
+        );
     }
     let holder = source.holder.as_ref()?;
     if source.fence_lag().is_some_and(|lag| lag < FENCE_HELD_AFTER) {
@@ -327,7 +340,9 @@ mod tests {
             source_limit: Some(32),
             fleet_limit: 256,
         };
-        find_blocker(&situation).map(|blocker| blocker.text).unwrap_or_default()
+        find_blocker(&situation)
+            .map(|blocker| blocker.text)
+            .unwrap_or_default()
     }
 
     fn fleet() -> Vec<Process> {

@@ -70,8 +70,11 @@ impl ConsoleSettings {
     /// What is wrong with these settings, with what to do about it.
     pub(super) fn check(&self) -> Result<(), String> {
         let prefix = &self.path_prefix;
-        let is_plain = prefix.chars().all(|sign| sign.is_ascii_alphanumeric() || "/-_.".contains(sign));
-        let is_path = prefix.is_empty() || (prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//"));
+        let is_plain = prefix
+            .chars()
+            .all(|sign| sign.is_ascii_alphanumeric() || "/-_.".contains(sign));
+        let is_path = prefix.is_empty()
+            || (prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//"));
         if !is_plain || !is_path {
             return Err(
                 "console.path_prefix is a path of letters, digits, `-`, `_` and `.` such as /tidemark, without a slash at its end"
@@ -128,10 +131,18 @@ mod tests {
     #[test]
     fn a_prefix_is_a_plain_path() {
         for wrong in ["tidemark", "/tidemark/", "/a//b", "/a b", "/a?b", "/<a>"] {
-            assert!(load(&[("TIDEMARK_CONSOLE_PATH_PREFIX", wrong)]).is_err(), "{wrong}");
+            assert!(
+                load(&[("TIDEMARK_CONSOLE_PATH_PREFIX", wrong)]).is_err(),
+                "{wrong}"
+            );
         }
         for right in ["/tidemark", "/ops/tidemark-2"] {
-            assert_eq!(load(&[("TIDEMARK_CONSOLE_PATH_PREFIX", right)]).unwrap().path_prefix, right);
+            assert_eq!(
+                load(&[("TIDEMARK_CONSOLE_PATH_PREFIX", right)])
+                    .unwrap()
+                    .path_prefix,
+                right
+            );
         }
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::limits::{LIMITS, Range, readable};
 use super::read::VARIABLES;
-use super::{ConsoleSettings, ProducerSettings, RetentionSettings, Settings, SourceMode, SourceSettings, WorkerSettings};
+use super::{
+    ConsoleSettings, ProducerSettings, RetentionSettings, Settings, SourceMode, SourceSettings,
+    WorkerSettings,
+};
 
 const BEGIN: &str = "<!-- made from the code: begin -->\n";
 const END: &str = "<!-- made from the code: end -->\n";

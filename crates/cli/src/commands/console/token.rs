@@ -69,7 +69,9 @@ async fn add(
     tenants: Option<&[TenantId]>,
     expires: Option<Duration>,
 ) -> anyhow::Result<Exit> {
-    let is_plain = name.chars().all(|sign| sign.is_ascii_alphanumeric() || "._@+-".contains(sign));
+    let is_plain = name
+        .chars()
+        .all(|sign| sign.is_ascii_alphanumeric() || "._@+-".contains(sign));
     if !is_plain || !(1..=100).contains(&name.len()) {
         let text = "a token's name has 1 to 100 letters, digits and the signs . _ @ + -";
         return Err(UsageError(text.to_owned()).into());
@@ -88,7 +90,9 @@ async fn add(
     };
     let mut tx = db.begin().await?;
     if !ledger::console::token::insert(&mut *tx, &token).await? {
-        let text = format!("there is a token {name} already: choose another name, or remove it with `tidemark console token remove {name}`");
+        let text = format!(
+            "there is a token {name} already: choose another name, or remove it with `tidemark console token remove {name}`"
+        );
         return Err(UsageError(text).into());
     }
     let entry = Entry::new(Action::TokenAdd)
@@ -122,7 +126,15 @@ async fn list(app: &App) -> anyhow::Result<Exit> {
         })
         .collect();
     output::table(
-        &["token", "role", "tenants", "by", "created", "expires", "last used"],
+        &[
+            "token",
+            "role",
+            "tenants",
+            "by",
+            "created",
+            "expires",
+            "last used",
+        ],
         &[],
         rows,
     )?;

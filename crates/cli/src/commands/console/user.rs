@@ -110,7 +110,9 @@ impl Command {
                 if !add(app, &user, keep).await? {
                     output::note(format!("user {name} is kept as it is"));
                 } else if let Some((text, true)) = password {
-                    output::note(format!("user {name} is added; the password, which is not shown again:"));
+                    output::note(format!(
+                        "user {name} is added; the password, which is not shown again:"
+                    ));
                     output::line(text)?;
                 } else {
                     output::note(format!("user {name} is added"));
@@ -126,7 +128,9 @@ impl Command {
 
 fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len())
-        && name.chars().all(|sign| sign.is_ascii_alphanumeric() || "._@+-".contains(sign))
+        && name
+            .chars()
+            .all(|sign| sign.is_ascii_alphanumeric() || "._@+-".contains(sign))
 }
 
 /// Whether the user is new. An existing one is an error, unless it is to be kept.
@@ -147,7 +151,8 @@ async fn add(app: &App, user: &NewConsoleUser<'_>, keep: bool) -> anyhow::Result
         );
         return Err(UsageError(text).into());
     }
-    let after = serde_json::json!({"role": user.role, "tenants": user.tenants, "sees_values": user.sees_values});
+    let after =
+        serde_json::json!({"role": user.role, "tenants": user.tenants, "sees_values": user.sees_values});
     let entry = Entry::new(Action::UserAdd)
         .subject(format!("user {}", user.name))
         .after(after);
@@ -203,7 +208,9 @@ async fn passwd(app: &App, name: &str, password: &Password) -> anyhow::Result<Ex
         .after(serde_json::json!({"password": "changed", "sessions_ended": ended}));
     ledger::audit::record(&mut *tx, &app.actor(), &entry).await?;
     tx.commit().await?;
-    output::note(format!("the password of {name} is changed, and {ended} sessions are ended"));
+    output::note(format!(
+        "the password of {name} is changed, and {ended} sessions are ended"
+    ));
     if is_made {
         output::line(text)?;
     }
