@@ -28,7 +28,10 @@ enum Event<'a> {
 
 /// Runs, watermark moves by hand and actions of people. Scheduled runs that succeeded one after the other are one line.
 pub fn timeline(cx: &Cx, runs: &[RunReport], moves: &[Move], actions: &[Recorded]) -> Markup {
-    let by_hand = moves.iter().filter(|one| one.run_id.is_none());
+    // the scheduler moves it too, when nothing has changed
+    let by_hand = moves
+        .iter()
+        .filter(|one| one.run_id.is_none() && one.actor.as_deref() != Some("scheduler"));
     // a requested run stands there as a run
     let actions = actions.iter().filter(|entry| entry.action != "run.request");
     let mut events: Vec<(DateTime<Utc>, Event<'_>)> = runs

@@ -133,10 +133,10 @@ fn number(link: &str, label: &str, value: &str, tone: Tone) -> Markup {
 fn freshness(cx: &Cx, snapshot: &Snapshot) -> Vec<Column> {
     let p = &cx.t.pages;
     let limits = [
-        ("1m", TimeDelta::minutes(1), Tone::Good),
-        ("5m", TimeDelta::minutes(5), Tone::Good),
-        ("15m", TimeDelta::minutes(15), Tone::Warn),
-        ("1h", TimeDelta::hours(1), Tone::Warn),
+        ("1\u{a0}m", TimeDelta::minutes(1), Tone::Good),
+        ("5\u{a0}m", TimeDelta::minutes(5), Tone::Good),
+        ("15\u{a0}m", TimeDelta::minutes(15), Tone::Warn),
+        ("1\u{a0}h", TimeDelta::hours(1), Tone::Warn),
     ];
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
     let mut counts = [0_i64; 6];
@@ -161,7 +161,7 @@ fn freshness(cx: &Cx, snapshot: &Snapshot) -> Vec<Column> {
         .iter()
         .zip(counts)
         .map(|((name, _, tone), count)| Column {
-            label: format!("< {}", name.replace('m', " min").replace('h', " h")),
+            label: format!("<{name}"),
             count,
             tone: *tone,
             link: cx.links.to("/tenants?sort=behind"),
