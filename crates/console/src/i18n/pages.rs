@@ -67,11 +67,12 @@ texts! {
         differing_columns: "{count} differ", "{count} diferem";
         discovers: "Maps new inboxes", "Mapeia caixas novas";
         doctor_lead: "Checks every server and the fleet, and says how to fix what is wrong. It changes nothing.", "Verifica cada servidor e a frota e diz como corrigir. Não muda nada.";
+        error: "Error", "Erro";
         eta: "Left", "Falta";
         evidence: "Evidence", "Evidências";
         expires: "Expires", "Expira";
         extra: "Extra", "Sobrando";
-        extracted: "extracted", "extraídas";
+        extracted: "Extracted", "Extraídas";
         failed_attempts: "Failed attempts", "Tentativas com falha";
         fence: "Fence", "Fence";
         fence_lag: "Fence lag", "Atraso do fence";
@@ -92,7 +93,7 @@ texts! {
         in_target: "In the target", "No destino";
         inbox: "Inbox", "Caixa";
         inboxes: "Inboxes", "Caixas";
-        inserted: "inserted", "inseridas";
+        inserted: "Inserted", "Inseridas";
         instance: "Instance", "Instância";
         keys: "Keys", "Chaves";
         kind: "Kind", "Tipo";
@@ -144,7 +145,7 @@ texts! {
         queue: "Queue", "Fila";
         queues: "Queues", "Filas";
         read_at: "Read at", "Lida em";
-        rejected: "rejected", "rejeitadas";
+        rejected: "Rejected", "Rejeitadas";
         rejects_lead: "Conversations that cannot be loaded. Every run of their tenant tries them again. No value is stored.", "Conversas que não podem ser carregadas. Toda execução do tenant tenta de novo. Nenhum valor é guardado.";
         requested: "Requested", "Solicitada";
         result: "Result", "Resultado";
@@ -168,7 +169,7 @@ texts! {
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";
-        stale: "stale", "obsoletas";
+        stale: "Stale", "Obsoletas";
         started: "Started", "Iniciou";
         state: "State", "Estado";
         status: "Status", "Situação";
@@ -181,9 +182,9 @@ texts! {
         tokens: "Tokens", "Tokens";
         took: "Took", "Durou";
         trace: "Trace", "Trace";
-        unchanged: "unchanged", "inalteradas";
+        unchanged: "Unchanged", "Inalteradas";
         unproven: "Unproven", "Sem prova";
-        updated: "updated", "atualizadas";
+        updated: "Updated", "Atualizadas";
         users: "Users", "Usuários";
         verified: "Verified", "Verificado";
         verify_every: "Verifies every", "Verifica a cada";

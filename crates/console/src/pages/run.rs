@@ -240,7 +240,7 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                 thead { tr {
                     th scope="col" { (p.chunk) } th scope="col" { (p.status) } th.number scope="col" { (p.keys) } th.number scope="col" { (p.attempt) }
                     th scope="col" { (p.worker) } th scope="col" { (p.finished) } th.number scope="col" { (p.extracted) } th.number scope="col" { (p.rejected) }
-                    th scope="col" { (cx.t.states.error) } th scope="col" { span.hidden { (p.actions) } }
+                    th scope="col" { (cx.t.pages.error) } th scope="col" { span.hidden { (p.actions) } }
                 } }
                 tbody { @for chunk in chunks {
                     @let state = chunk.status.as_str();
@@ -253,7 +253,7 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                         td data-label=(p.finished) { (cx.maybe_ago(chunk.finished_at)) }
                         td.number data-label=(p.extracted) { (quantity(cx, chunk.extracted)) }
                         td.number data-label=(p.rejected) { (quantity(cx, chunk.rejected)) }
-                        td.wide data-label=(cx.t.states.error) { (or_none(chunk.error.as_deref())) }
+                        td.wide data-label=(cx.t.pages.error) { (or_none(chunk.error.as_deref())) }
                         td { @if matches!(chunk.status, ChunkStatus::Dead | ChunkStatus::Cancelled) { (button::retry_chunk(cx, chunk.id())) } }
                     }
                 } }

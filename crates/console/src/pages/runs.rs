@@ -192,7 +192,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                     @if names.is_some() { th scope="col" { (p.tenant) } }
                     th scope="col" { (p.kind) } th scope="col" { (p.status) } th scope="col" { (p.requested) } th.number scope="col" { (p.took) }
                     th.number scope="col" { (p.chunks) } th.number scope="col" { (p.extracted) } th.number scope="col" { (p.written) }
-                    th.number scope="col" { (p.rejected) } th scope="col" { (cx.t.states.error) }
+                    th.number scope="col" { (p.rejected) } th scope="col" { (cx.t.pages.error) }
                 } }
                 tbody { @for run in runs {
                     tr {
@@ -206,7 +206,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                         td.number data-label=(p.extracted) { (quantity(cx, run.records.extracted)) }
                         td.number data-label=(p.written) { (quantity(cx, run.records.inserted + run.records.updated)) }
                         td.number data-label=(p.rejected) { (quantity(cx, run.records.rejected)) }
-                        td.clip data-label=(cx.t.states.error) title=[run.error.as_deref()] { (or_none(run.error.as_deref())) }
+                        td.clip data-label=(cx.t.pages.error) title=[run.error.as_deref()] { (or_none(run.error.as_deref())) }
                     }
                 } }
             }
