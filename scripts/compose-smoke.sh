@@ -24,8 +24,8 @@ fi
 step() { printf '==> %s (%s s)\n' "$*" "$SECONDS"; }
 
 SECRETS=$(mktemp -d -t tidemark-smoke.XXXXXX)
-ANALYTICS_PORT=$(free_port) RABBITMQ_PORT=$(free_port) JAEGER_PORT=$(free_port)
-export SECRETS ANALYTICS_PORT RABBITMQ_PORT JAEGER_PORT COMPOSE_PROFILES=demo SAMPLE_CONVERSATIONS=${SAMPLE_CONVERSATIONS:-6000}
+ANALYTICS_PORT=$(free_port) RABBITMQ_PORT=$(free_port) JAEGER_PORT=$(free_port) CONSOLE_PORT=$(free_port)
+export SECRETS ANALYTICS_PORT RABBITMQ_PORT JAEGER_PORT CONSOLE_PORT COMPOSE_PROFILES=demo SAMPLE_CONVERSATIONS=${SAMPLE_CONVERSATIONS:-6000}
 export COMPOSE_PROJECT_NAME=tidemark-smoke-$$ TIDEMARK_IMAGE=tidemark:smoke-$$
 clear_up() {
     local code=$?
@@ -73,7 +73,7 @@ all_healthy() { # SERVICE COUNT
 }
 healthy() { # WORKERS
     local service
-    for service in analytics rabbitmq chatwoot producer finalizer; do
+    for service in analytics rabbitmq chatwoot producer finalizer console; do
         wait_for 180 all_healthy "$service" 1 || fail 1 "$service does not become healthy"
     done
     wait_for 180 all_healthy worker "$1" || fail 1 "the $1 workers do not become healthy"
@@ -84,12 +84,20 @@ up 4
 sample_made() { [[ $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$("${compose[@]}" ps -a -q sample 2>/dev/null || "${compose[@]}" ps -q sample)") == 'exited 0' ]]; }
 wait_for 300 sample_made || fail 1 'the sample was not created'
 healthy 4
-for service in producer finalizer worker; do
+for service in producer finalizer worker console; do
     for id in $(containers "$service"); do
         told=$(docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.Config.StopSignal}}' "$id")
         [[ $told == '65532:65532 true SIGTERM' ]] || fail 1 "$service: user, read-only root, stop signal: $told"
     done
 done
+
+step 'sign in to the console, and see that nobody else does'
+console=http://127.0.0.1:$CONSOLE_PORT
+status() { curl -s -o /dev/null -w '%{http_code}' -H "Origin: $console" "$@"; }
+[[ $(status --data-urlencode 'user=admin' --data-urlencode "password=wrong" "$console/login") != 303 ]] || fail 1 'any password is right'
+[[ $(status --cookie-jar "$SECRETS/jar" --data-urlencode 'user=admin' --data-urlencode "password=$(<"$SECRETS/console_password")" "$console/login") == 303 ]] || fail 1 'the password of compose-secrets does not sign in'
+[[ $(status --cookie "$SECRETS/jar" "$console/") == 200 ]] || fail 1 'the console shows nothing after the sign-in'
+[[ $(status "$console/") != 200 ]] || fail 1 'the console shows pages to everybody'
 
 step 'sync three tenants'
 for tenant in 1 2 3; do

@@ -75,6 +75,15 @@ def check(documents, program):
                 fault(where, "its selector does not find its pods")
         if document["kind"] == "Job" and "pre-upgrade" not in document["metadata"]["annotations"]["helm.sh/hook"]:
             fault(where, "migrations are no hook")
+    backends = {
+        path["backend"]["service"]["name"]
+        for document in documents
+        if document["kind"] == "Ingress"
+        for rule in document["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    for name in backends - {document["metadata"]["name"] for document in documents if document["kind"] == "Service"}:
+        fault("Ingress", f"there is no service {name}")
     metrics = "".join(path.read_text() for path in (ROOT / "crates").glob("*/src/metrics.rs"))
     for document in documents:
         where = f"{document['kind']} {document['metadata']['name']}"
@@ -87,6 +96,12 @@ def check(documents, program):
             for name in re.findall(r"tidemark_[a-z_]+", trigger["metadata"].get("query", "")):
                 if f'"{name}"' not in metrics:
                     fault(where, f"there is no metric {name}")
+        named = [port["targetPort"] for port in document["spec"]["ports"]] if document["kind"] == "Service" else []
+        for rule in document["spec"].get("ingress", []) if document["kind"] == "NetworkPolicy" else []:
+            named += [port["port"] for port in rule["ports"]]
+        known = {port["name"] for workload in workloads.values() for one in containers(workload) for port in one["ports"]}
+        for name in set(named) - known:
+            fault(where, f"no container has a port {name}")
         selector = document.get("spec", {}).get("selector", {})
         selector = selector.get("matchLabels", selector) if document["kind"] in {"Service", "PodDisruptionBudget"} else {}
         if selector and not any(

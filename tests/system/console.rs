@@ -6,5 +6,6 @@ pub mod client;
 mod journey;
 mod look;
 mod rights;
+mod shipped;
 mod sign_in;
 mod streams;

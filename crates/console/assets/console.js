@@ -114,43 +114,46 @@
     document.addEventListener("htmx:after:swap", draw);
   }
 
-  // charts of the last hour
+  // charts of the last hour: the axis is always the whole hour, in the zone in which the page shows times
+  const HOUR = 3600;
   let points = [];
   const plots = new Map();
-  const colours = () => {
-    const style = getComputedStyle(document.documentElement);
-    return ["--active-fill", "--warn-fill", "--good-fill"].map((name) => style.getPropertyValue(name).trim())
-      .concat(style.getPropertyValue("--ink-soft").trim(), style.getPropertyValue("--line").trim());
-  };
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const value = (point, field) => {
     if (!field.startsWith("fence:")) return point[field];
     const found = point.fence.find(([name]) => name === field.slice(6));
     return found ? found[1] : null;
   };
   function draw() {
+    for (const [box, plot] of plots) if (!box.isConnected) { plot.destroy(); plots.delete(box); }
     for (const box of document.querySelectorAll(".plot")) {
       const fields = box.dataset.series.split(",");
+      const tones = box.dataset.tones.split(",");
       const data = [points.map((point) => point.at), ...fields.map((field) => points.map((point) => value(point, field)))];
+      box.classList.toggle("empty-plot", !data.slice(1).some((series) => series.some((one) => one > 0)));
       const known = plots.get(box);
       if (known) { known.setData(data); continue; }
-      const [first, second, third, ink, line] = colours();
-      const labels = box.dataset.labels.split(",");
-      const two = (number) => String(number).padStart(2, "0");
-      const clock = (_, ticks) => ticks.map((tick) => { const at = new Date(tick * 1000); return `${two(at.getHours())}:${two(at.getMinutes())}`; });
-      const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" };
-      const plot = new uPlot({
+      const [ink, line, language] = [colour("--ink-soft"), colour("--line"), document.documentElement.lang];
+      const format = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: box.dataset.zone });
+      const number = new Intl.NumberFormat(language, { notation: "compact" });
+      const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: `12px ${getComputedStyle(box).fontFamily}` };
+      const now = () => (points.length ? points[points.length - 1].at : Math.floor(Date.now() / 1000));
+      plots.set(box, new uPlot({
         width: box.clientWidth || 300,
         height: 150,
-        legend: { show: fields.length > 1, live: false },
-        cursor: { y: false },
-        // a short history does not fill the width
-        scales: { x: { range: (_, min, max) => (max ? [Math.min(min, max - 300), max] : [0, 1]) }, y: { range: (_, min, max) => [0, Math.max(1, max * 1.1)] } },
-        axes: [{ ...axis, values: clock, space: 70 }, { ...axis, size: 46 }],
-        series: [{}, ...fields.map((_, at) => ({ label: labels[at], stroke: [first, second, third][at % 3], width: 1.5, spanGaps: false, points: { show: false } }))],
-      }, data, box);
-      plots.set(box, plot);
+        padding: [8, 8, 0, 0],
+        legend: { show: false },
+        cursor: { show: false },
+        scales: { x: { range: () => [now() - HOUR, now()] }, y: { range: (_, min, max) => [0, Math.max(4, max * 1.1)] } },
+        axes: [
+          { ...axis, size: 24, gap: 4, incrs: [600, 900, 1800], space: 56, values: (_, ticks) => ticks.map((tick) => format.format(tick * 1000)) },
+          { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7], space: 32, values: (_, ticks) => ticks.map((tick) => number.format(tick)) },
+        ],
+        series: [{}, ...fields.map((_, at) => ({ stroke: colour(`--${tones[at]}-fill`), width: 1.5, spanGaps: false, points: { show: false } }))],
+      }, data, box));
     }
   }
+  draw();
   addEventListener("resize", () => {
     for (const [box, plot] of plots) plot.setSize({ width: box.clientWidth, height: 150 });
   });

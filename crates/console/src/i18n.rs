@@ -129,12 +129,14 @@ impl Texts {
         }
     }
 
-    /// A span in its two largest units: `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`.
+    /// A span in its two largest units: `42 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`; from ten minutes to an hour without
+    /// seconds.
     pub fn span(&self, span: TimeDelta) -> String {
         let seconds = span.num_seconds().max(0);
         match seconds {
             ..60 => format!("{seconds} s"),
-            60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+            60..600 => format!("{} min {} s", seconds / 60, seconds % 60),
+            600..3_600 => format!("{} min", seconds / 60),
             3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
             _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
         }

@@ -4,6 +4,7 @@ mod audit;
 mod dead;
 mod doctor;
 mod fleet;
+mod history;
 pub mod live;
 pub mod login;
 mod needs;

@@ -105,13 +105,21 @@ const fn size(cells: usize) -> &'static str {
 }
 
 /// A place where our script draws a chart of the last hour. `series` are fields of a point.
-pub fn line_chart(title: &str, unit: &str, series: &[(&str, &str)]) -> Markup {
-    let names: Vec<&str> = series.iter().map(|(field, _)| *field).collect();
-    let labels: Vec<&str> = series.iter().map(|(_, label)| *label).collect();
+///
+/// `empty` stands there while everything is zero.
+pub fn line_chart(cx: &Cx, title: &str, empty: &str, series: &[(&str, &str, Tone)]) -> Markup {
+    let names: Vec<&str> = series.iter().map(|(field, _, _)| *field).collect();
+    let tones: Vec<&str> = series.iter().map(|(_, _, tone)| tone.class()).collect();
     html! {
         figure.chart {
-            figcaption { (title) }
-            div.plot hx-morph-skip data-series=(names.join(",")) data-labels=(labels.join(",")) data-unit=(unit) role="img" aria-label=(title) {}
+            figcaption {
+                (title)
+                @if series.len() > 1 {
+                    span.keys { @for (_, label, tone) in series { span class={ "key " (tone.class()) } { (label) } } }
+                }
+            }
+            div.plot hx-morph-skip data-series=(names.join(",")) data-tones=(tones.join(",")) data-zone=(cx.zone().name())
+                data-empty=(empty) role="img" aria-label=(title) {}
         }
     }
 }

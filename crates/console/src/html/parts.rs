@@ -1,5 +1,7 @@
 //! Small parts that several pages use.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunStatus};
@@ -141,16 +143,41 @@ pub fn bar(label: &str, done: i64, all: i64) -> Markup {
 /// The last run of a list in short: its kind and its state.
 pub fn run_in_short(cx: &Cx, run: &RunReport) -> Markup {
     html! {
+        (run_badge(cx, run.status)) " "
         a.id href=(cx.links.run(run.run_id)) { (run.run_id) }
-        " " span.sub { (cx.t.run_type(run.run_type)) } " "
-        (run_badge(cx, run.status))
+        " " span.sub { (cx.t.run_type(run.run_type)) }
     }
+}
+
+/// A number in a table. A zero is quiet, so that the others are seen.
+pub fn quantity(cx: &Cx, number: i64) -> Markup {
+    html! { @if number == 0 { span.zero { "0" } } @else { (cx.count(number)) } }
+}
+
+/// A span of a setting in its largest whole unit: `90days` as in the settings.
+pub fn whole_span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    for (unit, length) in [("days", 86_400), ("h", 3_600), ("m", 60)] {
+        if seconds >= length && seconds.is_multiple_of(length) && span.subsec_nanos() == 0 {
+            return format!("{}{unit}", seconds / length);
+        }
+    }
+    humantime::format_duration(span).to_string()
 }
 
 /// Names and values, side by side.
 pub fn facts(rows: &[(&str, Markup)]) -> Markup {
+    fact_list("facts", rows)
+}
+
+/// Names left and values right, for a narrow column.
+pub fn fact_rows(rows: &[(&str, Markup)]) -> Markup {
+    fact_list("facts rows", rows)
+}
+
+fn fact_list(class: &str, rows: &[(&str, Markup)]) -> Markup {
     html! {
-        dl.facts {
+        dl class=(class) {
             @for (name, value) in rows { div { dt { (name) } dd { (value) } } }
         }
     }

@@ -20,6 +20,15 @@ texts! {
         actions: "Actions", "Ações";
         address: "Address", "Endereço";
         all_runs: "All runs", "Todas as execuções";
+        at_most_behind: "at most {span}", "no máximo {span}";
+        behind_over_time: "How far behind over time", "Atraso ao longo do tempo";
+        no_chunks_in_hour: "No open chunks in the last hour", "Nenhum bloco aberto na última hora";
+        no_lag_in_hour: "No lag in the last hour", "Nenhum atraso na última hora";
+        no_rows_in_hour: "No rows in the last hour", "Nenhuma linha na última hora";
+        fence_lag_seconds: "Fence lag in seconds", "Atraso do fence em segundos";
+        now: "now", "agora";
+        scheduled_runs: "{count} scheduled runs in a row, the last:", "{count} execuções agendadas seguidas, a última:";
+        timeline: "What happened", "O que aconteceu";
         all_well: "Nothing needs you. Everything runs by itself.", "Nada precisa de você. Tudo anda sozinho.";
         at_fault: "{count} at fault", "{count} com erro";
         attempt: "Attempt", "Tentativa";
@@ -58,11 +67,12 @@ texts! {
         differing_columns: "{count} differ", "{count} diferem";
         discovers: "Maps new inboxes", "Mapeia caixas novas";
         doctor_lead: "Checks every server and the fleet, and says how to fix what is wrong. It changes nothing.", "Verifica cada servidor e a frota e diz como corrigir. Não muda nada.";
+        error: "Error", "Erro";
         eta: "Left", "Falta";
         evidence: "Evidence", "Evidências";
         expires: "Expires", "Expira";
         extra: "Extra", "Sobrando";
-        extracted: "extracted", "extraídas";
+        extracted: "Extracted", "Extraídas";
         failed_attempts: "Failed attempts", "Tentativas com falha";
         fence: "Fence", "Fence";
         fence_lag: "Fence lag", "Atraso do fence";
@@ -83,7 +93,7 @@ texts! {
         in_target: "In the target", "No destino";
         inbox: "Inbox", "Caixa";
         inboxes: "Inboxes", "Caixas";
-        inserted: "inserted", "inseridas";
+        inserted: "Inserted", "Inseridas";
         instance: "Instance", "Instância";
         keys: "Keys", "Chaves";
         kind: "Kind", "Tipo";
@@ -135,7 +145,7 @@ texts! {
         queue: "Queue", "Fila";
         queues: "Queues", "Filas";
         read_at: "Read at", "Lida em";
-        rejected: "rejected", "rejeitadas";
+        rejected: "Rejected", "Rejeitadas";
         rejects_lead: "Conversations that cannot be loaded. Every run of their tenant tries them again. No value is stored.", "Conversas que não podem ser carregadas. Toda execução do tenant tenta de novo. Nenhum valor é guardado.";
         requested: "Requested", "Solicitada";
         result: "Result", "Resultado";
@@ -159,7 +169,7 @@ texts! {
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";
-        stale: "stale", "obsoletas";
+        stale: "Stale", "Obsoletas";
         started: "Started", "Iniciou";
         state: "State", "Estado";
         status: "Status", "Situação";
@@ -172,9 +182,9 @@ texts! {
         tokens: "Tokens", "Tokens";
         took: "Took", "Durou";
         trace: "Trace", "Trace";
-        unchanged: "unchanged", "inalteradas";
+        unchanged: "Unchanged", "Inalteradas";
         unproven: "Unproven", "Sem prova";
-        updated: "updated", "atualizadas";
+        updated: "Updated", "Atualizadas";
         users: "Users", "Usuários";
         verified: "Verified", "Verificado";
         verify_every: "Verifies every", "Verifica a cada";

@@ -1,11 +1,12 @@
 //! Who did what, when, from where and why.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use serde_json::Value;
 use tidemark_ledger::audit::{AuditFilter, Recorded};
 use tidemark_operations::audit;
 use tidemark_shared::audit::{Action, ActionResult};
@@ -18,6 +19,8 @@ use crate::html::layout::{Section, page as whole_page};
 use crate::html::parts::{Tone, badge, head, no_match, or_none, pager};
 use crate::links::encode;
 
+/// Changed fields that are shown at once; more are folded.
+const CHANGES: usize = 4;
 const A_PAGE: i64 = 100;
 
 #[derive(Debug, Default)]
@@ -155,14 +158,52 @@ pub fn table(cx: &Cx, entries: &[Recorded]) -> Markup {
     }
 }
 
+/// Each field with its value before and after; a value that is no object is a field without a name.
+fn changes(before: Option<&Value>, after: Option<&Value>) -> Vec<(String, Option<String>, Option<String>)> {
+    let fields = |value: Option<&Value>| -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match value {
+            None => BTreeMap::new(),
+            Some(Value::Object(map)) => map
+                .iter()
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
+            Some(value) => [(String::new(), text(value))].into(),
+        }
+    };
+    let (mut before, mut after) = (fields(before), fields(after));
+    let names: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
+    let line = |name: String| {
+        let (old, new) = (before.remove(&name), after.remove(&name));
+        (name, old, new)
+    };
+    names.into_iter().map(line).collect()
+}
+
+fn change_list(lines: &[(String, Option<String>, Option<String>)]) -> Markup {
+    html! {
+        ul.changes {
+            @for (name, old, new) in lines {
+                li {
+                    @if !name.is_empty() { span.sub { (name) } }
+                    @if let Some(old) = old { code { (old) } }
+                    @if old.is_some() && new.is_some() { " → " }
+                    @if let Some(new) = new { code { (new) } }
+                }
+            }
+        }
+    }
+}
+
 fn change(entry: &Recorded) -> Markup {
     html! {
         @match (&entry.before, &entry.after) {
             (None, None) => "–",
             (before, after) => {
-                @if let Some(before) = before { code { (before) } }
-                @if before.is_some() && after.is_some() { " → " }
-                @if let Some(after) = after { code { (after) } }
+                @let lines = changes(before.as_ref(), after.as_ref());
+                @if lines.len() > CHANGES {
+                    details { summary { (lines.len()) } (change_list(&lines)) }
+                } @else { (change_list(&lines)) }
             }
         }
     }

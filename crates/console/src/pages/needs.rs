@@ -138,12 +138,21 @@ fn blocked(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Option<Need
         tone,
         subject: tenant_link(cx, id, &tenant.name),
         cause: cause.to_owned(),
-        detail: tenant.held_by.clone().filter(|text| text.len() > 14),
+        detail: detail(kind, tenant),
         since,
         cure,
         command: kind.and_then(|kind| command(kind, id)),
         buttons: buttons(cx, kind, tenant),
     })
+}
+
+/// What the cause does not say yet.
+fn detail(kind: Option<BlockerKind>, tenant: &TenantOverview) -> Option<String> {
+    let text = tenant.held_by.as_deref()?;
+    match kind {
+        Some(BlockerKind::Paused) => text.strip_prefix("paused: ").map(str::to_owned),
+        _ => Some(text.to_owned()).filter(|text| text.len() > 14),
+    }
 }
 
 fn command(kind: BlockerKind, id: TenantId) -> Option<String> {

@@ -35,12 +35,11 @@ pub fn content(cx: &Cx, snapshot: &Snapshot) -> Markup {
         (numbers(cx, snapshot))
         div.columns {
             section.card {
-                h2 { (p.freshness) }
-                p.note { (p.freshness_note) }
+                h2 title=(p.freshness_note) { (p.freshness) }
                 (histogram(cx, p.freshness, &freshness(cx, snapshot)))
             }
-            section.card { (line_chart(p.rows_per_second, "/s", &[("rows_per_second", p.rows_per_second)])) }
-            section.card { (line_chart(p.chunks, "", &[("pending", cx.t.states.pending), ("queued", cx.t.states.queued), ("running", cx.t.states.running)])) }
+            section.card { (line_chart(cx, p.rows_per_second, p.no_rows_in_hour, &[("rows_per_second", p.rows_per_second, Tone::Active)])) }
+            section.card { (line_chart(cx, p.chunks, p.no_chunks_in_hour, &[("pending", cx.t.states.pending, Tone::Quiet), ("queued", cx.t.states.queued, Tone::Warn), ("running", cx.t.states.running, Tone::Active)])) }
         }
         section.needs {
             h2 { (p.needs_you) }
@@ -134,10 +133,10 @@ fn number(link: &str, label: &str, value: &str, tone: Tone) -> Markup {
 fn freshness(cx: &Cx, snapshot: &Snapshot) -> Vec<Column> {
     let p = &cx.t.pages;
     let limits = [
-        ("1m", TimeDelta::minutes(1), Tone::Good),
-        ("5m", TimeDelta::minutes(5), Tone::Good),
-        ("15m", TimeDelta::minutes(15), Tone::Warn),
-        ("1h", TimeDelta::hours(1), Tone::Warn),
+        ("1\u{a0}m", TimeDelta::minutes(1), Tone::Good),
+        ("5\u{a0}m", TimeDelta::minutes(5), Tone::Good),
+        ("15\u{a0}m", TimeDelta::minutes(15), Tone::Warn),
+        ("1\u{a0}h", TimeDelta::hours(1), Tone::Warn),
     ];
     let seen = |id| cx.who.as_ref().is_some_and(|who| who.sees(id));
     let mut counts = [0_i64; 6];
@@ -162,7 +161,7 @@ fn freshness(cx: &Cx, snapshot: &Snapshot) -> Vec<Column> {
         .iter()
         .zip(counts)
         .map(|((name, _, tone), count)| Column {
-            label: format!("< {}", name.replace('m', " min").replace('h', " h")),
+            label: format!("<{name}"),
             count,
             tone: *tone,
             link: cx.links.to("/tenants?sort=behind"),

@@ -142,14 +142,14 @@ fn causes(cx: &Cx, groups: &[RejectGroup]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.by_cause) {
             table.stack {
-                thead { tr { th.number scope="col" { (p.rejects) } th scope="col" { (p.side) } th scope="col" { "SQLSTATE" } th scope="col" { (cx.t.states.error) } th.number scope="col" { (p.tenants) } th scope="col" { (p.last_seen) } } }
+                thead { tr { th.number scope="col" { (p.rejects) } th scope="col" { (p.side) } th scope="col" { "SQLSTATE" } th scope="col" { (cx.t.pages.error) } th.number scope="col" { (p.tenants) } th scope="col" { (p.last_seen) } } }
                 tbody { @for group in groups {
                     @let code = group.sqlstate.as_deref().unwrap_or_default();
                     tr {
                         td.number data-label=(p.rejects) { (cx.count(group.rejects)) }
                         td data-label=(p.side) { a href=(cx.links.to(&format!("/rejects?side={}&sqlstate={}", group.side, encode(code)))) { (group.side) } }
                         td data-label="SQLSTATE" { @if code.is_empty() { "–" } @else { code { (code) } } }
-                        td.wide data-label=(cx.t.states.error) { (group.error) }
+                        td.wide data-label=(cx.t.pages.error) { (group.error) }
                         td.number data-label=(p.tenants) { (cx.count(group.tenants)) }
                         td data-label=(p.last_seen) { (cx.time(group.last_seen_at)) }
                     }
@@ -183,13 +183,13 @@ pub fn table(cx: &Cx, rows: &[RejectedRow]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.rejects) {
             table.stack {
-                thead { tr { th scope="col" { (p.conversation) } th scope="col" { (p.side) } th scope="col" { "SQLSTATE" } th scope="col" { (cx.t.states.error) } th scope="col" { (p.run) } th.number scope="col" { (p.attempts) } th scope="col" { (p.last_seen) } } }
+                thead { tr { th scope="col" { (p.conversation) } th scope="col" { (p.side) } th scope="col" { "SQLSTATE" } th scope="col" { (cx.t.pages.error) } th scope="col" { (p.run) } th.number scope="col" { (p.attempts) } th scope="col" { (p.last_seen) } } }
                 tbody { @for row in rows {
                     tr {
                         th scope="row" { a.id href=(cx.links.conversation(row.tenant_id, row.conversation_id)) { (row.tenant_id) ":" (row.conversation_id) } }
                         td data-label=(p.side) { (row.side) }
                         td data-label="SQLSTATE" { (or_none(row.sqlstate.as_deref())) }
-                        td.wide data-label=(cx.t.states.error) { (row.error) }
+                        td.wide data-label=(cx.t.pages.error) { (row.error) }
                         td data-label=(p.run) { (run_link(cx, row.run_id)) }
                         td.number data-label=(p.attempts) { (row.attempts) }
                         td data-label=(p.last_seen) { (cx.time(row.last_seen_at)) }

@@ -18,10 +18,12 @@ use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::charts::grid;
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{Tone, badge, bar, command, empty, facts, head, or_none, run_badge, tenant_link};
+use crate::html::parts::{
+    Tone, badge, bar, command, empty, fact_rows, head, or_none, quantity, run_badge, tenant_link,
+};
 use crate::watch::snapshot::{RunView, Snapshot, load_run};
 
-const A_PAGE: i64 = 100;
+const A_PAGE: i64 = 50;
 
 pub async fn page(cx: Cx, Path(id): Path<RunId>, Query(query): Query<BTreeMap<String, String>>) -> Response {
     match build(cx.clone(), id, &query).await {
@@ -95,26 +97,40 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
                 a.button href=(link) rel="noreferrer" { (p.trace) }
             }
         }
-        @if let Some(progress) = &view.progress {
-            div.progress-line {
-                (bar(p.progress, progress.keys_ended, progress.keys_total))
-                @if let Some(pace) = progress.pace.filter(|_| !run.status.is_terminal()) {
-                    span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
-                    @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
+        div.split {
+            div.content {
+                (advance(cx, view))
+                (sums(cx, run))
+                @if !run.signals.is_empty() {
+                    section.card { h2 { (p.signals) }
+                        ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
+                    }
                 }
             }
-        }
-        @if !view.grid.is_empty() {
-            section { h2 { (p.chunks) } (grid(cx, &grid_title(cx, run), &view.grid)) }
-        }
-        (about(cx, snapshot, view))
-        (sums(cx, run))
-        @if !run.signals.is_empty() {
-            section { h2 { (p.signals) }
-                ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
-            }
+            section.card { h2 { (p.details) } (about(cx, snapshot, view)) }
         }
         (command(cx, &format!("tidemark run show {}", run.run_id)))
+    }
+}
+
+/// How far the run is, in words, as a bar while it is open, and chunk by chunk.
+fn advance(cx: &Cx, view: &RunView) -> Markup {
+    let (p, run) = (&cx.t.pages, &view.report);
+    let open = view.progress.as_ref().filter(|_| !run.status.is_terminal());
+    html! {
+        section.card {
+            header.head { h2 { (p.progress) } span.sub { (grid_title(cx, run)) } }
+            @if let Some(progress) = open {
+                div.progress-line {
+                    (bar(p.progress, progress.keys_ended, progress.keys_total))
+                    @if let Some(pace) = progress.pace {
+                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
+                        @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
+                    }
+                }
+            }
+            @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
+        }
     }
 }
 
@@ -135,7 +151,7 @@ fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
         None => html! { "–" },
     };
     html! {
-        (facts(&[
+        (fact_rows(&[
             (p.tenant, tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))),
             (p.requested, cx.time(run.requested_at)),
             (p.by, html! { (run.triggered_by) }),
@@ -167,7 +183,7 @@ fn sums(cx: &Cx, run: &RunReport) -> Markup {
         (p.rejected, records.rejected),
     ];
     html! {
-        section {
+        section.card {
             h2 { (p.rows) }
             div.sum {
                 div.term { span.value { (cx.count(records.extracted)) } span.label { (p.extracted) } }
@@ -224,7 +240,7 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                 thead { tr {
                     th scope="col" { (p.chunk) } th scope="col" { (p.status) } th.number scope="col" { (p.keys) } th.number scope="col" { (p.attempt) }
                     th scope="col" { (p.worker) } th scope="col" { (p.finished) } th.number scope="col" { (p.extracted) } th.number scope="col" { (p.rejected) }
-                    th scope="col" { (cx.t.states.error) } th scope="col" { span.hidden { (p.actions) } }
+                    th scope="col" { (cx.t.pages.error) } th scope="col" { span.hidden { (p.actions) } }
                 } }
                 tbody { @for chunk in chunks {
                     @let state = chunk.status.as_str();
@@ -235,9 +251,9 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                         td.number data-label=(p.attempt) { (chunk.attempt) }
                         td data-label=(p.worker) { (or_none(chunk.worker_id.as_deref())) }
                         td data-label=(p.finished) { (cx.maybe_ago(chunk.finished_at)) }
-                        td.number data-label=(p.extracted) { (cx.count(chunk.extracted)) }
-                        td.number data-label=(p.rejected) { (cx.count(chunk.rejected)) }
-                        td.wide data-label=(cx.t.states.error) { (or_none(chunk.error.as_deref())) }
+                        td.number data-label=(p.extracted) { (quantity(cx, chunk.extracted)) }
+                        td.number data-label=(p.rejected) { (quantity(cx, chunk.rejected)) }
+                        td.wide data-label=(cx.t.pages.error) { (or_none(chunk.error.as_deref())) }
                         td { @if matches!(chunk.status, ChunkStatus::Dead | ChunkStatus::Cancelled) { (button::retry_chunk(cx, chunk.id())) } }
                     }
                 } }

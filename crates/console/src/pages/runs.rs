@@ -15,7 +15,7 @@ use super::{overview, scope};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{bar, head, no_match, or_none, pager, run_badge, run_link, tenant_link};
+use crate::html::parts::{bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
 use crate::watch::snapshot::{RunView, Snapshot};
 
 const A_PAGE: i64 = 100;
@@ -192,7 +192,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                     @if names.is_some() { th scope="col" { (p.tenant) } }
                     th scope="col" { (p.kind) } th scope="col" { (p.status) } th scope="col" { (p.requested) } th.number scope="col" { (p.took) }
                     th.number scope="col" { (p.chunks) } th.number scope="col" { (p.extracted) } th.number scope="col" { (p.written) }
-                    th.number scope="col" { (p.rejected) } th scope="col" { (cx.t.states.error) }
+                    th.number scope="col" { (p.rejected) } th scope="col" { (cx.t.pages.error) }
                 } }
                 tbody { @for run in runs {
                     tr {
@@ -202,11 +202,11 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                         td data-label=(p.status) { (run_badge(cx, run.status)) }
                         td data-label=(p.requested) { (cx.ago(run.requested_at)) }
                         td.number data-label=(p.took) { (cx.t.milliseconds(run.duration_ms)) }
-                        td.number data-label=(p.chunks) { (cx.count(run.chunks.done.into())) " / " (cx.count(run.chunks.total.into())) }
-                        td.number data-label=(p.extracted) { (cx.count(run.records.extracted)) }
-                        td.number data-label=(p.written) { (cx.count(run.records.inserted + run.records.updated)) }
-                        td.number data-label=(p.rejected) { (cx.count(run.records.rejected)) }
-                        td.wide data-label=(cx.t.states.error) { (or_none(run.error.as_deref())) }
+                        td.number data-label=(p.chunks) { (cx.count(run.chunks.done.into())) span.sub { " / " (cx.count(run.chunks.total.into())) } }
+                        td.number data-label=(p.extracted) { (quantity(cx, run.records.extracted)) }
+                        td.number data-label=(p.written) { (quantity(cx, run.records.inserted + run.records.updated)) }
+                        td.number data-label=(p.rejected) { (quantity(cx, run.records.rejected)) }
+                        td.clip data-label=(cx.t.pages.error) title=[run.error.as_deref()] { (or_none(run.error.as_deref())) }
                     }
                 } }
             }

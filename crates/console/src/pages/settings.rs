@@ -14,7 +14,7 @@ use crate::actions::form::go;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, page as whole_page};
-use crate::html::parts::{command, empty, facts, head, or_none};
+use crate::html::parts::{command, empty, facts, head, or_none, whole_span};
 
 pub async fn page(cx: Cx) -> Response {
     match build(&cx).await {
@@ -59,7 +59,7 @@ fn console(cx: &Cx) -> Markup {
 
 fn fleet(cx: &Cx) -> Markup {
     let settings = &cx.console.settings;
-    let span = |span| html! { (humantime::format_duration(span)) };
+    let span = |span| html! { (whole_span(span)) };
     let count = |number: i64| html! { (cx.count(number)) };
     facts(&[
         ("producer.tick", span(settings.producer.tick)),

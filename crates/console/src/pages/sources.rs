@@ -83,7 +83,7 @@ fn card(cx: &Cx, source: &SourceOverview, chunks: i64, tenants: i64) -> Markup {
                 (p.in_flight, html! { (cx.count(chunks)) @if let Some(limit) = limit { " / " (cx.count(limit.into())) } }),
                 (p.tenants, html! { a href=(cx.links.to(&format!("/tenants?source={}", crate::links::encode(name)))) { (cx.count(tenants)) } }),
             ]))
-            (line_chart(p.fence_lag, "s", &[(&format!("fence:{name}"), p.fence_lag)]))
+            (line_chart(cx, p.fence_lag_seconds, p.no_lag_in_hour, &[(&format!("fence:{name}"), p.fence_lag, Tone::Active)]))
             div.toolbar { (button::accept_restore(cx, name)) }
         }
     }

@@ -4,29 +4,33 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use tidemark_ledger as ledger;
 use tidemark_ledger::audit::AuditFilter;
 use tidemark_ledger::reject::RejectFilter;
 use tidemark_ledger::run::RunFilter;
 use tidemark_ledger::watermark::Move;
+use tidemark_operations::status::TenantOverview;
 use tidemark_operations::{audit as audits, lists};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
 use super::tenants::{behind, state, verified};
-use super::{audit, rejects, runs};
+use super::{audit, history, rejects, runs};
 use crate::actions::button;
 use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{command, facts, head, or_none, run_in_short, run_link};
+use crate::html::parts::{command, facts, head, or_none, run_in_short, run_link, whole_span};
 use crate::watch::snapshot::Snapshot;
 use crate::watch::watcher::Look;
 
 /// Entries of each tab.
 const SHOWN: i64 = 50;
+/// Moves of the watermark in the chart: a day with one every three minutes.
+const MOVES: i64 = 480;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tab {
@@ -96,15 +100,40 @@ async fn build(cx: Cx, id: TenantId, tab: Tab) -> PageResult<Markup> {
     let cx = cx.about(&tenant.timezone).at(look.now());
     let live = live(&cx, &look.snapshot, id);
     let tab_content = tab_content(&cx, &tenant, tab).await?;
-    let tabs = tabs(&cx, &tenant, tab, &tab_content);
+    let below = html! { (story(&cx, &tenant, look.now()).await?) (tabs(&cx, &tenant, tab, &tab_content)) };
     Ok(live_page_with(
         &cx,
         Section::Tenants,
         &tenant.name,
         &look,
         &live,
-        &tabs,
+        &below,
     ))
+}
+
+/// How far behind the tenant was, and what happened to it.
+async fn story(cx: &Cx, tenant: &Tenant, now: DateTime<Utc>) -> PageResult<Markup> {
+    let (db, id) = (&cx.console.db, Some(tenant.id));
+    let moves = lists::moves(db, tenant.id, None, MOVES).await?.items;
+    let of_runs = RunFilter {
+        tenant: id,
+        ..RunFilter::default()
+    };
+    let runs = lists::runs(db, &of_runs, None, SHOWN).await?.items;
+    let of_actions = AuditFilter {
+        tenant: id,
+        ..AuditFilter::default()
+    };
+    let actions = audits::list(db, &of_actions, None, SHOWN).await?.items;
+    Ok(html! {
+        div.split.even {
+            section.card { (history::behind(cx, &moves, now)) }
+            section.card {
+                h2 { (cx.t.pages.timeline) }
+                (history::timeline(cx, &runs, &moves, &actions))
+            }
+        }
+    })
 }
 
 /// The part that follows the ledger.
@@ -119,7 +148,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .filter(|run| run.report.tenant_id == id)
         .collect();
     html! {
-        (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { (p.tenant) " " (id) " · " (about.slug) } }))
+        (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
         @if let Some(held_by) = &tenant.held_by {
             div.banner.warn role="status" {
                 @if let Some(blocker) = &tenant.blocker { strong { (cx.t.cause(blocker.kind).0) } " · " }
@@ -127,21 +156,18 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
             }
         }
         (actions(cx, about))
-        (facts(&[
+        section.card { (facts(&[
             (p.behind, behind(cx, tenant)),
             (p.watermark, cx.maybe_time(tenant.watermark)),
             (p.checked, cx.maybe_ago(tenant.checked_at)),
             (p.next_sync, cx.ago(tenant.next_due_at)),
             (p.last_run, tenant.last_run.as_ref().map_or_else(|| html! { "–" }, |run| run_in_short(cx, run))),
-            (p.chunks, html! {
-                (cx.count(tenant.chunks_pending)) " " (cx.t.states.pending) " · " (cx.count(tenant.chunks_queued)) " " (cx.t.states.queued)
-                " · " (cx.count(tenant.chunks_running)) " " (cx.t.states.running)
-            }),
+            (p.chunks_open, chunks_open(cx, tenant)),
             (p.verified, verified(cx, tenant)),
             (p.rejects, html! { (cx.count(snapshot.rejects.get(&id).copied().unwrap_or_default())) }),
             (p.inboxes, html! { (cx.count(tenant.inboxes)) }),
             (p.source, html! { a href=(cx.links.source(&about.source)) { (about.source) } }),
-        ]))
+        ])) }
         @for line in snapshot.overview.inbox_lines(Some(&[id])) { div.banner.warn { (line) } }
         @if !open.is_empty() {
             section {
@@ -150,6 +176,22 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
             }
         }
     }
+}
+
+/// The chunks that are not done yet, by state; states without any are left out.
+fn chunks_open(cx: &Cx, tenant: &TenantOverview) -> Markup {
+    let s = &cx.t.states;
+    let states = [
+        (tenant.chunks_pending, s.pending),
+        (tenant.chunks_queued, s.queued),
+        (tenant.chunks_running, s.running),
+    ];
+    let parts: Vec<String> = states
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{} {state}", cx.count(*count)))
+        .collect();
+    html! { @if parts.is_empty() { span.none { "–" } } @else { (parts.join(" · ")) } }
 }
 
 /// Every action. Those that destroy something stand apart.
@@ -279,7 +321,7 @@ fn moves(cx: &Cx, moves: &[Move]) -> Markup {
 
 fn settings(cx: &Cx, tenant: &Tenant) -> Markup {
     let p = &cx.t.pages;
-    let span = |span| html! { (humantime::format_duration(span)) };
+    let span = |span| html! { (whole_span(span)) };
     html! {
         (facts(&[
             (p.name, html! { (tenant.name) }),

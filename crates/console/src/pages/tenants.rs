@@ -12,7 +12,7 @@ use tidemark_operations::status::{BlockerKind, TenantOverview};
 use crate::context::Cx;
 use crate::error::PageError;
 use crate::html::layout::{Section, live_page};
-use crate::html::parts::{Tone, badge, head, no_match, or_none, pager, run_in_short, tenant_link};
+use crate::html::parts::{Tone, badge, head, no_match, pager, quantity, run_in_short, tenant_link};
 use crate::links::encode;
 use crate::watch::snapshot::Snapshot;
 
@@ -228,21 +228,19 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview]) -> Markup {
                     th scope="col" { (p.tenant) } th scope="col" { (p.state) } th.number scope="col" { (p.behind) }
                     th scope="col" { (p.last_run) } th.number scope="col" { (p.waiting) } th.number scope="col" { (p.running) }
                     th scope="col" { (p.next_sync) } th scope="col" { (p.verified) } th.number scope="col" { (p.rejects) }
-                    th scope="col" { (p.held_by) }
                 } }
                 tbody {
                     @for tenant in tenants {
                         tr id={ "tenant-" (tenant.tenant_id) } {
                             th scope="row" { (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
-                            td data-label=(p.state) { (state(cx, tenant)) }
+                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(held_by) = &tenant.held_by { span.reason { (held_by) } } } }
                             td.number data-label=(p.behind) { (behind(cx, tenant)) }
-                            td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { "–" } }
-                            td.number data-label=(p.waiting) { (cx.count(tenant.chunks_pending + tenant.chunks_queued)) }
-                            td.number data-label=(p.running) { (cx.count(tenant.chunks_running)) }
+                            td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { span.none { "–" } } }
+                            td.number data-label=(p.waiting) { (quantity(cx, tenant.chunks_pending + tenant.chunks_queued)) }
+                            td.number data-label=(p.running) { (quantity(cx, tenant.chunks_running)) }
                             td data-label=(p.next_sync) { (cx.ago(tenant.next_due_at)) }
                             td data-label=(p.verified) { (verified(cx, tenant)) }
-                            td.number data-label=(p.rejects) { (cx.count(snapshot.rejects.get(&tenant.tenant_id).copied().unwrap_or_default())) }
-                            td.wide data-label=(p.held_by) { (or_none(tenant.held_by.as_deref())) }
+                            td.number data-label=(p.rejects) { (quantity(cx, snapshot.rejects.get(&tenant.tenant_id).copied().unwrap_or_default())) }
                         }
                     }
                 }

@@ -170,7 +170,7 @@ fn chunks(cx: &Cx, answer: &WhyAnswer) -> Markup {
             h2 { (p.chunks_that_covered) }
             div.scroll tabindex="0" role="region" aria-label=(p.chunks_that_covered) {
                 table {
-                    thead { tr { th scope="col" { (p.chunk) } th scope="col" { (p.kind) } th scope="col" { (p.status) } th scope="col" { (p.finished) } th scope="col" { (cx.t.states.error) } } }
+                    thead { tr { th scope="col" { (p.chunk) } th scope="col" { (p.kind) } th scope="col" { (p.status) } th scope="col" { (p.finished) } th scope="col" { (cx.t.pages.error) } } }
                     tbody { @for view in &answer.runs {
                         @let state = view.chunk.status.as_str();
                         tr {

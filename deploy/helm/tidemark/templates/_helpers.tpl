@@ -83,3 +83,23 @@ capabilities: {drop: [ALL]}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{- /* The processes that run, as JSON. */ -}}
+{{- define "tidemark.roles" -}}
+{{- if .Values.console.enabled }}{{ list "producer" "worker" "finalizer" "console" | toJson }}{{ else }}{{ list "producer" "worker" "finalizer" | toJson }}{{ end }}
+{{- end }}
+
+{{- /* The console's own settings, of its values. */ -}}
+{{- define "tidemark.console" -}}
+- {name: TIDEMARK_CONSOLE_LISTEN, value: "0.0.0.0:9480"}
+- {name: TIDEMARK_CONSOLE_AUTH, value: {{ .auth }}}
+{{- if eq .auth "proxy" }}
+- {name: TIDEMARK_CONSOLE_PROXY_HEADER, value: {{ .proxyHeader | quote }}}
+- {name: TIDEMARK_CONSOLE_PROXY_PEERS, value: {{ .proxyPeers | quote }}}
+{{- end }}
+- {name: TIDEMARK_CONSOLE_READ_ONLY, value: {{ .readOnly | quote }}}
+- {name: TIDEMARK_CONSOLE_SOURCES, value: {{ .sources | quote }}}
+{{- with .pathPrefix }}
+- {name: TIDEMARK_CONSOLE_PATH_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- end }}

@@ -37,6 +37,9 @@ pub enum Command {
         /// No password: a proxy names the user (console.auth = "proxy")
         #[arg(long, conflicts_with = "password_file")]
         no_password: bool,
+        /// Leave a user of that name as it is, password included
+        #[arg(long)]
+        keep: bool,
     },
     /// List users
     List,
@@ -92,6 +95,7 @@ impl Command {
                 sees_values,
                 password,
                 no_password,
+                keep,
             } => {
                 let password = if no_password { None } else { Some(password.read()?) };
                 let tenants: Option<Vec<i32>> = tenants.map(|ids| ids.iter().map(|id| id.0).collect());
@@ -103,8 +107,9 @@ impl Command {
                     tenants: tenants.as_deref(),
                     sees_values,
                 };
-                add(app, &user).await?;
-                if let Some((text, true)) = password {
+                if !add(app, &user, keep).await? {
+                    output::note(format!("user {name} is kept as it is"));
+                } else if let Some((text, true)) = password {
                     output::note(format!(
                         "user {name} is added; the password, which is not shown again:"
                     ));
@@ -128,7 +133,8 @@ fn is_name(name: &str) -> bool {
             .all(|sign| sign.is_ascii_alphanumeric() || "._@+-".contains(sign))
 }
 
-async fn add(app: &App, user: &NewConsoleUser<'_>) -> anyhow::Result<()> {
+/// Whether the user is new. An existing one is an error, unless it is to be kept.
+async fn add(app: &App, user: &NewConsoleUser<'_>, keep: bool) -> anyhow::Result<bool> {
     if !is_name(user.name) {
         let text = "a user's name has 1 to 100 letters, digits and the signs . _ @ + -";
         return Err(UsageError(text.to_owned()).into());
@@ -136,6 +142,9 @@ async fn add(app: &App, user: &NewConsoleUser<'_>) -> anyhow::Result<()> {
     let db = app.console_database().await?;
     let mut tx = db.begin().await?;
     if !ledger::console::user::insert(&mut *tx, user).await? {
+        if keep {
+            return Ok(false);
+        }
         let text = format!(
             "there is a user {0} already: `tidemark console user passwd {0}` sets another password",
             user.name
@@ -148,7 +157,8 @@ async fn add(app: &App, user: &NewConsoleUser<'_>) -> anyhow::Result<()> {
         .subject(format!("user {}", user.name))
         .after(after);
     ledger::audit::record(&mut *tx, &app.actor(), &entry).await?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn list(app: &App) -> anyhow::Result<Exit> {
