@@ -7,13 +7,13 @@
 
   // the zone of the browser, for times
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone) document.cookie = `tidemark_browser_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+  if (zone) document.cookie = `tm_browser_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
 
   // the message of the action before this page
-  const message = document.cookie.split("; ").find((pair) => pair.startsWith("tidemark_message="));
+  const message = document.cookie.split("; ").find((pair) => pair.startsWith("tm_message="));
   if (message) {
     const text = decodeURIComponent(message.slice(message.indexOf("=") + 1));
-    document.cookie = "tidemark_message=; path=/; max-age=0; samesite=lax";
+    document.cookie = "tm_message=; path=/; max-age=0; samesite=lax";
     if (text) say(text);
   }
 

@@ -2,7 +2,7 @@
 
 mod actions;
 mod causes;
-mod common;
+mod everywhere;
 mod pages;
 mod states;
 
@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 
 pub use self::actions::Actions;
 pub use self::causes::Causes;
-pub use self::common::Common;
+pub use self::everywhere::Common;
 pub use self::pages::Pages;
 pub use self::states::States;
 

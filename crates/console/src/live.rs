@@ -103,7 +103,8 @@ impl Sent {
     /// The live part, if it is another than the tab has.
     fn changed(&mut self, cx: &Cx, page: &LivePage, look: &Look) -> Option<String> {
         let cx = cx.clone().at(look.now());
-        let html = layout::live_content(&cx, look, &page.render(&cx, look)).into_string();
+        let content = page.render(&cx, look)?;
+        let html = layout::live_content(&cx, look, &content).into_string();
         let mut hasher = DefaultHasher::new();
         html.hash(&mut hasher);
         let hash = hasher.finish();

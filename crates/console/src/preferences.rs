@@ -6,11 +6,11 @@ use chrono_tz::Tz;
 
 use crate::i18n::Language;
 
-pub const LANGUAGE: &str = "tidemark_language";
-pub const ZONE: &str = "tidemark_zone";
-pub const THEME: &str = "tidemark_theme";
+pub const LANGUAGE: &str = "tm_language";
+pub const ZONE: &str = "tm_zone";
+pub const THEME: &str = "tm_theme";
 /// The browser's own zone, set by our script.
-pub const BROWSER_ZONE: &str = "tidemark_browser_zone";
+pub const BROWSER_ZONE: &str = "tm_browser_zone";
 
 /// The zone in which times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,16 +123,13 @@ mod tests {
         );
         let chosen = of(&[
             ("accept-language", "pt-BR"),
-            (
-                "cookie",
-                "a=b; tidemark_language=en; tidemark_theme=dark; tidemark_zone=<script>",
-            ),
+            ("cookie", "a=b; tm_language=en; tm_theme=dark; tm_zone=<script>"),
         ]);
         assert_eq!(
             (chosen.language, chosen.theme, chosen.zone),
             (Language::English, Theme::Dark, Zone::Utc)
         );
-        let zone = of(&[("cookie", "tidemark_browser_zone=America%2FSao_Paulo")]).browser_zone;
+        let zone = of(&[("cookie", "tm_browser_zone=America%2FSao_Paulo")]).browser_zone;
         assert_eq!(zone, Some(chrono_tz::America::Sao_Paulo));
     }
 }

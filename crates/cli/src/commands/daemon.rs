@@ -73,7 +73,7 @@ pub async fn console(app: &App) -> anyhow::Result<Exit> {
     };
     let db = db?;
     run_with(app, "console", 0, lifecycle, |roles| {
-        roles.spawn_console(app, db, bound)
+        roles.spawn_console(app, db, bound);
     })
     .await
 }

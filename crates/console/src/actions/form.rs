@@ -132,10 +132,7 @@ pub fn done(cx: &Cx, fields: &Given, fallback: &str, message: &str) -> Response 
 
 /// To this page, with a message there.
 pub fn go(cx: &Cx, to: &str, message: &str) -> Response {
-    let flash = format!(
-        "tidemark_message={}; Path=/; Max-Age=10; SameSite=Lax",
-        encode(message)
-    );
+    let flash = format!("tm_message={}; Path=/; Max-Age=10; SameSite=Lax", encode(message));
     let headers = AppendHeaders([(LOCATION, cx.links.to(to)), (SET_COOKIE, flash)]);
     (StatusCode::SEE_OTHER, headers).into_response()
 }

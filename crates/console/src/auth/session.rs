@@ -15,7 +15,7 @@ use crate::preferences;
 
 /// With the prefix a browser takes it only over TLS, for this host and the path `/`.
 const SECURE_NAME: &str = "__Host-tidemark";
-const PLAIN_NAME: &str = "tidemark_session";
+const PLAIN_NAME: &str = "tm_session";
 
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const TURN_EVERY: Duration = Duration::from_secs(30);

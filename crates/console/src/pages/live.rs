@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use maud::{Markup, html};
+use maud::Markup;
 use tidemark_shared::ids::{RunId, TenantId};
 
 use super::tenants::Filter;
@@ -57,9 +57,10 @@ impl LivePage {
         matches!(self, Self::Overview | Self::Sources)
     }
 
-    pub fn render(&self, cx: &Cx, look: &Look) -> Markup {
+    /// `None` where the look is not about this page yet: it was taken before anybody looked at the run.
+    pub fn render(&self, cx: &Cx, look: &Look) -> Option<Markup> {
         let snapshot = &look.snapshot;
-        match self {
+        Some(match self {
             Self::Overview => overview::content(cx, snapshot),
             Self::Tenants(filter) => tenants::content(cx, snapshot, filter),
             Self::Tenant(id) => tenant::live(cx, snapshot, *id),
@@ -68,11 +69,11 @@ impl LivePage {
                 Some(view) if cx.who.as_ref().is_some_and(|who| who.sees(view.report.tenant_id)) => {
                     run::live(cx, snapshot, view)
                 }
-                _ => html! {},
+                _ => return None,
             },
             Self::Sources => sources::content(cx, snapshot),
             Self::Fleet => fleet::content(cx, snapshot),
-        }
+        })
     }
 }
 

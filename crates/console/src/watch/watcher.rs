@@ -153,7 +153,7 @@ impl Watcher {
                 let began = Instant::now();
                 let _loading = self.loading.lock().await;
                 // a failed look keeps the last one, marked as away
-                let away = self.load().await.is_err();
+                let away = self.load().await.map_or(true, |look| look.is_away);
                 pause = PAUSE.max(began.elapsed().saturating_mul(PAUSE_FACTOR));
                 if away {
                     pause = PAUSE;
