@@ -44,8 +44,8 @@ const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_tabl
 /// How many conversations the statements of a transaction read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
-    /// From one to all: each execution is planned for its values. PostgreSQL would else reuse a generic plan, which assumes
-    /// arrays of ten, after a few executions.
+    /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
+    /// reuse a generic plan, which assumes arrays of ten.
     Any,
     /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
     /// read the conversations.

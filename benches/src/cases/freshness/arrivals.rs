@@ -40,10 +40,6 @@ impl Arrivals {
             .push((marker, committed_at));
     }
 
-    pub fn is_complete(&self) -> bool {
-        self.expected.is_empty()
-    }
-
     /// Some of the changes that do not show yet.
     pub fn missing(&self) -> Vec<(Written, i64)> {
         let first =

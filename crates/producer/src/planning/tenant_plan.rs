@@ -90,7 +90,8 @@ pub(crate) async fn build_plan(
     })
 }
 
-/// The conversations that each signal names, without those that an earlier run has read since. The signals of a view include its messages, answers and contacts.
+/// The conversations that each signal names, without those that an earlier run has read since. The signals of a view
+/// include its messages, answers and contacts.
 fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bool) -> Hits {
     let mut already_read: BTreeSet<i64> = scan.already_read.into_iter().collect();
     for id in &comparison.differing {

@@ -28,13 +28,13 @@ async fn messages_come_in_order_with_every_value_and_every_null() {
     )
     .await;
     for is_query in [false, true, false] {
-        let mut copy = if is_query {
+        let mut messages = if is_query {
             MessageStream::query(&mut server, &SELECT, &[1, 2])
         } else {
             MessageStream::copy(&mut server, &SELECT, &[1, 2]).await.unwrap()
         };
         let mut found = Vec::new();
-        while let Some(row) = copy.try_next().await.unwrap() {
+        while let Some(row) = messages.try_next().await.unwrap() {
             let Message {
                 conversation_id,
                 message,
