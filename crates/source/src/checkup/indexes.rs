@@ -294,7 +294,10 @@ mod tests {
         let page = include_str!("../../../../docs/scaling.md");
         let suggested: Vec<(&str, &str)> = page
             .lines()
-            .filter_map(|line| line.strip_prefix("CREATE INDEX CONCURRENTLY ON ")?.strip_suffix(");"))
+            .filter_map(|line| {
+                line.strip_prefix("CREATE INDEX CONCURRENTLY ON ")?
+                    .strip_suffix(");")
+            })
             .filter_map(|index| index.split_once(" ("))
             .collect();
         assert!(suggested.len() >= 6, "{suggested:?}");
