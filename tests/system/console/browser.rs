@@ -48,7 +48,7 @@ impl Browser {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("start chromedriver: apt-get install chromium chromium-driver")?;
+            .context("start chromedriver: scripts/install-services browser installs it")?;
         let address = format!("127.0.0.1:{port}");
         poll("chromedriver", async || {
             Ok(TcpStream::connect(&address).await.ok())
@@ -70,7 +70,7 @@ impl Browser {
             .capabilities(wanted)
             .connect(&format!("http://{address}"))
             .await
-            .context("open a window of chromium")?;
+            .context("open a window of chromium: scripts/install-services browser installs it")?;
         Ok(Self {
             page,
             profile,
