@@ -3,8 +3,10 @@
 mod api;
 mod browser;
 pub mod client;
+mod dialogs;
 mod journey;
 mod look;
+mod many;
 mod rights;
 mod shipped;
 mod sign_in;

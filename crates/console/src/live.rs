@@ -21,6 +21,7 @@ use crate::error::PageError;
 use crate::html::layout;
 use crate::metrics::OpenStream;
 use crate::pages::live::LivePage;
+use crate::watch::trends::Trend;
 use crate::watch::watcher::Look;
 
 /// Proxies close connections that are silent for longer.
@@ -67,7 +68,8 @@ pub async fn stream(
                     }
                     let look = looks.borrow_and_update().clone();
                     let Some(look) = look else { continue };
-                    if let Some(html) = sent.changed(&cx, &page, &look) {
+                    let trend = page.trend(&cx, &look).await;
+                    if let Some(html) = sent.changed(&cx, &page, &look, &trend) {
                         yield Ok(Event::default().data(html));
                     }
                     if page.has_charts() && !look.is_away && let Some(point) = console.watcher.history().last() {
@@ -101,9 +103,9 @@ struct Sent {
 
 impl Sent {
     /// The live part, if it is another than the tab has.
-    fn changed(&mut self, cx: &Cx, page: &LivePage, look: &Look) -> Option<String> {
+    fn changed(&mut self, cx: &Cx, page: &LivePage, look: &Look, trend: &Trend) -> Option<String> {
         let cx = cx.clone().at(look.now());
-        let content = page.render(&cx, look)?;
+        let content = page.render(&cx, look, trend)?;
         let html = layout::live_content(&cx, look, &content).into_string();
         let mut hasher = DefaultHasher::new();
         html.hash(&mut hasher);

@@ -136,6 +136,20 @@ impl Browser {
         Ok(())
     }
 
+    /// Chooses language and theme as a person does, on the page that is open.
+    pub async fn prefer(&self, language: &str, theme: &str) -> Result<()> {
+        self.click(".account summary").await?;
+        let choose = format!(
+            "document.querySelector('select[name=language]').value = '{language}'; \
+             document.querySelector('select[name=theme]').value = '{theme}'; \
+             document.querySelector('.account form').requestSubmit();"
+        );
+        self.page.execute(&choose, Vec::new()).await?;
+        self.wait(&format!("html[lang='{language}'][data-theme='{theme}']"))
+            .await
+            .map(drop)
+    }
+
     /// Saves a picture of the window, if somebody wants pictures.
     pub async fn picture(&self, name: &str) -> Result<()> {
         let Some(folder) = pictures() else { return Ok(()) };

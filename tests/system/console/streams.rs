@@ -9,8 +9,11 @@ use super::client::{Client, serve};
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, WAIT_LIMIT, on_servers, on_stage};
 
+/// The stream of one tab.
+pub type Stream = BufReader<TcpStream>;
+
 /// Opens a stream and waits for its first event.
-async fn open(address: &str, page: &str) -> Result<BufReader<TcpStream>> {
+pub async fn open(address: &str, page: &str) -> Result<Stream> {
     let mut stream = TcpStream::connect(address).await?;
     let question =
         format!("GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
@@ -93,8 +96,8 @@ async fn a_run_is_followed_to_its_last_number() {
 }
 
 /// Reads the stream until a message has this text.
-async fn read_until(
-    stream: &mut BufReader<TcpStream>,
+pub async fn read_until(
+    stream: &mut Stream,
     wanted: impl Fn(&str) -> bool,
     what: &str,
 ) -> Result<String> {

@@ -41,6 +41,29 @@ pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
     }
 }
 
+/// How long something took, beside the longest of its list. The number stands before it.
+pub fn length(took: i64, longest: i64, tone: Tone) -> Markup {
+    let width = took.clamp(0, longest.max(1)) * 100 / longest.max(1);
+    html! {
+        svg.bar-of viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect class={ "fill " (tone.class()) } width=(width.max(1)) height="4" rx="1" {}
+        }
+    }
+}
+
+/// When something was, on the axis of what it belongs to; milliseconds since the axis begins.
+pub fn span_of(begin: i64, end: i64, all: i64, tone: Tone) -> Markup {
+    let all = all.max(1);
+    let place = |at: i64| at.clamp(0, all) * 1_000 / all;
+    let (from, to) = (place(begin), place(end));
+    html! {
+        svg.span-of viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" {
+            rect.track width="1000" height="10" {}
+            rect class={ "fill " (tone.class()) } x=(from.min(996)) width=((to - from).max(4)) height="10" {}
+        }
+    }
+}
+
 /// The chunks of a run, one cell each or several in one.
 pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
     let columns = columns(cells.len());

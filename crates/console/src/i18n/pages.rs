@@ -20,6 +20,9 @@ texts! {
         actions: "Actions", "Ações";
         address: "Address", "Endereço";
         all_runs: "All runs", "Todas as execuções";
+        in_last_day: "at most {span} behind in the last day", "no máximo {span} de atraso no último dia";
+        slowest_chunks: "Slowest chunks", "Blocos mais lentos";
+        over_the_run: "When it ran", "Quando rodou";
         at_most_behind: "at most {span}", "no máximo {span}";
         behind_over_time: "How far behind over time", "Atraso ao longo do tempo";
         no_chunks_in_hour: "No open chunks in the last hour", "Nenhum bloco aberto na última hora";

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
+use tidemark_ledger::console::view::LongChunk;
 use tidemark_operations::lists;
 use tidemark_operations::page::Page;
 use tidemark_shared::chunk::ChunkStatus;
@@ -16,7 +18,7 @@ use super::overview::share;
 use crate::actions::button;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
-use crate::html::charts::grid;
+use crate::html::charts::{grid, span_of};
 use crate::html::layout::{Section, live_page_with};
 use crate::html::parts::{
     Tone, badge, bar, command, empty, fact_rows, head, or_none, quantity, run_badge, tenant_link,
@@ -101,6 +103,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
             div.content {
                 (advance(cx, view))
                 (sums(cx, run))
+                (slowest(cx, view))
                 @if !run.signals.is_empty() {
                     section.card { h2 { (p.signals) }
                         ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
@@ -130,6 +133,35 @@ fn advance(cx: &Cx, view: &RunView) -> Markup {
                 }
             }
             @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
+        }
+    }
+}
+
+/// The chunks that took longest, on the time between the first of them and the last.
+fn slowest(cx: &Cx, view: &RunView) -> Markup {
+    let p = &cx.t.pages;
+    let now = cx.now.unwrap_or(view.report.requested_at);
+    let ended = |chunk: &LongChunk| chunk.finished_at.unwrap_or(now);
+    let begin = view.slowest.iter().map(|chunk| chunk.started_at).min();
+    let end = view.slowest.iter().map(ended).max();
+    let (Some(begin), Some(end)) = (begin, end) else { return html! {} };
+    let since = |at: DateTime<Utc>| (at - begin).num_milliseconds();
+    html! {
+        section.card {
+            h2 { (p.slowest_chunks) }
+            table.gantt {
+                thead { tr { th scope="col" { (p.chunk) } th.worker scope="col" { (p.worker) } th.when scope="col" { (p.over_the_run) } th.number scope="col" { (p.took) } } }
+                tbody { @for chunk in &view.slowest {
+                    @let state = chunk.status.as_str();
+                    @let (from, to) = (since(chunk.started_at), since(ended(chunk)));
+                    tr {
+                        th scope="row" { (chunk.seq) }
+                        td.worker { (or_none(chunk.worker_id.as_deref())) }
+                        td.when { (span_of(from, to, since(end), Tone::of_chunk(state))) }
+                        td.number { (cx.t.milliseconds(to - from)) @if chunk.status != ChunkStatus::Done { " " span.sub { (cx.t.chunk_state(state)) } } }
+                    }
+                } }
+            }
         }
     }
 }

@@ -22,8 +22,10 @@ use crate::actions::button;
 use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
+use crate::html::lag;
 use crate::html::layout::{Section, live_page_with};
 use crate::html::parts::{command, facts, head, or_none, run_in_short, run_link, whole_span};
+use crate::watch::lag::Step;
 use crate::watch::snapshot::Snapshot;
 use crate::watch::watcher::Look;
 
@@ -115,6 +117,7 @@ async fn build(cx: Cx, id: TenantId, tab: Tab) -> PageResult<Markup> {
 async fn story(cx: &Cx, tenant: &Tenant, now: DateTime<Utc>) -> PageResult<Markup> {
     let (db, id) = (&cx.console.db, Some(tenant.id));
     let moves = lists::moves(db, tenant.id, None, MOVES).await?.items;
+    let steps: Vec<Step> = moves.iter().filter_map(Step::of).collect();
     let of_runs = RunFilter {
         tenant: id,
         ..RunFilter::default()
@@ -127,7 +130,7 @@ async fn story(cx: &Cx, tenant: &Tenant, now: DateTime<Utc>) -> PageResult<Marku
     let actions = audits::list(db, &of_actions, None, SHOWN).await?.items;
     Ok(html! {
         div.split.even {
-            section.card { (history::behind(cx, &moves, now)) }
+            section.card { (lag::chart(cx, &steps, now)) }
             section.card {
                 h2 { (cx.t.pages.timeline) }
                 (history::timeline(cx, &runs, &moves, &actions))
