@@ -20,6 +20,7 @@ texts! {
         actions: "Actions", "Ações";
         address: "Address", "Endereço";
         all_runs: "All runs", "Todas as execuções";
+        chunks_a_cell: "a cell is up to {count} chunks, the worst state counts", "uma célula são até {count} blocos, conta o pior estado";
         in_last_day: "at most {span} behind in the last day", "no máximo {span} de atraso no último dia";
         slowest_chunks: "Slowest chunks", "Blocos mais lentos";
         over_the_run: "When it ran", "Quando rodou";

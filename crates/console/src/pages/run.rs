@@ -15,6 +15,7 @@ use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::run::RunReport;
 
 use super::overview::share;
+use super::tenants::misses_process;
 use crate::actions::button;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
@@ -83,7 +84,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let held_by = snapshot
         .overview
         .blocker_of(run.tenant_id)
-        .filter(|_| !run.status.is_terminal());
+        .filter(|_| !run.status.is_terminal() && !snapshot.tenant(run.tenant_id).is_some_and(misses_process));
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
@@ -127,7 +128,7 @@ fn advance(cx: &Cx, view: &RunView) -> Markup {
                 div.progress-line {
                     (bar(p.progress, progress.keys_ended, progress.keys_total))
                     @if let Some(pace) = progress.pace {
-                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
+                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second.to_lowercase()) }
                         @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
                     }
                 }

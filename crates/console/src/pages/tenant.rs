@@ -16,7 +16,7 @@ use tidemark_operations::{audit as audits, lists};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use super::tenants::{behind, state, verified};
+use super::tenants::{behind, misses_process, state, verified};
 use super::{audit, history, rejects, runs};
 use crate::actions::button;
 use crate::actions::tenant_action::TenantAction;
@@ -152,7 +152,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .collect();
     html! {
         (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
-        @if let Some(held_by) = &tenant.held_by {
+        @if let Some(held_by) = tenant.held_by.as_ref().filter(|_| !misses_process(tenant)) {
             div.banner.warn role="status" {
                 @if let Some(blocker) = &tenant.blocker { strong { (cx.t.cause(blocker.kind).0) } " · " }
                 (held_by)

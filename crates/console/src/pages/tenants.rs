@@ -88,6 +88,13 @@ impl StateFilter {
     }
 }
 
+/// Whether it is held by a process that does not run: every page says that above.
+pub fn misses_process(tenant: &TenantOverview) -> bool {
+    use BlockerKind::{NoFinalizer, NoProducer, NoWorker};
+    let kind = tenant.blocker.as_ref().map(|blocker| blocker.kind);
+    matches!(kind, Some(NoProducer | NoWorker | NoFinalizer))
+}
+
 fn is_paused(tenant: &TenantOverview) -> bool {
     tenant
         .blocker

@@ -21,7 +21,7 @@ use super::snapshot::Snapshot;
 /// Pause between two looks, and at least so many times as long as a look took.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 5;
-/// A page takes a snapshot that is not older.
+/// A page takes a snapshot that is not older, or the last one while the next is not due yet.
 const FRESH: Duration = Duration::from_secs(3);
 /// The ledger counts as away without an answer for so long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ const IDLE_TURN: Duration = Duration::from_secs(30);
 pub struct Look {
     pub snapshot: Arc<Snapshot>,
     loaded: Instant,
+    /// How long it took.
+    took: Duration,
     /// The ledger did not answer the last time.
     pub is_away: bool,
 }
@@ -99,10 +101,12 @@ impl Watcher {
 
     fn fresh(&self) -> Option<Look> {
         let look = self.looks.borrow().clone()?;
-        (!look.is_away && look.loaded.elapsed() < FRESH).then_some(look)
+        let is_fresh = look.loaded.elapsed() < FRESH.max(look.took.saturating_mul(PAUSE_FACTOR + 1));
+        (!look.is_away && is_fresh).then_some(look)
     }
 
     async fn load(&self) -> DbResult<Look> {
+        let began = Instant::now();
         let watched = self.interest.runs();
         let reading = Snapshot::load(&self.db, &self.settings, &watched);
         let (read, queues) = tokio::join!(timeout(ANSWER_WITHIN, reading), self.queues());
@@ -121,6 +125,7 @@ impl Watcher {
                 let look = Look {
                     snapshot,
                     loaded: Instant::now(),
+                    took: began.elapsed(),
                     is_away: false,
                 };
                 self.looks.send_replace(Some(look.clone()));
