@@ -67,7 +67,12 @@ pub async fn stream(
                         break;
                     }
                     let look = looks.borrow_and_update().clone();
-                    let Some(look) = look else { continue };
+                    let Some(look) = look else {
+                        if console.watcher.is_failing() {
+                            yield Ok(Event::default().event("away").data("1"));
+                        }
+                        continue;
+                    };
                     let trend = page.trend(&cx, &look).await;
                     if let Some(html) = sent.changed(&cx, &page, &look, &trend) {
                         yield Ok(Event::default().data(html));

@@ -100,7 +100,12 @@ async fn every_dialog_is_sound_and_needs_no_mouse() {
                 browser.page.goto(&format!("http://{}{page}", served.address)).await?;
                 for link in links {
                     let name = format!("dialog-{}-{look}", link.trim_start_matches('/').replace('/', "-"));
-                    faults.add(check_dialog(&browser, link, &name).await);
+                    let found = check_dialog(&browser, link, &name).await;
+                    if found.is_err() {
+                        // what one has left open does not hide the next
+                        browser.page.refresh().await?;
+                    }
+                    faults.add(found);
                 }
             }
         }
@@ -114,9 +119,9 @@ async fn every_dialog_is_sound_and_needs_no_mouse() {
 /// Everything on the page that a mouse can use.
 const USABLE: &str = r#"
     const shown = (one) => one.checkVisibility({ visibilityProperty: true }) && one.getClientRects().length > 0;
-    return [...document.querySelectorAll("a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary")]
-        .filter((one) => shown(one) && one.tabIndex >= 0)
-        .map((one, at) => { one.dataset.key = at; return one.outerHTML.slice(0, 100); });
+    window.usable = [...document.querySelectorAll("a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary")]
+        .filter((one) => shown(one) && one.tabIndex >= 0);
+    return window.usable.map((one) => one.outerHTML.slice(0, 100));
 "#;
 
 /// What has the focus: its number, whether a person sees that, and whether it is in the window.
@@ -125,7 +130,7 @@ const FOCUS: &str = r#"
     if (one === document.body) return null;
     const style = getComputedStyle(one);
     const box = one.getBoundingClientRect();
-    return { key: one.dataset.key ?? null, ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0,
+    return { key: window.usable.indexOf(one), ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0,
              inside: box.bottom > 0 && box.top < innerHeight, what: one.outerHTML.slice(0, 100) };
 "#;
 
@@ -142,7 +147,7 @@ async fn walk(browser: &Browser, page: &str) -> Result<()> {
             break;
         }
         ensure!(now["ring"] == true && now["inside"] == true, "{page}: the focus cannot be seen: {now}");
-        if let Some(key) = now["key"].as_str().and_then(|key| key.parse::<usize>().ok()) {
+        if let Some(key) = now["key"].as_u64().and_then(|key| usize::try_from(key).ok()) {
             reached[key] = true;
         }
     }

@@ -20,7 +20,7 @@ async fn a_person_finds_the_cause_cures_it_and_sees_it_in_the_audit() {
             ensure!(synced.code == 0, "{synced:?}");
         }
         first.stop().await?;
-        sqlx::query("UPDATE etl_watermark SET watermark = watermark - interval '2 hours' WHERE tenant_id = 1")
+        sqlx::query("UPDATE etl_watermark SET watermark = watermark - interval '2 hours', next_due_at = now() WHERE tenant_id = 1")
             .execute(&stage.target)
             .await?;
         // a chunk that was given up on, and a row that somebody changed in the target

@@ -18,9 +18,10 @@ async fn statements(stage: &Stage) -> Result<(i64, i64)> {
     let row = sqlx::query(
         "SELECT coalesce(sum(calls) FILTER (WHERE query NOT LIKE '%etl_process%'), 0)::bigint, \
                 coalesce(sum(calls) FILTER (WHERE query = 'SELECT now()'), 0)::bigint \
-         FROM pg_stat_statements WHERE userid = $1::regrole",
+         FROM pg_stat_statements \
+         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+           AND userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)",
     )
-    .bind(stage.login())
     .fetch_one(&stage.target)
     .await?;
     Ok((row.try_get(0)?, row.try_get(1)?))

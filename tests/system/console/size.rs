@@ -9,6 +9,9 @@ use crate::stage::{Stage, on_stage, poll};
 /// Bytes of a page.
 const MOST: usize = 200_000;
 
+/// 20,000 runs of 20 tenants with two chunks each, and one of 5,000 chunks under way.
+const HISTORY: &str = include_str!("size/history.sql");
+
 /// 3,000 tenants beside those of the history, with watermarks and an inbox each.
 const TENANTS: &str = "
     INSERT INTO tenants (id, name, slug, source) SELECT n, 'Customer ' || n, 'customer-' || n, 'main' FROM generate_series(101, 3100) n;
@@ -23,7 +26,7 @@ const TENANTS: &str = "
     SELECT 101 + n % 3000, n, 'target', '23514', 'a constraint', 1, 1 FROM generate_series(1, 5000) n;
     ANALYZE";
 
-const PAGES: [&str; 26] = [
+const PAGES: [&str; 27] = [
     "/",
     "/tenants",
     "/tenants?sort=behind",
@@ -41,6 +44,7 @@ const PAGES: [&str; 26] = [
     "/runs?tenant=7",
     "/runs?type=full",
     "/runs/5",
+    "/runs/20001",
     "/rejects",
     "/rejects?tenant=107",
     "/sources",
@@ -78,7 +82,7 @@ async fn pages_of_a_large_installation_are_small_and_read_no_table_from_end_to_e
         for tenant in 1..=20 {
             stage.tenant(tenant, "UTC", &[tenant]).await?;
         }
-        stage.target.execute(include_str!("../plans/history.sql")).await?;
+        stage.target.execute(HISTORY).await?;
         stage.target.execute(TENANTS).await?;
         let served = serve(&stage, "console", &[]).await?;
         let client = Client::new(&served.address);

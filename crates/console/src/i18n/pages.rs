@@ -50,7 +50,7 @@ texts! {
         change: "Change", "Mudança";
         channel: "Channel", "Canal";
         check_now: "Check now", "Verificar agora";
-        checked: "Checked", "Verificado";
+        checked: "Checked", "Conferido";
         chunk: "Chunk", "Bloco";
         chunk_size: "Conversations per chunk", "Conversas por bloco";
         chunks: "Chunks", "Blocos";
@@ -169,7 +169,6 @@ texts! {
         show_values_note: "This is recorded in the audit.", "Isto fica registrado na auditoria.";
         side: "Side", "Lado";
         signals: "Signals", "Sinais";
-        slowest: "Slowest chunk", "Bloco mais lento";
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";

@@ -177,12 +177,7 @@ fn grid_title(cx: &Cx, run: &RunReport) -> String {
 
 fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
-    let slow = |slow: &Option<tidemark_shared::progress::SlowChunk>| match slow {
-        Some(slow) => {
-            html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } }
-        }
-        None => html! { "–" },
-    };
+    let open = view.progress.as_ref().filter(|_| !run.status.is_terminal());
     html! {
         (fact_rows(&[
             (p.tenant, tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))),
@@ -194,11 +189,7 @@ fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
             (p.took, html! { (cx.t.milliseconds(run.duration_ms)) }),
             (p.watermark_from, cx.maybe_time(run.watermark_start)),
             (p.watermark_to, cx.maybe_time(run.watermark_end)),
-            (p.share, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| share(cx, &progress.source))),
-            (p.slowest, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| match progress.slowest_running {
-                Some(_) => slow(&progress.slowest_running),
-                None => slow(&progress.slowest_done),
-            })),
+            (p.share, open.map_or_else(|| html! { span.none { "–" } }, |progress| share(cx, &progress.source))),
             (p.failed_attempts, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| html! { (cx.count(progress.failed_attempts)) })),
             (p.lost_leases, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| html! { (cx.count(progress.lost_leases)) })),
         ]))

@@ -199,7 +199,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                 tbody { @for run in runs {
                     tr {
                         th scope="row" { (run_link(cx, run.run_id)) }
-                        @if let Some(snapshot) = names { td data-label=(p.tenant) { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) } }
+                        @if let Some(snapshot) = names { td.name data-label=(p.tenant) { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) } }
                         td data-label=(p.kind) { (cx.t.run_type(run.run_type)) }
                         td data-label=(p.status) { (run_badge(cx, run.status)) }
                         td data-label=(p.requested) { (cx.ago(run.requested_at)) }

@@ -1,5 +1,6 @@
 //! Reads the ledger while somebody looks, and hands the same snapshot to every stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Watcher {
     looks: watch::Sender<Option<Look>>,
     history: Mutex<History>,
     loading: tokio::sync::Mutex<()>,
+    /// No look has succeeded since the begin, and one has failed.
+    is_failing: AtomicBool,
 }
 
 impl Watcher {
@@ -66,11 +69,17 @@ impl Watcher {
             looks: watch::Sender::new(None),
             history: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
+            is_failing: AtomicBool::default(),
         }
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Option<Look>> {
         self.looks.subscribe()
+    }
+
+    /// The ledger has not answered yet, although somebody asked.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 
     /// A fresh look. While the ledger is away: the last one, if there is one.
@@ -134,7 +143,12 @@ impl Watcher {
             Err(error) => {
                 tracing::debug!(error = %report(&error), "status not read");
                 let last = self.looks.borrow().clone();
-                let Some(last) = last else { return Err(error) };
+                let Some(last) = last else {
+                    // streams that wait for the first look are told
+                    self.is_failing.store(true, Ordering::Relaxed);
+                    self.looks.send_replace(None);
+                    return Err(error);
+                };
                 let look = Look {
                     is_away: true,
                     ..last
