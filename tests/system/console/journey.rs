@@ -59,7 +59,7 @@ async fn a_person_finds_the_cause_cures_it_and_sees_it_in_the_audit() {
         })
         .await?;
         browser.wait_for_text("Chunks are dead").await?;
-        browser.picture("journey-3-dead-chunk").await?;
+        browser.picture("console").await?;
         stage.until("SELECT watermark > now() - interval '1 hour' FROM etl_watermark WHERE tenant_id = 1").await?;
 
         browser.click(".need a[href='/runs/1']").await?;
@@ -72,6 +72,8 @@ async fn a_person_finds_the_cause_cures_it_and_sees_it_in_the_audit() {
         })
         .await?;
 
+        browser.picture("console-run").await?;
+
         // the retry has written the row again: it is changed once more
         sqlx::query("UPDATE conversations_analytics SET status = 3 - status WHERE tenant_id = 1 AND conversation_id = 1")
             .execute(&stage.target)
@@ -83,7 +85,7 @@ async fn a_person_finds_the_cause_cures_it_and_sees_it_in_the_audit() {
         ensure!(browser.page.current_url().await?.as_str() == why, "the search leads to the conversation");
         browser.wait_for_text("different").await?;
         browser.wait("td .masked").await?;
-        browser.picture("journey-5-why").await?;
+        browser.picture("console-why").await?;
 
         resync(&stage, &browser, &home).await?;
         browser.page.goto(&why).await?;
@@ -110,6 +112,8 @@ async fn resync(stage: &Stage, browser: &Browser, home: &str) -> Result<()> {
     let file = std::env::temp_dir().join(format!("tidemark-ids-{:016x}.txt", rand::random::<u64>()));
     std::fs::write(&file, "1\n2\n3\n")?;
     browser.page.goto(&format!("{home}/tenants/1")).await?;
+    browser.wait(".timeline").await?;
+    browser.picture("console-tenant").await?;
     browser.click_text("More").await?;
     browser.click("a[href='/tenants/1/do/resync']").await?;
     let focused = "return document.activeElement.hasAttribute('data-close')";
