@@ -177,7 +177,7 @@ async fn a_keyboard_reaches_everything_and_shows_where_it_is() {
         // a key begins the search, Enter ends it
         browser.page.find(fantoccini::Locator::Css("body")).await?.send_keys("/").await?;
         ensure!(focused(&browser).await?.ends_with("search"), "the search has the focus");
-        browser.page.active_element().await?.send_keys("1").await?;
+        browser.page.active_element().await?.send_keys("tenant-1").await?;
         press(&browser, Key::Enter).await?;
         browser.wait(".tabbed").await.context("the tenant that was searched for")?;
         // a menu opens and closes

@@ -12,7 +12,7 @@ use crate::html::layout::{Section, page as whole_page};
 use crate::html::parts::{command, empty, head, run_link, tenant_link};
 use crate::watch::snapshot::Snapshot;
 
-const SHOWN: usize = 200;
+const SHOWN: usize = 100;
 
 pub async fn page(cx: Cx) -> Response {
     let look = match cx.console.watcher.look().await {
