@@ -35,9 +35,10 @@ postgres_boot() {
     # shellcheck source=/dev/null
     . ./ports
     printf 'postgres://postgres@127.0.0.1:%s/postgres\n' "$port" >url
-    # A benchmark's own settings: TIDEMARK_SERVICES_POSTGRES="shared_buffers=2GB fsync=on". The last value counts.
+    # A benchmark's own settings: TIDEMARK_SERVICES_POSTGRES="shared_buffers=2GB fsync=on". The last value counts. A test's
+    # own are in the file `settings`.
     local setting settings=()
-    for setting in ${TIDEMARK_SERVICES_POSTGRES:-}; do settings+=(-c "$setting"); done
+    for setting in ${TIDEMARK_SERVICES_POSTGRES:-} $(cat settings 2>/dev/null); do settings+=(-c "$setting"); done
     postgres_tls
     # No fsync: the servers must survive their own crash, not one of the machine, and the kernel keeps written pages.
     # Commits stay synchronous: crash tests need them. No Unix socket: the folder's path may be too long for one.

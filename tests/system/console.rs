@@ -1,11 +1,17 @@
 //! The web console: who may do what, what it shows, and what a person can do in a browser.
 
+mod actions;
 mod api;
 mod browser;
 pub mod client;
+mod dialogs;
 mod journey;
+mod lag;
 mod look;
+mod many;
 mod rights;
 mod shipped;
 mod sign_in;
+mod size;
 mod streams;
+mod values;

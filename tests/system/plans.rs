@@ -80,6 +80,11 @@ async fn finding_open_work_costs_what_is_open_and_not_what_is_done() {
                 format!("(7, {all_types}, '{{success,failed}}', NULL, NULL, 20, 9223372036854775807)"),
             ),
             (
+                "run list --type full",
+                statement("LIST_OF_RARE_TYPES", "etl_control")?,
+                "(NULL, '{full}', '{running,success,failed}', NULL, NULL, 100, 9223372036854775807)".to_owned(),
+            ),
+            (
                 "run list",
                 statement("LIST_ALL", "FROM etl_control")?,
                 format!("(NULL, {all_types}, '{{success,failed}}', NULL, NULL, 20, 9223372036854775807)"),

@@ -23,7 +23,9 @@
   }
 
   // dialogs: the page of an action, without its frame
-  async function open(link) {
+  let opener = null;
+  async function open(link, from) {
+    opener = from;
     let answer;
     try {
       answer = await fetch(link, { headers: { "X-Dialog": "1" }, credentials: "same-origin" });
@@ -39,6 +41,14 @@
     if (cancel) cancel.focus();
   }
 
+  // back to where the dialog was opened, or to the menu that has it
+  dialog.addEventListener("close", () => {
+    if (!opener || !opener.isConnected) return;
+    const menu = opener.closest("details:not([open])");
+    (menu ? menu.querySelector("summary") : opener).focus();
+    opener = null;
+  });
+
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (!target) return;
@@ -46,7 +56,7 @@
     const link = target.closest("a[data-dialog]");
     if (link && plain) {
       event.preventDefault();
-      open(link.href);
+      open(link.href, link);
       return;
     }
     if (target.closest("[data-close]") && dialog.open) {
@@ -71,7 +81,7 @@
       const search = byId("search");
       if (search) { event.preventDefault(); search.focus(); search.select(); }
     }
-    if (event.key === "Escape") {
+    if (event.key === "Escape" && !dialog.open) {
       for (const menu of document.querySelectorAll("details.more[open], details.account[open]")) menu.open = false;
     }
   });
@@ -102,6 +112,9 @@
     live.addEventListener("htmx:sse:error", () => show(true));
     live.addEventListener("htmx:sse:close", () => show(true));
     live.addEventListener("htmx:sse:after:connection", () => show(false));
+    // the ledger has not answered since this console began
+    live.addEventListener("away", () => { byId("ledger-away").hidden = false; live.classList.add("stale"); });
+    live.addEventListener("htmx:after:swap", () => { byId("ledger-away").hidden = true; live.classList.remove("stale"); });
     live.addEventListener("charts", (event) => { points = JSON.parse(event.detail.data); draw(); });
     live.addEventListener("point", (event) => {
       const point = JSON.parse(event.detail.data);
@@ -141,7 +154,7 @@
       plots.set(box, new uPlot({
         width: box.clientWidth || 300,
         height: 150,
-        padding: [8, 8, 0, 0],
+        padding: [8, 20, 0, 0],
         legend: { show: false },
         cursor: { show: false },
         scales: { x: { range: () => [now() - HOUR, now()] }, y: { range: (_, min, max) => [0, Math.max(4, max * 1.1)] } },

@@ -11,6 +11,7 @@ use tidemark_source::Sources;
 use crate::auth::attempts::Attempts;
 use crate::links::Links;
 use crate::pages::on_demand::OnDemand;
+use crate::watch::trends::Trends;
 use crate::watch::watcher::Watcher;
 
 /// Connects to the broker for a command; the error says why it cannot.
@@ -34,6 +35,7 @@ pub struct Console {
     pub lifecycle: Lifecycle,
     pub(crate) links: Links,
     pub(crate) watcher: Arc<Watcher>,
+    pub(crate) trends: Trends,
     pub(crate) attempts: Attempts,
     pub(crate) on_demand: OnDemand,
 }
@@ -45,6 +47,7 @@ impl Console {
         Arc::new(Self {
             links: Links::new(&parts.settings.console.path_prefix),
             watcher: Arc::new(watcher),
+            trends: Trends::default(),
             attempts: Attempts::default(),
             on_demand: OnDemand::default(),
             db: parts.db,

@@ -68,6 +68,14 @@ impl PageError {
         }
     }
 
+    /// The same, also for a form that was made from an older state.
+    pub fn text_or_stale(&self, cx: &Cx) -> Option<String> {
+        match self {
+            Self::Stale => Some(cx.t.common.stale.to_owned()),
+            _ => self.text(),
+        }
+    }
+
     /// The whole page for a browser.
     pub fn page(self, cx: &Cx) -> Response {
         let status = self.status();

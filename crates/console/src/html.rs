@@ -1,6 +1,7 @@
 //! The parts of pages.
 
 pub mod charts;
+pub mod lag;
 pub mod layout;
 pub mod markup;
 pub mod parts;

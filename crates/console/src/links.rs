@@ -39,7 +39,11 @@ impl Links {
 
     /// The path without the prefix.
     pub fn strip<'a>(&self, path: &'a str) -> &'a str {
-        path.strip_prefix(&*self.prefix).unwrap_or(path)
+        match path.strip_prefix(&*self.prefix) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with(['/', '?']) => rest,
+            _ => path,
+        }
     }
 }
 
@@ -48,4 +52,25 @@ pub fn encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_prefix_is_stripped() {
+        let links = Links::new("/ops");
+        for (path, stripped) in [
+            ("/ops/runs/1", "/runs/1"),
+            ("/ops/", "/"),
+            ("/ops", "/"),
+            ("/ops?x=1", "?x=1"),
+            ("/opsworks", "/opsworks"),
+            ("/runs", "/runs"),
+        ] {
+            assert_eq!(links.strip(path), stripped, "{path}");
+        }
+        assert_eq!(Links::new("").strip("/runs"), "/runs");
+    }
 }

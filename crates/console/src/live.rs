@@ -21,6 +21,7 @@ use crate::error::PageError;
 use crate::html::layout;
 use crate::metrics::OpenStream;
 use crate::pages::live::LivePage;
+use crate::watch::trends::Trend;
 use crate::watch::watcher::Look;
 
 /// Proxies close connections that are silent for longer.
@@ -66,8 +67,14 @@ pub async fn stream(
                         break;
                     }
                     let look = looks.borrow_and_update().clone();
-                    let Some(look) = look else { continue };
-                    if let Some(html) = sent.changed(&cx, &page, &look) {
+                    let Some(look) = look else {
+                        if console.watcher.is_failing() {
+                            yield Ok(Event::default().event("away").data("1"));
+                        }
+                        continue;
+                    };
+                    let trend = page.trend(&cx, &look).await;
+                    if let Some(html) = sent.changed(&cx, &page, &look, &trend) {
                         yield Ok(Event::default().data(html));
                     }
                     if page.has_charts() && !look.is_away && let Some(point) = console.watcher.history().last() {
@@ -101,9 +108,9 @@ struct Sent {
 
 impl Sent {
     /// The live part, if it is another than the tab has.
-    fn changed(&mut self, cx: &Cx, page: &LivePage, look: &Look) -> Option<String> {
+    fn changed(&mut self, cx: &Cx, page: &LivePage, look: &Look, trend: &Trend) -> Option<String> {
         let cx = cx.clone().at(look.now());
-        let content = page.render(&cx, look)?;
+        let content = page.render(&cx, look, trend)?;
         let html = layout::live_content(&cx, look, &content).into_string();
         let mut hasher = DefaultHasher::new();
         html.hash(&mut hasher);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -34,17 +34,29 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
     let inner = all(console)
         .router
         .fallback(get(not_found).layer(fallback))
-        .with_state(Arc::clone(console));
-    let prefix = &console.settings.console.path_prefix;
-    let router = match prefix.as_str() {
-        "" => inner,
-        prefix => Router::new().nest(prefix, inner.clone()).fallback_service(inner),
-    };
-    router
+        .with_state(Arc::clone(console))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(console), origin::check))
+        .layer(from_fn_with_state(Arc::clone(console), api::problem::complete))
         .layer(from_fn_with_state(Arc::clone(console), crate::metrics::observe))
-        .layer(from_fn(headers::add))
+        .layer(from_fn(headers::add));
+    match console.settings.console.path_prefix.as_str() {
+        "" => inner,
+        _ => Router::new()
+            .fallback_service(inner)
+            .layer(from_fn_with_state(Arc::clone(console), strip_prefix)),
+    }
+}
+
+/// Routes are found without the prefix.
+async fn strip_prefix(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
+    let whole = request.uri().path_and_query().map_or("/", |whole| whole.as_str());
+    let rest = console.links.strip(whole);
+    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    if let Ok(uri) = rest.parse() {
+        *request.uri_mut() = uri;
+    }
+    next.run(request).await
 }
 
 async fn not_found(cx: Cx) -> Response {

@@ -2,5 +2,7 @@
 
 pub mod history;
 pub mod interest;
+pub mod lag;
 pub mod snapshot;
+pub mod trends;
 pub mod watcher;

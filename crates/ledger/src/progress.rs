@@ -68,14 +68,14 @@ impl FromRow<'_, PgRow> for Stored<Progress> {
 }
 
 fn slow(row: &PgRow, [seq, attempt, worker, took]: [&str; 4]) -> Result<Option<SlowChunk>, sqlx::Error> {
-    let Some(seq) = row.try_get(seq)? else {
+    let (Some(seq), Some(took_ms)) = (row.try_get(seq)?, row.try_get(took)?) else {
         return Ok(None);
     };
     Ok(Some(SlowChunk {
         seq,
         attempt: row.try_get(attempt)?,
         worker_id: row.try_get(worker)?,
-        took_ms: row.try_get(took)?,
+        took_ms,
     }))
 }
 

@@ -48,15 +48,19 @@ statements! {
                     next_due_at = now() + t.sync_interval, \
                     policy_version = greatest(w.policy_version, t.policy_version) \
              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
-    LIST_MOVES = "SELECT id, moved_at, old, new, run_id, actor, reason FROM etl_watermark_audit \
+    LIST_MOVES = "SELECT id, coalesce(began_at, moved_at) AS began_at, moved_at, old, new, run_id, actor, reason \
+                  FROM etl_watermark_audit \
                   WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
     AUDIT = "INSERT INTO etl_watermark_audit (tenant_id, old, new, run_id, actor, reason) \
              SELECT m.tenant_id, m.old, m.new, m.run_id, $5, $6 \
              FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS m (tenant_id, old, new, run_id)";
-    // moves of an idle tenant extend one line, instead of adding a line every minute
+    // Moves of an idle tenant extend one line, instead of adding a line every minute. After a pause there is a new one: each
+    // line stands for a time without a gap.
     EXTEND_IDLE_AUDIT = "UPDATE etl_watermark_audit a SET new = m.new, moved_at = now() \
                          FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS m (tenant_id, old, new) \
+                         JOIN tenants t ON t.id = m.tenant_id \
                          WHERE a.id = (SELECT max(l.id) FROM etl_watermark_audit l WHERE l.tenant_id = m.tenant_id) \
+                           AND a.moved_at > now() - greatest(interval '5 minutes', t.sync_interval * 3) \
                            AND a.new = m.old AND a.run_id IS NULL AND a.actor = $4 AND a.reason = $5 \
                          RETURNING a.tenant_id";
     // The claim has set when the tenant is due next, and that stays: the length of a run does not slow the rhythm, and tenants
@@ -113,6 +117,9 @@ pub enum Mover<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Move {
     pub id: i64,
+    /// The first of the moves that this one stands for: those of an idle tenant are one.
+    #[serde(skip)]
+    pub began_at: DateTime<Utc>,
     pub moved_at: DateTime<Utc>,
     pub old: Option<DateTime<Utc>>,
     pub new: Option<DateTime<Utc>>,

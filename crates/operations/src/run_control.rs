@@ -43,7 +43,7 @@ pub async fn cancel(
     match ledger::cancel::run(db, actor, id, reason).await? {
         Cancelled::Now { waiting, running, .. } => Ok(CancelledChunks { waiting, running }),
         Cancelled::Ended(_, status) => Err(OperationError::Invalid(format!(
-            "run {id} has ended already: {}",
+            "run {id} has ended already ({}): nothing of it is left to cancel",
             status.as_str()
         ))),
         Cancelled::Unknown => Err(unknown(id)),

@@ -145,6 +145,47 @@ async fn a_change_happens_once_and_not_upon_an_old_state() {
 }
 
 #[tokio::test]
+async fn every_refusal_of_the_api_is_a_problem() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        let token = add_token(&stage, "deploy", &["--role", "operator"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let nobody = Client::new(&served.address);
+        let client = Client {
+            token: Some(token),
+            ..nobody.clone()
+        };
+        for (method, path, status) in [
+            ("GET", "/api/v1/runs?before=null", 400),
+            ("GET", "/api/v1/tenants?after=-2147483649", 400),
+            ("GET", "/api/v1/rejects?all=maybe", 400),
+            ("GET", "/api/v1/rejects?after=", 422),
+            ("GET", "/api/v1/tenants/none", 404),
+            ("DELETE", "/api/v1/tenants/1", 405),
+            ("POST", "/api/v1/nothing", 405),
+            ("POST", "/api/v1/tenants/1/pause", 422),
+        ] {
+            let answer = client.send(method, path, &[JSON], "").await?;
+            let is_problem = answer.header("content-type") == Some("application/problem+json");
+            ensure!(
+                answer.status == status && is_problem && answer.json()["status"] == status,
+                "{method} {path}: {answer:?}"
+            );
+        }
+        // another site, and nobody
+        for (method, path, status) in [("POST", "/api/v1/tenants/1/resume", 403), ("GET", "/api/v1/runs", 401)] {
+            let answer = nobody.send(method, path, &[JSON], "").await?;
+            ensure!(
+                answer.status == status && answer.header("content-type") == Some("application/problem+json"),
+                "{answer:?}"
+            );
+        }
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_read_only_console_changes_nothing() {
     on_stage(|stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;

@@ -48,7 +48,7 @@ impl Browser {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("start chromedriver: apt-get install chromium chromium-driver")?;
+            .context("start chromedriver: scripts/install-services browser installs it")?;
         let address = format!("127.0.0.1:{port}");
         poll("chromedriver", async || {
             Ok(TcpStream::connect(&address).await.ok())
@@ -70,7 +70,7 @@ impl Browser {
             .capabilities(wanted)
             .connect(&format!("http://{address}"))
             .await
-            .context("open a window of chromium")?;
+            .context("open a window of chromium: scripts/install-services browser installs it")?;
         Ok(Self {
             page,
             profile,
@@ -134,6 +134,20 @@ impl Browser {
         field.clear().await?;
         field.send_keys(text).await?;
         Ok(())
+    }
+
+    /// Chooses language and theme as a person does, on the page that is open.
+    pub async fn prefer(&self, language: &str, theme: &str) -> Result<()> {
+        self.click(".account summary").await?;
+        let choose = format!(
+            "document.querySelector('select[name=language]').value = '{language}'; \
+             document.querySelector('select[name=theme]').value = '{theme}'; \
+             document.querySelector('.account form').requestSubmit();"
+        );
+        self.page.execute(&choose, Vec::new()).await?;
+        self.wait(&format!("html[lang='{language}'][data-theme='{theme}']"))
+            .await
+            .map(drop)
     }
 
     /// Saves a picture of the window, if somebody wants pictures.

@@ -76,14 +76,14 @@ const FAULTS: &str = r#"
 
 /// What is wrong with all pages, so that one look shows everything.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, outcome: Result<()>) {
+    pub fn add(&mut self, outcome: Result<()>) {
         self.0.extend(outcome.err().map(|error| format!("{error:#}")));
     }
 
-    fn ensure_none(&self) -> Result<()> {
+    pub fn ensure_none(&self) -> Result<()> {
         ensure!(self.0.is_empty(), "{}", self.0.join("\n"));
         Ok(())
     }
@@ -101,18 +101,23 @@ const RUN_AXE: &str = r#"
     );
 "#;
 
-async fn check_access(browser: &Browser, name: &str) -> Result<()> {
+pub async fn check_access(browser: &Browser, name: &str) -> Result<()> {
     browser.page.execute(AXE, Vec::new()).await?;
     let found = browser.page.execute_async(RUN_AXE, Vec::new()).await?;
     ensure!(found == Value::Array(Vec::new()), "{name}: {found:#}");
     Ok(())
 }
 
+pub async fn check_faults(browser: &Browser, name: &str) -> Result<()> {
+    let faults = browser.page.execute(FAULTS, Vec::new()).await?;
+    ensure!(faults == Value::Array(Vec::new()), "{name}: {faults}");
+    Ok(())
+}
+
 async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
     browser.page.goto(&format!("http://{address}{path}")).await?;
     browser.wait("main").await?;
-    let faults = browser.page.execute(FAULTS, Vec::new()).await?;
-    ensure!(faults == Value::Array(Vec::new()), "{name}: {faults}");
+    check_faults(browser, name).await?;
     check_access(browser, name).await?;
     browser.picture(name).await?;
     browser.ensure_quiet(name).await
@@ -128,20 +133,26 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         for (name, path) in PAGES {
             faults.add(check(&browser, &served.address, &format!("{name}-en-light"), path).await);
         }
-        browser.click(".account summary").await?;
-        browser.page.execute(
-            "document.querySelector('select[name=language]').value = 'pt-BR'; document.querySelector('select[name=theme]').value = 'dark'; \
-             document.querySelector('.account form').requestSubmit();",
-            Vec::new(),
-        )
-        .await?;
-        browser.wait("html[lang='pt-BR'][data-theme='dark']").await?;
+        browser.prefer("pt-BR", "dark").await?;
         for (name, path) in PAGES {
             faults.add(check(&browser, &served.address, &format!("{name}-pt-dark"), path).await);
         }
         browser.page.set_window_size(320, 800).await?;
         for (name, path) in PAGES {
             faults.add(check(&browser, &served.address, &format!("{name}-pt-phone"), path).await);
+        }
+        // a window of 1400 pixels at 200 %, and a small one with text of twice the size
+        for (width, size) in [(700, "100%"), (1000, "200%")] {
+            browser.page.set_window_size(width, 800).await?;
+            for (name, path) in PAGES {
+                browser.page.goto(&format!("http://{}{path}", served.address)).await?;
+                browser.wait("main").await?;
+                let larger = format!("document.documentElement.style.fontSize = '{size}'");
+                browser.page.execute(&larger, Vec::new()).await?;
+                let name = format!("{name}-pt-{width}-{size}");
+                faults.add(check_faults(&browser, &name).await);
+                browser.picture(&name).await?;
+            }
         }
         faults.ensure_none()?;
         browser.page.clone().close().await?;

@@ -9,22 +9,23 @@ use super::client::{Client, serve};
 use crate::servers::Server;
 use crate::stage::{Servers, Stage, WAIT_LIMIT, on_servers, on_stage};
 
-/// Opens a stream and waits for its first event.
-async fn open(address: &str, page: &str) -> Result<BufReader<TcpStream>> {
+/// The stream of one tab.
+pub type Stream = BufReader<TcpStream>;
+
+/// Asks for a stream.
+async fn send(address: &str, page: &str) -> Result<Stream> {
     let mut stream = TcpStream::connect(address).await?;
     let question =
         format!("GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
     stream.write_all(question.as_bytes()).await?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let read = reader.read_line(&mut line).await?;
-        ensure!(read > 0, "the stream has ended");
-        if line.starts_with("data:") {
-            return Ok(reader);
-        }
-    }
+    Ok(BufReader::new(stream))
+}
+
+/// Opens a stream and waits for its first event.
+pub async fn open(address: &str, page: &str) -> Result<Stream> {
+    let mut stream = send(address, page).await?;
+    read_line(&mut stream, |line| line.starts_with("data:"), "an event").await?;
+    Ok(stream)
 }
 
 /// Sessions of the console on the target, with their last statements.
@@ -93,17 +94,21 @@ async fn a_run_is_followed_to_its_last_number() {
 }
 
 /// Reads the stream until a message has this text.
-async fn read_until(
-    stream: &mut BufReader<TcpStream>,
+pub async fn read_until(
+    stream: &mut Stream,
     wanted: impl Fn(&str) -> bool,
     what: &str,
 ) -> Result<String> {
+    read_line(stream, |line| line.starts_with("data: ") && wanted(line), what).await
+}
+
+async fn read_line(stream: &mut Stream, wanted: impl Fn(&str) -> bool, what: &str) -> Result<String> {
     let reading = async {
         loop {
             let mut line = String::new();
             let read = stream.read_line(&mut line).await?;
             ensure!(read > 0, "the stream has ended before {what}");
-            if line.starts_with("data: ") && wanted(&line) {
+            if wanted(&line) {
                 return Ok(line);
             }
         }
@@ -124,7 +129,9 @@ async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
     on_servers(servers, |stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;
         let served = serve(&stage, "console", &[]).await?;
+        let other = serve(&stage, "console", &[]).await?;
         let mut stream = open(&served.address, "/").await?;
+        read_until(&mut stream, |line| line.contains("Overview"), "the first look").await?;
         ledger.crash().await?;
         let is_away =
             |line: &str| line.contains("The ledger does not answer.") && line.contains("content stale");
@@ -140,7 +147,12 @@ async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
             audit.status == 503 && audit.header("retry-after").is_some(),
             "{audit:?}"
         );
+        // a console that has no look yet says so too
+        let mut waiting = send(&other.address, "/tenants").await?;
+        read_line(&mut waiting, |line| line.starts_with("event: away"), "a word of a console without a look").await?;
         ledger.start().await?;
+        read_until(&mut waiting, |line| line.contains("Tenant 1"), "its first look").await?;
+        other.process.stop().await?;
         let is_back = |line: &str| !line.contains("The ledger does not answer.") && line.contains("Overview");
         read_until(&mut stream, is_back, "a page of the ledger that is back").await?;
         served.process.stop().await

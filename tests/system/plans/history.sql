@@ -20,3 +20,6 @@ SELECT run.id, s, 3, 'bulk', '{"kind": "keys", "ids": [1]}', 1, state.status, CA
 FROM run CROSS JOIN generate_series(1, 100030) s
 CROSS JOIN LATERAL (SELECT (CASE WHEN s <= 100000 THEN 'done' WHEN s <= 100010 THEN 'running'
                                  WHEN s <= 100020 THEN 'queued' ELSE 'pending' END)::etl_chunk_status AS status) state;
+-- tenants that have never run
+INSERT INTO tenants (id, name, slug) SELECT n, 'New ' || n, 'new-' || n FROM generate_series(101, 200) n;
+INSERT INTO etl_watermark (tenant_id) SELECT n FROM generate_series(101, 200) n ON CONFLICT DO NOTHING;

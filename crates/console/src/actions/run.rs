@@ -89,7 +89,7 @@ async fn cancel(cx: Cx, Path(id): Path<RunId>, Form(fields): Form<Given>) -> Res
     let to = format!("/runs/{id}");
     match try_cancel(&cx, id, &fields).await {
         Ok(message) => form::go(&cx, &to, &message),
-        Err(error) => match (error.text(), error.status()) {
+        Err(error) => match (error.text_or_stale(&cx), error.status()) {
             (Some(text), status) => match cancel_dialog(&cx, id, &fields, Some(&text)).await {
                 Ok(page) => (status, page).into_response(),
                 Err(other) => other.page(&cx),

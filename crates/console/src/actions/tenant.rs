@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
@@ -110,7 +111,7 @@ fn numbers<'a>(
         TenantAction::Watermark => {
             let at = tenant
                 .watermark
-                .map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339());
+                .map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
             vec![(p.watermark, at)]
         }
         _ => Vec::new(),
@@ -131,7 +132,8 @@ async fn act(cx: Cx, action: TenantAction, id: TenantId, given: Given) -> Respon
         }
         Err(error) => error,
     };
-    let (status, text) = (error.status(), error.text());
+    let status = error.status();
+    let text = error.text_or_stale(&cx);
     // the form again, with what was entered
     match text {
         Some(text) if action.damage() != Damage::None => {

@@ -2,10 +2,11 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::problem::Problem;
+use super::problem::{PROBLEM_JSON, Problem};
 use super::{change, read, schema};
 
 #[derive(OpenApi)]
@@ -37,17 +38,42 @@ use super::{change, read, schema};
     ),
     components(schemas(Problem, schema::Run, schema::Tenant)),
     security(("token" = [])),
-    modifiers(&Token),
+    modifiers(&Token, &Problems),
 )]
 struct Document;
 
 struct Token;
+
+struct Problems;
 
 impl Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("token", scheme);
+    }
+}
+
+/// Every operation may answer with a problem, and problems have a kind of content of their own.
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let problem = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Problem")))
+            .build();
+        let answer = |text: &str| {
+            ResponseBuilder::new()
+                .description(text)
+                .content(PROBLEM_JSON, problem.clone())
+                .build()
+        };
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let answers = &mut operation.responses.responses;
+                answers.insert("4XX".to_owned(), answer("It was refused, and nothing was changed").into());
+                answers.insert("5XX".to_owned(), answer("A server that it needs does not answer, or it failed").into());
+            }
+        }
     }
 }
 

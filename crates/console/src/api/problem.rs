@@ -1,14 +1,25 @@
 //! Errors of the API: RFC 9457, with what to do and the exit code that the command would have.
 
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tidemark_operations::error::OperationError;
 use utoipa::ToSchema;
 
+use crate::console::Console;
 use crate::context::Cx;
 use crate::error::PageError;
+
+/// The kind of content of every error of the API.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+/// Longer texts of errors are no texts.
+const LONGEST: usize = 4_096;
 
 /// `application/problem+json`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,12 +40,39 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let kind = [(CONTENT_TYPE, "application/problem+json")];
+        let kind = [(CONTENT_TYPE, PROBLEM_JSON)];
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return (status, kind, [(RETRY_AFTER, "5")], body).into_response();
         }
         (status, kind, body).into_response()
     }
+}
+
+/// Makes a problem of every refusal of the API that came about before its functions: a path, a query or a body that cannot be
+/// read, another site.
+pub async fn complete(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+    let is_api = console.links.strip(request.uri().path()).starts_with("/api/");
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_problem = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes() == PROBLEM_JSON.as_bytes());
+    if !is_api || is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let text = to_bytes(body, LONGEST).await.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+    let text = text.filter(|text| !text.is_empty());
+    let text = text.unwrap_or_else(|| match status {
+        StatusCode::METHOD_NOT_ALLOWED => "this method is not possible here: see the header Allow".to_owned(),
+        _ => "this request cannot be read: see /api/v1/openapi.json".to_owned(),
+    });
+    let mut response = plain(status, &text).into_response();
+    if let Some(allow) = parts.headers.get(ALLOW) {
+        response.headers_mut().insert(ALLOW, allow.clone());
+    }
+    response
 }
 
 /// The problem of a status alone.

@@ -135,9 +135,11 @@ pub async fn tenant(cx: Cx, Path(id): Path<TenantId>) -> Response {
 #[into_params(parameter_in = Query)]
 pub struct RunQuery {
     tenant: Option<i32>,
-    /// requested, planning, running, success, partial, failed, cancelled
+    /// One of the states of a run
+    #[param(pattern = "^(requested|planning|running|success|partial|failed|cancelled)$")]
     status: Option<String>,
-    /// incremental, full, resync, backfill, repair, verify
+    /// One of the types of a run
+    #[param(pattern = "^(incremental|full|resync|backfill|repair|verify)$")]
     r#type: Option<String>,
     /// Runs with a lower id
     before: Option<i64>,
@@ -232,6 +234,7 @@ pub struct RejectQuery {
     #[serde(default)]
     all: bool,
     /// `next` of the page before: TENANT:CONVERSATION
+    #[param(pattern = "^[0-9]{1,9}:[0-9]{1,18}$")]
     after: Option<String>,
     /// At most this many: 1 to 1000, usually 100
     limit: Option<i64>,

@@ -41,10 +41,34 @@ pub fn histogram(cx: &Cx, title: &str, columns: &[Column]) -> Markup {
     }
 }
 
+/// How long something took, beside the longest of its list. The number stands before it.
+pub fn length(took: i64, longest: i64, tone: Tone) -> Markup {
+    let width = took.clamp(0, longest.max(1)) * 100 / longest.max(1);
+    html! {
+        svg.bar-of viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect class={ "fill " (tone.class()) } width=(width.max(1)) height="4" rx="1" {}
+        }
+    }
+}
+
+/// When something was, on the axis of what it belongs to; milliseconds since the axis begins.
+pub fn span_of(begin: i64, end: i64, all: i64, tone: Tone) -> Markup {
+    let all = all.max(1);
+    let place = |at: i64| at.clamp(0, all) * 1_000 / all;
+    let (from, to) = (place(begin), place(end));
+    html! {
+        svg.span-of viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" {
+            rect.track width="1000" height="10" {}
+            rect class={ "fill " (tone.class()) } x=(from.min(996)) width=((to - from).max(4)) height="10" {}
+        }
+    }
+}
+
 /// The chunks of a run, one cell each or several in one.
 pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
     let columns = columns(cells.len());
     let rows = cells.len().div_ceil(columns);
+    let each = cells.iter().map(|cell| cell.last - cell.first + 1).max().unwrap_or(1);
     let states = [
         "done",
         "running",
@@ -58,8 +82,12 @@ pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
         figure.grid {
             svg viewBox={ "0 0 " (columns * 10) " " (rows * 10) } role="img" aria-label=(title) class={ "cells size-" (size(cells.len())) } {
                 @for (index, cell) in cells.iter().enumerate() {
-                    rect class={ "cell " (cell.state) } x=(index % columns * 10 + 1) y=(index / columns * 10 + 1) width="8" height="8" rx="1.5" {
-                        title { (cell_title(cx, cell)) }
+                    rect class={ "cell " (cell.state) } x=(index % columns * 10 + 1) y=(index / columns * 10 + 1) {
+                        @if is_named(cells.len(), &cell.state) { title { (cell_title(cx, cell)) } }
+                    }
+                    // not by the colour alone
+                    @if let Some(mark) = mark(&cell.state) {
+                        path.mark transform={ "translate(" (index % columns * 10) " " (index / columns * 10) ")" } d=(mark) {}
                     }
                 }
             }
@@ -68,13 +96,32 @@ pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
                     @for state in states {
                         @let count = cells.iter().filter(|cell| cell.state == state).count();
                         @if count > 0 {
-                            li { svg.swatch viewBox="0 0 10 10" aria-hidden="true" { rect class={ "cell " (state) } x="1" y="1" width="8" height="8" rx="1.5" {} }
-                                 " " (cx.t.chunk_state(state)) " " span.number { (cx.count(i64::try_from(count).unwrap_or(i64::MAX))) } }
+                            li { svg.swatch viewBox="0 0 10 10" aria-hidden="true" {
+                                     rect class={ "cell " (state) } x="1" y="1" {}
+                                     @if let Some(mark) = mark(state) { path.mark d=(mark) {} }
+                                 }
+                                 " " (cx.t.chunk_state(state)) @if each == 1 { " " span.number { (cx.count(i64::try_from(count).unwrap_or(i64::MAX))) } } }
                         }
                     }
+                    @if each > 1 { li.sub { (cx.t.pages.chunks_a_cell.replace("{count}", &cx.count(each.into()))) } }
                 }
             }
         }
+    }
+}
+
+/// Of many cells only those have names that somebody looks for: names are most of the page.
+fn is_named(cells: usize, state: &str) -> bool {
+    cells <= 400 || !["done", "pending", "cancelled"].contains(&state)
+}
+
+/// A cross for what was given up, a stroke for what is tried again, a point for what runs.
+fn mark(state: &str) -> Option<&'static str> {
+    match state {
+        "dead" => Some("M3.2 3.2l3.6 3.6m0 -3.6l-3.6 3.6"),
+        "retrying" => Some("M3 5h4"),
+        "running" => Some("M4.6 5h0.8"),
+        _ => None,
     }
 }
 

@@ -173,6 +173,7 @@ fn frame(cx: &Cx, section: Section, title: &str, content: &Markup) -> Markup {
                 main #main tabindex="-1" {
                     @if cx.console.settings.console.read_only { div.banner { (common.read_only) } }
                     div #stream-away.banner.warn role="status" hidden { (common.stream_away) }
+                    div #ledger-away.banner.bad role="status" hidden { (common.ledger_away) }
                     (content)
                 }
                 dialog #dialog aria-labelledby="dialog-title" {}

@@ -170,6 +170,11 @@ pub fn facts(rows: &[(&str, Markup)]) -> Markup {
     fact_list("facts", rows)
 }
 
+/// Names of settings, as they are written.
+pub fn setting_facts(rows: &[(&str, Markup)]) -> Markup {
+    fact_list("facts names", rows)
+}
+
 /// Names left and values right, for a narrow column.
 pub fn fact_rows(rows: &[(&str, Markup)]) -> Markup {
     fact_list("facts rows", rows)

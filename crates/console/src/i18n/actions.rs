@@ -65,16 +65,16 @@ texts! {
         already_open: "Run {run} is open and does the same.", "A execução {run} está aberta e faz o mesmo.";
         paused: "{tenant} is paused.", "{tenant} está pausado.";
         resumed: "{tenant} is resumed.", "{tenant} foi retomado.";
-        mapped: "{count} inboxes are mapped.", "{count} caixas mapeadas.";
-        unmapped: "{count} inboxes are unmapped.", "{count} caixas desmapeadas.";
+        mapped: "Inboxes that are mapped now: {count}.", "Caixas mapeadas agora: {count}.";
+        unmapped: "Inboxes that are unmapped now: {count}.", "Caixas desmapeadas agora: {count}.";
         changed: "The settings of {tenant} are changed.", "As configurações de {tenant} foram alteradas.";
         watermark_set: "The watermark of {tenant} is set.", "A marca-d'água de {tenant} foi definida.";
-        forgotten: "{removed} rows are removed, {cleaned} are cleaned.", "{removed} linhas removidas, {cleaned} limpas.";
+        forgotten: "Rows removed: {removed}, cleaned: {cleaned}.", "Linhas removidas: {removed}, limpas: {cleaned}.";
         removed: "{tenant} is removed; {runs} runs were cancelled.", "{tenant} foi removido; {runs} execuções canceladas.";
-        retried: "{count} chunks are due again.", "{count} blocos voltam a ser executados.";
+        retried: "Chunks that are due again: {count}.", "Blocos que voltam a ser executados: {count}.";
         cancelled: "Run {run} is cancelled: {waiting} chunks had not started, {running} are dropped.", "Execução {run} cancelada: {waiting} blocos não tinham começado, {running} são largados.";
         accepted: "Source {source} is accepted as it is now.", "A origem {source} foi aceita como está.";
-        redriven: "{count} messages are published again, {left} are left.", "{count} mensagens reenviadas, {left} ficaram.";
-        purged: "{count} messages are removed.", "{count} mensagens removidas.";
+        redriven: "Published again: {count} messages; left: {left}.", "Mensagens reenviadas: {count}; ficaram: {left}.";
+        purged: "Messages that are removed: {count}.", "Mensagens removidas: {count}.";
     }
 }

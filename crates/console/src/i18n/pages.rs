@@ -20,6 +20,10 @@ texts! {
         actions: "Actions", "Ações";
         address: "Address", "Endereço";
         all_runs: "All runs", "Todas as execuções";
+        chunks_a_cell: "a cell is up to {count} chunks, the worst state counts", "uma célula são até {count} blocos, conta o pior estado";
+        in_last_day: "at most {span} behind in the last day", "no máximo {span} de atraso no último dia";
+        slowest_chunks: "Slowest chunks", "Blocos mais lentos";
+        over_the_run: "When it ran", "Quando rodou";
         at_most_behind: "at most {span}", "no máximo {span}";
         behind_over_time: "How far behind over time", "Atraso ao longo do tempo";
         no_chunks_in_hour: "No open chunks in the last hour", "Nenhum bloco aberto na última hora";
@@ -46,7 +50,7 @@ texts! {
         change: "Change", "Mudança";
         channel: "Channel", "Canal";
         check_now: "Check now", "Verificar agora";
-        checked: "Checked", "Verificado";
+        checked: "Checked", "Conferido";
         chunk: "Chunk", "Bloco";
         chunk_size: "Conversations per chunk", "Conversas por bloco";
         chunks: "Chunks", "Blocos";
@@ -165,7 +169,6 @@ texts! {
         show_values_note: "This is recorded in the audit.", "Isto fica registrado na auditoria.";
         side: "Side", "Lado";
         signals: "Signals", "Sinais";
-        slowest: "Slowest chunk", "Bloco mais lento";
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";

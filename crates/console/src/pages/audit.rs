@@ -116,7 +116,7 @@ fn filters(cx: &Cx, asked: &Asked) -> Markup {
         form.filters method="get" action=(cx.links.to("/audit")) data-auto {
             label.field { span { (p.action) } select name="action" {
                 option value="" { (cx.t.common.all) }
-                @for action in Action::ALL { option value=(action.as_str()) selected[asked.action == Some(*action)] { (action.as_str()) } }
+                @for action in Action::ALL { option value=(action.as_str()) selected[asked.action == Some(*action)] { (cx.t.act(action.as_str())) } }
             } }
             label.field { span { (p.tenant) } input type="text" inputmode="numeric" name="tenant" value=[asked.tenant]; }
             label.field { span { (p.by) } input type="text" name="actor" placeholder="console:" value=[asked.actor.as_ref()]; }
@@ -145,7 +145,7 @@ pub fn table(cx: &Cx, entries: &[Recorded]) -> Markup {
                     tr {
                         td data-label=(p.when) { (cx.time(entry.acted_at)) }
                         td data-label=(p.by) { (entry.actor) @if let Some(origin) = &entry.origin { " " span.sub { (origin) } } }
-                        td data-label=(p.action) { (entry.action) }
+                        td data-label=(p.action) { (cx.t.act(&entry.action)) div.sub { (entry.action) } }
                         td data-label=(p.tenant) { @if let Some(tenant) = entry.tenant_id { a href=(cx.links.tenant(tenant)) { (tenant) } } @else { "–" } }
                         td data-label=(p.subject) { (or_none(entry.subject.as_deref())) }
                         td.wide data-label=(cx.t.common.reason) { (or_none(entry.reason.as_deref())) }

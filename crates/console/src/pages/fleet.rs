@@ -26,7 +26,7 @@ pub fn content(cx: &Cx, snapshot: &Snapshot) -> Markup {
     versions.sort_unstable();
     versions.dedup();
     html! {
-        (head(p.fleet, &html! { span.sub { (processes.len()) } }))
+        (head(p.fleet, &html! {}))
         @if versions.len() > 1 { div.banner.warn { (p.version_skew) " " (versions.join(", ")) } }
         section {
             h2 { (p.processes) }

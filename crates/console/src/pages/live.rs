@@ -9,6 +9,7 @@ use super::tenants::Filter;
 use super::{fleet, overview, run, runs, sources, tenant, tenants};
 use crate::auth::who::Who;
 use crate::context::Cx;
+use crate::watch::trends::Trend;
 use crate::watch::watcher::Look;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +58,20 @@ impl LivePage {
         matches!(self, Self::Overview | Self::Sources)
     }
 
+    /// What the page shows beside the look.
+    pub async fn trend(&self, cx: &Cx, look: &Look) -> Trend {
+        match self {
+            Self::Tenants(filter) => tenants::trend(cx, look, filter).await,
+            _ => Trend::default(),
+        }
+    }
+
     /// `None` where the look is not about this page yet: it was taken before anybody looked at the run.
-    pub fn render(&self, cx: &Cx, look: &Look) -> Option<Markup> {
+    pub fn render(&self, cx: &Cx, look: &Look, trend: &Trend) -> Option<Markup> {
         let snapshot = &look.snapshot;
         Some(match self {
             Self::Overview => overview::content(cx, snapshot),
-            Self::Tenants(filter) => tenants::content(cx, snapshot, filter),
+            Self::Tenants(filter) => tenants::content(cx, snapshot, filter, trend),
             Self::Tenant(id) => tenant::live(cx, snapshot, *id),
             Self::Runs => runs::live(cx, snapshot),
             Self::Run(id) => match snapshot.runs.get(id) {

@@ -206,7 +206,7 @@ pub fn open_runs(cx: &Cx, snapshot: &Snapshot, most: usize) -> Markup {
                         @let run = &view.report;
                         tr id={ "run-" (run.run_id) } {
                             td { (run_link(cx, run.run_id)) }
-                            td { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) }
+                            td.name { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) }
                             td { (cx.t.run_type(run.run_type)) }
                             td { (run_badge(cx, run.status)) }
                             @match &view.progress {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
+use tidemark_ledger::console::view::LongChunk;
 use tidemark_operations::lists;
 use tidemark_operations::page::Page;
 use tidemark_shared::chunk::ChunkStatus;
@@ -13,10 +15,11 @@ use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::run::RunReport;
 
 use super::overview::share;
+use super::tenants::misses_process;
 use crate::actions::button;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
-use crate::html::charts::grid;
+use crate::html::charts::{grid, span_of};
 use crate::html::layout::{Section, live_page_with};
 use crate::html::parts::{
     Tone, badge, bar, command, empty, fact_rows, head, or_none, quantity, run_badge, tenant_link,
@@ -81,7 +84,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let held_by = snapshot
         .overview
         .blocker_of(run.tenant_id)
-        .filter(|_| !run.status.is_terminal());
+        .filter(|_| !run.status.is_terminal() && !snapshot.tenant(run.tenant_id).is_some_and(misses_process));
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
@@ -101,6 +104,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
             div.content {
                 (advance(cx, view))
                 (sums(cx, run))
+                (slowest(cx, view))
                 @if !run.signals.is_empty() {
                     section.card { h2 { (p.signals) }
                         ul.plain-list { @for (signal, hits) in &run.signals { li { code { (signal) } " " span.number { (cx.count(*hits)) } } } }
@@ -124,12 +128,41 @@ fn advance(cx: &Cx, view: &RunView) -> Markup {
                 div.progress-line {
                     (bar(p.progress, progress.keys_ended, progress.keys_total))
                     @if let Some(pace) = progress.pace {
-                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second) }
+                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second.to_lowercase()) }
                         @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
                     }
                 }
             }
             @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
+        }
+    }
+}
+
+/// The chunks that took longest, on the time between the first of them and the last.
+fn slowest(cx: &Cx, view: &RunView) -> Markup {
+    let p = &cx.t.pages;
+    let now = cx.now.unwrap_or(view.report.requested_at);
+    let ended = |chunk: &LongChunk| chunk.finished_at.unwrap_or(now);
+    let begin = view.slowest.iter().map(|chunk| chunk.started_at).min();
+    let end = view.slowest.iter().map(ended).max();
+    let (Some(begin), Some(end)) = (begin, end) else { return html! {} };
+    let since = |at: DateTime<Utc>| (at - begin).num_milliseconds();
+    html! {
+        section.card {
+            h2 { (p.slowest_chunks) }
+            table.gantt {
+                thead { tr { th scope="col" { (p.chunk) } th.worker scope="col" { (p.worker) } th.when scope="col" { (p.over_the_run) } th.number scope="col" { (p.took) } } }
+                tbody { @for chunk in &view.slowest {
+                    @let state = chunk.status.as_str();
+                    @let (from, to) = (since(chunk.started_at), since(ended(chunk)));
+                    tr {
+                        th scope="row" { (chunk.seq) }
+                        td.worker { (or_none(chunk.worker_id.as_deref())) }
+                        td.when { (span_of(from, to, since(end), Tone::of_chunk(state))) }
+                        td.number { (cx.t.milliseconds(to - from)) @if chunk.status != ChunkStatus::Done { " " span.sub { (cx.t.chunk_state(state)) } } }
+                    }
+                } }
+            }
         }
     }
 }
@@ -144,12 +177,7 @@ fn grid_title(cx: &Cx, run: &RunReport) -> String {
 
 fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
-    let slow = |slow: &Option<tidemark_shared::progress::SlowChunk>| match slow {
-        Some(slow) => {
-            html! { (run.run_id) "/" (slow.seq) " " span.sub { (cx.t.milliseconds(slow.took_ms)) } }
-        }
-        None => html! { "–" },
-    };
+    let open = view.progress.as_ref().filter(|_| !run.status.is_terminal());
     html! {
         (fact_rows(&[
             (p.tenant, tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))),
@@ -161,11 +189,7 @@ fn about(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
             (p.took, html! { (cx.t.milliseconds(run.duration_ms)) }),
             (p.watermark_from, cx.maybe_time(run.watermark_start)),
             (p.watermark_to, cx.maybe_time(run.watermark_end)),
-            (p.share, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| share(cx, &progress.source))),
-            (p.slowest, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| match progress.slowest_running {
-                Some(_) => slow(&progress.slowest_running),
-                None => slow(&progress.slowest_done),
-            })),
+            (p.share, open.map_or_else(|| html! { span.none { "–" } }, |progress| share(cx, &progress.source))),
             (p.failed_attempts, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| html! { (cx.count(progress.failed_attempts)) })),
             (p.lost_leases, view.progress.as_ref().map_or_else(|| html! { "–" }, |progress| html! { (cx.count(progress.lost_leases)) })),
         ]))

@@ -14,8 +14,9 @@ use tidemark_shared::run::{RunReport, RunStatus, RunType};
 use super::{overview, scope};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
+use crate::html::charts::length;
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
+use crate::html::parts::{Tone, bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
 use crate::watch::snapshot::{RunView, Snapshot};
 
 const A_PAGE: i64 = 100;
@@ -184,6 +185,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
     if runs.is_empty() {
         return crate::html::parts::empty(cx.t.common.nothing_here);
     }
+    let longest = runs.iter().map(|run| run.duration_ms).max().unwrap_or_default();
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.runs) {
             table.stack {
@@ -197,11 +199,11 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                 tbody { @for run in runs {
                     tr {
                         th scope="row" { (run_link(cx, run.run_id)) }
-                        @if let Some(snapshot) = names { td data-label=(p.tenant) { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) } }
+                        @if let Some(snapshot) = names { td.name data-label=(p.tenant) { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) } }
                         td data-label=(p.kind) { (cx.t.run_type(run.run_type)) }
                         td data-label=(p.status) { (run_badge(cx, run.status)) }
                         td data-label=(p.requested) { (cx.ago(run.requested_at)) }
-                        td.number data-label=(p.took) { (cx.t.milliseconds(run.duration_ms)) }
+                        td.number.length data-label=(p.took) { (cx.t.milliseconds(run.duration_ms)) (length(run.duration_ms, longest, Tone::of_run(run.status))) }
                         td.number data-label=(p.chunks) { (cx.count(run.chunks.done.into())) span.sub { " / " (cx.count(run.chunks.total.into())) } }
                         td.number data-label=(p.extracted) { (quantity(cx, run.records.extracted)) }
                         td.number data-label=(p.written) { (quantity(cx, run.records.inserted + run.records.updated)) }

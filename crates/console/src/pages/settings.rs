@@ -14,7 +14,7 @@ use crate::actions::form::go;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, page as whole_page};
-use crate::html::parts::{command, empty, facts, head, or_none, whole_span};
+use crate::html::parts::{command, empty, head, or_none, setting_facts, whole_span};
 
 pub async fn page(cx: Cx) -> Response {
     match build(&cx).await {
@@ -45,7 +45,7 @@ async fn build(cx: &Cx) -> PageResult<Markup> {
 fn console(cx: &Cx) -> Markup {
     let console = &cx.console.settings.console;
     let yes = |is: bool| html! { @if is { (cx.t.common.yes) } @else { (cx.t.common.no) } };
-    facts(&[
+    setting_facts(&[
         ("console.auth", html! { (console.auth.as_str()) }),
         ("console.read_only", yes(console.read_only)),
         ("console.sources", yes(console.sources)),
@@ -61,7 +61,7 @@ fn fleet(cx: &Cx) -> Markup {
     let settings = &cx.console.settings;
     let span = |span| html! { (whole_span(span)) };
     let count = |number: i64| html! { (cx.count(number)) };
-    facts(&[
+    setting_facts(&[
         ("producer.tick", span(settings.producer.tick)),
         ("producer.fence_interval", span(settings.producer.fence_interval)),
         ("producer.safety_lag", span(settings.producer.safety_lag)),

@@ -16,14 +16,16 @@ use tidemark_operations::{audit as audits, lists};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use super::tenants::{behind, state, verified};
+use super::tenants::{behind, misses_process, state, verified};
 use super::{audit, history, rejects, runs};
 use crate::actions::button;
 use crate::actions::tenant_action::TenantAction;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
+use crate::html::lag;
 use crate::html::layout::{Section, live_page_with};
 use crate::html::parts::{command, facts, head, or_none, run_in_short, run_link, whole_span};
+use crate::watch::lag::Step;
 use crate::watch::snapshot::Snapshot;
 use crate::watch::watcher::Look;
 
@@ -115,6 +117,7 @@ async fn build(cx: Cx, id: TenantId, tab: Tab) -> PageResult<Markup> {
 async fn story(cx: &Cx, tenant: &Tenant, now: DateTime<Utc>) -> PageResult<Markup> {
     let (db, id) = (&cx.console.db, Some(tenant.id));
     let moves = lists::moves(db, tenant.id, None, MOVES).await?.items;
+    let steps: Vec<Step> = moves.iter().filter_map(Step::of).collect();
     let of_runs = RunFilter {
         tenant: id,
         ..RunFilter::default()
@@ -127,7 +130,7 @@ async fn story(cx: &Cx, tenant: &Tenant, now: DateTime<Utc>) -> PageResult<Marku
     let actions = audits::list(db, &of_actions, None, SHOWN).await?.items;
     Ok(html! {
         div.split.even {
-            section.card { (history::behind(cx, &moves, now)) }
+            section.card { (lag::chart(cx, &steps, now)) }
             section.card {
                 h2 { (cx.t.pages.timeline) }
                 (history::timeline(cx, &runs, &moves, &actions))
@@ -149,7 +152,7 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .collect();
     html! {
         (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
-        @if let Some(held_by) = &tenant.held_by {
+        @if let Some(held_by) = tenant.held_by.as_ref().filter(|_| !misses_process(tenant)) {
             div.banner.warn role="status" {
                 @if let Some(blocker) = &tenant.blocker { strong { (cx.t.cause(blocker.kind).0) } " · " }
                 (held_by)

@@ -8,13 +8,17 @@ use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use maud::{Markup, html};
 use tidemark_operations::status::{BlockerKind, TenantOverview};
+use tidemark_shared::ids::TenantId;
 
 use crate::context::Cx;
 use crate::error::PageError;
+use crate::html::lag::spark;
 use crate::html::layout::{Section, live_page};
 use crate::html::parts::{Tone, badge, head, no_match, pager, quantity, run_in_short, tenant_link};
 use crate::links::encode;
 use crate::watch::snapshot::Snapshot;
+use crate::watch::trends::Trend;
+use crate::watch::watcher::Look;
 
 const A_PAGE: usize = 100;
 
@@ -84,6 +88,13 @@ impl StateFilter {
     }
 }
 
+/// Whether it is held by a process that does not run: every page says that above.
+pub fn misses_process(tenant: &TenantOverview) -> bool {
+    use BlockerKind::{NoFinalizer, NoProducer, NoWorker};
+    let kind = tenant.blocker.as_ref().map(|blocker| blocker.kind);
+    matches!(kind, Some(NoProducer | NoWorker | NoFinalizer))
+}
+
 fn is_paused(tenant: &TenantOverview) -> bool {
     tenant
         .blocker
@@ -132,6 +143,12 @@ impl Filter {
             && self.text.as_ref().is_none_or(has_text)
     }
 
+    /// The tenants of the page.
+    fn part<'a, 'b>(&self, tenants: &'a [&'b TenantOverview]) -> &'a [&'b TenantOverview] {
+        let from = self.from.min(tenants.len());
+        &tenants[from..(from + A_PAGE).min(tenants.len())]
+    }
+
     fn link(&self, from: usize) -> String {
         let mut link = format!("/tenants?from={from}");
         if let Some(state) = self.state {
@@ -155,12 +172,24 @@ pub async fn page(cx: Cx, Query(query): Query<BTreeMap<String, String>>) -> Resp
         Err(error) => return PageError::from(error).page(&cx),
     };
     let cx = cx.at(look.now());
-    let content = content(&cx, &look.snapshot, &Filter::of(&query));
+    let filter = Filter::of(&query);
+    let trend = trend(&cx, &look, &filter).await;
+    let content = content(&cx, &look.snapshot, &filter, &trend);
     live_page(&cx, Section::Tenants, cx.t.pages.tenants, &look, &content).into_response()
 }
 
-pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
-    let p = &cx.t.pages;
+/// How far behind the tenants of the page were.
+pub async fn trend(cx: &Cx, look: &Look, filter: &Filter) -> Trend {
+    let all = matching(cx, &look.snapshot, filter);
+    let shown: Vec<TenantId> = filter.part(&all).iter().map(|tenant| tenant.tenant_id).collect();
+    match look.is_away {
+        true => cx.console.trends.last(&shown).await,
+        false => cx.console.trends.load(&cx.console.db, &shown).await,
+    }
+}
+
+/// The tenants that the filter takes, in its order.
+fn matching<'a>(cx: &Cx, snapshot: &'a Snapshot, filter: &Filter) -> Vec<&'a TenantOverview> {
     let mut tenants: Vec<&TenantOverview> = snapshot
         .overview
         .tenants
@@ -171,6 +200,12 @@ pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
     if filter.by_behind {
         tenants.sort_by_key(|tenant| Reverse(tenant.behind_ms.unwrap_or(i64::MAX)));
     }
+    tenants
+}
+
+pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter, trend: &Trend) -> Markup {
+    let p = &cx.t.pages;
+    let tenants = matching(cx, snapshot, filter);
     let count = i64::try_from(tenants.len()).unwrap_or(i64::MAX);
     let (from, shown) = (filter.from.min(tenants.len()), A_PAGE);
     let newest = (from > 0).then(|| cx.links.to(&filter.link(from.saturating_sub(shown))));
@@ -180,7 +215,7 @@ pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
         (filters(cx, snapshot, filter))
         @if tenants.is_empty() { (no_match(cx, "/tenants", filter.is_set())) }
         @else {
-            (table(cx, snapshot, &tenants[from..(from + shown).min(tenants.len())]))
+            (table(cx, snapshot, filter.part(&tenants), trend))
             (pager(cx, newest.as_deref(), older.as_deref()))
         }
     }
@@ -219,7 +254,7 @@ fn filters(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
     }
 }
 
-fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview]) -> Markup {
+fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview], trend: &Trend) -> Markup {
     let p = &cx.t.pages;
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.tenants) {
@@ -234,7 +269,7 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview]) -> Markup {
                         tr id={ "tenant-" (tenant.tenant_id) } {
                             th scope="row" { (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
                             td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(held_by) = &tenant.held_by { span.reason { (held_by) } } } }
-                            td.number data-label=(p.behind) { (behind(cx, tenant)) }
+                            td.number.lagging data-label=(p.behind) { (behind(cx, tenant)) @if let Some(steps) = trend.get(&tenant.tenant_id) { (spark(cx, steps, snapshot.at)) } }
                             td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { span.none { "–" } } }
                             td.number data-label=(p.waiting) { (quantity(cx, tenant.chunks_pending + tenant.chunks_queued)) }
                             td.number data-label=(p.running) { (quantity(cx, tenant.chunks_running)) }

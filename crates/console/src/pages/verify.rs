@@ -12,7 +12,7 @@ use crate::html::layout::{Section, page as whole_page};
 use crate::html::parts::{command, empty, head, run_link, tenant_link};
 use crate::watch::snapshot::Snapshot;
 
-const SHOWN: usize = 200;
+const SHOWN: usize = 100;
 
 pub async fn page(cx: Cx) -> Response {
     let look = match cx.console.watcher.look().await {
@@ -51,7 +51,7 @@ fn table(cx: &Cx, snapshot: &Snapshot) -> Markup {
     });
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.verify) {
-            table.stack {
+            table.stack.dense {
                 thead { tr {
                     th scope="col" { (p.tenant) } th scope="col" { (p.verified) } th scope="col" { (p.run) } th.number scope="col" { (p.in_source) } th.number scope="col" { (p.in_target) }
                     th.number scope="col" { (p.missing) } th.number scope="col" { (p.extra) } th.number scope="col" { (p.stale) } th.number scope="col" { (cx.t.states.different) }
@@ -70,7 +70,7 @@ fn table(cx: &Cx, snapshot: &Snapshot) -> Markup {
                                     (p.impossible, last.compared.impossible), (p.unproven, last.compared.unproven),
                                 ] { td.number data-label=(label) { (cx.count(count)) } }
                             }
-                            None => { td { "–" } @for _ in 0..8 { td.number { "–" } } }
+                            None => { td data-label=(p.run) { span.none { "–" } } @for _ in 0..8 { td.number data-label="" { span.none { "–" } } } }
                         }
                         td data-label=(p.actions) { div.row-actions { (button::tenant(cx, tenant.tenant_id, TenantAction::Verify)) (button::tenant(cx, tenant.tenant_id, TenantAction::Repair)) } }
                     }

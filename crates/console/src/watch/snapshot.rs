@@ -7,7 +7,7 @@ use tidemark_broker::QueueDepth;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbResult;
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
-use tidemark_ledger::console::view::GridCell;
+use tidemark_ledger::console::view::{GridCell, LongChunk};
 use tidemark_ledger::run::RunFilter;
 use tidemark_operations::status::{Overview, TenantOverview};
 use tidemark_postgres::DbPool;
@@ -24,6 +24,8 @@ const OPEN_RUNS: i64 = 200;
 pub const DEAD_CHUNKS: i64 = 500;
 /// Cells of a grid: a chunk each up to here, several chunks a cell above.
 const GRID_CELLS: i32 = 2_000;
+/// Slow chunks that the page of a run shows.
+const SLOWEST: i32 = 12;
 
 #[derive(Debug)]
 pub struct Snapshot {
@@ -48,6 +50,7 @@ pub struct RunView {
     pub report: RunReport,
     pub progress: Option<Progress>,
     pub grid: Vec<GridCell>,
+    pub slowest: Vec<LongChunk>,
 }
 
 impl Snapshot {
@@ -125,13 +128,17 @@ async fn load_runs(
     let mut views = BTreeMap::new();
     for report in reports {
         let id = report.run_id;
-        let grid = match with_grid.contains(&id) && report.chunks.total > 0 {
-            true => ledger::console::view::grid(db, id, report.chunks.total, GRID_CELLS).await?,
-            false => Vec::new(),
+        let (grid, slowest) = match with_grid.contains(&id) && report.chunks.total > 0 {
+            true => (
+                ledger::console::view::grid(db, id, report.chunks.total, GRID_CELLS).await?,
+                ledger::console::view::slowest(db, id, SLOWEST).await?,
+            ),
+            false => (Vec::new(), Vec::new()),
         };
         let view = RunView {
             progress: progress.remove(&id),
             grid,
+            slowest,
             report,
         };
         views.insert(id, view);

@@ -1,5 +1,6 @@
 //! Reads the ledger while somebody looks, and hands the same snapshot to every stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use super::snapshot::Snapshot;
 /// Pause between two looks, and at least so many times as long as a look took.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 5;
-/// A page takes a snapshot that is not older.
+/// A page takes a snapshot that is not older, or the last one while the next is not due yet.
 const FRESH: Duration = Duration::from_secs(3);
 /// The ledger counts as away without an answer for so long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -33,6 +34,8 @@ const IDLE_TURN: Duration = Duration::from_secs(30);
 pub struct Look {
     pub snapshot: Arc<Snapshot>,
     loaded: Instant,
+    /// How long it took.
+    took: Duration,
     /// The ledger did not answer the last time.
     pub is_away: bool,
 }
@@ -52,6 +55,8 @@ pub struct Watcher {
     looks: watch::Sender<Option<Look>>,
     history: Mutex<History>,
     loading: tokio::sync::Mutex<()>,
+    /// No look has succeeded since the begin, and one has failed.
+    is_failing: AtomicBool,
 }
 
 impl Watcher {
@@ -64,11 +69,17 @@ impl Watcher {
             looks: watch::Sender::new(None),
             history: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
+            is_failing: AtomicBool::default(),
         }
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Option<Look>> {
         self.looks.subscribe()
+    }
+
+    /// The ledger has not answered yet, although somebody asked.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 
     /// A fresh look. While the ledger is away: the last one, if there is one.
@@ -99,10 +110,12 @@ impl Watcher {
 
     fn fresh(&self) -> Option<Look> {
         let look = self.looks.borrow().clone()?;
-        (!look.is_away && look.loaded.elapsed() < FRESH).then_some(look)
+        let is_fresh = look.loaded.elapsed() < FRESH.max(look.took.saturating_mul(PAUSE_FACTOR + 1));
+        (!look.is_away && is_fresh).then_some(look)
     }
 
     async fn load(&self) -> DbResult<Look> {
+        let began = Instant::now();
         let watched = self.interest.runs();
         let reading = Snapshot::load(&self.db, &self.settings, &watched);
         let (read, queues) = tokio::join!(timeout(ANSWER_WITHIN, reading), self.queues());
@@ -121,6 +134,7 @@ impl Watcher {
                 let look = Look {
                     snapshot,
                     loaded: Instant::now(),
+                    took: began.elapsed(),
                     is_away: false,
                 };
                 self.looks.send_replace(Some(look.clone()));
@@ -129,7 +143,12 @@ impl Watcher {
             Err(error) => {
                 tracing::debug!(error = %report(&error), "status not read");
                 let last = self.looks.borrow().clone();
-                let Some(last) = last else { return Err(error) };
+                let Some(last) = last else {
+                    // streams that wait for the first look are told
+                    self.is_failing.store(true, Ordering::Relaxed);
+                    self.looks.send_replace(None);
+                    return Err(error);
+                };
                 let look = Look {
                     is_away: true,
                     ..last

@@ -2,14 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
+use tidemark_shared::chunk::ChunkStatus;
 use tidemark_shared::ids::{RunId, TenantId};
 
-use crate::stored::{Stored, values};
+use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
     NOW = "SELECT now()";
     GRID = include_str!("view/grid.sql");
+    SLOWEST = include_str!("view/slowest.sql");
+    LAG = include_str!("view/lag.sql");
     FIND_RUNS_OF_TRACE = "SELECT id FROM etl_control WHERE trace_id = $1 AND id > (SELECT max(id) - 10000 FROM etl_control) \
                           ORDER BY id DESC LIMIT 20";
     FIND_TENANTS_OF_INBOX = "SELECT DISTINCT tenant_id FROM inbox_tenant_mapping WHERE inbox_id = $1 AND is_active ORDER BY tenant_id";
@@ -23,6 +26,29 @@ pub struct GridCell {
     pub last: i32,
     /// `dead`, `running`, `queued`, `retrying`, `pending`, `cancelled` or `done`.
     pub state: String,
+}
+
+/// One of the chunks that took longest.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LongChunk {
+    pub seq: i32,
+    pub worker_id: Option<String>,
+    #[sqlx(try_from = "Stored<ChunkStatus>")]
+    pub status: ChunkStatus,
+    pub started_at: DateTime<Utc>,
+    /// `None`: it is running.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A move of a tenant's watermark, or several that left no gap.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LagMove {
+    #[sqlx(try_from = "Stored<TenantId>")]
+    pub tenant_id: TenantId,
+    pub began_at: DateTime<Utc>,
+    pub moved_at: DateTime<Utc>,
+    pub old: Option<DateTime<Utc>>,
+    pub new: DateTime<Utc>,
 }
 
 /// The ledger's clock.
@@ -42,6 +68,26 @@ pub async fn grid(db: impl PgExecutor<'_>, run: RunId, chunks: i32, cells: i32) 
         .fetch_all(db)
         .await
         .attempt("load the states of the run's chunks")
+}
+
+/// The chunks of a run that took longest, in the order in which they began.
+pub async fn slowest(db: impl PgExecutor<'_>, run: RunId, limit: i32) -> DbResult<Vec<LongChunk>> {
+    sqlx::query_as(SLOWEST)
+        .bind(Stored(run))
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("load the slowest chunks of the run")
+}
+
+/// What a picture of the last `hours` of these tenants needs, oldest first: some moves in each half hour.
+pub async fn lag(db: impl PgExecutor<'_>, tenants: &[TenantId], hours: i32) -> DbResult<Vec<LagMove>> {
+    sqlx::query_as(LAG)
+        .bind(stored(tenants))
+        .bind(hours)
+        .fetch_all(db)
+        .await
+        .attempt("load the moves of the tenants' watermarks")
 }
 
 /// Open rejects of each tenant that has any.

@@ -32,6 +32,7 @@ statements! {
     // each repeats the condition of its partial index: a generic plan does not see the values of parameters
     LIST_UNFINISHED = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND finished_at IS NULL");
     LIST_ENDED_BADLY = list_ids!("($1::integer IS NULL OR tenant_id = $1) AND status IN ('failed', 'partial', 'cancelled')");
+    LIST_OF_RARE_TYPES = list_ids!("$1::integer IS NULL AND type <> 'incremental'");
     LIST_OF_TENANT = list_ids!("tenant_id = $1::integer");
     LIST_ALL = list_ids!("$1::integer IS NULL");
 }
@@ -115,6 +116,8 @@ pub async fn list_ids(
         LIST_ENDED_BADLY
     } else if filter.tenant.is_some() {
         LIST_OF_TENANT
+    } else if types.iter().all(|run_type| *run_type != RunType::Incremental) {
+        LIST_OF_RARE_TYPES
     } else {
         LIST_ALL
     };

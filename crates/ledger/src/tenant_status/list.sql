@@ -10,7 +10,11 @@ SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.di
         WHERE m.tenant_id = t.id AND m.source = t.source AND m.is_active) AS inboxes,
        coalesce(c.pending, 0) AS pending, coalesce(c.queued, 0) AS queued, coalesce(c.running, 0) AS running,
        coalesce(c.backing_off, 0) AS backing_off, c.error AS last_error,
-       (SELECT r.id FROM etl_control r WHERE r.tenant_id = t.id ORDER BY r.id DESC LIMIT 1) AS last_run_id
+       -- The first entry of the index at or after the tenant. With `tenant_id = t.id ORDER BY id DESC` the planner may walk through
+       -- all runs backwards, for each tenant that has none.
+       (SELECT CASE WHEN newest.tenant_id = t.id THEN newest.id END
+        FROM (SELECT r.tenant_id, r.id FROM etl_control r WHERE r.tenant_id >= t.id
+              ORDER BY r.tenant_id, r.id DESC LIMIT 1) newest) AS last_run_id
 FROM tenants t JOIN etl_watermark w ON w.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) FILTER (WHERE status = 'pending') AS pending,
                   count(*) FILTER (WHERE status = 'queued') AS queued,

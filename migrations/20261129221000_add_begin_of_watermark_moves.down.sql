@@ -1,0 +1,1 @@
+ALTER TABLE etl_watermark_audit DROP COLUMN began_at;

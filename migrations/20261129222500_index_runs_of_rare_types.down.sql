@@ -1,0 +1,1 @@
+DROP INDEX etl_control_rare_type_idx;
