@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod bulk;
 pub mod dead_messages;
 pub mod doctor;
 pub mod error;

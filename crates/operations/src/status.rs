@@ -1,6 +1,7 @@
 //! The status of tenants, sources and processes: how far behind each tenant is, and what blocks it.
 
 mod blockers;
+mod filter;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use tidemark_shared::inbox::{UnsyncedInbox, WaitingInbox, decision_about};
 use tidemark_shared::run::RunReport;
 
 pub use self::blockers::{Blocker, BlockerKind};
+pub use self::filter::{TenantFilter, TenantState};
 use self::blockers::{Situation, find_blocker};
 
 /// The whole installation; the field names are a contract with scripts.
