@@ -2,6 +2,7 @@
 
 mod api;
 mod browser;
+mod bulk;
 pub mod client;
 mod journey;
 mod look;

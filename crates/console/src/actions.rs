@@ -1,6 +1,7 @@
 //! What people can do from a page: one route an action, with its right, its confirmation and its command.
 
 pub mod audit;
+pub mod bulk;
 pub mod button;
 pub mod chunk;
 pub mod dead;
@@ -26,5 +27,5 @@ pub enum Damage {
 }
 
 pub(crate) fn add(routes: Routes) -> Routes {
-    source::add(dead::add(chunk::add(run::add(tenant::add(routes)))))
+    bulk::add(source::add(dead::add(chunk::add(run::add(tenant::add(routes))))))
 }

@@ -1,6 +1,7 @@
 //! The texts of the pages in English and Brazilian Portuguese. A text without one of them does not compile.
 
 mod actions;
+mod bulk;
 mod causes;
 mod everywhere;
 mod pages;
@@ -9,6 +10,7 @@ mod states;
 use chrono::TimeDelta;
 
 pub use self::actions::Actions;
+pub use self::bulk::BulkTexts;
 pub use self::causes::Causes;
 pub use self::everywhere::Common;
 pub use self::pages::Pages;
@@ -79,6 +81,7 @@ pub struct Texts {
     pub states: States,
     pub causes: Causes,
     pub actions: Actions,
+    pub bulk: BulkTexts,
 }
 
 static ENGLISH: Texts = Texts {
@@ -88,6 +91,7 @@ static ENGLISH: Texts = Texts {
     states: States::ENGLISH,
     causes: Causes::ENGLISH,
     actions: Actions::ENGLISH,
+    bulk: BulkTexts::ENGLISH,
 };
 
 static PORTUGUESE: Texts = Texts {
@@ -97,6 +101,7 @@ static PORTUGUESE: Texts = Texts {
     states: States::PORTUGUESE,
     causes: Causes::PORTUGUESE,
     actions: Actions::PORTUGUESE,
+    bulk: BulkTexts::PORTUGUESE,
 };
 
 impl Texts {
@@ -175,6 +180,7 @@ mod tests {
             States::PAIRS,
             Causes::PAIRS,
             Actions::PAIRS,
+            BulkTexts::PAIRS,
         ];
         for (key, english, portuguese) in all.into_iter().flatten() {
             let places = |text: &str| {

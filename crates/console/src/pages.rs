@@ -1,6 +1,7 @@
 //! The pages.
 
 mod audit;
+pub mod bulk;
 mod dead;
 mod doctor;
 mod fleet;
@@ -50,6 +51,8 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .post("/doctor/check", Operate, doctor::check)
         .get("/verify", View, verify::page)
         .get("/audit", View, audit::page)
+        .get("/bulk", View, bulk::list)
+        .get("/bulk/{bulk}", View, bulk::page)
         .get("/settings", Administer, settings::page)
         .post(
             "/settings/sessions/{session}/revoke",

@@ -42,6 +42,9 @@ statements! {
     INSERT_ITEMS = include_str!("bulk/insert_items.sql");
     FIND = concat!("SELECT ", job!(), " FROM etl_bulk WHERE id = $1");
     LIST = concat!("SELECT ", job!(), " FROM etl_bulk WHERE id < $1 AND status <> 'prepared' ORDER BY id DESC LIMIT $2");
+    LIST_RECENT = concat!(
+        "SELECT ", job!(), " FROM etl_bulk WHERE status = 'running' OR finished_at > now() - interval '2 minutes' \
+         ORDER BY id DESC LIMIT $1");
     LIST_ITEMS = concat!(
         "SELECT ", item!(), " FROM etl_bulk_item WHERE bulk_id = $1 AND seq > $2 AND ($3::text IS NULL OR status = $3) \
          ORDER BY seq LIMIT $4");
@@ -240,6 +243,15 @@ pub async fn list(db: impl PgExecutor<'_>, before: Option<i64>, limit: i64) -> D
         .fetch_all(db)
         .await
         .attempt("list the jobs")
+}
+
+/// Jobs that run or have ended a moment ago, newest first.
+pub async fn list_recent(db: impl PgExecutor<'_>, limit: i64) -> DbResult<Vec<Bulk>> {
+    sqlx::query_as(LIST_RECENT)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .attempt("list the recent jobs")
 }
 
 /// Items of a job behind the item `after`; all, or those of one status.

@@ -7,6 +7,7 @@ mod worker;
 
 use serde::Serialize;
 use tidemark_ledger as ledger;
+use tidemark_ledger::DbResult;
 use tidemark_ledger::bulk::{Bulk, BulkItem};
 use tidemark_postgres::DbPool;
 use tidemark_shared::audit::Actor;
@@ -184,6 +185,12 @@ fn unknown(id: i64) -> OperationError {
 /// Loads a job with why items are skipped, the first of those that are not, and the first that failed.
 pub async fn load_view(db: &DbPool, id: i64) -> OperationResult<BulkView> {
     let bulk = load(db, id).await?;
+    Ok(view_of(db, bulk).await?)
+}
+
+/// The view of a job that was loaded.
+pub async fn view_of(db: &DbPool, bulk: Bulk) -> DbResult<BulkView> {
+    let id = bulk.id;
     let skipped = ledger::bulk::count_outcomes(db, id).await?;
     let sampled = match bulk.left() {
         0 => Some("done"),
@@ -215,7 +222,10 @@ pub async fn start(db: &DbPool, actor: &Actor, id: i64, reason: Option<&str>) ->
         .map(str::trim)
         .filter(|reason| !reason.is_empty());
     if reason.is_none() && action.is_some_and(BulkAction::needs_reason) {
-        return Err(OperationError::Invalid(format!("{} needs a reason", prepared.action)));
+        return Err(OperationError::Invalid(format!(
+            "{} needs a reason",
+            prepared.action
+        )));
     }
     if prepared.left() == 0 {
         return Err(OperationError::Invalid(

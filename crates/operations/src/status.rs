@@ -21,8 +21,8 @@ use tidemark_shared::inbox::{UnsyncedInbox, WaitingInbox, decision_about};
 use tidemark_shared::run::RunReport;
 
 pub use self::blockers::{Blocker, BlockerKind};
-pub use self::filter::{TenantFilter, TenantState};
 use self::blockers::{Situation, find_blocker};
+pub use self::filter::{TenantFilter, TenantState};
 
 /// The whole installation; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]

@@ -38,6 +38,9 @@ fn fill(route: &RouteReport, tenant: i32, run: i64) -> String {
         .replace("{seq}", "1")
         .replace("{conversation}", "1")
         .replace("{source}", "main")
+        .replace("{bulk}", &tenant.to_string())
+        .replace("{webhook}", &tenant.to_string())
+        .replace("{message}", &tenant.to_string())
         .replace("{session}", "0123456789abcdef")
         .replace("{file}", "none")
 }
@@ -59,6 +62,13 @@ async fn prepare(stage: &Stage) -> Result<[i64; 2]> {
         let asked = stage.tidemark(&["sync", "--tenant", &id, "--json"]).await?;
         ensure!(asked.code == 0, "{asked:?}");
         runs.push(asked.json()["run_id"].as_i64().expect("a run"));
+    }
+    // jobs 1 and 2 are about one of the tenants each
+    for tenant in ["1", "2"] {
+        let asked = stage
+            .tidemark(&["bulk", "start", "tenant.pause", "--ids", tenant, "--reason", "x"])
+            .await?;
+        ensure!(asked.code == 64, "{asked:?}");
     }
     Ok([runs[0], runs[1]])
 }
@@ -117,7 +127,10 @@ async fn nobody_does_or_sees_what_they_may_not() {
                     if status != 403 {
                         wrong.push(format!("{role}: {} {path}: {status}", route.method));
                     }
-                } else if route.path.contains("{tenant}") || route.path.contains("{run}") {
+                } else if ["{tenant}", "{run}", "{bulk}", "{webhook}"]
+                    .iter()
+                    .any(|part| route.path.contains(part))
+                {
                     let path = fill(route, 2, runs[1]);
                     let status = send(&client, route, &path).await?;
                     if status != 404 {

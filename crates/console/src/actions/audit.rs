@@ -37,6 +37,8 @@ fn action_of(path: &str) -> Action {
         "redrive" => Action::DeadRedrive,
         "purge" => Action::DeadPurge,
         "revoke" => Action::SessionRevoke,
+        "prepare" | "start" => Action::BulkStart,
+        "stop" => Action::BulkStop,
         "values" => Action::ValuesShow,
         _ => Action::RunRequest,
     }

@@ -25,11 +25,12 @@ pub enum Section {
     Doctor,
     Verify,
     Audit,
+    Bulk,
     Settings,
     None,
 }
 
-const MENU: [(Section, &str, &str); 11] = [
+const MENU: [(Section, &str, &str); 12] = [
     (Section::Overview, "/", "overview"),
     (Section::Tenants, "/tenants", "tenants"),
     (Section::Runs, "/runs", "runs"),
@@ -40,6 +41,7 @@ const MENU: [(Section, &str, &str); 11] = [
     (Section::Doctor, "/doctor", "doctor"),
     (Section::Verify, "/verify", "verify"),
     (Section::Audit, "/audit", "audit"),
+    (Section::Bulk, "/bulk", "bulk"),
     (Section::Settings, "/settings", "settings"),
 ];
 
@@ -57,6 +59,7 @@ impl Section {
             Self::Doctor => p.doctor,
             Self::Verify => p.verify,
             Self::Audit => p.audit,
+            Self::Bulk => cx.t.bulk.title,
             Self::Settings => p.settings,
             Self::None => "",
         }

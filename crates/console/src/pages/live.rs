@@ -6,7 +6,7 @@ use maud::Markup;
 use tidemark_shared::ids::{RunId, TenantId};
 
 use super::tenants::Filter;
-use super::{fleet, overview, run, runs, sources, tenant, tenants};
+use super::{bulk, fleet, overview, run, runs, sources, tenant, tenants};
 use crate::auth::who::Who;
 use crate::context::Cx;
 use crate::watch::watcher::Look;
@@ -20,6 +20,7 @@ pub enum LivePage {
     Run(RunId),
     Sources,
     Fleet,
+    Bulk(i64),
 }
 
 impl LivePage {
@@ -39,6 +40,7 @@ impl LivePage {
             }
             ["runs"] => Some(Self::Runs),
             ["runs", id] => Some(Self::Run(id.parse().ok()?)),
+            ["bulk", id] => Some(Self::Bulk(id.parse().ok()?)),
             ["sources"] => Some(Self::Sources),
             ["fleet"] => Some(Self::Fleet),
             _ => None,
@@ -71,6 +73,14 @@ impl LivePage {
                 }
                 _ => return None,
             },
+            Self::Bulk(id) => {
+                let job = snapshot.jobs.get(id)?;
+                let who = cx.who.as_ref()?;
+                if !job.tenants.iter().all(|tenant| who.sees(*tenant)) {
+                    return None;
+                }
+                bulk::live(cx, snapshot, &job.view)
+            }
             Self::Sources => sources::content(cx, snapshot),
             Self::Fleet => fleet::content(cx, snapshot),
         })

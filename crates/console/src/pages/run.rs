@@ -13,6 +13,7 @@ use tidemark_shared::ids::{ChunkId, RunId};
 use tidemark_shared::run::RunReport;
 
 use super::overview::share;
+use crate::actions::bulk::tick;
 use crate::actions::button;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
@@ -225,14 +226,15 @@ fn chunk_list(
             }
             @if chunks.items.is_empty() { (empty(cx.t.common.nothing_here)) }
             @else {
-                (chunk_table(cx, &chunks.items))
+                (chunk_table(cx, &chunks.items, false))
                 nav.pager { @if let Some(first) = first { a.button href=(first) { (p.first_chunks) } } @if let Some(next) = next { a.button href=(next) rel="next" { (p.next_chunks) } } }
             }
         }
     }
 }
 
-fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
+/// Chunks with their outcome. `ticks`: to choose some.
+pub fn chunk_table(cx: &Cx, chunks: &[ChunkReport], ticks: bool) -> Markup {
     let p = &cx.t.pages;
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.chunks) {
@@ -245,7 +247,7 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                 tbody { @for chunk in chunks {
                     @let state = chunk.status.as_str();
                     tr {
-                        th scope="row" { (chunk.id()) }
+                        th scope="row" { @if ticks { (tick(cx, &chunk.id().to_string(), &chunk.id().to_string())) a href=(cx.links.run(chunk.run_id)) { (chunk.id()) } } @else { (chunk.id()) } }
                         td data-label=(p.status) { (badge(Tone::of_chunk(state), cx.t.chunk_state(state))) }
                         td.number data-label=(p.keys) { (cx.count(chunk.key_count)) }
                         td.number data-label=(p.attempt) { (chunk.attempt) }

@@ -254,7 +254,7 @@ async fn tab_content(cx: &Cx, tenant: &Tenant, tab: Tab) -> PageResult<Markup> {
                 tenant: Some(tenant.id),
                 ..RejectFilter::default()
             };
-            rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items)
+            rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items, false)
         }
         Tab::Watermark => moves(cx, &lists::moves(db, tenant.id, None, SHOWN).await?.items),
         Tab::History => {

@@ -52,7 +52,9 @@ pub async fn act(tx: &mut PgTransaction<'_>, bulk: &Bulk, item: &DueItem) -> Ope
             let resumed = ledger::tenant_lifecycle::resume_in(tx, &actor, tenant).await?;
             Ok(if resumed { DONE } else { skipped(Skip::NotPaused) })
         }
-        BulkAction::TenantSync => request(tx, bulk, tenant, RunType::Incremental, RunRequest::default()).await,
+        BulkAction::TenantSync => {
+            request(tx, bulk, tenant, RunType::Incremental, RunRequest::default()).await
+        }
         BulkAction::TenantFull => request(tx, bulk, tenant, RunType::Full, RunRequest::default()).await,
         BulkAction::TenantVerify => request(tx, bulk, tenant, RunType::Verify, RunRequest::default()).await,
         BulkAction::RejectResync => {
@@ -92,8 +94,9 @@ async fn retry(
             run_type,
             request: stored,
         } => {
-            let stored = RunRequest::read(stored)
-                .map_err(|error| OperationError::Invalid(format!("run {run} ended before it had chunks: {error}")))?;
+            let stored = RunRequest::read(stored).map_err(|error| {
+                OperationError::Invalid(format!("run {run} ended before it had chunks: {error}"))
+            })?;
             request(tx, bulk, tenant_id, run_type, stored).await?
         }
         Retried::Nothing(_) => skipped(Skip::NothingToRetry),

@@ -233,7 +233,10 @@ impl Chooser<'_> {
             conversation: Some(key.conversation_id),
             ..all.clone()
         };
-        let list = |tenant| RejectFilter { tenant, ..all.clone() };
+        let list = |tenant| RejectFilter {
+            tenant,
+            ..all.clone()
+        };
         Ok(match ids {
             Some(ids) => ids.iter().map(one).collect(),
             None => self.lists().into_iter().map(list).collect(),

@@ -78,7 +78,12 @@ impl BulkFilter {
     }
 
     pub(super) fn runs(&self, tenant: Option<TenantId>) -> OperationResult<RunFilter> {
-        let status = named("status", self.status.as_deref(), &RunStatus::ALL, RunStatus::as_str)?;
+        let status = named(
+            "status",
+            self.status.as_deref(),
+            &RunStatus::ALL,
+            RunStatus::as_str,
+        )?;
         let run_type = named("type", self.run_type.as_deref(), &RunType::ALL, RunType::as_str)?;
         Ok(RunFilter {
             tenant,
