@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod bulk;
+mod changes;
 pub mod client;
 mod journey;
 mod look;

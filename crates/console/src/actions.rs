@@ -12,6 +12,7 @@ pub mod tenant;
 pub mod tenant_action;
 mod tenant_fields;
 mod tenant_work;
+pub mod webhook;
 
 use crate::routes::Routes;
 
@@ -27,5 +28,7 @@ pub enum Damage {
 }
 
 pub(crate) fn add(routes: Routes) -> Routes {
-    bulk::add(source::add(dead::add(chunk::add(run::add(tenant::add(routes))))))
+    webhook::add(bulk::add(source::add(dead::add(chunk::add(run::add(
+        tenant::add(routes),
+    ))))))
 }

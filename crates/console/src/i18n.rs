@@ -6,6 +6,7 @@ mod causes;
 mod everywhere;
 mod pages;
 mod states;
+mod webhooks;
 
 use chrono::TimeDelta;
 
@@ -15,6 +16,7 @@ pub use self::causes::Causes;
 pub use self::everywhere::Common;
 pub use self::pages::Pages;
 pub use self::states::States;
+pub use self::webhooks::WebhookTexts;
 
 /// Declares the texts of one area: a name, the English text, the Portuguese text.
 macro_rules! texts {
@@ -82,6 +84,7 @@ pub struct Texts {
     pub causes: Causes,
     pub actions: Actions,
     pub bulk: BulkTexts,
+    pub webhooks: WebhookTexts,
 }
 
 static ENGLISH: Texts = Texts {
@@ -92,6 +95,7 @@ static ENGLISH: Texts = Texts {
     causes: Causes::ENGLISH,
     actions: Actions::ENGLISH,
     bulk: BulkTexts::ENGLISH,
+    webhooks: WebhookTexts::ENGLISH,
 };
 
 static PORTUGUESE: Texts = Texts {
@@ -102,6 +106,7 @@ static PORTUGUESE: Texts = Texts {
     causes: Causes::PORTUGUESE,
     actions: Actions::PORTUGUESE,
     bulk: BulkTexts::PORTUGUESE,
+    webhooks: WebhookTexts::PORTUGUESE,
 };
 
 impl Texts {
@@ -181,6 +186,7 @@ mod tests {
             Causes::PAIRS,
             Actions::PAIRS,
             BulkTexts::PAIRS,
+            WebhookTexts::PAIRS,
         ];
         for (key, english, portuguese) in all.into_iter().flatten() {
             let places = |text: &str| {

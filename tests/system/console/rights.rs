@@ -63,7 +63,24 @@ async fn prepare(stage: &Stage) -> Result<[i64; 2]> {
         ensure!(asked.code == 0, "{asked:?}");
         runs.push(asked.json()["run_id"].as_i64().expect("a run"));
     }
-    // jobs 1 and 2 are about one of the tenants each
+    // webhooks and jobs 1 and 2 are about one of the tenants each
+    for tenant in ["1", "2"] {
+        let added = stage
+            .tidemark(&[
+                "webhook",
+                "add",
+                "--url",
+                "https://hooks.example/x",
+                "--event",
+                "run.failed",
+                "--format",
+                "slack",
+                "--tenant",
+                tenant,
+            ])
+            .await?;
+        ensure!(added.code == 0, "{added:?}");
+    }
     for tenant in ["1", "2"] {
         let asked = stage
             .tidemark(&["bulk", "start", "tenant.pause", "--ids", tenant, "--reason", "x"])
@@ -77,6 +94,7 @@ async fn prepare(stage: &Stage) -> Result<[i64; 2]> {
 async fn state(stage: &Stage) -> Result<String> {
     let statement = "SELECT (SELECT json_agg(t ORDER BY id) FROM tenants t)::text || (SELECT json_agg(r ORDER BY id) FROM etl_control r)::text \
                      || (SELECT json_agg(m ORDER BY inbox_id) FROM inbox_tenant_mapping m)::text \
+                     || (SELECT json_agg(h ORDER BY id) FROM etl_webhook h)::text || (SELECT json_agg(b.status ORDER BY id) FROM etl_bulk b)::text \
                      || (SELECT json_agg(w.watermark ORDER BY tenant_id) FROM etl_watermark w)::text";
     Ok(sqlx::query_scalar(statement).fetch_one(&stage.target).await?)
 }

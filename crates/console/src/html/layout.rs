@@ -26,11 +26,12 @@ pub enum Section {
     Verify,
     Audit,
     Bulk,
+    Webhooks,
     Settings,
     None,
 }
 
-const MENU: [(Section, &str, &str); 12] = [
+const MENU: [(Section, &str, &str); 13] = [
     (Section::Overview, "/", "overview"),
     (Section::Tenants, "/tenants", "tenants"),
     (Section::Runs, "/runs", "runs"),
@@ -42,6 +43,7 @@ const MENU: [(Section, &str, &str); 12] = [
     (Section::Verify, "/verify", "verify"),
     (Section::Audit, "/audit", "audit"),
     (Section::Bulk, "/bulk", "bulk"),
+    (Section::Webhooks, "/webhooks", "webhooks"),
     (Section::Settings, "/settings", "settings"),
 ];
 
@@ -60,6 +62,7 @@ impl Section {
             Self::Verify => p.verify,
             Self::Audit => p.audit,
             Self::Bulk => cx.t.bulk.title,
+            Self::Webhooks => cx.t.webhooks.title,
             Self::Settings => p.settings,
             Self::None => "",
         }
