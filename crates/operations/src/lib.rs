@@ -7,6 +7,7 @@ pub mod dead_messages;
 pub mod doctor;
 pub mod error;
 pub mod housekeeping;
+pub mod ids;
 pub mod inboxes;
 pub mod lists;
 pub mod page;

@@ -71,6 +71,7 @@ fn ask_add(cx: &Cx, fields: &Fields, error: Option<&str>) -> Markup {
         name: "",
         seen: None,
         back: "/webhooks".to_owned(),
+        has_file: false,
     }
     .render(cx, &given, error)
 }
@@ -220,6 +221,7 @@ async fn remove_dialog(cx: &Cx, id: i32, given: &Given, error: Option<&str>) -> 
         name: &webhook.host,
         seen: None,
         back: format!("/webhooks/{id}"),
+        has_file: false,
     };
     Ok(dialog.render(cx, given, error))
 }

@@ -166,6 +166,11 @@ texts! {
         side: "Side", "Lado";
         signals: "Signals", "Sinais";
         slowest: "Slowest chunk", "Bloco mais lento";
+        ids_given: "The ids", "Os ids";
+        ids_known: "Of this tenant", "Deste tenant";
+        ids_elsewhere: "Of other tenants", "De outros tenants";
+        ids_unknown: "Unknown", "Desconhecidos";
+        ids_left: "Ids that are not this tenant's change nothing in it.", "Ids que não são deste tenant não mudam nada nele.";
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";
