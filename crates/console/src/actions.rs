@@ -12,7 +12,7 @@ pub mod tenant;
 pub mod tenant_action;
 mod tenant_fields;
 mod tenant_work;
-mod upload;
+pub mod upload;
 pub mod webhook;
 
 use crate::routes::Routes;

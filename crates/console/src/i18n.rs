@@ -4,6 +4,7 @@ mod actions;
 mod bulk;
 mod causes;
 mod everywhere;
+mod held_by;
 mod pages;
 mod states;
 mod webhooks;

@@ -62,6 +62,8 @@ statements! {
     SETTLE = "UPDATE etl_bulk_item SET status = $3, outcome = $4, new_run_id = $5, error = $6, finished_at = now() \
               WHERE bulk_id = $1 AND seq = $2 AND status = 'pending'";
     COUNT = include_str!("bulk/count.sql");
+    RENEW = "UPDATE etl_bulk SET lease_until = now() + make_interval(secs => $3) \
+             WHERE id = $1 AND worker_id = $2 AND status = 'running'";
     FINISH = "UPDATE etl_bulk b SET status = 'done', finished_at = now(), worker_id = NULL, lease_until = NULL \
               WHERE b.id = $1 AND b.worker_id = $2 AND b.status = 'running' \
                 AND NOT EXISTS (SELECT FROM etl_bulk_item i WHERE i.bulk_id = b.id AND i.status = 'pending')";
@@ -398,6 +400,18 @@ pub async fn count(
         .await
         .attempt("count the item")?;
     Ok(counted.rows_affected() == 1)
+}
+
+/// Keeps a job while an item takes long. `false`: another process has it, or it was stopped.
+pub async fn renew(db: impl PgExecutor<'_>, id: i64, worker: &str, lease: Duration) -> DbResult<bool> {
+    let renewed = sqlx::query(RENEW)
+        .bind(id)
+        .bind(worker)
+        .bind(secs(lease))
+        .execute(db)
+        .await
+        .attempt("keep the job")?;
+    Ok(renewed.rows_affected() == 1)
 }
 
 /// Ends a job that has no item left.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::client::{Answer, Client, serve};
+use super::client::{Answer, Client, add_user, serve};
 use crate::stage::on_stage;
 
 const BOUNDARY: &str = "----ids";
@@ -94,6 +94,25 @@ async fn a_file_of_ids_is_previewed_with_whose_they_are_and_bounded() {
             "{}: {}",
             refused.status,
             refused.head
+        );
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_sent_after_the_session_has_ended_is_not_lost() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        add_user(&stage, "ana", "correct horse battery", &["--role", "operator"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let stranger = Client::new(&served.address);
+        let asked = upload(&stranger, "4711\n4712\n").await?;
+        ensure!(
+            asked.status == 401
+                && asked.body.contains("ids=4711%2C4712")
+                && asked.body.contains("reason=from+a+file"),
+            "{asked:?}"
         );
         served.process.stop().await
     })

@@ -3,27 +3,30 @@
 use axum::Form;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use tidemark_operations::ids::{IdReader, IdsError};
 
 use super::form::Given;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
-use crate::routes::BODY_LIMIT;
 
 /// The field with the file, and the field that its ids are added to.
 const FILE: &str = "ids_file";
 const IDS: &str = "ids";
+/// The longest text of another field.
+const TEXT_LIMIT: usize = 1024 * 1024;
+
+pub fn is_multipart(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+}
 
 /// The fields of a form that may have a file of ids.
 pub async fn fields(cx: &Cx, request: Request) -> PageResult<Given> {
-    let is_multipart = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
     let unreadable = |error: String| PageError::Refused(error);
-    if !is_multipart {
+    if !is_multipart(request.headers()) {
         let form = Form::<Given>::from_request(request, &()).await;
         return form
             .map(|Form(fields)| fields)
@@ -74,7 +77,7 @@ async fn read_text(cx: &Cx, mut part: Field<'_>) -> PageResult<String> {
     let mut text = Vec::new();
     while let Some(bytes) = part.chunk().await.map_err(|error| explain(cx, &error))? {
         text.extend_from_slice(&bytes);
-        if text.len() > BODY_LIMIT {
+        if text.len() > TEXT_LIMIT {
             return Err(PageError::Refused(cx.t.actions.too_large.to_owned()));
         }
     }

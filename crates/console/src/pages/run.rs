@@ -80,14 +80,14 @@ async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResul
 pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
     let held_by = snapshot
-        .overview
-        .blocker_of(run.tenant_id)
+        .tenant(run.tenant_id)
+        .and_then(|tenant| tenant.blocker.as_ref())
         .filter(|_| !run.status.is_terminal());
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
         }))
-        @if let Some(held_by) = held_by { div.banner.warn role="status" { strong { (p.held_by) } " · " (held_by) } }
+        @if let Some(held_by) = held_by { div.banner.warn role="status" { strong { (p.held_by) } " · " (cx.t.held_by(&held_by.held_by)) } }
         @if let Some(error) = &run.error {
             div.banner.bad { strong { (cx.t.states.error) } " · " (error) }
         }

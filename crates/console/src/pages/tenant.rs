@@ -149,10 +149,10 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .collect();
     html! {
         (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
-        @if let Some(held_by) = &tenant.held_by {
+        @if let Some(blocker) = &tenant.blocker {
             div.banner.warn role="status" {
-                @if let Some(blocker) = &tenant.blocker { strong { (cx.t.cause(blocker.kind).0) } " · " }
-                (held_by)
+                strong { (cx.t.cause(blocker.kind).0) } " · "
+                (cx.t.held_by(&blocker.held_by))
             }
         }
         (actions(cx, about))

@@ -194,7 +194,7 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview]) -> Markup {
                     @for tenant in tenants {
                         tr id={ "tenant-" (tenant.tenant_id) } {
                             th scope="row" { (tick(cx, &tenant.tenant_id.to_string(), &tenant.name)) (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
-                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(held_by) = &tenant.held_by { span.reason { (held_by) } } } }
+                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(blocker) = &tenant.blocker { span.reason { (cx.t.held_by(&blocker.held_by)) } } } }
                             td.number data-label=(p.behind) { (behind(cx, tenant)) }
                             td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { span.none { "–" } } }
                             td.number data-label=(p.waiting) { (quantity(cx, tenant.chunks_pending + tenant.chunks_queued)) }

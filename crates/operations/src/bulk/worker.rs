@@ -17,9 +17,11 @@ use tokio::sync::Notify;
 use super::act::act;
 use crate::error::{OperationError, OperationResult};
 
-/// Without a sign for so long, another process takes the job. Every item is a sign. A process that is only slow loses nothing
+/// Without a sign for so long, another process takes the job. Every item is a sign, and so is a renewal. A process that is only slow loses nothing
 /// but the job: it cannot end an item that another has.
 const LEASE: Duration = Duration::from_secs(5);
+/// While an item takes long.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a process looks for jobs of others that have stopped.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -74,7 +76,15 @@ impl BulkWorker {
     /// Acts on an item and ends it, both or neither. `false`: the job is another's now, or was stopped.
     async fn act_on(&self, bulk: &Bulk, item: &DueItem) -> OperationResult<bool> {
         let mut tx = self.db.begin().await.attempt("begin a transaction")?;
-        let settled = match act(&mut tx, bulk, item).await {
+        let acted = tokio::select! {
+            acted = act(&mut tx, bulk, item) => acted,
+            lost = self.keep(bulk) => {
+                lost?;
+                tx.rollback().await.attempt("leave the item")?;
+                return Ok(false);
+            }
+        };
+        let settled = match acted {
             Ok(settled) => settled,
             Err(OperationError::Ledger(error)) if error.is_temporary() => return Err(error.into()),
             Err(error) => {
@@ -92,6 +102,16 @@ impl BulkWorker {
             tx.rollback().await.attempt("leave the item")?;
         }
         Ok(is_ours)
+    }
+
+    /// Keeps the job while an item takes long. Ends when another process has it, or when it was stopped.
+    async fn keep(&self, bulk: &Bulk) -> OperationResult<()> {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            if !ledger::bulk::renew(&self.db, bulk.id, &self.worker, LEASE).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn record_failure(
