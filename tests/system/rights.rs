@@ -57,6 +57,8 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         let forgetting = [
             "conversations_analytics",
             "etl_action_audit",
+            "etl_bulk",
+            "etl_bulk_item",
             "etl_chunk",
             "etl_control",
             "etl_fence",

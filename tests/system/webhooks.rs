@@ -28,13 +28,13 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use crate::stage::{Process, Stage, on_stage, poll};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-const SETTINGS: [(&str, &str); 2] = [
+pub const SETTINGS: [(&str, &str); 2] = [
     ("TIDEMARK_WEBHOOK_KEY", KEY),
     ("TIDEMARK_WEBHOOK_CONSOLE_URL", "https://console.example.com"),
 ];
 
 #[derive(Debug, Clone)]
-struct Received {
+pub struct Received {
     headers: HeaderMap,
     body: String,
 }
@@ -52,7 +52,7 @@ impl Received {
     }
 
     /// Whether the signature is that of this secret, as the Standard Webhooks specification checks it.
-    fn is_signed_with(&self, secret: &str) -> Result<bool> {
+    pub fn is_signed_with(&self, secret: &str) -> Result<bool> {
         let key = BASE64.decode(secret.strip_prefix("whsec_").context("a secret")?)?;
         let mut mac: Hmac<Sha256> = Hmac::new_from_slice(&key)?;
         let (id, timestamp) = (self.header("webhook-id"), self.header("webhook-timestamp"));
@@ -70,8 +70,8 @@ struct Behaviour {
 }
 
 /// A receiver on this machine.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     behaviour: Arc<Behaviour>,
     _server: JoinSet<()>,
 }
@@ -90,7 +90,7 @@ async fn receive(State(behaviour): State<Arc<Behaviour>>, headers: HeaderMap, bo
 }
 
 impl Receiver {
-    async fn start() -> Result<Self> {
+    pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/secret-path", listener.local_addr()?);
         let behaviour = Arc::new(Behaviour {
@@ -121,7 +121,7 @@ impl Receiver {
     }
 
     /// Waits until so many requests have come, and returns them.
-    async fn until(&self, count: usize) -> Result<Vec<Received>> {
+    pub async fn until(&self, count: usize) -> Result<Vec<Received>> {
         poll(format!("{count} requests"), async || {
             let received = self.received();
             Ok((received.len() >= count).then_some(received))

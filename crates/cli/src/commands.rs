@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod bounds;
+mod bulk;
 mod chunk;
 mod config;
 mod console;
@@ -87,6 +88,9 @@ enum Command {
     /// Report events to other systems
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Act on everything that matches
+    #[command(subcommand)]
+    Bulk(bulk::Command),
     /// List what operators did
     #[command(subcommand)]
     Audit(audit::Command),
@@ -168,6 +172,7 @@ impl Cli {
             Command::Watermark(command) => command.run(&app).await,
             Command::Dead(command) => command.run(&app).await,
             Command::Webhook(command) => command.run(&app).await,
+            Command::Bulk(command) => command.run(&app).await,
             Command::Audit(command) => command.run(&app).await,
             Command::Prune(args) => args.run(&app).await,
             Command::Verify(args) => args.run(&app).await,

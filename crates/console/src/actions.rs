@@ -1,6 +1,7 @@
 //! What people can do from a page: one route an action, with its right, its confirmation and its command.
 
 pub mod audit;
+pub mod bulk;
 pub mod button;
 pub mod chunk;
 pub mod dead;
@@ -11,6 +12,8 @@ pub mod tenant;
 pub mod tenant_action;
 mod tenant_fields;
 mod tenant_work;
+pub mod upload;
+pub mod webhook;
 
 use crate::routes::Routes;
 
@@ -26,5 +29,7 @@ pub enum Damage {
 }
 
 pub(crate) fn add(routes: Routes) -> Routes {
-    source::add(dead::add(chunk::add(run::add(tenant::add(routes)))))
+    webhook::add(bulk::add(source::add(dead::add(chunk::add(run::add(
+        tenant::add(routes),
+    ))))))
 }

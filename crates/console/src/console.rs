@@ -7,6 +7,7 @@ use tidemark_postgres::DbPool;
 use tidemark_runtime::config::Settings;
 use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_source::Sources;
+use tokio::sync::Notify;
 
 use crate::auth::attempts::Attempts;
 use crate::links::Links;
@@ -38,6 +39,8 @@ pub struct Console {
     pub(crate) trends: Trends,
     pub(crate) attempts: Attempts,
     pub(crate) on_demand: OnDemand,
+    /// A job on many things was started.
+    pub(crate) bulk_wake: Notify,
 }
 
 impl Console {
@@ -50,6 +53,7 @@ impl Console {
             trends: Trends::default(),
             attempts: Attempts::default(),
             on_demand: OnDemand::default(),
+            bulk_wake: Notify::new(),
             db: parts.db,
             settings: parts.settings,
             sources: parts.sources,

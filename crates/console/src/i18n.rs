@@ -2,19 +2,24 @@
 
 mod actions;
 mod acts;
+mod bulk;
 mod causes;
 mod everywhere;
+mod held_by;
 mod pages;
 mod states;
+mod webhooks;
 
 use chrono::TimeDelta;
 
 pub use self::actions::Actions;
 pub use self::acts::Acts;
+pub use self::bulk::BulkTexts;
 pub use self::causes::Causes;
 pub use self::everywhere::Common;
 pub use self::pages::Pages;
 pub use self::states::States;
+pub use self::webhooks::WebhookTexts;
 
 /// Declares the texts of one area: a name, the English text, the Portuguese text.
 macro_rules! texts {
@@ -82,6 +87,8 @@ pub struct Texts {
     pub causes: Causes,
     pub actions: Actions,
     pub acts: Acts,
+    pub bulk: BulkTexts,
+    pub webhooks: WebhookTexts,
 }
 
 static ENGLISH: Texts = Texts {
@@ -92,6 +99,8 @@ static ENGLISH: Texts = Texts {
     causes: Causes::ENGLISH,
     actions: Actions::ENGLISH,
     acts: Acts::ENGLISH,
+    bulk: BulkTexts::ENGLISH,
+    webhooks: WebhookTexts::ENGLISH,
 };
 
 static PORTUGUESE: Texts = Texts {
@@ -102,6 +111,8 @@ static PORTUGUESE: Texts = Texts {
     causes: Causes::PORTUGUESE,
     actions: Actions::PORTUGUESE,
     acts: Acts::PORTUGUESE,
+    bulk: BulkTexts::PORTUGUESE,
+    webhooks: WebhookTexts::PORTUGUESE,
 };
 
 impl Texts {
@@ -181,6 +192,8 @@ mod tests {
             Causes::PAIRS,
             Actions::PAIRS,
             Acts::PAIRS,
+            BulkTexts::PAIRS,
+            WebhookTexts::PAIRS,
         ];
         for (key, english, portuguese) in all.into_iter().flatten() {
             let places = |text: &str| {

@@ -1,6 +1,7 @@
 //! The pages.
 
 mod audit;
+pub mod bulk;
 mod dead;
 mod doctor;
 mod fleet;
@@ -22,6 +23,7 @@ mod sources;
 mod tenant;
 mod tenants;
 mod verify;
+pub mod webhooks;
 mod why;
 
 pub use self::login::is_own_path;
@@ -50,6 +52,10 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .post("/doctor/check", Operate, doctor::check)
         .get("/verify", View, verify::page)
         .get("/audit", View, audit::page)
+        .get("/webhooks", View, webhooks::list)
+        .get("/webhooks/{webhook}", View, webhooks::page)
+        .get("/bulk", View, bulk::list)
+        .get("/bulk/{bulk}", View, bulk::page)
         .get("/settings", Administer, settings::page)
         .post(
             "/settings/sessions/{session}/revoke",

@@ -13,7 +13,7 @@ use axum::{RequestExt, Router};
 use tidemark_postgres::report::report;
 use tidemark_shared::ids::TenantId;
 
-use crate::actions::audit;
+use crate::actions::{audit, upload};
 use crate::api::problem;
 use crate::auth::identify::{Stranger, identify};
 use crate::auth::who::{Right, Who};
@@ -204,15 +204,26 @@ async fn refuse(console: &Arc<Console>, stranger: Stranger, request: Request, is
 async fn keep_form(console: &Arc<Console>, request: Request) -> Response {
     let action = console.links.strip(request.uri().path()).to_owned();
     let (mut parts, body) = request.into_parts();
-    let is_form = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let fields = match axum::body::to_bytes(body, BODY_LIMIT).await {
-        Ok(bytes) if is_form => String::from_utf8(bytes.to_vec()).unwrap_or_default(),
-        _ => String::new(),
-    };
     let Ok(cx) = Cx::from_request_parts(&mut parts, console).await;
+    let fields = if upload::is_multipart(&parts.headers) {
+        let given = upload::fields(&cx, Request::from_parts(parts, body)).await;
+        given.map_or_else(
+            |_| String::new(),
+            |given| {
+                let mut fields = url::form_urlencoded::Serializer::new(String::new());
+                fields.extend_pairs(given).finish()
+            },
+        )
+    } else {
+        let is_form = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+        match axum::body::to_bytes(body, BODY_LIMIT).await {
+            Ok(bytes) if is_form => String::from_utf8(bytes.to_vec()).unwrap_or_default(),
+            _ => String::new(),
+        }
+    };
     login::ask(&cx, &Kept { action, fields }).await
 }
 

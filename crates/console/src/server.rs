@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve;
+use tidemark_operations::bulk::BulkWorker;
 use tidemark_runtime::config::{ConsoleAuth, ConsoleSettings, Listen};
 use tokio::net::TcpListener;
 
@@ -71,12 +72,22 @@ impl Bound {
     }
 }
 
-/// Starts the loops of the console. They do nothing while nobody looks.
+/// Starts the loops of the console. The watcher does nothing while nobody looks.
 fn spawn(console: &Arc<Console>) {
     let (watcher, lifecycle) = (Arc::clone(&console.watcher), console.lifecycle.clone());
     console
         .lifecycle
         .spawn("watcher", async move { watcher.run(&lifecycle).await });
+    if !console.settings.console.read_only {
+        let (bulk, lifecycle) = (Arc::clone(console), console.lifecycle.clone());
+        let worker = BulkWorker::new(
+            console.db.clone(),
+            format!("console/{:016x}", rand::random::<u64>()),
+        );
+        console.lifecycle.spawn("bulk", async move {
+            worker.run(&lifecycle, &bulk.bulk_wake).await;
+        });
+    }
     let sessions = Arc::clone(console);
     console.lifecycle.spawn("sessions", async move {
         session::prune_regularly(&sessions).await;

@@ -48,31 +48,42 @@ pub enum Cancelled {
 pub async fn run(db: &DbPool, actor: &Actor, id: RunId, reason: Option<&str>) -> DbResult<Cancelled> {
     retry_on_deadlock(|| async move {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        let cancelled = cancel_in(&mut tx, id, actor, reason).await?;
-        let entry = Entry::new(Action::RunCancel)
-            .subject(format!("run {id}"))
-            .reason(reason);
-        let entry = match cancelled {
-            Cancelled::Now {
-                tenant_id,
-                was,
-                waiting,
-                running,
-            } => entry
-                .tenant(tenant_id)
-                .before(json!({"status": was.as_str(), "waiting": waiting, "running": running}))
-                .after(json!({"status": RunStatus::Cancelled.as_str()})),
-            Cancelled::Ended(tenant, status) => entry
-                .tenant(tenant)
-                .before(json!({"status": status.as_str()}))
-                .result(ActionResult::Refused),
-            Cancelled::Unknown => entry.result(ActionResult::Refused),
-        };
-        audit::record(&mut *tx, actor, &entry).await?;
+        let cancelled = run_in(&mut tx, actor, id, reason).await?;
         tx.commit().await.attempt("cancel the run")?;
         Ok(cancelled)
     })
     .await
+}
+
+/// [`run`] in a transaction with more.
+pub async fn run_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    id: RunId,
+    reason: Option<&str>,
+) -> DbResult<Cancelled> {
+    let cancelled = cancel_in(tx, id, actor, reason).await?;
+    let entry = Entry::new(Action::RunCancel)
+        .subject(format!("run {id}"))
+        .reason(reason);
+    let entry = match cancelled {
+        Cancelled::Now {
+            tenant_id,
+            was,
+            waiting,
+            running,
+        } => entry
+            .tenant(tenant_id)
+            .before(json!({"status": was.as_str(), "waiting": waiting, "running": running}))
+            .after(json!({"status": RunStatus::Cancelled.as_str()})),
+        Cancelled::Ended(tenant, status) => entry
+            .tenant(tenant)
+            .before(json!({"status": status.as_str()}))
+            .result(ActionResult::Refused),
+        Cancelled::Unknown => entry.result(ActionResult::Refused),
+    };
+    audit::record(&mut **tx, actor, &entry).await?;
+    Ok(cancelled)
 }
 
 async fn cancel_in(

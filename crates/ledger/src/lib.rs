@@ -21,6 +21,7 @@
 pub mod audit;
 pub mod backfill;
 pub mod backup;
+pub mod bulk;
 pub mod cancel;
 pub mod checkup;
 pub mod chunk;
@@ -73,6 +74,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         audit::STATEMENTS,
         backfill::STATEMENTS,
         backup::STATEMENTS,
+        bulk::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
         chunk::insert::STATEMENTS,

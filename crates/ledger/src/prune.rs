@@ -45,6 +45,10 @@ statements! {
                           ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
     COUNT_MESSAGES = "SELECT count(*) FROM etl_webhook_delivery \
                       WHERE coalesce(delivered_at, dead_at) < now() - make_interval(secs => $1)";
+    // with their items
+    PRUNE_JOBS = "DELETE FROM etl_bulk WHERE id = ANY(ARRAY( \
+                      SELECT id FROM etl_bulk WHERE finished_at < now() - make_interval(secs => $1) \
+                      ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                          SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                          LIMIT $2 FOR UPDATE SKIP LOCKED))";
@@ -106,6 +110,8 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     pruned.actions = repeat(db, PRUNE_ACTIONS, keep.audit, "prune the audit of actions").await?;
     pruned.messages = repeat(db, PRUNE_MESSAGES, keep.failed, "prune messages of webhooks").await?;
     pruned.rejects = repeat(db, PRUNE_REJECTS, keep.failed, "prune resolved rejects").await?;
+    // what they did is in the audit
+    repeat(db, PRUNE_JOBS, keep.audit, "prune jobs on many things").await?;
     Ok(pruned)
 }
 

@@ -124,6 +124,8 @@ pub struct RejectFilter {
     pub side: Option<RejectSide>,
     /// A SQLSTATE, or its first characters.
     pub sqlstate: Option<String>,
+    /// The whole text of the error.
+    pub error: Option<String>,
     /// Last seen since.
     pub since: Option<Since>,
 }
@@ -151,6 +153,7 @@ pub async fn list(
         .bind(limit)
         .bind(Stored(tenant))
         .bind(conversation)
+        .bind(&filter.error)
         .fetch_all(db)
         .await
         .attempt("list the rejected rows")

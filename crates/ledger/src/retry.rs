@@ -65,18 +65,29 @@ pub enum Retried {
 pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> DbResult<Retried> {
     retry_on_deadlock(|| async move {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        let mut trial = tx.begin().await.attempt("begin a transaction")?;
-        let (tenant, retried) = retry_in(&mut trial, actor, id, seq).await?;
-        match &retried {
-            Retried::Again { .. } => trial.commit().await,
-            _ => trial.rollback().await,
-        }
-        .attempt("reopen the run")?;
-        audit::record(&mut *tx, actor, &entry(id, seq, tenant, &retried)).await?;
+        let retried = retry_in(&mut tx, actor, id, seq).await?;
         tx.commit().await.attempt("reopen the run")?;
         Ok(retried)
     })
     .await
+}
+
+/// [`retry`] in a transaction with more.
+pub async fn retry_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    id: RunId,
+    seq: Option<i32>,
+) -> DbResult<Retried> {
+    let mut trial = tx.begin().await.attempt("begin a transaction")?;
+    let (tenant, retried) = try_in(&mut trial, actor, id, seq).await?;
+    match &retried {
+        Retried::Again { .. } => trial.commit().await,
+        _ => trial.rollback().await,
+    }
+    .attempt("reopen the run")?;
+    audit::record(&mut **tx, actor, &entry(id, seq, tenant, &retried)).await?;
+    Ok(retried)
 }
 
 fn entry(id: RunId, seq: Option<i32>, tenant: Option<TenantId>, retried: &Retried) -> Entry<'static> {
@@ -99,7 +110,7 @@ fn entry(id: RunId, seq: Option<i32>, tenant: Option<TenantId>, retried: &Retrie
     }
 }
 
-async fn retry_in(
+async fn try_in(
     tx: &mut PgTransaction<'_>,
     actor: &Actor,
     id: RunId,

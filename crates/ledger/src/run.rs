@@ -12,4 +12,4 @@ pub use self::plan::{
     record_planning_error, renew_planning, start_planned,
 };
 pub(crate) use self::request::record_request;
-pub use self::request::{NewRun, Requested, find_open, insert_requested, request, request_for};
+pub use self::request::{NewRun, Requested, find_open, insert_requested, request, request_for, request_in};

@@ -2,7 +2,7 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 30] = [
+pub const TABLES: [&str; 32] = [
     "console_request",
     "console_session",
     "console_token",
@@ -10,6 +10,8 @@ pub const TABLES: [&str; 30] = [
     "conversations_analytics",
     "etl_action_audit",
     "etl_agreement",
+    "etl_bulk",
+    "etl_bulk_item",
     "etl_chunk",
     "etl_control",
     "etl_fence",

@@ -33,23 +33,34 @@ pub async fn pause(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -
 
 async fn pause_once(db: &DbPool, actor: &Actor, tenant: TenantId, reason: &str) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let Some(before) = lock_pause(&mut tx, tenant).await? else {
+    let paused = pause_in(&mut tx, actor, tenant, reason).await?;
+    tx.commit().await.attempt("pause the tenant")?;
+    Ok(paused)
+}
+
+/// [`pause`] in a transaction with more.
+pub async fn pause_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    tenant: TenantId,
+    reason: &str,
+) -> DbResult<bool> {
+    let Some(before) = lock_pause(tx, tenant).await? else {
         return Ok(false);
     };
     sqlx::query(PAUSE)
         .bind(Stored(tenant))
         .bind(reason)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .attempt("pause the tenant")?;
-    return_queued(&mut tx, tenant).await?;
+    return_queued(tx, tenant).await?;
     let entry = Entry::new(Action::TenantPause)
         .tenant(tenant)
         .reason(Some(reason))
         .before(json!({"pause_reason": before}))
         .after(json!({"pause_reason": reason}));
-    audit::record(&mut *tx, actor, &entry).await?;
-    tx.commit().await.attempt("pause the tenant")?;
+    audit::record(&mut **tx, actor, &entry).await?;
     Ok(true)
 }
 
@@ -69,26 +80,32 @@ pub async fn resume(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bo
 
 async fn resume_once(db: &DbPool, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
     let mut tx = db.begin().await.attempt("begin a transaction")?;
-    let Some(before) = lock_pause(&mut tx, tenant).await? else {
+    let was_paused = resume_in(&mut tx, actor, tenant).await?;
+    tx.commit().await.attempt("resume the tenant")?;
+    Ok(was_paused)
+}
+
+/// [`resume`] in a transaction with more.
+pub async fn resume_in(tx: &mut PgTransaction<'_>, actor: &Actor, tenant: TenantId) -> DbResult<bool> {
+    let Some(before) = lock_pause(tx, tenant).await? else {
         return Ok(false);
     };
     let resumed = sqlx::query(RESUME)
         .bind(Stored(tenant))
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .attempt("resume the tenant")?;
     let was_paused = resumed.rows_affected() == 1;
     if was_paused {
         // chunks that a dispatcher marked while the tenant was being paused
-        return_queued(&mut tx, tenant).await?;
+        return_queued(tx, tenant).await?;
     }
     let entry = Entry::new(Action::TenantResume).tenant(tenant);
     let entry = match was_paused {
         true => entry.before(json!({"pause_reason": before})),
         false => entry.result(ActionResult::Unchanged),
     };
-    audit::record(&mut *tx, actor, &entry).await?;
-    tx.commit().await.attempt("resume the tenant")?;
+    audit::record(&mut **tx, actor, &entry).await?;
     Ok(was_paused)
 }
 

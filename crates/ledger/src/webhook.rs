@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgExecutor};
 use tidemark_postgres::DbPool;
-use tidemark_shared::audit::{Action, Actor};
+use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::webhook::{TEST_EVENT, WebhookEvent, WebhookFormat};
 
@@ -33,6 +33,9 @@ statements! {
     QUEUE_TEST = "INSERT INTO etl_webhook_delivery (webhook_id, event, body) \
                   SELECT id, $2, jsonb_build_object('webhook_id', id) FROM etl_webhook WHERE id = $1 RETURNING id";
     GIVE_UP = "UPDATE etl_webhook_delivery SET dead_at = now() WHERE id = $1 AND delivered_at IS NULL AND dead_at IS NULL";
+    // an attempt fails for good once a day has passed, so this is one more attempt
+    RETRY = "UPDATE etl_webhook_delivery SET dead_at = NULL, due_at = now() \
+             WHERE webhook_id = $1 AND dead_at IS NOT NULL AND event <> $2 AND ($3::bigint IS NULL OR id = $3)";
     CLAIM = include_str!("webhook/claim.sql");
     DELIVERED = "UPDATE etl_webhook_delivery SET delivered_at = now(), status_code = $3, error = NULL \
                  WHERE id = $1 AND attempt = $2 AND delivered_at IS NULL AND dead_at IS NULL";
@@ -210,6 +213,29 @@ pub async fn give_up(db: impl PgExecutor<'_>, message: i64) -> DbResult<()> {
         .await
         .map(drop)
         .attempt("give up a webhook's message")
+}
+
+/// Sends messages again that were given up, all or one. Returns how many.
+pub async fn retry(db: &DbPool, actor: &Actor, webhook: i32, only: Option<i64>) -> DbResult<u64> {
+    let mut tx = db.begin().await.attempt("begin a transaction")?;
+    let due = sqlx::query(RETRY)
+        .bind(webhook)
+        .bind(TEST_EVENT)
+        .bind(only)
+        .execute(&mut *tx)
+        .await
+        .attempt("send messages again")?
+        .rows_affected();
+    let entry = Entry::new(Action::WebhookRetry)
+        .subject(format!("webhook {webhook}"))
+        .after(json!({"messages": due}));
+    let entry = match due {
+        0 => entry.result(ActionResult::Unchanged),
+        _ => entry,
+    };
+    audit::record(&mut *tx, actor, &entry).await?;
+    tx.commit().await.attempt("send messages again")?;
+    Ok(due)
 }
 
 /// Claims messages that are due.

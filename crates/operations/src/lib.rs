@@ -2,10 +2,12 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod bulk;
 pub mod dead_messages;
 pub mod doctor;
 pub mod error;
 pub mod housekeeping;
+pub mod ids;
 pub mod inboxes;
 pub mod lists;
 pub mod page;

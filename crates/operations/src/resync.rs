@@ -1,6 +1,7 @@
 //! Decides which runs a resync needs.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use tidemark_ledger as ledger;
 use tidemark_postgres::DbPool;
 use tidemark_producer::planning::planner::Planner;
@@ -76,6 +77,42 @@ async fn assign(
         .into_iter()
         .filter_map(|tenant| found.by_tenant.remove(&tenant.id).map(|ids| (tenant, ids)));
     Ok((assigned.collect(), found.unknown))
+}
+
+/// Whose conversations some ids are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct KnownIds {
+    /// Of the tenant: at the source in one of its inboxes, or with a live row.
+    pub known: usize,
+    /// Of another tenant of the same source.
+    pub elsewhere: usize,
+    /// Of none of them.
+    pub unknown: usize,
+}
+
+/// Finds out whose conversations the ids are, before a run takes them. `ids` are ascending and distinct.
+pub async fn count_known(
+    db: &DbPool,
+    planner: &Planner,
+    tenant: &Tenant,
+    ids: &[i64],
+) -> OperationResult<KnownIds> {
+    let mut others = ledger::tenant::list(db).await?;
+    others.retain(|other| other.id != tenant.id && other.source == tenant.source);
+    let mut counted = KnownIds::default();
+    for part in ids.chunks(IDS_ASSIGNED) {
+        let own = planner
+            .assign_ids_to_tenants(std::slice::from_ref(tenant), part)
+            .await?;
+        counted.known += part.len() - own.unknown.len();
+        if own.unknown.is_empty() {
+            continue;
+        }
+        let rest = planner.assign_ids_to_tenants(&others, &own.unknown).await?;
+        counted.elsewhere += own.unknown.len() - rest.unknown.len();
+        counted.unknown += rest.unknown.len();
+    }
+    Ok(counted)
 }
 
 /// One run a tenant, over a range of time, over inboxes, over both, or with neither over everything. A tenant that has none

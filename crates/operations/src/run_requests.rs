@@ -1,5 +1,6 @@
 //! Requests runs for tenants that are ready for them.
 
+use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::inbox::InboxMapping;
 use tidemark_ledger::run::{NewRun, Requested};
@@ -54,12 +55,46 @@ pub async fn is_ready(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
     Ok(tenant.may_run() && has_inboxes(db, tenant).await?)
 }
 
-/// Whether the tenant has inboxes, or a plan may find those of its account: an operator has not unmapped any.
+/// Why a tenant can have no runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unready {
+    Removed,
+    Paused,
+    NotActive,
+    NoInboxes,
+}
+
+/// Finds a tenant that can have runs, in a transaction with more.
+pub async fn find_ready(
+    tx: &mut PgTransaction<'_>,
+    id: TenantId,
+) -> OperationResult<Result<Tenant, Unready>> {
+    let Some(tenant) = ledger::tenant::find(&mut **tx, id).await? else {
+        return Ok(Err(Unready::Removed));
+    };
+    if tenant.paused_at.is_some() {
+        return Ok(Err(Unready::Paused));
+    }
+    if !tenant.may_run() {
+        return Ok(Err(Unready::NotActive));
+    }
+    let inboxes = ledger::inbox::list(&mut **tx, Some(id)).await?;
+    Ok(match may_have_rows(&inboxes, &tenant) {
+        true => Ok(tenant),
+        false => Err(Unready::NoInboxes),
+    })
+}
+
 async fn has_inboxes(db: &DbPool, tenant: &Tenant) -> OperationResult<bool> {
     let inboxes = ledger::inbox::list(db, Some(tenant.id)).await?;
+    Ok(may_have_rows(&inboxes, tenant))
+}
+
+/// Whether the tenant has inboxes, or a plan may find those of its account: an operator has not unmapped any.
+fn may_have_rows(inboxes: &[InboxMapping], tenant: &Tenant) -> bool {
     let mut own = inboxes.iter().filter(|inbox| inbox.source == tenant.source);
-    Ok(own.any(|inbox| inbox.is_active)
-        || (tenant.discovered_account().is_some() && !own_was_unmapped(&inboxes, tenant)))
+    own.any(|inbox| inbox.is_active)
+        || (tenant.discovered_account().is_some() && !own_was_unmapped(inboxes, tenant))
 }
 
 fn own_was_unmapped(inboxes: &[InboxMapping], tenant: &Tenant) -> bool {
@@ -107,4 +142,32 @@ pub async fn request(
     let requested = ledger::run::request_for(db, actor, &new).await?;
     span.record("run.id", tracing::field::display(requested.run_id()));
     Ok(requested)
+}
+
+/// [`request`] in a transaction with more. `None`: the tenant was removed meanwhile.
+pub async fn request_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    tenant: &Tenant,
+    run_type: RunType,
+    reason: Option<String>,
+    request: RunRequest,
+) -> OperationResult<Option<Requested>> {
+    const TRIES: usize = 10;
+    let span = tracing::info_span!(
+        "run", tenant.id = %tenant.id, run.id = tracing::field::Empty, run.type = run_type.as_str(),
+    );
+    let new = NewRun {
+        run_type,
+        request,
+        ..in_span(actor, tenant, reason, &span)
+    };
+    // the open run may end between the two statements
+    for _ in 0..TRIES {
+        if let Some(requested) = ledger::run::request_in(tx, actor, &new).await? {
+            span.record("run.id", tracing::field::display(requested.run_id()));
+            return Ok(Some(requested));
+        }
+    }
+    Ok(None)
 }

@@ -1,6 +1,8 @@
 //! The status of tenants, sources and processes: how far behind each tenant is, and what blocks it.
 
 mod blockers;
+mod filter;
+mod held_by;
 
 use std::collections::BTreeMap;
 
@@ -19,8 +21,10 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::{UnsyncedInbox, WaitingInbox, decision_about};
 use tidemark_shared::run::RunReport;
 
-pub use self::blockers::{Blocker, BlockerKind};
+pub use self::blockers::Blocker;
 use self::blockers::{Situation, find_blocker};
+pub use self::filter::{TenantFilter, TenantState};
+pub use self::held_by::{BlockerKind, HeldBy, LimitOf};
 
 /// The whole installation; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]

@@ -137,6 +137,18 @@ pub async fn remove(db: &DbPool, actor: &Actor, id: i32) -> OperationResult<()> 
     }
 }
 
+/// Sends messages once more that were given up a day after they were written: all of the webhook, or one. Returns how many.
+pub async fn retry(db: &DbPool, actor: &Actor, id: i32, only: Option<i64>) -> OperationResult<u64> {
+    load(db, id).await?;
+    let due = ledger::webhook::retry(db, actor, id, only).await?;
+    match (due, only) {
+        (0, Some(message)) => Err(OperationError::Invalid(format!(
+            "message {message} of webhook {id} is not dead: `tidemark webhook show {id}` shows those that are"
+        ))),
+        (due, _) => Ok(due),
+    }
+}
+
 /// Writes a message that only tries the webhook, and returns its id.
 pub async fn begin_test(db: &DbPool, actor: &Actor, id: i32) -> OperationResult<i64> {
     ledger::webhook::queue_test(db, actor, id)

@@ -24,7 +24,7 @@ use self::explanation::{Case, Covering, Facts, InSource, InTarget, Refusal, expl
 use self::findings::{LedgerFindings, SourceFindings};
 use crate::error::OperationResult;
 use crate::plan_preview::planner;
-use crate::status::Overview;
+use crate::status::{Blocker, Overview};
 
 /// The answer; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -44,6 +44,12 @@ pub struct WhyAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
     pub columns: Vec<InspectedColumn>,
+    /// What holds the tenant, with its parameters.
+    #[serde(skip)]
+    pub blocker: Option<Blocker>,
+    /// What the sentence was written from, for front ends that write it themselves.
+    #[serde(skip)]
+    pub facts: Facts,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,7 +131,7 @@ fn answer(
             writer_open: source.writer_open,
         },
         target: ledger.stored,
-        differing: facts.differing,
+        differing: facts.differing.clone(),
         signals: source.signals.signals,
         reject: ledger.reject,
         runs: ledger
@@ -142,7 +148,13 @@ fn answer(
             next_due_at: ledger.watermark.next_due_at,
             consecutive_failures: ledger.watermark.consecutive_failures,
         },
-        held_by: facts.held_by,
+        held_by: facts.held_by.clone(),
+        blocker: overview
+            .tenants
+            .iter()
+            .find(|other| other.tenant_id == tenant.id)
+            .and_then(|other| other.blocker.clone()),
+        facts,
         columns: source.columns.columns,
     }
 }

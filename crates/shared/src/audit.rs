@@ -28,6 +28,12 @@ impl Actor {
         Self::new("token", name, origin)
     }
 
+    /// As it was stored: it acts now in what it began earlier.
+    #[must_use]
+    pub const fn stored(name: String, origin: Option<String>) -> Self {
+        Self { name, origin }
+    }
+
     fn new(kind: &str, name: &str, origin: Option<String>) -> Self {
         Self {
             name: format!("{kind}:{name}"),
@@ -104,6 +110,11 @@ actions! {
     WebhookAdd = "webhook.add",
     WebhookRemove = "webhook.remove",
     WebhookTest = "webhook.test",
+    /// A message that was given up is sent again.
+    WebhookRetry = "webhook.retry",
+    /// An action on many things began; each of them has an entry of its own.
+    BulkStart = "bulk.start",
+    BulkStop = "bulk.stop",
     UserAdd = "user.add",
     UserChange = "user.change",
     UserRemove = "user.remove",

@@ -1,6 +1,8 @@
 -- A row of each tenant for the tables that a sync and a comparison leave empty.
 INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) VALUES ('main', 'test', 'test', 2, 9, 1);
 INSERT INTO etl_action_audit (actor, action, tenant_id, result) SELECT 'test', 'tenant.pause', id, 'done' FROM tenants;
+INSERT INTO etl_bulk (action, filter, actor, item_count, object_count) VALUES ('tenant.pause', '{}', 'test', 1, 1);
+INSERT INTO etl_bulk_item (bulk_id, seq, tenant_id) SELECT 1, row_number() OVER (ORDER BY id), id FROM tenants;
 INSERT INTO etl_webhook (url, events, format, created_by) VALUES ('https://example.com/', '{run.failed}', 'json', 'test');
 INSERT INTO etl_webhook_delivery (webhook_id, event, tenant_id, body) SELECT 1, 'run.failed', id, '{}' FROM tenants;
 INSERT INTO etl_webhook_condition (webhook_id, event, subject, tenant_id) SELECT 1, 'tenant.late', id::text, id FROM tenants;

@@ -7,7 +7,7 @@ use super::browser::Browser;
 use super::client::serve;
 use crate::stage::{Stage, on_stage};
 
-const PAGES: [(&str, &str); 18] = [
+const PAGES: [(&str, &str); 25] = [
     ("overview", "/"),
     ("tenants", "/tenants"),
     ("tenant", "/tenants/1"),
@@ -24,6 +24,13 @@ const PAGES: [(&str, &str); 18] = [
     ("doctor", "/doctor"),
     ("verify", "/verify"),
     ("audit", "/audit"),
+    ("jobs", "/bulk"),
+    ("job-chosen", "/bulk/1"),
+    ("job-done", "/bulk/2"),
+    ("webhooks", "/webhooks"),
+    ("webhook", "/webhooks/1"),
+    ("webhook-add", "/webhooks/do/add"),
+    ("resync", "/tenants/1/do/resync"),
     ("settings", "/settings"),
     ("not-found", "/nothing"),
 ];
@@ -47,6 +54,37 @@ async fn prepare(stage: &Stage) -> Result<()> {
     sqlx::query(
         "INSERT INTO etl_rejected_row (tenant_id, conversation_id, side, sqlstate, error, run_id, chunk_seq) \
          VALUES (1, 1, 'target', '23514', $1, 1, 1)",
+    )
+    .bind(NASTY)
+    .execute(&stage.target)
+    .await?;
+    // one job is only chosen, one is done
+    let resync = [
+        "bulk",
+        "start",
+        "reject.resync",
+        "--all-matching",
+        "--reason",
+        NASTY,
+    ];
+    let chosen = stage.tidemark(&resync).await?;
+    ensure!(chosen.code == 64, "{chosen:?}");
+    let done = stage.tidemark(&[&resync[..], &["--yes"]].concat()).await?;
+    ensure!(done.code == 0, "{done:?}");
+    let hook = [
+        "webhook",
+        "add",
+        "--url",
+        "https://hooks.example/x",
+        "--event",
+        "run.failed",
+        "--format",
+        "slack",
+    ];
+    let added = stage.tidemark(&hook).await?;
+    ensure!(added.code == 0, "{added:?}");
+    sqlx::query(
+        "INSERT INTO etl_webhook_delivery (webhook_id, event, tenant_id, body, dead_at, error) VALUES (1, 'run.failed', 1, '{}', now(), $1)",
     )
     .bind(NASTY)
     .execute(&stage.target)
@@ -145,7 +183,10 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         for (width, size) in [(700, "100%"), (1000, "200%")] {
             browser.page.set_window_size(width, 800).await?;
             for (name, path) in PAGES {
-                browser.page.goto(&format!("http://{}{path}", served.address)).await?;
+                browser
+                    .page
+                    .goto(&format!("http://{}{path}", served.address))
+                    .await?;
                 browser.wait("main").await?;
                 let larger = format!("document.documentElement.style.fontSize = '{size}'");
                 browser.page.execute(&larger, Vec::new()).await?;

@@ -38,6 +38,9 @@ fn fill(route: &RouteReport, tenant: i32, run: i64) -> String {
         .replace("{seq}", "1")
         .replace("{conversation}", "1")
         .replace("{source}", "main")
+        .replace("{bulk}", &tenant.to_string())
+        .replace("{webhook}", &tenant.to_string())
+        .replace("{message}", &tenant.to_string())
         .replace("{session}", "0123456789abcdef")
         .replace("{file}", "none")
 }
@@ -60,6 +63,30 @@ async fn prepare(stage: &Stage) -> Result<[i64; 2]> {
         ensure!(asked.code == 0, "{asked:?}");
         runs.push(asked.json()["run_id"].as_i64().expect("a run"));
     }
+    // webhooks and jobs 1 and 2 are about one of the tenants each
+    for tenant in ["1", "2"] {
+        let added = stage
+            .tidemark(&[
+                "webhook",
+                "add",
+                "--url",
+                "https://hooks.example/x",
+                "--event",
+                "run.failed",
+                "--format",
+                "slack",
+                "--tenant",
+                tenant,
+            ])
+            .await?;
+        ensure!(added.code == 0, "{added:?}");
+    }
+    for tenant in ["1", "2"] {
+        let asked = stage
+            .tidemark(&["bulk", "start", "tenant.pause", "--ids", tenant, "--reason", "x"])
+            .await?;
+        ensure!(asked.code == 64, "{asked:?}");
+    }
     Ok([runs[0], runs[1]])
 }
 
@@ -67,6 +94,7 @@ async fn prepare(stage: &Stage) -> Result<[i64; 2]> {
 async fn state(stage: &Stage) -> Result<String> {
     let statement = "SELECT (SELECT json_agg(t ORDER BY id) FROM tenants t)::text || (SELECT json_agg(r ORDER BY id) FROM etl_control r)::text \
                      || (SELECT json_agg(m ORDER BY inbox_id) FROM inbox_tenant_mapping m)::text \
+                     || (SELECT json_agg(h ORDER BY id) FROM etl_webhook h)::text || (SELECT json_agg(b.status ORDER BY id) FROM etl_bulk b)::text \
                      || (SELECT json_agg(w.watermark ORDER BY tenant_id) FROM etl_watermark w)::text";
     Ok(sqlx::query_scalar(statement).fetch_one(&stage.target).await?)
 }
@@ -117,7 +145,10 @@ async fn nobody_does_or_sees_what_they_may_not() {
                     if status != 403 {
                         wrong.push(format!("{role}: {} {path}: {status}", route.method));
                     }
-                } else if route.path.contains("{tenant}") || route.path.contains("{run}") {
+                } else if ["{tenant}", "{run}", "{bulk}", "{webhook}"]
+                    .iter()
+                    .any(|part| route.path.contains(part))
+                {
                     let path = fill(route, 2, runs[1]);
                     let status = send(&client, route, &path).await?;
                     if status != 404 {

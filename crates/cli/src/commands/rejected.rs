@@ -89,6 +89,7 @@ async fn list(app: &App, args: List) -> anyhow::Result<Exit> {
         run: args.run,
         side: args.side,
         sqlstate: args.sqlstate,
+        error: None,
         since: args.since,
     };
     let page = lists::rejects(&db, &filter, args.after, args.limit).await?;

@@ -35,6 +35,14 @@ pub enum Command {
         /// Webhook, from `webhook list`
         id: i32,
     },
+    /// Send messages once more that were given up
+    Retry {
+        /// Webhook, from `webhook list`
+        id: i32,
+        /// Only this message, from `webhook show` [default: all that are dead]
+        #[arg(long, value_name = "ID")]
+        message: Option<i64>,
+    },
     /// Send a message that only tries the webhook, and wait for the answer
     Test {
         /// Webhook, from `webhook list`
@@ -85,6 +93,11 @@ impl Command {
                 webhooks::remove(&db, &app.actor(), id).await?;
                 output::note(format!("webhook {id} is removed, with its messages"));
                 Ok(Exit::Done)
+            }
+            Self::Retry { id, message } => {
+                let due = webhooks::retry(&db, &app.actor(), id, message).await?;
+                output::note(format!("{due} messages of webhook {id} are sent once more"));
+                show(app, &db, id, None, 20).await
             }
             Self::Test { id } => test(app, &db, id).await,
         }

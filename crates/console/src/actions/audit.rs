@@ -22,6 +22,10 @@ pub async fn refused(console: &Console, who: &Who, path: &str) {
 fn action_of(path: &str) -> Action {
     let last = path.rsplit('/').next().unwrap_or_default();
     match last {
+        "add" if path.contains("/webhooks") => Action::WebhookAdd,
+        "remove" if path.contains("/webhooks") => Action::WebhookRemove,
+        "retry" if path.contains("/webhooks") => Action::WebhookRetry,
+        "test" => Action::WebhookTest,
         "pause" => Action::TenantPause,
         "resume" => Action::TenantResume,
         "remove" => Action::TenantRemove,
@@ -33,10 +37,13 @@ fn action_of(path: &str) -> Action {
         "cancel" => Action::RunCancel,
         "retry" if path.contains("/chunks/") => Action::ChunkRetry,
         "retry" => Action::RunRetry,
-        "accept" => Action::SourceAccept,
+        "accept" | "accept-restore" => Action::SourceAccept,
         "redrive" => Action::DeadRedrive,
         "purge" => Action::DeadPurge,
         "revoke" => Action::SessionRevoke,
+        "webhooks" => Action::WebhookAdd,
+        "bulk" | "prepare" | "start" => Action::BulkStart,
+        "stop" => Action::BulkStop,
         "values" => Action::ValuesShow,
         _ => Action::RunRequest,
     }

@@ -138,3 +138,68 @@ pub fn dead(cx: &Cx, purge: bool) -> Markup {
     };
     button.render(cx)
 }
+
+pub fn add_webhook(cx: &Cx) -> Markup {
+    let button = Button {
+        link: cx.links.to("/webhooks/do/add"),
+        text: cx.t.webhooks.add,
+        command: "tidemark webhook add --url URL --event EVENTS".to_owned(),
+        right: Right::Administer,
+        damage: Damage::Some,
+        obstacle: None,
+        class: "primary",
+    };
+    button.render(cx)
+}
+
+pub fn test_webhook(cx: &Cx, id: i32) -> Markup {
+    let button = Button {
+        link: cx.links.to(&format!("/webhooks/{id}/do/test")),
+        text: cx.t.webhooks.test,
+        command: format!("tidemark webhook test {id}"),
+        right: Right::Operate,
+        damage: Damage::None,
+        obstacle: None,
+        class: "",
+    };
+    button.render(cx)
+}
+
+/// For one dead message, or for all of the webhook.
+pub fn retry_webhook(cx: &Cx, id: i32, message: Option<i64>) -> Markup {
+    let (path, text, command) = match message {
+        Some(message) => (
+            format!("/webhooks/{id}/messages/{message}/do/retry"),
+            cx.t.webhooks.retry,
+            format!("tidemark webhook retry {id} --message {message}"),
+        ),
+        None => (
+            format!("/webhooks/{id}/do/retry"),
+            cx.t.webhooks.retry_all,
+            format!("tidemark webhook retry {id}"),
+        ),
+    };
+    let button = Button {
+        link: cx.links.to(&path),
+        text,
+        command,
+        right: Right::Operate,
+        damage: Damage::None,
+        obstacle: None,
+        class: "",
+    };
+    button.render(cx)
+}
+
+pub fn remove_webhook(cx: &Cx, id: i32) -> Markup {
+    let button = Button {
+        link: cx.links.to(&format!("/webhooks/{id}/do/remove")),
+        text: cx.t.webhooks.remove,
+        command: format!("tidemark webhook remove {id}"),
+        right: Right::Administer,
+        damage: Damage::Much,
+        obstacle: None,
+        class: "danger",
+    };
+    button.render(cx)
+}

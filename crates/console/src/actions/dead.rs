@@ -60,6 +60,7 @@ fn ask(cx: &Cx, purge: bool, fields: &Given, error: Option<&str>) -> Markup {
         name: WORD,
         seen: None,
         back: "/dead".to_owned(),
+        has_file: false,
     }
     .render(cx, fields, error)
 }

@@ -64,6 +64,8 @@ pub struct Dialog<'a> {
     pub name: &'a str,
     pub seen: Option<String>,
     pub back: String,
+    /// One of its fields is a file.
+    pub has_file: bool,
 }
 
 impl Dialog<'_> {
@@ -75,7 +77,7 @@ impl Dialog<'_> {
             @if !self.numbers.is_empty() {
                 dl.facts { @for (label, number) in &self.numbers { div { dt { (label) } dd.number { (number) } } } }
             }
-            form.act method="post" action=(self.action) {
+            form.act method="post" action=(self.action) enctype=[self.has_file.then_some("multipart/form-data")] {
                 input type="hidden" name="back" value=(self.back);
                 @if let Some(seen) = &self.seen { input type="hidden" name="seen" value=(seen); }
                 (self.fields)

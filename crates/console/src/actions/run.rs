@@ -54,6 +54,7 @@ async fn ask_retry(cx: Cx, Path(id): Path<RunId>) -> Response {
             name: "",
             seen: None,
             back: format!("/runs/{id}"),
+            has_file: false,
         }
         .render(&cx, &BTreeMap::new(), None)
         .into_response(),
@@ -81,6 +82,7 @@ async fn cancel_dialog(cx: &Cx, id: RunId, fields: &Given, error: Option<&str>) 
         name: "",
         seen: Some(seen(&run.status)),
         back: format!("/runs/{id}"),
+        has_file: false,
     };
     Ok(dialog.render(cx, fields, error))
 }

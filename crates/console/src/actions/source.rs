@@ -36,6 +36,7 @@ fn dialog(cx: &Cx, source: &str, fields: &Given, error: Option<&str>) -> Markup 
         name: source,
         seen: None,
         back: "/sources".to_owned(),
+        has_file: false,
     }
     .render(cx, fields, error)
 }

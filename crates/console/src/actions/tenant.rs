@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::Form;
-use axum::extract::Path;
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use super::Damage;
 use super::form::{self, Dialog, Given, check_name, check_seen, seen};
 use super::tenant_action::TenantAction;
 use super::tenant_fields::fields;
 use super::tenant_work::{Outcome, run};
+use super::{Damage, upload};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::routes::Routes;
@@ -32,11 +32,22 @@ pub(crate) fn add(mut routes: Routes) -> Routes {
                 }
             },
         );
-        let send =
-            move |cx: Cx, Path(id): Path<TenantId>, Form(given): Form<Given>| act(cx, action, id, given);
         routes = match action {
-            TenantAction::Resync => routes.post_large(&path, action.right(), send),
-            _ => routes.post(&path, action.right(), send),
+            TenantAction::Resync => {
+                let send = move |cx: Cx, Path(id): Path<TenantId>, request: Request| async move {
+                    match upload::fields(&cx, request).await {
+                        Ok(given) => act(cx, action, id, given).await,
+                        Err(error) => error.page(&cx),
+                    }
+                };
+                routes.post_large(&path, action.right(), send)
+            }
+            _ => {
+                let send = move |cx: Cx, Path(id): Path<TenantId>, Form(given): Form<Given>| {
+                    act(cx, action, id, given)
+                };
+                routes.post(&path, action.right(), send)
+            }
         };
     }
     routes
@@ -72,6 +83,7 @@ async fn ask(
             .get("back")
             .cloned()
             .unwrap_or_else(|| format!("/tenants/{id}")),
+        has_file: action == TenantAction::Resync,
     };
     Ok(dialog.render(cx, given, error))
 }
@@ -109,9 +121,10 @@ fn numbers<'a>(
         }
         TenantAction::MapInboxes | TenantAction::UnmapInboxes => vec![(p.inboxes, cx.count(tenant.inboxes))],
         TenantAction::Watermark => {
-            let at = tenant
-                .watermark
-                .map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let at = tenant.watermark.map_or_else(
+                || cx.t.common.never.to_owned(),
+                |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            );
             vec![(p.watermark, at)]
         }
         _ => Vec::new(),

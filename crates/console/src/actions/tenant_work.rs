@@ -9,6 +9,7 @@ use tidemark_ledger as ledger;
 use tidemark_ledger::run::Requested;
 use tidemark_ledger::tenant::TenantChange;
 use tidemark_operations::error::OperationError;
+use tidemark_operations::ids::IdsError;
 use tidemark_operations::tenants::{change, forget, lifecycle};
 use tidemark_operations::{inboxes, plan_preview, resync, run_requests, verify, watermarks};
 use tidemark_runtime::config::duration_within;
@@ -196,7 +197,7 @@ async fn resync_part(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> Pag
     };
     let ready = run_requests::load_ready(&console.db, tenant.id).await?;
     let planner = plan_preview::planner(&console.db, Arc::clone(&console.sources), &console.settings);
-    let ids = ids(cx, given(fields, "ids").unwrap_or_default())?;
+    let ids = ids(given(fields, "ids").unwrap_or_default())?;
     let only = numbers(cx, given(fields, "inboxes").unwrap_or_default())?;
     let time = match (given(fields, "from"), given(fields, "to")) {
         (Some(from), Some(to)) => Some((instant(cx, from)?, instant(cx, to)?)),
@@ -213,6 +214,11 @@ async fn resync_part(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> Pag
     {
         return Err(PageError::Refused(a.one_part.to_owned()));
     }
+    let is_preview = given(fields, "step") == Some("preview") && console.settings.console.sources;
+    let known = match ids.is_empty() || !is_preview {
+        true => None,
+        false => Some(resync::count_known(&console.db, &planner, &ready, &ids).await?),
+    };
     let parts = if ids.is_empty() {
         resync::parts_by_selection(&console.db, vec![ready], time, &only, &template).await?
     } else {
@@ -220,9 +226,11 @@ async fn resync_part(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> Pag
             .await?
             .parts
     };
-    if given(fields, "step") == Some("preview") && console.settings.console.sources {
+    if is_preview {
         let previews = plan_preview::preview(&planner, RunType::Resync, &parts, true).await?;
-        return Ok(Outcome::Page(preview::confirm(cx, tenant, &previews, fields)));
+        return Ok(Outcome::Page(preview::confirm(
+            cx, tenant, known, &previews, fields,
+        )));
     }
     let mut last = None;
     for (tenant, part) in parts {
@@ -300,23 +308,17 @@ async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) ->
     Ok(change::change(&cx.console.db, &who.actor(), tenant, &wanted).await?)
 }
 
-/// Ids, separated by anything that is no digit.
-fn ids(cx: &Cx, text: &str) -> PageResult<Vec<i64>> {
-    const MOST: usize = 1_000_000;
-    let mut ids = Vec::new();
-    for part in text.split(|sign: char| sign == ',' || sign == ';' || sign.is_whitespace()) {
-        if part.is_empty() {
-            continue;
+/// Ids, ascending and distinct; empty where none is given.
+fn ids(text: &str) -> PageResult<Vec<i64>> {
+    match tidemark_operations::ids::read(text) {
+        Ok(mut ids) => {
+            ids.sort_unstable();
+            ids.dedup();
+            Ok(ids)
         }
-        let id: i64 = part.parse().map_err(|_| not_a_number(cx, part))?;
-        if id < 1 || ids.len() == MOST {
-            return Err(not_a_number(cx, part));
-        }
-        ids.push(id);
+        Err(IdsError::Empty) => Ok(Vec::new()),
+        Err(error) => Err(PageError::Refused(error.to_string())),
     }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
 }
 
 fn numbers(cx: &Cx, text: &str) -> PageResult<Vec<i32>> {

@@ -26,7 +26,7 @@ use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 
 /// An empty body counts as an empty object.
-fn read<T: DeserializeOwned>(body: &[u8]) -> PageResult<T> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> PageResult<T> {
     let body = if body.iter().all(u8::is_ascii_whitespace) {
         b"{}"
     } else {
@@ -36,18 +36,18 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> PageResult<T> {
         .map_err(|error| PageError::Refused(format!("the body cannot be read: {error}")))
 }
 
-fn author(cx: &Cx) -> PageResult<&Who> {
+pub(super) fn author(cx: &Cx) -> PageResult<&Who> {
     cx.who.as_ref().ok_or(PageError::NotFound)
 }
 
-fn respond(cx: &Cx, outcome: PageResult<Response>) -> Response {
+pub(super) fn respond(cx: &Cx, outcome: PageResult<Response>) -> Response {
     match outcome {
         Ok(response) => response,
         Err(error) => failed(cx, &error),
     }
 }
 
-async fn load_tenant(cx: &Cx, id: TenantId) -> PageResult<Tenant> {
+pub(super) async fn load_tenant(cx: &Cx, id: TenantId) -> PageResult<Tenant> {
     let found = tidemark_ledger::tenant::find(&cx.console.db, id).await?;
     found.ok_or(PageError::NotFound)
 }
@@ -88,7 +88,7 @@ pub async fn resume(cx: Cx, Path(id): Path<TenantId>, headers: HeaderMap, body: 
     once(&cx, &headers, &body, Box::pin(work)).await
 }
 
-async fn changed(cx: &Cx, id: TenantId) -> PageResult<Response> {
+pub(super) async fn changed(cx: &Cx, id: TenantId) -> PageResult<Response> {
     let view = tenants::load_view(&cx.console.db, id).await?;
     let tag = super::answer::tag(&view.tenant);
     Ok(json(StatusCode::OK, &view, Some(tag)))

@@ -2,19 +2,20 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{PROBLEM_JSON, Problem};
-use super::{change, read, schema};
+use super::{bulk, change, operate, read, schema, tenant, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tidemark",
         description = "What `tidemark` shows and does, as JSON. Send a token of `tidemark console token add` as `Authorization: Bearer TOKEN`. \
-            Changes take an `Idempotency-Key`; changes of tenants and runs an `If-Match` with the ETag that was read. \
+            Changes take an `Idempotency-Key`; changes of tenants, runs and jobs an `If-Match` with the ETag that was read. \
+            What cannot be taken back needs `confirm` with the name of what it is about. \
             Errors are RFC 9457 problems with `what_to_do` and the exit code of the command.",
         license(name = "MIT OR Apache-2.0")
     ),
@@ -31,6 +32,28 @@ use super::{change, read, schema};
         change::cancel,
         change::retry,
         change::retry_chunk,
+        tenant::settings,
+        tenant::watermark,
+        tenant::map,
+        tenant::unmap,
+        tenant::forget,
+        tenant::remove,
+        operate::redrive,
+        operate::purge,
+        operate::accept,
+        webhook::list,
+        webhook::one,
+        webhook::messages,
+        webhook::add,
+        webhook::test,
+        webhook::retry,
+        webhook::remove,
+        bulk::list,
+        bulk::prepare,
+        bulk::one,
+        bulk::items,
+        bulk::start,
+        bulk::stop,
         read::rejects,
         read::sources,
         read::processes,
@@ -70,8 +93,14 @@ impl Modify for Problems {
             let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 let answers = &mut operation.responses.responses;
-                answers.insert("4XX".to_owned(), answer("It was refused, and nothing was changed").into());
-                answers.insert("5XX".to_owned(), answer("A server that it needs does not answer, or it failed").into());
+                answers.insert(
+                    "4XX".to_owned(),
+                    answer("It was refused, and nothing was changed").into(),
+                );
+                answers.insert(
+                    "5XX".to_owned(),
+                    answer("A server that it needs does not answer, or it failed").into(),
+                );
             }
         }
     }
@@ -206,5 +235,70 @@ mod tests {
             result: String::new(),
         };
         assert_eq!(fields(&entry), described("AuditEntry"));
+    }
+
+    #[test]
+    fn a_job_and_a_webhook_have_the_fields_of_their_descriptions() {
+        use tidemark_ledger::bulk::{Bulk, BulkItem};
+        use tidemark_shared::ids::TenantId;
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let bulk = Bulk {
+            id: 1,
+            action: String::new(),
+            filter: Value::Null,
+            reason: None,
+            actor: String::new(),
+            origin: None,
+            status: String::new(),
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+            item_count: 0,
+            object_count: 0,
+            done_count: 0,
+            skipped_count: 0,
+            failed_count: 0,
+        };
+        assert_eq!(fields(&bulk), described("Bulk"));
+        let item = BulkItem {
+            seq: 1,
+            tenant_id: TenantId(1),
+            run_id: None,
+            chunk_seq: None,
+            conversation_count: 0,
+            status: String::new(),
+            outcome: None,
+            new_run_id: None,
+            error: None,
+            finished_at: None,
+        };
+        assert_eq!(fields(&item), described("BulkItem"));
+        let message = tidemark_ledger::webhook::WebhookMessage {
+            id: 1,
+            event: String::new(),
+            tenant_id: None,
+            body: Value::Null,
+            created_at: at,
+            due_at: None,
+            attempt: 0,
+            delivered_at: None,
+            dead_at: None,
+            status_code: None,
+            error: None,
+        };
+        assert_eq!(fields(&message), described("WebhookMessage"));
+        let filter = tidemark_operations::bulk::BulkFilter {
+            ids: Some(Vec::new()),
+            tenant: Some(TenantId(1)),
+            state: Some(String::new()),
+            source: Some(String::new()),
+            text: Some(String::new()),
+            status: Some(String::new()),
+            run_type: Some(String::new()),
+            side: Some(String::new()),
+            sqlstate: Some(String::new()),
+            error: Some(String::new()),
+        };
+        assert_eq!(fields(&filter), described("BulkFilter"));
     }
 }

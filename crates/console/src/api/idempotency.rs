@@ -59,7 +59,11 @@ pub async fn once(
     let stored = if status.is_server_error() {
         ledger::console::request::abandon(db, actor.as_str(), key).await
     } else {
-        let answer: Option<Value> = serde_json::from_slice(&bytes).ok();
+        let mut answer: Option<Value> = serde_json::from_slice(&bytes).ok();
+        // it is shown once, and not stored
+        if let Some(Value::Object(fields)) = &mut answer {
+            fields.remove("secret");
+        }
         ledger::console::request::end(db, actor.as_str(), key, status.as_u16(), answer.as_ref()).await
     };
     if let Err(error) = stored {

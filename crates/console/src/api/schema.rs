@@ -2,6 +2,10 @@
 //! compares the names of their fields with these.
 #![expect(dead_code, reason = "only the derived descriptions are used")]
 
+mod more;
+
+pub use self::more::*;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};

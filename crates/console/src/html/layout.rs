@@ -25,11 +25,13 @@ pub enum Section {
     Doctor,
     Verify,
     Audit,
+    Bulk,
+    Webhooks,
     Settings,
     None,
 }
 
-const MENU: [(Section, &str, &str); 11] = [
+const MENU: [(Section, &str, &str); 13] = [
     (Section::Overview, "/", "overview"),
     (Section::Tenants, "/tenants", "tenants"),
     (Section::Runs, "/runs", "runs"),
@@ -40,6 +42,8 @@ const MENU: [(Section, &str, &str); 11] = [
     (Section::Doctor, "/doctor", "doctor"),
     (Section::Verify, "/verify", "verify"),
     (Section::Audit, "/audit", "audit"),
+    (Section::Bulk, "/bulk", "bulk"),
+    (Section::Webhooks, "/webhooks", "webhooks"),
     (Section::Settings, "/settings", "settings"),
 ];
 
@@ -57,6 +61,8 @@ impl Section {
             Self::Doctor => p.doctor,
             Self::Verify => p.verify,
             Self::Audit => p.audit,
+            Self::Bulk => cx.t.bulk.title,
+            Self::Webhooks => cx.t.webhooks.title,
             Self::Settings => p.settings,
             Self::None => "",
         }

@@ -22,6 +22,8 @@ pub fn icon(name: &str) -> Markup {
         "doctor" => r#"<path d="M2 8h3l1.500-4 3 8L11 8h3"/>"#,
         "verify" => r#"<path d="M3 8.500 6.500 12 13 4.500"/>"#,
         "audit" => r#"<path d="M4 2h6l3 3v9H4zM10 2v3h3M6 8h5M6 11h5"/>"#,
+        "bulk" => r#"<path d="M2 4h3v3H2zM2 9.500h3v3H2zM7.500 5.500H14M7.500 11H14"/>"#,
+        "webhooks" => r#"<path d="M8 2v7M4.500 9.500a3.500 3.500 0 0 0 7 0M5.500 4.500 8 2l2.500 2.500"/>"#,
         "settings" => r#"<path d="M2 4.500h8M13 4.500h1M2 11.500h2M7 11.500h7M10 3v3M5.500 10v3"/>"#,
         "search" => r#"<path d="M7 12A5 5 0 1 0 7 2a5 5 0 0 0 0 10zM10.800 10.800 14 14"/>"#,
         "menu" => r#"<path d="M2 4h12M2 8h12M2 12h12"/>"#,

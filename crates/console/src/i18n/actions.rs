@@ -57,6 +57,7 @@ texts! {
         allow_mass_delete: "Mark rows deleted even when unusually many are gone", "Marcar linhas como excluídas mesmo se muitas sumiram";
         ids: "Ids of conversations", "Ids das conversas";
         ids_file: "Or a file with ids, at most 16 MiB", "Ou um arquivo com ids, no máximo 16 MiB";
+        too_large: "That is more than 16 MiB, or a text is more than 1 MiB.", "Isto passa de 16 MiB, ou um texto passa de 1 MiB.";
         changed_from: "Or created or changed from", "Ou criadas ou alteradas desde";
         changed_to: "until", "até";
         only_inboxes: "Only these inboxes", "Só estas caixas";

@@ -31,6 +31,9 @@ texts! {
         webhook_add: "webhook added", "webhook criado";
         webhook_remove: "webhook removed", "webhook removido";
         webhook_test: "webhook tested", "webhook testado";
+        webhook_retry: "messages of a webhook sent again", "mensagens de um webhook reenviadas";
+        bulk_start: "job on many started", "tarefa em massa iniciada";
+        bulk_stop: "job on many stopped", "tarefa em massa parada";
         user_add: "user added", "usuário criado";
         user_change: "user changed", "usuário alterado";
         user_remove: "user removed", "usuário removido";
@@ -76,6 +79,9 @@ impl Texts {
             Action::WebhookAdd => a.webhook_add,
             Action::WebhookRemove => a.webhook_remove,
             Action::WebhookTest => a.webhook_test,
+            Action::WebhookRetry => a.webhook_retry,
+            Action::BulkStart => a.bulk_start,
+            Action::BulkStop => a.bulk_stop,
             Action::UserAdd => a.user_add,
             Action::UserChange => a.user_change,
             Action::UserRemove => a.user_remove,

@@ -169,6 +169,11 @@ texts! {
         show_values_note: "This is recorded in the audit.", "Isto fica registrado na auditoria.";
         side: "Side", "Lado";
         signals: "Signals", "Sinais";
+        ids_given: "The ids", "Os ids";
+        ids_known: "Of this tenant", "Deste tenant";
+        ids_elsewhere: "Of other tenants", "De outros tenants";
+        ids_unknown: "Unknown", "Desconhecidos";
+        ids_left: "Ids that are not this tenant's change nothing in it.", "Ids que não são deste tenant não mudam nada nele.";
         slug: "Slug", "Slug";
         source: "Source", "Origem";
         sources_away: "Sources away", "Origens fora";

@@ -6,7 +6,7 @@ use maud::Markup;
 use tidemark_shared::ids::{RunId, TenantId};
 
 use super::tenants::Filter;
-use super::{fleet, overview, run, runs, sources, tenant, tenants};
+use super::{bulk, fleet, overview, run, runs, sources, tenant, tenants};
 use crate::auth::who::Who;
 use crate::context::Cx;
 use crate::watch::trends::Trend;
@@ -21,6 +21,7 @@ pub enum LivePage {
     Run(RunId),
     Sources,
     Fleet,
+    Bulk(i64),
 }
 
 impl LivePage {
@@ -40,6 +41,7 @@ impl LivePage {
             }
             ["runs"] => Some(Self::Runs),
             ["runs", id] => Some(Self::Run(id.parse().ok()?)),
+            ["bulk", id] => Some(Self::Bulk(id.parse().ok()?)),
             ["sources"] => Some(Self::Sources),
             ["fleet"] => Some(Self::Fleet),
             _ => None,
@@ -80,6 +82,14 @@ impl LivePage {
                 }
                 _ => return None,
             },
+            Self::Bulk(id) => {
+                let job = snapshot.jobs.get(id)?;
+                let who = cx.who.as_ref()?;
+                if !job.tenants.iter().all(|tenant| who.sees(*tenant)) {
+                    return None;
+                }
+                bulk::live(cx, snapshot, &job.view)
+            }
             Self::Sources => sources::content(cx, snapshot),
             Self::Fleet => fleet::content(cx, snapshot),
         })

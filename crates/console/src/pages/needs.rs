@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use tidemark_operations::status::{BlockerKind, TenantOverview};
+use tidemark_operations::status::{BlockerKind, HeldBy, TenantOverview};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::actions::button;
@@ -138,7 +138,7 @@ fn blocked(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Option<Need
         tone,
         subject: tenant_link(cx, id, &tenant.name),
         cause: cause.to_owned(),
-        detail: detail(kind, tenant),
+        detail: detail(cx, tenant),
         since,
         cure,
         command: kind.and_then(|kind| command(kind, id)),
@@ -147,11 +147,15 @@ fn blocked(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Option<Need
 }
 
 /// What the cause does not say yet.
-fn detail(kind: Option<BlockerKind>, tenant: &TenantOverview) -> Option<String> {
-    let text = tenant.held_by.as_deref()?;
-    match kind {
-        Some(BlockerKind::Paused) => text.strip_prefix("paused: ").map(str::to_owned),
-        _ => Some(text.to_owned()).filter(|text| text.len() > 14),
+fn detail(cx: &Cx, tenant: &TenantOverview) -> Option<String> {
+    match &tenant.blocker.as_ref()?.held_by {
+        HeldBy::Paused { reason } => reason.clone(),
+        HeldBy::NotActive
+        | HeldBy::NoInboxes
+        | HeldBy::NoProducer
+        | HeldBy::NoWorker
+        | HeldBy::NoFinalizer => None,
+        held_by => Some(cx.t.held_by(held_by)),
     }
 }
 
@@ -246,12 +250,12 @@ fn faults(cx: &Cx, snapshot: &Snapshot, tenant: &TenantOverview) -> Vec<Need> {
             buttons: button::tenant(cx, id, TenantAction::Repair),
         });
     }
-    if let Some(undecided) = &tenant.undecided {
+    if let Some(undecided) = cx.t.undecided(tenant) {
         needs.push(Need {
             tone: Tone::Warn,
             subject: subject(),
             cause: cx.t.causes.inboxes_gone.to_owned(),
-            detail: Some(undecided.clone()),
+            detail: Some(undecided),
             since: None,
             cure: "",
             command: None,

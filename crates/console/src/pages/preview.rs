@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use tidemark_operations::plan_preview::{PlanReport, Preview};
+use tidemark_operations::resync::KnownIds;
 use tidemark_shared::tenant::Tenant;
 
 use crate::actions::form::Given;
@@ -22,11 +23,18 @@ pub fn page(cx: &Cx, tenant: &Tenant, previews: &[Preview]) -> Markup {
 }
 
 /// The numbers of a resync, and the button that requests it with the same fields.
-pub fn confirm(cx: &Cx, tenant: &Tenant, previews: &[Preview], fields: &Given) -> Markup {
+pub fn confirm(
+    cx: &Cx,
+    tenant: &Tenant,
+    known: Option<KnownIds>,
+    previews: &[Preview],
+    fields: &Given,
+) -> Markup {
     let (p, a) = (&cx.t.pages, &cx.t.actions);
     let body = html! {
         (head(&format!("{}: {}", a.resync, tenant.name), &html! {}))
         p.lead { (p.preview_lead) }
+        @if let Some(known) = known { (ids(cx, known)) }
         (list(cx, previews))
         form.act method="post" action=(cx.links.to(&format!("/tenants/{}/do/resync", tenant.id))) {
             @for (name, value) in fields.iter().filter(|(name, _)| name.as_str() != "step") { input type="hidden" name=(name) value=(value); }
@@ -39,6 +47,24 @@ pub fn confirm(cx: &Cx, tenant: &Tenant, previews: &[Preview], fields: &Given) -
         (command(cx, &format!("tidemark resync --tenant {} --ids-file FILE --reason TEXT", tenant.id)))
     };
     layout::page(cx, Section::Tenants, a.resync, &body)
+}
+
+/// Whose conversations the ids are.
+fn ids(cx: &Cx, known: KnownIds) -> Markup {
+    let p = &cx.t.pages;
+    let count =
+        |number: usize| html! { span.number { (cx.count(i64::try_from(number).unwrap_or(i64::MAX))) } };
+    html! {
+        section.card {
+            h2 { (p.ids_given) }
+            (facts(&[
+                (p.ids_known, count(known.known)),
+                (p.ids_elsewhere, count(known.elsewhere)),
+                (p.ids_unknown, count(known.unknown)),
+            ]))
+            @if known.elsewhere + known.unknown > 0 { p.note { (p.ids_left) } }
+        }
+    }
 }
 
 fn list(cx: &Cx, previews: &[Preview]) -> Markup {

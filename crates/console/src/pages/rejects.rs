@@ -6,10 +6,12 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use tidemark_ledger::reject::{RejectFilter, RejectGroup, RejectSide, RejectedRow};
+use tidemark_operations::bulk::BulkAction;
 use tidemark_operations::lists;
 use tidemark_shared::ids::{ConversationKey, TenantId};
 
 use super::scope;
+use crate::actions::bulk::{chooser, tick};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, page as whole_page};
@@ -24,6 +26,7 @@ struct Asked {
     tenant: Option<TenantId>,
     side: Option<RejectSide>,
     sqlstate: Option<String>,
+    error: Option<String>,
     after: Option<ConversationKey>,
 }
 
@@ -41,12 +44,23 @@ impl Asked {
             side: text("side")
                 .and_then(|text| RejectSide::ALL.into_iter().find(|side| side.as_str() == text)),
             sqlstate: text("sqlstate").filter(is_code).map(str::to_uppercase),
+            error: text("error").map(str::to_owned),
             after: text("after").and_then(|key| key.parse().ok()),
         }
     }
 
     const fn is_set(&self) -> bool {
-        self.tenant.is_some() || self.side.is_some() || self.sqlstate.is_some()
+        self.tenant.is_some() || self.side.is_some() || self.sqlstate.is_some() || self.error.is_some()
+    }
+
+    /// The same, for an action on all that match.
+    fn fields(&self) -> [(&'static str, Option<String>); 4] {
+        [
+            ("tenant", self.tenant.map(|tenant| tenant.to_string())),
+            ("side", self.side.map(|side| side.as_str().to_owned())),
+            ("sqlstate", self.sqlstate.clone()),
+            ("error", self.error.clone()),
+        ]
     }
 
     fn link(&self, after: Option<ConversationKey>) -> String {
@@ -59,6 +73,9 @@ impl Asked {
         }
         if let Some(sqlstate) = &self.sqlstate {
             link += &format!("sqlstate={}&", encode(sqlstate));
+        }
+        if let Some(error) = &self.error {
+            link += &format!("error={}&", encode(error));
         }
         if let Some(after) = after {
             link += &format!("after={}", encode(&after.to_string()));
@@ -84,6 +101,7 @@ async fn build(cx: &Cx, asked: &Asked) -> PageResult<Markup> {
             tenant,
             side: asked.side,
             sqlstate: asked.sqlstate.clone(),
+            error: asked.error.clone(),
             ..RejectFilter::default()
         };
         let page = lists::rejects(db, &filter, asked.after, A_PAGE).await?;
@@ -108,7 +126,11 @@ async fn build(cx: &Cx, asked: &Asked) -> PageResult<Markup> {
             h2 { (p.conversations) }
             (filters(cx, asked))
             @if rows.is_empty() { (no_match(cx, "/rejects", asked.is_set())) }
-            @else { (table(cx, &rows)) (pager(cx, newest.as_deref(), older.as_deref())) }
+            @else {
+                (table(cx, &rows, true))
+                (pager(cx, newest.as_deref(), older.as_deref()))
+                (chooser(cx, &[BulkAction::RejectResync], &asked.fields(), &asked.link(None)))
+            }
         }
         (command(cx, "tidemark rejected list"))
     };
@@ -147,7 +169,7 @@ fn causes(cx: &Cx, groups: &[RejectGroup]) -> Markup {
                     @let code = group.sqlstate.as_deref().unwrap_or_default();
                     tr {
                         td.number data-label=(p.rejects) { (cx.count(group.rejects)) }
-                        td data-label=(p.side) { a href=(cx.links.to(&format!("/rejects?side={}&sqlstate={}", group.side, encode(code)))) { (group.side) } }
+                        td data-label=(p.side) { a href=(cx.links.to(&format!("/rejects?side={}&sqlstate={}&error={}", group.side, encode(code), encode(&group.error)))) { (group.side) } }
                         td data-label="SQLSTATE" { @if code.is_empty() { "–" } @else { code { (code) } } }
                         td.wide data-label=(cx.t.pages.error) { (group.error) }
                         td.number data-label=(p.tenants) { (cx.count(group.tenants)) }
@@ -169,13 +191,14 @@ fn filters(cx: &Cx, asked: &Asked) -> Markup {
                 @for side in RejectSide::ALL { option value=(side.as_str()) selected[asked.side == Some(side)] { (side.as_str()) } }
             } }
             label.field { span { "SQLSTATE" } input type="text" name="sqlstate" maxlength="5" value=[asked.sqlstate.as_ref()]; }
+            @if let Some(error) = &asked.error { label.field { span { (p.error) } input type="text" name="error" value=(error); } }
             button type="submit" { (cx.t.common.filter) }
         }
     }
 }
 
 /// Rejects, each with the way to its explanation.
-pub fn table(cx: &Cx, rows: &[RejectedRow]) -> Markup {
+pub fn table(cx: &Cx, rows: &[RejectedRow], ticks: bool) -> Markup {
     let p = &cx.t.pages;
     if rows.is_empty() {
         return empty(p.no_rejects);
@@ -186,7 +209,7 @@ pub fn table(cx: &Cx, rows: &[RejectedRow]) -> Markup {
                 thead { tr { th scope="col" { (p.conversation) } th scope="col" { (p.side) } th scope="col" { "SQLSTATE" } th scope="col" { (cx.t.pages.error) } th scope="col" { (p.run) } th.number scope="col" { (p.attempts) } th scope="col" { (p.last_seen) } } }
                 tbody { @for row in rows {
                     tr {
-                        th scope="row" { a.id href=(cx.links.conversation(row.tenant_id, row.conversation_id)) { (row.tenant_id) ":" (row.conversation_id) } }
+                        th scope="row" { @if ticks { (tick(cx, &row.key().to_string(), &row.key().to_string())) } a.id href=(cx.links.conversation(row.tenant_id, row.conversation_id)) { (row.tenant_id) ":" (row.conversation_id) } }
                         td data-label=(p.side) { (row.side) }
                         td data-label="SQLSTATE" { (or_none(row.sqlstate.as_deref())) }
                         td.wide data-label=(cx.t.pages.error) { (row.error) }

@@ -16,6 +16,7 @@ use tidemark_shared::run::RunReport;
 
 use super::overview::share;
 use super::tenants::misses_process;
+use crate::actions::bulk::tick;
 use crate::actions::button;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
@@ -82,14 +83,14 @@ async fn build(cx: Cx, id: RunId, query: &BTreeMap<String, String>) -> PageResul
 pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
     let held_by = snapshot
-        .overview
-        .blocker_of(run.tenant_id)
-        .filter(|_| !run.status.is_terminal() && !snapshot.tenant(run.tenant_id).is_some_and(misses_process));
+        .tenant(run.tenant_id)
+        .filter(|tenant| !run.status.is_terminal() && !misses_process(tenant))
+        .and_then(|tenant| tenant.blocker.as_ref());
     html! {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
         }))
-        @if let Some(held_by) = held_by { div.banner.warn role="status" { strong { (p.held_by) } " · " (held_by) } }
+        @if let Some(held_by) = held_by { div.banner.warn role="status" { strong { (p.held_by) } " · " (cx.t.held_by(&held_by.held_by)) } }
         @if let Some(error) = &run.error {
             div.banner.bad { strong { (cx.t.states.error) } " · " (error) }
         }
@@ -145,7 +146,9 @@ fn slowest(cx: &Cx, view: &RunView) -> Markup {
     let ended = |chunk: &LongChunk| chunk.finished_at.unwrap_or(now);
     let begin = view.slowest.iter().map(|chunk| chunk.started_at).min();
     let end = view.slowest.iter().map(ended).max();
-    let (Some(begin), Some(end)) = (begin, end) else { return html! {} };
+    let (Some(begin), Some(end)) = (begin, end) else {
+        return html! {};
+    };
     let since = |at: DateTime<Utc>| (at - begin).num_milliseconds();
     html! {
         section.card {
@@ -249,14 +252,15 @@ fn chunk_list(
             }
             @if chunks.items.is_empty() { (empty(cx.t.common.nothing_here)) }
             @else {
-                (chunk_table(cx, &chunks.items))
+                (chunk_table(cx, &chunks.items, false))
                 nav.pager { @if let Some(first) = first { a.button href=(first) { (p.first_chunks) } } @if let Some(next) = next { a.button href=(next) rel="next" { (p.next_chunks) } } }
             }
         }
     }
 }
 
-fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
+/// Chunks with their outcome. `ticks`: to choose some.
+pub fn chunk_table(cx: &Cx, chunks: &[ChunkReport], ticks: bool) -> Markup {
     let p = &cx.t.pages;
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.chunks) {
@@ -269,7 +273,7 @@ fn chunk_table(cx: &Cx, chunks: &[ChunkReport]) -> Markup {
                 tbody { @for chunk in chunks {
                     @let state = chunk.status.as_str();
                     tr {
-                        th scope="row" { (chunk.id()) }
+                        th scope="row" { @if ticks { (tick(cx, &chunk.id().to_string(), &chunk.id().to_string())) a href=(cx.links.run(chunk.run_id)) { (chunk.id()) } } @else { (chunk.id()) } }
                         td data-label=(p.status) { (badge(Tone::of_chunk(state), cx.t.chunk_state(state))) }
                         td.number data-label=(p.keys) { (cx.count(chunk.key_count)) }
                         td.number data-label=(p.attempt) { (chunk.attempt) }

@@ -7,16 +7,20 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use tidemark_ledger::run::RunFilter;
+use tidemark_operations::bulk::BulkAction;
 use tidemark_operations::lists;
 use tidemark_shared::ids::RunId;
 use tidemark_shared::run::{RunReport, RunStatus, RunType};
 
 use super::{overview, scope};
+use crate::actions::bulk::{chooser, tick};
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::charts::length;
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{Tone, bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
+use crate::html::parts::{
+    Tone, bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link,
+};
 use crate::watch::snapshot::{RunView, Snapshot};
 
 const A_PAGE: i64 = 100;
@@ -57,6 +61,15 @@ impl Asked {
 
     const fn is_set(&self) -> bool {
         self.filter.tenant.is_some() || self.status.is_some() || self.run_type.is_some()
+    }
+
+    /// The same, for an action on all that match.
+    fn fields(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("tenant", self.filter.tenant.map(|tenant| tenant.to_string())),
+            ("status", self.status.map(|status| status.as_str().to_owned())),
+            ("type", self.run_type.map(|run_type| run_type.as_str().to_owned())),
+        ]
     }
 
     fn link(&self, before: Option<i64>) -> String {
@@ -100,7 +113,11 @@ async fn build(cx: Cx, asked: Asked) -> PageResult<Markup> {
             h2 { (cx.t.pages.all_runs) }
             (filters(&cx, &look.snapshot, &asked))
             @if list.is_empty() { (no_match(&cx, "/runs", asked.is_set())) }
-            @else { (table(&cx, &list, Some(&look.snapshot))) (pager(&cx, newest.as_deref(), older.as_deref())) }
+            @else {
+                (table(&cx, &list, Some(&look.snapshot)))
+                (pager(&cx, newest.as_deref(), older.as_deref()))
+                (chooser(&cx, &[BulkAction::RunRetry, BulkAction::RunCancel], &asked.fields(), &asked.link(None)))
+            }
         }
     };
     Ok(live_page_with(
@@ -198,7 +215,7 @@ pub fn table(cx: &Cx, runs: &[RunReport], names: Option<&Snapshot>) -> Markup {
                 } }
                 tbody { @for run in runs {
                     tr {
-                        th scope="row" { (run_link(cx, run.run_id)) }
+                        th scope="row" { @if names.is_some() { (tick(cx, &run.run_id.to_string(), &format!("{} {}", p.run, run.run_id))) } (run_link(cx, run.run_id)) }
                         @if let Some(snapshot) = names { td.name data-label=(p.tenant) { (tenant_link(cx, run.tenant_id, snapshot.name(run.tenant_id))) } }
                         td data-label=(p.kind) { (cx.t.run_type(run.run_type)) }
                         td data-label=(p.status) { (run_badge(cx, run.status)) }

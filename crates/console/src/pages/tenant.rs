@@ -152,10 +152,10 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .collect();
     html! {
         (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
-        @if let Some(held_by) = tenant.held_by.as_ref().filter(|_| !misses_process(tenant)) {
+        @if let Some(blocker) = tenant.blocker.as_ref().filter(|_| !misses_process(tenant)) {
             div.banner.warn role="status" {
-                @if let Some(blocker) = &tenant.blocker { strong { (cx.t.cause(blocker.kind).0) } " · " }
-                (held_by)
+                strong { (cx.t.cause(blocker.kind).0) } " · "
+                (cx.t.held_by(&blocker.held_by))
             }
         }
         (actions(cx, about))
@@ -257,7 +257,7 @@ async fn tab_content(cx: &Cx, tenant: &Tenant, tab: Tab) -> PageResult<Markup> {
                 tenant: Some(tenant.id),
                 ..RejectFilter::default()
             };
-            rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items)
+            rejects::table(cx, &lists::rejects(db, &filter, None, SHOWN).await?.items, false)
         }
         Tab::Watermark => moves(cx, &lists::moves(db, tenant.id, None, SHOWN).await?.items),
         Tab::History => {

@@ -7,8 +7,11 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use maud::{Markup, html};
-use tidemark_operations::status::{BlockerKind, TenantOverview};
+use tidemark_operations::bulk::BulkAction;
+use tidemark_operations::status::{BlockerKind, TenantFilter, TenantOverview, TenantState};
 use tidemark_shared::ids::TenantId;
+
+use crate::actions::bulk::{chooser, tick};
 
 use crate::context::Cx;
 use crate::error::PageError;
@@ -22,69 +25,31 @@ use crate::watch::watcher::Look;
 
 const A_PAGE: usize = 100;
 
+/// What can be done with several.
+const ACTIONS: [BulkAction; 5] = [
+    BulkAction::TenantSync,
+    BulkAction::TenantVerify,
+    BulkAction::TenantPause,
+    BulkAction::TenantResume,
+    BulkAction::TenantFull,
+];
+
 /// Which tenants to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    state: Option<StateFilter>,
-    source: Option<String>,
-    text: Option<String>,
+    which: TenantFilter,
     by_behind: bool,
     from: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StateFilter {
-    Late,
-    Failing,
-    Paused,
-    Never,
-    Rejects,
-    Attention,
-}
-
-impl StateFilter {
-    const ALL: [Self; 6] = [
-        Self::Late,
-        Self::Failing,
-        Self::Paused,
-        Self::Never,
-        Self::Rejects,
-        Self::Attention,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::Failing => "failing",
-            Self::Paused => "paused",
-            Self::Never => "never",
-            Self::Rejects => "rejects",
-            Self::Attention => "attention",
-        }
-    }
-
-    const fn text(self, cx: &Cx) -> &'static str {
-        match self {
-            Self::Late => cx.t.states.late,
-            Self::Failing => cx.t.states.failing,
-            Self::Paused => cx.t.states.paused,
-            Self::Never => cx.t.states.never_synced,
-            Self::Rejects => cx.t.pages.with_rejects,
-            Self::Attention => cx.t.pages.needs_you,
-        }
-    }
-
-    fn takes(self, snapshot: &Snapshot, tenant: &TenantOverview) -> bool {
-        match self {
-            Self::Late => tenant.late,
-            Self::Failing => tenant.consecutive_failures > 0,
-            Self::Paused => is_paused(tenant),
-            Self::Never => tenant.watermark.is_none(),
-            Self::Rejects => snapshot.rejects.contains_key(&tenant.tenant_id),
-            Self::Attention => {
-                tenant.late || tenant.blocker.is_some() || snapshot.rejects.contains_key(&tenant.tenant_id)
-            }
-        }
+const fn state_text(cx: &Cx, state: TenantState) -> &'static str {
+    match state {
+        TenantState::Late => cx.t.states.late,
+        TenantState::Failing => cx.t.states.failing,
+        TenantState::Paused => cx.t.states.paused,
+        TenantState::Never => cx.t.states.never_synced,
+        TenantState::Rejects => cx.t.pages.with_rejects,
+        TenantState::Attention => cx.t.pages.needs_you,
     }
 }
 
@@ -95,13 +60,6 @@ pub fn misses_process(tenant: &TenantOverview) -> bool {
     matches!(kind, Some(NoProducer | NoWorker | NoFinalizer))
 }
 
-fn is_paused(tenant: &TenantOverview) -> bool {
-    tenant
-        .blocker
-        .as_ref()
-        .is_some_and(|blocker| blocker.kind == BlockerKind::Paused)
-}
-
 impl Filter {
     pub fn of(query: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| {
@@ -110,12 +68,12 @@ impl Filter {
                 .map(|text| text.trim().to_owned())
                 .filter(|text| !text.is_empty())
         };
-        let state =
-            text("state").and_then(|text| StateFilter::ALL.into_iter().find(|state| state.as_str() == text));
         Self {
-            state,
-            source: text("source"),
-            text: text("q"),
+            which: TenantFilter {
+                state: text("state").and_then(|text| TenantState::parse(&text)),
+                source: text("source"),
+                text: text("q"),
+            },
             by_behind: query.get("sort").is_some_and(|sort| sort == "behind"),
             from: text("from")
                 .and_then(|from| from.parse().ok())
@@ -124,23 +82,25 @@ impl Filter {
     }
 
     const fn is_set(&self) -> bool {
-        self.state.is_some() || self.source.is_some() || self.text.is_some()
+        self.which.state.is_some() || self.which.source.is_some() || self.which.text.is_some()
     }
 
     fn takes(&self, snapshot: &Snapshot, tenant: &TenantOverview) -> bool {
-        let about = snapshot.tenants.get(&tenant.tenant_id);
-        let has_text = |wanted: &String| {
-            let wanted = wanted.to_lowercase();
-            tenant.name.to_lowercase().contains(&wanted)
-                || about.is_some_and(|about| about.slug.contains(&wanted))
-                || tenant.tenant_id.to_string() == wanted
-        };
-        self.state.is_none_or(|state| state.takes(snapshot, tenant))
-            && self
-                .source
-                .as_ref()
-                .is_none_or(|source| about.is_some_and(|about| about.source == *source))
-            && self.text.as_ref().is_none_or(has_text)
+        let id = tenant.tenant_id;
+        self.which.takes(
+            tenant,
+            snapshot.tenants.get(&id),
+            snapshot.rejects.contains_key(&id),
+        )
+    }
+
+    /// The same, for an action on all that match.
+    fn fields(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("state", self.which.state.map(|state| state.as_str().to_owned())),
+            ("source", self.which.source.clone()),
+            ("q", self.which.text.clone()),
+        ]
     }
 
     /// The tenants of the page.
@@ -151,10 +111,10 @@ impl Filter {
 
     fn link(&self, from: usize) -> String {
         let mut link = format!("/tenants?from={from}");
-        if let Some(state) = self.state {
+        if let Some(state) = self.which.state {
             link += &format!("&state={}", state.as_str());
         }
-        for (name, value) in [("source", &self.source), ("q", &self.text)] {
+        for (name, value) in [("source", &self.which.source), ("q", &self.which.text)] {
             if let Some(value) = value {
                 link += &format!("&{name}={}", encode(value));
             }
@@ -217,6 +177,7 @@ pub fn content(cx: &Cx, snapshot: &Snapshot, filter: &Filter, trend: &Trend) -> 
         @else {
             (table(cx, snapshot, filter.part(&tenants), trend))
             (pager(cx, newest.as_deref(), older.as_deref()))
+            (chooser(cx, &ACTIONS, &filter.fields(), &filter.link(0)))
         }
     }
 }
@@ -234,17 +195,17 @@ fn filters(cx: &Cx, snapshot: &Snapshot, filter: &Filter) -> Markup {
         form.filters method="get" action=(cx.links.to("/tenants")) data-auto {
             label.field { span { (p.state) } select name="state" {
                 option value="" { (cx.t.common.all) }
-                @for state in StateFilter::ALL {
-                    option value=(state.as_str()) selected[filter.state == Some(state)] { (state.text(cx)) }
+                @for state in TenantState::ALL {
+                    option value=(state.as_str()) selected[filter.which.state == Some(state)] { (state_text(cx, state)) }
                 }
             } }
             @if sources.len() > 1 {
                 label.field { span { (p.source) } select name="source" {
                     option value="" { (cx.t.common.all) }
-                    @for source in sources { option value=(source) selected[filter.source.as_deref() == Some(source)] { (source) } }
+                    @for source in sources { option value=(source) selected[filter.which.source.as_deref() == Some(source)] { (source) } }
                 } }
             }
-            label.field { span { (p.name_or_id) } input type="search" name="q" value=[filter.text.as_ref()] autocomplete="off"; }
+            label.field { span { (p.name_or_id) } input type="search" name="q" value=[filter.which.text.as_ref()] autocomplete="off"; }
             label.field { span { (p.order) } select name="sort" {
                 option value="id" { (p.by_id) }
                 option value="behind" selected[filter.by_behind] { (p.by_behind) }
@@ -267,8 +228,8 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview], trend: &Tren
                 tbody {
                     @for tenant in tenants {
                         tr id={ "tenant-" (tenant.tenant_id) } {
-                            th scope="row" { (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
-                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(held_by) = &tenant.held_by { span.reason { (held_by) } } } }
+                            th scope="row" { (tick(cx, &tenant.tenant_id.to_string(), &tenant.name)) (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
+                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(blocker) = &tenant.blocker { span.reason { (cx.t.held_by(&blocker.held_by)) } } } }
                             td.number.lagging data-label=(p.behind) { (behind(cx, tenant)) @if let Some(steps) = trend.get(&tenant.tenant_id) { (spark(cx, steps, snapshot.at)) } }
                             td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { span.none { "–" } } }
                             td.number data-label=(p.waiting) { (quantity(cx, tenant.chunks_pending + tenant.chunks_queued)) }

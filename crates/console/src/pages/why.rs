@@ -67,7 +67,7 @@ async fn build(cx: Cx, id: TenantId, conversation: i64, values: bool) -> PageRes
     let title = format!("{} {id}:{conversation}", p.conversation);
     let body = html! {
         (head(&title, &tenant_link(&cx, id, &tenant.name)))
-        p.sentence { (answer.why) }
+        p.sentence { (cx.t.why(&answer)) }
         (evidence(&cx, &answer))
         (columns(&cx, &answer, values))
         (chunks(&cx, &answer))
@@ -98,7 +98,17 @@ fn evidence(cx: &Cx, answer: &WhyAnswer) -> Markup {
         ),
         (p.watermark, cx.maybe_time(answer.watermark.watermark)),
         (p.next_sync, cx.time(answer.watermark.next_due_at)),
-        (p.held_by, or_none(answer.held_by.as_deref())),
+        (
+            p.held_by,
+            or_none(
+                answer
+                    .blocker
+                    .as_ref()
+                    .filter(|_| answer.held_by.is_some())
+                    .map(|blocker| cx.t.held_by(&blocker.held_by))
+                    .as_deref(),
+            ),
+        ),
     ];
     if let Some(row) = &answer.target {
         rows.push((p.written_by, run_link(cx, row.etl_run_id)));

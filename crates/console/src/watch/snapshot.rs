@@ -9,6 +9,7 @@ use tidemark_ledger::DbResult;
 use tidemark_ledger::chunk_report::{ChunkFilter, ChunkReport};
 use tidemark_ledger::console::view::{GridCell, LongChunk};
 use tidemark_ledger::run::RunFilter;
+use tidemark_operations::bulk::{self, BulkView};
 use tidemark_operations::status::{Overview, TenantOverview};
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::Settings;
@@ -22,6 +23,8 @@ use tidemark_shared::tenant::Tenant;
 const OPEN_RUNS: i64 = 200;
 /// Dead chunks that are counted one by one; more are shown as "or more".
 pub const DEAD_CHUNKS: i64 = 500;
+/// Jobs that are followed at once.
+const JOBS: i64 = 10;
 /// Cells of a grid: a chunk each up to here, several chunks a cell above.
 const GRID_CELLS: i32 = 2_000;
 /// Slow chunks that the page of a run shows.
@@ -43,6 +46,15 @@ pub struct Snapshot {
     pub queues: Option<Vec<QueueDepth>>,
     /// Runs that somebody looks at.
     pub runs: BTreeMap<RunId, RunView>,
+    /// Jobs that run, or have ended a moment ago.
+    pub jobs: BTreeMap<i64, JobView>,
+}
+
+#[derive(Debug)]
+pub struct JobView {
+    pub view: BulkView,
+    /// What it acts on.
+    pub tenants: Vec<TenantId>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +91,7 @@ impl Snapshot {
                 .collect(),
             dead_chunks: ledger::chunk_report::list(db, &dead, None, DEAD_CHUNKS).await?,
             queues: None,
+            jobs: load_jobs(db).await?,
             runs: watched
                 .iter()
                 .filter_map(|id| views.remove(id).map(|view| (*id, view)))
@@ -102,6 +115,19 @@ impl Snapshot {
         let mut live = self.overview.processes.iter();
         live.any(|process| process.role == role || process.role == "up")
     }
+}
+
+async fn load_jobs(db: &DbPool) -> DbResult<BTreeMap<i64, JobView>> {
+    let mut jobs = BTreeMap::new();
+    for job in ledger::bulk::list_recent(db, JOBS).await? {
+        let id = job.id;
+        let view = JobView {
+            tenants: ledger::bulk::list_tenants(db, id).await?,
+            view: bulk::view_of(db, job).await?,
+        };
+        jobs.insert(id, view);
+    }
+    Ok(jobs)
 }
 
 /// One run with its grid.

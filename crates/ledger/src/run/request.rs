@@ -97,17 +97,28 @@ pub async fn request(db: &DbPool, run: &NewRun) -> DbResult<Requested> {
 pub async fn request_for(db: &DbPool, actor: &Actor, run: &NewRun) -> DbResult<Requested> {
     for _ in 0..TRIES {
         let mut tx = db.begin().await.attempt("begin a transaction")?;
-        let requested = match insert_requested(&mut *tx, run).await? {
-            Some(id) => Some(Requested::Created(id)),
-            None => find_same(&mut *tx, run).await?.map(Requested::Open),
-        };
-        if let Some(requested) = requested {
-            record_request(&mut tx, actor, run, requested).await?;
+        if let Some(requested) = request_in(&mut tx, actor, run).await? {
             tx.commit().await.attempt("request a run")?;
             return Ok(requested);
         }
     }
     Err(sqlx::Error::RowNotFound).attempt(CANNOT_REQUEST)
+}
+
+/// [`request_for`] in a transaction with more. `None`: the open run has ended meanwhile, or there is no such tenant.
+pub async fn request_in(
+    tx: &mut PgTransaction<'_>,
+    actor: &Actor,
+    run: &NewRun,
+) -> DbResult<Option<Requested>> {
+    let requested = match insert_requested(&mut **tx, run).await? {
+        Some(id) => Some(Requested::Created(id)),
+        None => find_same(&mut **tx, run).await?.map(Requested::Open),
+    };
+    if let Some(requested) = requested {
+        record_request(tx, actor, run, requested).await?;
+    }
+    Ok(requested)
 }
 
 /// Records that an operator has requested a run.

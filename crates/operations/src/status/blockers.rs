@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::held_by::{BlockerKind, HeldBy, LimitOf};
 use tidemark_ledger::chunk::bulk_share;
 use tidemark_ledger::process::{NO_BROKER, Process};
 use tidemark_ledger::source_watch::SourceWatch;
@@ -25,40 +26,21 @@ pub(super) struct Situation<'a> {
     pub fleet_limit: i32,
 }
 
-/// What kind of obstacle it is: a front end shows the action that removes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockerKind {
-    Paused,
-    NotActive,
-    NoInboxes,
-    NoProducer,
-    NoWorker,
-    NoFinalizer,
-    Broker,
-    /// Chunks wait for their next attempt.
-    Retrying,
-    /// Its last runs failed.
-    Failing,
-    NotPlanned,
-    /// The source cannot be sampled.
-    Source,
-    /// An open transaction at the source holds the fence.
-    Fence,
-    Limit,
-}
-
 /// What blocks a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
     pub kind: BlockerKind,
+    pub held_by: HeldBy,
     /// What `status` shows; scripts read it.
     pub text: String,
 }
 
-fn blocked(kind: BlockerKind, text: impl Into<String>) -> Option<Blocker> {
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
+fn blocked(held_by: HeldBy) -> Option<Blocker> {
     Some(Blocker {
-        kind,
-        text: text.into(),
+        kind: held_by.kind(),
+        text: held_by.to_string(),
+        held_by,
     })
 }
 
@@ -77,62 +59,55 @@ fn one_line(error: &str) -> String {
 pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
     let TenantSnapshot { tenant, open, .. } = situation.snapshot;
     if tenant.paused_at.is_some() {
-        let reason = tenant.pause_reason.as_deref().map(|reason| format!(": {reason}"));
-        return blocked(
-            BlockerKind::Paused,
-            format!("paused{}", reason.unwrap_or_default()),
-        );
+        return blocked(HeldBy::Paused {
+            reason: tenant.pause_reason.clone(),
+        });
     }
     if !tenant.may_run() {
-        return blocked(BlockerKind::NotActive, "not active");
+        return blocked(HeldBy::NotActive);
     }
     if situation.snapshot.inboxes == 0 {
-        return blocked(BlockerKind::NoInboxes, "no inboxes");
+        return blocked(HeldBy::NoInboxes);
     }
     if !situation.has_live("producer") {
-        return blocked(BlockerKind::NoProducer, "no producer");
+        return blocked(HeldBy::NoProducer);
     }
     let waiting = open.pending + open.queued;
     if waiting > 0 && !situation.has_live("worker") {
-        return blocked(BlockerKind::NoWorker, "no worker");
+        return blocked(HeldBy::NoWorker);
     }
     if waiting > 0
         && open.running == 0
         && let Some(trouble) = situation.broker_trouble()
     {
-        return blocked(BlockerKind::Broker, trouble);
+        return blocked(HeldBy::Broker {
+            trouble: trouble.to_owned(),
+        });
     }
     let all_done = situation
         .last_run
         .is_some_and(|run| run.status == RunStatus::Running && waiting + open.running == 0);
     if all_done && !situation.has_live("finalizer") {
-        return blocked(BlockerKind::NoFinalizer, "no finalizer");
+        return blocked(HeldBy::NoFinalizer);
     }
     if open.backing_off > 0 {
-        let error = open.last_error.as_deref().map(|error| format!(": {error}"));
-        let chunks = if open.backing_off == 1 { "chunk" } else { "chunks" };
-        let text = format!(
-            "retrying {} {chunks}{}",
-            open.backing_off,
-            error.unwrap_or_default()
-        );
-        return blocked(BlockerKind::Retrying, text);
+        return blocked(HeldBy::Retrying {
+            chunks: open.backing_off,
+            error: open.last_error.clone(),
+        });
     }
     let failures = situation.snapshot.consecutive_failures;
     if failures > 0 {
-        let error = situation
-            .last_run
-            .filter(|run| run.status == RunStatus::Failed)
-            .and_then(|run| run.error.as_deref())
-            .map(|error| format!(": {}", one_line(error)));
-        let text = format!("failing, {failures} in a row{}", error.unwrap_or_default());
-        return blocked(BlockerKind::Failing, text);
+        let last = situation.last_run.filter(|run| run.status == RunStatus::Failed);
+        return blocked(HeldBy::Failing {
+            in_a_row: failures,
+            error: last.and_then(|run| run.error.as_deref()).map(one_line),
+        });
     }
     if let Some(error) = situation.plan_error() {
-        return blocked(
-            BlockerKind::NotPlanned,
-            format!("not planned yet: {}", one_line(error)),
-        );
+        return blocked(HeldBy::NotPlanned {
+            error: one_line(error),
+        });
     }
     situation
         .source
@@ -142,21 +117,18 @@ pub(super) fn find_blocker(situation: &Situation<'_>) -> Option<Blocker> {
 
 fn source_blocker(source: &SourceWatch) -> Option<Blocker> {
     if source.error.is_some() {
-        return blocked(
-            BlockerKind::Source,
-            format!("source {} cannot be sampled", source.source),
-        );
+        return blocked(HeldBy::Source {
+            source: source.source.clone(),
+        });
     }
     let holder = source.holder.as_ref()?;
     if source.fence_lag().is_some_and(|lag| lag < FENCE_HELD_AFTER) {
         return None;
     }
-    let text = match (holder.pid, &holder.prepared) {
-        (Some(pid), _) => format!("fence: pid {pid}"),
-        (None, Some(name)) => format!("fence: prepared transaction {name}"),
-        (None, None) => "fence".to_owned(),
-    };
-    blocked(BlockerKind::Fence, text)
+    blocked(HeldBy::Fence {
+        pid: holder.pid,
+        prepared: holder.prepared.clone(),
+    })
 }
 
 /// Bulk chunks get only a share of a shared limit; the rest is reserved for live chunks.
@@ -164,30 +136,30 @@ fn reached_limit(situation: &Situation<'_>) -> Option<Blocker> {
     let own = situation.snapshot.open.in_flight();
     let own_limit = situation.snapshot.tenant.max_in_flight;
     let limits = [
-        ("tenant", own, Some((own_limit, own_limit))),
+        (LimitOf::Tenant, own, Some((own_limit, own_limit))),
         (
-            "source",
+            LimitOf::Source,
             situation.source_in_flight,
             situation.source_limit.map(|limit| (limit, bulk_share(limit))),
         ),
         (
-            "fleet",
+            LimitOf::Fleet,
             situation.fleet_in_flight,
             Some((situation.fleet_limit, bulk_share(situation.fleet_limit))),
         ),
     ];
-    let reached = limits.into_iter().find_map(|(whose, in_flight, limit)| {
+    let (whose, in_flight, limit) = limits.into_iter().find_map(|(whose, in_flight, limit)| {
         let (limit, reached) = limit?;
-        (in_flight >= i64::from(reached))
-            .then(|| format!("limit of the {whose}, {in_flight} of {limit} in flight"))
+        (in_flight >= i64::from(reached)).then_some((whose, in_flight, limit))
     })?;
     // a ledger that cannot write keeps chunks in flight that nobody executes
-    let error = situation.snapshot.open.last_error.as_deref();
-    let text = match error {
-        Some(error) => format!("{reached}; a waiting chunk: {}", one_line(error)),
-        None => reached,
-    };
-    blocked(BlockerKind::Limit, text)
+    let error = situation.snapshot.open.last_error.as_deref().map(one_line);
+    blocked(HeldBy::Limit {
+        whose,
+        in_flight,
+        limit,
+        error,
+    })
 }
 
 impl Situation<'_> {

@@ -1,0 +1,2 @@
+DROP TABLE etl_bulk_item;
+DROP TABLE etl_bulk;

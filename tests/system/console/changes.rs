@@ -1,0 +1,149 @@
+//! What the API changes: with confirmations as fields, once, and not upon an old state.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::client::{Answer, Client, add_token, serve};
+use crate::stage::on_stage;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+async fn post(client: &Client, path: &str, body: &Value) -> Result<Answer> {
+    client.send("POST", path, &[JSON], &body.to_string()).await
+}
+
+#[tokio::test]
+async fn a_tenant_is_changed_by_the_api_as_by_the_commands() {
+    on_stage(|stage| async move {
+        stage.sample(60, 2, 5).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let token = add_token(&stage, "admin", &["--role", "admin"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let client = Client {
+            token: Some(token),
+            ..Client::new(&served.address)
+        };
+        let before = client.get("/api/v1/tenants/1").await?;
+        let (tag, name) = (before.header("etag").expect("an ETag").to_owned(), before.json()["name"].clone());
+        let path = "/api/v1/tenants/1/settings";
+        let change = json!({"sync_interval": "7m", "verify_interval": "off", "chunk_size": 321}).to_string();
+        let changed = client.send("POST", path, &[JSON, ("If-Match", &tag)], &change).await?;
+        ensure!(changed.status == 200, "{changed:?}");
+        ensure!(
+            changed.json()["sync_interval"] == "7m" && changed.json()["chunk_size"] == 321 && changed.json()["name"] == name,
+            "{changed:?}"
+        );
+        let stale = client.send("POST", path, &[JSON, ("If-Match", &tag)], &change).await?;
+        ensure!(stale.status == 412, "{stale:?}");
+        for wrong in [json!({"sync_interval": "soon"}), json!({"chunk_size": 0}), json!({"timezone": "Mars"}), json!({"odd": 1})] {
+            let refused = post(&client, path, &wrong).await?;
+            ensure!(refused.status == 422 && refused.json()["exit_code"] == 64, "{wrong}: {refused:?}");
+        }
+
+        // what cannot be taken back needs the name
+        let watermark = json!({"to": "2020-01-01T00:00:00Z", "reason": "again"});
+        let wrongs = [
+            ("watermark", watermark.clone()),
+            ("inboxes/unmap", json!({"inboxes": [1]})),
+            ("forget", json!({"contact_id": 1})),
+            ("remove", json!({"confirm": "another"})),
+        ];
+        for (action, body) in &wrongs {
+            let refused = post(&client, &format!("/api/v1/tenants/1/{action}"), body).await?;
+            ensure!(refused.status == 422, "{action}: {refused:?}");
+            let text = refused.json()["what_to_do"].to_string();
+            ensure!(text.contains("confirm"), "{action}: {refused:?}");
+        }
+        let confirmed = |mut body: Value| {
+            body["confirm"] = name.clone();
+            body
+        };
+        let set = post(&client, "/api/v1/tenants/1/watermark", &confirmed(watermark)).await?;
+        ensure!(set.status == 200 && set.json()["watermark"] == "2020-01-01T00:00:00Z", "{set:?}");
+        let unmapped = post(&client, "/api/v1/tenants/1/inboxes/unmap", &confirmed(json!({"inboxes": [1]}))).await?;
+        ensure!(unmapped.json() == json!({"tenant_id": 1, "unmapped": [1]}), "{unmapped:?}");
+        let mapped = post(&client, "/api/v1/tenants/1/inboxes/map", &json!({"inboxes": [1]})).await?;
+        ensure!(mapped.status == 200 && mapped.json()["newly_mapped"] == 1, "{mapped:?}");
+        let forgotten = post(&client, "/api/v1/tenants/1/forget", &confirmed(json!({"contact_id": 1}))).await?;
+        ensure!(forgotten.status == 200 && forgotten.json()["contact_id"] == 1, "{forgotten:?}");
+        let removed = post(&client, "/api/v1/tenants/1/remove", &confirmed(json!({}))).await?;
+        ensure!(removed.status == 200 && removed.json()["tenant_id"] == 1, "{removed:?}");
+
+        let accept = "/api/v1/sources/main/accept-restore";
+        let refused = post(&client, accept, &json!({"reason": "x", "confirm": "main"})).await?;
+        ensure!(refused.status == 422 && refused.body.contains("go back in time"), "{refused:?}");
+        let unconfirmed = post(&client, "/api/v1/dead/purge", &json!({})).await?;
+        ensure!(unconfirmed.status == 422, "{unconfirmed:?}");
+        let redriven = post(&client, "/api/v1/dead/redrive", &json!({})).await?;
+        ensure!(redriven.status == 200 && redriven.json()["redriven"] == 0, "{redriven:?}");
+        let actions: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT action FROM etl_action_audit WHERE actor = 'token:admin' AND result = 'done' ORDER BY action",
+        )
+        .fetch_all(&stage.target)
+        .await?;
+        ensure!(
+            actions
+                == [
+                    "contact.forget", "dead.redrive", "inbox.map", "inbox.unmap", "tenant.change", "tenant.remove",
+                    "watermark.set"
+                ],
+            "{actions:?}"
+        );
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_is_made_and_started_by_the_api_once() {
+    on_stage(|stage| async move {
+        for tenant in 1..=22 {
+            stage.tenant(tenant, "UTC", &[tenant]).await?;
+        }
+        let token = add_token(&stage, "deploy", &["--role", "operator"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let client = Client {
+            token: Some(token),
+            ..Client::new(&served.address)
+        };
+        let path = "/api/v1/bulk";
+        for wrong in [
+            json!({"action": "tenant.eat", "filter": {}}),
+            json!({"action": "tenant.pause", "filter": {"state": "odd"}}),
+            json!({"action": "tenant.pause", "filter": {"ids": ["99"]}}),
+            json!({"action": "tenant.pause"}),
+        ] {
+            let refused = post(&client, path, &wrong).await?;
+            ensure!(refused.status == 422, "{wrong}: {refused:?}");
+        }
+        let prepared = post(&client, path, &json!({"action": "tenant.pause", "filter": {}, "reason": "night"})).await?;
+        ensure!(prepared.status == 201, "{prepared:?}");
+        let tag = prepared.header("etag").expect("an ETag").to_owned();
+        let job = prepared.json();
+        ensure!(job["item_count"] == 22 && job["sample"].as_array().is_some_and(|sample| sample.len() == 20), "{job}");
+        let start = format!("{path}/{}/start", job["id"]);
+        let unconfirmed = post(&client, &start, &json!({})).await?;
+        ensure!(unconfirmed.status == 422, "{unconfirmed:?}");
+        let body = json!({"confirm": "pause 22"}).to_string();
+        let key = ("Idempotency-Key", "0d3c6f0e-51a5-4f0e-9d2e-8d4f5d3d9f10");
+        let started = client.send("POST", &start, &[JSON, key, ("If-Match", &tag)], &body).await?;
+        ensure!(started.status == 202 && started.json()["status"] == "running", "{started:?}");
+        let again = client.send("POST", &start, &[JSON, key, ("If-Match", &tag)], &body).await?;
+        ensure!(again.status == 202, "the first answer: {again:?}");
+        let stale = client.send("POST", &start, &[JSON, ("If-Match", &tag)], &body).await?;
+        ensure!(stale.status == 412, "{stale:?}");
+        stage.until("SELECT status = 'done' FROM etl_bulk").await?;
+        let paused: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM etl_action_audit WHERE action = 'tenant.pause' AND actor = 'token:deploy' AND reason = 'night'",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(paused == 22, "{paused}");
+        let items = client.get(&format!("{path}/{}/items?status=done&limit=15", job["id"])).await?.json();
+        ensure!(items["items"].as_array().is_some_and(|items| items.len() == 15) && items["next"] == 15, "{items}");
+        let listed = client.get(path).await?.json();
+        ensure!(listed["items"][0]["done_count"] == 22, "{listed}");
+        served.process.stop().await
+    })
+    .await;
+}
