@@ -82,7 +82,8 @@ async fn finding_open_work_costs_what_is_open_and_not_what_is_done() {
             (
                 "run list --type full",
                 statement("LIST_OF_RARE_TYPES", "etl_control")?,
-                "(NULL, '{full}', '{running,success,failed}', NULL, NULL, 100, 9223372036854775807)".to_owned(),
+                "(NULL, '{full}', '{running,success,failed}', NULL, NULL, 100, 9223372036854775807)"
+                    .to_owned(),
             ),
             (
                 "run list",

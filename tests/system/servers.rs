@@ -29,7 +29,10 @@ impl Server {
 
     /// One with settings of its own, as `name=value`, separated by spaces.
     pub async fn postgres_with(settings: &str) -> Result<Self> {
-        Self::new("postgres", |dir| Ok(std::fs::write(dir.join("settings"), settings)?)).await
+        Self::new("postgres", |dir| {
+            Ok(std::fs::write(dir.join("settings"), settings)?)
+        })
+        .await
     }
 
     pub async fn rabbitmq() -> Result<Self> {

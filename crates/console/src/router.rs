@@ -52,7 +52,11 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
 async fn strip_prefix(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     let whole = request.uri().path_and_query().map_or("/", |whole| whole.as_str());
     let rest = console.links.strip(whole);
-    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let rest = if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    };
     if let Ok(uri) = rest.parse() {
         *request.uri_mut() = uri;
     }

@@ -17,7 +17,9 @@ fn hidden(page: &Answer, name: &str) -> Result<String> {
 }
 
 async fn count(stage: &Stage, statement: &str) -> Result<i64> {
-    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&stage.target).await?)
+    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .fetch_one(&stage.target)
+        .await?)
 }
 
 #[tokio::test]
@@ -40,21 +42,32 @@ async fn of_two_people_who_act_on_one_tenant_the_second_is_told() {
         ensure!(first.status == 303, "{first:?}");
         let second = bea.post(path, &form(&of_bea, "By Bea")?).await?;
         ensure!(second.status == 412 || second.status == 409, "{second:?}");
-        ensure!(second.body.contains("By Bea"), "what she entered is kept: {second:?}");
-        let name: String = sqlx::query_scalar("SELECT name FROM tenants").fetch_one(&stage.target).await?;
+        ensure!(
+            second.body.contains("By Bea"),
+            "what she entered is kept: {second:?}"
+        );
+        let name: String = sqlx::query_scalar("SELECT name FROM tenants")
+            .fetch_one(&stage.target)
+            .await?;
         ensure!(name == "By Ana", "{name}");
         // from the form that came back she knows the present state, and may go on
         let third = bea.post(path, &form(&second, "By Bea")?).await?;
         ensure!(third.status == 303, "{third:?}");
 
         // both at once: one run, and both are led to it
-        let (one, two) = tokio::join!(ana.post("/tenants/1/do/sync", ""), bea.post("/tenants/1/do/sync", ""));
+        let (one, two) = tokio::join!(
+            ana.post("/tenants/1/do/sync", ""),
+            bea.post("/tenants/1/do/sync", "")
+        );
         let (one, two) = (one?, two?);
         ensure!(
             one.status == 303 && one.header("location") == two.header("location"),
             "{one:?} {two:?}"
         );
-        ensure!(count(&stage, "SELECT count(*) FROM etl_control").await? == 1, "one run");
+        ensure!(
+            count(&stage, "SELECT count(*) FROM etl_control").await? == 1,
+            "one run"
+        );
         served.process.stop().await
     })
     .await;

@@ -173,7 +173,10 @@ async fn every_refusal_of_the_api_is_a_problem() {
             );
         }
         // another site, and nobody
-        for (method, path, status) in [("POST", "/api/v1/tenants/1/resume", 403), ("GET", "/api/v1/runs", 401)] {
+        for (method, path, status) in [
+            ("POST", "/api/v1/tenants/1/resume", 403),
+            ("GET", "/api/v1/runs", 401),
+        ] {
             let answer = nobody.send(method, path, &[JSON], "").await?;
             ensure!(
                 answer.status == status && answer.header("content-type") == Some("application/problem+json"),

@@ -78,7 +78,10 @@ async fn check_dialog(browser: &Browser, link: &str, name: &str) -> Result<()> {
         .await?;
     ensure!(closed == true, "{name}: Escape closes it");
     let back = focused(browser).await?;
-    ensure!(back.starts_with(link), "{name}: the focus is on {back:?} and not on its button");
+    ensure!(
+        back.starts_with(link),
+        "{name}: the focus is on {back:?} and not on its button"
+    );
     browser.ensure_quiet(name).await
 }
 
@@ -97,7 +100,10 @@ async fn every_dialog_is_sound_and_needs_no_mouse() {
                 browser.prefer("pt-BR", "dark").await?;
             }
             for (page, links) in DIALOGS {
-                browser.page.goto(&format!("http://{}{page}", served.address)).await?;
+                browser
+                    .page
+                    .goto(&format!("http://{}{page}", served.address))
+                    .await?;
                 for link in links {
                     let name = format!("dialog-{}-{look}", link.trim_start_matches('/').replace('/', "-"));
                     let found = check_dialog(&browser, link, &name).await;
@@ -146,13 +152,24 @@ async fn walk(browser: &Browser, page: &str) -> Result<()> {
         if now == Value::Null {
             break;
         }
-        ensure!(now["ring"] == true && now["inside"] == true, "{page}: the focus cannot be seen: {now}");
+        ensure!(
+            now["ring"] == true && now["inside"] == true,
+            "{page}: the focus cannot be seen: {now}"
+        );
         if let Some(key) = now["key"].as_u64().and_then(|key| usize::try_from(key).ok()) {
             reached[key] = true;
         }
     }
-    let missed: Vec<_> = usable.iter().zip(&reached).filter(|(_, is)| !**is).map(|(one, _)| one).collect();
-    ensure!(missed.is_empty(), "{page}: not reached by the keyboard: {missed:#?}");
+    let missed: Vec<_> = usable
+        .iter()
+        .zip(&reached)
+        .filter(|(_, is)| !**is)
+        .map(|(one, _)| one)
+        .collect();
+    ensure!(
+        missed.is_empty(),
+        "{page}: not reached by the keyboard: {missed:#?}"
+    );
     Ok(())
 }
 
@@ -164,24 +181,44 @@ async fn a_keyboard_reaches_everything_and_shows_where_it_is() {
         let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_SOURCES", "false")]).await?;
         let browser = Browser::open(1400, 1000).await?;
         for page in ["/", "/tenants", "/tenants/1", "/runs/1", "/audit", "/settings"] {
-            browser.page.goto(&format!("http://{}{page}", served.address)).await?;
+            browser
+                .page
+                .goto(&format!("http://{}{page}", served.address))
+                .await?;
             browser.wait("main").await?;
             walk(&browser, page).await?;
         }
         // the first stop leads past the menu
-        browser.page.goto(&format!("http://{}/tenants", served.address)).await?;
+        browser
+            .page
+            .goto(&format!("http://{}/tenants", served.address))
+            .await?;
         press(&browser, Key::Tab).await?;
         press(&browser, Key::Enter).await?;
         let at = focused(&browser).await?;
         ensure!(at.ends_with("main"), "{at}");
         // a key begins the search, Enter ends it
-        browser.page.find(fantoccini::Locator::Css("body")).await?.send_keys("/").await?;
-        ensure!(focused(&browser).await?.ends_with("search"), "the search has the focus");
+        browser
+            .page
+            .find(fantoccini::Locator::Css("body"))
+            .await?
+            .send_keys("/")
+            .await?;
+        ensure!(
+            focused(&browser).await?.ends_with("search"),
+            "the search has the focus"
+        );
         browser.page.active_element().await?.send_keys("tenant-1").await?;
         press(&browser, Key::Enter).await?;
-        browser.wait(".tabbed").await.context("the tenant that was searched for")?;
+        browser
+            .wait(".tabbed")
+            .await
+            .context("the tenant that was searched for")?;
         // a menu opens and closes
-        browser.page.execute("document.querySelector('.more summary').focus()", Vec::new()).await?;
+        browser
+            .page
+            .execute("document.querySelector('.more summary').focus()", Vec::new())
+            .await?;
         press(&browser, Key::Enter).await?;
         browser.wait(".more[open]").await?;
         press(&browser, Key::Escape).await?;

@@ -129,7 +129,9 @@ async fn resync(stage: &Stage, browser: &Browser, home: &str, id: i64) -> Result
     })
     .await?;
     std::fs::remove_file(&file)?;
-    browser.fill("dialog input[name=reason]", "a customer asked").await?;
+    browser
+        .fill("dialog input[name=reason]", "a customer asked")
+        .await?;
     browser.picture("journey-6-resync").await?;
     browser.click("dialog button[type=submit]").await?;
     browser.wait_for_text("These runs would be requested.").await?;
@@ -139,7 +141,9 @@ async fn resync(stage: &Stage, browser: &Browser, home: &str, id: i64) -> Result
     let url = browser.page.current_url().await?;
     let run = url.path().strip_prefix("/runs/").context("the page of the run")?;
     stage
-        .until(&format!("SELECT status = 'success' FROM etl_control WHERE id = {run}"))
+        .until(&format!(
+            "SELECT status = 'success' FROM etl_control WHERE id = {run}"
+        ))
         .await?;
     browser.wait_for_text("success").await?;
     browser.picture("journey-8-resynced").await

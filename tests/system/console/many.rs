@@ -50,12 +50,18 @@ async fn two_hundred_tabs_cost_the_ledger_what_one_does_and_none_costs_nothing()
         ..Servers::shared()
     };
     on_servers(servers, |stage| async move {
-        stage.target.execute("CREATE EXTENSION pg_stat_statements").await?;
+        stage
+            .target
+            .execute("CREATE EXTENSION pg_stat_statements")
+            .await?;
         stage.tenant(1, "UTC", &[1]).await?;
         let served = serve(&stage, "console", &[]).await?;
         let mut streams = vec![open(&served.address, "/").await?];
         let (of_one, looks) = follow(&stage, &mut streams, 3).await?;
-        ensure!(looks > 0 && of_one >= looks, "{of_one} statements of {looks} looks");
+        ensure!(
+            looks > 0 && of_one >= looks,
+            "{of_one} statements of {looks} looks"
+        );
         while streams.len() < 200 {
             streams.push(open(&served.address, "/").await?);
         }
@@ -95,14 +101,22 @@ async fn with_seven_tabs_open_the_last_one_can_still_act() {
         }
         ensure!(browser.page.windows().await?.len() == 7, "seven tabs");
         browser.click("a[href='/tenants/1/do/pause']").await?;
-        browser.fill("dialog[open] input[name=reason]", "from the last tab").await?;
+        browser
+            .fill("dialog[open] input[name=reason]", "from the last tab")
+            .await?;
         browser.click("dialog button[type=submit]").await?;
         browser.wait_for_text("from the last tab").await?;
         // the first one shows it too, when somebody looks at it again
         let tabs = browser.page.windows().await?;
-        browser.page.switch_to_window(tabs.first().context("a tab")?.clone()).await?;
+        browser
+            .page
+            .switch_to_window(tabs.first().context("a tab")?.clone())
+            .await?;
         browser.wait_for_text("from the last tab").await?;
-        let waiting = browser.page.find_all(Locator::Css("#stream-away:not([hidden])")).await?;
+        let waiting = browser
+            .page
+            .find_all(Locator::Css("#stream-away:not([hidden])"))
+            .await?;
         ensure!(waiting.is_empty(), "its stream is open again");
         for tab in browser.page.windows().await? {
             browser.page.switch_to_window(tab).await?;

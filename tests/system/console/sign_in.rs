@@ -240,7 +240,13 @@ async fn below_a_prefix_every_link_stays_there() {
         .await?;
         let client = Client::new(&served.address);
         // a proxy may keep the prefix or strip it
-        for path in ["/ops/tidemark/tenants/1", "/tenants/1", "/ops/tidemark/", "/ops/tidemark", "/"] {
+        for path in [
+            "/ops/tidemark/tenants/1",
+            "/tenants/1",
+            "/ops/tidemark/",
+            "/ops/tidemark",
+            "/",
+        ] {
             let page = client.get(path).await?;
             ensure!(page.status == 200, "{path}: {page:?}");
             for attribute in ["href=\"/", "action=\"/", "src=\"/", "connect=\"/"] {

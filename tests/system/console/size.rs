@@ -98,13 +98,20 @@ async fn pages_of_a_large_installation_are_small_and_read_no_table_from_end_to_e
         for page in PAGES {
             let answer = client.get(page).await?;
             if answer.status != 200 || answer.body.len() > MOST {
-                faults.push(format!("{page}: {} with {} bytes", answer.status, answer.body.len()));
+                faults.push(format!(
+                    "{page}: {} with {} bytes",
+                    answer.status,
+                    answer.body.len()
+                ));
             }
         }
         served.process.stop().await?;
         until_counted(&stage).await?;
         let more = scans(&stage).await? - before;
-        ensure!(faults.is_empty() && more == 0, "{more} scans from end to end; {faults:#?}");
+        ensure!(
+            faults.is_empty() && more == 0,
+            "{more} scans from end to end; {faults:#?}"
+        );
         Ok(())
     })
     .await;

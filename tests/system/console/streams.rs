@@ -94,11 +94,7 @@ async fn a_run_is_followed_to_its_last_number() {
 }
 
 /// Reads the stream until a message has this text.
-pub async fn read_until(
-    stream: &mut Stream,
-    wanted: impl Fn(&str) -> bool,
-    what: &str,
-) -> Result<String> {
+pub async fn read_until(stream: &mut Stream, wanted: impl Fn(&str) -> bool, what: &str) -> Result<String> {
     read_line(stream, |line| line.starts_with("data: ") && wanted(line), what).await
 }
 
@@ -149,7 +145,12 @@ async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
         );
         // a console that has no look yet says so too
         let mut waiting = send(&other.address, "/tenants").await?;
-        read_line(&mut waiting, |line| line.starts_with("event: away"), "a word of a console without a look").await?;
+        read_line(
+            &mut waiting,
+            |line| line.starts_with("event: away"),
+            "a word of a console without a look",
+        )
+        .await?;
         ledger.start().await?;
         read_until(&mut waiting, |line| line.contains("Tenant 1"), "its first look").await?;
         other.process.stop().await?;

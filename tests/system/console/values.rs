@@ -16,7 +16,11 @@ async fn texts(stage: &Stage) -> Result<Vec<String>> {
     )
     .fetch_all(&stage.source)
     .await?;
-    Ok(found.into_iter().flatten().filter(|text| text.len() > 5).collect())
+    Ok(found
+        .into_iter()
+        .flatten()
+        .filter(|text| text.len() > 5)
+        .collect())
 }
 
 #[tokio::test]

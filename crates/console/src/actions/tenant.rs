@@ -109,9 +109,10 @@ fn numbers<'a>(
         }
         TenantAction::MapInboxes | TenantAction::UnmapInboxes => vec![(p.inboxes, cx.count(tenant.inboxes))],
         TenantAction::Watermark => {
-            let at = tenant
-                .watermark
-                .map_or_else(|| cx.t.common.never.to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let at = tenant.watermark.map_or_else(
+                || cx.t.common.never.to_owned(),
+                |at| at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            );
             vec![(p.watermark, at)]
         }
         _ => Vec::new(),

@@ -2,8 +2,8 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{PROBLEM_JSON, Problem};
@@ -70,8 +70,14 @@ impl Modify for Problems {
             let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
             for operation in operations.into_iter().flatten() {
                 let answers = &mut operation.responses.responses;
-                answers.insert("4XX".to_owned(), answer("It was refused, and nothing was changed").into());
-                answers.insert("5XX".to_owned(), answer("A server that it needs does not answer, or it failed").into());
+                answers.insert(
+                    "4XX".to_owned(),
+                    answer("It was refused, and nothing was changed").into(),
+                );
+                answers.insert(
+                    "5XX".to_owned(),
+                    answer("A server that it needs does not answer, or it failed").into(),
+                );
             }
         }
     }

@@ -62,7 +62,10 @@ pub async fn complete(State(console): State<Arc<Console>>, request: Request, nex
         return response;
     }
     let (parts, body) = response.into_parts();
-    let text = to_bytes(body, LONGEST).await.ok().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+    let text = to_bytes(body, LONGEST)
+        .await
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
     let text = text.filter(|text| !text.is_empty());
     let text = text.unwrap_or_else(|| match status {
         StatusCode::METHOD_NOT_ALLOWED => "this method is not possible here: see the header Allow".to_owned(),

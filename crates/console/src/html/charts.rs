@@ -68,7 +68,11 @@ pub fn span_of(begin: i64, end: i64, all: i64, tone: Tone) -> Markup {
 pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
     let columns = columns(cells.len());
     let rows = cells.len().div_ceil(columns);
-    let each = cells.iter().map(|cell| cell.last - cell.first + 1).max().unwrap_or(1);
+    let each = cells
+        .iter()
+        .map(|cell| cell.last - cell.first + 1)
+        .max()
+        .unwrap_or(1);
     let states = [
         "done",
         "running",

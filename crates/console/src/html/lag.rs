@@ -53,12 +53,17 @@ pub fn chart(cx: &Cx, steps: &[Step], now: DateTime<Utc>) -> Markup {
     let step = grid_step(worst);
     #[expect(clippy::cast_possible_truncation, reason = "a span of days")]
     let whole = worst.ceil() as i64;
-    let lines: Vec<i64> = (0..).map(|line| line * step).take_while(|line| *line <= whole).collect();
+    let lines: Vec<i64> = (0..)
+        .map(|line| line * step)
+        .take_while(|line| *line <= whole)
+        .collect();
     #[expect(clippy::cast_precision_loss, reason = "some days in seconds")]
     let height_of = |behind: i64| HEIGHT - behind as f64 / worst * (HEIGHT - ROOM);
     let line = points(&corners, span, worst, (WIDTH, HEIGHT - ROOM));
     let left = corners.first().map_or(0.0, |(x, _)| x / span * WIDTH);
-    let label = p.at_most_behind.replace("{span}", &cx.t.span(TimeDelta::seconds(whole)));
+    let label = p
+        .at_most_behind
+        .replace("{span}", &cx.t.span(TimeDelta::seconds(whole)));
     html! {
         figure.chart {
             figcaption { (p.behind_over_time) @if !corners.is_empty() { span.keys { (label) } } }
@@ -89,7 +94,10 @@ pub fn spark(cx: &Cx, steps: &[Step], now: DateTime<Utc>) -> Markup {
     let span = seconds(now - begin);
     let worst = corners.iter().map(|(_, behind)| *behind).fold(1.0, f64::max);
     #[expect(clippy::cast_possible_truncation, reason = "a span of days")]
-    let label = cx.t.pages.in_last_day.replace("{span}", &cx.t.span(TimeDelta::seconds(worst.ceil() as i64)));
+    let label =
+        cx.t.pages
+            .in_last_day
+            .replace("{span}", &cx.t.span(TimeDelta::seconds(worst.ceil() as i64)));
     let size = (SPARK_WIDTH, SPARK_HEIGHT - 2.0);
     html! {
         // a tenant of some minutes has no picture yet
@@ -111,6 +119,9 @@ mod tests {
         for (most, step) in [(1.0, 1), (7.0, 5), (59.0, 20), (600.0, 300), (86_400.0, 43_200)] {
             assert_eq!(grid_step(most), step, "{most}");
         }
-        assert_eq!((round(300), round(7_200), round(172_800)), ("5 min".to_owned(), "2 h".to_owned(), "2 d".to_owned()));
+        assert_eq!(
+            (round(300), round(7_200), round(172_800)),
+            ("5 min".to_owned(), "2 h".to_owned(), "2 d".to_owned())
+        );
     }
 }

@@ -145,7 +145,9 @@ fn slowest(cx: &Cx, view: &RunView) -> Markup {
     let ended = |chunk: &LongChunk| chunk.finished_at.unwrap_or(now);
     let begin = view.slowest.iter().map(|chunk| chunk.started_at).min();
     let end = view.slowest.iter().map(ended).max();
-    let (Some(begin), Some(end)) = (begin, end) else { return html! {} };
+    let (Some(begin), Some(end)) = (begin, end) else {
+        return html! {};
+    };
     let since = |at: DateTime<Utc>| (at - begin).num_milliseconds();
     html! {
         section.card {

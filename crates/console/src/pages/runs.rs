@@ -16,7 +16,9 @@ use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::charts::length;
 use crate::html::layout::{Section, live_page_with};
-use crate::html::parts::{Tone, bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link};
+use crate::html::parts::{
+    Tone, bar, head, no_match, or_none, pager, quantity, run_badge, run_link, tenant_link,
+};
 use crate::watch::snapshot::{RunView, Snapshot};
 
 const A_PAGE: i64 = 100;

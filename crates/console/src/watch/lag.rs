@@ -83,9 +83,7 @@ fn cut(all: &[Corner]) -> Vec<Corner> {
 
 pub fn begin(steps: &[Step], now: DateTime<Utc>) -> DateTime<Utc> {
     let first = steps.iter().map(|one| one.began_at).min();
-    first
-        .unwrap_or(now)
-        .max(now - TimeDelta::hours(i64::from(HOURS)))
+    first.unwrap_or(now).max(now - TimeDelta::hours(i64::from(HOURS)))
 }
 
 #[cfg(test)]

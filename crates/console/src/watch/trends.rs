@@ -41,9 +41,11 @@ impl Trends {
             .copied()
             .collect();
         if !missing.is_empty()
-            && let Ok(Ok(found)) = timeout(ANSWER_WITHIN, ledger::console::view::lag(db, &missing, HOURS)).await
+            && let Ok(Ok(found)) =
+                timeout(ANSWER_WITHIN, ledger::console::view::lag(db, &missing, HOURS)).await
         {
-            let mut steps: BTreeMap<TenantId, Vec<Step>> = missing.iter().map(|id| (*id, Vec::new())).collect();
+            let mut steps: BTreeMap<TenantId, Vec<Step>> =
+                missing.iter().map(|id| (*id, Vec::new())).collect();
             for one in &found {
                 steps.entry(one.tenant_id).or_default().push(Step::from(one));
             }
