@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::browser::Browser;
-use super::client::serve;
+use super::client::{Client, add_token, add_user, serve};
 use crate::stage::{Stage, on_stage};
 
-const PAGES: [(&str, &str); 25] = [
+const PAGES: [(&str, &str); 28] = [
     ("overview", "/"),
     ("tenants", "/tenants"),
     ("tenant", "/tenants/1"),
@@ -33,6 +33,15 @@ const PAGES: [(&str, &str); 25] = [
     ("resync", "/tenants/1/do/resync"),
     ("settings", "/settings"),
     ("not-found", "/nothing"),
+    ("why-values", "/tenants/1/conversations/1?values=1"),
+    (
+        "nasty-filter",
+        "/tenants?q=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%20onmouseover%3D%22x",
+    ),
+    (
+        "nasty-search",
+        "/search?q=%3Cbutton%20hx-post%3D%22%2Ftenants%2F1%2Fdo%2Fremove%22%3E",
+    ),
 ];
 
 /// Names that would break a page that trusted them.
@@ -40,9 +49,25 @@ const NASTY: &str = r#"<script>alert(1)</script>" onmouseover="x <button hx-post
 
 async fn prepare(stage: &Stage) -> Result<()> {
     stage.sample(300, 2, 5).await?;
+    sqlx::query("UPDATE contacts SET name = $1")
+        .bind(NASTY)
+        .execute(&stage.source)
+        .await?;
+    sqlx::query("UPDATE inboxes SET name = $1")
+        .bind(NASTY)
+        .execute(&stage.source)
+        .await?;
     for tenant in ["1", "2"] {
         stage.sync_local(&["--tenant", tenant]).await?;
     }
+    for statement in [
+        "UPDATE etl_chunk SET worker_id = $1, error = $1",
+        "UPDATE inbox_tenant_mapping SET inbox_name = $1",
+    ] {
+        sqlx::query(statement).bind(NASTY).execute(&stage.target).await?;
+    }
+    add_user(stage, "ana", "correct horse battery", &["--role", "operator"]).await?;
+    add_token(stage, "deploy", &[]).await?;
     let renamed = stage
         .tidemark(&["tenant", "set", "--tenant", "2", "--name", NASTY])
         .await?;
@@ -90,6 +115,18 @@ async fn prepare(stage: &Stage) -> Result<()> {
     .execute(&stage.target)
     .await?;
     Ok(())
+}
+
+/// What pages show when somebody has asked for it: a comparison, the check-up, the dead messages.
+async fn fill(stage: &Stage, address: &str) -> Result<()> {
+    let client = Client::new(address);
+    for path in ["/tenants/1/do/verify", "/doctor/check", "/dead/look"] {
+        let answer = client.post(path, "").await?;
+        ensure!(answer.status == 303, "{path}: {answer:?}");
+    }
+    stage
+        .until("SELECT count(*) = 1 FROM etl_control WHERE type = 'verify' AND status = 'success'")
+        .await
 }
 
 /// What makes a page unusable, as the page itself can measure it.
@@ -166,6 +203,7 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
     on_stage(|stage| async move {
         prepare(&stage).await?;
         let served = serve(&stage, "up", &[]).await?;
+        fill(&stage, &served.address).await?;
         let browser = Browser::open(1400, 1000).await?;
         let mut faults = Faults::default();
         for (name, path) in PAGES {
@@ -195,6 +233,10 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
                 browser.picture(&name).await?;
             }
         }
+        let closed = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        browser.page.set_window_size(320, 800).await?;
+        faults.add(check(&browser, &closed.address, "login-pt-phone", "/login").await);
+        closed.process.stop().await?;
         faults.ensure_none()?;
         browser.page.clone().close().await?;
         served.process.stop().await

@@ -219,7 +219,7 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview], trend: &Tren
     let p = &cx.t.pages;
     html! {
         div.scroll tabindex="0" role="region" aria-label=(p.tenants) {
-            table.stack {
+            table.stack.dense {
                 thead { tr {
                     th scope="col" { (p.tenant) } th scope="col" { (p.state) } th.number scope="col" { (p.behind) }
                     th scope="col" { (p.last_run) } th.number scope="col" { (p.waiting) } th.number scope="col" { (p.running) }

@@ -124,7 +124,10 @@ fn evidence(cx: &Cx, answer: &WhyAnswer) -> Markup {
 
 fn columns(cx: &Cx, answer: &WhyAnswer, values: bool) -> Markup {
     let p = &cx.t.pages;
-    let differing = answer.columns.iter().filter(|column| column.differs).count();
+    // those that differ first
+    let mut columns: Vec<_> = answer.columns.iter().collect();
+    columns.sort_by_key(|column| !column.differs);
+    let differing = columns.iter().filter(|column| column.differs).count();
     let may = cx.who.as_ref().is_some_and(|who| who.sees_values());
     html! {
         section {
@@ -137,7 +140,7 @@ fn columns(cx: &Cx, answer: &WhyAnswer, values: bool) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label=(p.columns) {
                     table {
                         thead { tr { th scope="col" { (p.column) } th scope="col" { (p.state) } th scope="col" { (p.source) } th scope="col" { (p.target) } } }
-                        tbody { @for column in &answer.columns {
+                        tbody { @for column in columns {
                             tr {
                                 th scope="row" { code { (column.column) } }
                                 td { @if column.differs { (badge(Tone::Warn, cx.t.states.different)) } @else { (badge(Tone::Good, cx.t.states.equal)) } }
