@@ -99,8 +99,12 @@
     const field = event.target;
     const form = field.form;
     if (form && form.hasAttribute("data-auto") && field.tagName === "SELECT") form.requestSubmit();
-    if (field.type === "file" && field.dataset.into && field.files[0]) {
-      field.files[0].text().then((text) => { form.elements[field.dataset.into].value = text; });
+    // a short file is shown before it is sent; a longer one is sent as it is
+    if (field.type === "file" && field.dataset.into && field.files[0] && field.files[0].size <= 65536) {
+      field.files[0].text().then((text) => {
+        form.elements[field.dataset.into].value = text;
+        field.value = "";
+      });
     }
   });
 

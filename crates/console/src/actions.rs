@@ -6,6 +6,7 @@ pub mod button;
 pub mod chunk;
 pub mod dead;
 pub mod form;
+pub mod job;
 pub mod run;
 pub mod source;
 pub mod tenant;

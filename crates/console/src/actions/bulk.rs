@@ -1,24 +1,19 @@
 //! One action on many things: choose, look, confirm, stop.
 
-use std::collections::BTreeMap;
-
 use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use tidemark_ledger as ledger;
 use tidemark_ledger::bulk::Bulk;
-use tidemark_operations::bulk::{self, BulkAction, BulkFilter, BulkSubject};
+use tidemark_operations::bulk::{self, BulkAction, BulkFilter};
 
 use super::form::{self, Given, given};
+use super::job::{TYPED_ABOVE, load};
 use crate::auth::who::Right;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::pages::bulk as pages;
 use crate::routes::Routes;
-
-/// More than so many are confirmed by typing.
-pub const TYPED_ABOVE: i32 = 20;
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes
@@ -131,20 +126,6 @@ pub async fn store(
     Ok(prepared.await?)
 }
 
-/// A job whose tenants the author sees.
-pub async fn load(cx: &Cx, id: i64) -> PageResult<Bulk> {
-    let who = cx.who.as_ref().ok_or(PageError::NotFound)?;
-    let db = &cx.console.db;
-    let found = ledger::bulk::find(db, id).await?.ok_or(PageError::NotFound)?;
-    if !who.sees_all() {
-        let tenants = ledger::bulk::list_tenants(db, id).await?;
-        if !tenants.iter().all(|tenant| who.sees(*tenant)) {
-            return Err(PageError::NotFound);
-        }
-    }
-    Ok(found)
-}
-
 /// Refuses many without the words that name them.
 pub fn check_confirmed(cx: &Cx, bulk: &Bulk, typed: Option<&str>) -> PageResult<()> {
     let wanted = bulk::confirmation(bulk);
@@ -210,60 +191,6 @@ pub async fn try_stop(cx: &Cx, id: i64) -> PageResult<bool> {
     Ok(stopped)
 }
 
-/// The page that the things were chosen on.
-pub const fn list_of(subject: BulkSubject) -> &'static str {
-    match subject {
-        BulkSubject::Tenants => "/tenants",
-        BulkSubject::Runs => "/runs",
-        BulkSubject::Chunks => "/dead",
-        BulkSubject::Rejects => "/rejects",
-    }
-}
-
-/// The command that does the same.
-pub fn command(bulk: &Bulk) -> String {
-    let filter: BulkFilter = serde_json::from_value(bulk.filter.clone()).unwrap_or_default();
-    let mut command = format!("tidemark bulk start {}", bulk.action);
-    match &filter.ids {
-        Some(ids) if ids.len() > 20 => command += " --ids-file FILE",
-        Some(ids) => command += &format!(" --ids {}", ids.join(",")),
-        None => command += " --all-matching",
-    }
-    let options: BTreeMap<&str, Option<String>> = [
-        ("tenant", filter.tenant.map(|tenant| tenant.to_string())),
-        ("state", filter.state),
-        ("source", filter.source),
-        ("text", filter.text),
-        ("status", filter.status),
-        ("type", filter.run_type),
-        ("side", filter.side),
-        ("sqlstate", filter.sqlstate),
-        ("error", filter.error),
-    ]
-    .into();
-    for (name, value) in options {
-        if let Some(value) = value {
-            command += &format!(" --{name} {}", quoted(&value));
-        }
-    }
-    if BulkAction::parse(&bulk.action).is_some_and(BulkAction::needs_reason) {
-        command += " --reason TEXT";
-    }
-    command + " --yes"
-}
-
-/// A value for a shell.
-fn quoted(value: &str) -> String {
-    let is_plain = value
-        .chars()
-        .all(|sign| sign.is_ascii_alphanumeric() || "-_.:/".contains(sign));
-    if is_plain {
-        value.to_owned()
-    } else {
-        format!("'{}'", value.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,11 +211,5 @@ mod tests {
         let (all, is_ticked) = chosen(&fields("all"));
         assert!(!is_ticked && all.ids.is_none());
         assert_eq!(all.state.as_deref(), Some("late"));
-    }
-
-    #[test]
-    fn a_value_in_a_command_is_one_word_for_a_shell() {
-        assert_eq!(quoted("late"), "late");
-        assert_eq!(quoted("it's; rm -rf"), r"'it'\''s; rm -rf'");
     }
 }

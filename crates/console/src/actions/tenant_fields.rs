@@ -57,7 +57,7 @@ fn resync(cx: &Cx, given: &Given) -> Markup {
             span { (a.ids) }
             textarea name="ids" rows="4" placeholder="4711, 4712" spellcheck="false" { @if let Some(ids) = given.get("ids") { (ids) } }
         }
-        label.field { span { (a.ids_file) } input type="file" name="ids_file" accept=".txt,.csv,text/plain"; }
+        label.field { span { (a.ids_file) } input type="file" name="ids_file" accept=".txt,.csv,text/plain" data-into="ids"; }
         div.pair {
             (text_field("from", a.changed_from, "2026-01-31T00:00:00Z", given, false))
             (text_field("to", a.changed_to, "2026-02-01T00:00:00Z", given, false))

@@ -14,7 +14,8 @@ use super::change::{read, respond};
 use super::idempotency::once;
 use super::problem::Problem;
 use super::schema;
-use crate::actions::bulk::{begin, check_confirmed, load, store, try_stop};
+use crate::actions::bulk::{begin, check_confirmed, store, try_stop};
+use crate::actions::job::load;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 

@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use tidemark_ledger::bulk::{Bulk, BulkItem};
 use tidemark_operations::bulk::{self, BulkAction, BulkView, confirmation};
 
-use crate::actions::bulk::{TYPED_ABOVE, command as command_of, list_of, load};
 use crate::actions::form::{Given, reason_field};
+use crate::actions::job::{TYPED_ABOVE, command as command_of, list_of, load};
 use crate::auth::who::Right;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
