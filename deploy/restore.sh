@@ -25,7 +25,7 @@ schema=$(awk '$4 == "TABLE" && $6 == "etl_control" { print $5 }' "$list")
 [[ -n $schema ]] || fail "$file has no tables of Tidemark"
 
 [[ $(ask -c 'SHOW server_encoding') == UTF8 ]] || fail 'the database has another encoding than UTF8: make one by deploy/analytics.sql'
-missing=$(ask -c "SELECT string_agg(role, ', ') FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users']) AS role
+missing=$(ask -c "SELECT string_agg(role, ', ') FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users', 'enrichment_writer']) AS role
                   WHERE role NOT IN (SELECT rolname FROM pg_roles)")
 [[ -z $missing ]] || fail "the server lacks the roles $missing: an administrator runs deploy/analytics.sql"
 [[ $(ask -c "SELECT pg_has_role('etl_service', 'MEMBER')") == t ]] ||
@@ -35,8 +35,12 @@ ask -v schema="$schema" -f - <<'SQL'
 SET client_min_messages = warning;
 SELECT format('CREATE SCHEMA %I', :'schema') WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = :'schema') \gexec
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I', :'schema', role)
-FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users']) AS role
+FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users', 'enrichment_writer']) AS role
 WHERE NOT has_schema_privilege(role, :'schema', 'USAGE') \gexec
+SELECT 'CREATE SCHEMA enrichment' WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'enrichment') \gexec
+SELECT format('GRANT USAGE ON SCHEMA enrichment TO %I', role)
+FROM unnest(ARRAY['enrichment_writer', 'authenticated_users', 'admin_users']) AS role
+WHERE NOT has_schema_privilege(role, 'enrichment', 'USAGE') \gexec
 -- migrations create their tables in the first schema of the path
 SELECT format('ALTER DATABASE %I SET search_path = %I, public', current_database(), :'schema')
 WHERE :'schema' IS DISTINCT FROM current_schema() \gexec

@@ -22,11 +22,13 @@ pub mod audit;
 pub mod backfill;
 pub mod backup;
 pub mod cancel;
+pub mod change;
 pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
 pub mod console;
+pub mod daily;
 pub mod encoding;
 mod error;
 pub mod fence;
@@ -54,6 +56,7 @@ pub mod tables;
 pub mod target;
 pub mod tenant;
 pub mod tenant_lifecycle;
+pub mod tenant_login;
 pub mod tenant_move;
 pub mod tenant_status;
 pub mod unsynced;
@@ -75,6 +78,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         backup::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
+        change::STATEMENTS,
         chunk::insert::STATEMENTS,
         chunk::dispatch::STATEMENTS,
         chunk::trace::STATEMENTS,
@@ -88,6 +92,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         console::token::STATEMENTS,
         console::user::STATEMENTS,
         console::view::STATEMENTS,
+        daily::STATEMENTS,
         encoding::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
@@ -122,6 +127,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::rows::STATEMENTS,
         target::statistics::STATEMENTS,
         tenant::STATEMENTS,
+        tenant_login::STATEMENTS,
         tenant_move::STATEMENTS,
         unsynced::STATEMENTS,
         verification::STATEMENTS,

@@ -1,4 +1,4 @@
-//! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects. Every statement deletes a
+//! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects, changes. Every statement deletes a
 //! limited number of rows, and skips rows that another transaction has locked, where it may lock.
 
 use std::ops::AddAssign;
@@ -45,6 +45,8 @@ statements! {
                           ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
     COUNT_MESSAGES = "SELECT count(*) FROM etl_webhook_delivery \
                       WHERE coalesce(delivered_at, dead_at) < now() - make_interval(secs => $1)";
+    PRUNE_CHANGES = include_str!("prune/changes.sql");
+    COUNT_CHANGES = "SELECT count(*) FROM conversation_change WHERE changed_at < now() - make_interval(secs => $1)";
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                          SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                          LIMIT $2 FOR UPDATE SKIP LOCKED))";
@@ -68,6 +70,9 @@ pub struct Pruned {
     /// Rejects that were resolved.
     #[sqlx(default)]
     pub rejects: i64,
+    /// Entries of the feed of changed conversations.
+    #[sqlx(default)]
+    pub changes: i64,
 }
 
 impl AddAssign for Pruned {
@@ -78,6 +83,7 @@ impl AddAssign for Pruned {
         self.actions += other.actions;
         self.messages += other.messages;
         self.rejects += other.rejects;
+        self.changes += other.changes;
     }
 }
 
@@ -106,6 +112,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     pruned.actions = repeat(db, PRUNE_ACTIONS, keep.audit, "prune the audit of actions").await?;
     pruned.messages = repeat(db, PRUNE_MESSAGES, keep.failed, "prune messages of webhooks").await?;
     pruned.rejects = repeat(db, PRUNE_REJECTS, keep.failed, "prune resolved rejects").await?;
+    pruned.changes = prune_changes(db, keep.changes).await?;
     Ok(pruned)
 }
 
@@ -129,6 +136,22 @@ async fn repeat(
             return Ok(all);
         }
         all += i64::try_from(gone).expect("a statement's rows fit in 63 bits");
+    }
+}
+
+async fn prune_changes(db: &DbPool, keep: Duration) -> DbResult<i64> {
+    let mut all = 0;
+    loop {
+        let gone: i64 = sqlx::query_scalar(PRUNE_CHANGES)
+            .bind(secs(keep))
+            .bind(ROWS_AT_ONCE)
+            .fetch_one(db)
+            .await
+            .attempt("prune changes of conversations")?;
+        all += gone;
+        if gone == 0 {
+            return Ok(all);
+        }
     }
 }
 
@@ -157,6 +180,11 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         .fetch_one(db)
         .await
         .attempt("count resolved rejects")?;
+    pruned.changes = sqlx::query_scalar(COUNT_CHANGES)
+        .bind(secs(keep.changes))
+        .fetch_one(db)
+        .await
+        .attempt("count old changes of conversations")?;
     Ok(pruned)
 }
 

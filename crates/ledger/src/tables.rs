@@ -2,11 +2,14 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 30] = [
+pub const TABLES: [&str; 34] = [
     "console_request",
     "console_session",
     "console_token",
     "console_user",
+    "conversation_change",
+    "conversation_daily",
+    "conversation_feed",
     "conversations_analytics",
     "etl_action_audit",
     "etl_agreement",
@@ -32,6 +35,7 @@ pub const TABLES: [&str; 30] = [
     "etl_webhook_delivery",
     "etl_withheld_conversation",
     "inbox_tenant_mapping",
+    "tenant_login",
     "tenants",
 ];
 

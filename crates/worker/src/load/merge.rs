@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use chrono::NaiveDate;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use tidemark_ledger::change::{Change, ChangeKind};
 use tidemark_ledger::stored::Stored;
 use tidemark_postgres::sqlstate::failure_kind;
 use tidemark_shared::fence::SourceVersion;
@@ -30,12 +32,48 @@ const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
 pub(super) struct Merged {
     pub inserted: Vec<i64>,
     pub updated: Vec<i64>,
+    /// For the feed.
+    pub changes: Vec<Change>,
+}
+
+/// A row that a merge wrote.
+#[derive(FromRow)]
+struct Written {
+    conversation_id: i64,
+    is_new: bool,
+    conversation_date: Option<NaiveDate>,
+    previous_date: Option<NaiveDate>,
+    was_deleted: bool,
+    /// `None` also when another load inserted the row while this one waited for it.
+    changed_columns: Option<String>,
+}
+
+impl Written {
+    /// `None` when a reader of the row sees what was there before.
+    fn into_change(self) -> Option<Change> {
+        let is_inserted = self.is_new || self.was_deleted;
+        if !is_inserted && self.changed_columns.as_deref() == Some("") {
+            return None;
+        }
+        Some(Change {
+            conversation_id: self.conversation_id,
+            kind: if is_inserted {
+                ChangeKind::Inserted
+            } else {
+                ChangeKind::Updated
+            },
+            columns: self.changed_columns.filter(|_| !is_inserted),
+            date: self.conversation_date,
+            previous_date: self.previous_date,
+        })
+    }
 }
 
 impl Merged {
     fn add(&mut self, other: Self) {
         self.inserted.extend(other.inserted);
         self.updated.extend(other.updated);
+        self.changes.extend(other.changes);
     }
 }
 
@@ -103,7 +141,7 @@ async fn merge_range(
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
-    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
+    let written: Vec<Written> = sqlx::query_as(AssertSqlSafe(merge))
         .bind(Stored(load.chunk.run_id))
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -115,12 +153,13 @@ async fn merge_range(
         .fetch_all(connection)
         .await?;
     let mut merged = Merged::default();
-    for (id, is_new) in written {
-        if is_new {
-            merged.inserted.push(id);
+    for row in written {
+        if row.is_new {
+            merged.inserted.push(row.conversation_id);
         } else {
-            merged.updated.push(id);
+            merged.updated.push(row.conversation_id);
         }
+        merged.changes.extend(row.into_change());
     }
     Ok(merged)
 }
