@@ -1,13 +1,18 @@
 DO $$
 DECLARE
-    live text;
+    live    text;
+    visible CONSTANT text := 'a\.tenant_id = ANY \(ARRAY\( SELECT visible\.id.*?MEMBER''::text\)\)\)\)';
+    asked   CONSTANT text := 'a.tenant_id = app_current_tenant_id() OR pg_has_role(CURRENT_USER, ''admin_users'', ''MEMBER'')';
 BEGIN
     IF current_setting('server_version_num')::integer < 150000 THEN
         FOREACH live IN ARRAY ARRAY['conversations_analytics_live', 'messages_live', 'reporting_events_live'] LOOP
             EXECUTE format('CREATE OR REPLACE VIEW %I WITH (security_barrier = true) AS %s', live,
-                           replace(pg_get_viewdef(live::regclass),
-                                   '( SELECT app_current_tenant_id() AS app_current_tenant_id)', 'app_current_tenant_id()'));
+                           regexp_replace(pg_get_viewdef(live::regclass), visible, '(' || asked || ')'));
         END LOOP;
+        IF EXISTS (SELECT FROM pg_policy WHERE polrelid = 'conversations_analytics'::regclass AND polname = 'live_view') THEN
+            ALTER POLICY live_view ON conversations_analytics
+                USING (tenant_id = (SELECT app_current_tenant_id()) OR pg_has_role(current_user, 'admin_users', 'MEMBER'));
+        END IF;
     END IF;
 END
 $$;

@@ -59,7 +59,10 @@ fn dashboard_queries() -> Result<Vec<(String, String)>> {
     let mut queries = Vec::new();
     for variable in dashboard["templating"]["list"].as_array().context("a list")? {
         if variable["type"] == "query" {
-            queries.push(("variable".to_owned(), variable["query"].as_str().context("a query")?.to_owned()));
+            queries.push((
+                "variable".to_owned(),
+                variable["query"].as_str().context("a query")?.to_owned(),
+            ));
         }
     }
     for panel in dashboard["panels"].as_array().context("a list")? {

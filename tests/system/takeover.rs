@@ -225,7 +225,9 @@ async fn dashboards_of_the_script_go_on_over_tidemarks_rows_beside_their_own_col
 
 /// The queries of "Questions of dashboards", with their questions.
 fn questions() -> Vec<(&'static str, &'static str)> {
-    let section = DOCUMENT.split_once("### Questions of dashboards").map_or("", |(_, section)| section);
+    let section = DOCUMENT
+        .split_once("### Questions of dashboards")
+        .map_or("", |(_, section)| section);
     section
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix("` |")?.split_once(" | `"))
@@ -243,12 +245,17 @@ async fn assert_answers(stage: &Stage, dashboard: &mut PgConnection, tenant: i32
         let expected = format!(
             "WITH conversations_analytics AS (SELECT * FROM public.conversations_analytics_live WHERE tenant_id = {tenant}) {rows}"
         );
-        let expected: Value = sqlx::query_scalar(AssertSqlSafe(expected)).fetch_one(&mut *owner).await?;
+        let expected: Value = sqlx::query_scalar(AssertSqlSafe(expected))
+            .fetch_one(&mut *owner)
+            .await?;
         let answer: Value = sqlx::query_scalar(AssertSqlSafe(rows))
             .fetch_one(&mut *dashboard)
             .await
             .with_context(|| question.to_owned())?;
-        ensure!(answer == expected, "{question} of {tenant}: {answer:#}, not {expected:#}");
+        ensure!(
+            answer == expected,
+            "{question} of {tenant}: {answer:#}, not {expected:#}"
+        );
     }
     Ok(())
 }
@@ -256,24 +263,50 @@ async fn assert_answers(stage: &Stage, dashboard: &mut PgConnection, tenant: i32
 /// The same dashboard by a login that is bound to a tenant.
 async fn ask_as_bound_login(stage: &Stage, name: &str) -> Result<()> {
     let (owner, password) = (stage.owner_url("target"), "correct horse battery staple");
-    let args = ["--database-url", &owner, "tenant", "login", "add", "--tenant", "2", "--name", name, "--password-file", "-"];
+    let args = [
+        "--database-url",
+        &owner,
+        "tenant",
+        "login",
+        "add",
+        "--tenant",
+        "2",
+        "--name",
+        name,
+        "--password-file",
+        "-",
+    ];
     let added = stage.tidemark_with_input(&args, password).await?;
     ensure!(added.code == 0, "{added:?}");
     let mut url: url::Url = owner.parse()?;
-    let named = url.set_username(name).and_then(|()| url.set_password(Some(password)));
+    let named = url
+        .set_username(name)
+        .and_then(|()| url.set_password(Some(password)));
     ensure!(named.is_ok(), "a URL takes a user");
     let asked = async {
         let mut dashboard = PgConnection::connect(url.as_str()).await?;
-        raw_sql("SET search_path = dashboards, legacy; SET TimeZone = 'UTC'; SET app.current_tenant_id = '1'")
-            .execute(&mut dashboard)
-            .await?;
+        raw_sql(
+            "SET search_path = dashboards, legacy; SET TimeZone = 'UTC'; SET app.current_tenant_id = '1'",
+        )
+        .execute(&mut dashboard)
+        .await?;
         assert_answers(stage, &mut dashboard, 2).await?;
         let own = ask(&mut dashboard, "SELECT jsonb_agg(tenant_id) FROM own_columns").await?;
         ensure!(own == serde_json::json!([2]), "{own}");
         Ok(())
     }
     .await;
-    let removed = stage.tidemark(&["--database-url", &owner, "tenant", "login", "remove", "--name", name]).await?;
+    let removed = stage
+        .tidemark(&[
+            "--database-url",
+            &owner,
+            "tenant",
+            "login",
+            "remove",
+            "--name",
+            name,
+        ])
+        .await?;
     ensure!(removed.code == 0, "{removed:?}");
     asked
 }

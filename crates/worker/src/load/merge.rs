@@ -1,5 +1,6 @@
 //! Merges staging into the target.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
@@ -36,23 +37,32 @@ pub(super) struct Merged {
     pub changes: Vec<Change>,
 }
 
-/// A row that a merge wrote.
+impl Merged {
+    fn add(&mut self, other: Self) {
+        self.inserted.extend(other.inserted);
+        self.updated.extend(other.updated);
+        self.changes.extend(other.changes);
+    }
+}
+
+/// A row that a merge wrote, or a row as it was before.
 #[derive(FromRow)]
-struct Written {
+struct MergedRow {
     conversation_id: i64,
-    is_new: bool,
     conversation_date: Option<NaiveDate>,
-    previous_date: Option<NaiveDate>,
+    /// `None`: the row as it was.
+    is_new: Option<bool>,
     was_deleted: bool,
-    /// `None` also when another load inserted the row while this one waited for it.
     changed_columns: Option<String>,
 }
 
-impl Written {
-    /// `None` when a reader of the row sees what was there before.
-    fn into_change(self) -> Option<Change> {
-        let is_inserted = self.is_new || self.was_deleted;
-        if !is_inserted && self.changed_columns.as_deref() == Some("") {
+impl MergedRow {
+    /// `None` when a reader of the row sees what was there before. Without `before` the row is new, or another load inserted it
+    /// while this one waited for it.
+    fn change(&self, is_new: bool, before: Option<&Self>) -> Option<Change> {
+        let is_inserted = is_new || before.is_some_and(|row| row.was_deleted);
+        let columns = before.and_then(|row| row.changed_columns.clone());
+        if !is_inserted && columns.as_deref() == Some("") {
             return None;
         }
         Some(Change {
@@ -62,18 +72,10 @@ impl Written {
             } else {
                 ChangeKind::Updated
             },
-            columns: self.changed_columns.filter(|_| !is_inserted),
+            columns: columns.filter(|_| !is_inserted),
             date: self.conversation_date,
-            previous_date: self.previous_date,
+            previous_date: before.and_then(|row| row.conversation_date),
         })
-    }
-}
-
-impl Merged {
-    fn add(&mut self, other: Self) {
-        self.inserted.extend(other.inserted);
-        self.updated.extend(other.updated);
-        self.changes.extend(other.changes);
     }
 }
 
@@ -141,7 +143,7 @@ async fn merge_range(
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
-    let written: Vec<Written> = sqlx::query_as(AssertSqlSafe(merge))
+    let rows: Vec<MergedRow> = sqlx::query_as(AssertSqlSafe(merge))
         .bind(Stored(load.chunk.run_id))
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -152,14 +154,21 @@ async fn merge_range(
         .bind(load.is_repair)
         .fetch_all(connection)
         .await?;
+    let before: HashMap<i64, &MergedRow> = rows
+        .iter()
+        .filter(|row| row.is_new.is_none())
+        .map(|row| (row.conversation_id, row))
+        .collect();
     let mut merged = Merged::default();
-    for row in written {
-        if row.is_new {
+    for row in &rows {
+        let Some(is_new) = row.is_new else { continue };
+        if is_new {
             merged.inserted.push(row.conversation_id);
         } else {
             merged.updated.push(row.conversation_id);
         }
-        merged.changes.extend(row.into_change());
+        let before = before.get(&row.conversation_id).copied();
+        merged.changes.extend(row.change(is_new, before));
     }
     Ok(merged)
 }

@@ -35,7 +35,8 @@ WITH before AS MATERIALIZED (
            OR ($8 AND {digest_is_invalid}))
     RETURNING t.conversation_id, t.conversation_date, t.etl_inserted_at = now() AS is_new
 )
--- whether the row is new: xmax cannot tell, since a partitioned table has none
-SELECT w.conversation_id, w.is_new, w.conversation_date, b.conversation_date AS previous_date,
-       coalesce(b.was_deleted, false) AS was_deleted, b.changed_columns
-FROM written w LEFT JOIN before b USING (conversation_id)
+-- Rows that were written, each with whether it is new (xmax cannot tell, since a partitioned table has none), and then the rows as
+-- they were. The server expects one row of each and would join them in a nested loop.
+SELECT conversation_id, conversation_date, is_new, false AS was_deleted, NULL AS changed_columns FROM written
+UNION ALL
+SELECT conversation_id, conversation_date, NULL, was_deleted, changed_columns FROM before
