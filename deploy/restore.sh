@@ -61,6 +61,9 @@ SELECT format('CREATE POLICY live_view ON %I.%I FOR SELECT TO CURRENT_USER USING
               'OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))', :'schema', name, tenant)
 FROM (VALUES ('conversations_analytics', 'tenant_id'), ('tenants', 'id')) AS read (name, tenant)
 WHERE current_setting('server_version_num')::integer < 150000 \gexec
+SELECT format('ALTER POLICY live_view ON %1$I.conversations_analytics USING (tenant_id = ANY (ARRAY(SELECT id FROM %1$I.tenants '
+              'WHERE id = (SELECT %1$I.app_current_tenant_id()) OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))))', :'schema')
+WHERE current_setting('server_version_num')::integer < 150000 \gexec
 SELECT format('ALTER VIEW %I.%I SET (security_invoker = true)', :'schema', name)
 FROM (VALUES ('conversations_analytics_live'), ('messages_live'), ('reporting_events_live')) AS view (name)
 WHERE current_setting('server_version_num')::integer >= 150000 \gexec
