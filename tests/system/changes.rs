@@ -144,7 +144,6 @@ async fn a_tenant_that_moves_is_gone_from_the_feed_and_comes_back_from_its_new_s
                 "1",
                 "--reason",
                 "try",
-                "--yes",
             ])
             .await?;
         ensure!(moved.code == 0, "{moved:?}");
@@ -272,7 +271,7 @@ async fn a_consumer_that_only_follows_the_feed_of_a_fleet_ends_with_the_targets_
                     rounds % 3
                 )))
                 .await?;
-            for request in [&["sync", "--tenant", "1"][..], &["resync", "--tenant", "1", "--all", "--yes"]] {
+            for request in [&["sync", "--tenant", "1"][..], &["resync", "--tenant", "1", "--all-rows"]] {
                 let asked = stage.tidemark(request).await?;
                 ensure!(asked.code == 0, "{asked:?}");
             }

@@ -245,16 +245,16 @@ async fn assert_answers(stage: &Stage, dashboard: &mut PgConnection, tenant: i32
         let expected = format!(
             "WITH conversations_analytics AS (SELECT * FROM public.conversations_analytics_live WHERE tenant_id = {tenant}) {rows}"
         );
-        let expected: Value = sqlx::query_scalar(AssertSqlSafe(expected))
+        let expected: Option<Value> = sqlx::query_scalar(AssertSqlSafe(expected))
             .fetch_one(&mut *owner)
             .await?;
-        let answer: Value = sqlx::query_scalar(AssertSqlSafe(rows))
+        let answer: Option<Value> = sqlx::query_scalar(AssertSqlSafe(rows))
             .fetch_one(&mut *dashboard)
             .await
             .with_context(|| question.to_owned())?;
         ensure!(
             answer == expected,
-            "{question} of {tenant}: {answer:#}, not {expected:#}"
+            "{question} of {tenant}: {answer:?}, not {expected:?}"
         );
     }
     Ok(())

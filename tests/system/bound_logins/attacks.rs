@@ -114,6 +114,15 @@ const REFUSED: [(&str, &str); 38] = [
     ("SELECT slug FROM tenants", "42501"),
 ];
 
+/// A session of the login that has given up its own limits.
+async fn open(stage: &Stage, name: &str) -> Result<PgConnection> {
+    let mut connection = connect(stage, name).await?;
+    raw_sql("SET default_transaction_read_only = off; SET statement_timeout = 0")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
 /// Counts the rows of the tenant and of others in what the login reads.
 async fn assert_apart(connection: &mut PgConnection, after: &str) -> Result<()> {
     for relation in RELATIONS {
@@ -169,10 +178,7 @@ async fn attack(stage: &Stage, name: &str) -> Result<()> {
     let fill = |sql: &str| sql.replace("{login}", name).replace("{service}", stage.login());
     for harmless in HARMLESS {
         let sql = fill(harmless);
-        let mut connection = connect(stage, name).await?;
-        raw_sql("SET default_transaction_read_only = off")
-            .execute(&mut connection)
-            .await?;
+        let mut connection = open(stage, name).await?;
         raw_sql(AssertSqlSafe(sql.clone()))
             .execute(&mut connection)
             .await
@@ -186,8 +192,8 @@ async fn attack(stage: &Stage, name: &str) -> Result<()> {
         )
         .await?;
     }
-    let mut connection = connect(stage, name).await?;
-    raw_sql("SET default_transaction_read_only = off; CREATE FUNCTION pg_temp.x(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
+    let mut connection = open(stage, name).await?;
+    raw_sql("CREATE FUNCTION pg_temp.x(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
         .execute(&mut connection)
         .await?;
     for (refused, expected) in REFUSED {
@@ -210,9 +216,9 @@ async fn attack(stage: &Stage, name: &str) -> Result<()> {
 
 /// Functions and operators that tell what they see run after the policies.
 async fn leak(stage: &Stage, name: &str) -> Result<()> {
-    let mut connection = connect(stage, name).await?;
+    let mut connection = open(stage, name).await?;
     raw_sql(
-        "SET default_transaction_read_only = off; SET client_min_messages = error; CREATE TEMP TABLE overheard (tenant_id integer); \
+        "SET client_min_messages = error; CREATE TEMP TABLE overheard (tenant_id integer); \
          CREATE FUNCTION pg_temp.leak(integer) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS \
              'BEGIN INSERT INTO pg_temp.overheard VALUES ($1); RETURN true; END'; \
          CREATE FUNCTION pg_temp.told(integer, integer) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS \
@@ -247,7 +253,7 @@ async fn leak(stage: &Stage, name: &str) -> Result<()> {
 
 /// COPY, EXPLAIN, statistics and other sessions.
 async fn read_around(stage: &Stage, name: &str) -> Result<()> {
-    let mut connection = connect(stage, name).await?;
+    let mut connection = open(stage, name).await?;
     raw_sql("SET app.current_tenant_id = '2'")
         .execute(&mut connection)
         .await?;
