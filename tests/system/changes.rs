@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 
 use self::follower::{Follower, Step};
-use crate::stage::{Stage, on_stage};
+use crate::stage::{Fleet, Process, Stage, WAIT_LIMIT, on_stage};
 
 /// A dashboard's session of tenant 1.
 async fn reader(stage: &Stage) -> Result<PgConnection> {
@@ -229,6 +229,66 @@ async fn a_cursor_that_lacks_something_is_refused_and_never_passed_over() {
     .await;
 }
 
+/// Changes the source, kills a worker and prunes while runs are under way, and follows the feed until they have ended.
+async fn disturb(
+    stage: &Stage,
+    fleet: &mut Fleet<'_>,
+    victim: Process,
+    follower: &mut Follower,
+    connection: &mut PgConnection,
+) -> Result<()> {
+    let mut killed = Some(victim);
+    let mut rounds = 0;
+    loop {
+        follower.step(connection, 13).await?;
+        let done: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_chunk WHERE status = 'done'")
+            .fetch_one(&stage.target)
+            .await?;
+        if done > 5
+            && let Some(victim) = killed.take()
+        {
+            victim.kill().await?;
+            fleet.add("worker")?;
+        }
+        let is_open: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_control WHERE finished_at IS NULL)")
+                .fetch_one(&stage.target)
+                .await?;
+        if is_open {
+            continue;
+        }
+        rounds += 1;
+        if rounds > 3 {
+            break;
+        }
+        stage
+            .source
+            .execute(AssertSqlSafe(format!(
+                "UPDATE conversations SET priority = {rounds}, updated_at = now() AT TIME ZONE 'UTC' WHERE id % 3 = {}; \
+                 DELETE FROM csat_survey_responses WHERE conversation_id % 40 = {rounds}; \
+                 DELETE FROM messages WHERE conversation_id % 40 = {rounds}; DELETE FROM conversations WHERE id % 40 = {rounds}",
+                rounds % 3
+            )))
+            .await?;
+        for request in [
+            &["sync", "--tenant", "1"][..],
+            &["resync", "--tenant", "1", "--all-rows"],
+        ] {
+            let asked = stage.tidemark(request).await?;
+            ensure!(asked.code == 0, "{asked:?}");
+        }
+        if rounds == 2 {
+            stage
+                .target
+                .execute("UPDATE conversation_change SET changed_at = now() - interval '31 days'")
+                .await?;
+            let pruned = stage.tidemark(&["prune"]).await?;
+            ensure!(pruned.code == 0, "{pruned:?}");
+        }
+    }
+    Ok(())
+}
+
 /// Concurrent loads, a killed worker, a resync beside an incremental, and pruning: whoever follows the feed has the target's rows.
 #[tokio::test]
 async fn a_consumer_that_only_follows_the_feed_of_a_fleet_ends_with_the_targets_rows() {
@@ -239,52 +299,19 @@ async fn a_consumer_that_only_follows_the_feed_of_a_fleet_ends_with_the_targets_
         let run = stage.ask_full("10").await?;
         let mut connection = reader(&stage).await?;
         let mut follower = Follower::new(1);
-        let mut killed = Some(victim);
-        let mut rounds = 0;
-        loop {
-            follower.step(&mut connection, 13).await?;
-            let done: i64 = sqlx::query_scalar("SELECT count(*) FROM etl_chunk WHERE status = 'done'")
-                .fetch_one(&stage.target)
-                .await?;
-            if done > 5
-                && let Some(victim) = killed.take()
-            {
-                victim.kill().await?;
-                fleet.add("worker")?;
-            }
-            let is_open: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_control WHERE finished_at IS NULL)")
-                .fetch_one(&stage.target)
-                .await?;
-            if is_open {
-                continue;
-            }
-            rounds += 1;
-            if rounds > 3 {
-                break;
-            }
-            stage
-                .source
-                .execute(AssertSqlSafe(format!(
-                    "UPDATE conversations SET priority = {rounds}, updated_at = now() AT TIME ZONE 'UTC' WHERE id % 3 = {}; \
-                     DELETE FROM csat_survey_responses WHERE conversation_id % 40 = {rounds}; \
-                     DELETE FROM messages WHERE conversation_id % 40 = {rounds}; DELETE FROM conversations WHERE id % 40 = {rounds}",
-                    rounds % 3
-                )))
-                .await?;
-            for request in [&["sync", "--tenant", "1"][..], &["resync", "--tenant", "1", "--all-rows"]] {
-                let asked = stage.tidemark(request).await?;
-                ensure!(asked.code == 0, "{asked:?}");
-            }
-            if rounds == 2 {
-                stage.target.execute("UPDATE conversation_change SET changed_at = now() - interval '31 days'").await?;
-                let pruned = stage.tidemark(&["prune"]).await?;
-                ensure!(pruned.code == 0, "{pruned:?}");
-            }
-        }
+        let work = disturb(&stage, &mut fleet, victim, &mut follower, &mut connection);
+        tokio::time::timeout(WAIT_LIMIT, work)
+            .await
+            .context("the runs do not end")??;
         let ended = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
         ensure!(ended.json()["status"] == "success", "{ended:?}");
-        while !matches!(follower.step(&mut connection, 13).await?, Step::Read(changes) if changes.is_empty()) {}
-        ensure!(follower.rows == live(&stage).await?, "the consumer has other rows");
+        while !matches!(follower.step(&mut connection, 13).await?, Step::Read(changes) if changes.is_empty())
+        {
+        }
+        ensure!(
+            follower.rows == live(&stage).await?,
+            "the consumer has other rows"
+        );
         fleet.stop().await
     })
     .await;
