@@ -14,7 +14,8 @@
 \if :{?database} \else \set database tidemark \endif
 
 SELECT format('CREATE ROLE %I NOLOGIN', wanted.role)
-FROM (VALUES ('etl_service'), ('authenticated_users'), ('admin_users'), ('console_service')) AS wanted (role)
+FROM (VALUES ('etl_service'), ('authenticated_users'), ('admin_users'), ('console_service'),
+             ('bound_users'), ('enrichment_writer')) AS wanted (role)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.role) \gexec
 
 SELECT format('CREATE ROLE %I LOGIN', :'login')

@@ -25,7 +25,7 @@ schema=$(awk '$4 == "TABLE" && $6 == "etl_control" { print $5 }' "$list")
 [[ -n $schema ]] || fail "$file has no tables of Tidemark"
 
 [[ $(ask -c 'SHOW server_encoding') == UTF8 ]] || fail 'the database has another encoding than UTF8: make one by deploy/analytics.sql'
-missing=$(ask -c "SELECT string_agg(role, ', ') FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users']) AS role
+missing=$(ask -c "SELECT string_agg(role, ', ') FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users', 'enrichment_writer']) AS role
                   WHERE role NOT IN (SELECT rolname FROM pg_roles)")
 [[ -z $missing ]] || fail "the server lacks the roles $missing: an administrator runs deploy/analytics.sql"
 [[ $(ask -c "SELECT pg_has_role('etl_service', 'MEMBER')") == t ]] ||
@@ -35,8 +35,12 @@ ask -v schema="$schema" -f - <<'SQL'
 SET client_min_messages = warning;
 SELECT format('CREATE SCHEMA %I', :'schema') WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = :'schema') \gexec
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I', :'schema', role)
-FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users']) AS role
+FROM unnest(ARRAY['etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users', 'enrichment_writer']) AS role
 WHERE NOT has_schema_privilege(role, :'schema', 'USAGE') \gexec
+SELECT 'CREATE SCHEMA enrichment' WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'enrichment') \gexec
+SELECT format('GRANT USAGE ON SCHEMA enrichment TO %I', role)
+FROM unnest(ARRAY['enrichment_writer', 'authenticated_users', 'admin_users']) AS role
+WHERE NOT has_schema_privilege(role, 'enrichment', 'USAGE') \gexec
 -- migrations create their tables in the first schema of the path
 SELECT format('ALTER DATABASE %I SET search_path = %I, public', current_database(), :'schema')
 WHERE :'schema' IS DISTINCT FROM current_schema() \gexec
@@ -56,6 +60,9 @@ ask -v schema="$schema" -f - <<'SQL'
 SELECT format('CREATE POLICY live_view ON %I.%I FOR SELECT TO CURRENT_USER USING (%I = (SELECT %1$I.app_current_tenant_id()) '
               'OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))', :'schema', name, tenant)
 FROM (VALUES ('conversations_analytics', 'tenant_id'), ('tenants', 'id')) AS read (name, tenant)
+WHERE current_setting('server_version_num')::integer < 150000 \gexec
+SELECT format('ALTER POLICY live_view ON %1$I.conversations_analytics USING (tenant_id = ANY (ARRAY(SELECT id FROM %1$I.tenants '
+              'WHERE id = (SELECT %1$I.app_current_tenant_id()) OR pg_has_role(current_user, ''admin_users'', ''MEMBER''))))', :'schema')
 WHERE current_setting('server_version_num')::integer < 150000 \gexec
 SELECT format('ALTER VIEW %I.%I SET (security_invoker = true)', :'schema', name)
 FROM (VALUES ('conversations_analytics_live'), ('messages_live'), ('reporting_events_live')) AS view (name)

@@ -82,9 +82,12 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
                         "CREATE ROLE authenticated_users NOLOGIN;",
                         "CREATE ROLE admin_users NOLOGIN;",
                         "CREATE ROLE console_service NOLOGIN;",
+                        "CREATE ROLE bound_users NOLOGIN;",
+                        "CREATE ROLE enrichment_writer NOLOGIN;",
                         "GRANT etl_service TO plain;",
                         "GRANT console_service TO plain;",
                         "GRANT CREATE ON SCHEMA public TO plain;",
+                        "CREATE SCHEMA enrichment AUTHORIZATION plain;",
                     ],
             "{refused:?}"
         );
@@ -98,7 +101,7 @@ async fn a_login_that_may_create_roles_migrates_and_any_other_is_told_what_an_ad
 
         let refused = stage.tidemark_with(&["migrate"], &there).await?;
         let statements = statements_in(&refused.stderr);
-        ensure!(statements.len() == 3, "the roles are there by now: {refused:?}");
+        ensure!(statements.len() == 4, "the roles are there by now: {refused:?}");
         for statement in statements {
             administrator
                 .execute(sqlx::AssertSqlSafe(statement))
@@ -172,7 +175,9 @@ async fn an_administrator_without_superuser_sets_the_server_up_and_may_do_so_twi
         ensure!(!is_open, "everybody may create objects beside the tables");
 
         // a group that the script has left as a login
-        for group in ["etl_service", "console_service", "authenticated_users", "admin_users"] {
+        for group in [
+            "etl_service", "console_service", "authenticated_users", "admin_users", "bound_users", "enrichment_writer",
+        ] {
             let login = format!("ALTER ROLE {group} LOGIN");
             superuser.execute(sqlx::AssertSqlSafe(login)).await?;
             let found = findings(&analytics).await?;

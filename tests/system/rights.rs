@@ -38,16 +38,38 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         ensure!(
             dashboards
                 == [
+                    "conversation_change SELECT",
+                    "conversation_daily SELECT",
+                    "conversation_feed SELECT",
                     "conversations_analytics SELECT",
                     "conversations_analytics_live SELECT",
                     runs,
                     "etl_watermark (checked_at,tenant_id,watermark) SELECT",
                     "messages_live SELECT",
                     "reporting_events_live SELECT",
+                    "tenant_login (login,tenant_id) SELECT",
                     "tenants (id,name,timezone) SELECT"
                 ],
             "{dashboards:#?}"
         );
+        // a consumer writes only tables that the owner makes for it in the schema `enrichment`
+        let writers = rights(&stage, "enrichment_writer").await?;
+        ensure!(
+            writers
+                == [
+                    "conversation_change SELECT",
+                    "conversation_feed SELECT",
+                    "conversations_analytics SELECT",
+                    "conversations_analytics_live SELECT",
+                    "messages_live SELECT",
+                    "reporting_events_live SELECT",
+                    "tenant_login (login,tenant_id) SELECT",
+                    "tenants (id,name,timezone) SELECT"
+                ],
+            "{writers:#?}"
+        );
+        let marked = rights(&stage, "bound_users").await?;
+        ensure!(marked == ["tenant_login (login,tenant_id) SELECT"], "{marked:#?}");
         let admins = rights(&stage, "admin_users").await?;
         ensure!(
             admins.len() > 10 && admins.iter().all(|right| right.ends_with(" SELECT")),
@@ -55,6 +77,8 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         );
         let service = rights(&stage, "etl_service").await?;
         let forgetting = [
+            "conversation_change",
+            "conversation_daily",
             "conversations_analytics",
             "etl_action_audit",
             "etl_bulk",
@@ -74,6 +98,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
             "etl_webhook_condition",
             "etl_webhook_delivery",
             "etl_withheld_conversation",
+            "tenant_login",
         ];
         for right in &service {
             let (table, what) = right.split_once(' ').unwrap_or_default();
@@ -108,7 +133,7 @@ async fn roles_have_the_rights_that_they_need_and_no_other() {
         ensure!(open.is_empty(), "row-level security is not forced on {open:?}");
         let powers = list(
             &stage,
-            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users') \
+            "SELECT rolname::text FROM pg_roles WHERE rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users', 'enrichment_writer') \
                AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolcanlogin OR rolreplication)",
         )
         .await?;

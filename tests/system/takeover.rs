@@ -207,7 +207,10 @@ async fn dashboards_of_the_script_go_on_over_tidemarks_rows_beside_their_own_col
              ALTER ROLE {dashboard} SET search_path = dashboards, legacy"
         );
         raw_sql(AssertSqlSafe(create)).execute(&stage.target).await?;
-        let outcome = ask_as_dashboard(&stage, &dashboard).await;
+        let outcome = match ask_as_dashboard(&stage, &dashboard).await {
+            Ok(()) => ask_as_bound_login(&stage, &stage.database("bound")).await,
+            Err(error) => Err(error),
+        };
         let drop = format!("DROP ROLE {dashboard}");
         stage.target.execute(AssertSqlSafe(drop)).await?;
         outcome?;
@@ -220,12 +223,101 @@ async fn dashboards_of_the_script_go_on_over_tidemarks_rows_beside_their_own_col
     .await;
 }
 
+/// The queries of "Questions of dashboards", with their questions.
+fn questions() -> Vec<(&'static str, &'static str)> {
+    let section = DOCUMENT
+        .split_once("### Questions of dashboards")
+        .map_or("", |(_, section)| section);
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix("` |")?.split_once(" | `"))
+        .collect()
+}
+
+/// The answer of each question is that of the tenant's live rows, which a superuser filters by hand.
+async fn assert_answers(stage: &Stage, dashboard: &mut PgConnection, tenant: i32) -> Result<()> {
+    let questions = questions();
+    ensure!(questions.len() >= 11, "{} questions", questions.len());
+    let mut owner = stage.target.acquire().await?;
+    raw_sql("SET TimeZone = 'UTC'").execute(&mut *owner).await?;
+    for (question, query) in questions {
+        let rows = format!("SELECT jsonb_agg(to_jsonb(q) ORDER BY to_jsonb(q)::text) FROM ({query}) q");
+        let expected = format!(
+            "WITH conversations_analytics AS (SELECT * FROM public.conversations_analytics_live WHERE tenant_id = {tenant}) {rows}"
+        );
+        let expected: Option<Value> = sqlx::query_scalar(AssertSqlSafe(expected))
+            .fetch_one(&mut *owner)
+            .await?;
+        let answer: Option<Value> = sqlx::query_scalar(AssertSqlSafe(rows))
+            .fetch_one(&mut *dashboard)
+            .await
+            .with_context(|| question.to_owned())?;
+        ensure!(
+            answer == expected,
+            "{question} of {tenant}: {answer:?}, not {expected:?}"
+        );
+    }
+    Ok(())
+}
+
+/// The same dashboard by a login that is bound to a tenant.
+async fn ask_as_bound_login(stage: &Stage, name: &str) -> Result<()> {
+    let (owner, password) = (stage.owner_url("target"), "correct horse battery staple");
+    let args = [
+        "--database-url",
+        &owner,
+        "tenant",
+        "login",
+        "add",
+        "--tenant",
+        "2",
+        "--name",
+        name,
+        "--password-file",
+        "-",
+    ];
+    let added = stage.tidemark_with_input(&args, password).await?;
+    ensure!(added.code == 0, "{added:?}");
+    let mut url: url::Url = owner.parse()?;
+    let named = url
+        .set_username(name)
+        .and_then(|()| url.set_password(Some(password)));
+    ensure!(named.is_ok(), "a URL takes a user");
+    let asked = async {
+        let mut dashboard = PgConnection::connect(url.as_str()).await?;
+        raw_sql(
+            "SET search_path = dashboards, legacy; SET TimeZone = 'UTC'; SET app.current_tenant_id = '1'",
+        )
+        .execute(&mut dashboard)
+        .await?;
+        assert_answers(stage, &mut dashboard, 2).await?;
+        let own = ask(&mut dashboard, "SELECT jsonb_agg(tenant_id) FROM own_columns").await?;
+        ensure!(own == serde_json::json!([2]), "{own}");
+        Ok(())
+    }
+    .await;
+    let removed = stage
+        .tidemark(&[
+            "--database-url",
+            &owner,
+            "tenant",
+            "login",
+            "remove",
+            "--name",
+            name,
+        ])
+        .await?;
+    ensure!(removed.code == 0, "{removed:?}");
+    asked
+}
+
 /// The dashboard has Tidemark's rows of its tenant, and the newest own value of each conversation.
 async fn ask_as_dashboard(stage: &Stage, name: &str) -> Result<()> {
     let mut url: url::Url = stage.owner_url("target").parse()?;
     let named = url.set_username(name).and_then(|()| url.set_password(Some(name)));
     ensure!(named.is_ok(), "a URL takes a user");
     let mut dashboard = PgConnection::connect(url.as_str()).await?;
+    raw_sql("SET TimeZone = 'UTC'").execute(&mut dashboard).await?;
     let rows = "SELECT to_jsonb(count(*)) FROM conversations_analytics";
     let own = "SELECT jsonb_agg(jsonb_build_array(is_lead, ai_probability_score::float8)) FROM conversations_analytics \
                WHERE is_lead IS NOT NULL AND conversation_created_at IS NOT NULL";
@@ -244,6 +336,7 @@ async fn ask_as_dashboard(stage: &Stage, name: &str) -> Result<()> {
                 .await?;
         let seen = ask(&mut dashboard, rows).await?;
         ensure!(live > 0 && seen == live, "tenant {tenant}: {seen} of {live} rows");
+        assert_answers(stage, &mut dashboard, tenant).await?;
         let found = ask(&mut dashboard, own).await?;
         ensure!(found == leads, "tenant {tenant}: {found}");
         let direct = ask(&mut dashboard, "SELECT to_jsonb(count(*)) FROM own_columns").await?;

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use tidemark_broker::Queue;
 use tidemark_console::{Bound, Console, Parts};
 use tidemark_finalizer::analyze::Analyzer;
+use tidemark_finalizer::daily::DailySummarizer;
 use tidemark_finalizer::events::EventListener;
 use tidemark_finalizer::finalize::Finalizer;
 use tidemark_finalizer::fleet::FleetWatch;
@@ -154,6 +155,8 @@ impl Roles {
             let analyzer = Analyzer::new(self.db.clone(), self.wakes.clone());
             self.lifecycle
                 .spawn("analyzer", analyzer.run(self.lifecycle.clone()));
+            let daily = DailySummarizer::new(self.db.clone());
+            self.lifecycle.spawn("daily", daily.run(self.lifecycle.clone()));
             let webhooks = WebhookDeliverer::new(
                 self.db.clone(),
                 self.producer.tick,

@@ -57,6 +57,7 @@ impl Pruner {
                 actions = pruned.actions,
                 messages = pruned.messages,
                 rejects = pruned.rejects,
+                changes = pruned.changes,
                 "ledger pruned"
             );
         }

@@ -23,11 +23,13 @@ pub mod backfill;
 pub mod backup;
 pub mod bulk;
 pub mod cancel;
+pub mod change;
 pub mod checkup;
 pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
 pub mod console;
+pub mod daily;
 pub mod encoding;
 mod error;
 pub mod fence;
@@ -55,6 +57,7 @@ pub mod tables;
 pub mod target;
 pub mod tenant;
 pub mod tenant_lifecycle;
+pub mod tenant_login;
 pub mod tenant_move;
 pub mod tenant_status;
 pub mod unsynced;
@@ -77,6 +80,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         bulk::STATEMENTS,
         cancel::STATEMENTS,
         checkup::STATEMENTS,
+        change::STATEMENTS,
         chunk::insert::STATEMENTS,
         chunk::dispatch::STATEMENTS,
         chunk::trace::STATEMENTS,
@@ -90,6 +94,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         console::token::STATEMENTS,
         console::user::STATEMENTS,
         console::view::STATEMENTS,
+        daily::STATEMENTS,
         encoding::STATEMENTS,
         fence::STATEMENTS,
         fleet::STATEMENTS,
@@ -124,6 +129,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::rows::STATEMENTS,
         target::statistics::STATEMENTS,
         tenant::STATEMENTS,
+        tenant_login::STATEMENTS,
         tenant_move::STATEMENTS,
         unsynced::STATEMENTS,
         verification::STATEMENTS,

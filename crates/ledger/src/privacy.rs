@@ -5,6 +5,7 @@
 
 pub(super) mod forget;
 pub(super) mod policy;
+mod removal;
 pub(super) mod strip;
 pub(super) mod withhold;
 

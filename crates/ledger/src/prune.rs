@@ -1,4 +1,4 @@
-//! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects. Every statement deletes a
+//! Deletes old history: runs with their chunks, moves of watermarks, actions, messages of webhooks, resolved rejects, changes. Every statement deletes a
 //! limited number of rows, and skips rows that another transaction has locked, where it may lock.
 
 use std::ops::AddAssign;
@@ -49,6 +49,8 @@ statements! {
     PRUNE_JOBS = "DELETE FROM etl_bulk WHERE id = ANY(ARRAY( \
                       SELECT id FROM etl_bulk WHERE finished_at < now() - make_interval(secs => $1) \
                       ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    PRUNE_CHANGES = include_str!("prune/changes.sql");
+    COUNT_CHANGES = "SELECT count(*) FROM conversation_change WHERE changed_at < now() - make_interval(secs => $1)";
     PRUNE_REJECTS = "DELETE FROM etl_rejected_row WHERE ctid = ANY(ARRAY( \
                          SELECT ctid FROM etl_rejected_row WHERE resolved_at < now() - make_interval(secs => $1) \
                          LIMIT $2 FOR UPDATE SKIP LOCKED))";
@@ -72,6 +74,9 @@ pub struct Pruned {
     /// Rejects that were resolved.
     #[sqlx(default)]
     pub rejects: i64,
+    /// Entries of the feed of changed conversations.
+    #[sqlx(default)]
+    pub changes: i64,
 }
 
 impl AddAssign for Pruned {
@@ -82,6 +87,7 @@ impl AddAssign for Pruned {
         self.actions += other.actions;
         self.messages += other.messages;
         self.rejects += other.rejects;
+        self.changes += other.changes;
     }
 }
 
@@ -112,6 +118,7 @@ pub async fn prune(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
     pruned.rejects = repeat(db, PRUNE_REJECTS, keep.failed, "prune resolved rejects").await?;
     // what they did is in the audit
     repeat(db, PRUNE_JOBS, keep.audit, "prune jobs on many things").await?;
+    pruned.changes = prune_changes(db, keep.changes).await?;
     Ok(pruned)
 }
 
@@ -135,6 +142,22 @@ async fn repeat(
             return Ok(all);
         }
         all += i64::try_from(gone).expect("a statement's rows fit in 63 bits");
+    }
+}
+
+async fn prune_changes(db: &DbPool, keep: Duration) -> DbResult<i64> {
+    let mut all = 0;
+    loop {
+        let gone: i64 = sqlx::query_scalar(PRUNE_CHANGES)
+            .bind(secs(keep))
+            .bind(ROWS_AT_ONCE)
+            .fetch_one(db)
+            .await
+            .attempt("prune changes of conversations")?;
+        all += gone;
+        if gone == 0 {
+            return Ok(all);
+        }
     }
 }
 
@@ -163,6 +186,11 @@ pub async fn count(db: &DbPool, keep: &RetentionSettings) -> DbResult<Pruned> {
         .fetch_one(db)
         .await
         .attempt("count resolved rejects")?;
+    pruned.changes = sqlx::query_scalar(COUNT_CHANGES)
+        .bind(secs(keep.changes))
+        .fetch_one(db)
+        .await
+        .attempt("count old changes of conversations")?;
     Ok(pruned)
 }
 

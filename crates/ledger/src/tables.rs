@@ -2,11 +2,14 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 32] = [
+pub const TABLES: [&str; 36] = [
     "console_request",
     "console_session",
     "console_token",
     "console_user",
+    "conversation_change",
+    "conversation_daily",
+    "conversation_feed",
     "conversations_analytics",
     "etl_action_audit",
     "etl_agreement",
@@ -34,6 +37,7 @@ pub const TABLES: [&str; 32] = [
     "etl_webhook_delivery",
     "etl_withheld_conversation",
     "inbox_tenant_mapping",
+    "tenant_login",
     "tenants",
 ];
 

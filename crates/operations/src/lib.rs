@@ -19,6 +19,7 @@ pub mod run_watch;
 pub mod script_import;
 pub mod source_restore;
 pub mod status;
+pub mod tenant_logins;
 pub mod tenants;
 pub mod verify;
 pub mod watermarks;

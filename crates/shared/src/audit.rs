@@ -89,6 +89,9 @@ actions! {
     TenantResume = "tenant.resume",
     TenantMove = "tenant.move",
     TenantRemove = "tenant.remove",
+    /// A database login was bound to a tenant.
+    LoginAdd = "login.add",
+    LoginRemove = "login.remove",
     ContactForget = "contact.forget",
     InboxMap = "inbox.map",
     InboxUnmap = "inbox.unmap",

@@ -116,6 +116,7 @@ fn settings(settings: &Settings) -> Vec<Setting> {
         ("retention.success".to_owned(), duration(retention.success)),
         ("retention.failed".to_owned(), duration(retention.failed)),
         ("retention.audit".to_owned(), duration(retention.audit)),
+        ("retention.changes".to_owned(), duration(retention.changes)),
         (
             "retention.prune_every".to_owned(),
             duration(retention.prune_every),

@@ -20,6 +20,9 @@ pub struct Args {
     /// Keep the audits of watermark moves and of actions this long [default: `retention.audit`, 365days]
     #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
     keep_audit: Option<Duration>,
+    /// Keep the feed of changed conversations this long [default: `retention.changes`, 30days]
+    #[arg(long, value_name = "DUR", value_parser = bounds::kept)]
+    keep_changes: Option<Duration>,
     /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -32,6 +35,7 @@ impl Args {
             (&mut keep.success, self.keep_success),
             (&mut keep.failed, self.keep_failed),
             (&mut keep.audit, self.keep_audit),
+            (&mut keep.changes, self.keep_changes),
         ];
         for (kept, given) in given {
             *kept = given.unwrap_or(*kept);
@@ -46,7 +50,8 @@ impl Args {
             output::json(&pruned)?;
         } else {
             output::line(format!(
-                "{}{} runs with {} chunks, {} moves of watermarks, {} actions, {} messages of webhooks, {} resolved rejects",
+                "{}{} runs with {} chunks, {} moves of watermarks, {} actions, {} messages of webhooks, {} resolved rejects, \
+                 {} changes of conversations",
                 if self.dry_run {
                     "would be removed: "
                 } else {
@@ -57,7 +62,8 @@ impl Args {
                 output::count(pruned.moves),
                 output::count(pruned.actions),
                 output::count(pruned.messages),
-                output::count(pruned.rejects)
+                output::count(pruned.rejects),
+                output::count(pruned.changes)
             ))?;
         }
         Ok(Exit::Done)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_broker::MemoryQueue;
-use tidemark_finalizer::analyze;
+use tidemark_finalizer::{analyze, daily};
 use tidemark_ledger as ledger;
 use tidemark_operations::run_requests;
 use tidemark_postgres::DbPool;
@@ -79,6 +79,7 @@ impl Args {
             if reports.iter().all(|run| run.status.is_terminal()) {
                 analyze::analyze(&db).await;
                 backfills = backfill_here(app, &db, sources, &tenants).await?;
+                daily::summarize(&db).await;
             }
             reports
         } else if self.wait {

@@ -3,6 +3,7 @@
 mod discovery;
 mod forget;
 mod lifecycle;
+mod login;
 mod relocate;
 mod set;
 
@@ -57,6 +58,9 @@ pub enum Command {
         #[arg(long, alias = "tenant-id", value_name = "N")]
         tenant: TenantId,
     },
+    /// Database logins that see one tenant
+    #[command(subcommand)]
+    Login(login::Command),
     /// Remove a contact's conversations and texts, and keep them out
     Forget(forget::Args),
     /// Remove a tenant for good; its rows stay
@@ -139,6 +143,7 @@ impl Command {
             Self::Show { tenant } => show(app, tenant).await,
             Self::Set(args) => args.run(app).await,
             Self::Move(args) => args.run(app).await,
+            Self::Login(command) => command.run(app).await,
             Self::Forget(args) => args.run(app).await,
             Self::Pause { tenant, reason } => lifecycle::pause(app, tenant, &reason).await,
             Self::Resume { tenant } => lifecycle::resume(app, tenant).await,

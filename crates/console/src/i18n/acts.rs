@@ -14,6 +14,8 @@ texts! {
         tenant_move: "moved to another source", "movido para outra origem";
         tenant_remove: "tenant removed", "tenant removido";
         contact_forget: "contact forgotten", "contato esquecido";
+        login_add: "login of the database added", "login do banco criado";
+        login_remove: "login of the database removed", "login do banco removido";
         inbox_map: "inboxes mapped", "caixas mapeadas";
         inbox_unmap: "inboxes unmapped", "caixas desmapeadas";
         inbox_discover: "inboxes looked up", "caixas procuradas";
@@ -62,6 +64,8 @@ impl Texts {
             Action::TenantMove => a.tenant_move,
             Action::TenantRemove => a.tenant_remove,
             Action::ContactForget => a.contact_forget,
+            Action::LoginAdd => a.login_add,
+            Action::LoginRemove => a.login_remove,
             Action::InboxMap => a.inbox_map,
             Action::InboxUnmap => a.inbox_unmap,
             Action::InboxDiscover => a.inbox_discover,

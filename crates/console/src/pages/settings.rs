@@ -79,6 +79,7 @@ fn fleet(cx: &Cx) -> Markup {
         ("retention.success", span(settings.retention.success)),
         ("retention.failed", span(settings.retention.failed)),
         ("retention.audit", span(settings.retention.audit)),
+        ("retention.changes", span(settings.retention.changes)),
     ])
 }
 

@@ -5,7 +5,8 @@ WITH login AS (
     SELECT * FROM pg_roles WHERE rolname = session_user
 ), bound_role AS (
     -- roles that the policies must apply to
-    SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'console_service', 'authenticated_users')
+    SELECT * FROM pg_roles WHERE rolname IN (current_user, 'etl_service', 'console_service', 'authenticated_users', 'bound_users',
+                                               'enrichment_writer')
 ), ledger_schema AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = 'tenants'::regclass
 ), own_table AS (
@@ -45,7 +46,8 @@ UNION ALL
 SELECT true, format('%I is a member of %I, which sees more than one tenant', bound_role.rolname, r.rolname),
        format('REVOKE %I FROM %I;', r.rolname, bound_role.rolname)
 FROM bound_role JOIN pg_roles r ON r.oid <> bound_role.oid AND pg_has_role(bound_role.oid, r.oid, 'MEMBER')
-    AND (r.rolname = 'admin_users' OR r.rolname IN ('etl_service', 'console_service') AND bound_role.rolname = 'authenticated_users')
+    AND (r.rolname = 'admin_users' OR r.rolname IN ('etl_service', 'console_service')
+         AND bound_role.rolname IN ('authenticated_users', 'bound_users', 'enrichment_writer'))
 WHERE NOT bound_role.rolsuper
 UNION ALL
 SELECT true, format('row-level security is off on %s', name),
@@ -62,9 +64,12 @@ SELECT true, format('the policy %I on %s gives roles access that no migration gi
             ELSE format('ALTER POLICY %I ON %s TO %I;', p.polname, o.name, m.rolname) END
 FROM tenant_table o JOIN pg_policy p ON p.polrelid = o.oid AND p.polpermissive
 LEFT JOIN (pg_roles m JOIN (VALUES ('service', 'etl_service'), ('console', 'console_service'), ('own_tenant', 'authenticated_users'),
-                            ('admin', 'admin_users'))
+                            ('admin', 'admin_users'), ('enrichment', 'enrichment_writer'))
                AS meant (policy, role) ON m.rolname = meant.role) ON meant.policy = p.polname
 WHERE p.polroles IS DISTINCT FROM ARRAY[m.oid]
+  -- every role reads which tenant its login is bound to
+  AND NOT (p.polname = 'own_login' AND o.relname = 'tenant_login' AND p.polcmd = 'r'
+           AND pg_get_expr(p.polqual, p.polrelid) = '(login = SESSION_USER)')
   AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
               WHERE r.oid = 0 OR EXISTS (SELECT FROM bound_role
                                          WHERE bound_role.oid = r.oid OR NOT bound_role.rolsuper AND pg_has_role(bound_role.oid, r.oid, 'USAGE')))
@@ -92,6 +97,27 @@ WHERE (c.relkind = 'm' OR c.relkind = 'v' AND (owner.rolsuper OR owner.rolbypass
               WHERE w.ev_class = c.oid AND d.refobjid IN (SELECT oid FROM tenant_table))
   AND EXISTS (SELECT FROM bound_role WHERE NOT bound_role.rolsuper AND has_any_column_privilege(bound_role.oid, c.oid, 'SELECT'))
 UNION ALL
+SELECT true, format('the login %I is bound to a tenant, and %s', bound.login, power.problem), power.fix
+FROM (SELECT u.oid, u.rolname AS login, u.rolsuper, u.rolbypassrls FROM pg_roles u
+      WHERE EXISTS (SELECT FROM tenant_login l WHERE l.login = u.rolname)
+         OR EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles r ON r.oid = g.roleid AND r.rolname = 'bound_users'
+                    WHERE g.member = u.oid AND NOT g.admin_option)) AS bound
+CROSS JOIN LATERAL (
+    SELECT 'row-level security does not apply to it' AS problem,
+           format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS;', bound.login) AS fix WHERE bound.rolsuper OR bound.rolbypassrls
+    UNION ALL
+    SELECT format('can become %I, which sees more than that tenant', r.rolname), format('REVOKE %I FROM %I;', r.rolname, bound.login)
+    FROM pg_roles r
+    WHERE (r.rolsuper OR r.rolbypassrls OR r.rolname IN ('etl_service', 'console_service', 'admin_users'))
+      AND r.oid <> bound.oid AND NOT bound.rolsuper AND pg_has_role(bound.oid, r.oid, 'MEMBER')) AS power
+UNION ALL
+SELECT false, format('row-level security is off on %s, beside the tenants'' conversations', c.oid::regclass),
+       format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY; -- with the policies of "Enrichment" in docs/data.md', c.oid::regclass)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'enrichment'
+WHERE c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+  AND EXISTS (SELECT FROM bound_role WHERE NOT bound_role.rolsuper AND has_any_column_privilege(bound_role.oid, c.oid, 'SELECT, INSERT, UPDATE'))
+UNION ALL
 SELECT false, format('authenticated_users may write %s', name),
        format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM authenticated_users, PUBLIC;', name)
 FROM tenant_table, bound_role
@@ -110,7 +136,8 @@ SELECT false, format('the role %I may log in, and whoever has its password acts 
             THEN format('CREATE ROLE tidemark LOGIN PASSWORD ''…''; GRANT %I TO tidemark; -- connect as tidemark, then: '
                         'ALTER ROLE %1$I NOLOGIN;', rolname)
             ELSE format('ALTER ROLE %I NOLOGIN; -- and GRANT %1$I to the logins that need it', rolname) END
-FROM pg_roles WHERE rolcanlogin AND rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users')
+FROM pg_roles WHERE rolcanlogin AND rolname IN ('etl_service', 'console_service', 'authenticated_users', 'admin_users', 'bound_users',
+                                    'enrichment_writer')
 UNION ALL
 SELECT false, format('the login %I has CREATEROLE, and before PostgreSQL 16 may grant itself nearly every role', rolname),
        format('ALTER ROLE %I NOCREATEROLE; -- after `tidemark migrate`', rolname)

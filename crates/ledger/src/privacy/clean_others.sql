@@ -24,4 +24,4 @@ UPDATE conversations_analytics a SET
 FROM theirs t
 WHERE a.tenant_id = $1 AND a.contact_id IS DISTINCT FROM $2
   AND (a.client_sender_id = $2 OR a.message_compiled @> jsonb_build_array(t.message))
-RETURNING a.conversation_id, a.source_deleted_at IS NULL
+RETURNING a.conversation_id, a.conversation_date, a.source_deleted_at IS NULL

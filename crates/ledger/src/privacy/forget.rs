@@ -9,11 +9,12 @@ use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::RunType;
 use tidemark_shared::selection::Selection;
 
+use super::removal::{RemovedRow, removals, updates};
 use crate::audit::{self, Entry};
 use crate::run::{NewRun, Requested, insert_requested, record_request};
 use crate::stored::Stored;
 use crate::target::begin_write;
-use crate::{Attempt, DbResult, execute, retry_on_deadlock, statements};
+use crate::{Attempt, DbResult, change, execute, retry_on_deadlock, statements};
 
 statements! {
     COUNT_CONTACT_ROWS = "SELECT count(*) FILTER (WHERE contact_id = $2) AS removed, \
@@ -82,12 +83,14 @@ pub async fn forget(
             .bind(actor.as_str())
             .bind(&request.reason);
         execute(forget, &mut tx, "forget the contact").await?;
-        let removed: i64 = sqlx::query_scalar(REMOVE_ROWS)
+        let removed: Vec<RemovedRow> = sqlx::query_as(REMOVE_ROWS)
             .bind(Stored(tenant))
             .bind(contact)
-            .fetch_one(&mut *tx)
+            .fetch_all(&mut *tx)
             .await
             .attempt("remove the contact's rows")?;
+        change::record(&mut tx, tenant, &removals(&removed)).await?;
+        let removed = count(removed.len());
         let removal = entry().after(json!({"removed": removed}));
         audit::record(&mut *tx, actor, &removal).await?;
         tx.commit().await.attempt("forget the contact")?;
@@ -96,13 +99,14 @@ pub async fn forget(
     .await?;
     let cleaned = retry_on_deadlock(|| async move {
         let mut tx = begin_write(db, tenant).await?;
-        let cleaned: Vec<(i64, bool)> = sqlx::query_as(CLEAN_OTHERS)
+        let cleaned: Vec<RemovedRow> = sqlx::query_as(CLEAN_OTHERS)
             .bind(Stored(tenant))
             .bind(contact)
             .fetch_all(&mut *tx)
             .await
             .attempt("clear the contact's data in other conversations")?;
-        let mut live: Vec<i64> = cleaned.iter().filter(|row| row.1).map(|row| row.0).collect();
+        change::record(&mut tx, tenant, &updates(&cleaned)).await?;
+        let mut live: Vec<i64> = cleaned.iter().filter(|row| row.2).map(|row| row.0).collect();
         live.sort_unstable();
         if !live.is_empty() {
             let run = request.with_selection(RunType::Resync, Selection::Ids { ids: live });
@@ -117,8 +121,12 @@ pub async fn forget(
         tx.commit()
             .await
             .attempt("clear the contact's data in other conversations")?;
-        Ok(i64::try_from(cleaned.len()).expect("rows of a tenant fit in 63 bits"))
+        Ok(count(cleaned.len()))
     })
     .await?;
     Ok(ContactRows { removed, cleaned })
+}
+
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).expect("rows of a tenant fit in 63 bits")
 }

@@ -4,8 +4,9 @@ use sqlx::PgConnection;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::privacy::{PersonalColumn, PrivacyPolicy, Treatment};
 
+use super::removal::{RemovedRow, updates};
 use crate::stored::Stored;
-use crate::{Attempt, DbResult, statements};
+use crate::{Attempt, DbResult, change, statements};
 
 statements! {
     IS_POLICY_APPLIED = "SELECT w.policy_version >= t.policy_version \
@@ -56,12 +57,12 @@ pub async fn strip(
     if columns.is_empty() || ids.is_some_and(<[i64]>::is_empty) {
         return Ok(());
     }
-    sqlx::query(STRIP)
+    let live: Vec<RemovedRow> = sqlx::query_as(STRIP)
         .bind(Stored(tenant))
         .bind(columns)
         .bind(ids)
-        .execute(tx)
+        .fetch_all(&mut *tx)
         .await
-        .map(drop)
-        .attempt("clear personal data in rows")
+        .attempt("clear personal data in rows")?;
+    change::record(tx, tenant, &updates(&live)).await
 }

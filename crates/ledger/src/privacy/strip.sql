@@ -2,6 +2,8 @@
 -- Hashed columns are cleared too, because these rows are not written again before their conversation can be read. A live
 -- row then has no digest and differs from every read.
 -- $1 tenant, $2 columns to clear, $3 conversations (NULL: every row marked deleted)
+-- Returns the live rows.
+WITH stripped AS (
 UPDATE conversations_analytics a SET
     row_hash = CASE WHEN source_deleted_at IS NULL THEN decode(repeat('00', 16), 'hex') ELSE row_hash END,
     row_digest = NULL,
@@ -28,3 +30,6 @@ UPDATE conversations_analytics a SET
         ELSE message_compiled END
 WHERE tenant_id = $1 AND CASE WHEN $3::bigint[] IS NULL THEN source_deleted_at IS NOT NULL
                               ELSE conversation_id = ANY($3) END
+RETURNING a.conversation_id, a.conversation_date, a.source_deleted_at IS NULL AS is_live
+)
+SELECT conversation_id, conversation_date, is_live FROM stripped WHERE is_live

@@ -5,15 +5,16 @@ use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
 
+use super::removal::{RemovedRow, removals};
 use crate::stored::Stored;
-use crate::{Attempt, DbResult, chunk_keys, statements};
+use crate::{Attempt, DbResult, change, chunk_keys, statements};
 
 statements! {
     // not rows from a newer read
     REMOVE_WITHHELD = "DELETE FROM conversations_analytics t WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) \
                        AND ($3, $4, -$5::integer, $6) \
                            >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at) \
-                       RETURNING t.conversation_id";
+                       RETURNING t.conversation_id, t.conversation_date, t.source_deleted_at IS NULL";
     DROP_WITHHELD = "DELETE FROM etl_withheld_conversation WHERE tenant_id = $1 \
                      AND (conversation_id = ANY($2) OR conversation_id BETWEEN $3 AND $4) \
                      AND NOT conversation_id = ANY($5) RETURNING conversation_id";
@@ -40,7 +41,7 @@ pub async fn withhold(
 ) -> DbResult<WithheldRows> {
     let ids: Vec<i64> = withheld.iter().map(|one| one.conversation_id).collect();
     let (keys, lo, hi) = chunk_keys(spec);
-    let removed: Vec<i64> = sqlx::query_scalar(REMOVE_WITHHELD)
+    let removed: Vec<RemovedRow> = sqlx::query_as(REMOVE_WITHHELD)
         .bind(Stored(tenant))
         .bind(&ids)
         .bind(version.epoch)
@@ -50,6 +51,8 @@ pub async fn withhold(
         .fetch_all(&mut *tx)
         .await
         .attempt("remove rows of forgotten contacts")?;
+    change::record(tx, tenant, &removals(&removed)).await?;
+    let removed = removed.into_iter().map(|(id, ..)| id).collect();
     let mut changed: Vec<i64> = sqlx::query_scalar(DROP_WITHHELD)
         .bind(Stored(tenant))
         .bind(keys)

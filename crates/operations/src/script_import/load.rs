@@ -5,11 +5,13 @@
 use std::sync::LazyLock;
 
 use super::{RowColumn, RowSelect, ScriptDatabase, ScriptError};
+use chrono::NaiveDate;
 use futures::StreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
+use tidemark_ledger::change::{Change, ChangeKind};
 use tidemark_shared::ids::TenantId;
 
 use tidemark_worker::row::columns::{COLUMNS, staging_definition};
@@ -33,7 +35,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
                                               source_extracted_at, source_epoch, source_xmax, source_in_progress) \
          SELECT {0}, decode(repeat('00', 16), 'hex'), 0, 0, coalesce(inserted_at, now()), coalesce(updated_at, now()), \
                 coalesce(updated_at, inserted_at, 'epoch'), 0, 0, 0 \
-         FROM pg_temp.tidemark_legacy ORDER BY conversation_id ON CONFLICT DO NOTHING",
+         FROM pg_temp.tidemark_legacy ORDER BY conversation_id ON CONFLICT DO NOTHING RETURNING conversation_id, conversation_date",
         content()
     )
 });
@@ -77,7 +79,7 @@ pub fn row_columns(not_null: &[String]) -> Vec<RowColumn<'static>> {
 }
 
 /// Copies a tenant's rows of these inboxes into the target, in the caller's transaction; existing rows stay. Returns the
-/// number of copied rows. Memory is bounded by one buffer of the connection.
+/// number of copied rows. Memory has their ids and one buffer of the connection.
 pub async fn import_rows(
     tx: &mut PgTransaction<'_>,
     legacy: &mut ScriptDatabase,
@@ -108,9 +110,14 @@ pub async fn import_rows(
     }
     copy.finish().await.map_err(target("copy the rows"))?;
     drop(rows);
-    sqlx::query(AssertSqlSafe(INSERT.as_str()))
-        .execute(&mut **tx)
+    let inserted: Vec<(i64, Option<NaiveDate>)> = sqlx::query_as(AssertSqlSafe(INSERT.as_str()))
+        .fetch_all(&mut **tx)
         .await
-        .map(|done| done.rows_affected())
-        .map_err(target("insert the rows"))
+        .map_err(target("insert the rows"))?;
+    let changes: Vec<Change> = inserted
+        .into_iter()
+        .map(|(id, date)| Change::whole(id, ChangeKind::Inserted, date))
+        .collect();
+    ledger::change::record(tx, tenant, &changes).await?;
+    Ok(u64::try_from(changes.len()).expect("rows of a tenant fit in 64 bits"))
 }

@@ -22,7 +22,7 @@ pub(super) enum Range {
 }
 
 /// The range of each setting by its path; `*` stands for the name of a source.
-pub(super) const LIMITS: [(&[&str], Range); 20] = [
+pub(super) const LIMITS: [(&[&str], Range); 21] = [
     (&["database_max_connections"], Range::Count(1, 1000)),
     (&["sources", "*", "max_connections"], Range::Count(1, 1000)),
     // PostgreSQL takes milliseconds in 32 bits, and reads 0 as no limit
@@ -51,6 +51,7 @@ pub(super) const LIMITS: [(&[&str], Range); 20] = [
     (&["retention", "success"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "failed"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "audit"], Range::Span(DAY, 36_500 * DAY)),
+    (&["retention", "changes"], Range::Span(DAY, 36_500 * DAY)),
     (&["retention", "prune_every"], Range::SpanOrOff(SECOND, 365 * DAY)),
 ];
 

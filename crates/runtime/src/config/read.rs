@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 53] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -55,6 +55,7 @@ pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
     ("TIDEMARK_RETENTION_SUCCESS", &["retention", "success"]),
     ("TIDEMARK_RETENTION_FAILED", &["retention", "failed"]),
     ("TIDEMARK_RETENTION_AUDIT", &["retention", "audit"]),
+    ("TIDEMARK_RETENTION_CHANGES", &["retention", "changes"]),
     ("TIDEMARK_RETENTION_PRUNE_EVERY", &["retention", "prune_every"]),
     ("TIDEMARK_CONSOLE_LISTEN", &["console", "listen"]),
     ("TIDEMARK_CONSOLE_AUTH", &["console", "auth"]),

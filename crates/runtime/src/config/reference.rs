@@ -245,6 +245,11 @@ fn retention() -> Vec<Entry> {
             "Time for which moves of watermarks and actions of operators are kept",
         ),
         (
+            "retention.changes",
+            readable(defaults.changes),
+            "Time for which the feed of changed conversations is kept. A reader that is further behind is told to start again",
+        ),
+        (
             "retention.prune_every",
             readable(defaults.prune_every),
             "Pause between two removals of older entries by a finalizer. `0s`: no removals",

@@ -20,6 +20,9 @@ pub struct RetentionSettings {
     /// Changes of watermarks.
     #[serde(deserialize_with = "duration")]
     pub audit: Duration,
+    /// The feed of changed conversations.
+    #[serde(deserialize_with = "duration")]
+    pub changes: Duration,
     /// Time between two searches of a finalizer for older records; zero turns pruning off.
     #[serde(deserialize_with = "duration")]
     pub prune_every: Duration,
@@ -31,6 +34,7 @@ impl Default for RetentionSettings {
             success: 14 * DAY,
             failed: 90 * DAY,
             audit: 365 * DAY,
+            changes: 30 * DAY,
             prune_every: Duration::from_secs(3600),
         }
     }

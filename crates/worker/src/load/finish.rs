@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 use tidemark_ledger as ledger;
+use tidemark_ledger::change::{Change, ChangeKind};
 use tidemark_shared::chunk::{ChunkCounts, ChunkSpec};
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
@@ -56,10 +57,16 @@ impl Staging {
         // rows that came from another source do not count: they say nothing about this one
         let guarded = marked
             .iter()
-            .filter(|(id, inbox)| is_mapped(inbox) && !load.impossible.has_row(*id))
+            .filter(|(id, inbox, _)| is_mapped(inbox) && !load.impossible.has_row(*id))
             .count();
         guard::refuse_mass_delete(connection, self.tenant, load, count(guarded)).await?;
-        let deleted: Vec<i64> = marked.into_iter().map(|(id, _)| id).collect();
+        let mut changes = merged.changes;
+        changes.extend(
+            marked
+                .iter()
+                .map(|(id, _, date)| Change::whole(*id, ChangeKind::Deleted, *date)),
+        );
+        let deleted: Vec<i64> = marked.into_iter().map(|(id, ..)| id).collect();
         ledger::privacy::strip(connection, self.tenant, privacy.policy(), Some(&deleted)).await?;
         let rejects = rejects.take();
         let resolved = ledger::reject::record(connection, self.tenant, load.chunk, spec, &rejects).await?;
@@ -78,6 +85,7 @@ impl Staging {
         ];
         refuse_overtaken(connection, self.tenant, load, version, written).await?;
 
+        ledger::change::record(connection, self.tenant, &changes).await?;
         ledger::sender::record(&mut *connection, self.tenant, extracted.senders.iter()).await?;
         let (inserted, updated) = (count(merged.inserted.len()), count(merged.updated.len()));
         let deleted = count(deleted.len() + withheld.removed.len());

@@ -1,8 +1,11 @@
 //! Merges staging into the target.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use chrono::NaiveDate;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use tidemark_ledger::change::{Change, ChangeKind};
 use tidemark_ledger::stored::Stored;
 use tidemark_postgres::sqlstate::failure_kind;
 use tidemark_shared::fence::SourceVersion;
@@ -30,12 +33,49 @@ const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
 pub(super) struct Merged {
     pub inserted: Vec<i64>,
     pub updated: Vec<i64>,
+    /// For the feed.
+    pub changes: Vec<Change>,
 }
 
 impl Merged {
     fn add(&mut self, other: Self) {
         self.inserted.extend(other.inserted);
         self.updated.extend(other.updated);
+        self.changes.extend(other.changes);
+    }
+}
+
+/// A row that a merge wrote, or a row as it was before.
+#[derive(FromRow)]
+struct MergedRow {
+    conversation_id: i64,
+    conversation_date: Option<NaiveDate>,
+    /// `None`: the row as it was.
+    is_new: Option<bool>,
+    was_deleted: bool,
+    changed_columns: Option<String>,
+}
+
+impl MergedRow {
+    /// `None` when a reader of the row sees what was there before. Without `before` the row is new, or another load inserted it
+    /// while this one waited for it.
+    fn change(&self, is_new: bool, before: Option<&Self>) -> Option<Change> {
+        let is_inserted = is_new || before.is_some_and(|row| row.was_deleted);
+        let columns = before.and_then(|row| row.changed_columns.clone());
+        if !is_inserted && columns.as_deref() == Some("") {
+            return None;
+        }
+        Some(Change {
+            conversation_id: self.conversation_id,
+            kind: if is_inserted {
+                ChangeKind::Inserted
+            } else {
+                ChangeKind::Updated
+            },
+            columns: columns.filter(|_| !is_inserted),
+            date: self.conversation_date,
+            previous_date: before.and_then(|row| row.conversation_date),
+        })
     }
 }
 
@@ -103,7 +143,7 @@ async fn merge_range(
     conversations: RangeInclusive<i64>,
 ) -> Result<Merged, sqlx::Error> {
     let merge = Statements::of(connection).merge.as_str();
-    let written: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(merge))
+    let rows: Vec<MergedRow> = sqlx::query_as(AssertSqlSafe(merge))
         .bind(Stored(load.chunk.run_id))
         .bind(version.snapshot.clock)
         .bind(version.epoch)
@@ -114,13 +154,21 @@ async fn merge_range(
         .bind(load.is_repair)
         .fetch_all(connection)
         .await?;
+    let before: HashMap<i64, &MergedRow> = rows
+        .iter()
+        .filter(|row| row.is_new.is_none())
+        .map(|row| (row.conversation_id, row))
+        .collect();
     let mut merged = Merged::default();
-    for (id, is_new) in written {
+    for row in &rows {
+        let Some(is_new) = row.is_new else { continue };
         if is_new {
-            merged.inserted.push(id);
+            merged.inserted.push(row.conversation_id);
         } else {
-            merged.updated.push(id);
+            merged.updated.push(row.conversation_id);
         }
+        let before = before.get(&row.conversation_id).copied();
+        merged.changes.extend(row.change(is_new, before));
     }
     Ok(merged)
 }

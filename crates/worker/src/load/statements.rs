@@ -28,6 +28,7 @@ impl Statements {
         let merge = include_str!("merge.sql")
             .replace("{columns}", &columns::staging_columns())
             .replace("{updates}", &columns::update_list())
+            .replace("{changed}", &columns::changed_list())
             .replace("{digest}", &hashing.digest_of_new_row("s", written))
             .replace(
                 "{inserted_now}",

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidemark_ledger as ledger;
 use tidemark_ledger::stored::Stored;
@@ -21,8 +22,8 @@ const LIST_LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_anal
 /// What became of the rows of gone conversations.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
-    /// Conversations that were marked deleted, each with its inbox.
-    pub marked: Vec<(i64, Option<i32>)>,
+    /// Conversations that were marked deleted, each with its inbox and its day.
+    pub marked: Vec<(i64, Option<i32>, Option<NaiveDate>)>,
     /// Conversations of inboxes that wait for an operator. Their rows stay.
     pub waiting: Vec<i64>,
 }

@@ -9,4 +9,4 @@ SET source_deleted_at = $3, etl_run_id = $4, etl_updated_at = now(), source_extr
 WHERE t.tenant_id = $1 AND t.conversation_id = ANY($2) AND t.source_deleted_at IS NULL
   AND (($5, $6, -$7, $3) >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
        OR ($8 AND {digest_is_invalid}))
-RETURNING t.conversation_id, t.inbox_id
+RETURNING t.conversation_id, t.inbox_id, t.conversation_date

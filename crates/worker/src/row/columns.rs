@@ -307,6 +307,20 @@ pub fn update_list() -> String {
     )
 }
 
+/// `CASE WHEN t.status IS DISTINCT FROM s.status THEN 'status' END, …`: the names of columns in which a stored row differs from a
+/// staged one.
+#[must_use]
+pub fn changed_list() -> String {
+    joined(
+        COLUMNS
+            .iter()
+            .filter(|column| !KEY.contains(&column.name))
+            .map(|Column { name, .. }| {
+                format!("CASE WHEN t.{name} IS DISTINCT FROM s.{name} THEN '{name}' END")
+            }),
+    )
+}
+
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }

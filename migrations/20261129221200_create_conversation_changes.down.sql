@@ -1,0 +1,3 @@
+DROP FUNCTION changes_since(integer, text, integer);
+DROP TABLE conversation_feed;
+DROP TABLE conversation_change;
