@@ -21,6 +21,9 @@ const WORDS: [&str; 8] = [
     "Quero falar com um atendente, por favor, porque o link que vocês mandaram não abre no meu celular.",
 ];
 
+/// Reporting events, in the source's spelling.
+const EVENTS: &str = r#"[{"event_id": 11, "name": "first_response", "value": 61.0, "value_in_business_hours": 61.0, "user_id": 5, "inbox_id": 3, "started_at": "2024-01-01T00:16:17.000123", "ended_at": "2024-01-01T00:17:18.000246", "created_at": "2024-01-01T00:17:18.001"}, {"event_id": 12, "name": "reply_time", "value": 122.0, "value_in_business_hours": 122.0, "user_id": 5, "inbox_id": 3, "started_at": "2024-01-01T00:18:17.000123", "ended_at": "2024-01-01T00:20:19.000246", "created_at": "2024-01-01T00:20:19.001"}, {"event_id": 13, "name": "conversation_resolved", "value": 7200.5, "value_in_business_hours": 3600.0, "user_id": 5, "inbox_id": 3, "started_at": "2024-01-01T00:16:17.000123", "ended_at": "2024-01-01T02:16:17.000123", "created_at": "2024-01-01T02:16:17.5"}]"#;
+
 /// A conversation with its messages.
 pub struct Sample {
     pub conversation: SourceConversation,
@@ -148,7 +151,10 @@ fn sample(index: usize) -> Sample {
             agent_last_seen_at: Some(time(7_000)),
             csat: None,
             csat_responses_count: 0,
-            details: SourceDetails::default(),
+            details: SourceDetails {
+                events: Some(EVENTS.to_owned()),
+                ..SourceDetails::default()
+            },
         },
     }
 }

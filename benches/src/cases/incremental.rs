@@ -11,18 +11,21 @@ const CHANGE: &str = "UPDATE conversations SET updated_at = clock_timestamp() AT
      clock_timestamp() AT TIME ZONE 'UTC', priority = (coalesce(priority, 0) + 1) % 4 \
      WHERE id IN (SELECT id FROM conversations WHERE account_id = 1 ORDER BY md5(id::text || $1::text) LIMIT 1000)";
 /// With these indexes a plan finds changes without reading whole tables.
-pub(super) const SUGGESTED: [&str; 5] = [
+pub(super) const SUGGESTED: [&str; 7] = [
     "CREATE INDEX bench_conversations_changed ON conversations (greatest(updated_at, last_activity_at, waiting_since, \
          first_reply_created_at, contact_last_seen_at, agent_last_seen_at, assignee_last_seen_at))",
     "CREATE INDEX bench_messages_updated ON messages (updated_at)",
     "CREATE INDEX bench_contacts_updated ON contacts (updated_at)",
     "CREATE INDEX bench_csat_created ON csat_survey_responses (created_at)",
     "CREATE INDEX bench_csat_updated ON csat_survey_responses (updated_at)",
+    "CREATE INDEX bench_slas_updated ON applied_slas (updated_at)",
+    "CREATE INDEX bench_participants_updated ON conversation_participants (updated_at)",
 ];
 /// The first sync with this setting compares digests, the later ones go by times.
 pub(super) const HOURLY: (&str, &str) = ("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h");
 pub(super) const RESTORE: [&str; 2] = [
-    "DROP INDEX bench_conversations_changed, bench_messages_updated, bench_contacts_updated, bench_csat_created, bench_csat_updated",
+    "DROP INDEX bench_conversations_changed, bench_messages_updated, bench_contacts_updated, bench_csat_created, bench_csat_updated, \
+     bench_slas_updated, bench_participants_updated",
     "VACUUM (ANALYZE)",
 ];
 

@@ -18,6 +18,7 @@ mod error;
 pub mod fold;
 mod handling;
 mod identity;
+mod json;
 mod measures;
 pub mod privacy;
 mod round;

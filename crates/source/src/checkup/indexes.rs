@@ -21,7 +21,7 @@ struct WantedIndex<'a> {
 /// Table size from which on every plan needs an index on a time column.
 const VERY_LARGE: i64 = 256 << 20;
 
-const WANTED: [WantedIndex<'_>; 12] = [
+const WANTED: [WantedIndex<'_>; 15] = [
     WantedIndex {
         table: "conversations",
         columns: &["inbox_id", "id"],
@@ -86,6 +86,24 @@ const WANTED: [WantedIndex<'_>; 12] = [
         table: "conversation_participants",
         columns: &["updated_at"],
         why: "each plan scans all participants",
+        min_table_size: VERY_LARGE,
+    },
+    WantedIndex {
+        table: "applied_slas",
+        columns: &["updated_at"],
+        why: "each plan scans the SLAs of all conversations",
+        min_table_size: VERY_LARGE,
+    },
+    WantedIndex {
+        table: "csat_survey_responses",
+        columns: &["created_at"],
+        why: "each plan scans all satisfaction answers",
+        min_table_size: VERY_LARGE,
+    },
+    WantedIndex {
+        table: "csat_survey_responses",
+        columns: &["updated_at"],
+        why: "each plan scans all satisfaction answers",
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
@@ -263,6 +281,31 @@ impl Source {
                 )
                 .todo(format!("ANALYZE {};", self.in_schema(table))),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WANTED;
+
+    #[test]
+    fn every_index_that_the_docs_suggest_on_one_column_is_asked_for() {
+        let page = include_str!("../../../../docs/scaling.md");
+        let suggested: Vec<(&str, &str)> = page
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("CREATE INDEX CONCURRENTLY ON ")?
+                    .strip_suffix(");")
+            })
+            .filter_map(|index| index.split_once(" ("))
+            .collect();
+        assert!(suggested.len() >= 6, "{suggested:?}");
+        for (table, column) in suggested {
+            let is_wanted = WANTED
+                .iter()
+                .any(|wanted| wanted.table == table && wanted.columns == [column]);
+            assert!(is_wanted, "{table} ({column})");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Chatwoot's own measures: the columns made from its reporting events.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidemark_postgres::source_time::SourceTime;
 
 use super::error::TransformError;
+use super::json::{self, WriteJson};
 use super::round::divide;
 use super::text;
 use crate::row::columns::Measures;
@@ -19,31 +20,65 @@ const RESOLVED: &str = "conversation_resolved";
 const BOT_RESOLVED: &str = "conversation_bot_resolved";
 const BOT_HANDOFF: &str = "conversation_bot_handoff";
 
-/// An event as the source has it. Its keys are in the order of `jsonb`, by length and then by bytes.
-#[derive(Deserialize, Serialize)]
+/// An event as the source has it.
+#[derive(Deserialize)]
 struct Event<'a> {
+    event_id: i64,
     #[serde(borrow)]
-    name: Option<std::borrow::Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
-    user_id: Option<i64>,
-    ended_at: Option<String>,
-    event_id: i64,
-    inbox_id: Option<i64>,
-    created_at: String,
-    started_at: Option<String>,
     #[serde(borrow)]
     value_in_business_hours: Option<&'a RawValue>,
+    user_id: Option<i64>,
+    inbox_id: Option<i64>,
+    #[serde(borrow)]
+    started_at: Option<Text<'a>>,
+    #[serde(borrow)]
+    ended_at: Option<Text<'a>>,
+    #[serde(borrow)]
+    created_at: Text<'a>,
+}
+
+/// A text that is borrowed where it has no escapes, within an `Option` too.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl WriteJson for Text<'_> {
+    fn write_json(&self, out: &mut String) {
+        self.0.as_ref().write_json(out);
+    }
 }
 
 impl Event<'_> {
     fn is(&self, name: &str) -> bool {
-        self.name.as_deref() == Some(name)
+        self.name.as_ref().is_some_and(|own| own.0 == name)
     }
 
     /// When it happened.
     fn happened_at(&self) -> Option<SourceTime> {
-        self.ended_at.as_deref().unwrap_or(&self.created_at).parse().ok()
+        self.ended_at.as_ref().unwrap_or(&self.created_at).0.parse().ok()
+    }
+}
+
+impl WriteJson for Event<'_> {
+    fn write_json(&self, out: &mut String) {
+        // the keys are in the order of jsonb, by length and then by bytes
+        json::field(out, "{\"name\":", &self.name);
+        json::field(out, ",\"value\":", &self.value);
+        json::field(out, ",\"user_id\":", &self.user_id);
+        json::field(out, ",\"ended_at\":", &self.ended_at);
+        json::field(out, ",\"event_id\":", &self.event_id);
+        json::field(out, ",\"inbox_id\":", &self.inbox_id);
+        json::field(out, ",\"created_at\":", &self.created_at);
+        json::field(out, ",\"started_at\":", &self.started_at);
+        json::field(
+            out,
+            ",\"value_in_business_hours\":",
+            &self.value_in_business_hours,
+        );
+        out.push('}');
     }
 }
 
@@ -57,22 +92,14 @@ pub(super) fn measures(events: Option<&str>, is_resolved: bool) -> Result<Measur
         .unwrap_or_default()
         .into_iter()
         .map(|event| {
-            Ok((
-                (
-                    event.created_at.parse::<SourceTime>().map_err(|_| unreadable())?,
-                    event.event_id,
-                ),
-                event,
-            ))
+            let created_at = event.created_at.0.parse().map_err(|_| unreadable())?;
+            Ok(((created_at, event.event_id), event))
         })
-        .collect::<Result<Vec<_>, TransformError>>()?;
+        .collect::<Result<Vec<((SourceTime, i64), Event<'_>)>, TransformError>>()?;
     ordered.sort_by_key(|(order, _)| *order);
-    let mut seen = HashSet::with_capacity(ordered.len());
-    let events: Vec<Event<'_>> = ordered
-        .into_iter()
-        .map(|(_, event)| event)
-        .filter(|event| seen.insert(event.event_id))
-        .collect();
+    // joins of a view repeat events
+    ordered.dedup_by_key(|(order, _)| *order);
+    let events: Vec<Event<'_>> = ordered.into_iter().map(|(_, event)| event).collect();
 
     let named = |name: &'static str| events.iter().filter(move |event| event.is(name));
     let first_response = named(FIRST_RESPONSE).next();
@@ -111,7 +138,12 @@ fn compile(events: &[Event<'_>]) -> Result<Option<Json<String>>, TransformError>
     if events.is_empty() {
         return Ok(None);
     }
-    let compiled = serde_json::to_string(events).expect("writing into memory does not fail");
+    let mut compiled = String::new();
+    for event in events {
+        compiled.push(if compiled.is_empty() { '[' } else { ',' });
+        event.write_json(&mut compiled);
+    }
+    compiled.push(']');
     if compiled.len() >= text::MAX_BYTES {
         return Err(TransformError::TooLong { column: COLUMN });
     }
