@@ -78,7 +78,8 @@ async fn follow(prefix: &str) -> Result<()> {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy").to_owned(),
         ),
     ];
-    let mut script = "set -euo pipefail\n".to_owned();
+    // a command that fails leaves no process behind
+    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n".to_owned();
     for block in &blocks {
         let commands = places
             .iter()
