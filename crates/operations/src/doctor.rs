@@ -9,7 +9,7 @@ use tidemark_broker::RabbitQueue;
 use tidemark_postgres::connect::ClockReading;
 use tidemark_runtime::config::Settings;
 
-use self::report::DoctorReport;
+use self::report::{DoctorReport, Group};
 
 /// `broker` is the configured broker, or the reason why there is none; `None` where no broker is set.
 pub async fn check(settings: &Settings, broker: Option<Result<RabbitQueue, String>>) -> DoctorReport {
@@ -32,4 +32,28 @@ pub async fn check(settings: &Settings, broker: Option<Result<RabbitQueue, Strin
     groups.push(clocks::group(&clocks));
     groups.push(fleet);
     DoctorReport::new(groups)
+}
+
+/// A server that the settings name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    Ledger,
+    Source,
+    Broker,
+}
+
+/// The part of [`check`] about the servers of one kind, for settings that are being made.
+pub async fn check_server(
+    settings: &Settings,
+    server: Server,
+    broker: Option<Result<RabbitQueue, String>>,
+) -> Vec<Group> {
+    match server {
+        Server::Ledger => vec![servers::ledger(settings).await.0],
+        Server::Source => {
+            let found = servers::sources(settings, None).await;
+            found.into_iter().map(|(group, ..)| group).collect()
+        }
+        Server::Broker => vec![servers::broker(settings, broker).await],
+    }
 }

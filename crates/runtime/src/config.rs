@@ -3,6 +3,8 @@
 mod console;
 mod error;
 mod limits;
+mod meaning;
+mod new_file;
 mod producer;
 mod read;
 mod retention;
@@ -24,6 +26,7 @@ use tidemark_postgres::connect::DatabasePooler;
 pub use self::console::{ConsoleAuth, ConsoleSettings};
 pub use self::error::ConfigError;
 pub use self::limits::duration_within;
+pub use self::new_file::{AMQP_URL, DATABASE_URL, NewFile, SOURCE_URL, UrlPlace, variable_that_sets};
 pub use self::producer::ProducerSettings;
 use self::read::{VARIABLES, holds_secret, read_table, scalar, set, without_url};
 pub use self::retention::RetentionSettings;
@@ -129,6 +132,10 @@ impl Settings {
     /// [`Self::load`] with the environment as a parameter.
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let found = file.or_else(|| Some(Path::new("tidemark.toml")).filter(|path| path.exists()));
+        Self::merge(found, env)
+    }
+
+    fn merge(found: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut table = found.map(read_table).transpose()?.unwrap_or_default();
         let mut url_files = found.map_or_else(UrlFiles::default, |path| UrlFiles::of_table(path, &table));
         let mut secret_files: Vec<PathBuf> = found

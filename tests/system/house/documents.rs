@@ -227,6 +227,47 @@ fn paths_that_documents_and_comments_name_exist() {
 }
 
 #[test]
+fn every_alert_links_to_the_part_of_the_runbook_that_names_it() {
+    let runbook = read("docs/runbook.md");
+    let (_, table) = runbook.split_once("\n## Alerts\n").expect("a section of alerts");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rules = read("deploy/alerts/tidemark.yml");
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() > 10, "only {} alerts", alerts.len());
+    let mut wrong = Vec::new();
+    for alert in alerts {
+        let name = alert.lines().next().unwrap_or_default();
+        let link = alert.split_once("runbook_url: '{{ $externalLabels.tidemark_docs }}runbook.html#");
+        let Some((place, _)) = link.and_then(|(_, rest)| rest.split_once('\'')) else {
+            wrong.push(format!("{name} has no link to the runbook"));
+            continue;
+        };
+        let row = table.lines().find(|row| row.contains(&format!("`{name}`")));
+        let is_there = anchors(&runbook).contains(place);
+        // an alert whose row has no link has all it needs in that row
+        let is_row = row.is_some_and(|row| row.contains(&format!("(#{place})")) || place == "alerts");
+        if !is_there || !is_row {
+            wrong.push(format!(
+                "{name}: #{place} is not where the runbook has it: {row:?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_book_has_every_document() {
+    let summary = read("docs/SUMMARY.md");
+    let pages = files(&["docs/*.md", "docs/design/*.md"]);
+    let missing: Vec<&str> = pages
+        .iter()
+        .filter_map(|page| page.strip_prefix("docs/"))
+        .filter(|page| *page != "SUMMARY.md" && !summary.contains(&format!("]({page})")))
+        .collect();
+    assert!(missing.is_empty(), "docs/SUMMARY.md lacks {missing:?}");
+}
+
+#[test]
 fn a_heading_becomes_its_anchor() {
     assert_eq!(
         anchor(" A source was restored, or swapped"),

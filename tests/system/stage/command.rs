@@ -189,7 +189,7 @@ impl Stage {
 }
 
 /// The program under test, built beside the tests.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows its own path");
     path.pop();
     if path.ends_with("deps") {

@@ -1,4 +1,4 @@
-//! `tidemark demo`: two syncs and comparisons of a sample, with each role in its own process.
+//! `tidemark demo`: two syncs and comparisons of a sample, with each role in its own process, or all in this one.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,8 +22,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::requests::request;
+use super::sync::execute_here;
 use crate::app::App;
-use crate::exit::{Exit, SetupError};
+use crate::exit::{Exit, Interrupted, SetupError};
 use crate::output;
 use crate::progress;
 
@@ -47,17 +48,27 @@ pub struct Args {
     /// Leave the fleet and a web console running until Ctrl-C, and print its address
     #[arg(long)]
     stay: bool,
+    /// Sync in this process, as `sync --local` does: needs no RabbitMQ
+    #[arg(long, conflicts_with = "stay")]
+    local: bool,
 }
 
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let source_url = app.settings.source("main")?.1.clone();
-        app.settings.amqp_url()?;
+        if !self.local {
+            app.settings.amqp_url()?;
+        }
 
         step("migrate the analytics database");
         let migrate = super::migrate::Args::default();
         migrate.run(app).await?;
-        let db = app.isolated_database(0).await?;
+        let concurrency = if self.local {
+            app.settings.worker.concurrency
+        } else {
+            0
+        };
+        let db = app.isolated_database(concurrency).await?;
         ensure!(
             ledger::tenant::list(&db).await?.is_empty(),
             SetupError("the analytics database has tenants already: the demo needs an empty one".to_owned())
@@ -80,9 +91,15 @@ impl Args {
         ));
         add_tenants(&db, &sample.tenants).await?;
 
+        if self.local {
+            return self.tour(app, &db, &source_url).await;
+        }
         step("start a producer, two workers and a finalizer");
         let mut fleet = Fleet::start(app, &["producer", "worker", "worker", "finalizer"])?;
-        let mut outcome = self.tour(app, &db, &source_url, &mut fleet).await;
+        let mut outcome = match fleet.ready(&db).await {
+            Ok(()) => self.tour(app, &db, &source_url).await,
+            Err(error) => Err(error),
+        };
         if self.stay && outcome.is_ok() {
             outcome = fleet.stay(app, outcome).await;
         }
@@ -93,17 +110,9 @@ impl Args {
         Ok(exit)
     }
 
-    async fn tour(
-        &self,
-        app: &App,
-        db: &DbPool,
-        source_url: &ServerUrl,
-        fleet: &mut Fleet,
-    ) -> anyhow::Result<Exit> {
-        fleet.ready(db).await?;
-
+    async fn tour(&self, app: &App, db: &DbPool, source_url: &ServerUrl) -> anyhow::Result<Exit> {
         step("sync all tenants for the first time");
-        let first = sync(app, db, "first sync").await?;
+        let first = self.sync(app, db, "first sync").await?;
         let first_verified = verify(app, db).await?;
 
         step(&format!(
@@ -130,7 +139,7 @@ impl Args {
         output::note(format!("  {}", kinds.join(", ")));
 
         step("sync again, incrementally");
-        let second = sync(app, db, "second sync").await?;
+        let second = self.sync(app, db, "second sync").await?;
         step("compare source and target, row by row and column by column");
         let second_verified = verify(app, db).await?;
 
@@ -172,6 +181,23 @@ impl Args {
         }
         output::line("Something differs or failed: see the verdicts above.")?;
         Ok(Exit::Failed)
+    }
+
+    async fn sync(&self, app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
+        let mut runs = Vec::new();
+        for tenant in ledger::tenant::list(db).await? {
+            let (reason, wanted) = (Some(reason.to_owned()), RunRequest::default());
+            runs.push(request(app, db, &tenant, RunType::Incremental, reason, wanted).await?);
+        }
+        if !self.local {
+            return progress::wait(db, &runs).await;
+        }
+        let reports = execute_here(app, db, &app.sources()?, &runs).await?;
+        ensure!(
+            reports.iter().all(|run| run.status.is_terminal()),
+            Interrupted(runs)
+        );
+        Ok(reports)
     }
 }
 
@@ -216,15 +242,6 @@ async fn add_tenants(db: &DbPool, sample: &[SampleTenant]) -> anyhow::Result<()>
         ));
     }
     Ok(())
-}
-
-async fn sync(app: &App, db: &DbPool, reason: &str) -> anyhow::Result<Vec<RunReport>> {
-    let mut runs = Vec::new();
-    for tenant in ledger::tenant::list(db).await? {
-        let (reason, wanted) = (Some(reason.to_owned()), RunRequest::default());
-        runs.push(request(app, db, &tenant, RunType::Incremental, reason, wanted).await?);
-    }
-    progress::wait(db, &runs).await
 }
 
 async fn verify(app: &App, db: &DbPool) -> anyhow::Result<Vec<Verification>> {

@@ -1,6 +1,6 @@
 //! `tidemark doctor`.
 
-mod print;
+pub(super) mod print;
 
 use tidemark_operations::doctor;
 use tidemark_postgres::report::report;

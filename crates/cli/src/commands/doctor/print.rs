@@ -1,6 +1,6 @@
 //! Prints the report of the doctor.
 
-use tidemark_operations::doctor::report::DoctorReport;
+use tidemark_operations::doctor::report::{DoctorReport, Group};
 use tidemark_runtime::finding::{Finding, Level, counted};
 
 use crate::output::{self, Colour};
@@ -12,7 +12,20 @@ pub fn report(report: &DoctorReport, json: bool, quiet: bool) -> anyhow::Result<
     if json {
         return output::json(report);
     }
-    for group in &report.groups {
+    groups(&report.groups, quiet)?;
+    let count = |level| report.levels().filter(|other| *other == level).count();
+    output::line(format!(
+        "{}, {}, {} not checked, {} ok",
+        counted(count(Level::Error), "error"),
+        counted(count(Level::Warning), "warning"),
+        count(Level::NotChecked),
+        count(Level::Ok)
+    ))
+}
+
+/// Prints the findings of each group; `quiet`: only warnings and errors.
+pub fn groups(groups: &[Group], quiet: bool) -> anyhow::Result<()> {
+    for group in groups {
         let shown: Vec<&Finding> = group
             .findings
             .iter()
@@ -30,14 +43,7 @@ pub fn report(report: &DoctorReport, json: bool, quiet: bool) -> anyhow::Result<
         }
         output::line("")?;
     }
-    let count = |level| report.levels().filter(|other| *other == level).count();
-    output::line(format!(
-        "{}, {}, {} not checked, {} ok",
-        counted(count(Level::Error), "error"),
-        counted(count(Level::Warning), "warning"),
-        count(Level::NotChecked),
-        count(Level::Ok)
-    ))
+    Ok(())
 }
 
 fn print(finding: &Finding) -> anyhow::Result<()> {
