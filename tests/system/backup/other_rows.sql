@@ -24,3 +24,7 @@ INSERT INTO etl_verification_fault (run_id, seq, conversation_id, tenant_id, kin
     SELECT id, 9000, 1, tenant_id, 'unproven', '{}' FROM etl_control;
 INSERT INTO etl_unsynced_inbox (source, inbox_id, account_id, reason, tenant_id)
     SELECT 'main', 900000 + id, 1, 'unmapped', id FROM tenants;
+INSERT INTO console_user (name, role) VALUES ('ana', 'admin');
+INSERT INTO console_session (id_hash, user_name) VALUES (sha256('session'), 'ana');
+INSERT INTO console_token (name, hash, role, created_by) VALUES ('deploy', sha256('token'), 'operator', 'cli:test');
+INSERT INTO console_request (actor, key, request_hash) VALUES ('token:deploy', 'a key', sha256('request'));
