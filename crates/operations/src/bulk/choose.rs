@@ -19,8 +19,8 @@ use super::{BulkAction, BulkFilter, BulkSubject, MOST, Skip};
 use crate::error::{OperationError, OperationResult};
 use crate::status::{Overview, TenantOverview};
 
-/// One more than may be chosen, so that too many are noticed.
-const LIMIT: i64 = MOST as i64 + 1;
+/// One more than [`MOST`], so that too many are noticed.
+const LIMIT: i64 = 10_001;
 
 /// Stores a job with everything that matches, of the tenants in `scope`; `None`: of all.
 pub async fn prepare(
