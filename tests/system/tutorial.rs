@@ -79,7 +79,7 @@ async fn follow(prefix: &str) -> Result<()> {
         ),
     ];
     // a command that fails leaves no process behind
-    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n".to_owned();
+    let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for block in &blocks {
         let commands = places
             .iter()
