@@ -7,7 +7,7 @@ mod seeds;
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
 
-use self::follower::{Follower, Step};
+use self::follower::{Follower, Named, Step};
 use crate::stage::{Fleet, Process, Stage, WAIT_LIMIT, on_stage};
 
 /// A dashboard's session of tenant 1.
@@ -30,10 +30,7 @@ async fn live(stage: &Stage) -> Result<std::collections::BTreeMap<i64, String>> 
 }
 
 /// The changes since the last call, which must be in their order and not have come before.
-async fn news(
-    follower: &mut Follower,
-    connection: &mut PgConnection,
-) -> Result<Vec<(i64, String, Option<Vec<String>>)>> {
+async fn news(follower: &mut Follower, connection: &mut PgConnection) -> Result<Vec<Named>> {
     let mut all = Vec::new();
     loop {
         match follower.step(connection, 7).await? {

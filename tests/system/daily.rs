@@ -95,7 +95,13 @@ async fn every_query_of_the_tenants_dashboard_has_rows_for_a_bound_login() {
         ensure!(named.is_ok(), "a URL takes a user");
         let asked = async {
             let mut grafana = PgConnection::connect(url.as_str()).await?;
-            let queries = dashboard_queries()?;
+            let mut queries = dashboard_queries()?;
+            let document = include_str!("../../docs/data.md");
+            let documented = document
+                .split_once("\n## Sums by day\n")
+                .and_then(|(_, section)| section.split_once("```sql\n")?.1.split_once("```"))
+                .context("the section has a query")?;
+            queries.push(("docs/data.md".to_owned(), documented.0.to_owned()));
             ensure!(queries.len() > 10, "{} queries", queries.len());
             for (title, sql) in queries {
                 let rows = grafana

@@ -10,8 +10,9 @@ use tidemark_runtime::lifecycle::Lifecycle;
 use tidemark_runtime::pulse;
 use tidemark_runtime::ticker::{Ticker, Turn};
 
-/// How far the sums may be behind the rows. During a large run each turn computes the days of its newest chunks.
-const TICK: Duration = Duration::from_secs(5);
+/// How far the sums may be behind the rows. During a large run each turn computes the days of its newest chunks. A turn looks at
+/// each tenant once in an index.
+const TICK: Duration = Duration::from_secs(10);
 
 /// The loop that computes changed days again.
 #[derive(Debug)]

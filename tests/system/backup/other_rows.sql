@@ -31,3 +31,10 @@ INSERT INTO console_session (id_hash, user_name) VALUES (sha256('session'), 'tes
 INSERT INTO console_token (name, hash, role, created_by) VALUES ('test', sha256('token'), 'viewer', 'test');
 INSERT INTO console_request (actor, key, request_hash, status, body)
     VALUES ('console:test', '1', sha256('request'), 200, '{"tenant": 1}');
+INSERT INTO tenant_login (login, tenant_id, is_made, created_by) SELECT 'test_' || id, id, false, 'test' FROM tenants;
+INSERT INTO conversation_daily
+    SELECT r.* FROM tenants t, jsonb_populate_record(NULL::conversation_daily, jsonb_build_object(
+        'tenant_id', t.id, 'conversation_date', '2024-01-01',
+        'inbox_id', 1, 'assignee_id', 1, 'conversation_count', 1, 'open_count', 1, 'resolved_count', 1,
+        'reopened_count', 1, 'awaiting_reply_count', 1, 'bot_count', 1, 'first_response_count', 1, 'resolution_count',
+        1, 'csat_count', 1, 'csat_positive_count', 1)) AS r;

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use sqlx::PgConnection;
 
+/// A conversation with the kind of its change and the changed columns.
+pub type Named = (i64, String, Option<Vec<String>>);
+
 /// One call of the feed.
 pub enum Step {
-    /// Conversations with kind and changed columns.
-    Read(Vec<(i64, String, Option<Vec<String>>)>),
+    Read(Vec<Named>),
     /// The cursor is of no use any more: the next step starts again.
     Again,
 }
