@@ -36,5 +36,7 @@ INSERT INTO conversation_daily
     SELECT r.* FROM tenants t, jsonb_populate_record(NULL::conversation_daily, jsonb_build_object(
         'tenant_id', t.id, 'conversation_date', '2024-01-01',
         'inbox_id', 1, 'assignee_id', 1, 'conversation_count', 1, 'open_count', 1, 'resolved_count', 1,
-        'reopened_count', 1, 'awaiting_reply_count', 1, 'bot_count', 1, 'first_response_count', 1, 'resolution_count',
-        1, 'csat_count', 1, 'csat_positive_count', 1)) AS r;
+        'reopened_count', 1, 'awaiting_reply_count', 1, 'bot_count', 1, 'first_response_count', 1,
+        'first_response_seconds', 1, 'resolution_count', 1, 'resolution_seconds', 1, 'csat_count', 1,
+        'csat_rating_sum', 1, 'csat_positive_count', 1, 'message_count', 1, 'customer_message_count', 1,
+        'agent_message_count', 1)) AS r;
