@@ -1,8 +1,8 @@
 //! `conversation_change`, the feed of changes. Whatever writes rows of the target records its changes here, in the same
 //! transaction: docs/design/changes.md.
 
-use chrono::NaiveDate;
 use sqlx::PgConnection;
+use tidemark_postgres::day::Day;
 use tidemark_shared::ids::TenantId;
 
 use crate::stored::Stored;
@@ -42,15 +42,15 @@ pub struct Change {
     /// Names of columns, with commas between them; `None`: any column may be another.
     pub columns: Option<String>,
     /// The day of the conversation by its row.
-    pub date: Option<NaiveDate>,
+    pub date: Option<Day>,
     /// The day that the row had before.
-    pub previous_date: Option<NaiveDate>,
+    pub previous_date: Option<Day>,
 }
 
 impl Change {
     /// A change after which the row is gone or any column may be another.
     #[must_use]
-    pub const fn whole(conversation_id: i64, kind: ChangeKind, date: Option<NaiveDate>) -> Self {
+    pub const fn whole(conversation_id: i64, kind: ChangeKind, date: Option<Day>) -> Self {
         Self {
             conversation_id,
             kind,
@@ -70,7 +70,7 @@ pub async fn record(tx: &mut PgConnection, tenant: TenantId, changes: &[Change])
 }
 
 async fn record_part(tx: &mut PgConnection, tenant: TenantId, changes: &[Change]) -> DbResult<()> {
-    let of = |part: fn(&Change) -> Option<NaiveDate>| changes.iter().map(part).collect::<Vec<_>>();
+    let of = |part: fn(&Change) -> Option<Day>| changes.iter().map(part).collect::<Vec<_>>();
     let ids: Vec<i64> = changes.iter().map(|one| one.conversation_id).collect();
     let kinds: Vec<&str> = changes.iter().map(|one| one.kind.as_str()).collect();
     let columns: Vec<Option<&str>> = changes.iter().map(|one| one.columns.as_deref()).collect();

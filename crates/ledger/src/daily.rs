@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
 use sqlx::PgExecutor;
 use tidemark_postgres::DbPool;
+use tidemark_postgres::day::Day;
 use tidemark_shared::ids::TenantId;
 
 use crate::stored::Stored;
@@ -57,19 +57,19 @@ pub async fn refresh(db: &DbPool, tenant: TenantId) -> DbResult<bool> {
         .await
         .attempt(REFRESH)?;
     if let Some(summarized) = summarized {
-        let found: Vec<(Option<NaiveDate>, Option<NaiveDate>)> = sqlx::query_as(LIST_DAYS)
+        let found: Vec<(Option<Day>, Option<Day>)> = sqlx::query_as(LIST_DAYS)
             .bind(Stored(tenant))
             .bind(summarized)
             .bind(newest)
             .fetch_all(&mut *tx)
             .await
             .attempt(REFRESH)?;
-        let days: BTreeSet<NaiveDate> = found
+        let days: BTreeSet<Day> = found
             .into_iter()
             .flat_map(|(now, before)| [now, before])
             .flatten()
             .collect();
-        let days: Vec<NaiveDate> = days.into_iter().collect();
+        let days: Vec<Day> = days.into_iter().collect();
         for statement in [CLEAR_DAYS, SUM_DAYS] {
             let of_days = sqlx::query(statement).bind(Stored(tenant)).bind(&days);
             execute(of_days, &mut tx, REFRESH).await?;

@@ -2,11 +2,12 @@
 //!
 //! `hosts` (the servers of a URL), `connector` (finds the one to use, with the current password), `error` and `fault` (why
 //! no connection was made, and what to do), `connect` (settings of sessions), `pool` (a pool, also behind a pooler),
-//! `guarded` (a transaction whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` (timestamps
-//! that may be infinite), `sqlstate` (kinds of failures), `report` (errors as text without values).
+//! `guarded` (a transaction whose statement is cancelled when it is dropped), `ident` (quoting), `source_time` and `day`
+//! (timestamps and dates that may be infinite), `sqlstate` (kinds of failures), `report` (errors as text without values).
 
 pub mod connect;
 pub mod connector;
+pub mod day;
 mod error;
 pub mod fault;
 pub mod guarded;

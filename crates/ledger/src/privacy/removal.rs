@@ -1,11 +1,10 @@
 //! Rows that were removed, for the feed of changes.
 
-use chrono::NaiveDate;
-
 use crate::change::{Change, ChangeKind};
+use tidemark_postgres::day::Day;
 
 /// A conversation, its day, and whether its row was live.
-pub(super) type RemovedRow = (i64, Option<NaiveDate>, bool);
+pub(super) type RemovedRow = (i64, Option<Day>, bool);
 
 /// The feed says of live rows only that they are gone: of the others it has said so.
 pub(super) fn removals(rows: &[RemovedRow]) -> Vec<Change> {

@@ -5,13 +5,13 @@
 use std::sync::LazyLock;
 
 use super::{RowColumn, RowSelect, ScriptDatabase, ScriptError};
-use chrono::NaiveDate;
 use futures::StreamExt;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
 use tidemark_ledger::DbError;
 use tidemark_ledger::change::{Change, ChangeKind};
+use tidemark_postgres::day::Day;
 use tidemark_shared::ids::TenantId;
 
 use tidemark_worker::row::columns::{COLUMNS, staging_definition};
@@ -110,7 +110,7 @@ pub async fn import_rows(
     }
     copy.finish().await.map_err(target("copy the rows"))?;
     drop(rows);
-    let inserted: Vec<(i64, Option<NaiveDate>)> = sqlx::query_as(AssertSqlSafe(INSERT.as_str()))
+    let inserted: Vec<(i64, Option<Day>)> = sqlx::query_as(AssertSqlSafe(INSERT.as_str()))
         .fetch_all(&mut **tx)
         .await
         .map_err(target("insert the rows"))?;

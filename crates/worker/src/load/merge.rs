@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use tidemark_ledger::change::{Change, ChangeKind};
 use tidemark_ledger::stored::Stored;
+use tidemark_postgres::day::Day;
 use tidemark_postgres::sqlstate::failure_kind;
 use tidemark_shared::fence::SourceVersion;
 
@@ -49,7 +49,7 @@ impl Merged {
 #[derive(FromRow)]
 struct MergedRow {
     conversation_id: i64,
-    conversation_date: Option<NaiveDate>,
+    conversation_date: Option<Day>,
     /// `None`: the row as it was.
     is_new: Option<bool>,
     was_deleted: bool,

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidemark_ledger as ledger;
 use tidemark_ledger::stored::Stored;
+use tidemark_postgres::day::Day;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::TenantId;
@@ -23,7 +23,7 @@ const LIST_LIVE_IN_RANGE: &str = "SELECT conversation_id FROM conversations_anal
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
     /// Conversations that were marked deleted, each with its inbox and its day.
-    pub marked: Vec<(i64, Option<i32>, Option<NaiveDate>)>,
+    pub marked: Vec<(i64, Option<i32>, Option<Day>)>,
     /// Conversations of inboxes that wait for an operator. Their rows stay.
     pub waiting: Vec<i64>,
 }
