@@ -55,6 +55,7 @@ pub mod target;
 pub mod tenant;
 pub mod tenant_lifecycle;
 pub mod tenant_move;
+pub mod tenant_page;
 pub mod tenant_status;
 pub mod unsynced;
 pub mod verification;
@@ -123,6 +124,9 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         target::statistics::STATEMENTS,
         tenant::STATEMENTS,
         tenant_move::STATEMENTS,
+        tenant_page::STATEMENTS,
+        tenant_page::numbers::STATEMENTS,
+        tenant_page::rows::STATEMENTS,
         unsynced::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,

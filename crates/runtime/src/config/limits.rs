@@ -312,5 +312,6 @@ mod tests {
         "console.read_only",
         "console.sources",
         "console.insecure_cookie",
+        "console.tenant_database_url",
     ];
 }

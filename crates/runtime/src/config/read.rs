@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 54] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -67,6 +67,14 @@ pub(super) const VARIABLES: [(&str, &[&str]); 52] = [
         "TIDEMARK_CONSOLE_INSECURE_COOKIE",
         &["console", "insecure_cookie"],
     ),
+    (
+        "TIDEMARK_CONSOLE_TENANT_DATABASE_URL",
+        &["console", "tenant_database_url"],
+    ),
+    (
+        "TIDEMARK_CONSOLE_TENANT_DATABASE_URL_FILE",
+        &["console", "tenant_database_url"],
+    ),
     ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
     ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
     ("TIDEMARK_WEBHOOK_KEY", &["webhook_key"]),
@@ -109,8 +117,9 @@ pub(super) fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
 
 /// Whether a settings file contains secrets.
 pub(super) fn holds_secret(table: &toml::Table) -> bool {
-    const SECRETS: [&str; 7] = [
+    const SECRETS: [&str; 8] = [
         "database_url",
+        "tenant_database_url",
         "amqp_url",
         "amqp_management_url",
         "legacy_url",
@@ -126,8 +135,9 @@ pub(super) fn holds_secret(table: &toml::Table) -> bool {
 
 /// A variable's value as TOML. Numbers and booleans are recognized, except for settings that are texts.
 pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 17] = [
+    const TEXTS: [&str; 18] = [
         "database_url",
+        "tenant_database_url",
         "amqp_management_url",
         "legacy_url",
         "amqp_url",
