@@ -9,3 +9,5 @@ mod rights;
 mod shipped;
 mod sign_in;
 mod streams;
+mod tenant_look;
+mod tenant_page;

@@ -11,6 +11,7 @@ use tidemark_source::Sources;
 use crate::auth::attempts::Attempts;
 use crate::links::Links;
 use crate::pages::on_demand::OnDemand;
+use crate::tenant_page::pool::{OpenTenantPages, TenantPages};
 use crate::watch::watcher::Watcher;
 
 /// Connects to the broker for a command; the error says why it cannot.
@@ -23,6 +24,7 @@ pub struct Parts {
     pub sources: Arc<Sources>,
     pub queue: Arc<dyn Queue>,
     pub rabbit: OpenRabbit,
+    pub tenant_pages: OpenTenantPages,
     pub lifecycle: Lifecycle,
 }
 
@@ -36,6 +38,7 @@ pub struct Console {
     pub(crate) watcher: Arc<Watcher>,
     pub(crate) attempts: Attempts,
     pub(crate) on_demand: OnDemand,
+    pub(crate) tenant_pages: TenantPages,
 }
 
 impl Console {
@@ -47,6 +50,7 @@ impl Console {
             watcher: Arc::new(watcher),
             attempts: Attempts::default(),
             on_demand: OnDemand::default(),
+            tenant_pages: TenantPages::new(parts.tenant_pages),
             db: parts.db,
             settings: parts.settings,
             sources: parts.sources,

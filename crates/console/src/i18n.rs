@@ -5,6 +5,7 @@ mod causes;
 mod everywhere;
 mod pages;
 mod states;
+mod visit;
 
 use chrono::TimeDelta;
 
@@ -13,6 +14,7 @@ pub use self::causes::Causes;
 pub use self::everywhere::Common;
 pub use self::pages::Pages;
 pub use self::states::States;
+pub use self::visit::Visit;
 
 /// Declares the texts of one area: a name, the English text, the Portuguese text.
 macro_rules! texts {
@@ -79,6 +81,7 @@ pub struct Texts {
     pub states: States,
     pub causes: Causes,
     pub actions: Actions,
+    pub visit: Visit,
 }
 
 static ENGLISH: Texts = Texts {
@@ -88,6 +91,7 @@ static ENGLISH: Texts = Texts {
     states: States::ENGLISH,
     causes: Causes::ENGLISH,
     actions: Actions::ENGLISH,
+    visit: Visit::ENGLISH,
 };
 
 static PORTUGUESE: Texts = Texts {
@@ -97,6 +101,7 @@ static PORTUGUESE: Texts = Texts {
     states: States::PORTUGUESE,
     causes: Causes::PORTUGUESE,
     actions: Actions::PORTUGUESE,
+    visit: Visit::PORTUGUESE,
 };
 
 impl Texts {
@@ -175,6 +180,7 @@ mod tests {
             States::PAIRS,
             Causes::PAIRS,
             Actions::PAIRS,
+            Visit::PAIRS,
         ];
         for (key, english, portuguese) in all.into_iter().flatten() {
             let places = |text: &str| {

@@ -29,7 +29,8 @@ const PAGES: [(&str, &str); 18] = [
 ];
 
 /// Names that would break a page that trusted them.
-const NASTY: &str = r#"<script>alert(1)</script>" onmouseover="x <button hx-post="/tenants/1/do/remove">"#;
+pub const NASTY: &str =
+    r#"<script>alert(1)</script>" onmouseover="x <button hx-post="/tenants/1/do/remove">"#;
 
 async fn prepare(stage: &Stage) -> Result<()> {
     stage.sample(300, 2, 5).await?;
@@ -76,14 +77,14 @@ const FAULTS: &str = r#"
 
 /// What is wrong with all pages, so that one look shows everything.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, outcome: Result<()>) {
+    pub fn add(&mut self, outcome: Result<()>) {
         self.0.extend(outcome.err().map(|error| format!("{error:#}")));
     }
 
-    fn ensure_none(&self) -> Result<()> {
+    pub fn ensure_none(&self) -> Result<()> {
         ensure!(self.0.is_empty(), "{}", self.0.join("\n"));
         Ok(())
     }
@@ -108,7 +109,7 @@ async fn check_access(browser: &Browser, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
+pub async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
     browser.page.goto(&format!("http://{address}{path}")).await?;
     browser.wait("main").await?;
     let faults = browser.page.execute(FAULTS, Vec::new()).await?;
