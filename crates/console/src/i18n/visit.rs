@@ -4,7 +4,6 @@ use super::texts;
 
 texts! {
     Visit {
-        account: "Account", "Conta";
         agent: "Agent", "Agente";
         agents: "By agent", "Por agente";
         all_agents: "All agents", "Todos os agentes";
@@ -25,7 +24,6 @@ texts! {
         contacts: "Unique contacts", "Contatos únicos";
         conversation: "Conversation", "Conversa";
         conversations: "Conversations", "Conversas";
-        count: "Count", "Quantidade";
         csat: "Satisfaction (CSAT)", "Satisfação (CSAT)";
         csat_note: "n = {count}, {share} satisfied", "n = {count}, {share} satisfeitos";
         csat_none: "no ratings", "sem avaliações";
@@ -47,7 +45,6 @@ texts! {
         handled: "Who handled it", "Quem atendeu";
         heat: "When conversations begin", "Quando as conversas começam";
         heat_cell: "{day} {hour}: {count}", "{day} {hour}: {count}";
-        hour: "Hour", "Hora";
         human: "human", "humano";
         inbox: "Inbox", "Caixa de entrada";
         labels: "Labels", "Etiquetas";
@@ -71,7 +68,6 @@ texts! {
         pending: "pending", "pendente";
         phone: "Phone", "Telefone";
         points: "{points} points", "{points} pontos";
-        print: "Print with the browser: menus are left out.", "Imprima pelo navegador: os menus ficam de fora.";
         private_note: "private note", "nota privada";
         rated: "Conversations with a rating", "Conversas com avaliação";
         rating: "Rating", "Avaliação";

@@ -1,6 +1,5 @@
 //! One request to a tenant's page: who looks, at whose rows, as of when.
 
-use chrono_tz::Tz;
 use tidemark_ledger as ledger;
 use tidemark_ledger::audit::Entry;
 use tidemark_ledger::tenant_page::{Look, Standing};
@@ -90,10 +89,6 @@ impl Visit {
         })
     }
 
-    pub fn zone(&self) -> Tz {
-        self.cx.tenant_zone.unwrap_or(Tz::UTC)
-    }
-
     pub fn asked(&self, query: &Query) -> PageResult<Asked> {
         Asked::parse(query, self.standing.today)
     }
@@ -125,6 +120,8 @@ impl Visit {
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::Tz;
+
     use super::*;
 
     #[test]

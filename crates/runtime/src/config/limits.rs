@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 25] = [
+    const TEXTS: [&str; 26] = [
         "database_url",
         "database_pooler",
         "amqp_url",
