@@ -6,7 +6,8 @@
 -- (Amazon RDS and Aurora, Google Cloud SQL, Azure). PostgreSQL 13 to 18. Running it again does no harm.
 --
 -- It makes a login and a database, both named `tidemark` (-v login=NAME -v database=NAME), and the roles that the policies
--- name. The login may act as etl_service, and its console as console_service, and has no other right; with
+-- name. The login may act as etl_service, its console as console_service, and pages of tenants as authenticated_users,
+-- and it has no other right; with
 -- -v password=TEXT it gets that password. It owns a database that is made here, and may migrate it. A database that exists
 -- keeps its owner, who migrates it then, and the login only runs the processes.
 \set ON_ERROR_STOP on
@@ -24,8 +25,17 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login') \gexec
 ALTER ROLE :"login" PASSWORD :'password';
 \endif
 SELECT format('GRANT %I TO %I', acts.role, :'login')
-FROM (VALUES ('etl_service'), ('console_service')) AS acts (role)
+FROM (VALUES ('etl_service'), ('console_service'), ('authenticated_users')) AS acts (role)
 WHERE NOT pg_has_role(:'login', acts.role, 'MEMBER') \gexec
+
+-- With -v pages_password=TEXT a second login, LOGIN_pages, that only reads one tenant's rows: for console.tenant_database_url.
+\if :{?pages_password} \else \set pages_password '' \endif
+SELECT :'pages_password' <> '' AS has_pages, :'login' || '_pages' AS pages \gset
+\if :has_pages
+    SELECT format('CREATE ROLE %I LOGIN', :'pages') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'pages') \gexec
+    ALTER ROLE :"pages" PASSWORD :'pages_password';
+    GRANT authenticated_users TO :"pages";
+\endif
 
 -- Only a role that may become the owner can give it a database. An administrator who is no superuser becomes a member of the
 -- login for as long as that takes.

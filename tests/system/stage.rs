@@ -153,7 +153,7 @@ impl Stage {
             sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         }
         let mut admin = PgConnection::connect(&self.servers.target).await?;
-        let drop = format!("DROP ROLE IF EXISTS {}", self.name);
+        let drop = format!("DROP ROLE IF EXISTS {0}, {0}_pages", self.name);
         sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
         self.delete_queues().await
     }
@@ -191,6 +191,19 @@ impl Stage {
             named.expect("a server's URL takes a user");
         }
         url.to_string()
+    }
+
+    /// URL of the target for tenants' pages: of a login that is a member of `authenticated_users` alone, which this makes.
+    pub async fn pages_url(&self) -> Result<String> {
+        let login = format!("{}_pages", self.name);
+        let role = format!("CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE authenticated_users");
+        self.target.execute(AssertSqlSafe(role)).await?;
+        let mut url = url::Url::parse(&self.owner_url("target")).expect("the test server's URL is valid");
+        let named = url
+            .set_username(&login)
+            .and_then(|()| url.set_password(Some(&login)));
+        named.expect("a server's URL takes a user");
+        Ok(url.to_string())
     }
 
     /// URL of one side's database as a superuser and owner.

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
-use tidemark_console::OpenRabbit;
-use tidemark_ledger::connect::{ActAs, pool, pool_as};
+use tidemark_console::{NoTenantPages, OpenRabbit, OpenTenantPages};
+use tidemark_ledger::connect::{ActAs, OpenError, pool, pool_as};
 use tidemark_ledger::isolation;
+use tidemark_ledger::tenant_page::find_power;
 use tidemark_net::tls::Exposure;
 use tidemark_net::url::ServerUrl;
+use tidemark_postgres::report::report;
 use tidemark_postgres::{Connector, DbPool};
 use tidemark_runtime::config::{Settings, SourceSettings, WorkerSettings};
 use tidemark_runtime::telemetry::{Scrape, Telemetry, Verbosity};
@@ -125,6 +128,39 @@ impl App {
         const CONNECTIONS: u32 = 10;
         let (url, pooler) = (self.settings.database_url()?, self.settings.database_pooler);
         Ok(pool_as(ActAs::Console, url, self.role, CONNECTIONS, pooler).await?)
+    }
+
+    /// Opens the pool of tenants' pages, which reads one tenant's rows at a time and writes nothing. `up` serves one installation
+    /// with one login, which then acts as `authenticated_users`. Elsewhere the setting names a login that can do no more.
+    pub fn tenant_pages(&self) -> OpenTenantPages {
+        const CONNECTIONS: u32 = 6;
+        let own = self.settings.database_url.clone().filter(|_| self.role == "up");
+        let named = self.settings.console.tenant_database_url.clone();
+        let text = |url: &Option<ServerUrl>| url.as_ref().map(|url| url.secret().expose_secret().to_owned());
+        let is_shared = named.is_none() || text(&named) == text(&self.settings.database_url);
+        let (url, pooler) = (named.or(own), self.settings.database_pooler);
+        Arc::new(move || {
+            let url = url.clone();
+            Box::pin(async move {
+                let url = url.ok_or(NoTenantPages::NotSet)?;
+                let opening = pool_as(ActAs::Dashboard, &url, "tenant pages", CONNECTIONS, pooler);
+                let db = opening.await.map_err(|error| match error {
+                    OpenError::Connect(_) => NoTenantPages::Away(report(&error)),
+                    _ => NoTenantPages::Wrong(report(&error)),
+                })?;
+                if is_shared {
+                    return Ok(db);
+                }
+                match find_power(&db).await {
+                    Ok(None) => Ok(db),
+                    Ok(Some(power)) => Err(NoTenantPages::Wrong(format!(
+                        "the login of console.tenant_database_url may do more than read one tenant's rows: {power}; give it a login \
+                         that is a member of authenticated_users alone"
+                    ))),
+                    Err(error) => Err(NoTenantPages::Away(report(&error))),
+                }
+            })
+        })
     }
 
     pub fn sources(&self) -> anyhow::Result<Arc<Sources>> {

@@ -203,6 +203,7 @@ impl Roles {
             sources: Arc::clone(&self.sources),
             queue: Arc::clone(&self.queue),
             rabbit,
+            tenant_pages: app.tenant_pages(),
             lifecycle: self.lifecycle.clone(),
         });
         tracing::info!(url = bound.url(), "console open");

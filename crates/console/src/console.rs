@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::auth::attempts::Attempts;
 use crate::links::Links;
 use crate::pages::on_demand::OnDemand;
+use crate::tenant_page::pool::{OpenTenantPages, TenantPages};
 use crate::watch::trends::Trends;
 use crate::watch::watcher::Watcher;
 
@@ -25,6 +26,7 @@ pub struct Parts {
     pub sources: Arc<Sources>,
     pub queue: Arc<dyn Queue>,
     pub rabbit: OpenRabbit,
+    pub tenant_pages: OpenTenantPages,
     pub lifecycle: Lifecycle,
 }
 
@@ -41,6 +43,7 @@ pub struct Console {
     pub(crate) on_demand: OnDemand,
     /// A job on many things was started.
     pub(crate) bulk_wake: Notify,
+    pub(crate) tenant_pages: TenantPages,
 }
 
 impl Console {
@@ -54,6 +57,7 @@ impl Console {
             attempts: Attempts::default(),
             on_demand: OnDemand::default(),
             bulk_wake: Notify::new(),
+            tenant_pages: TenantPages::new(parts.tenant_pages),
             db: parts.db,
             settings: parts.settings,
             sources: parts.sources,

@@ -8,8 +8,9 @@ use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use maud::{Markup, html};
+use tidemark_shared::ids::TenantId;
 
-use crate::auth::who::{Right, Who};
+use crate::auth::who::{Right, Role, Who};
 use crate::console::Console;
 use crate::headers::Nonce;
 use crate::i18n::{Language, Texts};
@@ -33,6 +34,17 @@ pub struct Cx {
     pub now: Option<DateTime<Utc>>,
     /// The page goes into a dialog of another one.
     pub in_dialog: bool,
+    /// The page is that of a tenant's own people.
+    pub visiting: Option<Visiting>,
+}
+
+/// The tenant whose own page is looked at.
+#[derive(Clone)]
+pub struct Visiting {
+    pub name: String,
+    /// The path of its page, as links name it.
+    pub path: String,
+    pub tenant: TenantId,
 }
 
 impl FromRequestParts<Arc<Console>> for Cx {
@@ -57,6 +69,7 @@ impl FromRequestParts<Arc<Console>> for Cx {
             tenant_zone: None,
             now: None,
             in_dialog: parts.headers.contains_key("x-dialog"),
+            visiting: None,
         })
     }
 }
@@ -71,6 +84,18 @@ impl Cx {
     pub fn at(mut self, now: DateTime<Utc>) -> Self {
         self.now = Some(now);
         self
+    }
+
+    /// The same request, in this language.
+    pub fn speaking(mut self, language: Language) -> Self {
+        self.preferences.language = language;
+        self.t = language.texts();
+        self
+    }
+
+    /// Whether it is a page for a tenant's own people: without the menu of operators.
+    pub fn is_visit(&self) -> bool {
+        self.visiting.is_some() || self.who.as_ref().is_some_and(|who| who.role == Role::Tenant)
     }
 
     pub fn may(&self, right: Right) -> bool {

@@ -10,6 +10,8 @@ use tidemark_postgres::report::report;
 use crate::auth::who::{Right, Role};
 use crate::context::Cx;
 use crate::html::layout;
+use crate::tenant_page::not_set_up;
+use crate::tenant_page::pool::NoTenantPages;
 
 #[derive(Debug)]
 pub enum PageError {
@@ -23,6 +25,10 @@ pub enum PageError {
     Refused(String),
     /// What the form was made from has changed.
     Stale,
+    /// The days that a tenant's page is asked for are none.
+    WrongDates,
+    /// Tenants' pages have no database.
+    NoTenantPages(NoTenantPages),
     Operation(OperationError),
 }
 
@@ -45,7 +51,8 @@ impl PageError {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) | Self::WrongDates => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoTenantPages(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::Operation(error) => match error {
                 OperationError::Invalid(_) | OperationError::NotSetUp(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -85,6 +92,9 @@ impl PageError {
             tracing::warn!(error = %report(error), page = cx.here, "page not shown");
         }
         let (common, text) = (&cx.t.common, self.text());
+        if let Self::NoTenantPages(why) = &self {
+            return (status, [(RETRY_AFTER, "5")], not_set_up::page(cx, why)).into_response();
+        }
         let (title, text) = match &self {
             Self::NotFound => (common.unknown_page, common.unknown_page_text.to_owned()),
             Self::Forbidden { needed, role } => (
@@ -95,6 +105,10 @@ impl PageError {
                     .replace("{needed}", needed.role().as_str()),
             ),
             Self::Stale => (common.failed, common.stale.to_owned()),
+            Self::WrongDates => (cx.t.visit.wrong_dates, cx.t.visit.wrong_dates_text.to_owned()),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE && cx.is_visit() => {
+                (cx.t.visit.away, cx.t.visit.away_text.to_owned())
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => (common.away, common.away_text.to_owned()),
             _ => match text {
                 Some(text) => (common.failed, text),

@@ -8,6 +8,7 @@ mod everywhere;
 mod held_by;
 mod pages;
 mod states;
+mod visit;
 mod webhooks;
 
 use chrono::TimeDelta;
@@ -19,6 +20,7 @@ pub use self::causes::Causes;
 pub use self::everywhere::Common;
 pub use self::pages::Pages;
 pub use self::states::States;
+pub use self::visit::Visit;
 pub use self::webhooks::WebhookTexts;
 
 /// Declares the texts of one area: a name, the English text, the Portuguese text.
@@ -89,6 +91,7 @@ pub struct Texts {
     pub acts: Acts,
     pub bulk: BulkTexts,
     pub webhooks: WebhookTexts,
+    pub visit: Visit,
 }
 
 static ENGLISH: Texts = Texts {
@@ -101,6 +104,7 @@ static ENGLISH: Texts = Texts {
     acts: Acts::ENGLISH,
     bulk: BulkTexts::ENGLISH,
     webhooks: WebhookTexts::ENGLISH,
+    visit: Visit::ENGLISH,
 };
 
 static PORTUGUESE: Texts = Texts {
@@ -113,6 +117,7 @@ static PORTUGUESE: Texts = Texts {
     acts: Acts::PORTUGUESE,
     bulk: BulkTexts::PORTUGUESE,
     webhooks: WebhookTexts::PORTUGUESE,
+    visit: Visit::PORTUGUESE,
 };
 
 impl Texts {
@@ -194,6 +199,7 @@ mod tests {
             Acts::PAIRS,
             BulkTexts::PAIRS,
             WebhookTexts::PAIRS,
+            Visit::PAIRS,
         ];
         for (key, english, portuguese) in all.into_iter().flatten() {
             let places = |text: &str| {

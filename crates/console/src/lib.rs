@@ -19,6 +19,7 @@ mod preferences;
 mod router;
 mod routes;
 mod server;
+mod tenant_page;
 mod watch;
 
 pub use self::api::document as api_document;
@@ -26,3 +27,4 @@ pub use self::console::{Console, OpenRabbit, Parts};
 pub use self::router::routes;
 pub use self::routes::RouteReport;
 pub use self::server::{Bound, bind};
+pub use self::tenant_page::pool::{NoTenantPages, OpenTenantPages};

@@ -25,6 +25,11 @@ impl Links {
         self.to(&format!("/tenants/{id}"))
     }
 
+    /// The page that a tenant's own people look at.
+    pub fn visit(&self, slug: &str) -> String {
+        self.to(&format!("/t/{}", encode(slug)))
+    }
+
     pub fn run(&self, id: RunId) -> String {
         self.to(&format!("/runs/{id}"))
     }

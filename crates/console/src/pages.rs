@@ -28,14 +28,14 @@ mod why;
 
 pub use self::login::is_own_path;
 
-use crate::auth::who::Right::{Administer, Operate, Public, View};
+use crate::auth::who::Right::{Administer, Operate, Public, View, Visit};
 use crate::routes::Routes;
 
 pub(crate) fn add(routes: Routes) -> Routes {
     routes
         .get("/login", Public, login::form)
         .post("/login", Public, login::sign_in)
-        .post("/logout", View, login::sign_out)
+        .post("/logout", Visit, login::sign_out)
         .post("/preferences", Public, preferences::save)
         .get("/", View, overview::page)
         .get("/tenants", View, tenants::page)

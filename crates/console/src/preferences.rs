@@ -55,6 +55,8 @@ impl Theme {
 #[derive(Debug, Clone, Copy)]
 pub struct Preferences {
     pub language: Language,
+    /// The language was chosen here, and not taken from the browser's.
+    pub has_chosen_language: bool,
     pub zone: Zone,
     pub theme: Theme,
     pub browser_zone: Option<Tz>,
@@ -63,13 +65,12 @@ pub struct Preferences {
 impl Preferences {
     pub fn of(headers: &HeaderMap) -> Self {
         let named = |name: &str| cookie(headers, name);
-        let language = named(LANGUAGE)
-            .and_then(Language::parse)
-            .unwrap_or_else(|| accepted(headers));
+        let chosen = named(LANGUAGE).and_then(Language::parse);
         let zone = named(ZONE).and_then(|text| Zone::ALL.into_iter().find(|zone| zone.as_str() == text));
         let theme = named(THEME).and_then(|text| Theme::ALL.into_iter().find(|theme| theme.as_str() == text));
         Self {
-            language,
+            language: chosen.unwrap_or_else(|| accepted(headers)),
+            has_chosen_language: chosen.is_some(),
             zone: zone.unwrap_or(Zone::Utc),
             theme: theme.unwrap_or(Theme::Auto),
             browser_zone: named(BROWSER_ZONE).and_then(|text| text.replace("%2F", "/").parse().ok()),

@@ -13,11 +13,11 @@ use crate::console::Console;
 use crate::context::Cx;
 use crate::error::PageError;
 use crate::routes::{BODY_LIMIT, RouteReport, Routes, check};
-use crate::{actions, api, assets, headers, live, origin, pages};
+use crate::{actions, api, assets, headers, live, origin, pages, tenant_page};
 
 fn all(console: &Arc<Console>) -> Routes {
     let routes = Routes::new(console);
-    api::add(actions::add(pages::add(routes)))
+    api::add(actions::add(tenant_page::add(pages::add(routes))))
         .get("/assets/{file}", Right::Public, assets::serve)
         .get("/events", Right::View, live::stream)
 }

@@ -10,6 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{RequestExt, Router};
+use tidemark_ledger as ledger;
 use tidemark_postgres::report::report;
 use tidemark_shared::ids::TenantId;
 
@@ -117,6 +118,9 @@ pub async fn check(
         if is_change {
             audit::refused(&console, &who, &path).await;
         }
+        if let Some(tenant) = who.own_tenant() {
+            return send_home(&console, tenant, request, &path).await;
+        }
         let error = PageError::Forbidden {
             needed: right,
             role: who.role,
@@ -138,6 +142,18 @@ pub async fn check(
         return answer(&console, PageError::Refused(text), request, is_api).await;
     }
     next.run(request).await
+}
+
+/// For a tenant's user nothing exists but the page of its tenant. The root leads there.
+async fn send_home(console: &Arc<Console>, tenant: TenantId, request: Request, path: &str) -> Response {
+    if path != "/" || *request.method() != Method::GET {
+        return answer(console, PageError::NotFound, request, path.starts_with("/api/")).await;
+    }
+    match ledger::tenant::find(&console.db, tenant).await {
+        Ok(Some(found)) => Redirect::to(&console.links.visit(&found.slug)).into_response(),
+        Ok(None) => answer(console, PageError::NotFound, request, false).await,
+        Err(error) => answer(console, error.into(), request, false).await,
+    }
 }
 
 /// Whether the path names a tenant that this author does not see.

@@ -59,6 +59,7 @@ pub mod tenant;
 pub mod tenant_lifecycle;
 pub mod tenant_login;
 pub mod tenant_move;
+pub mod tenant_page;
 pub mod tenant_status;
 pub mod unsynced;
 pub mod verification;
@@ -131,6 +132,9 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         tenant::STATEMENTS,
         tenant_login::STATEMENTS,
         tenant_move::STATEMENTS,
+        tenant_page::STATEMENTS,
+        tenant_page::numbers::STATEMENTS,
+        tenant_page::rows::STATEMENTS,
         unsynced::STATEMENTS,
         verification::STATEMENTS,
         watermark::STATEMENTS,

@@ -172,11 +172,15 @@ impl Settings {
 
     /// Tells each URL the file that it came from.
     fn name_url_files(&mut self, mut files: UrlFiles) {
-        let own: [(&[&str], _); 4] = [
+        let own: [(&[&str], _); 5] = [
             (&["database_url"], &mut self.database_url),
             (&["amqp_url"], &mut self.amqp_url),
             (&["amqp_management_url"], &mut self.amqp_management_url),
             (&["legacy_url"], &mut self.legacy_url),
+            (
+                &["console", "tenant_database_url"],
+                &mut self.console.tenant_database_url,
+            ),
         ];
         for (path, url) in own {
             files.name(path, url);

@@ -158,6 +158,12 @@ impl Browser {
         Ok(())
     }
 
+    /// Shows the page as paper does, or as the screen does again.
+    pub async fn show_as(&self, medium: &'static str) -> Result<()> {
+        self.page.issue_cmd(ShowAs(medium)).await?;
+        Ok(())
+    }
+
     /// Fails when a script of the page failed, or when its policy refused anything.
     pub async fn ensure_quiet(&self, page: &str) -> Result<()> {
         let entries = self.logs().await?;
@@ -187,5 +193,23 @@ impl fantoccini::wd::WebDriverCompatibleCommand for BrowserLog {
 
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
+
+/// What chromedriver offers beside the standard: the medium for which the page is drawn.
+#[derive(Debug)]
+struct ShowAs(&'static str);
+
+impl fantoccini::wd::WebDriverCompatibleCommand for ShowAs {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"media": self.0}});
+        (http::Method::POST, Some(body.to_string()))
     }
 }

@@ -45,7 +45,8 @@ const PAGES: [(&str, &str); 28] = [
 ];
 
 /// Names that would break a page that trusted them.
-const NASTY: &str = r#"<script>alert(1)</script>" onmouseover="x <button hx-post="/tenants/1/do/remove">"#;
+pub const NASTY: &str =
+    r#"<script>alert(1)</script>" onmouseover="x <button hx-post="/tenants/1/do/remove">"#;
 
 async fn prepare(stage: &Stage) -> Result<()> {
     stage.sample(300, 2, 5).await?;
@@ -189,7 +190,7 @@ pub async fn check_faults(browser: &Browser, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
+pub async fn check(browser: &Browser, address: &str, name: &str, path: &str) -> Result<()> {
     browser.page.goto(&format!("http://{address}{path}")).await?;
     browser.wait("main").await?;
     check_faults(browser, name).await?;

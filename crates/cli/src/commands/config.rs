@@ -175,6 +175,10 @@ fn console(console: &ConsoleSettings) -> Vec<(String, Option<String>)> {
         ("read_only", Some(console.read_only.to_string())),
         ("sources", Some(console.sources.to_string())),
         ("insecure_cookie", Some(console.insecure_cookie.to_string())),
+        (
+            "tenant_database_url",
+            console.tenant_database_url.as_ref().map(server_name),
+        ),
     ];
     all.map(|(name, value)| (format!("console.{name}"), value)).into()
 }

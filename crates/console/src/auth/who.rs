@@ -10,6 +10,8 @@ use tidemark_shared::ids::TenantId;
 /// In ascending order of what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// Looks at the page of its one tenant, and at nothing else.
+    Tenant,
     /// Looks at everything of its tenants, and changes nothing.
     Viewer,
     /// Syncs, retries, pauses, resumes, verifies and repairs.
@@ -19,11 +21,14 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Tenant, Self::Viewer, Self::Operator, Self::Admin];
+    /// Roles of people and programs that run Tidemark.
+    pub const OPERATORS: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Tenant => "tenant",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
             Self::Admin => "admin",
@@ -41,6 +46,8 @@ impl Role {
 pub enum Right {
     /// Nobody has to be signed in.
     Public,
+    /// Looks at the page of a tenant that it sees.
+    Visit,
     View,
     Operate,
     Administer,
@@ -51,7 +58,8 @@ impl Right {
     #[must_use]
     pub const fn role(self) -> Role {
         match self {
-            Self::Public | Self::View => Role::Viewer,
+            Self::Public | Self::Visit => Role::Tenant,
+            Self::View => Role::Viewer,
             Self::Operate => Role::Operator,
             Self::Administer => Role::Admin,
         }
@@ -96,25 +104,33 @@ impl Who {
 
     /// `None` where the ledger has a role that this version does not know: such a user may do nothing.
     pub fn of_user(user: ConsoleUser, kind: Kind) -> Option<Self> {
-        Some(Self {
+        let who = Self {
             role: Role::parse(&user.role)?,
             name: user.name,
             tenants: scope(user.tenants),
             sees_values: user.sees_values,
             kind,
             origin: None,
-        })
+        };
+        let is_whole = who.role != Role::Tenant || who.own_tenant().is_some();
+        is_whole.then_some(who)
     }
 
     pub fn of_token(token: ConsoleToken) -> Option<Self> {
         Some(Self {
-            role: Role::parse(&token.role)?,
+            role: Role::parse(&token.role).filter(|role| *role != Role::Tenant)?,
             name: token.name,
             tenants: scope(token.tenants),
             sees_values: false,
             kind: Kind::Token,
             origin: None,
         })
+    }
+
+    /// The tenant of a user with the role `tenant`.
+    pub fn own_tenant(&self) -> Option<TenantId> {
+        let tenants = self.tenants.as_ref().filter(|_| self.role == Role::Tenant)?;
+        tenants.first().copied().filter(|_| tenants.len() == 1)
     }
 
     pub fn may(&self, right: Right) -> bool {
@@ -168,11 +184,12 @@ mod tests {
     fn a_role_may_what_lower_roles_may() {
         let may = |role| {
             let who = Who { role, ..Who::local() };
-            [Right::View, Right::Operate, Right::Administer].map(|right| who.may(right))
+            [Right::Visit, Right::View, Right::Operate, Right::Administer].map(|right| who.may(right))
         };
-        assert_eq!(may(Role::Viewer), [true, false, false]);
-        assert_eq!(may(Role::Operator), [true, true, false]);
-        assert_eq!(may(Role::Admin), [true, true, true]);
+        assert_eq!(may(Role::Tenant), [true, false, false, false]);
+        assert_eq!(may(Role::Viewer), [true, true, false, false]);
+        assert_eq!(may(Role::Operator), [true, true, true, false]);
+        assert_eq!(may(Role::Admin), [true, true, true, true]);
     }
 
     #[test]
@@ -182,5 +199,23 @@ mod tests {
             ..Who::local()
         };
         assert!(!none.sees(TenantId(1)) && !none.sees_all());
+    }
+
+    #[test]
+    fn a_user_of_a_tenant_has_exactly_one() {
+        let of = |tenants| {
+            let user = ConsoleUser {
+                name: "isaac".to_owned(),
+                role: "tenant".to_owned(),
+                tenants,
+                sees_values: false,
+                has_password: true,
+                created_at: chrono::DateTime::UNIX_EPOCH,
+                changed_at: chrono::DateTime::UNIX_EPOCH,
+            };
+            Who::of_user(user, Kind::Session).and_then(|who| who.own_tenant())
+        };
+        assert_eq!(of(Some(vec![7])), Some(TenantId(7)));
+        assert_eq!([of(None), of(Some(Vec::new())), of(Some(vec![1, 2]))], [None; 3]);
     }
 }

@@ -5,7 +5,7 @@ use tidemark_runtime::config::ConsoleAuth;
 
 use super::markup::icon;
 use crate::assets;
-use crate::auth::who::Kind;
+use crate::auth::who::{Kind, Right};
 use crate::context::Cx;
 use crate::i18n::Language;
 use crate::links::encode;
@@ -142,7 +142,7 @@ pub fn message(cx: &Cx, title: &str, text: &str) -> Markup {
         title,
         &html! {
             header.head { h1 { (title) } }
-            div.empty { p { (text) } p { a href=(cx.links.to("/")) { (cx.t.pages.overview) } } }
+            div.empty { p { (text) } p { a href=(cx.links.to("/")) { @if cx.is_visit() { (cx.t.visit.back) } @else { (cx.t.pages.overview) } } } }
         },
     )
 }
@@ -172,7 +172,15 @@ fn frame(cx: &Cx, section: Section, title: &str, content: &Markup) -> Markup {
             (head(cx, title))
             body {
                 a.skip href="#main" { (common.skip) }
-                @if cx.who.is_some() {
+                @if let Some(visiting) = cx.visiting.as_ref().filter(|_| cx.who.is_some()) {
+                    header.top.visit {
+                        a.brand href=(visiting.path) { span.mark aria-hidden="true" {} (visiting.name) }
+                        @if cx.may(Right::View) { a href=(cx.links.tenant(visiting.tenant)) { (cx.t.visit.behind_page) } }
+                        (account(cx))
+                    }
+                } @else if cx.is_visit() {
+                    header.top.visit { a.brand href=(cx.links.to("/")) { span.mark aria-hidden="true" {} "Tidemark" } (account(cx)) }
+                } @else if cx.who.is_some() {
                     (menu(cx, section))
                     header.top { (search(cx)) (account(cx)) }
                 }
@@ -262,13 +270,15 @@ fn account(cx: &Cx) -> Markup {
         details.account {
             summary {
                 @if who.kind == Kind::Local { (common.preferences) }
+                @else if cx.is_visit() { (who.name) }
                 @else { (common.signed_in_as.replace("{user}", &who.name).replace("{role}", who.role.as_str())) }
             }
             div.sheet {
                 form method="post" action=(cx.links.to("/preferences")) {
                     input type="hidden" name="to" value=(cx.here);
                     (choice("language", common.language, Language::ALL.map(|one| (one.code(), one.name(), one == cx.preferences.language))))
-                    (choice("zone", common.zone, Zone::ALL.map(|one| (one.as_str(), zone_name(cx, one), one == cx.preferences.zone))))
+                    @if cx.visiting.is_some() { input type="hidden" name="zone" value=(cx.preferences.zone.as_str()); }
+                    @else { (choice("zone", common.zone, Zone::ALL.map(|one| (one.as_str(), zone_name(cx, one), one == cx.preferences.zone)))) }
                     (choice("theme", common.theme, Theme::ALL.map(|one| (one.as_str(), theme_name(cx, one), one == cx.preferences.theme))))
                     button type="submit" { (common.save) }
                 }

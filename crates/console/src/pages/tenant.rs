@@ -219,6 +219,7 @@ fn actions(cx: &Cx, tenant: &Tenant) -> Markup {
                     @for action in [TenantAction::Watermark, TenantAction::Forget, TenantAction::Remove] { (button::tenant(cx, id, action)) }
                 }
             }
+            a.button href=(cx.links.visit(&tenant.slug)) { (cx.t.visit.tenant_page) }
         }
     }
 }

@@ -3,10 +3,11 @@
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::Deserializer;
+use tidemark_net::url::ServerUrl;
 
 use super::value::{Listen, console_listen};
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsoleSettings {
     /// Address of the pages; `None` when not set.
@@ -27,6 +28,8 @@ pub struct ConsoleSettings {
     pub sources: bool,
     /// Sends the session's cookie over plain HTTP too.
     pub insecure_cookie: bool,
+    /// The analytics database for tenants' pages: its login is a member of `authenticated_users` alone.
+    pub tenant_database_url: Option<ServerUrl>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -62,6 +65,7 @@ impl Default for ConsoleSettings {
             read_only: false,
             sources: true,
             insecure_cookie: false,
+            tenant_database_url: None,
         }
     }
 }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Settings that are neither numbers nor durations.
-    const TEXTS: [&str; 25] = [
+    const TEXTS: [&str; 26] = [
         "database_url",
         "database_pooler",
         "amqp_url",
@@ -313,5 +313,6 @@ mod tests {
         "console.read_only",
         "console.sources",
         "console.insecure_cookie",
+        "console.tenant_database_url",
     ];
 }

@@ -294,6 +294,12 @@ fn console() -> Vec<Entry> {
             defaults.insecure_cookie.to_string(),
             "Whether the session's cookie is sent over plain HTTP, for a console inside a VPN without TLS",
         ),
+        (
+            "console.tenant_database_url",
+            none(),
+            "Analytics database for [tenants' pages](tenant-page.md), with a login that is a member of `authenticated_users` \
+             alone. Empty: `up` uses the login of `database_url` as that role, and `console` shows no tenant's page",
+        ),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::ConfigError;
 
 /// Environment variables and the paths of their settings. A name that ends with `_FILE` names a file with the value.
-pub(super) const VARIABLES: [(&str, &[&str]); 53] = [
+pub(super) const VARIABLES: [(&str, &[&str]); 55] = [
     ("TIDEMARK_DATABASE_URL", &["database_url"]),
     ("TIDEMARK_DATABASE_MAX_CONNECTIONS", &["database_max_connections"]),
     ("TIDEMARK_DATABASE_POOLER", &["database_pooler"]),
@@ -68,6 +68,14 @@ pub(super) const VARIABLES: [(&str, &[&str]); 53] = [
         "TIDEMARK_CONSOLE_INSECURE_COOKIE",
         &["console", "insecure_cookie"],
     ),
+    (
+        "TIDEMARK_CONSOLE_TENANT_DATABASE_URL",
+        &["console", "tenant_database_url"],
+    ),
+    (
+        "TIDEMARK_CONSOLE_TENANT_DATABASE_URL_FILE",
+        &["console", "tenant_database_url"],
+    ),
     ("TIDEMARK_PRIVACY_KEY", &["privacy_key"]),
     ("TIDEMARK_PRIVACY_KEY_FILE", &["privacy_key"]),
     ("TIDEMARK_WEBHOOK_KEY", &["webhook_key"]),
@@ -110,8 +118,9 @@ pub(super) fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
 
 /// Whether a settings file contains secrets.
 pub(super) fn holds_secret(table: &toml::Table) -> bool {
-    const SECRETS: [&str; 7] = [
+    const SECRETS: [&str; 8] = [
         "database_url",
+        "tenant_database_url",
         "amqp_url",
         "amqp_management_url",
         "legacy_url",
@@ -127,8 +136,9 @@ pub(super) fn holds_secret(table: &toml::Table) -> bool {
 
 /// A variable's value as TOML. Numbers and booleans are recognized, except for settings that are texts.
 pub(super) fn scalar(path: &[&str], raw: String) -> toml::Value {
-    const TEXTS: [&str; 17] = [
+    const TEXTS: [&str; 18] = [
         "database_url",
+        "tenant_database_url",
         "amqp_management_url",
         "legacy_url",
         "amqp_url",

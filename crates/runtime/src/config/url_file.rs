@@ -13,8 +13,9 @@ use super::read::read_table;
 use super::secret_file;
 
 /// The keys in which settings have a URL, at any depth.
-const URLS: [&str; 5] = [
+const URLS: [&str; 6] = [
     "database_url",
+    "tenant_database_url",
     "amqp_url",
     "amqp_management_url",
     "legacy_url",

@@ -24,7 +24,7 @@ pub enum Command {
         /// Name, such as the program that uses it
         name: String,
         /// What the token may do
-        #[arg(long, value_name = "ROLE", default_value = "viewer", value_parser = one_of(&Role::ALL, Role::as_str))]
+        #[arg(long, value_name = "ROLE", default_value = "viewer", value_parser = one_of(&Role::OPERATORS, Role::as_str))]
         role: Role,
         /// Tenants that the token sees [default: all]
         #[arg(long, value_delimiter = ',', value_name = "1,2")]

@@ -8,6 +8,7 @@ use tidemark_console::auth::who::Role;
 use tidemark_ledger as ledger;
 use tidemark_ledger::audit::Entry;
 use tidemark_ledger::console::user::NewConsoleUser;
+use tidemark_operations::tenants;
 use tidemark_shared::audit::Action;
 use tidemark_shared::ids::TenantId;
 
@@ -29,6 +30,14 @@ pub enum Command {
         /// Tenants that the user sees [default: all]
         #[arg(long, value_delimiter = ',', value_name = "1,2")]
         tenants: Option<Vec<TenantId>>,
+        /// The one tenant whose page the user sees, with the role `tenant`
+        #[arg(
+            long,
+            value_name = "ID",
+            conflicts_with = "tenants",
+            required_if_eq("role", "tenant")
+        )]
+        tenant: Option<TenantId>,
         /// The user may look at values of conversations; each look is recorded
         #[arg(long)]
         sees_values: bool,
@@ -92,11 +101,20 @@ impl Command {
                 name,
                 role,
                 tenants,
+                tenant,
                 sees_values,
                 password,
                 no_password,
                 keep,
             } => {
+                if tenant.is_some() && role != Role::Tenant {
+                    let text = format!(
+                        "--tenant goes with --role tenant: write --tenants for the role {}",
+                        role.as_str()
+                    );
+                    return Err(UsageError(text).into());
+                }
+                let tenants = tenants.or_else(|| tenant.map(|id| vec![id]));
                 let password = if no_password { None } else { Some(password.read()?) };
                 let tenants: Option<Vec<i32>> = tenants.map(|ids| ids.iter().map(|id| id.0).collect());
                 let hash = password.as_ref().map(|(text, _)| password::hash(text));
@@ -140,6 +158,10 @@ async fn add(app: &App, user: &NewConsoleUser<'_>, keep: bool) -> anyhow::Result
         return Err(UsageError(text.to_owned()).into());
     }
     let db = app.console_database().await?;
+    let is_tenants = user.role == Role::Tenant.as_str();
+    for id in user.tenants.unwrap_or_default().iter().filter(|_| is_tenants) {
+        tenants::load(&db, TenantId(*id)).await?;
+    }
     let mut tx = db.begin().await?;
     if !ledger::console::user::insert(&mut *tx, user).await? {
         if keep {

@@ -1,0 +1,3 @@
+DROP INDEX conversations_analytics_awaiting_idx;
+DROP INDEX conversations_analytics_date_idx;
+CREATE INDEX conversations_analytics_date_idx ON conversations_analytics (tenant_id, conversation_date);
