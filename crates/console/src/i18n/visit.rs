@@ -18,6 +18,7 @@ texts! {
         behind_page: "What operators see", "O que os operadores veem";
         bot: "bot", "robô";
         by_day: "New conversations by day", "Novas conversas por dia";
+        by_week: "New conversations by week", "Novas conversas por semana";
         by_inbox: "By inbox", "Por caixa de entrada";
         channel: "Channel", "Canal";
         contact: "Contact", "Contato";

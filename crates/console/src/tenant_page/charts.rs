@@ -1,6 +1,8 @@
 //! Charts of a tenant's page, drawn by the server. Each has its numbers in a table below it.
 
+use chrono::{Datelike, NaiveDate, Weekday};
 use maud::{Markup, html};
+use tidemark_ledger::tenant_page::numbers::Tally;
 
 use super::filters::{Asked, HANDLERS};
 use super::numbers::Numbers;
@@ -19,10 +21,15 @@ impl Behind<'_> {
         self.asked.link(&self.list, changes)
     }
 
-    fn day(&self, day: chrono::NaiveDate, of: Option<&str>) -> String {
-        let day = Some(day.to_string());
+    fn bar(&self, bar: &Bar, of: Option<&str>) -> String {
+        let day = |day: NaiveDate| Some(day.to_string());
         let of = of.map(str::to_owned);
-        self.link(&[("days", None), ("from", day.clone()), ("to", day), ("of", of)])
+        self.link(&[
+            ("days", None),
+            ("from", day(bar.first)),
+            ("to", day(bar.last)),
+            ("of", of),
+        ])
     }
 }
 
@@ -37,14 +44,57 @@ fn figure(cx: &Cx, title: &str, keys: &Markup, chart: &Markup, table: &Markup) -
     }
 }
 
-/// New conversations of each day: those that are resolved by now below, the others above.
+/// The longest span with a bar for each day.
+const DAILY: usize = 120;
+
+/// Conversations of a day, or of the days of a week.
+struct Bar {
+    first: NaiveDate,
+    last: NaiveDate,
+    tally: Tally,
+}
+
+impl Bar {
+    fn name(&self, cx: &Cx) -> String {
+        if self.first == self.last {
+            return words::date(cx, self.first);
+        }
+        format!("{} – {}", words::date(cx, self.first), words::date(cx, self.last))
+    }
+}
+
+/// A bar for each day, or for each week from Monday where there are many days.
+fn bars(days: &[(NaiveDate, Tally)]) -> Vec<Bar> {
+    let mut bars: Vec<Bar> = Vec::new();
+    for (day, tally) in days {
+        match bars.last_mut() {
+            Some(bar) if days.len() > DAILY && day.weekday() != Weekday::Mon => {
+                bar.last = *day;
+                bar.tally += *tally;
+            }
+            _ => bars.push(Bar {
+                first: *day,
+                last: *day,
+                tally: *tally,
+            }),
+        }
+    }
+    bars
+}
+
+/// New conversations of each day or week: those that are resolved by now below, the others above.
 pub fn days(cx: &Cx, numbers: &Numbers, behind: &Behind<'_>) -> Markup {
     const HEIGHT: i64 = 120;
     let visit = &cx.t.visit;
-    let most = numbers
-        .days
+    let bars = bars(&numbers.days);
+    let title = if numbers.days.len() > DAILY {
+        visit.by_week
+    } else {
+        visit.by_day
+    };
+    let most = bars
         .iter()
-        .map(|(_, tally)| tally.conversations)
+        .map(|bar| bar.tally.conversations)
         .max()
         .unwrap_or_default()
         .max(1);
@@ -55,20 +105,21 @@ pub fn days(cx: &Cx, numbers: &Numbers, behind: &Behind<'_>) -> Markup {
     let chart = html! {
         div.bars aria-hidden="true" {
             span.most { (cx.count(most)) }
-            svg viewBox={ "0 0 " (numbers.days.len() * 10) " " (HEIGHT) } preserveAspectRatio="none" {
-                @for (index, (day, tally)) in numbers.days.iter().enumerate() {
-                    @let (all, done) = (tall(tally.conversations), tall(tally.resolved));
-                    a href=(behind.day(*day, None)) tabindex="-1" {
-                        title { (words::date(cx, *day)) ": " (cx.count(tally.conversations)) ", " (cx.count(tally.resolved)) " " (visit.resolved_part) }
+            svg viewBox={ "0 0 " (bars.len() * 10) " " (HEIGHT) } preserveAspectRatio="none" {
+                @for (index, bar) in bars.iter().enumerate() {
+                    @let all = tall(bar.tally.conversations);
+                    @let done = tall(bar.tally.resolved).min(all);
+                    a href=(behind.bar(bar, None)) tabindex="-1" {
+                        title { (bar.name(cx)) ": " (cx.count(bar.tally.conversations)) ", " (cx.count(bar.tally.resolved)) " " (visit.resolved_part) }
                         rect.ground x=(index * 10) y="0" width="10" height=(HEIGHT) {}
-                        rect.fill.active x=(index * 10 + 1) y=(HEIGHT - all) width="8" height=(all - done.min(all)) {}
-                        rect.fill.good x=(index * 10 + 1) y=(HEIGHT - done.min(all)) width="8" height=(done.min(all)) {}
+                        rect.fill.active x=(index * 10 + 1) y=(HEIGHT - all) width="8" height=(all - done) {}
+                        rect.fill.good x=(index * 10 + 1) y=(HEIGHT - done) width="8" height=(done) {}
                     }
                 }
             }
             div.axis {
-                @for index in axis(numbers.days.len()) {
-                    @if let Some((day, _)) = numbers.days.get(index) { span { (words::short_date(cx, *day)) } }
+                @for index in axis(bars.len()) {
+                    @if let Some(bar) = bars.get(index) { span { (words::short_date(cx, bar.first)) } }
                 }
             }
         }
@@ -76,17 +127,17 @@ pub fn days(cx: &Cx, numbers: &Numbers, behind: &Behind<'_>) -> Markup {
     let table = html! {
         table {
             thead { tr { th scope="col" { (visit.day) } th.number scope="col" { (visit.conversations) } th.number scope="col" { (visit.resolved_part) } th.number scope="col" { (visit.resolved_share) } } }
-            tbody { @for (day, tally) in numbers.days.iter().rev() {
+            tbody { @for bar in bars.iter().rev() {
                 tr {
-                    th scope="row" { (words::date(cx, *day)) }
-                    td.number { (linked(cx, tally.conversations, &behind.day(*day, None))) }
-                    td.number { (linked(cx, tally.resolved, &behind.day(*day, Some("resolved")))) }
-                    td.number { (words::percent(cx, tally.resolved, tally.conversations).unwrap_or_else(|| "–".to_owned())) }
+                    th scope="row" { (bar.name(cx)) }
+                    td.number { (linked(cx, bar.tally.conversations, &behind.bar(bar, None))) }
+                    td.number { (linked(cx, bar.tally.resolved, &behind.bar(bar, Some("resolved")))) }
+                    td.number { (words::percent(cx, bar.tally.resolved, bar.tally.conversations).unwrap_or_else(|| "–".to_owned())) }
                 }
             } }
         }
     };
-    figure(cx, visit.by_day, &keys, &chart, &table)
+    figure(cx, title, &keys, &chart, &table)
 }
 
 /// The days that the axis names: the first, the last, and some between.
@@ -202,5 +253,30 @@ pub fn handlers(cx: &Cx, numbers: &Numbers, behind: &Behind<'_>) -> Markup {
     };
     html! {
         figure.chart { figcaption { h2 { (visit.handled) } (keys) } (chart) div.scroll tabindex="0" role="region" aria-label=(visit.handled) { (table) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_year_has_a_bar_for_each_week_and_a_quarter_one_for_each_day() {
+        let first = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap();
+        let one = Tally {
+            conversations: 1,
+            ..Tally::default()
+        };
+        let days: Vec<(NaiveDate, Tally)> = first.iter_days().take(365).map(|day| (day, one)).collect();
+        assert_eq!(bars(&days[..90]).len(), 90);
+        let weeks = bars(&days);
+        assert_eq!(weeks.len(), 53);
+        // 2026-01-01 is a Thursday
+        assert_eq!(
+            (weeks[0].tally.conversations, weeks[1].tally.conversations),
+            (4, 7)
+        );
+        let all: i64 = weeks.iter().map(|week| week.tally.conversations).sum();
+        assert_eq!(all, 365);
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{PageError, PageResult};
 use crate::i18n::Language;
 
 /// Rows of one look. Each is a transaction of its own, so a slow reader holds no snapshot of the database.
-const ROWS: i64 = 1_000;
+const ROWS: i64 = 4_000;
 /// Spreadsheets read a file with it as UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
