@@ -55,11 +55,12 @@ pub(crate) const TYPES: [&str; 5] = [
     "tenant_status",
 ];
 
-/// All without arguments.
-pub(crate) const FUNCTIONS: [&str; 5] = [
-    "app_current_tenant_id",
-    "bump_mapping_version",
-    "queue_run_webhooks",
-    "raise_source_version",
-    "start_watermark",
+/// With the types of their arguments.
+pub(crate) const FUNCTIONS: [&str; 6] = [
+    "app_current_tenant_id()",
+    "bump_mapping_version()",
+    "changes_since(integer,text,integer)",
+    "queue_run_webhooks()",
+    "raise_source_version()",
+    "start_watermark()",
 ];

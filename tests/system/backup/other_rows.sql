@@ -1,4 +1,5 @@
 -- A row of each tenant for the tables that a sync and a comparison leave empty.
+INSERT INTO tenant_login (login, tenant_id, is_made, created_by) SELECT 'login' || id, id, true, 'test' FROM tenants;
 INSERT INTO etl_source_audit (source, actor, reason, epoch, known_xmax, seen_xmax) VALUES ('main', 'test', 'test', 2, 9, 1);
 INSERT INTO etl_action_audit (actor, action, tenant_id, result) SELECT 'test', 'tenant.pause', id, 'done' FROM tenants;
 INSERT INTO etl_bulk (action, filter, actor, item_count, object_count) VALUES ('tenant.pause', '{}', 'test', 1, 1);

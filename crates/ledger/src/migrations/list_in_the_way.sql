@@ -2,7 +2,7 @@
 -- to the schema `legacy`: the schema with the rights of this one, then each object. Rights on objects move with them.
 -- $1 text[]  names of tables and views
 -- $2 text[]  names of types
--- $3 text[]  names of functions without arguments
+-- $3 text[]  functions with the types of their arguments
 WITH here AS (
     SELECT * FROM pg_namespace WHERE nspname = current_schema()
 ), found (position, name, statement) AS (
@@ -15,8 +15,9 @@ WITH here AS (
     SELECT 2, typname, format('ALTER TYPE %I SET SCHEMA legacy;', typname)
     FROM pg_type JOIN here ON here.oid = typnamespace WHERE typname = ANY($2) AND typtype IN ('e', 'd', 'r', 'b')
     UNION ALL
-    SELECT 3, proname, format('ALTER FUNCTION %I() SET SCHEMA legacy;', proname)
-    FROM pg_proc JOIN here ON here.oid = pronamespace WHERE proname = ANY($3) AND pronargs = 0
+    SELECT 3, proname, format('ALTER FUNCTION %I(%s) SET SCHEMA legacy;', proname, pg_get_function_identity_arguments(pg_proc.oid))
+    FROM pg_proc JOIN here ON here.oid = pronamespace
+    WHERE format('%s(%s)', proname, array_to_string(proargtypes::regtype[], ',')) = ANY($3)
 ), step (position, name, statement) AS (
     SELECT -1, NULL, 'CREATE SCHEMA legacy;' WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'legacy')
     UNION ALL
