@@ -57,6 +57,7 @@ statements! {
     STOP = "UPDATE etl_bulk SET status = 'stopped', finished_at = now(), worker_id = NULL, lease_until = NULL \
             WHERE id = $1 AND status = 'running'";
     CLAIM = include_str!("bulk/claim.sql");
+    IS_ANY_RUNNING = "SELECT EXISTS (SELECT FROM etl_bulk WHERE status = 'running')";
     NEXT = "SELECT seq, tenant_id, run_id, chunk_seq, conversation_ids FROM etl_bulk_item \
             WHERE bulk_id = $1 AND status = 'pending' ORDER BY seq LIMIT 1";
     SETTLE = "UPDATE etl_bulk_item SET status = $3, outcome = $4, new_run_id = $5, error = $6, finished_at = now() \
@@ -349,6 +350,14 @@ pub async fn claim(
         .fetch_optional(db)
         .await
         .attempt("take a job")
+}
+
+/// Whether any process works on a job, or did so before it died.
+pub async fn is_any_running(db: impl PgExecutor<'_>) -> DbResult<bool> {
+    sqlx::query_scalar(IS_ANY_RUNNING)
+        .fetch_one(db)
+        .await
+        .attempt("look for jobs of other processes")
 }
 
 pub async fn next(db: impl PgExecutor<'_>, id: i64) -> DbResult<Option<DueItem>> {

@@ -17,13 +17,13 @@ use tokio::sync::Notify;
 use super::act::act;
 use crate::error::{OperationError, OperationResult};
 
-/// Without a sign for so long, another process takes the job. Every item is a sign, and so is a renewal. A process that is only slow loses nothing
-/// but the job: it cannot end an item that another has.
+/// Without a sign for so long, another process takes the job. Every item is a sign, and so is a renewal. A process that is
+/// only slow loses nothing but the job: it cannot end an item that another has.
 const LEASE: Duration = Duration::from_secs(5);
 /// While an item takes long.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often a process looks for jobs of others that have stopped.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a process looks for jobs of others that have stopped, if it knows of none. A process looks when it starts, too.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct BulkWorker {
@@ -43,7 +43,18 @@ impl BulkWorker {
         let mut ticker = Ticker::new("bulk", LOOK_EVERY, lifecycle).woken_by(wake);
         while ticker.next_turn().await {
             let stopped = || lifecycle.soft().is_cancelled();
-            ticker.ended(self.turn(None, stopped).await);
+            let turn = self.turn(None, stopped).await;
+            let is_done = matches!(turn, Ok(Turn::Done));
+            ticker.ended(turn);
+            if is_done && matches!(ledger::bulk::is_any_running(&self.db).await, Ok(true)) {
+                // another process has a job: if that process dies, its lease ends
+                tokio::select! {
+                    () = tokio::time::sleep(LEASE) => {}
+                    () = wake.notified() => {}
+                    () = lifecycle.soft().cancelled() => {}
+                }
+                wake.notify_one();
+            }
         }
         if let Err(error) = ledger::bulk::release(&self.db, &self.worker).await {
             tracing::debug!(error = %report(&error), "jobs not released");
