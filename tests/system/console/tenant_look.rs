@@ -1,6 +1,6 @@
 //! A tenant's page in a real browser: both languages, light and dark, phone, desk and paper.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 
 use super::browser::Browser;
 use super::client::{add_user, serve};

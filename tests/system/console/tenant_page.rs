@@ -290,7 +290,7 @@ async fn two_tenants_in_turns_over_one_connection_never_see_each_other() {
         for tenant in ["1", "2"] {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
-        let url: ServerUrl = stage.pages_url().await?.parse()?;
+        let url = ServerUrl::from(stage.pages_url().await?);
         let db = pool_as(ActAs::Dashboard, &url, "test", 1, DatabasePooler::None).await?;
         let day = |text: &str| text.parse().expect("a date");
         let selection = |counted| Selection {
