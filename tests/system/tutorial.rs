@@ -64,14 +64,14 @@ async fn follow(prefix: &str) -> Result<()> {
     ensure!(blocks.len() >= 12, "only {} blocks", blocks.len());
     let postgres = Server::postgres().await?;
     let rabbitmq = crate::stage::Servers::shared().amqp;
-    let (database, broker) = (url::Url::parse(&postgres.url()?)?, url::Url::parse(&rabbitmq)?);
-    let port = |url: &url::Url| url.port().context("a port");
+    let database = url::Url::parse(&postgres.url()?)?;
+    let port = database.port().context("a port")?;
     let console = format!("127.0.0.1:{}", free_port()?);
     // only where the servers are is another place than on the page
     let places = [
         ("sudo -u postgres psql", "psql".to_owned()),
-        ("localhost:5432", format!("127.0.0.1:{}", port(&database)?)),
-        ("localhost:5672", format!("127.0.0.1:{}", port(&broker)?)),
+        ("localhost:5432", format!("127.0.0.1:{port}")),
+        ("amqp://guest:guest@localhost:5672/%2f", format!("'{rabbitmq}'")),
         ("localhost:9480", console.clone()),
         (
             "/usr/share/tidemark",
@@ -89,7 +89,7 @@ async fn follow(prefix: &str) -> Result<()> {
 
     let folder = std::env::temp_dir().join(format!("tidemark-tutorial-{:016x}", rand::random::<u64>()));
     std::fs::create_dir(&folder)?;
-    let ran = run(&script, &folder, &port(&database)?.to_string(), &console, prefix).await;
+    let ran = run(&script, &folder, &port.to_string(), &console, prefix).await;
     let left = std::fs::read_dir(&folder)?.count();
     std::fs::remove_dir_all(&folder)?;
     let (code, output, errors) = ran?;
