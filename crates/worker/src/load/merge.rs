@@ -21,7 +21,11 @@ use crate::rejects::Rejects;
 const LIST_STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging ORDER BY conversation_id";
 const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";
 /// From the merge on, the transaction locks rows that other loads wait for: when its worker freezes, the server ends it.
-const LIMIT_IDLE_TIME: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+///
+/// The merge looks each staged row up. While the target is small the planner would scan all of it for each of them, and loads
+/// that go on at the same time make it large meanwhile. Without other choice it still scans staging, which has no index.
+const LIMIT_IDLE_TIME: &str = "SELECT set_config('idle_in_transaction_session_timeout', '30s', true), \
+                                      set_config('enable_seqscan', 'off', true)";
 const MERGING: &str = "merge rows into the target";
 /// Rows that still differ after the merge: the target has them from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
