@@ -22,6 +22,9 @@ const LIST_STAGED: &str = "SELECT conversation_id FROM pg_temp.tidemark_staging 
 const UNSTAGE: &str = "DELETE FROM pg_temp.tidemark_staging WHERE conversation_id = ANY($1)";
 /// From the merge on, the transaction locks rows that other loads wait for: when its worker freezes, the server ends it.
 const LIMIT_IDLE_TIME: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
+/// Staging has no statistics: the planner expects one row in it, and would compare each of its rows with each of the target's.
+const NO_NESTED_LOOPS: &str = "SET LOCAL enable_nestloop = off";
+const NESTED_LOOPS: &str = "SET LOCAL enable_nestloop = on";
 const MERGING: &str = "merge rows into the target";
 /// Rows that still differ after the merge: the target has them from a newer read.
 const COUNT_STALE: &str = "SELECT count(*) FROM pg_temp.tidemark_staging s \
@@ -87,6 +90,18 @@ pub(super) async fn limit_idle_time(connection: &mut PgConnection) -> Result<(),
 /// Merges staging into the target. Rows that the target refuses become rejects and are removed from staging. A target
 /// without memory or disk for all rows at once gets them in parts.
 pub(super) async fn merge(
+    connection: &mut PgConnection,
+    load: ChunkLoad<'_>,
+    version: &SourceVersion,
+    rejects: &Rejects,
+) -> Result<Merged, LoadError> {
+    run_statement(connection, NO_NESTED_LOOPS).await?;
+    let merged = merge_all(connection, load, version, rejects).await?;
+    run_statement(connection, NESTED_LOOPS).await?;
+    Ok(merged)
+}
+
+async fn merge_all(
     connection: &mut PgConnection,
     load: ChunkLoad<'_>,
     version: &SourceVersion,

@@ -7,13 +7,19 @@
 -- $8 whether this is a repair
 --
 -- "before" has the rows as they are under their locks, for the feed of changes: what another load commits until then is in them.
--- The condition on its count makes the server read all of it before it writes a row.
-WITH before AS MATERIALIZED (
-    SELECT s.conversation_id, t.conversation_date, t.source_deleted_at IS NOT NULL AS was_deleted,
+-- The condition on its count makes the server read all of it before it writes a row. The rows are found by one scan, and not by one
+-- for each staged row: while the target is small the planner has no reason to prefer the primary key. It expects one row in
+-- staging; the caller switches nested loops off.
+WITH locked AS MATERIALIZED (
+    SELECT * FROM conversations_analytics a
+    WHERE a.tenant_id = (SELECT tenant_id FROM pg_temp.tidemark_staging LIMIT 1)
+      AND a.conversation_id = ANY (ARRAY(SELECT conversation_id FROM pg_temp.tidemark_staging WHERE conversation_id BETWEEN $6 AND $7))
+    ORDER BY a.conversation_id
+    FOR NO KEY UPDATE
+), before AS MATERIALIZED (
+    SELECT conversation_id, t.conversation_date, t.source_deleted_at IS NOT NULL AS was_deleted,
            array_to_string(ARRAY[{changed}], ',') AS changed_columns
-    FROM (SELECT * FROM pg_temp.tidemark_staging WHERE conversation_id BETWEEN $6 AND $7 ORDER BY conversation_id) s
-    CROSS JOIN LATERAL (SELECT * FROM conversations_analytics a
-                        WHERE a.tenant_id = s.tenant_id AND a.conversation_id = s.conversation_id FOR NO KEY UPDATE) t
+    FROM locked t JOIN pg_temp.tidemark_staging s USING (conversation_id)
 ), written AS (
     INSERT INTO conversations_analytics AS t ({columns}, etl_run_id, source_extracted_at, source_epoch, source_xmax,
                                               source_in_progress, row_digest)
