@@ -237,7 +237,7 @@ fn every_alert_links_to_the_part_of_the_runbook_that_names_it() {
     let mut wrong = Vec::new();
     for alert in alerts {
         let name = alert.lines().next().unwrap_or_default();
-        let link = alert.split_once("runbook_url: '{{ $externalLabels.tidemark_docs }}runbook.html#");
+        let link = alert.split_once("runbook_url: '{{ $externalLabels.docs_address }}runbook.html#");
         let Some((place, _)) = link.and_then(|(_, rest)| rest.split_once('\'')) else {
             wrong.push(format!("{name} has no link to the runbook"));
             continue;
