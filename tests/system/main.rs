@@ -81,6 +81,7 @@ mod tls;
 mod traces;
 mod traps;
 mod tutorial;
+mod upgrades;
 mod verify;
 mod versions;
 mod view;

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tidemark_ledger::MIGRATOR;
+use tidemark_ledger::migrate::Migrations;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
 
@@ -129,7 +130,9 @@ impl Stage {
             name,
             sessions: SourceSessions::default(),
         };
-        MIGRATOR.run(&stage.target).await?;
+        Migrations::new(&MIGRATOR)
+            .up(&mut *stage.target.acquire().await?, &mut drop)
+            .await?;
         // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
         stage
             .target
