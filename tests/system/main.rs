@@ -53,6 +53,8 @@ mod partitioned;
 mod planning;
 mod plans;
 mod pooler;
+#[cfg(feature = "previous-release")]
+mod previous;
 mod privacy;
 mod protocol;
 mod proxy;

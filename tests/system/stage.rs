@@ -9,6 +9,8 @@ mod wait;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
@@ -30,6 +32,8 @@ pub struct Stage {
     name: String,
     servers: Servers,
     sessions: SourceSessions,
+    /// A program of another release, whose commands and processes are started.
+    program: Mutex<Option<PathBuf>>,
     /// The source, as its owner.
     pub source: PgPool,
     /// Ledger and target, as a superuser who sees every tenant.
@@ -129,9 +133,10 @@ impl Stage {
             servers,
             name,
             sessions: SourceSessions::default(),
+            program: Mutex::default(),
         };
         Migrations::new(&MIGRATOR)
-            .up(&mut *stage.target.acquire().await?, &mut drop)
+            .up(&mut *stage.target.acquire().await?, &mut |_| {})
             .await?;
         // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
         stage

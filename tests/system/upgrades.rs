@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use tidemark_ledger::MIGRATOR;
 use tidemark_ledger::migrate::{Error, Migrations};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::http::{address_of, get, until};
 use crate::stage::{Fleet, Stage, on_stage, poll};
@@ -56,7 +57,7 @@ type Migrating = JoinHandle<Result<(usize, Vec<String>), Error>>;
 
 fn begin_to_migrate(stage: &std::sync::Arc<Stage>, build: &'static Migrator) -> Migrating {
     let stage = std::sync::Arc::clone(stage);
-    tokio::spawn(async move { migrate(&stage, build).await })
+    TaskTracker::new().spawn(async move { migrate(&stage, build).await })
 }
 
 /// A transaction that has read a table and stays open.
@@ -69,19 +70,19 @@ async fn read_and_stay(stage: &Stage, table: &str) -> Result<PgConnection> {
     Ok(reader)
 }
 
-/// Synchronizes while somebody migrates, and writes the table with a lock timeout of one second: nobody may wait longer.
-async fn work_meanwhile(stage: &Stage, migrating: &Migrating, write: &'static str) -> Result<()> {
+/// Writes until a statement waits for more than a second.
+async fn write_on(stage: &Stage, write: &'static str) -> Result<()> {
     let mut writer = PgConnection::connect(&stage.owner_url("target")).await?;
     writer.execute("SET lock_timeout = '1s'").await?;
-    let write_on = async {
-        loop {
-            writer
-                .execute(write)
-                .await
-                .context("a statement waited for more than a second")?;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    loop {
+        let written = writer.execute(write).await;
+        written.context("a statement waited for more than a second")?;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Synchronizes while somebody migrates, and writes the table all the time.
+async fn work_meanwhile(stage: &Stage, migrating: &Migrating, write: &'static str) -> Result<()> {
     let sync = async {
         for _ in 0..3 {
             let run = stage
@@ -92,7 +93,7 @@ async fn work_meanwhile(stage: &Stage, migrating: &Migrating, write: &'static st
         anyhow::Ok(())
     };
     tokio::select! {
-        failed = write_on => failed,
+        failed = write_on(stage, write) => failed,
         synced = sync => synced,
     }?;
     ensure!(!migrating.is_finished(), "the migration did not wait for the reader");
@@ -185,7 +186,7 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
                  AND relation = 'tenants'::regclass",
             )
             .await?;
-        work_meanwhile(&stage, &migrating, "UPDATE tenants SET name = name").await?;
+        work_meanwhile(&stage, &migrating, "UPDATE tenants SET name = name WHERE id = 0").await?;
         reader.close().await?;
         let (count, said) = migrating.await??;
         ensure!(count == 1 && said.len() == 1 && said[0].contains("session "), "{said:?}");
@@ -199,11 +200,11 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
             patience: Duration::ZERO,
             ..Migrations::new(build)
         };
-        let refused = impatient.down(&mut connection, newest(), &mut drop).await;
+        let refused = impatient.down(&mut connection, newest(), &mut |_| {}).await;
         let says = format!("{:?}", refused.map_err(|error| error.to_string()));
         ensure!(says.contains("did not get its locks") && says.contains("session "), "{says}");
         reader.close().await?;
-        impatient.down(&mut connection, newest(), &mut drop).await?;
+        impatient.down(&mut connection, newest(), &mut |_| {}).await?;
         let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_migration WHERE version > $1)")
             .bind(newest())
             .fetch_one(&stage.target)
@@ -252,7 +253,7 @@ async fn two_migrates_make_an_index_beside_a_fleet_and_a_long_reader() {
         let first = begin_to_migrate(&stage, with_index());
         builder(&stage).await?;
         let second = begin_to_migrate(&stage, with_index());
-        work_meanwhile(&stage, &first, "UPDATE etl_chunk SET lane = lane WHERE run_id = 1").await?;
+        work_meanwhile(&stage, &first, "UPDATE etl_chunk SET lane = lane WHERE run_id = 0").await?;
         ensure!(!second.is_finished(), "the second waits for the first");
         reader.close().await?;
         ensure!(first.await??.0 == 1, "the first makes the index");
@@ -269,7 +270,7 @@ async fn two_migrates_make_an_index_beside_a_fleet_and_a_long_reader() {
 async fn an_index_that_a_killed_migrate_left_is_made_again() {
     on_stage(|stage| async move {
         let build = with_index();
-        let reader = read_and_stay(&stage, "etl_chunk").await?;
+        let reader = read_and_stay(&stage, "tenants").await?;
         let killed = begin_to_migrate(&stage, build);
         let pid = builder(&stage).await?;
         sqlx::query("SELECT pg_terminate_backend($1)")

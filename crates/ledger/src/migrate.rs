@@ -82,7 +82,7 @@ pub enum Error {
     Partitioned { version: i64, name: String },
     #[error(transparent)]
     Migration(#[from] sqlx::migrate::MigrateError),
-    #[error(transparent)]
+    #[error("read and mark the migrations of the database")]
     Database(#[from] sqlx::Error),
 }
 
