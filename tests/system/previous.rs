@@ -10,7 +10,10 @@ use crate::stage::{Stage, on_stage};
 
 const TENANT: &[i32] = &[1];
 
-#[expect(clippy::disallowed_methods, reason = "the verb names the program by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the verb names the program by the environment"
+)]
 fn previous() -> Result<PathBuf> {
     let path = std::env::var("TIDEMARK_TEST_PREVIOUS").context("run this by `make upgrade-check`")?;
     Ok(path.into())
@@ -20,22 +23,30 @@ fn previous() -> Result<PathBuf> {
 async fn begin_a_run(stage: &Stage) -> Result<String> {
     let run = stage.ask_full("5").await?;
     stage
-        .until(&format!("SELECT count(*) > 5 FROM etl_chunk WHERE run_id = {run} AND status = 'done'"))
+        .until(&format!(
+            "SELECT count(*) > 5 FROM etl_chunk WHERE run_id = {run} AND status = 'done'"
+        ))
         .await?;
     Ok(run)
 }
 
 async fn is_open(stage: &Stage, run: &str) -> Result<bool> {
     let open = format!("SELECT finished_at IS NULL FROM etl_control WHERE id = {run}");
-    Ok(sqlx::query_scalar(AssertSqlSafe(open)).fetch_one(&stage.target).await?)
+    Ok(sqlx::query_scalar(AssertSqlSafe(open))
+        .fetch_one(&stage.target)
+        .await?)
 }
 
 async fn until_succeeded(stage: &Stage, run: &str) -> Result<()> {
     stage
-        .until(&format!("SELECT finished_at IS NOT NULL FROM etl_control WHERE id = {run}"))
+        .until(&format!(
+            "SELECT finished_at IS NOT NULL FROM etl_control WHERE id = {run}"
+        ))
         .await?;
     let ended = format!("SELECT status::text FROM etl_control WHERE id = {run}");
-    let status: String = sqlx::query_scalar(AssertSqlSafe(ended)).fetch_one(&stage.target).await?;
+    let status: String = sqlx::query_scalar(AssertSqlSafe(ended))
+        .fetch_one(&stage.target)
+        .await?;
     ensure!(status == "success", "run {run} ended as {status}");
     Ok(())
 }
@@ -69,7 +80,10 @@ async fn an_upgrade_and_a_rollback_with_a_run_open_lose_nothing() {
         stage.use_program(None);
         let migrated = stage.tidemark(&["migrate"]).await?;
         ensure!(migrated.code == 0, "{migrated:?}");
-        ensure!(is_open(&stage, &run).await?, "the run ended too early to show anything");
+        ensure!(
+            is_open(&stage, &run).await?,
+            "the run ended too early to show anything"
+        );
         let new = stage.fleet(&FLEET)?;
         stage
             .until("SELECT count(*) FILTER (WHERE migration IS NULL) = 3 AND count(*) = 6 FROM etl_process")
@@ -85,14 +99,22 @@ async fn an_upgrade_and_a_rollback_with_a_run_open_lose_nothing() {
         // the rollback, with a run open
         let run = begin_a_run(&stage).await?;
         new.stop().await?;
-        ensure!(is_open(&stage, &run).await?, "the run ended too early to show anything");
+        ensure!(
+            is_open(&stage, &run).await?,
+            "the run ended too early to show anything"
+        );
         stage.use_program(Some(previous.clone()));
         let starts = stage.tidemark(&["status"]).await?;
         if starts.code != 0 {
             // a release that wants exactly its own migrations
-            ensure!(starts.code == 78 && starts.stderr.contains("newer tidemark"), "{starts:?}");
+            ensure!(
+                starts.code == 78 && starts.stderr.contains("newer tidemark"),
+                "{starts:?}"
+            );
             stage.use_program(None);
-            let down = stage.tidemark(&["migrate", "--down-to", &theirs.to_string()]).await?;
+            let down = stage
+                .tidemark(&["migrate", "--down-to", &theirs.to_string()])
+                .await?;
             ensure!(down.code == 0, "{down:?}");
             stage.use_program(Some(previous));
         }

@@ -27,7 +27,13 @@ fn later(more: &[(i64, String, &'static str)]) -> &'static Migrator {
         ] {
             let is_alone = sql.starts_with("-- no-transaction");
             let sql = AssertSqlSafe(sql).into_sql_str();
-            all.push(Migration::new(*version, "of the next release".into(), way, sql, is_alone));
+            all.push(Migration::new(
+                *version,
+                "of the next release".into(),
+                way,
+                sql,
+                is_alone,
+            ));
         }
     }
     Box::leak(Box::new(Migrator::with_migrations(all)))
@@ -49,7 +55,9 @@ async fn migrate(stage: &Stage, build: &'static Migrator) -> Result<(usize, Vec<
         patience: Duration::from_secs(90),
         ..Migrations::new(build)
     };
-    let count = migrations.up(&mut connection, &mut |text| said.push(text)).await?;
+    let count = migrations
+        .up(&mut connection, &mut |text| said.push(text))
+        .await?;
     Ok((count, said))
 }
 
@@ -96,7 +104,10 @@ async fn work_meanwhile(stage: &Stage, migrating: &Migrating, write: &'static st
         failed = write_on(stage, write) => failed,
         synced = sync => synced,
     }?;
-    ensure!(!migrating.is_finished(), "the migration did not wait for the reader");
+    ensure!(
+        !migrating.is_finished(),
+        "the migration did not wait for the reader"
+    );
     Ok(())
 }
 
@@ -120,7 +131,9 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
         // those that run go on, and others start
         let ready = get(&address, "/readyz", "*/*").await?;
         ensure!(ready.status == 200 && ready.body.contains("newer"), "{ready:?}");
-        let run = stage.tidemark(&["sync", "--tenant", "1", "--wait", "--json"]).await?;
+        let run = stage
+            .tidemark(&["sync", "--tenant", "1", "--wait", "--json"])
+            .await?;
         ensure!(run.code == 0, "{run:?}");
         fleet.stop().await?;
         stage.sync_local(&["--tenant", "1", "--full"]).await?;
@@ -130,26 +143,40 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
             (&["migrate", "--check"], "1 migrations of a newer tidemark"),
         ] {
             let answer = stage.tidemark(args).await?;
-            ensure!(answer.code == 0 && answer.stderr.contains(says), "{args:?}: {answer:?}");
+            ensure!(
+                answer.code == 0 && answer.stderr.contains(says),
+                "{args:?}: {answer:?}"
+            );
         }
         let found = stage.tidemark(&["doctor"]).await?;
-        ensure!(found.stdout.contains("of a newer tidemark, which this build works with"), "{found:?}");
+        ensure!(
+            found
+                .stdout
+                .contains("of a newer tidemark, which this build works with"),
+            "{found:?}"
+        );
         // what is not known cannot be reverted
         let refused = stage.tidemark(&["migrate", "--down-to", "0"]).await?;
-        ensure!(refused.code == 78 && refused.stderr.contains(&NEXT.to_string()), "{refused:?}");
+        ensure!(
+            refused.code == 78 && refused.stderr.contains(&NEXT.to_string()),
+            "{refused:?}"
+        );
 
         let finalizer = stage.start(&["finalizer"])?;
         let address = address_of(&stage, "finalizer").await?;
         until(&address, "/readyz", |response| response.status == 200).await?;
         // the release after the next removes what only the next does not use; nothing of this release may run
-        let contract = marked(NEXT, "ALTER TABLE tenants DROP COLUMN slug");
+        let contract = marked(NEXT, "ALTER TABLE tenants DROP COLUMN pause_reason");
         let build = later(&[(NEXT, expand, ""), (AFTER, contract, "")]);
         let refused = migrate(&stage, build).await;
         let Err(Error::OldProcesses { processes, .. }) = &refused else {
             anyhow::bail!("{refused:?}");
         };
-        ensure!(processes.contains("finalizer") && processes.contains("tidemark 0."), "{processes}");
-        stage.target.execute("SELECT slug FROM tenants").await?;
+        ensure!(
+            processes.contains("finalizer") && processes.contains("tidemark 0."),
+            "{processes}"
+        );
+        stage.target.execute("SELECT pause_reason FROM tenants").await?;
         finalizer.stop().await?;
         ensure!(migrate(&stage, build).await?.0 == 1, "nobody is in the way");
         for args in [
@@ -159,11 +186,18 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
             &["migrate", "--check"],
         ] {
             let refused = stage.tidemark(args).await?;
-            let says = refused.stderr.contains("run a newer tidemark") || refused.stderr.contains("use a newer tidemark");
-            ensure!(refused.code == 78 && says && refused.stderr.contains(&AFTER.to_string()), "{args:?}: {refused:?}");
+            let says = refused.stderr.contains("run a newer tidemark")
+                || refused.stderr.contains("use a newer tidemark");
+            ensure!(
+                refused.code == 78 && says && refused.stderr.contains(&AFTER.to_string()),
+                "{args:?}: {refused:?}"
+            );
         }
         let found = stage.tidemark(&["doctor"]).await?;
-        ensure!(found.code != 0 && found.stdout.contains("does not work with"), "{found:?}");
+        ensure!(
+            found.code != 0 && found.stdout.contains("does not work with"),
+            "{found:?}"
+        );
         Ok(())
     })
     .await;
@@ -189,7 +223,10 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
         work_meanwhile(&stage, &migrating, "UPDATE tenants SET name = name WHERE id = 0").await?;
         reader.close().await?;
         let (count, said) = migrating.await??;
-        ensure!(count == 1 && said.len() == 1 && said[0].contains("session "), "{said:?}");
+        ensure!(
+            count == 1 && said.len() == 1 && said[0].contains("session "),
+            "{said:?}"
+        );
         fleet.stop().await?;
         stage.assert_equal(&[1]).await?;
 
@@ -202,7 +239,10 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
         };
         let refused = impatient.down(&mut connection, newest(), &mut |_| {}).await;
         let says = format!("{:?}", refused.map_err(|error| error.to_string()));
-        ensure!(says.contains("did not get its locks") && says.contains("session "), "{says}");
+        ensure!(
+            says.contains("did not get its locks") && says.contains("session "),
+            "{says}"
+        );
         reader.close().await?;
         impatient.down(&mut connection, newest(), &mut |_| {}).await?;
         let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_migration WHERE version > $1)")
@@ -216,7 +256,8 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
     .await;
 }
 
-const INDEX: &str = "CREATE INDEX CONCURRENTLY IF NOT EXISTS etl_chunk_of_a_test_idx ON etl_chunk (created_at);";
+const INDEX: &str =
+    "CREATE INDEX CONCURRENTLY IF NOT EXISTS etl_chunk_of_a_test_idx ON etl_chunk (created_at);";
 
 fn with_index() -> &'static Migrator {
     let up = format!("-- no-transaction\n-- works from: {}\n{INDEX}", newest());
@@ -225,11 +266,11 @@ fn with_index() -> &'static Migrator {
 }
 
 async fn is_valid(stage: &Stage) -> Result<Option<bool>> {
-    Ok(
-        sqlx::query_scalar("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('etl_chunk_of_a_test_idx')")
-            .fetch_optional(&stage.target)
-            .await?,
+    Ok(sqlx::query_scalar(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('etl_chunk_of_a_test_idx')",
     )
+    .fetch_optional(&stage.target)
+    .await?)
 }
 
 /// Waits until an index is being made, and only waits for a reader. Returns the server process that makes it.
@@ -253,12 +294,20 @@ async fn two_migrates_make_an_index_beside_a_fleet_and_a_long_reader() {
         let first = begin_to_migrate(&stage, with_index());
         builder(&stage).await?;
         let second = begin_to_migrate(&stage, with_index());
-        work_meanwhile(&stage, &first, "UPDATE etl_chunk SET lane = lane WHERE run_id = 0").await?;
+        work_meanwhile(
+            &stage,
+            &first,
+            "UPDATE etl_chunk SET lane = lane WHERE run_id = 0",
+        )
+        .await?;
         ensure!(!second.is_finished(), "the second waits for the first");
         reader.close().await?;
         ensure!(first.await??.0 == 1, "the first makes the index");
         let (count, said) = second.await??;
-        ensure!(count == 0 && said[0].contains("another `tidemark migrate`"), "{said:?}");
+        ensure!(
+            count == 0 && said[0].contains("another `tidemark migrate`"),
+            "{said:?}"
+        );
         ensure!(is_valid(&stage).await? == Some(true), "the index is complete");
         fleet.stop().await?;
         stage.assert_equal(&[1]).await
@@ -278,7 +327,10 @@ async fn an_index_that_a_killed_migrate_left_is_made_again() {
             .execute(&stage.target)
             .await?;
         ensure!(killed.await?.is_err(), "its session was ended");
-        ensure!(is_valid(&stage).await? == Some(false), "the index is left, and not complete");
+        ensure!(
+            is_valid(&stage).await? == Some(false),
+            "the index is left, and not complete"
+        );
 
         // a program that is killed leaves its session: the server makes the index, and the next migrate waits for that
         let left = begin_to_migrate(&stage, build);
@@ -290,12 +342,16 @@ async fn an_index_that_a_killed_migrate_left_is_made_again() {
             .await?;
         reader.close().await?;
         let (count, said) = next.await??;
-        ensure!(count == 1 && said[0].contains("another `tidemark migrate`"), "{said:?}");
+        ensure!(
+            count == 1 && said[0].contains("another `tidemark migrate`"),
+            "{said:?}"
+        );
         ensure!(is_valid(&stage).await? == Some(true), "the index is complete");
-        let is_marked: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_migration WHERE version = $1)")
-            .bind(NEXT)
-            .fetch_one(&stage.target)
-            .await?;
+        let is_marked: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_migration WHERE version = $1)")
+                .bind(NEXT)
+                .fetch_one(&stage.target)
+                .await?;
         ensure!(is_marked, "the mark is lost");
         Ok(())
     })

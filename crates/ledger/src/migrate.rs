@@ -62,9 +62,13 @@ pub enum Error {
         waited: Duration,
         holders: String,
     },
-    #[error("the database has migration {0}, which this build does not know and does not work with: use a newer tidemark")]
+    #[error(
+        "the database has migration {0}, which this build does not know and does not work with: use a newer tidemark"
+    )]
     TooNew(i64),
-    #[error("the database has migration {0}, which this build does not know, so it cannot revert it: use the tidemark that has it")]
+    #[error(
+        "the database has migration {0}, which this build does not know, so it cannot revert it: use the tidemark that has it"
+    )]
     CannotRevert(i64),
     #[error(
         "migration {version} ({name}) removes what running processes use: {processes}. Nothing of it was applied. Stop them or \
@@ -203,7 +207,11 @@ impl<'a> Migrations<'a> {
     }
 
     /// A migration that removes something has to wait until every process works without it.
-    async fn refuse_old_processes(&self, connection: &mut PgConnection, one: &Migration) -> Result<(), Error> {
+    async fn refuse_old_processes(
+        &self,
+        connection: &mut PgConnection,
+        one: &Migration,
+    ) -> Result<(), Error> {
         let Some(oldest) = works_from(one.sql.as_str()) else {
             return Ok(());
         };
@@ -253,7 +261,9 @@ impl<'a> Migrations<'a> {
                 }
                 error => return Err(error),
             }
-            let holders: Vec<String> = sqlx::query_scalar(LIST_HOLDERS).fetch_all(&mut *connection).await?;
+            let holders: Vec<String> = sqlx::query_scalar(LIST_HOLDERS)
+                .fetch_all(&mut *connection)
+                .await?;
             let holders = match holders.is_empty() {
                 true => "none at this moment".to_owned(),
                 false => holders.join(", "),
@@ -371,9 +381,8 @@ async fn marks(connection: &mut PgConnection) -> Result<(bool, bool), sqlx::Erro
 
 fn code(error: &sqlx::migrate::MigrateError) -> Option<String> {
     match error {
-        sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
-            sqlstate(error)
-        }
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => sqlstate(error),
         _ => None,
     }
 }

@@ -122,9 +122,7 @@ pub fn compare(migrator: &Migrator, applied: &[Applied]) -> Schema {
 
 /// The migrations of a build, without their way back.
 pub fn ups(migrator: &Migrator) -> impl Iterator<Item = &Migration> {
-    migrator
-        .iter()
-        .filter(|one| one.migration_type.is_up_migration())
+    migrator.iter().filter(|one| one.migration_type.is_up_migration())
 }
 
 /// The version of the newest migration of a build.
@@ -173,13 +171,19 @@ mod tests {
         // 4 removes what releases before 3 use
         assert_eq!(with(&[(3, Some(2)), (4, Some(3))]), Schema::TooNew(4));
         assert_eq!(with(&[(3, None)]), Schema::TooNew(3));
-        assert_eq!(compare(&ours, &applied(&[(1, None), (3, Some(1))])), Schema::Behind);
+        assert_eq!(
+            compare(&ours, &applied(&[(1, None), (3, Some(1))])),
+            Schema::Behind
+        );
         assert_eq!(compare(&ours, &[]), Schema::Behind);
     }
 
     #[test]
     fn the_mark_is_a_line_of_its_own() {
-        assert_eq!(works_from("-- Adds a column.\n-- works from: 20261130\nALTER"), Some(20_261_130));
+        assert_eq!(
+            works_from("-- Adds a column.\n-- works from: 20261130\nALTER"),
+            Some(20_261_130)
+        );
         assert_eq!(works_from("-- it works from: 3\nSELECT 1"), None);
         assert_eq!(works_from("-- works from: the next\nSELECT 1"), None);
     }

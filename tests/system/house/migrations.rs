@@ -38,19 +38,24 @@ fn contracts(words: &[String]) -> bool {
         (four[0] == "ALTER" && four[1] == "COLUMN" && four[3] == "TYPE")
             || (four[1] == "SET" && four[2] == "DATA" && four[3] == "TYPE")
     });
-    let adds_required = has(words, &["ADD", "COLUMN"])
-        && has(words, &["NOT", "NULL"])
-        && !has(words, &["DEFAULT"]);
+    let adds_required =
+        has(words, &["ADD", "COLUMN"]) && has(words, &["NOT", "NULL"]) && !has(words, &["DEFAULT"]);
     alters_type
         || adds_required
-        || words.iter().any(|word| ["DROP", "RENAME", "REVOKE", "TRUNCATE"].contains(&word.as_str()))
+        || words
+            .iter()
+            .any(|word| ["DROP", "RENAME", "REVOKE", "TRUNCATE"].contains(&word.as_str()))
         || has(words, &["SET", "NOT", "NULL"])
 }
 
 /// What is wrong with a migration, in the words of the rules.
 fn faults(version: i64, up: &str, known: &BTreeSet<i64>) -> Vec<&'static str> {
     let mut faults = Vec::new();
-    let line = |start: &str| up.lines().find_map(|line| line.strip_prefix(start)).map(str::trim);
+    let line = |start: &str| {
+        up.lines()
+            .find_map(|line| line.strip_prefix(start))
+            .map(str::trim)
+    };
     let from = line("-- works from: ").and_then(|text| text.parse::<i64>().ok());
     if !from.is_some_and(|from| from < version && known.contains(&from)) {
         faults.push("has no line `-- works from: VERSION` with the version of an earlier migration");
@@ -61,7 +66,8 @@ fn faults(version: i64, up: &str, known: &BTreeSet<i64>) -> Vec<&'static str> {
         .filter_map(|words| after(words, &["CREATE", "TABLE"]))
         .collect();
     if statements.iter().any(|words| contracts(words)) && line("-- contract: ").is_none_or(str::is_empty) {
-        faults.push("removes or narrows something, and has no line `-- contract: since when nothing uses it`");
+        faults
+            .push("removes or narrows something, and has no line `-- contract: since when nothing uses it`");
     }
     let mut altered = BTreeSet::new();
     for words in &statements {
@@ -82,7 +88,9 @@ fn faults(version: i64, up: &str, known: &BTreeSet<i64>) -> Vec<&'static str> {
         let fills = ["RANDOM", "GEN_RANDOM_UUID", "CLOCK_TIMESTAMP"];
         if table.is_some()
             && has(words, &["ADD", "COLUMN"])
-            && words.iter().any(|word| fills.contains(&word.as_str()) || word == "STORED")
+            && words
+                .iter()
+                .any(|word| fills.contains(&word.as_str()) || word == "STORED")
         {
             faults.push("adds a column with a value that rewrites the table");
         }
@@ -118,13 +126,21 @@ fn migrations_let_the_release_before_work_and_stop_nobody() {
             continue;
         }
         let up = read(path);
-        found.extend(faults(version, &up, &known).iter().map(|fault| format!("{path} {fault}")));
+        found.extend(
+            faults(version, &up, &known)
+                .iter()
+                .map(|fault| format!("{path} {fault}")),
+        );
         let down = read(&path.replace(".up.sql", ".down.sql"));
         if up.starts_with("-- no-transaction") != down.starts_with("-- no-transaction") {
             found.push(format!("{path} and its way back differ in `-- no-transaction`"));
         }
     }
-    assert!(found.is_empty(), "see migrations/README.md:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "see migrations/README.md:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -149,14 +165,30 @@ fn what_a_migration_must_not_do_is_found_in_its_text() {
         ("ALTER TABLE tenants ADD COLUMN plan text NOT NULL;", "contract"),
         ("drop view messages_live;", "contract"),
         ("CREATE INDEX one_idx ON tenants (name);", "CONCURRENTLY"),
-        ("CREATE UNIQUE INDEX CONCURRENTLY one_idx ON tenants (name);", "CONCURRENTLY"),
-        ("ALTER TABLE tenants ADD CONSTRAINT few CHECK (id < 9);", "NOT VALID"),
-        ("ALTER TABLE tenants ADD COLUMN one uuid DEFAULT gen_random_uuid();", "rewrites"),
+        (
+            "CREATE UNIQUE INDEX CONCURRENTLY one_idx ON tenants (name);",
+            "CONCURRENTLY",
+        ),
+        (
+            "ALTER TABLE tenants ADD CONSTRAINT few CHECK (id < 9);",
+            "NOT VALID",
+        ),
+        (
+            "ALTER TABLE tenants ADD COLUMN one uuid DEFAULT gen_random_uuid();",
+            "rewrites",
+        ),
         ("UPDATE conversations_analytics SET status = 0;", "large table"),
         ("SET lock_timeout = '1h';", "lock_timeout"),
-        ("ALTER TABLE tenants ADD COLUMN a text; ALTER TABLE etl_chunk ADD COLUMN a text;", "several"),
+        (
+            "ALTER TABLE tenants ADD COLUMN a text; ALTER TABLE etl_chunk ADD COLUMN a text;",
+            "several",
+        ),
     ] {
-        assert!(of(careless).iter().any(|fault| fault.contains(part)), "{careless}: {:?}", of(careless));
+        assert!(
+            of(careless).iter().any(|fault| fault.contains(part)),
+            "{careless}: {:?}",
+            of(careless)
+        );
     }
     assert!(!faults(3, "-- works from: 9\nSELECT 1;", &known).is_empty());
     assert!(!faults(3, "SELECT 1;", &known).is_empty());

@@ -37,7 +37,11 @@ impl Answer {
 
 impl Stage {
     fn command(&self, args: &[&str]) -> Command {
-        let program = self.program.lock().expect("no test panics while it has the lock").clone();
+        let program = self
+            .program
+            .lock()
+            .expect("no test panics while it has the lock")
+            .clone();
         let mut command = Command::new(program.unwrap_or_else(binary));
         let target = if args.first() == Some(&"migrate") {
             self.owner_url("target")

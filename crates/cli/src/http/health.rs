@@ -112,7 +112,10 @@ impl Health {
             Ok(Ok(applied)) => match schema(&applied) {
                 Schema::Current => (true, "reachable and migrated"),
                 Schema::Behind => (false, "reachable, and not migrated: run `tidemark migrate`"),
-                Schema::Newer(_) => (true, "reachable, and migrated by a newer tidemark, which this one works with"),
+                Schema::Newer(_) => (
+                    true,
+                    "reachable, and migrated by a newer tidemark, which this one works with",
+                ),
                 Schema::TooNew(_) => (
                     false,
                     "reachable, and migrated by a newer tidemark, which this one does not work with",
