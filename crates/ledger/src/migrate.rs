@@ -38,6 +38,7 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statemen
 const LOCK_OF_MIGRATE_TIMEOUT: &str = "SET lock_timeout = '50ms'; SET statement_timeout = 0";
 /// For the questions between migrations.
 const OWN_TIMEOUT: &str = "SET lock_timeout = '10s'";
+const RESET_TIMEOUTS: &str = "RESET lock_timeout; RESET statement_timeout";
 /// An index that is made CONCURRENTLY waits for the transactions of the moment, and nobody waits for it.
 const CONCURRENT_TIMEOUT: &str = "SET lock_timeout = '30min'";
 const PAUSE: Backoff = Backoff {
@@ -145,7 +146,7 @@ impl<'a> Migrations<'a> {
                 }
             }
         }
-        connection.unlock().await?;
+        unlock(connection).await?;
         Ok(count)
     }
 
@@ -172,7 +173,7 @@ impl<'a> Migrations<'a> {
                 count += 1;
             }
         }
-        connection.unlock().await?;
+        unlock(connection).await?;
         Ok(count)
     }
 
@@ -286,6 +287,13 @@ impl<'a> Migrations<'a> {
             sleep(PAUSE.delay(failures, 1.0)).await;
         }
     }
+}
+
+/// Ends the lock of `migrate`, and leaves the session as it was.
+async fn unlock(connection: &mut PgConnection) -> Result<(), Error> {
+    connection.unlock().await?;
+    raw_sql(RESET_TIMEOUTS).execute(connection).await?;
+    Ok(())
 }
 
 /// The migration, its row and its mark, in one transaction.

@@ -101,22 +101,22 @@ pub fn schema(applied: &[Applied]) -> Schema {
 /// [`schema`] for the migrations of another build.
 #[must_use]
 pub fn compare(migrator: &Migrator, applied: &[Applied]) -> Schema {
-    let is_applied = |version| applied.iter().any(|one| one.version == version);
-    if ups(migrator).any(|one| !is_applied(one.version)) {
-        return Schema::Behind;
-    }
     let newest = newest(migrator);
     let unknown: Vec<&Applied> = applied
         .iter()
         .filter(|one| !migrator.version_exists(one.version))
         .collect();
-    match unknown
-        .iter()
-        .find(|one| one.works_from.is_none_or(|from| from > newest))
-    {
-        Some(one) => Schema::TooNew(one.version),
-        None if unknown.is_empty() => Schema::Current,
-        None => Schema::Newer(unknown.len()),
+    let is_beyond = |one: &&&Applied| one.works_from.is_none_or(|from| from > newest);
+    if let Some(one) = unknown.iter().find(is_beyond) {
+        return Schema::TooNew(one.version);
+    }
+    let is_missing = |one: &Migration| applied.iter().all(|applied| applied.version != one.version);
+    if ups(migrator).any(is_missing) {
+        Schema::Behind
+    } else if unknown.is_empty() {
+        Schema::Current
+    } else {
+        Schema::Newer(unknown.len())
     }
 }
 
@@ -175,6 +175,7 @@ mod tests {
             compare(&ours, &applied(&[(1, None), (3, Some(1))])),
             Schema::Behind
         );
+        assert_eq!(compare(&ours, &applied(&[(1, None), (3, None)])), Schema::TooNew(3));
         assert_eq!(compare(&ours, &[]), Schema::Behind);
     }
 
