@@ -139,8 +139,8 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
         stage.sync_local(&["--tenant", "1", "--full"]).await?;
         stage.assert_equal(&[1]).await?;
         for (args, says) in [
-            (&["migrate"][..], "1 migrations of a newer tidemark"),
-            (&["migrate", "--check"], "1 migrations of a newer tidemark"),
+            (&["migrate"][..], "migrations of a newer tidemark (1)"),
+            (&["migrate", "--check"], "migrations of a newer tidemark (1)"),
         ] {
             let answer = stage.tidemark(args).await?;
             ensure!(
@@ -148,7 +148,7 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
                 "{args:?}: {answer:?}"
             );
         }
-        let found = stage.tidemark(&["doctor"]).await?;
+        let found = stage.tidemark(&["doctor", "--json"]).await?;
         ensure!(
             found
                 .stdout
@@ -193,7 +193,7 @@ async fn a_release_works_with_the_tables_of_the_next_and_refuses_those_that_lack
                 "{args:?}: {refused:?}"
             );
         }
-        let found = stage.tidemark(&["doctor"]).await?;
+        let found = stage.tidemark(&["doctor", "--json"]).await?;
         ensure!(
             found.code != 0 && found.stdout.contains("does not work with"),
             "{found:?}"

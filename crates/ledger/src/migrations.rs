@@ -175,7 +175,10 @@ mod tests {
             compare(&ours, &applied(&[(1, None), (3, Some(1))])),
             Schema::Behind
         );
-        assert_eq!(compare(&ours, &applied(&[(1, None), (3, None)])), Schema::TooNew(3));
+        assert_eq!(
+            compare(&ours, &applied(&[(1, None), (3, None)])),
+            Schema::TooNew(3)
+        );
         assert_eq!(compare(&ours, &[]), Schema::Behind);
     }
 

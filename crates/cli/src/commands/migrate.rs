@@ -110,7 +110,7 @@ impl Args {
 fn up_to_date(server: &str, schema: Schema) -> String {
     match schema {
         Schema::Newer(count) => format!(
-            "{server} is up to date; it has {count} migrations of a newer tidemark as well, which this build works with"
+            "{server} is up to date, and has migrations of a newer tidemark ({count}), which this build works with"
         ),
         _ => format!("{server} is up to date"),
     }
