@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts dashboards helm compose-smoke deny migrations-check dist book workflows ci clean
+.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts dashboards helm compose-smoke deny migrations-check upgrade-check dist book workflows ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ deny: ## check licences, bans, sources and advisories of all dependencies
 
 migrations-check: ## migrate up, down to nothing and up again
 	@scripts/migrations-check
+
+upgrade-check: ## upgrade a fleet of the release before with work under way, and roll it back; ARGS=COMMIT takes another release
+	@scripts/upgrade-check $(ARGS)
 
 dist: ## build the packages of a release into target/dist-packages; ARGS='--binary FILE' takes a built program
 	@scripts/dist $(ARGS)

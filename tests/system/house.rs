@@ -4,6 +4,7 @@
 mod circles;
 mod directions;
 mod documents;
+mod migrations;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -53,6 +53,8 @@ mod partitioned;
 mod planning;
 mod plans;
 mod pooler;
+#[cfg(feature = "previous-release")]
+mod previous;
 mod privacy;
 mod protocol;
 mod proxy;
@@ -81,6 +83,7 @@ mod tls;
 mod traces;
 mod traps;
 mod tutorial;
+mod upgrades;
 mod verify;
 mod versions;
 mod view;

@@ -9,12 +9,15 @@ mod wait;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tidemark_ledger::MIGRATOR;
+use tidemark_ledger::migrate::Migrations;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
 
@@ -29,6 +32,8 @@ pub struct Stage {
     name: String,
     servers: Servers,
     sessions: SourceSessions,
+    /// A program of another release, whose commands and processes are started.
+    program: Mutex<Option<PathBuf>>,
     /// The source, as its owner.
     pub source: PgPool,
     /// Ledger and target, as a superuser who sees every tenant.
@@ -128,8 +133,11 @@ impl Stage {
             servers,
             name,
             sessions: SourceSessions::default(),
+            program: Mutex::default(),
         };
-        MIGRATOR.run(&stage.target).await?;
+        Migrations::new(&MIGRATOR)
+            .up(&mut *stage.target.acquire().await?, &mut |_| {})
+            .await?;
         // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
         stage
             .target

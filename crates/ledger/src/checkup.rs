@@ -248,7 +248,14 @@ async fn check_migrations(
     findings: &mut Vec<Finding>,
 ) -> Result<bool, sqlx::Error> {
     let applied = applied_migrations(connection).await?;
-    findings.push(match schema(&applied) {
+    let schema = schema(&applied);
+    findings.push(match schema {
+        Schema::Newer(count) => Finding::ok(
+            "migrations",
+            format!(
+                "all of this build are applied, and {count} of a newer tidemark, which this build works with"
+            ),
+        ),
         Schema::Current => Finding::ok("migrations", format!("all {} are applied", applied.len())),
         Schema::Behind => Finding::error(
             "migrations",
@@ -258,12 +265,15 @@ async fn check_migrations(
             },
         )
         .todo("tidemark migrate"),
-        Schema::TooNew => Finding::error(
+        Schema::TooNew(version) => Finding::error(
             "migrations",
-            "the database has migrations that this build does not know: run a newer tidemark",
+            format!(
+                "the database has migration {version}, which this build does not know and does not work with: run a newer \
+                 tidemark"
+            ),
         ),
     });
-    Ok(schema(&applied) == Schema::Current)
+    Ok(schema.is_usable())
 }
 
 async fn check_role(connection: &mut PgConnection, login: &str, findings: &mut Vec<Finding>) -> bool {

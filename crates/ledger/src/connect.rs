@@ -1,4 +1,4 @@
-//! The pool for ledger and target: its role, its session settings, and the check that the migrations match this build.
+//! The pool for ledger and target: its role, its session settings, and the check that this build works with the migrations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,8 +87,11 @@ pub enum OpenError {
     Connect(#[from] ConnectError),
     #[error("the database at {server} is not migrated: run `tidemark migrate`")]
     NotMigrated { server: String },
-    #[error("the database at {server} has migrations that this build does not know: run a newer tidemark")]
-    TooNew { server: String },
+    #[error(
+        "the database at {server} has migration {version}, which this build does not know and does not work with: run a newer \
+         tidemark"
+    )]
+    TooNew { server: String, version: i64 },
     #[error("the database at {server} cannot be used: {}. Create another one, and migrate it: {}", wrong.problem(), wrong.statement)]
     Encoding { server: String, wrong: WrongEncoding },
     #[error("the login at {server} may not act as {role}: as a superuser run GRANT {role} TO <login>")]
@@ -102,7 +105,7 @@ pub enum OpenError {
 /// The pool for ledger and target of one process. Every statement runs as `etl_service`, in UTC.
 ///
 /// # Errors
-/// When the server cannot be reached, or the database is not migrated to exactly this build.
+/// When the server cannot be reached, or this build does not work with the migrations of the database.
 pub async fn pool(
     url: &ServerUrl,
     role: &str,
@@ -312,8 +315,8 @@ async fn check_migrated(
         unreachable_or(source, label, url, |server, _| OpenError::NotMigrated { server })
     })?;
     match schema(&applied) {
-        Schema::Current => Ok(()),
+        Schema::Current | Schema::Newer(_) => Ok(()),
         Schema::Behind => Err(OpenError::NotMigrated { server }),
-        Schema::TooNew => Err(OpenError::TooNew { server }),
+        Schema::TooNew(version) => Err(OpenError::TooNew { server, version }),
     }
 }

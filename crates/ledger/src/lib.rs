@@ -39,6 +39,7 @@ pub mod impossible;
 pub mod inbox;
 pub mod isolation;
 pub mod matched_totals;
+pub mod migrate;
 pub mod migrations;
 pub mod notice;
 pub mod privacy;
@@ -104,6 +105,7 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         impossible::STATEMENTS,
         inbox::STATEMENTS,
         isolation::STATEMENTS,
+        migrate::STATEMENTS,
         migrations::STATEMENTS,
         notice::STATEMENTS,
         privacy::policy::STATEMENTS,

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor};
 
+use crate::migrations::{MIGRATOR, newest};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    RECORD_HEARTBEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing) VALUES ($1, $2, $3, $4, $5, $6) \
+    RECORD_HEARTBEAT = "INSERT INTO etl_process (instance, role, host, version, http_address, doing, migration) \
+                        VALUES ($1, $2, $3, $4, $5, $6, $7) \
                         ON CONFLICT (instance) DO UPDATE SET last_seen_at = now(), doing = excluded.doing";
     REMOVE = "DELETE FROM etl_process WHERE instance = $1";
     // three missed heartbeats
@@ -61,6 +63,7 @@ pub async fn record_heartbeat(
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(http_address)
         .bind(doing)
+        .bind(newest(&MIGRATOR))
         .execute(db)
         .await
         .map(drop)

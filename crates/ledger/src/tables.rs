@@ -2,7 +2,7 @@
 //! somebody else, such as the tables of the Python script.
 
 /// Every table. sqlx keeps its own, `_sqlx_migrations`.
-pub const TABLES: [&str; 36] = [
+pub const TABLES: [&str; 37] = [
     "console_request",
     "console_session",
     "console_token",
@@ -19,6 +19,7 @@ pub const TABLES: [&str; 36] = [
     "etl_control",
     "etl_fence",
     "etl_forgotten_contact",
+    "etl_migration",
     "etl_name",
     "etl_process",
     "etl_rejected_row",

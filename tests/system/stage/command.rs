@@ -37,7 +37,12 @@ impl Answer {
 
 impl Stage {
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let program = self
+            .program
+            .lock()
+            .expect("no test panics while it has the lock")
+            .clone();
+        let mut command = Command::new(program.unwrap_or_else(binary));
         let target = if args.first() == Some(&"migrate") {
             self.owner_url("target")
         } else {
@@ -57,6 +62,12 @@ impl Stage {
             .env("TIDEMARK_WORKER_LEASE", "3s")
             .env("TIDEMARK_PRODUCER_TICK", "100ms");
         command
+    }
+
+    /// Starts this program from now on; none: the program under test.
+    #[cfg(feature = "previous-release")]
+    pub fn use_program(&self, program: Option<PathBuf>) {
+        *self.program.lock().expect("no test panics while it has the lock") = program;
     }
 
     /// Runs a command to its end.

@@ -4,7 +4,8 @@ use anyhow::Context;
 use sqlx::PgConnection;
 use tidemark_ledger::MIGRATOR;
 use tidemark_ledger::encoding;
-use tidemark_ledger::migrations::{applied_migrations, objects_in_the_way};
+use tidemark_ledger::migrate::{Error, Migrations};
+use tidemark_ledger::migrations::{Schema, applied_migrations, objects_in_the_way, schema, ups};
 use tidemark_ledger::rights;
 use tidemark_net::url::{ServerUrl, server_name};
 use tidemark_postgres::Connector;
@@ -53,16 +54,17 @@ impl Args {
                 return Err(error).context("read the applied migrations");
             }
         };
-        let pending: Vec<_> = MIGRATOR
-            .iter()
-            .filter(|one| one.migration_type.is_up_migration() && !applied.contains(&one.version))
-            .collect();
+        let is_applied = |version| applied.iter().any(|one| one.version == version);
+        let pending: Vec<_> = ups(&MIGRATOR).filter(|one| !is_applied(one.version)).collect();
+        if let (Schema::TooNew(version), None) = (schema(&applied), self.down_to) {
+            return Err(SetupError(format!("{}: {}", server_name(url), Error::TooNew(version))).into());
+        }
         if self.check {
             for one in &pending {
                 output::line(format!("pending: {} {}", one.version, one.description))?;
             }
             if pending.is_empty() {
-                output::note(format!("{} is up to date", server_name(url)));
+                output::note(up_to_date(&server_name(url), schema(&applied)));
             }
             return Ok(if pending.is_empty() {
                 Exit::Done
@@ -76,29 +78,41 @@ impl Args {
         if self.down_to.is_some() || !pending.is_empty() {
             check_rights(&mut connection, url).await?;
         }
-        if let Some(version) = self.down_to {
-            MIGRATOR
-                .undo(&mut connection, version)
-                .await
-                .context("revert migrations")?;
-            output::note(format!(
-                "{}: migrations after {version} were reverted",
-                server_name(url)
-            ));
-            return Ok(Exit::Done);
-        }
-        if pending.is_empty() {
+        if pending.is_empty() && self.down_to.is_none() {
             // this needs no rights to migrate
-            output::note(format!("{} is up to date", server_name(url)));
+            output::note(up_to_date(&server_name(url), schema(&applied)));
             return Ok(Exit::Done);
         }
-        MIGRATOR.run(&mut connection).await.context("migrate")?;
-        output::note(format!(
-            "{}: {} migrations applied",
-            server_name(url),
-            pending.len()
-        ));
+        let migrations = Migrations::new(&MIGRATOR);
+        let mut report = |text: String| output::note(text);
+        let said = match self.down_to {
+            Some(version) => {
+                let reverted = migrations.down(&mut connection, version, &mut report).await;
+                reverted.map(|_| format!("migrations after {version} were reverted"))
+            }
+            None => {
+                let applied = migrations.up(&mut connection, &mut report).await;
+                applied.map(|count| format!("{count} migrations applied"))
+            }
+        };
+        match said {
+            Ok(said) => output::note(format!("{}: {said}", server_name(url))),
+            Err(error @ (Error::TooNew(_) | Error::CannotRevert(_))) => {
+                return Err(SetupError(format!("{}: {error}", server_name(url))).into());
+            }
+            Err(error) if self.down_to.is_some() => return Err(error).context("revert migrations"),
+            Err(error) => return Err(error).context("migrate"),
+        }
         Ok(Exit::Done)
+    }
+}
+
+fn up_to_date(server: &str, schema: Schema) -> String {
+    match schema {
+        Schema::Newer(count) => format!(
+            "{server} is up to date, and has migrations of a newer tidemark ({count}), which this build works with"
+        ),
+        _ => format!("{server} is up to date"),
     }
 }
 

@@ -77,7 +77,7 @@ impl Health {
         self.report(self.lifecycle.loops().iter().map(turns).collect())
     }
 
-    /// Checks that the ledger answers and has the tables of this version, and that a worker is subscribed. A producer
+    /// Checks that the ledger answers and has tables that this version works with, and that a worker is subscribed. A producer
     /// without a broker is ready: its plans wait in the ledger.
     pub async fn ready(&self) -> Report {
         let stopping = self.lifecycle.soft().is_cancelled();
@@ -112,7 +112,14 @@ impl Health {
             Ok(Ok(applied)) => match schema(&applied) {
                 Schema::Current => (true, "reachable and migrated"),
                 Schema::Behind => (false, "reachable, and not migrated: run `tidemark migrate`"),
-                Schema::TooNew => (false, "reachable, and migrated by a newer tidemark"),
+                Schema::Newer(_) => (
+                    true,
+                    "reachable, and migrated by a newer tidemark, which this one works with",
+                ),
+                Schema::TooNew(_) => (
+                    false,
+                    "reachable, and migrated by a newer tidemark, which this one does not work with",
+                ),
             },
             Ok(Err(error)) if refuses_login(&error) => (
                 false,

@@ -1,0 +1,1 @@
+ALTER TABLE etl_process DROP COLUMN migration;
