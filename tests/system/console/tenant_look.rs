@@ -5,6 +5,7 @@ use anyhow::ensure;
 use super::browser::Browser;
 use super::client::{add_user, serve};
 use super::look::{Faults, NASTY, check};
+use super::tenant_page::move_to_brazil;
 use crate::stage::on_stage;
 
 const PASSWORD: &str = "correct horse battery";
@@ -13,6 +14,7 @@ const PASSWORD: &str = "correct horse battery";
 async fn a_tenants_page_is_sound_in_both_languages_on_a_phone_and_on_paper() {
     on_stage(|stage| async move {
         stage.sample(1_500, 1, 5).await?;
+        move_to_brazil(&stage).await?;
         sqlx::query("UPDATE contacts SET name = $1 WHERE id % 7 = 0")
             .bind(NASTY)
             .execute(&stage.source)

@@ -31,6 +31,21 @@ async fn open(stage: &Stage, tenants: &[i32]) -> Result<(Served, Vec<Client>)> {
     Ok((served, clients))
 }
 
+/// Puts the sample's first tenant into a zone of Brazil.
+pub async fn move_to_brazil(stage: &Stage) -> Result<()> {
+    let zone = [
+        "tenant",
+        "set",
+        "--tenant",
+        "1",
+        "--timezone",
+        "America/Sao_Paulo",
+    ];
+    let set = stage.tidemark(&zone).await?;
+    ensure!(set.code == 0, "{set:?}");
+    Ok(())
+}
+
 /// The value of a measure on the page.
 fn measure(page: &Answer, label: &str) -> Result<String> {
     let start = format!("<span class=\"label\">{label}</span><span class=\"value\">");
@@ -236,6 +251,7 @@ async fn numbers_of_a_day_equal_those_of_the_clock_also_when_it_is_changed() {
 async fn a_file_has_what_the_screen_has_and_no_formula() {
     on_stage(|stage| async move {
         stage.sample(300, 1, 7).await?;
+        move_to_brazil(&stage).await?;
         sqlx::query("UPDATE contacts SET name = CASE id % 4 WHEN 0 THEN '=HYPERLINK(\"http://x\";\"y\")' WHEN 1 THEN '@SUM(A1)' WHEN 2 THEN E'\\t=1' ELSE '-2+3' END")
             .execute(&stage.source)
             .await?;
@@ -351,6 +367,7 @@ async fn two_tenants_in_turns_over_one_connection_never_see_each_other() {
 async fn a_tenants_user_sees_its_own_page_and_nothing_else() {
     on_stage(|stage| async move {
         stage.sample(300, 2, 5).await?;
+        move_to_brazil(&stage).await?;
         for tenant in ["1", "2"] {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
