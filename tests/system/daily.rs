@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, raw_sql};
+use tidemark_sample::CreateOptions;
 
 use crate::stage::{Stage, on_stage};
 
@@ -84,7 +85,15 @@ fn dashboard_queries() -> Result<Vec<(String, String)>> {
 #[tokio::test]
 async fn every_query_of_the_tenants_dashboard_has_rows_for_a_bound_login() {
     on_stage(|stage| async move {
-        stage.sample(300, 2, 62).await?;
+        let options = CreateOptions {
+            conversations: 300,
+            tenants: 2,
+            seed: 62,
+            // queries over the last days find something
+            reference_time: None,
+            ..CreateOptions::tiny()
+        };
+        stage.sample_with(options).await?;
         stage.sync_local(&["--all"]).await?;
         let (owner, name) = (stage.owner_url("target"), stage.database("grafana"));
         let args = ["--database-url", &owner, "tenant", "login", "add", "--tenant", "2", "--name", &name, "--password-file", "-"];

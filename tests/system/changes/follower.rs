@@ -8,6 +8,9 @@ use sqlx::PgConnection;
 /// A conversation with the kind of its change and the changed columns.
 pub type Named = (i64, String, Option<Vec<String>>);
 
+/// The same behind its cursor.
+type Row = (String, i64, String, Option<Vec<String>>);
+
 /// One call of the feed.
 pub enum Step {
     Read(Vec<Named>),
@@ -38,7 +41,7 @@ impl Follower {
     pub async fn step(&mut self, connection: &mut PgConnection, max_rows: i32) -> Result<Step> {
         let call =
             "SELECT next_cursor, conversation_id, kind, changed_columns FROM changes_since($1, $2, $3)";
-        let part: Result<Vec<(String, i64, String, Option<Vec<String>>)>, sqlx::Error> = sqlx::query_as(call)
+        let part: Result<Vec<Row>, sqlx::Error> = sqlx::query_as(call)
             .bind(self.tenant)
             .bind(&self.cursor)
             .bind(max_rows)
