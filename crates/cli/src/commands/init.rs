@@ -12,7 +12,7 @@ use tidemark_operations::doctor::report::Group;
 use tidemark_operations::doctor::{self, Server};
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::{
-    AMQP_URL, DATABASE_URL, NewFile, SOURCE_URL, Settings, SourceSettings, UrlPlace, variable_that_sets,
+    AMQP_URL, DATABASE_URL, NewFile, SOURCE_URL, Settings, UrlPlace, variable_that_sets,
 };
 use tidemark_runtime::finding::Level;
 
@@ -256,7 +256,7 @@ async fn ask_and_check(
             Server::Broker => settings.amqp_url = Some(url.clone()),
             Server::Source => {
                 let main = settings.sources.entry("main".to_owned());
-                main.or_insert_with(SourceSettings::default).url = Some(url.clone());
+                main.or_default().url = Some(url.clone());
             }
         }
         let found = check(settings, needed, json).await?;
