@@ -1,7 +1,7 @@
 //! Applies and reverts migrations beside a running fleet.
 //!
 //! A statement that changes a table waits for transactions that use it, and every later transaction waits behind it. So a
-//! migration waits for a lock no longer than [`LOCK_TIMEOUT`]. It is then rolled back, and tried again after a pause, in
+//! migration waits for a lock no longer than `LOCK_TIMEOUT`. It is then rolled back, and tried again after a pause, in
 //! which the fleet goes on. An index that is made CONCURRENTLY makes nobody wait, and is waited for longer.
 
 use std::time::Duration;

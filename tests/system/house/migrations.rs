@@ -73,8 +73,9 @@ fn faults(version: i64, up: &str, known: &BTreeSet<i64>) -> Vec<&'static str> {
     for words in &statements {
         if words[0] == "CREATE" && words.iter().take(3).any(|word| word == "INDEX") {
             let is_new = after(words, &["ON"]).is_some_and(|table| made.contains(table));
-            let is_careful = has(words, &["INDEX", "CONCURRENTLY", "IF", "NOT", "EXISTS"]);
-            if !is_new && !(is_careful && up.starts_with("-- no-transaction\n")) {
+            let is_careful = has(words, &["INDEX", "CONCURRENTLY", "IF", "NOT", "EXISTS"])
+                && up.starts_with("-- no-transaction\n");
+            if !is_new && !is_careful {
                 faults.push(
                     "makes an index of an existing table without CONCURRENTLY IF NOT EXISTS and the first line `-- no-transaction`",
                 );

@@ -55,34 +55,46 @@ struct Key {
     before: Option<Filter>,
 }
 
-/// Numbers that were counted, with when each was last used. Days are part of the filter, so another local day is another entry.
+/// Numbers that were counted. Days are part of the filter, so another local day is another entry.
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<(u64, HashMap<Key, (u64, Arc<Numbers>)>)>);
+pub struct Kept(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Grows with each use.
+    uses: u64,
+    entries: HashMap<Key, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    last_use: u64,
+    numbers: Arc<Numbers>,
+}
 
 impl Kept {
     fn find(&self, key: &Key) -> Option<Arc<Numbers>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0 += 1;
-        let now = kept.0;
-        let (used, found) = kept.1.get_mut(key)?;
-        *used = now;
-        Some(Arc::clone(found))
+        kept.uses += 1;
+        let last_use = kept.uses;
+        let found = kept.entries.get_mut(key)?;
+        found.last_use = last_use;
+        Some(Arc::clone(&found.numbers))
     }
 
     fn insert(&self, key: Key, numbers: &Arc<Numbers>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = kept.0;
-        if kept.1.len() >= KEPT {
-            let oldest = kept
-                .1
-                .iter()
-                .min_by_key(|(_, (used, _))| *used)
-                .map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest {
-                kept.1.remove(&oldest);
+        if kept.entries.len() >= KEPT {
+            let oldest = kept.entries.iter().min_by_key(|(_, entry)| entry.last_use);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                kept.entries.remove(&oldest);
             }
         }
-        kept.1.insert(key, (now, Arc::clone(numbers)));
+        let entry = Entry {
+            last_use: kept.uses,
+            numbers: Arc::clone(numbers),
+        };
+        kept.entries.insert(key, entry);
     }
 
     /// The numbers of a filter and of the span before it. They are the same until the tenant's next run ends.
@@ -264,6 +276,6 @@ mod tests {
             kept.insert(key(id), &Arc::default());
             assert!(kept.find(&key(1)).is_some(), "what is used stays");
         }
-        assert_eq!(kept.0.lock().unwrap().1.len(), KEPT);
+        assert_eq!(kept.0.lock().unwrap().entries.len(), KEPT);
     }
 }
