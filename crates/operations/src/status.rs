@@ -80,37 +80,57 @@ pub struct SourceOverview {
 }
 
 impl Overview {
-    /// Reads the ledger with seven statements, for any number of tenants.
+    /// Reads the ledger with seven statements, for any number of tenants, on two connections.
     pub async fn load(db: &DbPool, settings: &Settings) -> DbResult<Self> {
-        let snapshots = ledger::tenant_status::list(db).await?;
-        let newest: Vec<_> = snapshots
-            .iter()
-            .filter_map(|snapshot| snapshot.last_run_id)
-            .collect();
-        let runs = ledger::run::reports(db, &newest).await?;
-        let sources = ledger::source_watch::list(db).await?;
-        let processes = ledger::process::list_live(db).await?;
+        let tenants = async {
+            let snapshots = ledger::tenant_status::list(db).await?;
+            let newest: Vec<_> = snapshots
+                .iter()
+                .filter_map(|snapshot| snapshot.last_run_id)
+                .collect();
+            let runs = ledger::run::reports(db, &newest).await?;
+            Ok((snapshots, runs))
+        };
+        let others = async {
+            Ok((
+                ledger::source_watch::list(db).await?,
+                ledger::process::list_live(db).await?,
+                ledger::verification::list(db).await?,
+                ledger::unsynced::list(db, None).await?,
+                ledger::inbox::list_gone(db).await?,
+            ))
+        };
+        let ((snapshots, runs), (sources, processes, verifications, unsynced_inboxes, gone)) =
+            tokio::try_join!(tenants, others)?;
         let mut overview = Self::from_parts(snapshots, runs, sources, processes, settings);
-        for verified in ledger::verification::list(db).await? {
-            let tenant = overview
-                .tenants
-                .iter_mut()
-                .find(|tenant| tenant.tenant_id == verified.tenant_id);
-            if let Some(tenant) = tenant {
+        overview.unsynced_inboxes = unsynced_inboxes;
+        for verified in verifications {
+            if let Some(tenant) = overview.tenant_mut(verified.tenant_id) {
                 tenant.last_verification = Some(verified);
             }
         }
-        overview.unsynced_inboxes = ledger::unsynced::list(db, None).await?;
-        for (tenant, gone) in ledger::inbox::list_gone(db).await? {
-            let found = overview
-                .tenants
-                .iter_mut()
-                .find(|found| found.tenant_id == tenant);
-            if let Some(tenant) = found {
+        for (tenant, gone) in gone {
+            if let Some(tenant) = overview.tenant_mut(tenant) {
                 tenant.set_gone(gone);
             }
         }
         Ok(overview)
+    }
+
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> Option<&TenantOverview> {
+        self.position(id).map(|index| &self.tenants[index])
+    }
+
+    fn tenant_mut(&mut self, id: TenantId) -> Option<&mut TenantOverview> {
+        self.position(id).map(|index| &mut self.tenants[index])
+    }
+
+    /// The ledger lists tenants in the order of their ids.
+    fn position(&self, id: TenantId) -> Option<usize> {
+        self.tenants
+            .binary_search_by_key(&id, |tenant| tenant.tenant_id)
+            .ok()
     }
 
     fn from_parts(

@@ -67,31 +67,26 @@ pub struct RunView {
 
 impl Snapshot {
     pub async fn load(db: &DbPool, settings: &Settings, watched: &[RunId]) -> DbResult<Self> {
-        let overview = Overview::load(db, settings).await?;
-        let tenants = ledger::tenant::list(db).await?;
-        let open = RunFilter {
-            statuses: vec![RunStatus::Requested, RunStatus::Planning, RunStatus::Running],
-            ..RunFilter::default()
-        };
-        let open = ledger::run::list_ids(db, &open, None, OPEN_RUNS).await?;
-        let wanted: Vec<RunId> = open.iter().chain(watched).copied().collect();
-        let mut views = load_runs(db, settings, &wanted, watched).await?;
-        let dead = ChunkFilter {
-            statuses: vec![ChunkStatus::Dead],
-            ..ChunkFilter::default()
-        };
+        let (overview, (tenants, rejects, jobs), (open, mut views, dead_chunks)) = tokio::try_join!(
+            Overview::load(db, settings),
+            async {
+                Ok((
+                    ledger::tenant::list(db).await?,
+                    ledger::console::view::open_rejects(db).await?,
+                    load_jobs(db).await?,
+                ))
+            },
+            load_open(db, settings, watched),
+        )?;
         Ok(Self {
             at: ledger::console::view::now(db).await?,
             overview,
             tenants: tenants.into_iter().map(|tenant| (tenant.id, tenant)).collect(),
             open_runs: open.iter().filter_map(|id| views.get(id).cloned()).collect(),
-            rejects: ledger::console::view::open_rejects(db)
-                .await?
-                .into_iter()
-                .collect(),
-            dead_chunks: ledger::chunk_report::list(db, &dead, None, DEAD_CHUNKS).await?,
+            rejects: rejects.into_iter().collect(),
+            dead_chunks,
             queues: None,
-            jobs: load_jobs(db).await?,
+            jobs,
             runs: watched
                 .iter()
                 .filter_map(|id| views.remove(id).map(|view| (*id, view)))
@@ -100,11 +95,7 @@ impl Snapshot {
     }
 
     pub fn tenant(&self, id: TenantId) -> Option<&TenantOverview> {
-        let found = self
-            .overview
-            .tenants
-            .binary_search_by_key(&id, |tenant| tenant.tenant_id);
-        found.ok().map(|index| &self.overview.tenants[index])
+        self.overview.tenant(id)
     }
 
     pub fn name(&self, id: TenantId) -> &str {
@@ -115,6 +106,27 @@ impl Snapshot {
         let mut live = self.overview.processes.iter();
         live.any(|process| process.role == role || process.role == "up")
     }
+}
+
+/// Open runs, newest first; what is shown of them and of those that somebody looks at; dead chunks.
+async fn load_open(
+    db: &DbPool,
+    settings: &Settings,
+    watched: &[RunId],
+) -> DbResult<(Vec<RunId>, BTreeMap<RunId, RunView>, Vec<ChunkReport>)> {
+    let open = RunFilter {
+        statuses: vec![RunStatus::Requested, RunStatus::Planning, RunStatus::Running],
+        ..RunFilter::default()
+    };
+    let open = ledger::run::list_ids(db, &open, None, OPEN_RUNS).await?;
+    let wanted: Vec<RunId> = open.iter().chain(watched).copied().collect();
+    let views = load_runs(db, settings, &wanted, watched).await?;
+    let dead = ChunkFilter {
+        statuses: vec![ChunkStatus::Dead],
+        ..ChunkFilter::default()
+    };
+    let dead = ledger::chunk_report::list(db, &dead, None, DEAD_CHUNKS).await?;
+    Ok((open, views, dead))
 }
 
 async fn load_jobs(db: &DbPool) -> DbResult<BTreeMap<i64, JobView>> {
