@@ -21,7 +21,7 @@ use crate::words::FEEDBACK;
 /// Age of the oldest data.
 const HISTORY: TimeDelta = TimeDelta::days(400);
 /// Size at which a block is sent on: large enough for few COPY statements, small enough for little memory.
-const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+pub const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Each oddity occurs once in this many conversations. Ids decide, so that the smallest sample has every oddity. The numbers
 /// are primes, so that all combinations occur.

@@ -14,19 +14,19 @@ use tidemark_shared::chatwoot::{NEWEST_KNOWN, Version};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::conversations::{Conversations, Counts};
+use crate::conversations::{BLOCK_BYTES, Conversations, Counts};
 use crate::copy::Rows;
 use crate::database::{DatabaseState, Target};
 use crate::describe::{SampleTenant, tenants};
+use crate::directory::ContactRows;
 use crate::layout::Layout;
 use crate::shape::{Shape, ensure_known};
 use crate::{directory, events, schema};
 
 /// Enough to keep the server busy during the generation of the next block.
 const CONNECTIONS: u32 = 3;
-/// Blocks of two megabytes generated ahead. Limits the memory.
+/// Blocks generated ahead. Limits the memory.
 const BLOCKS_AHEAD: usize = 4;
-const CONTACTS_PER_BLOCK: usize = 10_000;
 
 /// Options of a sample. Equal options give equal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,13 +200,17 @@ async fn fill(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> 
 fn generate(layout: &Layout, mut rng: ChaCha8Rng, blocks: &mpsc::Sender<Vec<Rows>>) -> Result<Counts> {
     let (organisation, inboxes) = directory::organisation(layout, &mut rng)?;
     blocks.blocking_send(organisation)?;
+    let mut contacts = ContactRows::new();
     for tenant in &layout.tenants {
-        let end = tenant.contact_ids.end;
-        for start in tenant.contact_ids.clone().step_by(CONTACTS_PER_BLOCK) {
-            let ids = start..end.min(start + i32::try_from(CONTACTS_PER_BLOCK)?);
-            blocks.blocking_send(directory::contacts(tenant, ids, layout.reference, &mut rng))?;
+        for id in tenant.contact_ids.clone() {
+            contacts.push(tenant, id, layout.reference, &mut rng);
+            if contacts.size() >= BLOCK_BYTES {
+                let full = std::mem::replace(&mut contacts, ContactRows::new());
+                blocks.blocking_send(full.into_rows())?;
+            }
         }
     }
+    blocks.blocking_send(contacts.into_rows())?;
     let mut conversations = Conversations::new(layout, &inboxes, rng);
     while let Some(block) = conversations.next_block() {
         blocks.blocking_send(block)?;

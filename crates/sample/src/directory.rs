@@ -1,6 +1,5 @@
 //! Rows that conversations refer to: accounts, agents, teams, inboxes and contacts.
 
-use std::ops::Range;
 
 use anyhow::Result;
 use chrono::{NaiveDateTime, TimeDelta};
@@ -87,11 +86,29 @@ fn push_user(rows: &mut Rows, id: i32, at: NaiveDateTime, rng: &mut impl Rng) {
     ]);
 }
 
-/// Contacts of a tenant and their `contact_inboxes` rows.
-pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng: &mut impl Rng) -> Vec<Rows> {
-    let mut contacts = Rows::new(&CONTACTS);
-    let mut contact_inboxes = Rows::new(&CONTACT_INBOXES);
-    for id in ids {
+/// Contacts and their `contact_inboxes` rows.
+pub struct ContactRows {
+    contacts: Rows,
+    contact_inboxes: Rows,
+}
+
+impl ContactRows {
+    pub fn new() -> Self {
+        Self {
+            contacts: Rows::new(&CONTACTS),
+            contact_inboxes: Rows::new(&CONTACT_INBOXES),
+        }
+    }
+
+    pub fn size(&self) -> usize {
+        self.contacts.size() + self.contact_inboxes.size()
+    }
+
+    pub fn into_rows(self) -> Vec<Rows> {
+        vec![self.contacts, self.contact_inboxes]
+    }
+
+    pub fn push(&mut self, tenant: &Tenant, id: i32, reference: NaiveDateTime, rng: &mut impl Rng) {
         let created_at = reference - TimeDelta::minutes(rng.random_range(576_000..1_152_000));
         let last_activity_at = created_at + TimeDelta::seconds(rng.random_range(0..34_000_000));
         let name = match id {
@@ -110,7 +127,7 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
             _ if id % 7 == 0 => None,
             _ => Some(phone(id)),
         };
-        contacts.push(&[
+        self.contacts.push(&[
             &id,
             &name,
             &email,
@@ -127,9 +144,9 @@ pub fn contacts(tenant: &Tenant, ids: Range<i32>, reference: NaiveDateTime, rng:
         ]);
         let key = i64::from(id);
         let inbox = i64::from(tenant.inbox_of(id));
-        contact_inboxes.push(&[&key, &key, &inbox, &contact_source(id), &created_at, &created_at]);
+        self.contact_inboxes
+            .push(&[&key, &key, &inbox, &contact_source(id), &created_at, &created_at]);
     }
-    vec![contacts, contact_inboxes]
 }
 
 fn email(contact_id: i32) -> String {
