@@ -1,6 +1,5 @@
 //! Rows that conversations refer to: accounts, agents, teams, inboxes and contacts.
 
-
 use anyhow::Result;
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::{Rng, RngExt};

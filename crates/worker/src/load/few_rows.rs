@@ -1,4 +1,4 @@
-//! Inserts a few encoded rows into staging by statements, one a row.
+//! Inserts a few encoded rows into staging by statements of up to sixteen rows.
 //!
 //! A COPY is at least three messages that the server does not answer. The driver leaves Nagle's algorithm on (sqlx 0.9.0,
 //! fixed after it by its pull request 4336), and so the last message waits until the server acknowledges the one before:
@@ -15,21 +15,14 @@ use sqlx::{AssertSqlSafe, Encode, PgConnection, Postgres, Type};
 use crate::row::columns;
 use crate::row::encode::CopyEncoder;
 
-/// As many statements take less than a COPY, on the same machine and over a network.
-const FEW_ROWS: usize = 4;
-/// A larger row fills packets, which are not held back.
-const FEW_BYTES: usize = 64 << 10;
+/// They are at most five statements, which take less than a COPY, on the same machine and over a network.
+const FEW_ROWS: usize = 31;
+/// What takes longer than the 40 ms anyway.
+const FEW_BYTES: usize = 256 << 10;
+/// Rows of one statement. A session prepares one of each size.
+const SIZES: [usize; 5] = [16, 8, 4, 2, 1];
 
-static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let parameters: Vec<String> = (1..=columns::staging().count())
-        .map(|number| format!("${number}"))
-        .collect();
-    format!(
-        "INSERT INTO pg_temp.tidemark_staging ({}) VALUES ({})",
-        columns::staging_columns(),
-        parameters.join(", ")
-    )
-});
+static INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| SIZES.map(insert_of));
 static TYPES: LazyLock<Vec<Oid>> =
     LazyLock::new(|| columns::staging().map(|column| oid_of(column.sql_type)).collect());
 
@@ -43,14 +36,37 @@ pub(super) async fn insert_rows(
     connection: &mut PgConnection,
     buffer: &CopyEncoder,
 ) -> Result<(), sqlx::Error> {
-    for row in 0..buffer.row_count() {
-        let mut insert = sqlx::query(AssertSqlSafe(INSERT.as_str()));
-        for (bytes, oid) in buffer.fields(row).zip(TYPES.iter()) {
-            insert = insert.bind(Field { bytes, oid: *oid });
+    let mut next = 0;
+    for (size, statement) in SIZES.iter().zip(INSERTS.iter()) {
+        while buffer.row_count() - next >= *size {
+            let mut insert = sqlx::query(AssertSqlSafe(statement.as_str()));
+            for row in next..next + size {
+                for (bytes, oid) in buffer.fields(row).zip(TYPES.iter()) {
+                    insert = insert.bind(Field { bytes, oid: *oid });
+                }
+            }
+            insert.execute(&mut *connection).await?;
+            next += size;
         }
-        insert.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Inserts so many rows.
+fn insert_of(rows: usize) -> String {
+    let width = columns::staging().count();
+    let row = |number| {
+        let parameters: Vec<String> = (1..=width)
+            .map(|column| format!("${}", number * width + column))
+            .collect();
+        format!("({})", parameters.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO pg_temp.tidemark_staging ({}) VALUES {}",
+        columns::staging_columns(),
+        rows.join(", ")
+    )
 }
 
 /// The type of a parameter, without the limits that the column sets. They are the same on every server.
