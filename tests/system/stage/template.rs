@@ -44,9 +44,17 @@ impl Template {
             .await?;
         if !exists(admin, &name).await? {
             // a test that was killed here may have left it
-            execute(admin, format!("DROP DATABASE IF EXISTS {name}_unfinished WITH (FORCE)")).await?;
+            execute(
+                admin,
+                format!("DROP DATABASE IF EXISTS {name}_unfinished WITH (FORCE)"),
+            )
+            .await?;
             self.make(server, admin, &format!("{name}_unfinished")).await?;
-            execute(admin, format!("ALTER DATABASE {name}_unfinished RENAME TO {name}")).await?;
+            execute(
+                admin,
+                format!("ALTER DATABASE {name}_unfinished RENAME TO {name}"),
+            )
+            .await?;
         }
         sqlx::query("SELECT pg_advisory_unlock($1)")
             .bind(LOCK)
