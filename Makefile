@@ -2,7 +2,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts dashboards helm compose-smoke deny migrations-check upgrade-check dist book workflows ci clean
+.PHONY: help demo test test-times test-matrix chaos model show-trace build bench bench-check bench-peers instructions fmt fmt-check lint doc dependencies alerts dashboards helm compose-smoke deny migrations-check upgrade-check dist book workflows ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ demo: ## run a demonstration on private servers
 
 test: ## run all tests on private servers
 	@scripts/test $(ARGS)
+
+test-times: ## show where the time of the last tests went
+	@scripts/test-times $(ARGS)
 
 test-matrix: ## run all tests on other versions of the servers; VERSIONS='15/3.10 18/4.3', and ARGS as for test
 	@VERSIONS='$(VERSIONS)' scripts/test-matrix $(ARGS)

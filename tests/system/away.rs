@@ -11,6 +11,7 @@ use crate::stage::{Servers, Stage, on_servers, on_stage};
 
 /// Waits until a run ends, which must be with success.
 async fn ends_well(stage: &Stage, run: &str) -> Result<()> {
+    stage.end_back_offs().await?;
     let ended = stage.tidemark(&["run", "watch", run, "--json"]).await?;
     ensure!(ended.code == 0, "{ended:?}");
     ensure!(ended.json()["chunks"]["dead"] == 0, "{ended:?}");
@@ -31,10 +32,7 @@ async fn a_source_that_is_away_for_longer_than_any_number_of_attempts_kills_no_c
             .await?;
         wire.refuse(true);
         wire.cut();
-        // more attempts than a failing chunk gets
-        stage
-            .until("SELECT max(attempt) >= 7 OR bool_or(status = 'dead') FROM etl_chunk")
-            .await?;
+        stage.until_attempted_often().await?;
         wire.refuse(false);
         ends_well(&stage, &run).await?;
         up.stop().await

@@ -15,6 +15,7 @@ const FULL: u64 = (1 << 20) + 4096;
 
 /// Waits until a run ends, which must be with success and without a failed attempt.
 async fn ends_well(stage: &Stage, run: &str) -> Result<()> {
+    stage.end_back_offs().await?;
     let ended = stage.tidemark(&["run", "watch", run, "--json"]).await?;
     ensure!(ended.code == 0, "{ended:?}");
     let (failures, lost): (i64, i64) =
@@ -33,20 +34,6 @@ async fn ends_well(stage: &Stage, run: &str) -> Result<()> {
     .await?;
     ensure!(failed == 0, "a run or a tenant failed");
     stage.assert_equal(&[1]).await
-}
-
-/// Waits until a chunk has had more attempts than a failing one gets. Backing off takes no time here.
-async fn until_attempted_often(stage: &Stage) -> Result<()> {
-    poll("more attempts than a failing chunk gets", async || {
-        let hurry = "UPDATE etl_chunk SET next_attempt_at = now() WHERE status = 'pending' AND next_attempt_at > now()";
-        stage.target.execute(hurry).await?;
-        let often: Option<bool> =
-            sqlx::query_scalar("SELECT max(attempt) >= 7 OR bool_or(status = 'dead') FROM etl_chunk")
-                .fetch_one(&stage.target)
-                .await?;
-        Ok((often == Some(true)).then_some(()))
-    })
-    .await
 }
 
 /// Waits until `status` names the cause.
@@ -79,7 +66,7 @@ async fn a_target_whose_disk_is_full_for_longer_than_all_attempts_costs_only_del
         server.limit("fsize", Some(FULL)).await?;
         let up = stage.start(&["up"])?;
         let run = stage.ask_full("10").await?;
-        until_attempted_often(&stage).await?;
+        stage.until_attempted_often().await?;
         until_status_says(&stage, "could not extend file").await?;
         server.limit("fsize", None).await?;
         ends_well(&stage, &run).await?;
@@ -173,7 +160,7 @@ async fn a_source_out_of_memory_for_longer_than_all_attempts_costs_only_delay() 
         server
             .limit("as", Some(server.address_space()? + 24 * MEGABYTE))
             .await?;
-        until_attempted_often(&stage).await?;
+        stage.until_attempted_often().await?;
         until_status_says(&stage, "out of memory").await?;
         server.limit("as", None).await?;
         ends_well(&stage, &run).await?;
@@ -230,6 +217,7 @@ async fn servers_without_a_free_connection_are_waited_for_and_the_cause_is_shown
         let status = stage.tidemark(&["status"]).await?;
         ensure!(status.code == 69 && status.stderr.contains(CAUSE), "{status:?}");
         stage.target.execute(AssertSqlSafe(limit(-1))).await?;
+        stage.end_back_offs().await?;
         let ended = stage.tidemark(&["run", "watch", &run, "--json"]).await?;
         ensure!(ended.code == 0 && ended.json()["chunks"]["dead"] == 0, "{ended:?}");
         stage.assert_equal(&[1]).await?;

@@ -5,6 +5,7 @@ mod command;
 mod fleet;
 mod process;
 mod source;
+mod template;
 mod wait;
 
 use std::future::Future;
@@ -16,14 +17,13 @@ use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
-use tidemark_ledger::MIGRATOR;
-use tidemark_ledger::migrate::Migrations;
 use tidemark_postgres::DbPool;
 use tidemark_sample::{CreateOptions, create};
 
 pub use self::command::{Answer, binary};
 pub use self::fleet::Fleet;
 pub use self::process::{Process, Signal};
+use self::template::Template;
 pub use self::wait::{WAIT_LIMIT, poll, until_true};
 use crate::sessions::SourceSessions;
 
@@ -112,12 +112,9 @@ fn server(variable: &str) -> String {
 impl Stage {
     async fn new(servers: Servers) -> Result<Self> {
         let name = format!("tm_{:016x}", rand::random::<u64>());
-        for side in ["source", "target"] {
-            let mut admin = PgConnection::connect(servers.of(side))
-                .await
-                .context("connect to the test server")?;
-            sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}_{side}")))
-                .execute(&mut admin)
+        for (side, template) in [("source", Template::Source), ("target", Template::Target)] {
+            template
+                .create(servers.of(side), &format!("{name}_{side}"))
                 .await?;
         }
         let pool = |side: &str| -> Result<PgPool> {
@@ -135,20 +132,11 @@ impl Stage {
             sessions: SourceSessions::default(),
             program: Mutex::default(),
         };
-        Migrations::new(&MIGRATOR)
-            .up(&mut *stage.target.acquire().await?, &mut |_| {})
-            .await?;
-        // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
-        stage
-            .target
-            .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-            .await?;
         let login = format!(
             "CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE etl_service, console_service",
             name = stage.name
         );
         sqlx::query(AssertSqlSafe(login)).execute(&stage.target).await?;
-        tidemark_sample::schema(&mut *stage.source.acquire().await?).await?;
         Ok(stage)
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
 
 use super::Stage;
 
@@ -28,7 +28,30 @@ pub async fn poll<T>(what: impl Display, mut next: impl AsyncFnMut() -> Result<O
         .with_context(|| format!("never: {what}"))?
 }
 
+/// Chunks that wait for their next attempt are due at once.
+const DUE: &str =
+    "UPDATE etl_chunk SET next_attempt_at = now() WHERE status = 'pending' AND next_attempt_at > now()";
+
 impl Stage {
+    /// Ends the back-off of every chunk, after a test has ended what it waits for.
+    pub async fn end_back_offs(&self) -> Result<()> {
+        self.target.execute(DUE).await?;
+        Ok(())
+    }
+
+    /// Waits until a chunk has had more attempts than a failing one gets, or is dead. Backing off takes no time here.
+    pub async fn until_attempted_often(&self) -> Result<()> {
+        poll("more attempts than a failing chunk gets", async || {
+            self.end_back_offs().await?;
+            let often: Option<bool> =
+                sqlx::query_scalar("SELECT max(attempt) >= 7 OR bool_or(status = 'dead') FROM etl_chunk")
+                    .fetch_one(&self.target)
+                    .await?;
+            Ok((often == Some(true)).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until a statement on the target returns true.
     pub async fn until(&self, statement: &str) -> Result<()> {
         until_true(&self.target, statement).await
