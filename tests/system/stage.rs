@@ -136,7 +136,11 @@ impl Stage {
             program: Mutex::default(),
         };
         Migrations::new(&MIGRATOR)
-            .up(&mut *stage.target.acquire().await?, &mut |_| {})
+            .up(
+                &mut *stage.target.acquire().await?,
+                &mut *stage.target.acquire().await?,
+                &mut |_| {},
+            )
             .await?;
         // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
         stage
