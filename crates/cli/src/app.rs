@@ -130,11 +130,16 @@ impl App {
         Ok(pool_as(ActAs::Console, url, self.role, CONNECTIONS, pooler).await?)
     }
 
-    /// Opens the pool of tenants' pages, which reads one tenant's rows at a time and writes nothing. `up` serves one installation
-    /// with one login, which then acts as `authenticated_users`. Elsewhere the setting names a login that can do no more.
+    /// Opens the pool of tenants' pages, which reads one tenant's rows at a time and writes nothing. `up` and `demo` serve one
+    /// installation with one login, which then acts as `authenticated_users`. Elsewhere the setting names a login that can do no
+    /// more.
     pub fn tenant_pages(&self) -> OpenTenantPages {
         const CONNECTIONS: u32 = 6;
-        let own = self.settings.database_url.clone().filter(|_| self.role == "up");
+        let own = self
+            .settings
+            .database_url
+            .clone()
+            .filter(|_| ["up", "demo"].contains(&self.role));
         let named = self.settings.console.tenant_database_url.clone();
         let text = |url: &Option<ServerUrl>| url.as_ref().map(|url| url.secret().expose_secret().to_owned());
         let is_shared = named.is_none() || text(&named) == text(&self.settings.database_url);

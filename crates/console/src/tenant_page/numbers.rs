@@ -47,10 +47,18 @@ pub struct Numbers {
     pub waiting_since: Option<DateTime<Utc>>,
 }
 
+/// What the rows of a tenant depend on: they are others after a run, and after a contact was forgotten, which raises the version
+/// of the mapping.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    pub newest_run_at: Option<DateTime<Utc>>,
+    pub mapping_version: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
-    newest_run_at: Option<DateTime<Utc>>,
+    state: State,
     filter: Filter,
     before: Option<Filter>,
 }
@@ -97,18 +105,18 @@ impl Kept {
         kept.entries.insert(key, entry);
     }
 
-    /// The numbers of a filter and of the span before it. They are the same until the tenant's next run ends.
+    /// The numbers of a filter and of the span before it, in this state of the tenant's rows.
     pub async fn count(
         &self,
         look: &mut Look,
         tenant: TenantId,
-        newest_run_at: Option<DateTime<Utc>>,
+        state: State,
         filter: &Filter,
         before: Option<&Filter>,
     ) -> DbResult<Arc<Numbers>> {
         let key = Key {
             tenant,
-            newest_run_at,
+            state,
             filter: filter.clone(),
             before: before.cloned(),
         };
@@ -267,7 +275,7 @@ mod tests {
         let day = NaiveDate::from_ymd_opt(2026, 11, 1).unwrap();
         let key = |id| Key {
             tenant: TenantId(id),
-            newest_run_at: None,
+            state: State::default(),
             filter: Filter::everything(day, day),
             before: None,
         };
