@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_console::{NoTenantPages, OpenRabbit, OpenTenantPages};
-use tidemark_ledger::connect::{ActAs, OpenError, pool, pool_as};
+use tidemark_ledger::connect::{ActAs, OpenError, grant_to_login, pool, pool_as};
 use tidemark_ledger::isolation;
 use tidemark_ledger::tenant_page::find_power;
 use tidemark_net::tls::Exposure;
@@ -148,8 +148,13 @@ impl App {
             let url = url.clone();
             Box::pin(async move {
                 let url = url.ok_or(NoTenantPages::NotSet)?;
-                let opening = pool_as(ActAs::Dashboard, &url, "tenant pages", CONNECTIONS, pooler);
-                let db = opening.await.map_err(|error| match error {
+                let open = || pool_as(ActAs::Dashboard, &url, "tenant pages", CONNECTIONS, pooler);
+                let mut opened = open().await;
+                let lacks_role = matches!(opened, Err(OpenError::Role { .. }));
+                if lacks_role && is_shared && grant_to_login(ActAs::Dashboard, &url).await {
+                    opened = open().await;
+                }
+                let db = opened.map_err(|error| match error {
                     OpenError::Connect(_) => NoTenantPages::Away(report(&error)),
                     _ => NoTenantPages::Wrong(report(&error)),
                 })?;

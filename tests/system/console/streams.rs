@@ -17,7 +17,8 @@ async fn send(address: &str, page: &str, cookie: Option<&str>) -> Result<Stream>
     let mut stream = TcpStream::connect(address).await?;
     let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n"));
     let question = format!(
-        "GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{}\r\n",
+        "GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
+         Connection: close\r\n{}\r\n",
         cookie.unwrap_or_default()
     );
     stream.write_all(question.as_bytes()).await?;

@@ -176,3 +176,101 @@ async fn a_user_who_is_removed_sees_nothing_more_and_its_streams_end() {
     })
     .await;
 }
+
+/// The cell of a row of a table that this link is in.
+fn cell(page: &str, link: &str, label: &str) -> Result<String> {
+    let row = page
+        .split("<tr>")
+        .find(|row| row.contains("<th scope=\"row\">") && row.contains(link));
+    let row = row.with_context(|| format!("no row has {link}"))?;
+    let (_, after) = row
+        .split_once(&format!("data-label=\"{label}\">"))
+        .with_context(|| format!("no {label} in {row}"))?;
+    let cell = after.split("</td>").next().unwrap_or_default();
+    Ok(cell
+        .split('<')
+        .filter_map(|part| part.split_once('>'))
+        .map(|(_, text)| text)
+        .collect())
+}
+
+#[tokio::test]
+async fn the_median_of_an_inbox_and_of_an_agent_is_that_of_the_page_of_each() {
+    on_stage(|stage| async move {
+        stage.sample(300, 1, 10).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        // nobody answered here
+        stage
+            .target
+            .execute(
+                "UPDATE conversations_analytics SET reported_first_response_seconds = NULL, first_response_time_seconds = NULL \
+                 WHERE inbox_id = (SELECT min(inbox_id) FROM conversations_analytics)",
+            )
+            .await?;
+        let (served, clients) = open(&stage, &[1]).await?;
+        let client = english(&clients[0]);
+        let label = "First response, median";
+        let page = client.get(&format!("/t/tenant-1?{ALL}")).await?;
+        let (mut without, mut with) = (0, 0);
+        for column in ["inbox", "assignee"] {
+            let ids: Vec<i32> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT DISTINCT coalesce({column}_id, 0) FROM conversations_analytics WHERE source_deleted_at IS NULL ORDER BY 1"
+            )))
+            .fetch_all(&stage.target)
+            .await?;
+            let parameter = if column == "inbox" { "inbox" } else { "agent" };
+            for id in ids {
+                let narrowed = client.get(&format!("/t/tenant-1?{ALL}&{parameter}={id}")).await?;
+                let expected = measure(&narrowed, label)?;
+                let shown = cell(&page.body, &format!("{parameter}={id}\""), label)?;
+                ensure!(shown == expected, "{parameter} {id}: {shown} is not {expected}");
+                if expected == "–" { without += 1 } else { with += 1 }
+            }
+        }
+        ensure!(without > 0 && with > 3, "{without} places without a response, {with} with one");
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_one_login_of_an_installation_gets_the_role_of_tenants_pages_where_it_may_grant_it() {
+    on_stage(|stage| async move {
+        stage.sample(40, 1, 11).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let login = format!("{}_pages", stage.login());
+        let make =
+            format!("CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE etl_service, console_service");
+        stage.target.execute(sqlx::AssertSqlSafe(make)).await?;
+        let url = stage.pages_login();
+        let settings = [("TIDEMARK_DATABASE_URL", url.as_str())];
+        let served = serve(&stage, "up", &settings).await?;
+        let client = Client::new(&served.address);
+        let refused = client.get("/t/tenant-1").await?;
+        ensure!(
+            refused.status == 503 && refused.body.contains("GRANT authenticated_users TO"),
+            "{refused:?}"
+        );
+        // since PostgreSQL 16 CREATEROLE alone is the right to grant roles that one has made
+        let may = format!("ALTER ROLE {login} CREATEROLE");
+        stage.target.execute(sqlx::AssertSqlSafe(may)).await?;
+        let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
+            .fetch_one(&stage.target)
+            .await?;
+        if version >= 160_000 {
+            let as_maker =
+                format!("GRANT authenticated_users TO {login} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE");
+            stage.target.execute(sqlx::AssertSqlSafe(as_maker)).await?;
+        }
+        let page = client.get("/t/tenant-1").await?;
+        ensure!(
+            page.status == 200 && page.body.contains("as an operator"),
+            "{page:?}"
+        );
+        served.process.stop().await?;
+        let end = format!("REVOKE authenticated_users FROM {login} CASCADE");
+        stage.target.execute(sqlx::AssertSqlSafe(end)).await?;
+        Ok(())
+    })
+    .await;
+}

@@ -169,6 +169,8 @@ async fn an_index_of_a_partitioned_table_is_made_beside_writers_and_after_a_kill
         migrations
             .down(&mut connection, &mut watcher, newest(), &mut |_| {})
             .await?;
+        // the lock of a refused migrate ends with its session
+        connection.close().await?;
         let parts: Option<Vec<bool>> = sqlx::query_scalar(
             "SELECT array_agg(indisvalid) FROM pg_index WHERE indexrelid::regclass::text ~ 'of_a_test'",
         )

@@ -195,8 +195,10 @@ fn frame(cx: &Cx, section: Section, title: &str, content: &Markup) -> Markup {
                 }
                 main #main tabindex="-1" {
                     @if cx.console.settings.console.read_only { div.banner { (common.read_only) } }
-                    div #stream-away.banner.warn role="status" hidden { (common.stream_away) }
-                    div #ledger-away.banner.bad role="status" hidden { (common.ledger_away) }
+                    @if !cx.is_visit() && !cx.here.starts_with("/t/") {
+                        div #stream-away.banner.warn role="status" hidden { (common.stream_away) }
+                        div #ledger-away.banner.bad role="status" hidden { (common.ledger_away) }
+                    }
                     @if let Some(visiting) = cx.visiting.as_ref().filter(|_| cx.may(Right::View)) {
                         div.banner.visit-note { (cx.t.visit.as_operator.replace("{name}", &visiting.name)) }
                     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use tidemark_ledger::DbResult;
-use tidemark_ledger::tenant_page::numbers::{Group, Names, Tally, Totals, Waiting};
+use tidemark_ledger::tenant_page::numbers::{Group, Median, Names, Tally, Totals, Waiting};
 use tidemark_ledger::tenant_page::{Filter, Look};
 use tidemark_shared::ids::TenantId;
 
@@ -14,12 +14,14 @@ use tidemark_shared::ids::TenantId;
 const KEPT: usize = 200;
 
 /// An inbox, a team or an agent. Without an id: no team, nobody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Place {
     pub id: Option<i64>,
     pub name: Option<String>,
     pub channel: Option<String>,
     pub tally: Tally,
+    /// Seconds to the first response. Teams have none: they are only chosen from.
+    pub response_median: Option<f64>,
     newest: i64,
 }
 
@@ -133,6 +135,7 @@ async fn count(look: &mut Look, filter: &Filter, before: Option<&Filter>) -> DbR
     let groups = look.groups(filter).await?;
     let mut numbers = sum(&groups, filter);
     numbers.span.totals = look.totals(filter).await?;
+    add_medians(&mut numbers, &look.medians(filter).await?);
     if let Some(before) = before {
         let groups = look.groups(before).await?;
         numbers.before.tally = sum(&groups, before).span.tally;
@@ -190,6 +193,15 @@ fn add(places: &mut BTreeMap<Option<i64>, Place>, id: Option<i64>, group: &Group
     place.id = id;
     place.tally += group.tally;
     place.newest = place.newest.max(group.newest_id);
+}
+
+fn add_medians(numbers: &mut Numbers, medians: &[Median]) {
+    for (is_agent, places) in [(false, &mut numbers.inboxes), (true, &mut numbers.agents)] {
+        for place in places {
+            let of_place = |one: &&Median| one.is_agent == is_agent && one.id.map(i64::from) == place.id;
+            place.response_median = medians.iter().find(of_place).map(|one| one.median);
+        }
+    }
 }
 
 fn sorted(places: BTreeMap<Option<i64>, Place>) -> Vec<Place> {
