@@ -17,6 +17,7 @@ mod shipped;
 mod sign_in;
 mod size;
 mod streams;
+mod tenant_fresh;
 mod tenant_look;
 mod tenant_page;
 mod values;

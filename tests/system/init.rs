@@ -1,4 +1,4 @@
-//! The first settings file, and the demonstration without RabbitMQ.
+//! The first settings file, and the demonstration: without RabbitMQ, and with a tenant's page.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::stage::{Answer, Stage, on_stage};
+use crate::console::client::Client;
+use crate::stage::{Answer, Stage, on_stage, poll};
 
 /// Nothing of the environment names a server, as on a new machine.
 const NO_SERVERS: [(&str, &str); 3] = [
@@ -331,4 +332,60 @@ async fn the_demo_needs_no_rabbitmq_with_local() {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_demo_that_stays_shows_a_tenants_page() {
+    on_stage(|stage| async move {
+        let database = format!("{}_stay", stage.login());
+        let shown = show_a_tenants_page(&stage, &database).await;
+        let mut admin = stage.admin().await?;
+        let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut admin).await?;
+        shown
+    })
+    .await;
+}
+
+async fn show_a_tenants_page(stage: &Stage, database: &str) -> Result<()> {
+    let mut source = url::Url::parse(&stage.url("source"))?;
+    source.set_path(&format!("/{database}"));
+    let pages = stage.pages_url().await?;
+    let settings = [
+        ("TIDEMARK_SOURCE_URL", source.as_str()),
+        ("TIDEMARK_CONSOLE_TENANT_DATABASE_URL", pages.as_str()),
+        ("TIDEMARK_CONSOLE_LISTEN", "127.0.0.1:0"),
+    ];
+    let folder = Folder::new()?;
+    let said = folder.0.join("said");
+    let small = [
+        "demo",
+        "--stay",
+        "--conversations",
+        "80",
+        "--tenants",
+        "1",
+        "--changes",
+        "5",
+    ];
+    let demo = stage.start_into(&std::fs::File::create(&said)?, &small, &settings)?;
+    let link = poll("a link to a tenant's page", async || {
+        let text = std::fs::read_to_string(&said)?;
+        let link = text
+            .split_whitespace()
+            .find(|word| word.contains("/t/") && word.starts_with("http://"));
+        let is_open = text.contains("the console is open at");
+        Ok(link.filter(|_| is_open).map(str::to_owned))
+    })
+    .await?;
+    let link = url::Url::parse(&link)?;
+    let address = link.authority().to_owned();
+    let client = Client::new(&address);
+    let page = poll("the page", async || Ok(client.get(link.path()).await.ok())).await?;
+    // nobody has to sign in: an operator looks, and is told so
+    ensure!(
+        page.status == 200 && page.body.contains("as an operator") && page.body.contains("class=\"filters\""),
+        "{page:?}"
+    );
+    demo.stop().await
 }

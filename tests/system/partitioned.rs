@@ -57,6 +57,13 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
             .await?;
         let after = shape(&stage).await?;
         ensure!(before == after, "the text is not that of the migrations any more:\n{before}\n{after}");
+        // the migrations that make and drop indexes of the table, back and again
+        for args in [&["migrate", "--down-to", "20261129232600"][..], &["migrate"]] {
+            let migrated = stage.tidemark(args).await?;
+            ensure!(migrated.code == 0, "{args:?}: {migrated:?}");
+        }
+        let again = shape(&stage).await?;
+        ensure!(before == again, "the migrations make something else of partitions:\n{before}\n{again}");
         sqlx::query("SELECT pg_stat_reset()").execute(&stage.target).await?;
 
         stage.sync_local(&["--tenant", "2"]).await?;

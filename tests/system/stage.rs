@@ -194,12 +194,18 @@ impl Stage {
         let login = format!("{}_pages", self.name);
         let role = format!("CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE authenticated_users");
         self.target.execute(AssertSqlSafe(role)).await?;
+        Ok(self.pages_login())
+    }
+
+    /// [`Self::pages_url`] of the login that was made.
+    pub fn pages_login(&self) -> String {
+        let login = format!("{}_pages", self.name);
         let mut url = url::Url::parse(&self.owner_url("target")).expect("the test server's URL is valid");
         let named = url
             .set_username(&login)
             .and_then(|()| url.set_password(Some(&login)));
         named.expect("a server's URL takes a user");
-        Ok(url.to_string())
+        url.to_string()
     }
 
     /// URL of one side's database as a superuser and owner.

@@ -1,5 +1,7 @@
 //! Releases side by side, and migrations beside a fleet. The next release is this one with migrations of the tests.
 
+mod locks;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -47,16 +49,25 @@ fn newest() -> i64 {
     tidemark_ledger::migrations::newest(&MIGRATOR)
 }
 
+/// A session for `migrate`, and the one that looks at it.
+async fn sessions(stage: &Stage) -> Result<(PgConnection, PgConnection), sqlx::Error> {
+    let url = stage.owner_url("target");
+    Ok((
+        PgConnection::connect(&url).await?,
+        PgConnection::connect(&url).await?,
+    ))
+}
+
 /// `tidemark migrate` of a build, with what it tells the operator.
 async fn migrate(stage: &Stage, build: &'static Migrator) -> Result<(usize, Vec<String>), Error> {
-    let mut connection = PgConnection::connect(&stage.owner_url("target")).await?;
+    let (mut connection, mut watcher) = sessions(stage).await?;
     let mut said = Vec::new();
     let migrations = Migrations {
         patience: Duration::from_secs(90),
         ..Migrations::new(build)
     };
     let count = migrations
-        .up(&mut connection, &mut |text| said.push(text))
+        .up(&mut connection, &mut watcher, &mut |text| said.push(text))
         .await?;
     Ok((count, said))
 }
@@ -78,10 +89,10 @@ async fn read_and_stay(stage: &Stage, table: &str) -> Result<PgConnection> {
     Ok(reader)
 }
 
-/// Writes until a statement waits for more than a second.
+/// Writes until a statement waits for more than a second or so.
 async fn write_on(stage: &Stage, write: &'static str) -> Result<()> {
     let mut writer = PgConnection::connect(&stage.owner_url("target")).await?;
-    writer.execute("SET lock_timeout = '1s'").await?;
+    writer.execute("SET lock_timeout = '1200ms'").await?;
     loop {
         let written = writer.execute(write).await;
         written.context("a statement waited for more than a second")?;
@@ -232,19 +243,23 @@ async fn the_fleet_goes_on_while_a_migration_waits_for_a_long_reader() {
 
         // the way back waits in the same way, and a reader that never ends is named
         let reader = read_and_stay(&stage, "tenants").await?;
-        let mut connection = PgConnection::connect(&stage.owner_url("target")).await?;
+        let (mut connection, mut watcher) = sessions(&stage).await?;
         let impatient = Migrations {
             patience: Duration::ZERO,
             ..Migrations::new(build)
         };
-        let refused = impatient.down(&mut connection, newest(), &mut |_| {}).await;
+        let refused = impatient
+            .down(&mut connection, &mut watcher, newest(), &mut |_| {})
+            .await;
         let says = format!("{:?}", refused.map_err(|error| error.to_string()));
         ensure!(
             says.contains("did not get its locks") && says.contains("session "),
             "{says}"
         );
         reader.close().await?;
-        impatient.down(&mut connection, newest(), &mut |_| {}).await?;
+        impatient
+            .down(&mut connection, &mut watcher, newest(), &mut |_| {})
+            .await?;
         let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM etl_migration WHERE version > $1)")
             .bind(newest())
             .fetch_one(&stage.target)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tidemark_broker::{Queue, RabbitQueue, RabbitSettings};
 use tidemark_console::{NoTenantPages, OpenRabbit, OpenTenantPages};
-use tidemark_ledger::connect::{ActAs, OpenError, pool, pool_as};
+use tidemark_ledger::connect::{ActAs, OpenError, grant_to_login, pool, pool_as};
 use tidemark_ledger::isolation;
 use tidemark_ledger::tenant_page::find_power;
 use tidemark_net::tls::Exposure;
@@ -130,11 +130,16 @@ impl App {
         Ok(pool_as(ActAs::Console, url, self.role, CONNECTIONS, pooler).await?)
     }
 
-    /// Opens the pool of tenants' pages, which reads one tenant's rows at a time and writes nothing. `up` serves one installation
-    /// with one login, which then acts as `authenticated_users`. Elsewhere the setting names a login that can do no more.
+    /// Opens the pool of tenants' pages, which reads one tenant's rows at a time and writes nothing. `up` and `demo` serve one
+    /// installation with one login, which then acts as `authenticated_users`. Elsewhere the setting names a login that can do no
+    /// more.
     pub fn tenant_pages(&self) -> OpenTenantPages {
         const CONNECTIONS: u32 = 6;
-        let own = self.settings.database_url.clone().filter(|_| self.role == "up");
+        let own = self
+            .settings
+            .database_url
+            .clone()
+            .filter(|_| ["up", "demo"].contains(&self.role));
         let named = self.settings.console.tenant_database_url.clone();
         let text = |url: &Option<ServerUrl>| url.as_ref().map(|url| url.secret().expose_secret().to_owned());
         let is_shared = named.is_none() || text(&named) == text(&self.settings.database_url);
@@ -143,8 +148,13 @@ impl App {
             let url = url.clone();
             Box::pin(async move {
                 let url = url.ok_or(NoTenantPages::NotSet)?;
-                let opening = pool_as(ActAs::Dashboard, &url, "tenant pages", CONNECTIONS, pooler);
-                let db = opening.await.map_err(|error| match error {
+                let open = || pool_as(ActAs::Dashboard, &url, "tenant pages", CONNECTIONS, pooler);
+                let mut opened = open().await;
+                let lacks_role = matches!(opened, Err(OpenError::Role { .. }));
+                if lacks_role && is_shared && grant_to_login(ActAs::Dashboard, &url).await {
+                    opened = open().await;
+                }
+                let db = opened.map_err(|error| match error {
                     OpenError::Connect(_) => NoTenantPages::Away(report(&error)),
                     _ => NoTenantPages::Wrong(report(&error)),
                 })?;

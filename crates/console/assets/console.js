@@ -17,6 +17,15 @@
     if (text) say(text);
   }
 
+  // a page that could not be read comes by itself as soon as it can
+  if (document.querySelector("[data-again]")) {
+    const again = async () => {
+      const answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual" }).catch(() => null);
+      if (answer && answer.status !== 503) location.reload(); else setTimeout(again, 5000);
+    };
+    setTimeout(again, 5000);
+  }
+
   function say(text) {
     toast.textContent = text;
     setTimeout(() => { if (toast.textContent === text) toast.textContent = ""; }, 8000);

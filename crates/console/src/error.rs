@@ -92,6 +92,8 @@ impl PageError {
             tracing::warn!(error = %report(error), page = cx.here, "page not shown");
         }
         let (common, text) = (&cx.t.common, self.text());
+        // also before it is known who looks
+        let is_visit = cx.is_visit() || cx.here.starts_with("/t/");
         if let Self::NoTenantPages(why) = &self {
             return (status, [(RETRY_AFTER, "5")], not_set_up::page(cx, why)).into_response();
         }
@@ -106,7 +108,7 @@ impl PageError {
             ),
             Self::Stale => (common.failed, common.stale.to_owned()),
             Self::WrongDates => (cx.t.visit.wrong_dates, cx.t.visit.wrong_dates_text.to_owned()),
-            _ if status == StatusCode::SERVICE_UNAVAILABLE && cx.is_visit() => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE && is_visit => {
                 (cx.t.visit.away, cx.t.visit.away_text.to_owned())
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => (common.away, common.away_text.to_owned()),
@@ -115,6 +117,10 @@ impl PageError {
                 None => (common.internal, common.internal_text.to_owned()),
             },
         };
+        if status == StatusCode::SERVICE_UNAVAILABLE && is_visit {
+            let page = layout::message_until_later(cx, title, &text);
+            return (status, [(RETRY_AFTER, "5")], page).into_response();
+        }
         let page = layout::message(cx, title, &text);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return (status, [(RETRY_AFTER, "5")], page).into_response();

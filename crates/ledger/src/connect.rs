@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection, PgConnection, raw_sql};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 use tidemark_net::url::{ServerUrl, server_name};
 use tidemark_postgres::connect::{ConnectError, DatabasePooler, KEEPALIVE, prefer_lz4, without_cache};
 use tidemark_postgres::connector::SessionHooks;
+use tidemark_postgres::ident::quote;
 use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
 use tidemark_postgres::{Connector, DbPool, temporary_last};
 
@@ -240,6 +241,22 @@ async fn check_role(
             }
         })
     })
+}
+
+/// Lets the login act as this role, if it may do so by itself. It gets no rights that it has not already: a login that may grant a
+/// role may also take it.
+pub async fn grant_to_login(act_as: ActAs, url: &ServerUrl) -> bool {
+    let Ok(connector) = Connector::new(url, LABEL, true, |options| options) else {
+        return false;
+    };
+    let Ok(mut connection) = connector.probe().await else {
+        return false;
+    };
+    let grant = format!("GRANT {} TO CURRENT_USER", quote(act_as.role()));
+    raw_sql(AssertSqlSafe(grant))
+        .execute(&mut connection)
+        .await
+        .is_ok()
 }
 
 /// Another pool to the same database, for loads. Stored values are compressed by lz4, where the server supports it and

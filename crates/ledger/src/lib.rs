@@ -106,6 +106,8 @@ pub fn all_statements() -> impl Iterator<Item = (&'static str, &'static str)> {
         inbox::STATEMENTS,
         isolation::STATEMENTS,
         migrate::STATEMENTS,
+        migrate::concurrent::STATEMENTS,
+        migrate::waiting::STATEMENTS,
         migrations::STATEMENTS,
         notice::STATEMENTS,
         privacy::policy::STATEMENTS,

@@ -1,29 +1,34 @@
 //! Applies and reverts migrations beside a running fleet.
 //!
 //! A statement that changes a table waits for transactions that use it, and every later transaction waits behind it. So a
-//! migration waits for a lock no longer than `LOCK_TIMEOUT`. It is then rolled back, and tried again after a pause, in
-//! which the fleet goes on. An index that is made CONCURRENTLY makes nobody wait, and is waited for longer.
+//! migration waits for its locks less than a second ([`waiting`]). It is then rolled back, and tried again after a pause,
+//! in which the fleet goes on. An index that is made CONCURRENTLY ([`concurrent`]) makes nobody wait, and is waited for
+//! longer.
+
+pub(crate) mod concurrent;
+pub(crate) mod waiting;
 
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migration, Migrator};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
-use tidemark_postgres::ident::quote;
+use sqlx::{Connection, PgConnection, SqlSafeStr, raw_sql};
 use tidemark_postgres::sqlstate::sqlstate;
 use tidemark_shared::retry::Backoff;
 use tokio::time::{Instant, sleep};
 
-use crate::migrations::{Applied, Schema, applied_migrations, compare, ups, works_from};
+use self::concurrent::Statement;
+use self::waiting::{LOCK_TIMEOUT, Outcome, Watched};
+use crate::migrations::{Applied, Schema, WITHDRAWN, applied_migrations, compare, ups, works_from};
 use crate::statements;
 
 statements! {
     LIST_HOLDERS = include_str!("migrate/list_holders.sql");
-    LIST_INVALID_INDEXES = include_str!("migrate/list_invalid_indexes.sql");
     LIST_OLD_PROCESSES = "SELECT role || ' ' || instance || ' (tidemark ' || version || ')' FROM etl_process \
                           WHERE last_seen_at > now() - interval '30 seconds' AND coalesce(migration, 0) < $1 \
                           ORDER BY role, instance";
     MARK = "INSERT INTO etl_migration (version, works_from) VALUES ($1, $2) \
             ON CONFLICT (version) DO UPDATE SET works_from = excluded.works_from";
+    REMOVE_WITHDRAWN = "DELETE FROM _sqlx_migrations WHERE version = ANY($1) AND version > $2";
     REMOVE_MARK = "DELETE FROM etl_migration WHERE version = $1";
     HAS_MARKS = "SELECT to_regclass('etl_migration') IS NOT NULL, \
                         EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('etl_process') AND attname = 'migration')";
@@ -31,22 +36,18 @@ statements! {
 
 /// sqlx's table.
 const TABLE: &str = "_sqlx_migrations";
-/// How long the fleet may wait behind a migration that waits for one table.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = 0";
 /// The lock of `migrate` is asked for in short questions. A question that waits has a snapshot, and an index that the other
 /// `migrate` makes CONCURRENTLY waits for all snapshots: the two would wait for each other.
 const LOCK_OF_MIGRATE_TIMEOUT: &str = "SET lock_timeout = '50ms'; SET statement_timeout = 0";
 /// For the questions between migrations.
 const OWN_TIMEOUT: &str = "SET lock_timeout = '10s'";
 const RESET_TIMEOUTS: &str = "RESET lock_timeout; RESET statement_timeout";
-/// An index that is made CONCURRENTLY waits for the transactions of the moment, and nobody waits for it.
-const CONCURRENT_TIMEOUT: &str = "SET lock_timeout = '30min'";
 const PAUSE: Backoff = Backoff {
     base: Duration::from_millis(250),
     cap: Duration::from_secs(10),
 };
-/// `lock_not_available` and `deadlock_detected`.
-const LOCK_FAILURES: [&str; 2] = ["55P03", "40P01"];
+/// `lock_not_available`
+const LOCKED: &str = "55P03";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,10 +82,10 @@ pub enum Error {
         processes: String,
     },
     #[error(
-        "migration {version} ({name}) makes an index CONCURRENTLY, which PostgreSQL cannot do on a partitioned table. Make it on \
-         each partition, attach it to the table as docs/scaling.md shows, and run `tidemark migrate` again, which then finds it"
+        "migration {0} is no transaction, and has no statement that makes or drops one index CONCURRENTLY: see \
+         migrations/README.md"
     )]
-    Partitioned { version: i64, name: String },
+    NotConcurrent(i64),
     #[error(transparent)]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("read and mark the migrations of the database")]
@@ -124,9 +125,15 @@ impl<'a> Migrations<'a> {
         }
     }
 
-    /// Applies what is missing, and returns how many migrations that were.
-    pub async fn up(&self, connection: &mut PgConnection, report: Report<'_>) -> Result<usize, Error> {
+    /// Applies what is missing, and returns how many migrations that were. The watcher is another session of the same login.
+    pub async fn up(
+        &self,
+        connection: &mut PgConnection,
+        watcher: &mut PgConnection,
+        report: Report<'_>,
+    ) -> Result<usize, Error> {
         self.lock(connection, report).await?;
+        let mut watched = watch(connection, watcher).await?;
         let applied = self.known(connection).await?;
         if let Schema::TooNew(version) = compare(self.migrator, &applied) {
             return Err(Error::TooNew(version));
@@ -141,7 +148,7 @@ impl<'a> Migrations<'a> {
                 Some(_) => {}
                 None => {
                     self.refuse_old_processes(connection, one).await?;
-                    self.go(connection, one, Way::Up, report).await?;
+                    self.go(connection, &mut watched, one, Way::Up, report).await?;
                     count += 1;
                 }
             }
@@ -154,10 +161,12 @@ impl<'a> Migrations<'a> {
     pub async fn down(
         &self,
         connection: &mut PgConnection,
+        watcher: &mut PgConnection,
         target: i64,
         report: Report<'_>,
     ) -> Result<usize, Error> {
         self.lock(connection, report).await?;
+        let mut watched = watch(connection, watcher).await?;
         let applied = self.known(connection).await?;
         if let Some(unknown) = applied
             .iter()
@@ -169,10 +178,15 @@ impl<'a> Migrations<'a> {
         for one in self.migrator.iter().rev() {
             let is_applied = applied.iter().any(|applied| applied.version == one.version);
             if one.migration_type.is_down_migration() && one.version > target && is_applied {
-                self.go(connection, one, Way::Down, report).await?;
+                self.go(connection, &mut watched, one, Way::Down, report).await?;
                 count += 1;
             }
         }
+        sqlx::query(REMOVE_WITHDRAWN)
+            .bind(WITHDRAWN)
+            .bind(target)
+            .execute(&mut *connection)
+            .await?;
         unlock(connection).await?;
         Ok(count)
     }
@@ -183,7 +197,7 @@ impl<'a> Migrations<'a> {
         let asked_at = Instant::now();
         let mut failures = 0;
         while let Err(error) = connection.lock().await {
-            if !is_locked(&error) {
+            if code(&error).as_deref() != Some(LOCKED) {
                 return Err(error.into());
             }
             if asked_at.elapsed() > self.patience {
@@ -238,36 +252,33 @@ impl<'a> Migrations<'a> {
     async fn go(
         &self,
         connection: &mut PgConnection,
+        watched: &mut Watched<'_>,
         one: &Migration,
         way: Way,
         report: Report<'_>,
     ) -> Result<(), Error> {
         let began_at = Instant::now();
+        let (version, name) = (one.version, one.description.to_string());
+        if one.no_tx && !list_holders(connection).await?.is_empty() {
+            report(format!(
+                "migration {version} ({name}) works beside the running processes, and waits until the transactions of this \
+                 moment have ended"
+            ));
+        }
         let mut failures = 0;
         loop {
-            let tried = if one.no_tx {
-                concurrently(connection, one, way, report).await
+            let outcome = if one.no_tx {
+                concurrently(connection, watched, one, way).await?
             } else {
-                in_transaction(connection, one, way).await
+                let work = in_transaction(connection, one, way);
+                watched.bound(work, code_of).await?
             };
-            let error = match tried {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let (version, name) = (one.version, one.description.to_string());
-            match error {
-                Error::Migration(error) if is_locked(&error) => {}
-                Error::Migration(error) if one.no_tx && code(&error).as_deref() == Some("0A000") => {
-                    return Err(Error::Partitioned { version, name });
-                }
-                error => return Err(error),
+            if outcome == Outcome::Done {
+                return Ok(());
             }
-            let holders: Vec<String> = sqlx::query_scalar(LIST_HOLDERS)
-                .fetch_all(&mut *connection)
-                .await?;
-            let holders = match holders.is_empty() {
-                true => "none at this moment".to_owned(),
-                false => holders.join(", "),
+            let holders = match list_holders(connection).await? {
+                none if none.is_empty() => "none at this moment".to_owned(),
+                some => some.join(", "),
             };
             if began_at.elapsed() > self.patience {
                 return Err(Error::Locked {
@@ -296,14 +307,25 @@ async fn unlock(connection: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
+async fn list_holders(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(LIST_HOLDERS).fetch_all(connection).await
+}
+
+async fn watch<'a>(
+    connection: &mut PgConnection,
+    watcher: &'a mut PgConnection,
+) -> Result<Watched<'a>, sqlx::Error> {
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(connection)
+        .await?;
+    Ok(Watched { pid, watcher })
+}
+
 /// The migration, its row and its mark, in one transaction.
 async fn in_transaction(connection: &mut PgConnection, one: &Migration, way: Way) -> Result<(), Error> {
+    raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
-    raw_sql(LOCK_TIMEOUT).execute(&mut *transaction).await?;
-    match way {
-        Way::Up => Migrate::apply(&mut *transaction, TABLE, one).await?,
-        Way::Down => Migrate::revert(&mut *transaction, TABLE, one).await?,
-    };
+    run(&mut transaction, one, way).await?;
     mark(&mut transaction, one, way).await?;
     Ok(transaction.commit().await?)
 }
@@ -312,62 +334,51 @@ async fn in_transaction(connection: &mut PgConnection, one: &Migration, way: Way
 /// killed meanwhile may leave an index that is not complete and serves no query: that is made again.
 async fn concurrently(
     connection: &mut PgConnection,
+    watched: &mut Watched<'_>,
     one: &Migration,
     way: Way,
-    report: Report<'_>,
-) -> Result<(), Error> {
-    raw_sql(CONCURRENT_TIMEOUT).execute(&mut *connection).await?;
-    let name = &one.description;
-    report(format!(
-        "migration {} ({name}) works beside the running processes, and waits until the transactions of this moment have ended",
-        one.version
-    ));
+) -> Result<Outcome, Error> {
+    let statement = Statement::read(one.sql.as_str()).ok_or(Error::NotConcurrent(one.version))?;
+    if way == Way::Up {
+        // before the row of the migration: a mark alone says nothing, and the row alone would keep older releases out
+        mark(connection, one, way).await?;
+    }
+    let outcome = if statement.is_of_partitions(connection).await? {
+        let outcome = statement.on_partitions(connection, watched).await?;
+        if outcome == Outcome::Done {
+            // the statement is done, and its row is missing
+            let row = Migration {
+                sql: "SELECT".into_sql_str(),
+                ..one.clone()
+            };
+            run(connection, &row, way).await?;
+        }
+        outcome
+    } else {
+        statement.prepare(connection).await?;
+        match run(connection, one, way).await {
+            Ok(()) => Outcome::Done,
+            Err(error) if code(&error).as_deref() == Some(LOCKED) => Outcome::Locked,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if (way, outcome) == (Way::Down, Outcome::Done) {
+        mark(connection, one, way).await?;
+    }
+    Ok(outcome)
+}
+
+/// The statements of a migration, and its row.
+async fn run(
+    connection: &mut PgConnection,
+    one: &Migration,
+    way: Way,
+) -> Result<(), sqlx::migrate::MigrateError> {
     match way {
-        Way::Up => {
-            // before the row of the migration: a mark alone says nothing, and the row alone would keep older releases out
-            mark(connection, one, way).await?;
-            drop_invalid(connection, one).await?;
-            Migrate::apply(&mut *connection, TABLE, one).await?;
-        }
-        Way::Down => {
-            Migrate::revert(&mut *connection, TABLE, one).await?;
-            mark(connection, one, way).await?;
-        }
-    }
+        Way::Up => Migrate::apply(connection, TABLE, one).await?,
+        Way::Down => Migrate::revert(connection, TABLE, one).await?,
+    };
     Ok(())
-}
-
-/// An index that is not complete serves no query, and `IF NOT EXISTS` would leave it at that.
-async fn drop_invalid(connection: &mut PgConnection, one: &Migration) -> Result<(), Error> {
-    let indexes: Vec<(String, bool)> = sqlx::query_as(LIST_INVALID_INDEXES)
-        .bind(index_names(one.sql.as_str()))
-        .fetch_all(&mut *connection)
-        .await?;
-    for (index, is_partitioned) in indexes {
-        if is_partitioned {
-            return Err(Error::Partitioned {
-                version: one.version,
-                name: one.description.to_string(),
-            });
-        }
-        let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", quote(&index));
-        raw_sql(AssertSqlSafe(drop)).execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// The indexes that a migration makes CONCURRENTLY.
-fn index_names(sql: &str) -> Vec<&str> {
-    let words: Vec<&str> = sql
-        .lines()
-        .filter(|line| !line.starts_with("--"))
-        .flat_map(str::split_whitespace)
-        .collect();
-    words
-        .windows(5)
-        .filter(|five| five[..4] == ["CONCURRENTLY", "IF", "NOT", "EXISTS"])
-        .map(|five| five[4])
-        .collect()
 }
 
 async fn mark(connection: &mut PgConnection, one: &Migration, way: Way) -> Result<(), sqlx::Error> {
@@ -395,19 +406,10 @@ fn code(error: &sqlx::migrate::MigrateError) -> Option<String> {
     }
 }
 
-fn is_locked(error: &sqlx::migrate::MigrateError) -> bool {
-    code(error).is_some_and(|code| LOCK_FAILURES.contains(&code.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_indexes_of_a_migration_are_found_in_its_text() {
-        let sql = "-- no-transaction\n-- CREATE INDEX CONCURRENTLY IF NOT EXISTS not_this ON\n\
-                   CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS\n    one_idx ON etl_chunk (run_id);";
-        assert_eq!(index_names(sql), ["one_idx"]);
-        assert!(index_names("CREATE INDEX one_idx ON etl_chunk (run_id);").is_empty());
+fn code_of(error: &Error) -> Option<String> {
+    match error {
+        Error::Migration(error) => code(error),
+        Error::Database(error) => sqlstate(error),
+        _ => None,
     }
 }

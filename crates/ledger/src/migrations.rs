@@ -23,6 +23,12 @@ statements! {
 /// Every migration of the ledger and the target, newest last.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
+/// Migrations of builds between two releases, which later ones replace. A database may have them: nobody asks for them, and
+/// their replacements begin from the tables with them as from those without. They are not changed nor reverted.
+///
+/// `widen_conversation_dates` made its indexes in a transaction, while loads waited.
+pub const WITHDRAWN: [i64; 1] = [20_261_129_224_700];
+
 /// A migration of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Applied {
@@ -44,7 +50,9 @@ pub async fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<App
         (true, false) => LIST_UNMARKED,
         (true, true) => LIST_APPLIED,
     };
-    sqlx::query_as(list).fetch_all(connection).await
+    let mut applied: Vec<Applied> = sqlx::query_as(list).fetch_all(connection).await?;
+    applied.retain(|one| !WITHDRAWN.contains(&one.version));
+    Ok(applied)
 }
 
 /// Objects of somebody else that the first migrations would meet.

@@ -21,7 +21,7 @@ statements! {
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
-    FIND_BY_SLUG = "SELECT id FROM tenants WHERE slug = $1 AND deleted_at IS NULL";
+    FIND_BY_SLUG = "SELECT id, mapping_version FROM tenants WHERE slug = $1 AND deleted_at IS NULL";
     LOCK = "SELECT FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
     LIST = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
@@ -156,12 +156,13 @@ pub async fn find(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<Option<Tena
         .attempt("find the tenant")
 }
 
-pub async fn find_by_slug(db: impl PgExecutor<'_>, slug: &str) -> DbResult<Option<TenantId>> {
-    sqlx::query_scalar(FIND_BY_SLUG)
+/// With the version of its mapping.
+pub async fn find_by_slug(db: impl PgExecutor<'_>, slug: &str) -> DbResult<Option<(TenantId, i64)>> {
+    sqlx::query_as(FIND_BY_SLUG)
         .bind(slug)
         .fetch_optional(db)
         .await
-        .map(|found: Option<i32>| found.map(TenantId))
+        .map(|found: Option<(i32, i64)>| found.map(|(id, version)| (TenantId(id), version)))
         .attempt("find the tenant by its slug")
 }
 

@@ -13,17 +13,26 @@ use crate::stage::{Servers, Stage, WAIT_LIMIT, on_servers, on_stage};
 pub type Stream = BufReader<TcpStream>;
 
 /// Asks for a stream.
-async fn send(address: &str, page: &str) -> Result<Stream> {
+async fn send(address: &str, page: &str, cookie: Option<&str>) -> Result<Stream> {
     let mut stream = TcpStream::connect(address).await?;
-    let question =
-        format!("GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
+    let cookie = cookie.map(|cookie| format!("Cookie: {cookie}\r\n"));
+    let question = format!(
+        "GET /events?page={page} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
+         Connection: close\r\n{}\r\n",
+        cookie.unwrap_or_default()
+    );
     stream.write_all(question.as_bytes()).await?;
     Ok(BufReader::new(stream))
 }
 
 /// Opens a stream and waits for its first event.
 pub async fn open(address: &str, page: &str) -> Result<Stream> {
-    let mut stream = send(address, page).await?;
+    open_as(address, page, None).await
+}
+
+/// The same, for whoever the cookie says.
+pub async fn open_as(address: &str, page: &str, cookie: Option<&str>) -> Result<Stream> {
+    let mut stream = send(address, page, cookie).await?;
     read_line(&mut stream, |line| line.starts_with("data:"), "an event").await?;
     Ok(stream)
 }
@@ -144,7 +153,7 @@ async fn a_ledger_that_is_away_is_said_and_the_page_goes_on_by_itself() {
             "{audit:?}"
         );
         // a console that has no look yet says so too
-        let mut waiting = send(&other.address, "/tenants").await?;
+        let mut waiting = send(&other.address, "/tenants", None).await?;
         read_line(
             &mut waiting,
             |line| line.starts_with("event: away"),

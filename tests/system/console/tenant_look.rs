@@ -88,16 +88,18 @@ async fn a_tenants_page_is_sound_in_both_languages_on_a_phone_and_on_paper() {
         ensure!(query.starts_with("from=") && query.contains("agent=") && !query.contains("inbox"), "{query}");
         browser.picture("tenant-page-agent").await?;
 
-        browser.click(".account summary").await?;
-        browser
-            .page
-            .execute(
-                "document.querySelector('select[name=language]').value = 'en'; document.querySelector('select[name=theme]').value = 'dark'; \
-                 document.querySelector('.account form').requestSubmit();",
-                Vec::new(),
-            )
-            .await?;
-        browser.wait("html[lang='en'][data-theme='dark']").await?;
+        for (theme, name) in [("light", "tenant-page"), ("dark", "tenant-page-dark")] {
+            browser.page.goto(&format!("http://{}{page}", served.address)).await?;
+            browser.click(".account summary").await?;
+            let choose = format!(
+                "document.querySelector('select[name=language]').value = 'en'; \
+                 document.querySelector('select[name=theme]').value = '{theme}'; \
+                 document.querySelector('.account form').requestSubmit();"
+            );
+            browser.page.execute(&choose, Vec::new()).await?;
+            browser.wait(&format!("html[lang='en'][data-theme='{theme}'] .measures")).await?;
+            browser.picture(name).await?;
+        }
         for (name, path) in &pages {
             faults.add(check(&browser, &served.address, &format!("{name}-en-dark"), path).await);
         }

@@ -12,10 +12,10 @@ use tidemark_shared::ids::TenantId;
 use super::client::{Answer, Client, Served, add_user, serve};
 use crate::stage::{Stage, on_stage};
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// A console with tenants' pages, and a user of each tenant: `t1`, `t2`.
-async fn open(stage: &Stage, tenants: &[i32]) -> Result<(Served, Vec<Client>)> {
+pub async fn open(stage: &Stage, tenants: &[i32]) -> Result<(Served, Vec<Client>)> {
     let pages = stage.pages_url().await?;
     let settings = [
         ("TIDEMARK_CONSOLE_AUTH", "password"),
@@ -29,6 +29,15 @@ async fn open(stage: &Stage, tenants: &[i32]) -> Result<(Served, Vec<Client>)> {
         clients.push(Client::new(&served.address).sign_in(&name, PASSWORD).await?);
     }
     Ok((served, clients))
+}
+
+/// The same user, who has chosen English.
+pub fn english(client: &Client) -> Client {
+    let chosen = |cookie: &String| format!("{cookie}; tm_language=en");
+    Client {
+        cookie: client.cookie.as_ref().map(chosen),
+        ..client.clone()
+    }
 }
 
 /// Puts the sample's first tenant into a zone of Brazil.
@@ -47,7 +56,7 @@ pub async fn move_to_brazil(stage: &Stage) -> Result<()> {
 }
 
 /// The value of a measure on the page.
-fn measure(page: &Answer, label: &str) -> Result<String> {
+pub fn measure(page: &Answer, label: &str) -> Result<String> {
     let start = format!("<span class=\"label\">{label}</span><span class=\"value\">");
     let (_, rest) = page
         .body
@@ -182,13 +191,7 @@ async fn numbers_of_a_day_equal_those_of_the_clock_also_when_it_is_changed() {
         }
         let (served, clients) = open(&stage, &[1, 2]).await?;
         for ((tenant, zone, day, _), client) in edges.into_iter().zip(&clients) {
-            let english = Client {
-                cookie: client
-                    .cookie
-                    .as_ref()
-                    .map(|cookie| format!("{cookie}; tm_language=en")),
-                ..client.clone()
-            };
+            let english = english(client);
             let path = format!("/t/tenant-{tenant}?from={day}&to={day}");
             let page = english.get(&path).await?;
             ensure!(page.status == 200, "{page:?}");

@@ -71,9 +71,11 @@ impl Template {
         match self {
             Self::Source => tidemark_sample::schema(&mut connection).await?,
             Self::Target => {
+                let mut watcher = PgConnection::connect(url.as_str()).await?;
                 Migrations::new(&MIGRATOR)
-                    .up(&mut connection, &mut |_| {})
+                    .up(&mut connection, &mut watcher, &mut |_| {})
                     .await?;
+                watcher.close().await?;
                 // as deploy/analytics.sql does: before PostgreSQL 15 everybody may create objects there
                 connection
                     .execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")

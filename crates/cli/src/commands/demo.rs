@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
+use tidemark_console::NoTenantPages;
 use tidemark_ledger as ledger;
 use tidemark_ledger::tenant::NewTenant;
 use tidemark_net::url::ServerUrl;
@@ -101,7 +102,7 @@ impl Args {
             Err(error) => Err(error),
         };
         if self.stay && outcome.is_ok() {
-            outcome = fleet.stay(app, outcome).await;
+            outcome = fleet.stay(app, &db, outcome).await;
         }
         step("stop the processes");
         let stopped = fleet.stop().await;
@@ -289,6 +290,21 @@ fn summary(sync: &str, runs: &[RunReport], verified: &[Verification]) -> Vec<Vec
         .collect()
 }
 
+/// The first tenant with its page, or why no tenant's page can be opened, and what to do.
+async fn tenant_page(
+    app: &App,
+    db: &DbPool,
+    console: &str,
+) -> anyhow::Result<Result<(String, String), String>> {
+    let tenants = ledger::tenant::list(db).await?;
+    let first = tenants.first().context("the demo has tenants")?;
+    Ok(match (app.tenant_pages())().await {
+        Ok(_) => Ok((first.name.clone(), format!("{console}t/{}", first.slug))),
+        Err(NoTenantPages::Away(error) | NoTenantPages::Wrong(error)) => Err(error),
+        Err(NoTenantPages::NotSet) => Err("set TIDEMARK_CONSOLE_TENANT_DATABASE_URL".to_owned()),
+    })
+}
+
 /// Child processes of this binary, one for each role. They get the URLs of the servers in their environment.
 struct Fleet {
     children: Vec<(&'static str, Child)>,
@@ -329,7 +345,7 @@ impl Fleet {
     }
 
     /// Adds a console, and waits for Ctrl-C or SIGTERM, or for a process that ends.
-    async fn stay(&mut self, app: &App, outcome: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    async fn stay(&mut self, app: &App, db: &DbPool, outcome: anyhow::Result<Exit>) -> anyhow::Result<Exit> {
         // the child binds it again
         let bound = tidemark_console::bind(&app.settings.console)
             .await
@@ -337,8 +353,22 @@ impl Fleet {
         let Some(bound) = bound else { return outcome };
         let (url, address) = (bound.url(), bound.address.to_string());
         drop(bound);
-        let console = Self::start_with(app, &["console"], &[("TIDEMARK_CONSOLE_LISTEN", &address)])?;
+        let named = app.settings.console.tenant_database_url.as_ref();
+        let pages = named.map_or_else(|| app.settings.database_url(), Ok)?;
+        let page = tenant_page(app, db, &url).await?;
+        let mut settings = vec![("TIDEMARK_CONSOLE_LISTEN", address.as_str())];
+        if page.is_ok() {
+            settings.push((
+                "TIDEMARK_CONSOLE_TENANT_DATABASE_URL",
+                pages.secret().expose_secret(),
+            ));
+        }
+        let console = Self::start_with(app, &["console"], &settings)?;
         self.children.extend(console.children);
+        match page {
+            Ok((tenant, page)) => output::note(format!("• what the people of {tenant} see is at {page}")),
+            Err(why) => output::note(format!("• tenants' pages are not open: {why}")),
+        }
         output::note(format!("• the console is open at {url}; Ctrl-C stops everything"));
         let mut terminate = signal(SignalKind::terminate())?;
         let ended = async {

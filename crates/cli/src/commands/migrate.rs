@@ -83,15 +83,18 @@ impl Args {
             output::note(up_to_date(&server_name(url), schema(&applied)));
             return Ok(Exit::Done);
         }
+        let mut watcher = connector.probe().await?;
         let migrations = Migrations::new(&MIGRATOR);
         let mut report = |text: String| output::note(text);
         let said = match self.down_to {
             Some(version) => {
-                let reverted = migrations.down(&mut connection, version, &mut report).await;
+                let reverted = migrations
+                    .down(&mut connection, &mut watcher, version, &mut report)
+                    .await;
                 reverted.map(|_| format!("migrations after {version} were reverted"))
             }
             None => {
-                let applied = migrations.up(&mut connection, &mut report).await;
+                let applied = migrations.up(&mut connection, &mut watcher, &mut report).await;
                 applied.map(|count| format!("{count} migrations applied"))
             }
         };

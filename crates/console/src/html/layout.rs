@@ -133,6 +133,15 @@ pub fn live_content(cx: &Cx, look: &Look, body: &Markup) -> Markup {
 
 /// A page with one message, such as an error.
 pub fn message(cx: &Cx, title: &str, text: &str) -> Markup {
+    message_with(cx, title, text, false)
+}
+
+/// A message in the place of a page that can be read later: our script tries again until then.
+pub fn message_until_later(cx: &Cx, title: &str, text: &str) -> Markup {
+    message_with(cx, title, text, true)
+}
+
+fn message_with(cx: &Cx, title: &str, text: &str, tries_again: bool) -> Markup {
     if cx.in_dialog {
         return dialog(cx, title, &html! { p { (text) } });
     }
@@ -142,7 +151,7 @@ pub fn message(cx: &Cx, title: &str, text: &str) -> Markup {
         title,
         &html! {
             header.head { h1 { (title) } }
-            div.empty { p { (text) } p { a href=(cx.links.to("/")) { @if cx.is_visit() { (cx.t.visit.back) } @else { (cx.t.pages.overview) } } } }
+            div.empty data-again[tries_again] { p { (text) } p { a href=(cx.links.to("/")) { @if cx.is_visit() { (cx.t.visit.back) } @else { (cx.t.pages.overview) } } } }
         },
     )
 }
@@ -186,8 +195,13 @@ fn frame(cx: &Cx, section: Section, title: &str, content: &Markup) -> Markup {
                 }
                 main #main tabindex="-1" {
                     @if cx.console.settings.console.read_only { div.banner { (common.read_only) } }
-                    div #stream-away.banner.warn role="status" hidden { (common.stream_away) }
-                    div #ledger-away.banner.bad role="status" hidden { (common.ledger_away) }
+                    @if !cx.is_visit() && !cx.here.starts_with("/t/") {
+                        div #stream-away.banner.warn role="status" hidden { (common.stream_away) }
+                        div #ledger-away.banner.bad role="status" hidden { (common.ledger_away) }
+                    }
+                    @if let Some(visiting) = cx.visiting.as_ref().filter(|_| cx.may(Right::View)) {
+                        div.banner.visit-note { (cx.t.visit.as_operator.replace("{name}", &visiting.name)) }
+                    }
                     (content)
                 }
                 dialog #dialog aria-labelledby="dialog-title" {}

@@ -10,8 +10,9 @@ texts! {
         all_channels: "All channels", "Todos os canais";
         all_inboxes: "All inboxes", "Todas as caixas";
         all_teams: "All teams", "Todas as equipes";
+        as_operator: "You look at the page of {name}'s people as an operator. It is read only. Names and texts are hidden until you ask for them.", "Você vê a página da equipe de {name} como operador. Ela é somente leitura. Nomes e textos ficam ocultos até que você peça para vê-los.";
         away: "The data cannot be read at the moment", "Não é possível ler os dados no momento";
-        away_text: "The database does not answer, or took too long. Try again in a moment, or choose fewer days.", "O banco de dados não responde ou demorou demais. Tente novamente em instantes ou escolha menos dias.";
+        away_text: "The database does not answer, or took too long. This page tries again by itself every few seconds. If that does not help, choose fewer days.", "O banco de dados não responde ou demorou demais. Esta página tenta de novo sozinha a cada poucos segundos. Se não adiantar, escolha menos dias.";
         back: "All numbers", "Todos os números";
         before: "before: {value}", "antes: {value}";
         begun: "Begun", "Início";

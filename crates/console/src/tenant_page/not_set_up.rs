@@ -29,7 +29,7 @@ pub fn page(cx: &Cx, why: &NoTenantPages) -> Markup {
     let is_operator = cx.may(Right::View);
     let body = html! {
         header.head { h1 { (title) } }
-        div.empty {
+        div.empty data-again[matches!(why, NoTenantPages::Away(_))] {
             @match why {
                 NoTenantPages::Wrong(error) if is_operator => { p { (error) } }
                 NoTenantPages::NotSet if is_operator => {

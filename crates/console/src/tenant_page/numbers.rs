@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use tidemark_ledger::DbResult;
-use tidemark_ledger::tenant_page::numbers::{Group, Names, Tally, Totals, Waiting};
+use tidemark_ledger::tenant_page::numbers::{Group, Median, Names, Tally, Totals, Waiting};
 use tidemark_ledger::tenant_page::{Filter, Look};
 use tidemark_shared::ids::TenantId;
 
@@ -14,12 +14,14 @@ use tidemark_shared::ids::TenantId;
 const KEPT: usize = 200;
 
 /// An inbox, a team or an agent. Without an id: no team, nobody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Place {
     pub id: Option<i64>,
     pub name: Option<String>,
     pub channel: Option<String>,
     pub tally: Tally,
+    /// Seconds to the first response. Teams have none: they are only chosen from.
+    pub response_median: Option<f64>,
     newest: i64,
 }
 
@@ -47,10 +49,18 @@ pub struct Numbers {
     pub waiting_since: Option<DateTime<Utc>>,
 }
 
+/// What the rows of a tenant depend on: they are others after a run, and after a contact was forgotten, which raises the version
+/// of the mapping.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    pub newest_run_at: Option<DateTime<Utc>>,
+    pub mapping_version: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
-    newest_run_at: Option<DateTime<Utc>>,
+    state: State,
     filter: Filter,
     before: Option<Filter>,
 }
@@ -97,18 +107,18 @@ impl Kept {
         kept.entries.insert(key, entry);
     }
 
-    /// The numbers of a filter and of the span before it. They are the same until the tenant's next run ends.
+    /// The numbers of a filter and of the span before it, in this state of the tenant's rows.
     pub async fn count(
         &self,
         look: &mut Look,
         tenant: TenantId,
-        newest_run_at: Option<DateTime<Utc>>,
+        state: State,
         filter: &Filter,
         before: Option<&Filter>,
     ) -> DbResult<Arc<Numbers>> {
         let key = Key {
             tenant,
-            newest_run_at,
+            state,
             filter: filter.clone(),
             before: before.cloned(),
         };
@@ -125,6 +135,7 @@ async fn count(look: &mut Look, filter: &Filter, before: Option<&Filter>) -> DbR
     let groups = look.groups(filter).await?;
     let mut numbers = sum(&groups, filter);
     numbers.span.totals = look.totals(filter).await?;
+    add_medians(&mut numbers, &look.medians(filter).await?);
     if let Some(before) = before {
         let groups = look.groups(before).await?;
         numbers.before.tally = sum(&groups, before).span.tally;
@@ -182,6 +193,15 @@ fn add(places: &mut BTreeMap<Option<i64>, Place>, id: Option<i64>, group: &Group
     place.id = id;
     place.tally += group.tally;
     place.newest = place.newest.max(group.newest_id);
+}
+
+fn add_medians(numbers: &mut Numbers, medians: &[Median]) {
+    for (is_agent, places) in [(false, &mut numbers.inboxes), (true, &mut numbers.agents)] {
+        for place in places {
+            let of_place = |one: &&Median| one.is_agent == is_agent && one.id.map(i64::from) == place.id;
+            place.response_median = medians.iter().find(of_place).map(|one| one.median);
+        }
+    }
 }
 
 fn sorted(places: BTreeMap<Option<i64>, Place>) -> Vec<Place> {
@@ -267,7 +287,7 @@ mod tests {
         let day = NaiveDate::from_ymd_opt(2026, 11, 1).unwrap();
         let key = |id| Key {
             tenant: TenantId(id),
-            newest_run_at: None,
+            state: State::default(),
             filter: Filter::everything(day, day),
             before: None,
         };

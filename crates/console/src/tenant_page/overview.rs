@@ -29,21 +29,15 @@ async fn build(cx: Cx, slug: &str, query: &Query) -> PageResult<Response> {
         return Ok(Redirect::to(&asked.link(&visit.path, &[])).into_response());
     }
     let filter = asked.selection.filter.clone();
-    let (kept, newest_run_at) = (visit.cx.console.clone(), visit.standing.newest_run_at);
+    let (kept, state) = (visit.cx.console.clone(), visit.state);
     let kept = &kept.tenant_pages.numbers;
     let before = asked.before();
     let numbers = kept
-        .count(
-            &mut visit.look,
-            visit.tenant,
-            newest_run_at,
-            &filter,
-            before.as_ref(),
-        )
+        .count(&mut visit.look, visit.tenant, state, &filter, before.as_ref())
         .await?;
     let choices = if asked.is_narrowed() {
         let everything = Filter::everything(filter.first, filter.last);
-        kept.count(&mut visit.look, visit.tenant, newest_run_at, &everything, None)
+        kept.count(&mut visit.look, visit.tenant, state, &everything, None)
             .await?
     } else {
         numbers.clone()

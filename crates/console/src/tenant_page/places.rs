@@ -35,6 +35,7 @@ pub fn table(
                         th.number scope="col" { (text.conversations) }
                         th.number scope="col" { (text.resolved_share) }
                         th.number scope="col" { (text.unanswered) }
+                        th.number scope="col" { (text.first_response_median) }
                         th.number scope="col" { (text.csat) }
                     } }
                     tbody { @for place in places {
@@ -53,6 +54,12 @@ pub fn table(
                             }
                             td.number data-label=(text.resolved_share) { (share(place.tally.resolved, place.tally.conversations)) }
                             td.number data-label=(text.unanswered) { @if place.tally.unanswered == 0 { span.zero { "0" } } @else { a href=(list(Some("unanswered"))) { (share(place.tally.unanswered, place.tally.conversations)) } } }
+                            td.number data-label=(text.first_response_median) {
+                                @match place.response_median {
+                                    Some(median) => { a href=(list(Some("responded"))) { (words::seconds(cx, median)) } }
+                                    None => { span.none { (none()) } }
+                                }
+                            }
                             td.number data-label=(text.csat) {
                                 @match words::mean(place.tally.rating_sum, place.tally.ratings) {
                                     Some(mean) => { a href=(list(Some("rated"))) { (cx.t.decimal(mean)) } " " span.sub { "n = " (cx.count(place.tally.ratings)) } }

@@ -7,6 +7,7 @@ use tidemark_shared::audit::Action;
 use tidemark_shared::ids::TenantId;
 
 use super::filters::{Asked, Query};
+use super::numbers::State;
 use crate::auth::who::{Role, Who};
 use crate::context::{Cx, Visiting};
 use crate::error::{PageError, PageResult};
@@ -19,6 +20,7 @@ pub struct Visit {
     pub tenant: TenantId,
     pub look: Look,
     pub standing: Standing,
+    pub state: State,
     /// The path of the tenant's page, as links name it.
     pub path: String,
 }
@@ -54,7 +56,7 @@ impl Visit {
     pub async fn open(cx: Cx, slug: &str) -> PageResult<Self> {
         let who = cx.who.clone().ok_or(PageError::NotFound)?;
         let named = ledger::tenant::find_by_slug(&cx.console.db, slug).await?;
-        let named = named.ok_or(PageError::NotFound)?;
+        let (named, mapping_version) = named.ok_or(PageError::NotFound)?;
         let tenant = who.own_tenant().unwrap_or(named);
         if tenant != named || !who.sees(tenant) {
             return Err(PageError::NotFound);
@@ -65,8 +67,13 @@ impl Visit {
             .pool()
             .await
             .map_err(PageError::NoTenantPages)?;
+        // after the version was read: numbers that are kept under it are never older
         let mut look = Look::begin(&pool, tenant).await?;
         let standing = look.standing().await?.ok_or(PageError::NotFound)?;
+        let state = State {
+            newest_run_at: standing.newest_run_at,
+            mapping_version,
+        };
         let path = cx.links.visit(slug);
         let mut cx = cx.about(&standing.timezone).at(standing.now);
         cx.preferences.zone = Zone::Tenant;
@@ -85,6 +92,7 @@ impl Visit {
             tenant,
             look,
             standing,
+            state,
             path,
         })
     }

@@ -12,6 +12,7 @@ use crate::{Attempt, DbResult, statements};
 statements! {
     COUNT_GROUPS = include_str!("count_groups.sql");
     LOAD_TOTALS = include_str!("load_totals.sql");
+    LOAD_MEDIANS = include_str!("load_medians.sql");
     COUNT_WAITING = include_str!("count_waiting.sql");
     FIND_NEWEST = include_str!("find_newest.sql");
     LIST_NAMES = "SELECT conversation_id, inbox_id, inbox_name, inbox_channel_type, team_id, team_name, assignee_id, assignee_name \
@@ -72,6 +73,15 @@ pub struct Totals {
     pub response_p90: Option<f64>,
 }
 
+/// The median of the first response of an inbox or an agent, in seconds.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Median {
+    pub is_agent: bool,
+    /// `None`: no inbox, nobody.
+    pub id: Option<i32>,
+    pub median: f64,
+}
+
 #[derive(Debug, Clone, Copy, FromRow)]
 pub struct Waiting {
     pub conversations: i64,
@@ -118,6 +128,20 @@ impl Look {
             .fetch_one(self.tx.deref_mut())
             .await
             .attempt("count the tenant's contacts")
+    }
+
+    pub async fn medians(&mut self, filter: &Filter) -> DbResult<Vec<Median>> {
+        sqlx::query_as(LOAD_MEDIANS)
+            .bind(Stored(self.tenant))
+            .bind(filter.first)
+            .bind(filter.last)
+            .bind(filter.inbox)
+            .bind(filter.team)
+            .bind(filter.agent)
+            .bind(filter.channel.as_deref())
+            .fetch_all(self.tx.deref_mut())
+            .await
+            .attempt("find medians of inboxes and agents")
     }
 
     pub async fn waiting(&mut self, filter: &Filter) -> DbResult<Waiting> {

@@ -1,3 +1,0 @@
-DROP INDEX conversations_analytics_awaiting_idx;
-DROP INDEX conversations_analytics_date_idx;
-CREATE INDEX conversations_analytics_date_idx ON conversations_analytics (tenant_id, conversation_date);
