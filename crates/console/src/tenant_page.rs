@@ -12,6 +12,7 @@ mod numbers;
 mod overview;
 mod places;
 pub mod pool;
+mod responses;
 mod visit;
 mod words;
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use tidemark_ledger::DbResult;
-use tidemark_ledger::tenant_page::numbers::{Group, Median, Names, Tally, Totals, Waiting};
+use tidemark_ledger::tenant_page::numbers::{Group, Names, Tally, Waiting};
 use tidemark_ledger::tenant_page::{Filter, Look};
 use tidemark_shared::ids::TenantId;
+
+use super::responses::Medians;
 
 /// What is kept: pages of tenants and filters.
 const KEPT: usize = 200;
@@ -23,6 +25,14 @@ pub struct Place {
     /// Seconds to the first response. Teams have none: they are only chosen from.
     pub response_median: Option<f64>,
     newest: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    pub contacts: i64,
+    /// Seconds to the first response: half took no longer, nine of ten took no longer.
+    pub response_median: Option<f64>,
+    pub response_p90: Option<f64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -134,12 +144,21 @@ impl Kept {
 async fn count(look: &mut Look, filter: &Filter, before: Option<&Filter>) -> DbResult<Numbers> {
     let groups = look.groups(filter).await?;
     let mut numbers = sum(&groups, filter);
-    numbers.span.totals = look.totals(filter).await?;
-    add_medians(&mut numbers, &look.medians(filter).await?);
+    let medians = Medians::of(look.responses(filter).await?);
+    numbers.span.totals = totals(look.contacts(filter).await?, &medians);
+    for (places, found) in [
+        (&mut numbers.inboxes, &medians.by_inbox),
+        (&mut numbers.agents, &medians.by_agent),
+    ] {
+        for place in places {
+            place.response_median = found.get(&place.id).copied();
+        }
+    }
     if let Some(before) = before {
         let groups = look.groups(before).await?;
         numbers.before.tally = sum(&groups, before).span.tally;
-        numbers.before.totals = look.totals(before).await?;
+        let medians = Medians::of(look.responses(before).await?);
+        numbers.before.totals = totals(look.contacts(before).await?, &medians);
     }
     let Waiting { conversations, since } = look.waiting(filter).await?;
     (numbers.waiting, numbers.waiting_since) = (conversations, since);
@@ -147,6 +166,14 @@ async fn count(look: &mut Look, filter: &Filter, before: Option<&Filter>) -> DbR
     let newest: Vec<i64> = places.into_iter().flatten().map(|place| place.newest).collect();
     name(&mut numbers, &look.names(&newest).await?);
     Ok(numbers)
+}
+
+const fn totals(contacts: i64, medians: &Medians) -> Totals {
+    Totals {
+        contacts,
+        response_median: medians.median,
+        response_p90: medians.p90,
+    }
 }
 
 fn sum(groups: &[Group], filter: &Filter) -> Numbers {
@@ -193,15 +220,6 @@ fn add(places: &mut BTreeMap<Option<i64>, Place>, id: Option<i64>, group: &Group
     place.id = id;
     place.tally += group.tally;
     place.newest = place.newest.max(group.newest_id);
-}
-
-fn add_medians(numbers: &mut Numbers, medians: &[Median]) {
-    for (is_agent, places) in [(false, &mut numbers.inboxes), (true, &mut numbers.agents)] {
-        for place in places {
-            let of_place = |one: &&Median| one.is_agent == is_agent && one.id.map(i64::from) == place.id;
-            place.response_median = medians.iter().find(of_place).map(|one| one.median);
-        }
-    }
 }
 
 fn sorted(places: BTreeMap<Option<i64>, Place>) -> Vec<Place> {

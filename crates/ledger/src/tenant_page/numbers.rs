@@ -11,8 +11,8 @@ use crate::{Attempt, DbResult, statements};
 
 statements! {
     COUNT_GROUPS = include_str!("count_groups.sql");
-    LOAD_TOTALS = include_str!("load_totals.sql");
-    LOAD_MEDIANS = include_str!("load_medians.sql");
+    COUNT_CONTACTS = include_str!("count_contacts.sql");
+    LIST_RESPONSES = include_str!("list_responses.sql");
     COUNT_WAITING = include_str!("count_waiting.sql");
     FIND_NEWEST = include_str!("find_newest.sql");
     LIST_NAMES = "SELECT conversation_id, inbox_id, inbox_name, inbox_channel_type, team_id, team_name, assignee_id, assignee_name \
@@ -65,21 +65,14 @@ pub struct Group {
     pub newest_id: i64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, FromRow)]
-pub struct Totals {
-    pub contacts: i64,
-    /// Seconds to the first response: half took no longer, nine of ten took no longer.
-    pub response_median: Option<f64>,
-    pub response_p90: Option<f64>,
-}
-
-/// The median of the first response of an inbox or an agent, in seconds.
-#[derive(Debug, Clone, Copy, FromRow)]
-pub struct Median {
-    pub is_agent: bool,
-    /// `None`: no inbox, nobody.
-    pub id: Option<i32>,
-    pub median: f64,
+/// How long the first responses took that an agent gave in an inbox.
+#[derive(Debug, Clone, FromRow)]
+pub struct Responses {
+    pub inbox_id: Option<i32>,
+    /// `None`: nobody is assigned.
+    pub assignee_id: Option<i32>,
+    /// In no order.
+    pub seconds: Vec<f64>,
 }
 
 #[derive(Debug, Clone, Copy, FromRow)]
@@ -116,8 +109,8 @@ impl Look {
             .attempt("count the tenant's conversations")
     }
 
-    pub async fn totals(&mut self, filter: &Filter) -> DbResult<Totals> {
-        sqlx::query_as(LOAD_TOTALS)
+    pub async fn contacts(&mut self, filter: &Filter) -> DbResult<i64> {
+        sqlx::query_scalar(COUNT_CONTACTS)
             .bind(Stored(self.tenant))
             .bind(filter.first)
             .bind(filter.last)
@@ -130,8 +123,8 @@ impl Look {
             .attempt("count the tenant's contacts")
     }
 
-    pub async fn medians(&mut self, filter: &Filter) -> DbResult<Vec<Median>> {
-        sqlx::query_as(LOAD_MEDIANS)
+    pub async fn responses(&mut self, filter: &Filter) -> DbResult<Vec<Responses>> {
+        sqlx::query_as(LIST_RESPONSES)
             .bind(Stored(self.tenant))
             .bind(filter.first)
             .bind(filter.last)
@@ -141,7 +134,7 @@ impl Look {
             .bind(filter.channel.as_deref())
             .fetch_all(self.tx.deref_mut())
             .await
-            .attempt("find medians of inboxes and agents")
+            .attempt("list the tenant's first responses")
     }
 
     pub async fn waiting(&mut self, filter: &Filter) -> DbResult<Waiting> {

@@ -1,0 +1,9 @@
+-- Distinct contacts, which cannot be summed up from groups.
+-- $1 integer tenant · $2 date, $3 date the days · $4 integer inbox · $5 bigint team, 0: none · $6 integer agent, 0: nobody · $7 text channel
+SELECT count(DISTINCT contact_id)
+FROM conversations_analytics
+WHERE tenant_id = $1 AND conversation_date BETWEEN $2 AND $3 AND source_deleted_at IS NULL
+  AND ($4::integer IS NULL OR inbox_id = $4)
+  AND ($5::bigint IS NULL OR coalesce(team_id, 0) = $5)
+  AND ($6::integer IS NULL OR coalesce(assignee_id, 0) = $6)
+  AND ($7::text IS NULL OR inbox_channel_type = $7)
