@@ -184,7 +184,7 @@ async fn an_administrator_without_superuser_sets_the_server_up_and_may_do_so_twi
             ensure!(
                 found.len() == 1
                     && !found[0].stops_start
-                    && found[0].problem.contains(&format!("{group} may log in")),
+                    && found[0].problem.to_string().contains(&format!("{group} may log in")),
                 "{found:#?}"
             );
             superuser.execute(sqlx::AssertSqlSafe(found[0].fix.clone())).await?;

@@ -121,7 +121,7 @@ async fn what_lets_tenants_reach_each_other_is_found_and_fixed_by_the_statement_
             stage.target.execute(damage).await?;
             let found = findings(&stage).await?;
             ensure!(
-                found.iter().any(|finding| finding.problem.contains(said)),
+                found.iter().any(|finding| finding.problem.to_string().contains(said)),
                 "{damage}: {found:#?}"
             );
             ensure!(
@@ -164,7 +164,11 @@ async fn a_probe_whose_row_is_refused_still_shows_whether_other_tenants_are_reac
             .await?;
         let found = findings(&stage).await?;
         ensure!(
-            found.len() == 1 && found[0].problem.contains("written for another tenant"),
+            found.len() == 1
+                && found[0]
+                    .problem
+                    .to_string()
+                    .contains("written for another tenant"),
             "{found:#?}"
         );
         let refused = stage.tidemark(&["finalizer"]).await?;

@@ -16,7 +16,7 @@ use super::rabbit::RabbitQueue;
 use super::topology::queue_arguments;
 use tidemark_net::url::ServerUrl;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes, encryption_finding};
+use tidemark_runtime::finding::{Check, Finding, Found, ManagementFault, encryption_finding};
 use tidemark_shared::job::Lane;
 
 /// For one request to the HTTP API.
@@ -42,14 +42,17 @@ impl RabbitQueue {
         let connection = match self.server.connect_without_declaring("doctor").await {
             Ok(connection) => connection,
             Err(error) => {
-                findings.push(Finding::error("connection", report(&error)));
+                findings.push(Finding::error(Check::Connection, Found::Failed(report(&error))));
                 return;
             }
         };
         let node = self.server.destination(Route::Events);
         findings.push(Finding::ok(
-            "connection",
-            format!("{}:{} answers", node.host, node.port),
+            Check::Connection,
+            Found::Answers {
+                host: node.host.to_string(),
+                port: node.port,
+            },
         ));
         let exposed = self.exposed().into_iter().next().map(|(_, exposure)| exposure);
         findings.push(encryption_finding(
@@ -59,29 +62,26 @@ impl RabbitQueue {
         let management = Management::new(&self.server, management, REQUEST_TIMEOUT);
         let listed = match &management {
             Ok(management) => self.list_queues(management).await,
-            Err(why) => Err(Finding::not_checked("policies", why.clone())),
+            Err(why) => Err(Finding::skipped(Check::Policies, why.clone())),
         };
         let known = listed.as_ref().map_or(&[][..], |listed| &listed.queues);
         if let Err(error) = self.check_queues(&connection, known, findings).await {
-            findings.push(Finding::error("queues", report(&error)));
+            findings.push(Finding::error(Check::Queues, Found::Failed(report(&error))));
         }
         drop(connection);
         self.server.wait_for_closes().await;
         match (management, listed) {
             (Ok(management), Ok(listed)) => self.check_management(&management, listed, findings).await,
             (_, Err(finding)) => findings.push(finding),
-            (Err(why), Ok(_)) => findings.push(Finding::not_checked("policies", why)),
+            (Err(why), Ok(_)) => findings.push(Finding::skipped(Check::Policies, why)),
         }
     }
 
     /// Asks the HTTP API for the version and the queues.
     async fn list_queues(&self, management: &Management) -> Result<Listed, Finding> {
         let overview = management.overview().await.map_err(|why| {
-            Finding::not_checked(
-                "policies",
-                format!("version, alarms, policies and members of queues: {why}"),
-            )
-            .todo("TIDEMARK_AMQP_MANAGEMENT_URL=http://user:password@host:15672 tidemark doctor")
+            Finding::skipped(Check::Policies, Found::NoManagement(why))
+                .todo("TIDEMARK_AMQP_MANAGEMENT_URL=http://user:password@host:15672 tidemark doctor")
         })?;
         let mut queues = Vec::new();
         for queue in self.queues() {
@@ -103,35 +103,35 @@ impl RabbitQueue {
     async fn check_queues(
         &self,
         connection: &Connection,
-        known: &[Result<Option<QueueInfo>, String>],
+        known: &[Result<Option<QueueInfo>, ManagementFault>],
         findings: &mut Vec<Finding>,
     ) -> Result<(), QueueError> {
         let mut missing = Vec::new();
         let mut good_count = 0;
         for (index, queue) in self.queues().into_iter().enumerate() {
             if matches!(known.get(index), Some(Ok(None))) {
-                missing.push(queue.as_str());
+                missing.push(queue.to_string());
                 continue;
             }
             match inspect_queue(connection, queue, passive(), FieldTable::default()).await? {
                 QueueState::Missing => {
-                    missing.push(queue.as_str());
+                    missing.push(queue.to_string());
                     continue;
                 }
                 QueueState::Refused(why) => {
                     findings.push(Finding::error(
-                        "queues",
-                        format!("{queue} cannot be checked: {why}"),
+                        Check::Queues,
+                        Found::QueueNotChecked {
+                            queue: queue.to_string(),
+                            why,
+                        },
                     ));
                     continue;
                 }
                 QueueState::Found { messages, .. } if queue == &self.server.topology.dead && messages > 0 => {
                     findings.push(
-                        Finding::warning(
-                            "dead",
-                            format!("{messages} messages could not be read and were moved to the dead queue"),
-                        )
-                        .todo("tidemark dead list"),
+                        Finding::warning(Check::Dead, Found::DeadMessages(messages))
+                            .todo("tidemark dead list"),
                     );
                 }
                 QueueState::Found { .. } => {}
@@ -140,7 +140,14 @@ impl RabbitQueue {
             let arguments = queue_arguments(&self.server.topology, queue);
             match inspect_queue(connection, queue, durable(), arguments).await? {
                 QueueState::Refused(why) => findings.push(
-                    Finding::error("queues", format!("{queue} differs from the queue that the fleet declares: {why}")).todo(
+                    Finding::error(
+                        Check::Queues,
+                        Found::QueueDiffers {
+                            queue: queue.to_string(),
+                            why,
+                        },
+                    )
+                    .todo(
                         format!("rabbitmqctl delete_queue '{queue}'   # the fleet declares it again and publishes its chunks again"),
                     ),
                 ),
@@ -148,18 +155,9 @@ impl RabbitQueue {
             }
         }
         if !missing.is_empty() {
-            findings.push(Finding::ok(
-                "queues",
-                format!(
-                    "{} do not exist yet: the first process of the fleet declares them",
-                    missing.join(", ")
-                ),
-            ));
+            findings.push(Finding::ok(Check::Queues, Found::QueuesMissing(missing)));
         } else if good_count == self.queues().len() {
-            findings.push(Finding::ok(
-                "queues",
-                "all four exist and are durable quorum queues",
-            ));
+            findings.push(Finding::ok(Check::Queues, Found::QueuesGood));
         }
         Ok(())
     }
@@ -168,25 +166,22 @@ impl RabbitQueue {
         let Listed { overview, queues } = listed;
         let version = overview.version();
         findings.push(if version < OLDEST_VERSION {
-            Finding::error(
-                "version",
-                format!(
-                    "RabbitMQ {}: 3.10 is the oldest supported version",
-                    overview.rabbitmq_version
-                ),
-            )
+            Finding::error(Check::Version, Found::RabbitTooOld(overview.rabbitmq_version))
         } else {
-            Finding::ok("version", format!("RabbitMQ {}", overview.rabbitmq_version))
+            Finding::ok(Check::Version, Found::Rabbit(overview.rabbitmq_version))
         });
         match management.nodes().await {
             Ok(nodes) => {
                 for node in nodes {
-                    for (is_set, of) in [(node.mem_alarm, "memory"), (node.disk_free_alarm, "disk")] {
+                    for (is_set, memory) in [(node.mem_alarm, true), (node.disk_free_alarm, false)] {
                         if is_set {
                             findings.push(
                                 Finding::error(
-                                    "alarm",
-                                    format!("{} is short of {of}: publishers are blocked", node.name),
+                                    Check::Alarm,
+                                    Found::ShortOf {
+                                        node: node.name.clone(),
+                                        memory,
+                                    },
                                 )
                                 .todo("rabbitmq-diagnostics alarms; rabbitmq-diagnostics memory_breakdown"),
                             );
@@ -194,7 +189,7 @@ impl RabbitQueue {
                     }
                 }
             }
-            Err(why) => findings.push(Finding::not_checked("alarm", why)),
+            Err(why) => findings.push(Finding::skipped(Check::Alarm, why)),
         }
         let mut limit = None;
         for (queue, info) in self.queues().into_iter().zip(queues) {
@@ -205,18 +200,15 @@ impl RabbitQueue {
                 }
                 Ok(None) => {}
                 Err(why) => {
-                    findings.push(Finding::not_checked("policies", why));
+                    findings.push(Finding::skipped(Check::Policies, why));
                     return;
                 }
             }
         }
         findings.push(self.delivery_limit(limit, version));
         findings.push(
-            Finding::not_checked(
-                "timeout",
-                "the API does not report consumer_timeout: it must be longer than the longest chunk; the default is 30 minutes",
-            )
-            .todo("rabbitmqctl environment | grep consumer_timeout"),
+            Finding::skipped(Check::Timeout, Found::ConsumerTimeout)
+                .todo("rabbitmqctl environment | grep consumer_timeout"),
         );
     }
 
@@ -227,34 +219,23 @@ impl RabbitQueue {
         );
         match limit {
             Some(DeliveryLimit::At(limit)) if limit < MAX_RETURNS => Finding::warning(
-                "policies",
-                format!(
-                    "delivery-limit is {limit}: `tidemark dead list` needs at least {MAX_RETURNS}, or RabbitMQ drops \
-                     dead messages that it listed"
-                ),
+                Check::Policies,
+                Found::LimitBelowList {
+                    limit,
+                    least: MAX_RETURNS,
+                },
             )
             .todo(command),
-            Some(DeliveryLimit::At(limit)) if limit < LOW_DELIVERY_LIMIT => Finding::warning(
-                "policies",
-                format!("delivery-limit is {limit}: restarts of the fleet move messages to the dead queue, and their chunks wait"),
-            )
-            .todo(command),
-            Some(DeliveryLimit::At(limit)) => Finding::ok("policies", format!("delivery-limit is {limit}")),
-            Some(DeliveryLimit::Off) => Finding::ok("policies", "delivery-limit is -1: off"),
-            None if version < LIMITS_BY_DEFAULT => {
-                Finding::ok("policies", "no delivery-limit is set, and this version needs none")
+            Some(DeliveryLimit::At(limit)) if limit < LOW_DELIVERY_LIMIT => {
+                Finding::warning(Check::Policies, Found::LimitLow(limit)).todo(command)
             }
-            None if version < COUNTS_FAILURES_ONLY => Finding::warning(
-                "policies",
-                "no policy sets a delivery-limit: after 20 returns of any kind RabbitMQ moves a message to the dead queue, \
-                 and its chunk waits",
-            )
-            .todo(command),
-            None => Finding::ok(
-                "policies",
-                "no policy sets a delivery-limit: RabbitMQ moves a message to the dead queue after 20 connections that ended \
-                 before acknowledging it; messages that a worker returns do not count",
-            ),
+            Some(DeliveryLimit::At(limit)) => Finding::ok(Check::Policies, Found::LimitSet(limit)),
+            Some(DeliveryLimit::Off) => Finding::ok(Check::Policies, Found::LimitOff),
+            None if version < LIMITS_BY_DEFAULT => Finding::ok(Check::Policies, Found::LimitNotNeeded),
+            None if version < COUNTS_FAILURES_ONLY => {
+                Finding::warning(Check::Policies, Found::LimitByReturns).todo(command)
+            }
+            None => Finding::ok(Check::Policies, Found::LimitByFailures),
         }
     }
 }
@@ -266,11 +247,12 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
         if let Some(value) = info.effective(name) {
             found.push(
                 Finding::warning(
-                    "policies",
-                    format!(
-                        "a policy sets {name} = {value} on {queue}: messages that it drops are published again only after \
-                         producer.requeue_after"
-                    ),
+                    Check::Policies,
+                    Found::PolicyDrops {
+                        name,
+                        value: value.to_string(),
+                        queue: queue.to_owned(),
+                    },
                 )
                 .todo(format!(
                     "rabbitmqctl clear_policy {}",
@@ -282,12 +264,12 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     if info.members.len() > info.online.len() {
         found.push(
             Finding::warning(
-                "members",
-                format!(
-                    "{} of {} members of {queue} are online",
-                    info.online.len(),
-                    info.members.len()
-                ),
+                Check::Members,
+                Found::MembersAway {
+                    queue: queue.to_owned(),
+                    online: info.online.len(),
+                    members: info.members.len(),
+                },
             )
             .todo("rabbitmqctl cluster_status"),
         );
@@ -296,17 +278,21 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
     match info.message_bytes {
         Some(size) if size > MANY_BYTES => {
             found.push(Finding::warning(
-                "disk",
-                format!("{queue} contains {} of messages", bytes(size)),
+                Check::Disk,
+                Found::QueueLarge {
+                    queue: queue.to_owned(),
+                    size,
+                },
             ));
         }
         Some(_) => {}
         None if waiting > MANY_MESSAGES => {
             found.push(Finding::warning(
-                "disk",
-                format!(
-                    "{queue} contains {waiting} messages; this version of RabbitMQ does not report their size"
-                ),
+                Check::Disk,
+                Found::QueueLong {
+                    queue: queue.to_owned(),
+                    messages: waiting,
+                },
             ));
         }
         None => {}
@@ -318,7 +304,7 @@ fn queue_problems(queue: &str, info: &QueueInfo) -> Vec<Finding> {
 struct Listed {
     overview: ApiOverview,
     /// In the order of [`RabbitQueue::queues`]; `Ok(None)`: there is no such queue.
-    queues: Vec<Result<Option<QueueInfo>, String>>,
+    queues: Vec<Result<Option<QueueInfo>, ManagementFault>>,
 }
 
 enum QueueState {

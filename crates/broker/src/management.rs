@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidemark_net::url::ServerUrl;
 use tidemark_postgres::report::report;
+use tidemark_runtime::finding::ManagementFault;
 use url::Url;
 
 use super::connection::Server;
@@ -111,34 +112,34 @@ impl QueueInfo {
 }
 
 /// The address as its file has it now.
-fn current(address: &ServerUrl) -> Result<SecretString, String> {
+fn current(address: &ServerUrl) -> Result<SecretString, ManagementFault> {
     match address.read_again() {
         Ok(text) => Ok(text.unwrap_or_else(|| address.secret().clone())),
-        Err(error) => Err(report(&error)),
+        Err(error) => Err(ManagementFault::Address(report(&error))),
     }
 }
 
 impl Management {
     /// Uses `address`, else the default port on the broker's host. User and password are the broker's, unless the address
     /// contains others. Errors contain no secret.
-    pub fn new(server: &Server, address: Option<&ServerUrl>, limit: Duration) -> Result<Self, String> {
+    pub fn new(
+        server: &Server,
+        address: Option<&ServerUrl>,
+        limit: Duration,
+    ) -> Result<Self, ManagementFault> {
         let (node, is_tls) = server.node();
         let mut base = match address {
             Some(address) => Url::parse(current(address)?.expose_secret())
                 .ok()
                 .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-                .ok_or(
-                    "TIDEMARK_AMQP_MANAGEMENT_URL is not a URL: write it as http://user:password@host:15672",
-                )?,
+                .ok_or(ManagementFault::NoUrl)?,
             None => {
                 let host = match node.authority.host.contains(':') {
                     true => format!("[{}]", node.authority.host),
                     false => node.authority.host.clone(),
                 };
                 let (scheme, port) = if is_tls { ("https", 15671) } else { ("http", 15672) };
-                Url::parse(&format!("{scheme}://{host}:{port}")).map_err(|_| {
-                    "the address of the HTTP API cannot be derived from the broker's URL".to_owned()
-                })?
+                Url::parse(&format!("{scheme}://{host}:{port}")).map_err(|_| ManagementFault::NotDerived)?
             }
         };
         let broker_login = &node.authority.userinfo;
@@ -158,13 +159,13 @@ impl Management {
         };
         let cleared = base.set_username("").and_then(|()| base.set_password(None));
         if cleared.is_err() {
-            return Err("the address of the HTTP API cannot contain a user".to_owned());
+            return Err(ManagementFault::NoUser);
         }
         // read the system's authorities only for https, because a small container has none
         let client: Arc<dyn HttpClient> = if base.scheme() == "https" {
             let connector = HttpsConnectorBuilder::new()
                 .with_native_roots()
-                .map_err(|error| format!("the system's certificate authorities cannot be read: {error}"))?
+                .map_err(|error| ManagementFault::Authorities(error.to_string()))?
                 .https_only()
                 .enable_http1()
                 .build();
@@ -180,24 +181,24 @@ impl Management {
         })
     }
 
-    pub async fn overview(&self) -> Result<ApiOverview, String> {
+    pub async fn overview(&self) -> Result<ApiOverview, ManagementFault> {
         self.get(&["overview"]).await?.ok_or_else(|| self.no_api())
     }
 
-    pub async fn nodes(&self) -> Result<Vec<Node>, String> {
+    pub async fn nodes(&self) -> Result<Vec<Node>, ManagementFault> {
         self.get(&["nodes"]).await?.ok_or_else(|| self.no_api())
     }
 
     /// `None` when the queue does not exist.
-    pub async fn queue(&self, name: &str) -> Result<Option<QueueInfo>, String> {
+    pub async fn queue(&self, name: &str) -> Result<Option<QueueInfo>, ManagementFault> {
         self.get(&["queues", &self.vhost, name]).await
     }
 
-    fn no_api(&self) -> String {
-        format!("{} is not RabbitMQ's HTTP API", self.base)
+    fn no_api(&self) -> ManagementFault {
+        ManagementFault::NoApi(self.base.to_string())
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, String> {
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ManagementFault> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| self.no_api())?
@@ -207,22 +208,22 @@ impl Management {
         let request = Request::get(url.as_str())
             .header("authorization", &self.authorization)
             .body(Bytes::new())
-            .map_err(|_| "the request cannot be built".to_owned())?;
+            .map_err(|_| ManagementFault::NoRequest)?;
         let answer = self
             .client
             .send_bytes(request)
             .await
-            .map_err(|_| format!("{} does not answer", self.base))?;
+            .map_err(|_| ManagementFault::NoAnswer(self.base.to_string()))?;
         match answer.status().as_u16() {
             200 => serde_json::from_slice(answer.body())
                 .map(Some)
                 .map_err(|_| self.no_api()),
             404 => Ok(None),
-            401 | 403 => Err(format!(
-                "{} refuses this user: it needs the tag `monitoring`",
-                self.base
-            )),
-            status => Err(format!("{} answers with {status}", self.base)),
+            401 | 403 => Err(ManagementFault::Refused(self.base.to_string())),
+            status => Err(ManagementFault::Status {
+                address: self.base.to_string(),
+                status,
+            }),
         }
     }
 }

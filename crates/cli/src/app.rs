@@ -118,7 +118,7 @@ impl App {
             return Err(SetupError(refusal).into());
         }
         for finding in findings {
-            tracing::warn!(finding.problem, finding.fix, "tenants could be kept apart better");
+            tracing::warn!(%finding.problem, finding.fix, "tenants could be kept apart better");
         }
         Ok(db)
     }

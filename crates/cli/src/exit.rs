@@ -77,8 +77,8 @@ impl Exit {
         }
         if let Some(error) = cause.downcast_ref::<OperationError>() {
             return match error {
-                OperationError::Invalid(_) => Some(Self::Usage),
-                OperationError::NotSetUp(_) => Some(Self::Configuration),
+                OperationError::Refused(refusal) if refusal.needs_setup() => Some(Self::Configuration),
+                OperationError::Refused(_) => Some(Self::Usage),
                 OperationError::Ledger(error) => Self::of_cause(error),
                 OperationError::Config(error) => Self::of_cause(error),
                 OperationError::Source(error) => Self::of_cause(error),

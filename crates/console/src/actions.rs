@@ -12,7 +12,7 @@ pub mod source;
 pub mod tenant;
 pub mod tenant_action;
 mod tenant_fields;
-mod tenant_work;
+pub mod tenant_work;
 pub mod upload;
 pub mod webhook;
 

@@ -6,6 +6,7 @@ mod change;
 mod document;
 mod idempotency;
 mod operate;
+mod plan;
 pub mod problem;
 mod read;
 mod schema;
@@ -26,6 +27,8 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .post("/api/v1/tenants/{tenant}/pause", Operate, change::pause)
         .post("/api/v1/tenants/{tenant}/resume", Operate, change::resume)
         .post("/api/v1/tenants/{tenant}/runs", Operate, change::request_run)
+        .get("/api/v1/tenants/{tenant}/plan", Operate, plan::plan)
+        .post("/api/v1/tenants/{tenant}/repair", Operate, plan::repair)
         .get("/api/v1/runs", View, read::runs)
         .get("/api/v1/runs/{run}", View, read::run)
         .get("/api/v1/runs/{run}/chunks", View, read::chunks)

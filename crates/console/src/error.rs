@@ -10,6 +10,7 @@ use tidemark_postgres::report::report;
 use crate::auth::who::{Right, Role};
 use crate::context::Cx;
 use crate::html::layout;
+use crate::i18n::Texts;
 use crate::tenant_page::not_set_up;
 use crate::tenant_page::pool::NoTenantPages;
 
@@ -23,6 +24,7 @@ pub enum PageError {
     },
     /// The text says what to do instead.
     Refused(String),
+    ReadOnly,
     /// What the form was made from has changed.
     Stale,
     /// The days that a tenant's page is asked for are none.
@@ -51,11 +53,11 @@ impl PageError {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Self::Refused(_) | Self::WrongDates => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) | Self::ReadOnly | Self::WrongDates => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoTenantPages(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::Operation(error) => match error {
-                OperationError::Invalid(_) | OperationError::NotSetUp(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                OperationError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 OperationError::Ledger(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
                 OperationError::Source(_) | OperationError::Queue(_) | OperationError::Plan(_) => {
                     StatusCode::BAD_GATEWAY
@@ -66,11 +68,12 @@ impl PageError {
     }
 
     /// The error for people, without any secret or value.
-    pub fn text(&self) -> Option<String> {
+    pub fn text(&self, t: &Texts) -> Option<String> {
         match self {
             Self::Refused(text) => Some(text.clone()),
+            Self::ReadOnly => Some(t.common.read_only.to_owned()),
             Self::Operation(OperationError::Ledger(_)) => None,
-            Self::Operation(error) => Some(report(error)),
+            Self::Operation(error) => Some(t.operation_error(error)),
             _ => None,
         }
     }
@@ -79,7 +82,7 @@ impl PageError {
     pub fn text_or_stale(&self, cx: &Cx) -> Option<String> {
         match self {
             Self::Stale => Some(cx.t.common.stale.to_owned()),
-            _ => self.text(),
+            _ => self.text(cx.t),
         }
     }
 
@@ -91,7 +94,7 @@ impl PageError {
         {
             tracing::warn!(error = %report(error), page = cx.here, "page not shown");
         }
-        let (common, text) = (&cx.t.common, self.text());
+        let (common, text) = (&cx.t.common, self.text(cx.t));
         // also before it is known who looks
         let is_visit = cx.is_visit() || cx.here.starts_with("/t/");
         if let Self::NoTenantPages(why) = &self {

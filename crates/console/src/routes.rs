@@ -138,8 +138,7 @@ pub async fn check(
         Err(error) => return answer(&console, error, request, is_api).await,
     }
     if is_change && console.settings.console.read_only {
-        let text = "the console is read-only: console.read_only is set".to_owned();
-        return answer(&console, PageError::Refused(text), request, is_api).await;
+        return answer(&console, PageError::ReadOnly, request, is_api).await;
     }
     next.run(request).await
 }

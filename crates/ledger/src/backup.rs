@@ -3,7 +3,8 @@
 //! A login that row-level security binds dumps what the policies show to it, and is not told what they hide. So the backup
 //! reads as `admin_users`, whose policies show all rows of all tables.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use tidemark_runtime::finding::BackupFault;
 
 use crate::statements;
 use crate::tables::TABLES;
@@ -13,17 +14,22 @@ statements! {
 }
 
 /// A table whose rows a dump would lack.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
-    pub problem: String,
+    pub problem: BackupFault,
     pub fix: String,
 }
 
 /// The tables that members of `admin_users` do not read whole.
 pub async fn find_hidden(connection: &mut PgConnection) -> Result<Vec<Hidden>, sqlx::Error> {
-    sqlx::query_as(FIND_HIDDEN)
+    let found: Vec<(String, Vec<String>, String)> = sqlx::query_as(FIND_HIDDEN)
         .bind(TABLES)
         .persistent(false)
         .fetch_all(connection)
-        .await
+        .await?;
+    let hidden = found.into_iter().map(|(fault, names, fix)| Hidden {
+        problem: BackupFault::of_case(&fault, names).expect("the statement knows the cases and their names"),
+        fix,
+    });
+    Ok(hidden.collect())
 }

@@ -1,5 +1,7 @@
 //! Checks the analytics database: its server and login, and the state that the ledger records.
 
+use std::sync::Arc;
+
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor};
 use tidemark_net::tls::Exposure;
@@ -10,7 +12,7 @@ use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::connect::{ClockReading, ConnectError, KEEPALIVE, read_clock};
 use tidemark_postgres::ident::quote;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes, encryption_finding, listed};
+use tidemark_runtime::finding::{Check, Finding, Found, encryption_finding};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::migrations::{Schema, applied_migrations, schema};
@@ -118,7 +120,7 @@ pub async fn check_up(
     let (mut connection, exposure) = match open(url, pooler).await {
         Ok(opened) => opened,
         Err(error) => {
-            findings.push(Finding::error("connection", report(&error)));
+            findings.push(Finding::error(Check::Connection, Found::Connect(Arc::new(error))));
             return;
         }
     };
@@ -126,7 +128,7 @@ pub async fn check_up(
     state.clock = read_clock(&mut connection).await.ok();
     let looked = examine(&mut connection, state, findings).await;
     if let Err(error) = looked {
-        findings.push(Finding::error("connection", report(&error)));
+        findings.push(Finding::error(Check::Connection, Found::Failed(report(&error))));
     }
     drop(connection.close().await);
 }
@@ -172,25 +174,22 @@ async fn examine(
         .fetch_one(&mut *connection)
         .await?;
     findings.push(match number {
-        ..OLDEST_VERSION => Finding::error(
-            "version",
-            format!("PostgreSQL {version}: 13 is the oldest that works"),
+        ..OLDEST_VERSION => Finding::error(Check::Version, Found::LedgerTooOld(version)),
+        _ => Finding::ok(
+            Check::Version,
+            Found::Postgres {
+                version,
+                standby: false,
+            },
         ),
-        _ => Finding::ok("version", format!("PostgreSQL {version}")),
     });
     check_encoding(connection, findings).await?;
     if timezone != "UTC" {
-        findings.push(Finding::error(
-            "session",
-            format!(
-                "the session's settings are lost (time zone {timezone}): is there a pooler that drops them? Name the \
-                 server itself in the URL"
-            ),
-        ));
+        findings.push(Finding::error(Check::Session, Found::SettingsLost(timezone)));
     }
     if used * 10 > most * 9 {
         findings.push(
-            Finding::warning("connections", format!("{used} of {most} connections are in use"))
+            Finding::warning(Check::Connections, Found::ConnectionsUsed { used, most })
                 .todo("ALTER SYSTEM SET max_connections = …;   -- and restart it; or lower database_max_connections"),
         );
     }
@@ -199,18 +198,15 @@ async fn examine(
     let is_migrated = match check_migrations(connection, findings).await {
         Ok(is_migrated) => is_migrated,
         Err(error) if !may_act => {
-            findings.push(Finding::not_checked("migrations", report(&error)));
+            findings.push(Finding::not_checked(Check::Migrations, report(&error)));
             false
         }
         Err(error) => return Err(error),
     };
     if !autovacuum {
         findings.push(
-            Finding::warning(
-                "vacuum",
-                "autovacuum is off: tables grow, and plans scan them instead of their indexes",
-            )
-            .todo("ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();"),
+            Finding::warning(Check::Vacuum, Found::AutovacuumOff)
+                .todo("ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();"),
         );
     }
     if is_migrated {
@@ -228,7 +224,9 @@ async fn check_encoding(
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx::Error> {
     if let Some(wrong) = encoding::find_wrong(connection).await? {
-        findings.push(Finding::error("encoding", wrong.problem()).todo(wrong.statement));
+        findings.push(
+            Finding::error(Check::Encoding, Found::WrongEncoding(wrong.encoding)).todo(wrong.statement),
+        );
     }
     Ok(())
 }
@@ -238,7 +236,7 @@ async fn check_backup(connection: &mut PgConnection, findings: &mut Vec<Finding>
     findings.extend(
         hidden
             .into_iter()
-            .map(|hidden| Finding::warning("backup", hidden.problem).todo(hidden.fix)),
+            .map(|hidden| Finding::warning(Check::Backup, hidden.problem).todo(hidden.fix)),
     );
     Ok(())
 }
@@ -250,28 +248,17 @@ async fn check_migrations(
     let applied = applied_migrations(connection).await?;
     let schema = schema(&applied);
     findings.push(match schema {
-        Schema::Newer(count) => Finding::ok(
-            "migrations",
-            format!(
-                "all of this build are applied, and {count} of a newer tidemark, which this build works with"
-            ),
-        ),
-        Schema::Current => Finding::ok("migrations", format!("all {} are applied", applied.len())),
+        Schema::Newer(count) => Finding::ok(Check::Migrations, Found::MigratedFurther(count)),
+        Schema::Current => Finding::ok(Check::Migrations, Found::Migrated(applied.len())),
         Schema::Behind => Finding::error(
-            "migrations",
+            Check::Migrations,
             match applied.len() {
-                0 => "the database is not migrated".to_owned(),
-                count => format!("{count} are applied, and this build has more"),
+                0 => Found::NotMigrated,
+                count => Found::MigrationsMissing(count),
             },
         )
         .todo("tidemark migrate"),
-        Schema::TooNew(version) => Finding::error(
-            "migrations",
-            format!(
-                "the database has migration {version}, which this build does not know and does not work with: run a newer \
-                 tidemark"
-            ),
-        ),
+        Schema::TooNew(version) => Finding::error(Check::Migrations, Found::MigratedTooFar(version)),
     });
     Ok(schema.is_usable())
 }
@@ -282,21 +269,24 @@ async fn check_role(connection: &mut PgConnection, login: &str, findings: &mut V
         .fetch_one(&mut *connection)
         .await;
     if may_act.is_ok_and(|may_act| !may_act) {
-        let found = format!("{login} may not act as console_service, so the console does not start");
+        let found = Found::MayNotBeConsole(login.to_owned());
         let grant = format!("GRANT console_service TO {};", quote(login));
-        findings.push(Finding::warning("rights", found).todo(grant));
+        findings.push(Finding::warning(Check::Rights, found).todo(grant));
     }
     let acted = sqlx::query("SET ROLE etl_service").execute(connection).await;
     match acted {
         Ok(_) => {
-            findings.push(Finding::ok("rights", format!("{login} may act as etl_service")));
+            findings.push(Finding::ok(Check::Rights, Found::MayBeService(login.to_owned())));
             true
         }
         Err(error) => {
             findings.push(
                 Finding::error(
-                    "rights",
-                    format!("{login} may not act as etl_service: {}", report(&error)),
+                    Check::Rights,
+                    Found::MayNotBeService {
+                        login: login.to_owned(),
+                        error: report(&error),
+                    },
                 )
                 .todo(format!("GRANT etl_service TO {};", quote(login))),
             );
@@ -332,21 +322,18 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
         .filter(|size| !is_target(size))
         .map(|size| size.bytes)
         .sum();
-    let largest: Vec<String> = sizes
+    let largest = sizes
         .iter()
         .filter(|size| !is_target(size))
         .take(3)
-        .map(|size| format!("{} {}", size.name, bytes(size.bytes)))
+        .map(|size| (size.name.clone(), size.bytes))
         .collect();
-    findings.push(Finding::ok(
-        "disk",
-        format!(
-            "rows {}, ledger {} ({})",
-            bytes(target),
-            bytes(ledger),
-            largest.join(", ")
-        ),
-    ));
+    let found = Found::Sizes {
+        rows: target,
+        ledger,
+        largest,
+    };
+    findings.push(Finding::ok(Check::Disk, found));
     // autovacuum starts at a fifth of the live rows
     let bloated = sizes
         .iter()
@@ -354,11 +341,12 @@ async fn check_sizes(connection: &mut PgConnection, findings: &mut Vec<Finding>)
     for size in bloated {
         findings.push(
             Finding::warning(
-                "vacuum",
-                format!(
-                    "{} has {} dead rows and {} live ones",
-                    size.name, size.dead, size.live
-                ),
+                Check::Vacuum,
+                Found::DeadRows {
+                    table: size.name.clone(),
+                    dead: size.dead,
+                    live: size.live,
+                },
             )
             .todo(format!("VACUUM (ANALYZE) {};", size.name)),
         );
@@ -378,14 +366,8 @@ async fn check_statistics(
         .await?;
     if let Some((name, changed)) = stale {
         findings.push(
-            Finding::warning(
-                "statistics",
-                format!(
-                    "{changed} rows of the target have changed since its last ANALYZE, more than half: the planner works \
-                     with wrong numbers"
-                ),
-            )
-            .todo(format!("ANALYZE {name};   -- as the owner of the table")),
+            Finding::warning(Check::Statistics, Found::TargetStale(changed))
+                .todo(format!("ANALYZE {name};   -- as the owner of the table")),
         );
     }
     Ok(())
@@ -401,11 +383,11 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
     for (slot, kept) in slots.into_iter().filter(|(_, kept)| *kept > SLOT_BYTES) {
         findings.push(
             Finding::warning(
-                "disk",
-                format!(
-                    "replication slot {slot} is unused and keeps {} of WAL",
-                    bytes(kept)
-                ),
+                Check::Disk,
+                Found::UnusedSlot {
+                    slot: slot.clone(),
+                    kept,
+                },
             )
             .todo(format!(
                 "SELECT pg_drop_replication_slot('{}');",
@@ -414,14 +396,4 @@ async fn check_slots(connection: &mut PgConnection, findings: &mut Vec<Finding>)
         );
     }
     Ok(())
-}
-
-/// Counts of tenants in one line: `1 (3), 4 (1)`.
-#[must_use]
-pub fn list_counts(counts: &[(TenantId, i64)]) -> String {
-    let texts: Vec<String> = counts
-        .iter()
-        .map(|(tenant, count)| format!("{tenant} ({count})"))
-        .collect();
-    listed(&texts)
 }

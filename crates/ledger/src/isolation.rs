@@ -3,10 +3,11 @@
 //! `worker`, `producer`, `finalizer`, `up` and `sync --local` call [`check`] when they start. They refuse to run when a
 //! finding [`Finding::stops_start`]; `doctor` shows all findings.
 
+use sqlx::Connection;
 use sqlx::postgres::PgTransaction;
-use sqlx::{Connection, FromRow};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
+use tidemark_runtime::finding::IsolationFault;
 use tidemark_shared::ids::TenantId;
 
 use crate::tables::TABLES;
@@ -43,12 +44,11 @@ const RESTORE: &str = "DROP POLICY IF EXISTS service ON conversations_analytics;
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// A problem with the isolation of tenants.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Processes refuse to run because of it; otherwise it is only a warning.
     pub stops_start: bool,
-    /// A sentence without a full stop.
-    pub problem: String,
+    pub problem: IsolationFault,
     /// SQL that fixes it. It takes a superuser, or the owner of the objects that it names.
     pub fix: String,
 }
@@ -65,7 +65,7 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
         .begin()
         .await
         .attempt("begin to check the isolation of tenants")?;
-    let mut findings: Vec<Finding> = sqlx::query_as(CATALOG)
+    let found: Vec<(bool, String, Vec<String>, String)> = sqlx::query_as(CATALOG)
         .bind(TABLES)
         .persistent(false)
         .fetch_all(&mut *tx)
@@ -75,12 +75,18 @@ pub async fn check(db: &DbPool) -> DbResult<Vec<Finding>> {
     tx.rollback()
         .await
         .attempt("roll back the probe across tenants")?;
-    findings.extend(violations.into_iter().map(|what| Finding {
+    let by_catalog = found.into_iter().map(|(stops_start, fault, names, fix)| Finding {
+        stops_start,
+        problem: IsolationFault::of_case(&fault, names)
+            .expect("the statement knows the cases and their names"),
+        fix,
+    });
+    let by_probe = violations.into_iter().map(|problem| Finding {
         stops_start: true,
-        problem: format!("a probe across tenants succeeded: {what}"),
+        problem,
         fix: RESTORE.to_owned(),
-    }));
-    Ok(findings)
+    });
+    Ok(by_catalog.chain(by_probe).collect())
 }
 
 /// The problems that stop a process, one a line, each with its fix below it; `None` when there are none.
@@ -125,59 +131,59 @@ enum Expected {
 }
 
 /// Trials that need no row, and trials with a row of `OURS`.
-const TRIALS_WITHOUT_ROW: [(&str, ActingFor, &str, Expected); 4] = [
+const TRIALS_WITHOUT_ROW: [(IsolationFault, ActingFor, &str, Expected); 4] = [
     (
-        "rows are seen without a tenant",
+        IsolationFault::SeenWithoutTenant {},
         ActingFor::Nobody,
         ANY_ROW,
         Expected::NoRow,
     ),
     (
-        "rows are seen with a tenant that is no number",
+        IsolationFault::SeenWithNoNumber {},
         ActingFor::Malformed,
         ANY_ROW,
         Expected::NoRow,
     ),
     (
-        "rows of other tenants are seen",
+        IsolationFault::OthersSeen {},
         ActingFor::Tenant(OURS),
         OTHERS_ROWS,
         Expected::NoRow,
     ),
     (
-        "a row can be written for another tenant",
+        IsolationFault::WrittenForOther {},
         ActingFor::Tenant(OURS),
         INSERT_FOR_OTHER,
         Expected::Refused,
     ),
 ];
-const TRIALS_WITH_ROW: [(&str, ActingFor, &str, Expected); 5] = [
+const TRIALS_WITH_ROW: [(IsolationFault, ActingFor, &str, Expected); 5] = [
     (
-        "a row is seen without its tenant",
+        IsolationFault::RowSeenWithoutTenant {},
         ActingFor::Nobody,
         READ_PROBE_ROW,
         Expected::NoRow,
     ),
     (
-        "another tenant's row is seen",
+        IsolationFault::OthersRowSeen {},
         ActingFor::Tenant(OTHER),
         READ_PROBE_ROW,
         Expected::NoRow,
     ),
     (
-        "another tenant's row can be changed",
+        IsolationFault::OthersRowChanged {},
         ActingFor::Tenant(OTHER),
         UPDATE_PROBE_ROW,
         Expected::NoRow,
     ),
     (
-        "another tenant's row can be deleted",
+        IsolationFault::OthersRowDeleted {},
         ActingFor::Tenant(OTHER),
         DELETE_PROBE_ROW,
         Expected::NoRow,
     ),
     (
-        "a row can be given to another tenant",
+        IsolationFault::RowGivenAway {},
         ActingFor::Tenant(OURS),
         MOVE_PROBE_ROW,
         Expected::Refused,
@@ -185,7 +191,7 @@ const TRIALS_WITH_ROW: [(&str, ActingFor, &str, Expected); 5] = [
 ];
 
 /// Reads and writes for the wrong tenant; returns the trials that should have failed.
-async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<&'static str>, sqlx::Error> {
+async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<IsolationFault>, sqlx::Error> {
     sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
     let mut violations = Vec::new();
     for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {

@@ -12,8 +12,9 @@ use tidemark_ledger::bulk::{Bulk, BulkItem};
 use tidemark_postgres::DbPool;
 use tidemark_shared::audit::Actor;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
 use crate::page::Page;
+use crate::refusal::{NeedsReason, Refusal};
 
 pub use self::choose::prepare;
 pub use self::filter::BulkFilter;
@@ -173,13 +174,7 @@ pub fn confirmation(bulk: &Bulk) -> String {
 
 /// Loads a job that must exist.
 pub async fn load(db: &DbPool, id: i64) -> OperationResult<Bulk> {
-    ledger::bulk::find(db, id).await?.ok_or_else(|| unknown(id))
-}
-
-fn unknown(id: i64) -> OperationError {
-    OperationError::Invalid(format!(
-        "there is no job {id}: `tidemark bulk list` shows those there are"
-    ))
+    Ok(ledger::bulk::find(db, id).await?.ok_or(Refusal::UnknownJob(id))?)
 }
 
 /// Loads a job with why items are skipped, the first of those that are not, and the first that failed.
@@ -222,18 +217,13 @@ pub async fn start(db: &DbPool, actor: &Actor, id: i64, reason: Option<&str>) ->
         .map(str::trim)
         .filter(|reason| !reason.is_empty());
     if reason.is_none() && action.is_some_and(BulkAction::needs_reason) {
-        return Err(OperationError::Invalid(format!(
-            "{} needs a reason",
-            prepared.action
-        )));
+        return Err(Refusal::NeedsReason(NeedsReason::Job(prepared.action)).into());
     }
     if prepared.left() == 0 {
-        return Err(OperationError::Invalid(
-            "nothing would be done: every item is skipped".to_owned(),
-        ));
+        return Err(Refusal::AllSkipped.into());
     }
     let started = ledger::bulk::start(db, actor, id, reason).await?;
-    started.ok_or_else(|| OperationError::Invalid(format!("job {id} was started already")))
+    Ok(started.ok_or(Refusal::StartedAlready(id))?)
 }
 
 /// Ends a job before all its items. What was done stays. Returns whether it was running.

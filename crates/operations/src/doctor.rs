@@ -8,6 +8,7 @@ mod servers;
 use tidemark_broker::RabbitQueue;
 use tidemark_postgres::connect::ClockReading;
 use tidemark_runtime::config::Settings;
+use tidemark_runtime::finding::ClockOf;
 
 use self::report::{DoctorReport, Group};
 
@@ -20,13 +21,11 @@ pub async fn check(settings: &Settings, broker: Option<Result<RabbitQueue, Strin
         servers::broker(settings, broker),
         fleet::group(settings, pool.as_ref())
     );
-    let mut clocks: Vec<(String, ClockReading)> = clock
-        .map(|clock| ("the ledger".to_owned(), clock))
-        .into_iter()
-        .collect();
+    let mut clocks: Vec<(ClockOf, ClockReading)> =
+        clock.map(|clock| (ClockOf::Ledger, clock)).into_iter().collect();
     for (group, name, clock) in sources {
         groups.push(group);
-        clocks.extend(clock.map(|clock| (format!("source `{name}`"), clock)));
+        clocks.extend(clock.map(|clock| (ClockOf::Source(name.clone()), clock)));
     }
     groups.push(broker);
     groups.push(clocks::group(&clocks));

@@ -7,6 +7,7 @@ use tidemark_runtime::config::ConfigError;
 use tidemark_source::SourceError;
 use tidemark_worker::error::ExecuteError;
 
+use crate::refusal::Refusal;
 use crate::script_import::ScriptError;
 use crate::script_import::load::RowImportError;
 
@@ -15,12 +16,9 @@ pub type OperationResult<T> = Result<T, OperationError>;
 /// Front ends tell these cases apart: the command line has an exit code for each.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
-    /// The request cannot be fulfilled; the text says what to ask for instead.
-    #[error("{0}")]
-    Invalid(String),
-    /// Something has to be set up first; the text says what.
-    #[error("{0}")]
-    NotSetUp(String),
+    /// The request cannot be fulfilled, or something has to be set up first.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error(transparent)]
     Ledger(#[from] DbError),
     #[error(transparent)]

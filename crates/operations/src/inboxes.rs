@@ -17,7 +17,8 @@ use tidemark_shared::inbox::{Inbox, UnsyncedInbox};
 use tidemark_shared::tenant::Tenant;
 use tidemark_source::Sources;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 
 /// The outcome of mapping inboxes to a tenant.
 #[derive(Debug)]
@@ -112,24 +113,17 @@ fn owners_of(inboxes: &[(i32, TenantId)]) -> Option<serde_json::Value> {
 
 /// Names the owners of the inboxes, and the command for those of the first.
 fn refuse_foreign(tenant: &Tenant, others: &[(i32, TenantId)]) -> OperationResult<()> {
-    let Some((_, first)) = others.first() else {
+    let Some((_, from)) = others.first().copied() else {
         return Ok(());
     };
-    let owned: Vec<String> = others
-        .iter()
-        .map(|(inbox, owner)| format!("inbox {inbox} is tenant {owner}'s"))
-        .collect();
-    let of_first: Vec<String> = others
-        .iter()
-        .filter(|(_, owner)| owner == first)
-        .map(|(inbox, _)| inbox.to_string())
-        .collect();
-    Err(OperationError::Invalid(format!(
-        "{}, and nothing was mapped; to take from tenant {first}: tidemark inbox map --tenant {} --inbox {} --from-tenant {first}",
-        owned.join(", "),
-        tenant.id,
-        of_first.join(",")
-    )))
+    let of_first = others.iter().filter(|(_, owner)| *owner == from);
+    Err(Refusal::InboxesOfOthers {
+        tenant: tenant.id,
+        from,
+        inboxes: of_first.map(|(inbox, _)| *inbox).collect(),
+        others: others.to_vec(),
+    }
+    .into())
 }
 
 /// The outcome of unmapping inboxes; the field names are a contract with scripts.
@@ -305,10 +299,5 @@ pub async fn look_up_account(
 }
 
 fn account_of(tenant: &Tenant) -> OperationResult<i32> {
-    tenant.account_id.ok_or_else(|| {
-        OperationError::NotSetUp(format!(
-            "tenant {0} has no account id: map its inboxes with `tidemark inbox map --tenant {0} --inbox …`",
-            tenant.id
-        ))
-    })
+    Ok(tenant.account_id.ok_or(Refusal::NoAccount(tenant.id))?)
 }

@@ -12,6 +12,7 @@ pub mod inboxes;
 pub mod lists;
 pub mod page;
 pub mod plan_preview;
+pub mod refusal;
 pub mod resync;
 pub mod run_control;
 pub mod run_requests;

@@ -56,6 +56,8 @@ pub struct PlanReport {
 pub struct RefusedPlan {
     pub tenant_id: TenantId,
     pub error: String,
+    #[serde(skip)]
+    pub cause: PlanError,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +98,7 @@ pub async fn preview(
             Err(error) if several && !error.is_unavailable() => Preview::Refused(RefusedPlan {
                 tenant_id: tenant.id,
                 error: report(&error),
+                cause: error,
             }),
             Err(error) => return Err(error.into()),
         });

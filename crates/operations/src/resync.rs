@@ -10,7 +10,8 @@ use tidemark_shared::run::RunRequest;
 use tidemark_shared::selection::{MAX_IDS_PER_RUN, Selection};
 use tidemark_shared::tenant::Tenant;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 
 /// Ids that are assigned to several tenants at once.
 const IDS_ASSIGNED: usize = 100_000;
@@ -62,16 +63,12 @@ async fn assign(
         Err(tenants) => tenants,
     };
     if ids.len() > IDS_ASSIGNED {
-        let text = format!(
-            "{} ids for several tenants: at most {IDS_ASSIGNED} at once, or name the tenant",
-            ids.len()
-        );
-        return Err(OperationError::Invalid(text));
+        let (ids, most) = (ids.len(), IDS_ASSIGNED);
+        return Err(Refusal::TooManyIds { ids, most }.into());
     }
     let mut found = planner.assign_ids_to_tenants(&tenants, &ids).await?;
     if found.by_tenant.is_empty() {
-        let text = format!("none of the {} ids is a conversation of these tenants", ids.len());
-        return Err(OperationError::Invalid(text));
+        return Err(Refusal::NoneOfTheirs(ids.len()).into());
     }
     let assigned = tenants
         .into_iter()
@@ -127,8 +124,7 @@ pub async fn parts_by_selection(
     if let Some((from, to)) = time
         && from >= to
     {
-        let text = format!("--from {from} is not before --to {to}");
-        return Err(OperationError::Invalid(text));
+        return Err(Refusal::TimesReversed { from, to }.into());
     }
     let mut asked = inboxes.to_vec();
     asked.sort_unstable();
@@ -161,10 +157,12 @@ pub async fn parts_by_selection(
     let Some(inbox) = unowned.first() else {
         return Ok(parts);
     };
-    Err(OperationError::Invalid(match ids.as_slice() {
-        [tenant] => format!(
-            "inbox {inbox} is not tenant {tenant}'s: `tidemark inbox list --tenant {tenant}` shows those that are"
-        ),
-        _ => format!("inbox {inbox} belongs to none of these tenants: `tidemark inbox list` shows its owner"),
-    }))
+    Err(match ids.as_slice() {
+        [tenant] => Refusal::InboxOfAnother {
+            inbox: *inbox,
+            tenant: *tenant,
+        },
+        _ => Refusal::InboxOfNone(*inbox),
+    }
+    .into())
 }

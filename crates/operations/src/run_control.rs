@@ -10,19 +10,14 @@ use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunReport, RunRequest};
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::run_requests::{load_ready, request};
 
 /// Loads the report of a run that must exist.
 pub async fn load(db: &DbPool, id: RunId) -> OperationResult<RunReport> {
     let found = ledger::run::reports(db, &[id]).await?.pop();
-    found.ok_or_else(|| unknown(id))
-}
-
-fn unknown(id: RunId) -> OperationError {
-    OperationError::Invalid(format!(
-        "there is no run {id}: `tidemark run list` shows those there are"
-    ))
+    Ok(found.ok_or(Refusal::UnknownRun(id))?)
 }
 
 /// The chunks of a cancelled run that had not ended.
@@ -42,11 +37,8 @@ pub async fn cancel(
 ) -> OperationResult<CancelledChunks> {
     match ledger::cancel::run(db, actor, id, reason).await? {
         Cancelled::Now { waiting, running, .. } => Ok(CancelledChunks { waiting, running }),
-        Cancelled::Ended(_, status) => Err(OperationError::Invalid(format!(
-            "run {id} has ended already ({}): nothing of it is left to cancel",
-            status.as_str()
-        ))),
-        Cancelled::Unknown => Err(unknown(id)),
+        Cancelled::Ended(_, status) => Err(Refusal::RunEnded { run: id, status }.into()),
+        Cancelled::Unknown => Err(Refusal::UnknownRun(id).into()),
     }
 }
 
@@ -63,18 +55,16 @@ pub enum RetriedRun {
 
 /// Retries all dead and cancelled chunks of a run, or only chunk `seq`.
 pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> OperationResult<RetriedRun> {
-    let text = match ledger::retry::retry(db, actor, id, seq).await? {
+    let refusal = match ledger::retry::retry(db, actor, id, seq).await? {
         Retried::Again { chunks, left } => return Ok(RetriedRun::SameRun { chunks, left }),
         Retried::NeverPlanned {
             tenant_id,
             run_type,
             request: stored,
         } => {
-            let stored = RunRequest::read(stored).map_err(|error| {
-                OperationError::Invalid(format!(
-                    "run {id} ended before it had chunks, and {}",
-                    report(&error)
-                ))
+            let stored = RunRequest::read(stored).map_err(|error| Refusal::RequestUnreadable {
+                run: id,
+                error: report(&error),
             })?;
             let tenant = load_ready(db, tenant_id).await?;
             let reason = Some(format!("retry of run {id}"));
@@ -82,23 +72,12 @@ pub async fn retry(db: &DbPool, actor: &Actor, id: RunId, seq: Option<i32>) -> O
             return Ok(RetriedRun::NewRun { tenant_id, requested });
         }
         Retried::Nothing(status) => match seq {
-            Some(seq) => format!(
-                "chunk {id}/{seq} is neither dead nor cancelled: `tidemark chunk list --run {id}` shows those that are"
-            ),
-            None => format!(
-                "run {id} ({}) has no dead or cancelled chunk: `tidemark sync` or `resync` takes its part again",
-                status.as_str()
-            ),
+            Some(seq) => Refusal::ChunkNotDead { run: id, seq },
+            None => Refusal::NothingToRetry { run: id, status },
         },
-        Retried::OtherOpen => format!(
-            "run {id} stays as it is: its tenant has another run of the kind open, which takes the same; \
-             `tidemark run list` shows it"
-        ),
-        Retried::OtherSource(tenant) => format!(
-            "run {id} was planned from another source than the one that tenant {tenant} has now: \
-             `tidemark sync --tenant {tenant}` plans from that one"
-        ),
-        Retried::Unknown => return Err(unknown(id)),
+        Retried::OtherOpen => Refusal::OtherRunOpen(id),
+        Retried::OtherSource(tenant) => Refusal::RunOfOtherSource { run: id, tenant },
+        Retried::Unknown => Refusal::UnknownRun(id),
     };
-    Err(OperationError::Invalid(text))
+    Err(refusal.into())
 }

@@ -12,7 +12,8 @@ use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
 use tracing::Span;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::tenants;
 use crate::tenants::limits::chunk_size;
 
@@ -20,17 +21,14 @@ use crate::tenants::limits::chunk_size;
 pub async fn load_ready(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
     let tenant = tenants::load(db, id).await?;
     if !tenant.may_run() {
-        let why = tenant
-            .pause_reason
-            .as_deref()
-            .unwrap_or("its status does not allow runs");
-        let text = format!("tenant {id} is not active: {why}");
-        return Err(OperationError::NotSetUp(text));
+        let refusal = Refusal::NotActive {
+            tenant: id,
+            why: tenant.pause_reason,
+        };
+        return Err(refusal.into());
     }
     if !has_inboxes(db, &tenant).await? {
-        let text =
-            format!("tenant {id} has no inboxes: map them with `tidemark inbox map --tenant {id} --inbox …`");
-        return Err(OperationError::NotSetUp(text));
+        return Err(Refusal::NoInboxes(id).into());
     }
     Ok(tenant)
 }
@@ -44,9 +42,7 @@ pub async fn list_ready(db: &DbPool) -> OperationResult<Vec<Tenant>> {
         }
     }
     if ready.is_empty() {
-        let text =
-            "no active tenant has inboxes: add one with `tidemark tenant add` and `tidemark inbox map`";
-        return Err(OperationError::NotSetUp(text.to_owned()));
+        return Err(Refusal::NoneReady.into());
     }
     Ok(ready)
 }

@@ -2,7 +2,6 @@
 
 mod blockers;
 mod filter;
-mod held_by;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +23,6 @@ use tidemark_shared::run::RunReport;
 pub use self::blockers::Blocker;
 use self::blockers::{Situation, find_blocker};
 pub use self::filter::{TenantFilter, TenantState};
-pub use self::held_by::{BlockerKind, HeldBy, LimitOf};
 
 /// The whole installation; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -243,10 +241,18 @@ impl TenantOverview {
     }
 
     fn set_gone(&mut self, gone: Vec<WaitingInbox>) {
-        let waiting: Vec<WaitingInbox> = gone.iter().filter(|inbox| inbox.rows > 0).cloned().collect();
-        let all = i64::try_from(waiting.len()).is_ok_and(|waiting| waiting == self.inboxes);
-        self.undecided = decision_about(self.tenant_id, &waiting, all);
         self.gone_inboxes = gone;
+        let (waiting, all) = self.waiting();
+        self.undecided = decision_about(self.tenant_id, &waiting, all);
+    }
+
+    /// Inboxes that are gone with conversations, and whether the tenant has no other inbox.
+    #[must_use]
+    pub fn waiting(&self) -> (Vec<WaitingInbox>, bool) {
+        let gone = self.gone_inboxes.iter();
+        let waiting: Vec<WaitingInbox> = gone.filter(|inbox| inbox.rows > 0).cloned().collect();
+        let all = i64::try_from(waiting.len()).is_ok_and(|waiting| waiting == self.inboxes);
+        (waiting, all)
     }
 }
 

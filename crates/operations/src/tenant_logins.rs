@@ -7,7 +7,8 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::TenantId;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::{LoginNameFault, Refusal};
 use crate::tenants;
 
 /// PostgreSQL cuts a longer name silently.
@@ -26,44 +27,40 @@ pub struct LoginRequest<'a> {
 /// Whether the login has to be made, which takes a password. Fails when it may not be bound.
 pub async fn is_new(db: &DbPool, request: LoginRequest<'_>) -> OperationResult<bool> {
     if let Some(fault) = name_fault(request.name) {
-        return Err(OperationError::Invalid(fault));
+        return Err(Refusal::LoginName(fault).into());
     }
     tenants::load(db, request.tenant).await?;
     let Some(found) = ledger::tenant_login::find_on_server(db, request.name).await? else {
         return Ok(true);
     };
     if !found.powers.is_empty() {
-        return Err(OperationError::Invalid(format!(
-            "{} cannot be bound to a tenant, because it {}: take that from it first, or choose another name",
-            request.name,
-            found.powers.join(", ")
-        )));
+        let refusal = Refusal::LoginHasPowers {
+            login: request.name.to_owned(),
+            powers: found.powers,
+        };
+        return Err(refusal.into());
     }
     if !found.can_log_in {
-        return Err(OperationError::Invalid(format!(
-            "{} is a role that may not log in: choose another name",
-            request.name
-        )));
+        return Err(Refusal::LoginMayNotLogIn(request.name.to_owned()).into());
     }
     Ok(false)
 }
 
-fn name_fault(name: &str) -> Option<String> {
-    let fault = match name {
-        "" => "has no character",
-        name if name.len() > NAME_MAX => "has more than 63 bytes",
-        name if name.chars().any(char::is_control) => "has a control character",
-        name if name.starts_with("pg_") => "begins with pg_, which PostgreSQL keeps for itself",
-        "public" | "none" | "session_user" | "current_user" | "current_role" => "has a meaning in SQL",
+fn name_fault(name: &str) -> Option<LoginNameFault> {
+    Some(match name {
+        "" => LoginNameFault::Empty,
+        name if name.len() > NAME_MAX => LoginNameFault::Long,
+        name if name.chars().any(char::is_control) => LoginNameFault::Control,
+        name if name.starts_with("pg_") => LoginNameFault::Reserved,
+        "public" | "none" | "session_user" | "current_user" | "current_role" => LoginNameFault::Keyword,
         _ => return None,
-    };
-    Some(format!("the name of the login {fault}"))
+    })
 }
 
 /// Makes the login if `password` is given, and binds it. Returns whether it was made.
 ///
 /// # Errors
-/// [`OperationError::NotSetUp`] with the statements for an administrator, when the login of this command may not do so.
+/// [`Refusal::LoginNeedsAdministrator`] with the statements for an administrator, when the login of this command may not do so.
 pub async fn add(
     db: &DbPool,
     actor: &Actor,
@@ -82,15 +79,16 @@ pub async fn add(
     };
     match ledger::tenant_login::add(db, actor, new).await? {
         AddAnswer::Bound { is_made } => Ok(is_made),
-        AddAnswer::Taken(tenant) => Err(OperationError::Invalid(format!(
-            "{0} is bound to tenant {tenant}: `tidemark tenant login remove --name {0}` ends that",
-            request.name
-        ))),
-        AddAnswer::NotAllowed(statements) => Err(not_allowed(
-            "make or grant logins",
-            &statements,
-            "The login sees nothing before that.",
-        )),
+        AddAnswer::Taken(tenant) => Err(Refusal::LoginTaken {
+            login: request.name.to_owned(),
+            tenant,
+        }
+        .into()),
+        AddAnswer::NotAllowed(statements) => Err(Refusal::LoginNeedsAdministrator {
+            adds: true,
+            statements,
+        }
+        .into()),
     }
 }
 
@@ -98,24 +96,12 @@ pub async fn add(
 fn verifier(password: &SecretString) -> OperationResult<SecretString> {
     let text = password.expose_secret();
     if text.chars().count() < PASSWORD_MIN {
-        return Err(OperationError::Invalid(format!(
-            "a password has at least {PASSWORD_MIN} characters"
-        )));
+        return Err(Refusal::PasswordShort(PASSWORD_MIN).into());
     }
     if text.contains('\0') {
-        return Err(OperationError::Invalid(
-            "a password has no NUL character".to_owned(),
-        ));
+        return Err(Refusal::PasswordHasNul.into());
     }
     Ok(postgres_protocol::password::scram_sha_256(text.as_bytes()).into())
-}
-
-fn not_allowed(what: &str, statements: &[String], then: &str) -> OperationError {
-    OperationError::NotSetUp(format!(
-        "this login may not {what}, and nothing was changed. An administrator of the server runs this, and then you run the \
-         command again. {then}\n  {}",
-        statements.join("\n  ")
-    ))
 }
 
 /// All bound logins, or those of one tenant.
@@ -129,18 +115,16 @@ pub async fn list(db: &DbPool, tenant: Option<TenantId>) -> OperationResult<Vec<
 /// Unbinds a login, takes its rights, and drops it if it was made by [`add`]. Returns whether it is gone from the server.
 ///
 /// # Errors
-/// [`OperationError::NotSetUp`] with the statements for an administrator, when the login of this command may not do so.
+/// [`Refusal::LoginNeedsAdministrator`] with the statements for an administrator, when the login of this command may not do so.
 pub async fn remove(db: &DbPool, actor: &Actor, name: &str) -> OperationResult<bool> {
     match ledger::tenant_login::remove(db, actor, name).await? {
         RemoveAnswer::Removed { is_dropped, .. } => Ok(is_dropped),
-        RemoveAnswer::Unknown => Err(OperationError::Invalid(format!(
-            "no tenant has a login {name}: `tidemark tenant login list` shows those there are"
-        ))),
-        RemoveAnswer::NotAllowed(statements) => Err(not_allowed(
-            "take the rights of logins",
-            &statements,
-            "The login stays bound to its tenant until then.",
-        )),
+        RemoveAnswer::Unknown => Err(Refusal::UnknownLogin(name.to_owned()).into()),
+        RemoveAnswer::NotAllowed(statements) => Err(Refusal::LoginNeedsAdministrator {
+            adds: false,
+            statements,
+        }
+        .into()),
     }
 }
 

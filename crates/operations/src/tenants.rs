@@ -20,6 +20,7 @@ use tidemark_shared::tenant::Tenant;
 
 use crate::error::{OperationError, OperationResult};
 use crate::page::Page;
+use crate::refusal::Refusal;
 
 /// A tenant with its inboxes and watermark; the field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -45,11 +46,7 @@ impl TenantView {
 /// Loads a tenant that must exist.
 pub async fn load(db: &DbPool, id: TenantId) -> OperationResult<Tenant> {
     let found = ledger::tenant::find(db, id).await?;
-    found.ok_or_else(|| {
-        OperationError::Invalid(format!(
-            "there is no tenant {id}: `tidemark tenant list` shows those there are"
-        ))
-    })
+    Ok(found.ok_or(Refusal::UnknownTenant(id))?)
 }
 
 /// Tenants behind the tenant `after`, ascending by id.
@@ -110,13 +107,9 @@ pub fn slug(name: &str, id: TenantId) -> String {
     }
 }
 
-pub(crate) fn removed_just_now(id: TenantId) -> OperationError {
-    OperationError::Invalid(format!("tenant {id} was removed just now"))
-}
-
 fn check_name(name: &str) -> OperationResult<()> {
     if name.trim().is_empty() {
-        return Err(OperationError::Invalid("a tenant needs a name".to_owned()));
+        return Err(Refusal::NeedsName.into());
     }
     Ok(())
 }
@@ -124,8 +117,7 @@ fn check_name(name: &str) -> OperationResult<()> {
 /// The transform and the live view must both know the time zone.
 async fn check_timezone(db: &DbPool, name: &str) -> OperationResult<()> {
     if name.parse::<chrono_tz::Tz>().is_err() || !ledger::tenant::timezone_exists(db, name).await? {
-        let text = format!("`{name}` is no IANA time zone: write one such as America/Sao_Paulo");
-        return Err(OperationError::Invalid(text));
+        return Err(Refusal::NoTimeZone(name.to_owned()).into());
     }
     Ok(())
 }
@@ -134,10 +126,8 @@ async fn check_timezone(db: &DbPool, name: &str) -> OperationResult<()> {
 fn explain_conflict(error: DbError, id: TenantId, slug: &str) -> OperationError {
     let database = error.source.as_database_error();
     match database.and_then(|error| error.constraint()) {
-        Some("tenants_pkey") => OperationError::Invalid(format!("there is a tenant {id} already")),
-        Some("tenants_slug_key") => {
-            OperationError::Invalid(format!("slug `{slug}` is taken: choose another with --slug"))
-        }
+        Some("tenants_pkey") => Refusal::IdTaken(id).into(),
+        Some("tenants_slug_key") => Refusal::SlugTaken(slug.to_owned()).into(),
         _ => error.into(),
     }
 }

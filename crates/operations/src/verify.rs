@@ -14,7 +14,8 @@ use tidemark_shared::tenant::Tenant;
 use tidemark_shared::verification::Verification;
 use tidemark_worker::compare::Verifier;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::run_requests::request;
 
 /// A repair selects up to so many rows by their ids; above that it takes everything.
@@ -58,10 +59,12 @@ pub async fn load_results(db: &DbPool, runs: Vec<RunReport>) -> OperationResult<
     let mut results = Vec::with_capacity(runs.len());
     for run in runs {
         if run.status != RunStatus::Success {
-            let (id, status) = (run.run_id, run.status.as_str());
-            let why = run.error.unwrap_or_else(|| "see `tidemark run show`".to_owned());
-            let text = format!("run {id} compared nothing, it is {status}: {why}");
-            return Err(OperationError::NotSetUp(text));
+            let refusal = Refusal::NothingCompared {
+                run: run.run_id,
+                status: run.status,
+                why: run.error,
+            };
+            return Err(refusal.into());
         }
         let compared = run.verification.unwrap_or_default();
         let faults = ledger::verification::list_faults(db, run.run_id, REPAIRED_BY_ID).await?;

@@ -14,8 +14,9 @@ use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::webhook::WebhookFormat;
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
 use crate::page::Page;
+use crate::refusal::Refusal;
 use crate::tenants;
 
 /// How long a test waits for a finalizer.
@@ -79,15 +80,13 @@ pub async fn add(
     key: Option<&SecretString>,
     webhook: &NewWebhook,
 ) -> OperationResult<AddedWebhook> {
-    let url = check_url(&webhook.url).map_err(|error| OperationError::Invalid(error.to_string()))?;
+    let url = check_url(&webhook.url).map_err(Refusal::from)?;
     if let Some(tenant) = webhook.tenant {
         tenants::load(db, tenant).await?;
     }
     let is_signed = webhook.format == WebhookFormat::Json;
     if is_signed && key.is_none() {
-        let text = "messages are signed, and webhook_key is not set: create a key with `openssl rand -hex 32` and set it as \
-                    TIDEMARK_WEBHOOK_KEY here and on every finalizer";
-        return Err(OperationError::NotSetUp(text.to_owned()));
+        return Err(Refusal::NoWebhookKey.into());
     }
     let stored = NewWebhook {
         url: url.to_string(),
@@ -108,13 +107,7 @@ pub async fn list(db: &DbPool) -> OperationResult<Vec<WebhookView>> {
 /// Loads a webhook that must exist.
 pub async fn load(db: &DbPool, id: i32) -> OperationResult<WebhookView> {
     let found = ledger::webhook::list(db, Some(id)).await?.pop();
-    found.map(WebhookView::from).ok_or_else(|| unknown(id))
-}
-
-fn unknown(id: i32) -> OperationError {
-    OperationError::Invalid(format!(
-        "there is no webhook {id}: `tidemark webhook list` shows those there are"
-    ))
+    Ok(found.map(WebhookView::from).ok_or(Refusal::UnknownWebhook(id))?)
 }
 
 /// Messages of a webhook before the message `before`, newest first.
@@ -133,7 +126,7 @@ pub async fn list_messages(
 pub async fn remove(db: &DbPool, actor: &Actor, id: i32) -> OperationResult<()> {
     match ledger::webhook::remove(db, actor, id, host_of).await? {
         true => Ok(()),
-        false => Err(unknown(id)),
+        false => Err(Refusal::UnknownWebhook(id).into()),
     }
 }
 
@@ -142,9 +135,7 @@ pub async fn retry(db: &DbPool, actor: &Actor, id: i32, only: Option<i64>) -> Op
     load(db, id).await?;
     let due = ledger::webhook::retry(db, actor, id, only).await?;
     match (due, only) {
-        (0, Some(message)) => Err(OperationError::Invalid(format!(
-            "message {message} of webhook {id} is not dead: `tidemark webhook show {id}` shows those that are"
-        ))),
+        (0, Some(message)) => Err(Refusal::MessageNotDead { webhook: id, message }.into()),
         (due, _) => Ok(due),
     }
 }
@@ -153,7 +144,7 @@ pub async fn retry(db: &DbPool, actor: &Actor, id: i32, only: Option<i64>) -> Op
 pub async fn begin_test(db: &DbPool, actor: &Actor, id: i32) -> OperationResult<i64> {
     ledger::webhook::queue_test(db, actor, id)
         .await?
-        .ok_or_else(|| unknown(id))
+        .ok_or_else(|| Refusal::UnknownWebhook(id).into())
 }
 
 /// Waits until a finalizer has tried to deliver a test once. A test that fails is not sent again.
@@ -165,9 +156,7 @@ pub async fn wait_for_test(db: &DbPool, message: i64) -> OperationResult<Webhook
         loop {
             let found = ledger::webhook::find_message(db, message).await?;
             let Some(found) = found else {
-                return Err(OperationError::Invalid(
-                    "the webhook was removed meanwhile".to_owned(),
-                ));
+                return Err(Refusal::WebhookRemoved.into());
             };
             if found.delivered_at.is_some() || found.error.is_some() {
                 return Ok(found);
@@ -177,9 +166,5 @@ pub async fn wait_for_test(db: &DbPool, message: i64) -> OperationResult<Webhook
     })
     .await;
     ledger::webhook::give_up(db, message).await?;
-    tried.unwrap_or_else(|_| {
-        Err(OperationError::NotSetUp(
-            "no finalizer has delivered the message within half a minute: start one with `tidemark finalizer`".to_owned(),
-        ))
-    })
+    tried.unwrap_or_else(|_| Err(Refusal::TestNotDelivered.into()))
 }

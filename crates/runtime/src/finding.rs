@@ -1,10 +1,20 @@
 //! Findings of a check-up: the severity, the problem, and commands that fix it.
 
+mod check;
+mod found;
+mod isolation;
+mod source;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
 use tidemark_net::tls::Exposure;
+
+pub use self::check::Check;
+pub use self::found::{ClockOf, Found, ManagementFault};
+pub use self::isolation::{BackupFault, IsolationFault};
+pub use self::source::{IndexReason, Lack, Relation, Scanned, SourceFound, time};
 
 /// Severity, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,18 +30,17 @@ pub enum Level {
 }
 
 /// The result of one check. Scripts rely on the field names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     pub level: Level,
-    /// The name of the check.
-    pub check: &'static str,
-    pub found: String,
+    pub check: Check,
+    pub found: Found,
     /// Commands or statements that fix it, ready to type.
     pub todo: Vec<String>,
 }
 
 impl Finding {
-    fn new(level: Level, check: &'static str, found: impl Into<String>) -> Self {
+    fn new(level: Level, check: Check, found: impl Into<Found>) -> Self {
         Self {
             level,
             check,
@@ -41,22 +50,28 @@ impl Finding {
     }
 
     #[must_use]
-    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
+    pub fn ok(check: Check, found: impl Into<Found>) -> Self {
         Self::new(Level::Ok, check, found)
     }
 
     #[must_use]
-    pub fn not_checked(check: &'static str, why: impl Into<String>) -> Self {
-        Self::new(Level::NotChecked, check, why)
+    pub fn not_checked(check: Check, error: impl Into<String>) -> Self {
+        Self::new(Level::NotChecked, check, Found::Failed(error.into()))
+    }
+
+    /// It could not be checked, for a reason of ours.
+    #[must_use]
+    pub fn skipped(check: Check, found: impl Into<Found>) -> Self {
+        Self::new(Level::NotChecked, check, found)
     }
 
     #[must_use]
-    pub fn warning(check: &'static str, found: impl Into<String>) -> Self {
+    pub fn warning(check: Check, found: impl Into<Found>) -> Self {
         Self::new(Level::Warning, check, found)
     }
 
     #[must_use]
-    pub fn error(check: &'static str, found: impl Into<String>) -> Self {
+    pub fn error(check: Check, found: impl Into<Found>) -> Self {
         Self::new(Level::Error, check, found)
     }
 
@@ -72,11 +87,8 @@ impl Finding {
 #[must_use]
 pub fn encryption_finding(exposure: Option<Exposure>, todo: &str) -> Finding {
     match exposure {
-        None => Finding::ok(
-            "encryption",
-            "nobody can read the traffic or impersonate the server",
-        ),
-        Some(exposure) => Finding::warning("encryption", exposure.to_string()).todo(todo),
+        None => Finding::ok(Check::Encryption, Found::Encrypted),
+        Some(exposure) => Finding::warning(Check::Encryption, Found::Exposed(exposure)).todo(todo),
     }
 }
 
@@ -87,13 +99,7 @@ pub async fn with_time_limit(
     check_up: impl AsyncFnOnce(&mut Vec<Finding>),
 ) {
     if tokio::time::timeout(limit, check_up(findings)).await.is_err() {
-        findings.push(Finding::error(
-            "time",
-            format!(
-                "no answer within {} s: the remaining checks did not run",
-                limit.as_secs()
-            ),
-        ));
+        findings.push(Finding::error(Check::Time, Found::NoAnswer(limit.as_secs())));
     }
 }
 

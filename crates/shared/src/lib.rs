@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chatwoot;
 pub mod chunk;
 pub mod fence;
+pub mod held_by;
 pub mod ids;
 pub mod inbox;
 pub mod job;

@@ -10,6 +10,7 @@ use super::session::SourceTx;
 use super::shape::Shape;
 use super::source::Source;
 use super::view::ViewShape;
+use tidemark_runtime::finding::Lack;
 use tidemark_shared::inbox::Inbox;
 
 // an inbox beyond 32 bits cannot be mapped; a warning names it
@@ -81,7 +82,7 @@ impl Source {
         })
     }
 
-    pub(super) fn schema_error(&self, missing: Vec<String>) -> SourceError {
+    pub(super) fn schema_error(&self, missing: Vec<Lack>) -> SourceError {
         SourceError::Schema {
             name: self.name().to_owned(),
             server: self.server().to_owned(),

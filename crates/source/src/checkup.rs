@@ -4,6 +4,8 @@ mod cost;
 mod fence;
 mod indexes;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -17,7 +19,7 @@ use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ClockReading, SSL_MODE};
 use tidemark_postgres::ident::{RelationName, quote};
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, encryption_finding};
+use tidemark_runtime::finding::{Check, Finding, Found, Lack, SourceFound, encryption_finding};
 
 /// For each statement, so that a check-up puts little load on the server.
 const STATEMENT_TIMEOUT: &str = "5s";
@@ -54,14 +56,14 @@ impl Source {
         let mut connection = match self.connector.probe_with(settings).await {
             Ok(connection) => connection,
             Err(error) => {
-                findings.push(Finding::error("connection", report(&error)));
+                findings.push(Finding::error(Check::Connection, Found::Connect(Arc::new(error))));
                 return;
             }
         };
         findings.push(encryption_finding(self.exposure(), SSL_MODE));
         *clock = connect::read_clock(&mut connection).await.ok();
         if let Err(error) = self.run_checks(&mut connection, known, findings).await {
-            findings.push(Finding::error("connection", report(&error)));
+            findings.push(Finding::error(Check::Connection, Found::Failed(report(&error))));
         }
         drop(connection.close().await);
     }
@@ -84,25 +86,25 @@ impl Source {
             Err(error) => return Err(error),
         };
         findings.push(Finding::ok(
-            "rights",
+            Check::Rights,
             match &shape {
-                Shape::Tables(_) => "all required tables and columns can be read".to_owned(),
-                Shape::View(view) => format!("view {} can be read", view.relation()),
+                Shape::Tables(_) => SourceFound::TablesReadable,
+                Shape::View(view) => SourceFound::ViewReadable(view.relation()),
             },
         ));
         let warned = match &shape {
             Shape::Tables(tables) => {
-                findings.push(Finding::ok("chatwoot", tables.describe_versions()));
-                "columns"
+                findings.push(Finding::ok(Check::Chatwoot, tables.describe_versions()));
+                Check::Columns
             }
-            Shape::View(_) => "view",
+            Shape::View(_) => Check::View,
         };
         let warnings = shape.warnings().into_iter();
-        findings.extend(warnings.map(|text| Finding::warning(warned, text)));
+        findings.extend(warnings.map(|found| Finding::warning(warned, found)));
         if let Some(shape) = shape.view() {
             match self.missing_keys(connection, shape, None).await {
-                Ok(missing) => findings.extend(missing.map(|text| Finding::warning("view", text))),
-                Err(error) => findings.push(Finding::not_checked("view", report(&error))),
+                Ok(missing) => findings.extend(missing.map(|found| Finding::warning(Check::View, found))),
+                Err(error) => findings.push(Finding::not_checked(Check::View, report(&error))),
             }
         }
         self.check_rows(connection, findings).await;
@@ -131,30 +133,24 @@ impl Source {
         .map_err(self.query_error("read the session's settings"))?;
         let (number, version, timezone, read_only, is_superuser, sees_all, is_standby, login) = row;
         findings.push(if number < OLDEST_VERSION {
-            Finding::error(
-                "version",
-                format!("PostgreSQL {version}: 13 is the oldest supported version"),
-            )
+            Finding::error(Check::Version, SourceFound::TooOld(version))
         } else {
-            let standby = if is_standby { ", a hot standby" } else { "" };
-            Finding::ok("version", format!("PostgreSQL {version}{standby}"))
+            let standby = is_standby;
+            Finding::ok(Check::Version, Found::Postgres { version, standby })
         });
         // every session sets both, but a pooler may drop them
         if timezone != "UTC" || !read_only {
             findings.push(Finding::error(
-                "session",
-                format!(
-                    "the session's settings do not arrive (time zone {timezone}, read only {read_only}): a pooler may drop \
-                     them. Connect to the server itself"
-                ),
+                Check::Session,
+                SourceFound::SettingsDropped {
+                    zone: timezone,
+                    read_only,
+                },
             ));
         }
         if is_superuser {
             findings.push(
-                Finding::warning(
-                    "login",
-                    format!("{login} is a superuser on this server: sessions only read, so a login with SELECT is enough"),
-                )
+                Finding::warning(Check::Login, SourceFound::Superuser(login.clone()))
                 .todo(format!(
                     "CREATE ROLE tidemark_reader LOGIN PASSWORD '…'; {}GRANT SELECT ON {} TO tidemark_reader;",
                     self.schema().map_or_else(String::new, |schema| {
@@ -166,11 +162,8 @@ impl Source {
         }
         if !sees_all && !is_standby {
             findings.push(
-                Finding::not_checked(
-                    "login",
-                    "this login cannot see in full which transaction holds back the fence, and since when; syncs do not need it",
-                )
-                .todo(format!("GRANT pg_read_all_stats TO {};", quote(&login))),
+                Finding::skipped(Check::Login, SourceFound::SeesNotAll)
+                    .todo(format!("GRANT pg_read_all_stats TO {};", quote(&login))),
             );
         }
         Ok(is_standby)
@@ -187,13 +180,9 @@ impl Source {
             .await
             .map_err(self.query_error("read the encoding"))?;
         findings.push(if encoding == "SQL_ASCII" {
-            Finding::warning(
-                "encoding",
-                "the encoding is SQL_ASCII, so the server converts nothing: texts are read as UTF8, and a conversation with \
-                 other bytes is rejected",
-            )
+            Finding::warning(Check::Encoding, SourceFound::SqlAscii)
         } else {
-            Finding::ok("encoding", encoding)
+            Finding::ok(Check::Encoding, SourceFound::Encoding(encoding))
         });
         Ok(())
     }
@@ -217,34 +206,36 @@ impl Source {
     async fn report_missing(
         &self,
         connection: &mut PgConnection,
-        missing: &[String],
+        missing: &[Lack],
         findings: &mut Vec<Finding>,
     ) -> Result<(), SourceError> {
         let login: String = sqlx::query_scalar("SELECT quote_ident(current_user)")
             .fetch_one(&mut *connection)
             .await
             .map_err(self.query_error("read the session's settings"))?;
-        let mut finding = Finding::error("rights", format!("the source lacks {}", missing.join(", ")));
+        let mut finding = Finding::error(Check::Rights, SourceFound::Lacks(missing.to_vec()));
         let denied: Vec<String> = match self.view() {
             Some(view) => missing
                 .iter()
-                .any(|what| what.starts_with("the right"))
+                .any(|what| matches!(what, Lack::Right(_) | Lack::RightToColumn(_)))
                 .then(|| view.to_string())
                 .into_iter()
                 .collect(),
             None => missing
                 .iter()
-                .filter_map(|what| what.strip_prefix("the right to SELECT "))
-                .map(|table| self.in_schema(table))
+                .filter_map(|what| match what {
+                    Lack::Right(table) => Some(self.in_schema(table)),
+                    _ => None,
+                })
                 .collect(),
         };
         if !denied.is_empty() {
             finding = finding.todo(format!("GRANT SELECT ON {} TO {login};", denied.join(", ")));
         }
         if denied.is_empty() {
-            let is_elsewhere = missing
-                .iter()
-                .any(|what| what == "table conversations" || what.starts_with("view "));
+            let is_elsewhere = missing.iter().any(|what| {
+                matches!(what, Lack::View(_)) || *what == Lack::Table("conversations".to_owned())
+            });
             let todo = match is_elsewhere {
                 true => self.where_to_look(connection, &login).await?,
                 false => "tidemark config check   # is it the right database and schema?".to_owned(),
@@ -283,11 +274,8 @@ impl Source {
     async fn check_rows(&self, connection: &mut PgConnection, findings: &mut Vec<Finding>) {
         match self.has_any_conversation(connection).await {
             Ok(true) => {}
-            Ok(false) => findings.push(Finding::warning(
-                "rows",
-                "the source shows no conversation: the database is empty, or a policy hides every row from this login",
-            )),
-            Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
+            Ok(false) => findings.push(Finding::warning(Check::Rows, SourceFound::ShowsNothing)),
+            Err(error) => findings.push(Finding::not_checked(Check::Rows, report(&error))),
         }
         if self.view().is_some() {
             return;
@@ -302,16 +290,11 @@ impl Source {
         match hidden {
             Ok(hidden) if hidden.is_empty() => {}
             Ok(hidden) => findings.push(
-                Finding::warning(
-                    "rows",
-                    format!(
-                        "row-level security applies to this login on {}: rows that it hides count as deleted",
-                        hidden.join(", ")
-                    ),
-                )
-                .todo("ALTER ROLE … BYPASSRLS;   -- for this login, or add a policy that shows it every row"),
+                Finding::warning(Check::Rows, SourceFound::RowsHidden(hidden)).todo(
+                    "ALTER ROLE … BYPASSRLS;   -- for this login, or add a policy that shows it every row",
+                ),
             ),
-            Err(error) => findings.push(Finding::not_checked("rows", report(&error))),
+            Err(error) => findings.push(Finding::not_checked(Check::Rows, report(&error))),
         }
     }
 

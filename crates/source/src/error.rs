@@ -3,6 +3,7 @@
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, failure_kind};
 use tidemark_runtime::config::ConfigError;
+use tidemark_runtime::finding::Lack;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -31,11 +32,14 @@ pub enum SourceError {
         server: String,
         source: Option<sqlx::Error>,
     },
-    #[error("source `{name}` at {server} lacks tables, columns or rights that are needed: {}", missing.join(", "))]
+    #[error(
+        "source `{name}` at {server} lacks tables, columns or rights that are needed: {}",
+        lacks(missing)
+    )]
     Schema {
         name: String,
         server: String,
-        missing: Vec<String>,
+        missing: Vec<Lack>,
     },
     #[error(
         "source `{name}` at {server} went back in time (its transaction ids were at {known}, now at {seen}): \
@@ -73,4 +77,9 @@ impl SourceError {
     pub fn is_data(&self) -> bool {
         matches!(self, Self::Query { source, .. } if failure_kind(source) == FailureKind::Data)
     }
+}
+
+fn lacks(missing: &[Lack]) -> String {
+    let lacks: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    lacks.join(", ")
 }

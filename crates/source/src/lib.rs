@@ -9,7 +9,6 @@ mod error;
 pub mod fence;
 mod kind;
 mod locks;
-mod missing;
 mod session;
 mod shape;
 mod source;

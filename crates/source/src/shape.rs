@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::tables::TableShape;
 use crate::view::ViewShape;
+use tidemark_runtime::finding::SourceFound;
 
 /// What a source has of what is read.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Shape {
 
     /// Warnings for a run and a check-up: what is missing and counts as empty.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<SourceFound> {
         match self {
             Self::Tables(tables) => tables.warnings(),
             Self::View(view) => view.warnings(),

@@ -143,7 +143,7 @@ async fn start(cx: Cx, Path(id): Path<i64>, Form(fields): Form<Given>) -> Respon
             let message = cx.t.bulk.started.replace("{id}", &id.to_string());
             form::go(&cx, &format!("/bulk/{id}"), &message)
         }
-        Err(error) => match (error.text(), error.status()) {
+        Err(error) => match (error.text_or_stale(&cx), error.status()) {
             (Some(text), status) => match pages::confirm(&cx, id, &fields, Some(&text)).await {
                 Ok(page) => (status, page).into_response(),
                 Err(other) => other.page(&cx),

@@ -17,6 +17,8 @@ struct Button<'a> {
     /// Why it cannot work now, beside missing rights.
     obstacle: Option<&'static str>,
     class: &'static str,
+    /// What its page was made from, where the act is refused on a page that is stale.
+    seen: Option<String>,
 }
 
 impl Button<'_> {
@@ -29,6 +31,7 @@ impl Button<'_> {
         match self.damage {
             Damage::None => html! {
                 form.inline method="post" action=(self.link) {
+                    @if let Some(seen) = &self.seen { input type="hidden" name="seen" value=(seen); }
                     button class={ "button " (self.class) } type="submit" title=(self.command) { (self.text) }
                 }
             },
@@ -62,6 +65,7 @@ fn of_tenant(cx: &Cx, id: TenantId, action: TenantAction, class: &'static str) -
         obstacle: (action.opens_source() && !cx.console.settings.console.sources)
             .then_some(cx.t.common.sources_off),
         class,
+        seen: None,
     };
     button.render(cx)
 }
@@ -75,6 +79,7 @@ pub fn retry_run(cx: &Cx, id: RunId) -> Markup {
         damage: Damage::None,
         obstacle: None,
         class: "",
+        seen: None,
     };
     button.render(cx)
 }
@@ -88,6 +93,7 @@ pub fn cancel_run(cx: &Cx, id: RunId) -> Markup {
         damage: Damage::Some,
         obstacle: None,
         class: "",
+        seen: None,
     };
     button.render(cx)
 }
@@ -103,6 +109,7 @@ pub fn retry_chunk(cx: &Cx, id: ChunkId) -> Markup {
         damage: Damage::None,
         obstacle: None,
         class: "",
+        seen: None,
     };
     button.render(cx)
 }
@@ -118,6 +125,7 @@ pub fn accept_restore(cx: &Cx, source: &str) -> Markup {
         damage: Damage::Much,
         obstacle: (!cx.console.settings.console.sources).then_some(cx.t.common.sources_off),
         class: "danger",
+        seen: None,
     };
     button.render(cx)
 }
@@ -135,6 +143,7 @@ pub fn dead(cx: &Cx, purge: bool) -> Markup {
         damage: if purge { Damage::Much } else { Damage::Some },
         obstacle: None,
         class,
+        seen: None,
     };
     button.render(cx)
 }
@@ -148,6 +157,7 @@ pub fn add_webhook(cx: &Cx) -> Markup {
         damage: Damage::Some,
         obstacle: None,
         class: "primary",
+        seen: None,
     };
     button.render(cx)
 }
@@ -161,12 +171,13 @@ pub fn test_webhook(cx: &Cx, id: i32) -> Markup {
         damage: Damage::None,
         obstacle: None,
         class: "",
+        seen: None,
     };
     button.render(cx)
 }
 
 /// For one dead message, or for all of the webhook.
-pub fn retry_webhook(cx: &Cx, id: i32, message: Option<i64>) -> Markup {
+pub fn retry_webhook(cx: &Cx, id: i32, message: Option<i64>, seen: Option<String>) -> Markup {
     let (path, text, command) = match message {
         Some(message) => (
             format!("/webhooks/{id}/messages/{message}/do/retry"),
@@ -187,6 +198,7 @@ pub fn retry_webhook(cx: &Cx, id: i32, message: Option<i64>) -> Markup {
         damage: Damage::None,
         obstacle: None,
         class: "",
+        seen,
     };
     button.render(cx)
 }
@@ -200,6 +212,7 @@ pub fn remove_webhook(cx: &Cx, id: i32) -> Markup {
         damage: Damage::Much,
         obstacle: None,
         class: "danger",
+        seen: None,
     };
     button.render(cx)
 }

@@ -6,10 +6,11 @@ use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use maud::Markup;
+use tidemark_ledger as ledger;
 use tidemark_operations::source_restore;
 
 use super::Damage;
-use super::form::{self, Dialog, Given, check_name, needed, reason_field};
+use super::form::{self, Dialog, Given, check_name, check_seen, needed, reason_field, seen};
 use crate::auth::who::Right;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
@@ -22,9 +23,15 @@ pub(crate) fn add(routes: Routes) -> Routes {
         .post("/sources/{source}/do/accept", Right::Administer, accept)
 }
 
-fn dialog(cx: &Cx, source: &str, fields: &Given, error: Option<&str>) -> Markup {
+/// What grows when somebody accepts the source.
+async fn epoch(cx: &Cx, source: &str) -> PageResult<Option<i32>> {
+    let known = ledger::fence::find(&cx.console.db, source).await?;
+    Ok(known.map(|known| known.epoch))
+}
+
+async fn dialog(cx: &Cx, source: &str, fields: &Given, error: Option<&str>) -> PageResult<Markup> {
     let a = &cx.t.actions;
-    Dialog {
+    let dialog = Dialog {
         title: format!("{}: {source}", a.accept),
         text: a.accept_effect,
         numbers: Vec::new(),
@@ -34,18 +41,23 @@ fn dialog(cx: &Cx, source: &str, fields: &Given, error: Option<&str>) -> Markup 
         command: format!("tidemark source accept-restore --source {source} --reason TEXT"),
         damage: Damage::Much,
         name: source,
-        seen: None,
+        seen: Some(seen(&epoch(cx, source).await?)),
         back: "/sources".to_owned(),
         has_file: false,
-    }
-    .render(cx, fields, error)
+    };
+    Ok(dialog.render(cx, fields, error))
 }
 
 async fn ask(cx: Cx, Path(source): Path<String>) -> Response {
-    match check(&cx, &source) {
-        Ok(()) => dialog(&cx, &source, &BTreeMap::new(), None).into_response(),
+    match try_ask(&cx, &source).await {
+        Ok(page) => page.into_response(),
         Err(error) => error.page(&cx),
     }
+}
+
+async fn try_ask(cx: &Cx, source: &str) -> PageResult<Markup> {
+    check(cx, source)?;
+    dialog(cx, source, &BTreeMap::new(), None).await
 }
 
 /// A source has the rows of several tenants, so a scope is not enough.
@@ -60,8 +72,11 @@ fn check(cx: &Cx, source: &str) -> PageResult<()> {
 async fn accept(cx: Cx, Path(source): Path<String>, Form(fields): Form<Given>) -> Response {
     match try_accept(&cx, &source, &fields).await {
         Ok(message) => form::go(&cx, "/sources", &message),
-        Err(error) => match (error.text(), error.status()) {
-            (Some(text), status) => (status, dialog(&cx, &source, &fields, Some(&text))).into_response(),
+        Err(error) => match (error.text_or_stale(&cx), error.status()) {
+            (Some(text), status) => match dialog(&cx, &source, &fields, Some(&text)).await {
+                Ok(page) => (status, page).into_response(),
+                Err(other) => other.page(&cx),
+            },
             _ => error.page(&cx),
         },
     }
@@ -72,6 +87,7 @@ async fn try_accept(cx: &Cx, name: &str, fields: &Given) -> PageResult<String> {
     if !cx.console.settings.console.sources {
         return Err(PageError::Refused(cx.t.common.sources_off.to_owned()));
     }
+    check_seen(fields, &epoch(cx, name).await?)?;
     check_name(cx, Damage::Much, fields, name)?;
     let reason = needed(cx, fields, "reason", cx.t.common.reason)?;
     let who = cx.who.as_ref().ok_or(PageError::NotFound)?;

@@ -10,6 +10,7 @@ use tidemark_ledger::run::Requested;
 use tidemark_ledger::tenant::TenantChange;
 use tidemark_operations::error::OperationError;
 use tidemark_operations::ids::IdsError;
+use tidemark_operations::refusal::Refusal;
 use tidemark_operations::tenants::{change, forget, lifecycle};
 use tidemark_operations::{inboxes, plan_preview, resync, run_requests, verify, watermarks};
 use tidemark_runtime::config::duration_within;
@@ -159,22 +160,26 @@ fn allows_mass_delete(cx: &Cx, fields: &Given) -> PageResult<bool> {
     Ok(wanted)
 }
 
-/// Writes the rows again that the last comparison by workers found at fault.
 async fn repair(cx: &Cx, who: &Who, tenant: &Tenant) -> PageResult<Outcome> {
+    Ok(match request_repair(cx, who, tenant).await? {
+        Some(outcome) => requested(cx, outcome),
+        None => Outcome::Done(cx.t.actions.nothing_to_repair.to_owned()),
+    })
+}
+
+/// Requests that the rows are written again that the last comparison by workers found at fault; `None`: there are none.
+pub async fn request_repair(cx: &Cx, who: &Who, tenant: &Tenant) -> PageResult<Option<Requested>> {
     let db = &cx.console.db;
     let all = ledger::verification::list(db).await?;
     let last = all.into_iter().find(|last| last.tenant_id == tenant.id);
-    let last = last.ok_or_else(|| PageError::Refused(cx.t.actions.verify_first.to_owned()))?;
+    let last = last.ok_or(OperationError::from(Refusal::NeverCompared(tenant.id)))?;
     let faults = match last.run_id {
         Some(run) => ledger::verification::list_faults(db, run, LISTED_FAULTS).await?,
         None => Vec::new(),
     };
     let found = Verification::new(tenant.id, last.compared, faults);
     let ready = run_requests::load_ready(db, tenant.id).await?;
-    match verify::request_repair(db, &who.actor(), &ready, &found).await? {
-        Some(outcome) => Ok(requested(cx, outcome)),
-        None => Ok(Outcome::Done(cx.t.actions.nothing_to_repair.to_owned())),
-    }
+    Ok(verify::request_repair(db, &who.actor(), &ready, &found).await?)
 }
 
 async fn plan(cx: &Cx, tenant: &Tenant) -> PageResult<Markup> {
@@ -197,7 +202,7 @@ async fn resync_part(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> Pag
     };
     let ready = run_requests::load_ready(&console.db, tenant.id).await?;
     let planner = plan_preview::planner(&console.db, Arc::clone(&console.sources), &console.settings);
-    let ids = ids(given(fields, "ids").unwrap_or_default())?;
+    let ids = ids(cx, given(fields, "ids").unwrap_or_default())?;
     let only = numbers(cx, given(fields, "inboxes").unwrap_or_default())?;
     let time = match (given(fields, "from"), given(fields, "to")) {
         (Some(from), Some(to)) => Some((instant(cx, from)?, instant(cx, to)?)),
@@ -270,19 +275,24 @@ async fn map(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> PageResult<
 async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) -> PageResult<()> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-    let refused = |field: &str, error: String| PageError::Refused(format!("{field}: {error}"));
-    let changed = |name: &str, now: &str| given(fields, name).filter(|text| *text != now).map(str::to_owned);
-    let span = |name: &str, text: &str| {
-        duration_within(text, SHORTEST, LONGEST).map_err(|error| refused(name, error))
+    let refused = |text: &str, field: &str, least: String, most: String| {
+        let text = text.replace("{field}", field).replace("{least}", &least);
+        PageError::Refused(text.replace("{most}", &most))
     };
-    let whole = |name: &str, least: i32, most: i32| match given(fields, name) {
+    let shown = |span| humantime::format_duration(span).to_string();
+    let changed = |name: &str, now: &str| given(fields, name).filter(|text| *text != now).map(str::to_owned);
+    let (a, p) = (&cx.t.actions, &cx.t.pages);
+    let span = |label: &str, text: &str| {
+        let wrong = |_| refused(a.not_a_span, label, shown(SHORTEST), shown(LONGEST));
+        duration_within(text, SHORTEST, LONGEST).map_err(wrong)
+    };
+    let whole = |name: &str, label: &str, least: i32, most: i32| match given(fields, name) {
         None => Ok(None),
         Some(text) => match text.parse::<i32>() {
             Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            _ => Err(refused(name, format!("{least} – {most}"))),
+            _ => Err(refused(a.not_between, label, least.to_string(), most.to_string())),
         },
     };
-    let shown = |span| humantime::format_duration(span).to_string();
     let sync = changed("sync_interval", &shown(tenant.sync_interval));
     let verify = changed(
         "verify_interval",
@@ -294,14 +304,15 @@ async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) ->
         source: None,
         account_id: None,
         timezone: changed("timezone", &tenant.timezone),
-        chunk_size: whole("chunk_size", CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)?
+        chunk_size: whole("chunk_size", p.chunk_size, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)?
             .filter(|size| *size != tenant.chunk_size),
-        max_in_flight: whole("max_in_flight", 1, 1000)?.filter(|most| *most != tenant.max_in_flight),
-        sync_interval: sync.map(|text| span("sync_interval", &text)).transpose()?,
+        max_in_flight: whole("max_in_flight", p.in_flight, 1, 1000)?
+            .filter(|most| *most != tenant.max_in_flight),
+        sync_interval: sync.map(|text| span(p.sync_every, &text)).transpose()?,
         verify_interval: match verify.as_deref() {
             None => None,
             Some("off") => Some(None),
-            Some(text) => Some(Some(span("verify_interval", text)?)),
+            Some(text) => Some(Some(span(p.verify_every, text)?)),
         },
         discover: None,
     };
@@ -309,7 +320,7 @@ async fn change_settings(cx: &Cx, who: &Who, tenant: &Tenant, fields: &Given) ->
 }
 
 /// Ids, ascending and distinct; empty where none is given.
-fn ids(text: &str) -> PageResult<Vec<i64>> {
+fn ids(cx: &Cx, text: &str) -> PageResult<Vec<i64>> {
     match tidemark_operations::ids::read(text) {
         Ok(mut ids) => {
             ids.sort_unstable();
@@ -317,7 +328,7 @@ fn ids(text: &str) -> PageResult<Vec<i64>> {
             Ok(ids)
         }
         Err(IdsError::Empty) => Ok(Vec::new()),
-        Err(error) => Err(PageError::Refused(error.to_string())),
+        Err(error) => Err(PageError::Refused(cx.t.ids_error(&error))),
     }
 }
 
@@ -338,5 +349,5 @@ fn not_a_number(cx: &Cx, text: &str) -> PageError {
 fn instant(cx: &Cx, text: &str) -> PageResult<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .map(|at| at.to_utc())
-        .map_err(|_| OperationError::Invalid(cx.t.actions.not_a_time.to_owned()).into())
+        .map_err(|_| PageError::Refused(cx.t.actions.not_a_time.to_owned()))
 }

@@ -25,16 +25,14 @@ pub fn is_multipart(headers: &HeaderMap) -> bool {
 
 /// The fields of a form that may have a file of ids.
 pub async fn fields(cx: &Cx, request: Request) -> PageResult<Given> {
-    let unreadable = |error: String| PageError::Refused(error);
+    let unreadable = || PageError::Refused(cx.t.actions.unreadable_form.to_owned());
     if !is_multipart(request.headers()) {
         let form = Form::<Given>::from_request(request, &()).await;
-        return form
-            .map(|Form(fields)| fields)
-            .map_err(|error| unreadable(error.body_text()));
+        return form.map(|Form(fields)| fields).map_err(|_| unreadable());
     }
     let mut parts = Multipart::from_request(request, &())
         .await
-        .map_err(|error| unreadable(error.body_text()))?;
+        .map_err(|_| unreadable())?;
     let mut fields = Given::new();
     let mut from_file = None;
     while let Some(part) = parts.next_field().await.map_err(|error| explain(cx, &error))? {
@@ -51,7 +49,7 @@ pub async fn fields(cx: &Cx, request: Request) -> PageResult<Given> {
         }
     }
     if let Some(ids) = from_file {
-        let ids = ids.map_err(|error| PageError::Refused(error.to_string()))?;
+        let ids = ids.map_err(|error| PageError::Refused(cx.t.ids_error(&error)))?;
         let typed = fields.entry(IDS.to_owned()).or_default();
         for id in ids {
             if !typed.is_empty() {
@@ -68,7 +66,7 @@ async fn read_ids(cx: &Cx, mut part: Field<'_>) -> PageResult<Result<Vec<i64>, I
     while let Some(bytes) = part.chunk().await.map_err(|error| explain(cx, &error))? {
         reader
             .push(&bytes)
-            .map_err(|error| PageError::Refused(error.to_string()))?;
+            .map_err(|error| PageError::Refused(cx.t.ids_error(&error)))?;
     }
     Ok(reader.finish())
 }
@@ -87,6 +85,6 @@ async fn read_text(cx: &Cx, mut part: Field<'_>) -> PageResult<String> {
 fn explain(cx: &Cx, error: &MultipartError) -> PageError {
     PageError::Refused(match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => cx.t.actions.too_large.to_owned(),
-        _ => error.body_text(),
+        _ => cx.t.actions.unreadable_form.to_owned(),
     })
 }

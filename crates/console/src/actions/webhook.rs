@@ -7,13 +7,14 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 use tidemark_ledger::webhook::NewWebhook;
-use tidemark_operations::webhooks::{self, AddedWebhook};
+use tidemark_operations::webhooks::{self, AddedWebhook, WebhookView};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::webhook::{WebhookEvent, WebhookFormat};
 
 use super::Damage;
-use super::form::{self, Dialog, Given, check_name, text_field};
+use super::form::{self, Dialog, Given, check_name, check_seen, seen, text_field};
 use crate::auth::who::Right;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
@@ -79,7 +80,7 @@ fn ask_add(cx: &Cx, fields: &Fields, error: Option<&str>) -> Markup {
 async fn add_one(cx: Cx, Form(fields): Form<Fields>) -> Response {
     match try_add(&cx, &fields).await {
         Ok(added) => shown_once(&cx, &added).into_response(),
-        Err(error) => match (error.text(), error.status()) {
+        Err(error) => match (error.text_or_stale(&cx), error.status()) {
             (Some(text), status) => (status, ask_add(&cx, &fields, Some(&text))).into_response(),
             _ => error.page(&cx),
         },
@@ -171,22 +172,30 @@ async fn try_test(cx: &Cx, id: i32) -> PageResult<String> {
     })
 }
 
-async fn retry_all(cx: Cx, Path(id): Path<i32>) -> Response {
-    retry(&cx, id, None).await
+async fn retry_all(cx: Cx, Path(id): Path<i32>, Form(fields): Form<Given>) -> Response {
+    retry(&cx, id, None, &fields).await
 }
 
-async fn retry_one(cx: Cx, Path((id, message)): Path<(i32, i64)>) -> Response {
-    retry(&cx, id, Some(message)).await
+async fn retry_one(cx: Cx, Path((id, message)): Path<(i32, i64)>, Form(fields): Form<Given>) -> Response {
+    retry(&cx, id, Some(message), &fields).await
 }
 
-async fn retry(cx: &Cx, id: i32, only: Option<i64>) -> Response {
-    match try_retry(cx, id, only).await {
+async fn retry(cx: &Cx, id: i32, only: Option<i64>, fields: &Given) -> Response {
+    match retry_seen(cx, id, only, fields).await {
         Ok(count) => {
             let text = cx.t.webhooks.retried.replace("{count}", &count.to_string());
             form::go(cx, &format!("/webhooks/{id}"), &text)
         }
         Err(error) => error.page(cx),
     }
+}
+
+/// One message that is sent twice is refused by its own state, so only all of them are compared with the page.
+async fn retry_seen(cx: &Cx, id: i32, only: Option<i64>, fields: &Given) -> PageResult<u64> {
+    if only.is_none() {
+        check_seen(fields, &load(cx, id).await?.dead)?;
+    }
+    try_retry(cx, id, only).await
 }
 
 pub async fn try_retry(cx: &Cx, id: i32, only: Option<i64>) -> PageResult<u64> {
@@ -200,6 +209,11 @@ async fn ask_remove(cx: Cx, Path(id): Path<i32>) -> Response {
         Ok(page) => page.into_response(),
         Err(error) => error.page(&cx),
     }
+}
+
+/// What a removal takes with it. What is delivered stays delivered.
+fn lost_with(webhook: &WebhookView) -> impl Serialize {
+    (webhook.created_at, webhook.waiting, webhook.dead)
 }
 
 async fn remove_dialog(cx: &Cx, id: i32, given: &Given, error: Option<&str>) -> PageResult<Markup> {
@@ -219,7 +233,7 @@ async fn remove_dialog(cx: &Cx, id: i32, given: &Given, error: Option<&str>) -> 
         command: format!("tidemark webhook remove {id}"),
         damage: Damage::Much,
         name: &webhook.host,
-        seen: None,
+        seen: Some(seen(&lost_with(&webhook))),
         back: format!("/webhooks/{id}"),
         has_file: false,
     };
@@ -232,7 +246,7 @@ async fn remove(cx: Cx, Path(id): Path<i32>, Form(fields): Form<Given>) -> Respo
             let text = cx.t.webhooks.removed.replace("{id}", &id.to_string());
             form::go(&cx, "/webhooks", &text)
         }
-        Err(error) => match (error.text(), error.status()) {
+        Err(error) => match (error.text_or_stale(&cx), error.status()) {
             (Some(text), status) => match remove_dialog(&cx, id, &fields, Some(&text)).await {
                 Ok(page) => (status, page).into_response(),
                 Err(other) => other.page(&cx),
@@ -244,6 +258,7 @@ async fn remove(cx: Cx, Path(id): Path<i32>, Form(fields): Form<Given>) -> Respo
 
 pub async fn try_remove(cx: &Cx, id: i32, fields: &Given) -> PageResult<()> {
     let webhook = load(cx, id).await?;
+    check_seen(fields, &lost_with(&webhook))?;
     check_name(cx, Damage::Much, fields, &webhook.host)?;
     let who = cx.who.as_ref().ok_or(PageError::NotFound)?;
     Ok(webhooks::remove(&cx.console.db, &who.actor(), id).await?)

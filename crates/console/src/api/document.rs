@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{PROBLEM_JSON, Problem};
-use super::{bulk, change, operate, read, schema, tenant, webhook};
+use super::{bulk, change, operate, plan, read, schema, tenant, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,8 @@ use super::{bulk, change, operate, read, schema, tenant, webhook};
         change::pause,
         change::resume,
         change::request_run,
+        plan::plan,
+        plan::repair,
         read::runs,
         read::run,
         read::chunks,

@@ -84,6 +84,7 @@ async fn again(cx: &Cx, actor: &str, key: &str, hash: &[u8]) -> Response {
         )
         .into_response(),
         Some(earlier) => match earlier.status.and_then(|status| u16::try_from(status).ok()) {
+            Some(204) => StatusCode::NO_CONTENT.into_response(),
             Some(status) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
                 json(status, &earlier.body, None)

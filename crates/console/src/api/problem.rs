@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::console::Console;
 use crate::context::Cx;
 use crate::error::PageError;
+use crate::i18n::Language;
 
 /// The kind of content of every error of the API.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -116,11 +117,13 @@ pub fn of(error: &PageError, _: &Cx) -> Problem {
                 needed.role().as_str()
             ),
         ),
+        PageError::ReadOnly => plain(status, "the console is read-only: console.read_only is set"),
         PageError::Stale => plain(
             status,
             "it has changed since it was read: read it again, and repeat with its new ETag",
         ),
-        _ => match error.text() {
+        // programs know the English texts
+        _ => match error.text(Language::English.texts()) {
             Some(text) => plain(status, &text),
             None if status == StatusCode::SERVICE_UNAVAILABLE => {
                 plain(status, "the ledger does not answer: repeat in a moment")
@@ -131,7 +134,9 @@ pub fn of(error: &PageError, _: &Cx) -> Problem {
             ),
         },
     };
-    if matches!(error, PageError::Operation(OperationError::NotSetUp(_))) {
+    if let PageError::Operation(OperationError::Refused(refusal)) = error
+        && refusal.needs_setup()
+    {
         problem.exit_code = 78;
     }
     problem

@@ -45,9 +45,11 @@ texts! {
         is_needed: "{field} is needed.", "{field} é necessário.";
         not_a_number: "`{text}` is no number that can be used here.", "`{text}` não é um número que sirva aqui.";
         not_a_time: "Write the time as 2026-01-31T08:00:00Z.", "Escreva o horário como 2026-01-31T08:00:00Z.";
+        not_a_span: "{field}: write a duration with its unit, such as 15m, from {least} to {most}.", "{field}: escreva uma duração com unidade, como 15m, de {least} a {most}.";
+        not_between: "{field}: write a whole number from {least} to {most}.", "{field}: escreva um número inteiro de {least} a {most}.";
+        unreadable_form: "The form cannot be read: open it again, and repeat.", "O formulário não pode ser lido: abra-o de novo e repita.";
         both_times: "Give both ends of the time, or none.", "Informe os dois limites do tempo, ou nenhum.";
         one_part: "Name one part: ids, or a time or inboxes, or all conversations.", "Indique uma parte: ids, ou um período ou caixas, ou todas as conversas.";
-        verify_first: "Nothing was compared yet: verify first.", "Nada foi comparado ainda: verifique primeiro.";
         nothing_to_repair: "The last comparison found no row at fault.", "A última comparação não encontrou linha errada.";
         inbox_ids: "Ids of inboxes", "Ids das caixas";
         from_tenant: "Take from tenant", "Tomar do tenant";

@@ -1,6 +1,6 @@
 //! What was done, in words, for lists of what happened.
 
-use tidemark_shared::audit::Action;
+use tidemark_shared::audit::{Action, ActionResult};
 
 use super::{Texts, texts};
 
@@ -43,6 +43,11 @@ texts! {
         token_remove: "token removed", "token removido";
         session_revoke: "session ended", "sessão encerrada";
         values_show: "values shown", "valores mostrados";
+        begun: "begun", "iniciado";
+        done: "done", "feito";
+        unchanged: "unchanged", "sem mudança";
+        refused: "refused", "recusado";
+        failed: "failed", "falhou";
     }
 }
 
@@ -51,6 +56,22 @@ impl Texts {
     pub fn act<'a>(&self, name: &'a str) -> &'a str {
         let found = Action::ALL.iter().find(|action| action.as_str() == name);
         found.map_or(name, |action| self.act_of(*action))
+    }
+
+    /// How an action of the audit ended. A result of a newer version keeps its name.
+    pub fn action_result<'a>(&self, name: &'a str) -> &'a str {
+        let found = ActionResult::ALL
+            .into_iter()
+            .find(|result| result.as_str() == name);
+        let a = &self.acts;
+        match found {
+            None => name,
+            Some(ActionResult::Begun) => a.begun,
+            Some(ActionResult::Done) => a.done,
+            Some(ActionResult::Unchanged) => a.unchanged,
+            Some(ActionResult::Refused) => a.refused,
+            Some(ActionResult::Failed) => a.failed,
+        }
     }
 
     const fn act_of(&self, action: Action) -> &'static str {

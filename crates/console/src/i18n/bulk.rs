@@ -1,6 +1,6 @@
 //! One action on many things.
 
-use tidemark_operations::bulk::{BulkAction, BulkSubject};
+use tidemark_operations::bulk::{BulkAction, BulkSubject, Skip};
 
 use super::{Texts, texts};
 
@@ -109,17 +109,19 @@ impl Texts {
         'static: 'a,
     {
         let b = &self.bulk;
-        match why {
-            "paused" => b.why_paused,
-            "not_active" => b.why_not_active,
-            "no_inboxes" => b.why_no_inboxes,
-            "not_paused" => b.why_not_paused,
-            "run_ended" => b.why_run_ended,
-            "nothing_to_retry" => b.why_nothing_to_retry,
-            "already_open" => b.why_already_open,
-            "other_source" => b.why_other_source,
-            "removed" => b.why_removed,
-            other => other,
+        let Some(skip) = Skip::ALL.into_iter().find(|skip| skip.as_str() == why) else {
+            return why;
+        };
+        match skip {
+            Skip::Paused => b.why_paused,
+            Skip::NotActive => b.why_not_active,
+            Skip::NoInboxes => b.why_no_inboxes,
+            Skip::NotPaused => b.why_not_paused,
+            Skip::RunEnded => b.why_run_ended,
+            Skip::NothingToRetry => b.why_nothing_to_retry,
+            Skip::AlreadyOpen => b.why_already_open,
+            Skip::OtherSource => b.why_other_source,
+            Skip::Removed => b.why_removed,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why a tenant or a source needs somebody, and what cures it.
 
-use tidemark_operations::status::BlockerKind;
+use tidemark_shared::held_by::BlockerKind;
 
 use super::{Texts, texts};
 

@@ -1,8 +1,11 @@
 //! What holds a tenant, and why a conversation is as it is, in the reader's language. Texts of errors and reasons stay as they are.
 
-use tidemark_operations::status::{HeldBy, LimitOf, TenantOverview};
+use tidemark_operations::status::TenantOverview;
 use tidemark_operations::why::WhyAnswer;
 use tidemark_operations::why::explanation::{Case, InSource};
+use tidemark_shared::held_by::{HeldBy, LimitOf};
+use tidemark_shared::ids::TenantId;
+use tidemark_shared::inbox::WaitingInbox;
 
 use super::{Language, Texts};
 
@@ -21,19 +24,36 @@ impl Texts {
         if self.language == Language::English {
             return Some(english.clone());
         }
-        let gone = tenant.gone_inboxes.iter().filter(|inbox| inbox.rows > 0);
-        let named: Vec<String> = gone
+        let (waiting, all) = tenant.waiting();
+        Some(self.undecided_of(tenant.tenant_id, &waiting, all))
+    }
+
+    /// What `decision_about` says in English.
+    pub(super) fn undecided_of(&self, tenant: TenantId, waiting: &[WaitingInbox], all: bool) -> String {
+        const NAMED: usize = 10;
+        let mut named: Vec<String> = waiting
+            .iter()
+            .take(NAMED)
             .map(|inbox| match &inbox.name {
                 Some(name) => format!("{} `{name}` ({} linhas)", inbox.inbox_id, self.count(inbox.rows)),
                 None => format!("{} ({} linhas)", inbox.inbox_id, self.count(inbox.rows)),
             })
             .collect();
-        let (_, command) = english.rsplit_once(": ").unwrap_or_default();
-        Some(format!(
+        if waiting.len() > NAMED {
+            named.push(format!("mais {}", waiting.len() - NAMED));
+        }
+        let command = if all {
+            format!("tidemark sync --tenant {tenant} --allow-mass-delete")
+        } else {
+            let ids: Vec<String> = waiting.iter().map(|inbox| inbox.inbox_id.to_string()).collect();
+            let ids = ids.join(",");
+            format!("tidemark inbox unmap --tenant {tenant} --inbox {ids} e tidemark sync --tenant {tenant}")
+        };
+        format!(
             "caixas que sumiram da origem com suas conversas: {}. As linhas ficam até você decidir; para marcá-las como excluídas: \
              {command}",
             named.join(", ")
-        ))
+        )
     }
 
     /// What `why` says in English.

@@ -125,6 +125,9 @@ fn filters(cx: &Cx, asked: &Asked) -> Markup {
     }
 }
 
+/// The field with the reason why an item of a job was skipped.
+const WHY: &str = "why";
+
 fn tone(result: &str) -> Tone {
     match result {
         done if done == ActionResult::Done.as_str() => Tone::Good,
@@ -149,8 +152,8 @@ pub fn table(cx: &Cx, entries: &[Recorded]) -> Markup {
                         td data-label=(p.tenant) { @if let Some(tenant) = entry.tenant_id { a href=(cx.links.tenant(tenant)) { (tenant) } } @else { "–" } }
                         td data-label=(p.subject) { (or_none(entry.subject.as_deref())) }
                         td.wide data-label=(cx.t.common.reason) { (or_none(entry.reason.as_deref())) }
-                        td.wide data-label=(p.change) { (change(entry)) }
-                        td data-label=(p.result) { (badge(tone(&entry.result), &entry.result)) }
+                        td.wide data-label=(p.change) { (change(cx, entry)) }
+                        td data-label=(p.result) { (badge(tone(&entry.result), cx.t.action_result(&entry.result))) }
                     }
                 } }
             }
@@ -180,7 +183,7 @@ fn changes(before: Option<&Value>, after: Option<&Value>) -> Vec<(String, Option
     names.into_iter().map(line).collect()
 }
 
-fn change_list(lines: &[(String, Option<String>, Option<String>)]) -> Markup {
+fn change_list(cx: &Cx, lines: &[(String, Option<String>, Option<String>)]) -> Markup {
     html! {
         ul.changes {
             @for (name, old, new) in lines {
@@ -188,22 +191,22 @@ fn change_list(lines: &[(String, Option<String>, Option<String>)]) -> Markup {
                     @if !name.is_empty() { span.sub { (name) } }
                     @if let Some(old) = old { code { (old) } }
                     @if old.is_some() && new.is_some() { " → " }
-                    @if let Some(new) = new { code { (new) } }
+                    @if let Some(new) = new { code { @if name == WHY { (cx.t.skipped_why(new)) } @else { (new) } } }
                 }
             }
         }
     }
 }
 
-fn change(entry: &Recorded) -> Markup {
+fn change(cx: &Cx, entry: &Recorded) -> Markup {
     html! {
         @match (&entry.before, &entry.after) {
             (None, None) => "–",
             (before, after) => {
                 @let lines = changes(before.as_ref(), after.as_ref());
                 @if lines.len() > CHANGES {
-                    details { summary { (lines.len()) } (change_list(&lines)) }
-                } @else { (change_list(&lines)) }
+                    details { summary { (lines.len()) } (change_list(cx, &lines)) }
+                } @else { (change_list(cx, &lines)) }
             }
         }
     }

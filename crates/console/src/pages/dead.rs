@@ -125,7 +125,7 @@ pub async fn look(cx: Cx) -> Response {
 
 async fn ask(cx: &Cx) -> PageResult<()> {
     let mut last = cx.console.on_demand.dead.lock().await;
-    let rabbit = (cx.console.rabbit)().map_err(PageError::Refused)?;
+    let rabbit = (cx.console.rabbit)().map_err(|error| PageError::Refused(cx.t.broker_not_set(&error)))?;
     let listed = dead_messages::list(&rabbit, LIMIT, &DeadFilter::default()).await;
     rabbit.close().await;
     *last = Some(Answered {

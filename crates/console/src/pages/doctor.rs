@@ -62,11 +62,11 @@ fn findings(cx: &Cx, report: &DoctorReport) -> Markup {
     html! {
         @for group in &report.groups {
             section.card {
-                h2 { (group.group) @if let Some(server) = &group.server { " " span.sub { (server) } } }
+                h2 { (cx.t.finding_group(&group.group)) @if let Some(server) = &group.server { " " span.sub { (server) } } }
                 ul.findings {
                     @for finding in &group.findings {
                         li {
-                            (badge(tone(finding.level), word(cx, finding.level))) " " strong { (finding.check) } " " span.found { (finding.found) }
+                            (badge(tone(finding.level), word(cx, finding.level))) " " strong { (cx.t.check(finding.check)) } " " span.found { (cx.t.found(&finding.found)) }
                             @for todo in &finding.todo { (code_line(cx, todo)) }
                         }
                     }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use tidemark_operations::status::{BlockerKind, HeldBy, TenantOverview};
+use tidemark_operations::status::TenantOverview;
+use tidemark_shared::held_by::{BlockerKind, HeldBy};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::actions::button;

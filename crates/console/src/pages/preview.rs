@@ -72,7 +72,7 @@ fn list(cx: &Cx, previews: &[Preview]) -> Markup {
         @for preview in previews {
             @match preview {
                 Preview::Planned(plan) => (planned(cx, plan)),
-                Preview::Refused(refused) => div.banner.bad { (refused.error) },
+                Preview::Refused(refused) => div.banner.bad { (cx.t.plan_error(&refused.cause)) },
             }
         }
     }

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use maud::{Markup, html};
 use tidemark_operations::bulk::BulkAction;
-use tidemark_operations::status::{BlockerKind, TenantFilter, TenantOverview, TenantState};
+use tidemark_operations::status::{TenantFilter, TenantOverview, TenantState};
+use tidemark_shared::held_by::BlockerKind;
 use tidemark_shared::ids::TenantId;
 
 use crate::actions::bulk::{chooser, tick};

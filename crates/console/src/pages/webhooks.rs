@@ -10,6 +10,7 @@ use tidemark_operations::page::Page;
 use tidemark_operations::webhooks::{self, WebhookView};
 
 use crate::actions::button;
+use crate::actions::form::seen;
 use crate::context::Cx;
 use crate::error::{PageError, PageResult};
 use crate::html::layout::{Section, page as whole_page};
@@ -115,7 +116,7 @@ async fn build(cx: &Cx, id: i32, before: Option<i64>) -> PageResult<Markup> {
         (head(&title, &html! { span.sub { (webhook.host) } }))
         div.toolbar {
             (button::test_webhook(cx, id))
-            @if webhook.dead > 0 { (button::retry_webhook(cx, id, None)) }
+            @if webhook.dead > 0 { (button::retry_webhook(cx, id, None, Some(seen(&webhook.dead)))) }
             (button::remove_webhook(cx, id))
         }
         (facts(&[
@@ -161,7 +162,7 @@ fn messages(cx: &Cx, id: i32, before: Option<i64>, page: &Page<WebhookMessage, i
                     td data-label=(w.next) { (cx.maybe_time(message.due_at)) }
                     td.number data-label=(w.answer) { @match message.status_code { Some(code) => (code), None => span.none { "–" } } }
                     td.wide data-label=(p.error) { (or_none(message.error.as_deref())) }
-                    td { @if message.dead_at.is_some() && message.event != tidemark_shared::webhook::TEST_EVENT { (button::retry_webhook(cx, id, Some(message.id))) } }
+                    td { @if message.dead_at.is_some() && message.event != tidemark_shared::webhook::TEST_EVENT { (button::retry_webhook(cx, id, Some(message.id), None)) } }
                 } } }
             }
         }

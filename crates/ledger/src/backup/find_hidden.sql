@@ -1,4 +1,5 @@
--- Tables that admin_users cannot read whole, so that a dump by one of its members would lack rows, and what gives them back.
+-- Tables that admin_users cannot read whole, so that a dump by one of its members would lack rows: the case (one of
+-- `BackupFault`) with the names in its sentence, and what gives the rows back.
 -- $1 text[]  names of the tables of the migrations
 WITH own_table AS (
     SELECT oid FROM pg_class
@@ -16,7 +17,7 @@ WITH own_table AS (
       AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
                   WHERE r.oid = 0 OR pg_has_role(reader.oid, r.oid, 'USAGE'))
 )
-SELECT format('no policy shows all rows of %s to admin_users: a dump by one of its members lacks rows', name) AS problem,
+SELECT 'no_policy' AS fault, ARRAY[name::text] AS names,
        format('DROP POLICY IF EXISTS admin ON %s; CREATE POLICY admin ON %1$s FOR SELECT TO admin_users USING (true);',
               name) AS fix
 FROM backed_up b, reader
@@ -24,14 +25,13 @@ WHERE relrowsecurity
   AND NOT EXISTS (SELECT FROM applied p WHERE p.polrelid = b.oid AND p.polpermissive
                   AND pg_get_expr(p.polqual, p.polrelid) = 'true')
 UNION ALL
-SELECT format('the restrictive policy %I hides rows of %s from admin_users: a dump by one of its members may lack them',
-              polname, name),
+SELECT 'restrictive', ARRAY[format('%I', polname), name::text],
        format('DROP POLICY %I ON %s; -- or ALTER POLICY %1$I ON %2$s TO the roles that it is for', polname, name)
 FROM backed_up b JOIN applied p ON p.polrelid = b.oid AND NOT p.polpermissive
 WHERE relrowsecurity
 UNION ALL
-SELECT format('admin_users may not read %s: a dump by one of its members fails', name),
+SELECT 'not_readable', ARRAY[name::text],
        format('GRANT SELECT ON %s TO admin_users;', name)
 FROM backed_up b, reader
 WHERE NOT has_table_privilege(reader.oid, b.oid, 'SELECT')
-ORDER BY problem
+ORDER BY fault, names

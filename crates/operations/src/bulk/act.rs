@@ -14,7 +14,8 @@ use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::selection::Selection;
 
 use super::{BulkAction, Skip};
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::run_requests::{self, Unready};
 
 const DONE: Settled = Settled {
@@ -34,14 +35,10 @@ const fn skipped(why: Skip) -> Settled {
 
 pub async fn act(tx: &mut PgTransaction<'_>, bulk: &Bulk, item: &DueItem) -> OperationResult<Settled> {
     let Some(action) = BulkAction::parse(&bulk.action) else {
-        return Err(OperationError::Invalid(format!(
-            "this version does not know the action {}",
-            bulk.action
-        )));
+        return Err(Refusal::UnknownAction(bulk.action.clone()).into());
     };
     let (actor, tenant) = (bulk.author(), item.tenant_id);
     let reason = bulk.reason.as_deref();
-    let incomplete = || OperationError::Invalid("the item names no run".to_owned());
     match action {
         BulkAction::TenantPause => {
             let reason = reason.unwrap_or("paused with others");
@@ -58,7 +55,7 @@ pub async fn act(tx: &mut PgTransaction<'_>, bulk: &Bulk, item: &DueItem) -> Ope
         BulkAction::TenantFull => request(tx, bulk, tenant, RunType::Full, RunRequest::default()).await,
         BulkAction::TenantVerify => request(tx, bulk, tenant, RunType::Verify, RunRequest::default()).await,
         BulkAction::RejectResync => {
-            let ids = item.conversation_ids.clone().ok_or_else(incomplete)?;
+            let ids = item.conversation_ids.clone().ok_or(Refusal::ItemWithoutRun)?;
             let wanted = RunRequest {
                 selection: Some(Selection::Ids { ids }),
                 ..RunRequest::default()
@@ -66,7 +63,7 @@ pub async fn act(tx: &mut PgTransaction<'_>, bulk: &Bulk, item: &DueItem) -> Ope
             request(tx, bulk, tenant, RunType::Resync, wanted).await
         }
         BulkAction::RunCancel => {
-            let run = item.run_id.ok_or_else(incomplete)?;
+            let run = item.run_id.ok_or(Refusal::ItemWithoutRun)?;
             Ok(match ledger::cancel::run_in(tx, &actor, run, reason).await? {
                 Cancelled::Now { .. } => DONE,
                 Cancelled::Ended(..) => skipped(Skip::RunEnded),
@@ -74,7 +71,7 @@ pub async fn act(tx: &mut PgTransaction<'_>, bulk: &Bulk, item: &DueItem) -> Ope
             })
         }
         BulkAction::RunRetry | BulkAction::ChunkRetry => {
-            let run = item.run_id.ok_or_else(incomplete)?;
+            let run = item.run_id.ok_or(Refusal::ItemWithoutRun)?;
             retry(tx, bulk, &actor, run, item.chunk_seq).await
         }
     }
@@ -94,8 +91,9 @@ async fn retry(
             run_type,
             request: stored,
         } => {
-            let stored = RunRequest::read(stored).map_err(|error| {
-                OperationError::Invalid(format!("run {run} ended before it had chunks: {error}"))
+            let stored = RunRequest::read(stored).map_err(|error| Refusal::ItemUnreadable {
+                run,
+                error: error.to_string(),
             })?;
             request(tx, bulk, tenant_id, run_type, stored).await?
         }

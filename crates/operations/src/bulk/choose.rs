@@ -16,7 +16,8 @@ use tidemark_shared::run::{RunReport, RunStatus};
 use tidemark_shared::tenant::Tenant;
 
 use super::{BulkAction, BulkFilter, BulkSubject, MOST, Skip};
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::status::{Overview, TenantOverview};
 
 /// One more than [`MOST`], so that too many are noticed.
@@ -35,7 +36,7 @@ pub async fn prepare(
     if let (Some(scope), Some(tenant)) = (scope, filter.tenant)
         && !scope.contains(&tenant)
     {
-        return Err(none_matches());
+        return Err(Refusal::NothingMatches.into());
     }
     let chooser = Chooser {
         db,
@@ -50,7 +51,7 @@ pub async fn prepare(
         BulkSubject::Rejects => chooser.rejects().await?,
     };
     if items.is_empty() {
-        return Err(none_matches());
+        return Err(Refusal::NothingMatches.into());
     }
     let new = NewBulk {
         action: action.as_str(),
@@ -59,16 +60,6 @@ pub async fn prepare(
         items,
     };
     Ok(ledger::bulk::prepare(db, actor, &new).await?)
-}
-
-fn none_matches() -> OperationError {
-    OperationError::Invalid("nothing matches: change the filter, or choose other ids".to_owned())
-}
-
-fn too_many() -> OperationError {
-    OperationError::Invalid(format!(
-        "more than {MOST} match: narrow the filter, and act in parts"
-    ))
 }
 
 struct Chooser<'a> {
@@ -99,13 +90,11 @@ impl Chooser<'_> {
             return Ok(None);
         };
         if texts.len() > MOST {
-            return Err(too_many());
+            return Err(Refusal::TooManyMatch(MOST).into());
         }
         let parse = |text: &String| {
-            text.trim().parse::<T>().map_err(|_| {
-                let shown: String = text.chars().take(40).collect();
-                OperationError::Invalid(format!("`{shown}` is no id of what the action is done with"))
-            })
+            let id = text.trim().parse::<T>();
+            id.map_err(|_| Refusal::NoIdOfSubject(text.chars().take(40).collect()).into())
         };
         texts.iter().map(parse).collect::<OperationResult<_>>().map(Some)
     }
@@ -295,7 +284,7 @@ const fn item_of(tenant: TenantId) -> NewItem {
 
 fn check_count(count: usize) -> OperationResult<()> {
     if count > MOST {
-        return Err(too_many());
+        return Err(Refusal::TooManyMatch(MOST).into());
     }
     Ok(())
 }
@@ -303,10 +292,10 @@ fn check_count(count: usize) -> OperationResult<()> {
 /// Refuses ids of which some are unknown, or another tenant's: both look the same.
 fn check_known(wanted: Option<usize>, found: usize) -> OperationResult<()> {
     match wanted {
-        Some(wanted) if wanted > found => Err(OperationError::Invalid(format!(
-            "{} of the {wanted} ids are unknown, or in another state: look at the list again",
-            wanted - found
-        ))),
+        Some(given) if given > found => {
+            let unknown = given - found;
+            Err(Refusal::UnknownIds { unknown, given }.into())
+        }
         _ => Ok(()),
     }
 }

@@ -6,7 +6,8 @@ use tidemark_ledger::run::RunFilter;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::run::{RunStatus, RunType};
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::{FilterField, Refusal};
 use crate::status::{TenantFilter, TenantState};
 
 /// The same fields as those of the lists; the default takes everything. It is stored with the job.
@@ -47,7 +48,7 @@ pub struct BulkFilter {
 
 /// Finds the one of `all` with this name.
 fn named<T: Copy>(
-    field: &str,
+    field: FilterField,
     text: Option<&str>,
     all: &[T],
     name: impl Fn(T) -> &'static str,
@@ -56,18 +57,15 @@ fn named<T: Copy>(
     if let Some(found) = all.iter().copied().find(|one| name(*one) == text) {
         return Ok(Some(found));
     }
-    let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-    Err(OperationError::Invalid(format!(
-        "there is no {field} of this name: use one of {}",
-        names.join(", ")
-    )))
+    let names = all.iter().map(|one| name(*one)).collect();
+    Err(Refusal::UnknownName { field, names }.into())
 }
 
 impl BulkFilter {
     pub(super) fn tenants(&self) -> OperationResult<TenantFilter> {
         Ok(TenantFilter {
             state: named(
-                "state",
+                FilterField::State,
                 self.state.as_deref(),
                 &TenantState::ALL,
                 TenantState::as_str,
@@ -79,12 +77,17 @@ impl BulkFilter {
 
     pub(super) fn runs(&self, tenant: Option<TenantId>) -> OperationResult<RunFilter> {
         let status = named(
-            "status",
+            FilterField::Status,
             self.status.as_deref(),
             &RunStatus::ALL,
             RunStatus::as_str,
         )?;
-        let run_type = named("type", self.run_type.as_deref(), &RunType::ALL, RunType::as_str)?;
+        let run_type = named(
+            FilterField::Type,
+            self.run_type.as_deref(),
+            &RunType::ALL,
+            RunType::as_str,
+        )?;
         Ok(RunFilter {
             tenant,
             types: run_type.into_iter().collect(),
@@ -94,6 +97,11 @@ impl BulkFilter {
     }
 
     pub(super) fn side(&self) -> OperationResult<Option<RejectSide>> {
-        named("side", self.side.as_deref(), &RejectSide::ALL, RejectSide::as_str)
+        named(
+            FilterField::Side,
+            self.side.as_deref(),
+            &RejectSide::ALL,
+            RejectSide::as_str,
+        )
     }
 }

@@ -4,18 +4,18 @@ use std::time::{Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tidemark_postgres::connect::ClockReading;
-use tidemark_runtime::finding::Finding;
+use tidemark_runtime::finding::{Check, ClockOf, Finding, Found};
 
-use super::report::Group;
+use super::report::{Group, GroupName};
 
 const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
 /// Compares every clock with the first one.
-pub(super) fn group(clocks: &[(String, ClockReading)]) -> Group {
+pub(super) fn group(clocks: &[(ClockOf, ClockReading)]) -> Group {
     let mut findings = Vec::new();
     let Some(((first, reference), others)) = clocks.split_first() else {
-        let finding = Finding::not_checked("clock", "no server's clock could be read");
-        return Group::new("clocks", None, vec![finding]);
+        let finding = Finding::skipped(Check::Clock, Found::NoClock);
+        return Group::new(GroupName::Clocks, None, vec![finding]);
     };
     #[expect(
         clippy::disallowed_methods,
@@ -25,38 +25,28 @@ pub(super) fn group(clocks: &[(String, ClockReading)]) -> Group {
         clock: DateTime::<Utc>::from(SystemTime::now()),
         read_at: Instant::now(),
     };
-    let here = ("this machine".to_owned(), here);
+    let here = (ClockOf::Here, here);
     for (name, clock) in others.iter().chain([&here]) {
         let ahead = clock.ahead_of(reference);
         if ahead.abs() <= TOLERANCE {
             continue;
         }
-        let (seconds, side) = (
-            ahead.num_seconds().abs(),
-            if ahead > TimeDelta::zero() {
-                "ahead of"
-            } else {
-                "behind"
-            },
-        );
-        let effect = if name == "this machine" {
-            "times in the logs and traces of this machine do not match the others"
-        } else {
-            "no data is lost, but `behind`, `late` and the lag of watermarks are wrong by as much"
+        let found = Found::ClockOff {
+            of: name.clone(),
+            than: first.clone(),
+            seconds: ahead.num_seconds().abs(),
+            ahead: ahead > TimeDelta::zero(),
         };
         findings.push(
-            Finding::warning(
-                "clock",
-                format!("the clock of {name} is {seconds} s {side} that of {first}: {effect}"),
-            )
-            .todo("timedatectl status   # on both: does NTP set either?"),
+            Finding::warning(Check::Clock, found)
+                .todo("timedatectl status   # on both: does NTP set either?"),
         );
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
-            "clock",
-            format!("all within {} s of each other", TOLERANCE.num_seconds()),
+            Check::Clock,
+            Found::ClocksTogether(TOLERANCE.num_seconds()),
         ));
     }
-    Group::new("clocks", None, findings)
+    Group::new(GroupName::Clocks, None, findings)
 }

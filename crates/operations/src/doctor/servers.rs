@@ -14,11 +14,11 @@ use tidemark_postgres::DbPool;
 use tidemark_postgres::connect::ClockReading;
 use tidemark_postgres::report::report;
 use tidemark_runtime::config::Settings;
-use tidemark_runtime::finding::{Finding, with_time_limit};
+use tidemark_runtime::finding::{Check, Finding, Found, with_time_limit};
 use tidemark_source::checkup::KnownState;
 use tidemark_source::{Source, Sources};
 
-use super::report::Group;
+use super::report::{Group, GroupName};
 
 /// For all questions to one server together.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,21 +30,17 @@ pub(super) fn settings(settings: &Settings) -> Group {
         .iter()
         .map(|path| {
             let path = path.display();
-            let found = format!("{path} contains a secret, and others on this machine can read it");
-            Finding::warning("files", found).todo(format!("chmod 600 {path}"))
+            Finding::warning(Check::Files, Found::ExposedFile(path.to_string()))
+                .todo(format!("chmod 600 {path}"))
         })
         .collect();
     if settings.retention.prune_every.is_zero() {
-        let found = "retention.prune_every is 0s: nothing is pruned, and the ledger grows without limit";
-        findings.push(Finding::warning("retention", found).todo("tidemark prune"));
+        findings.push(Finding::warning(Check::Retention, Found::NothingPruned).todo("tidemark prune"));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(
-            "settings",
-            "valid; no file with a secret can be read by others",
-        ));
+        findings.push(Finding::ok(Check::Settings, Found::SettingsValid));
     }
-    Group::new("settings", None, findings)
+    Group::new(GroupName::Settings, None, findings)
 }
 
 /// Checks the analytics database. Returns a pool where the ledger can be queried.
@@ -52,8 +48,8 @@ pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>,
     let url = match settings.database_url() {
         Ok(url) => url,
         Err(error) => {
-            let finding = Finding::error("connection", error.to_string());
-            return (Group::new("ledger", None, vec![finding]), None, None);
+            let finding = Finding::error(Check::Connection, Found::Config(Arc::new(error)));
+            return (Group::new(GroupName::Ledger, None, vec![finding]), None, None);
         }
     };
     let mut findings = Vec::new();
@@ -66,7 +62,7 @@ pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>,
     if examined.is_usable {
         match pool(url, "doctor", 2, settings.database_pooler).await {
             Ok(pool) => usable = Some(pool),
-            Err(error) => findings.push(Finding::error("connection", report(&error))),
+            Err(error) => findings.push(Finding::error(Check::Connection, Found::Failed(report(&error)))),
         }
     }
     if let Some(pool) = &usable {
@@ -76,7 +72,7 @@ pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>,
         .await;
     }
     (
-        Group::new("ledger", Some(server_name(url)), findings),
+        Group::new(GroupName::Ledger, Some(server_name(url)), findings),
         examined.clock,
         usable,
     )
@@ -85,23 +81,20 @@ pub(super) async fn ledger(settings: &Settings) -> (Group, Option<ClockReading>,
 async fn isolated(pool: &DbPool) -> Vec<Finding> {
     let found = match isolation::check(pool).await {
         Ok(found) => found,
-        Err(error) => return vec![Finding::not_checked("isolation", report(&error))],
+        Err(error) => return vec![Finding::not_checked(Check::Isolation, report(&error))],
     };
     if found.is_empty() {
-        return vec![Finding::ok(
-            "isolation",
-            "row-level security keeps tenants apart, by the catalog and by a test query",
-        )];
+        return vec![Finding::ok(Check::Isolation, Found::Isolated)];
     }
     found
         .into_iter()
         .map(|found| {
-            let level = if found.stops_start {
-                Finding::error
+            let finding = if found.stops_start {
+                Finding::error(Check::Isolation, found.problem)
             } else {
-                Finding::warning
+                Finding::warning(Check::Isolation, found.problem)
             };
-            level("isolation", found.problem).todo(found.fix)
+            finding.todo(found.fix)
         })
         .collect()
 }
@@ -115,24 +108,29 @@ pub(super) async fn sources(
     let sources = match Sources::new(settings, "doctor") {
         Ok(sources) => sources,
         Err(error) => {
-            let finding = Finding::error("connection", report(&error));
-            return vec![(Group::new("sources", None, vec![finding]), String::new(), None)];
+            let finding = Finding::error(Check::Connection, Found::Failed(report(&error)));
+            return vec![(
+                Group::new(GroupName::Sources, None, vec![finding]),
+                String::new(),
+                None,
+            )];
         }
     };
     for (name, _) in settings.sources.iter().filter(|(_, source)| source.url.is_none()) {
-        let finding = Finding::error("connection", format!("sources.{name}.url is not set"));
+        let finding = Finding::error(Check::Connection, Found::SourceUrlNotSet(name.clone()));
         groups.push((
-            Group::new(format!("source {name}"), None, vec![finding]),
+            Group::new(GroupName::Source(name.clone()), None, vec![finding]),
             name.clone(),
             None,
         ));
     }
     if sources.iter().next().is_none() && groups.is_empty() {
-        let finding = Finding::error(
-            "connection",
-            "no source is configured: set TIDEMARK_SOURCE_URL, or sources.NAME.url",
-        );
-        groups.push((Group::new("sources", None, vec![finding]), String::new(), None));
+        let finding = Finding::error(Check::Connection, Found::NoSource);
+        groups.push((
+            Group::new(GroupName::Sources, None, vec![finding]),
+            String::new(),
+            None,
+        ));
     }
     let digests_every_plan = settings.producer.digest_interval.is_zero();
     let looking = sources
@@ -162,7 +160,7 @@ async fn one_source(
     })
     .await;
     let group = Group::new(
-        format!("source {}", source.name()),
+        GroupName::Source(source.name().to_owned()),
         Some(source.server().to_owned()),
         findings,
     );
@@ -182,7 +180,7 @@ async fn known(pool: &DbPool, source: &str, findings: &mut Vec<Finding>) -> Know
         })
     };
     asked.await.unwrap_or_else(|error| {
-        findings.push(Finding::not_checked("fence", report(&error)));
+        findings.push(Finding::not_checked(Check::Fence, report(&error)));
         KnownState::default()
     })
 }
@@ -191,11 +189,8 @@ pub(super) async fn broker(settings: &Settings, broker: Option<Result<RabbitQueu
     let mut findings = Vec::new();
     match broker {
         None => findings.push(
-            Finding::warning(
-                "connection",
-                "no broker is set: only `sync --local` works without one",
-            )
-            .todo("TIDEMARK_AMQP_URL=amqp://user:password@host:5672/%2f"),
+            Finding::warning(Check::Connection, Found::NoBroker)
+                .todo("TIDEMARK_AMQP_URL=amqp://user:password@host:5672/%2f"),
         ),
         Some(Ok(rabbit)) => {
             with_time_limit(LIMIT, &mut findings, async |findings| {
@@ -205,7 +200,7 @@ pub(super) async fn broker(settings: &Settings, broker: Option<Result<RabbitQueu
             })
             .await;
         }
-        Some(Err(error)) => findings.push(Finding::error("connection", error)),
+        Some(Err(error)) => findings.push(Finding::error(Check::Connection, Found::Failed(error))),
     }
-    Group::new("broker", None, findings)
+    Group::new(GroupName::Broker, None, findings)
 }

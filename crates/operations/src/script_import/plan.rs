@@ -13,7 +13,8 @@ use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
 use super::{ScriptInbox, ScriptTenant, ScriptTime, ScriptWatermark};
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::tenants::slug;
 
 /// The tenants, inboxes and watermarks of the script.
@@ -115,9 +116,7 @@ pub fn plan(
 ) -> OperationResult<Vec<TenantImport>> {
     let known: Vec<i32> = script.tenants.iter().map(|tenant| tenant.id).collect();
     if let Some(unknown) = rules.ids.keys().find(|id| !known.contains(id)) {
-        return Err(OperationError::Invalid(format!(
-            "--tenant-map {unknown}=…: the old database has no tenant {unknown}"
-        )));
+        return Err(Refusal::UnknownOldTenant(*unknown).into());
     }
     let mut steps: Vec<TenantImport> = Vec::with_capacity(script.tenants.len());
     for tenant in &script.tenants {

@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 
-use super::held_by::{BlockerKind, HeldBy, LimitOf};
 use tidemark_ledger::chunk::bulk_share;
 use tidemark_ledger::process::{NO_BROKER, Process};
 use tidemark_ledger::source_watch::SourceWatch;
 use tidemark_ledger::tenant_status::TenantSnapshot;
+use tidemark_shared::held_by::{BlockerKind, HeldBy, LimitOf};
 use tidemark_shared::run::{RunReport, RunStatus};
 
 /// A fence that moves is one sampling interval behind; one that is this far behind is held by a transaction.

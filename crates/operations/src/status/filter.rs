@@ -1,8 +1,9 @@
 //! Which tenants a list or an action takes.
 
+use tidemark_shared::held_by::BlockerKind;
 use tidemark_shared::tenant::Tenant;
 
-use super::{BlockerKind, TenantOverview};
+use super::TenantOverview;
 
 /// A state that tenants are filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

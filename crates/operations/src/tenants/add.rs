@@ -9,13 +9,13 @@ use tidemark_shared::audit::{Action, Actor};
 
 use super::limits::Limited;
 use super::{check_name, check_timezone, explain_conflict};
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 
 pub async fn add(db: &DbPool, actor: &Actor, tenant: &NewTenant) -> OperationResult<()> {
     let id = tenant.id;
     if id.0 < 1 {
-        let text = format!("a tenant's id is a positive number, not {id}");
-        return Err(OperationError::Invalid(text));
+        return Err(Refusal::IdNotPositive(id).into());
     }
     check_name(&tenant.name)?;
     check_timezone(db, &tenant.timezone).await?;
@@ -27,9 +27,7 @@ pub async fn add(db: &DbPool, actor: &Actor, tenant: &NewTenant) -> OperationRes
     }
     .check()?;
     if ledger::tenant::was_removed(db, id).await? {
-        let text =
-            format!("id {id} belonged to a removed tenant whose rows are still there: choose another id");
-        return Err(OperationError::Invalid(text));
+        return Err(Refusal::IdOfRemoved(id).into());
     }
     let mut tx = db.begin().await.attempt("begin a transaction")?;
     ledger::tenant::insert(&mut *tx, tenant)

@@ -11,8 +11,9 @@ use tidemark_shared::privacy::{PrivacyChange, PrivacyPolicy};
 use tidemark_shared::tenant::Tenant;
 
 use super::limits::Limited;
-use super::{check_name, check_timezone, explain_conflict, removed_just_now};
-use crate::error::{OperationError, OperationResult};
+use super::{check_name, check_timezone, explain_conflict};
+use crate::error::OperationResult;
+use crate::refusal::Refusal;
 use crate::run_requests::new_run;
 
 pub async fn change(
@@ -48,13 +49,13 @@ pub async fn change(
         check_source_may_change(tenant, has_history == Some(true))?;
     }
     let Some(before) = ledger::tenant::lock(&mut tx, tenant.id).await? else {
-        return Err(removed_just_now(tenant.id));
+        return Err(Refusal::RemovedJustNow(tenant.id).into());
     };
     let changed = ledger::tenant::update(&mut *tx, tenant.id, change)
         .await
         .map_err(|error| explain_conflict(error, tenant.id, slug))?;
     if !changed {
-        return Err(removed_just_now(tenant.id));
+        return Err(Refusal::RemovedJustNow(tenant.id).into());
     }
     let after = ledger::tenant::find(&mut *tx, tenant.id).await?;
     let (before, after) = difference(&before, &after);
@@ -77,12 +78,11 @@ fn check_source_may_change(tenant: &Tenant, has_history: bool) -> OperationResul
     if !has_history {
         return Ok(());
     }
-    Err(OperationError::Invalid(format!(
-        "tenant {0} is synced from source `{1}` already, or its first sync was begun. `tidemark tenant move --tenant {0} \
-         --source NAME --reason TEXT` marks its rows deleted and begins anew from another source; where `{1}` itself is on \
-         another server now, change its URL in the settings",
-        tenant.id, tenant.source
-    )))
+    Err(Refusal::HasHistory {
+        tenant: tenant.id,
+        from: tenant.source.clone(),
+    }
+    .into())
 }
 
 /// Changes which personal data is stored. Returns the new policy, and the backfill run that rewrites the stored rows.

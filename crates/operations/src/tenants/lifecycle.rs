@@ -6,8 +6,9 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::audit::Actor;
 use tidemark_shared::ids::{RunId, TenantId};
 
-use super::{load, removed_just_now};
-use crate::error::{OperationError, OperationResult};
+use super::load;
+use crate::error::OperationResult;
+use crate::refusal::{NeedsReason, Refusal};
 
 /// The field names are a contract with scripts.
 #[derive(Debug, Serialize)]
@@ -18,9 +19,7 @@ pub struct RemovedTenant {
 
 pub async fn pause(db: &DbPool, actor: &Actor, id: TenantId, reason: &str) -> OperationResult<()> {
     if reason.trim().is_empty() {
-        return Err(OperationError::Invalid(
-            "pausing a tenant needs a reason".to_owned(),
-        ));
+        return Err(Refusal::NeedsReason(NeedsReason::Pause).into());
     }
     let tenant = load(db, id).await?;
     ledger::tenant_lifecycle::pause(db, actor, tenant.id, reason).await?;
@@ -38,6 +37,6 @@ pub async fn remove(db: &DbPool, actor: &Actor, id: TenantId) -> OperationResult
     let removed = ledger::tenant_lifecycle::remove(db, actor, id).await?;
     Ok(RemovedTenant {
         tenant_id: id,
-        cancelled_runs: removed.ok_or_else(|| removed_just_now(id))?,
+        cancelled_runs: removed.ok_or(Refusal::RemovedJustNow(id))?,
     })
 }

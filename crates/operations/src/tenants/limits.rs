@@ -10,7 +10,8 @@ use tidemark_shared::tenant::{
     CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, INTERVAL_MAX, INTERVAL_MIN, MAX_IN_FLIGHT_MAX,
 };
 
-use crate::error::{OperationError, OperationResult};
+use crate::error::OperationResult;
+use crate::refusal::{Limit, Refusal};
 
 /// Settings of a tenant that have a range; `None` is not checked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,16 +26,16 @@ impl Limited {
     pub fn check(self) -> OperationResult<()> {
         chunk_size(self.chunk_size)?;
         check(
-            "chunks in flight",
+            Limit::InFlight,
             self.max_in_flight,
             1..=MAX_IN_FLIGHT_MAX,
             |number| number,
         )?;
-        for (name, interval) in [
-            ("the time between two syncs", self.sync_interval),
-            ("the time between two comparisons", self.verify_interval),
+        for (limit, interval) in [
+            (Limit::SyncInterval, self.sync_interval),
+            (Limit::VerifyInterval, self.verify_interval),
         ] {
-            check(name, interval, INTERVAL_MIN..=INTERVAL_MAX, format_duration)?;
+            check(limit, interval, INTERVAL_MIN..=INTERVAL_MAX, format_duration)?;
         }
         Ok(())
     }
@@ -43,7 +44,7 @@ impl Limited {
 /// Checks the size of a run's chunks.
 pub(crate) fn chunk_size(size: Option<i32>) -> OperationResult<()> {
     check(
-        "conversations per chunk",
+        Limit::ChunkSize,
         size,
         CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX,
         |number| number,
@@ -51,18 +52,19 @@ pub(crate) fn chunk_size(size: Option<i32>) -> OperationResult<()> {
 }
 
 fn check<T: PartialOrd + Copy, D: Display>(
-    name: &str,
+    limit: Limit,
     value: Option<T>,
     range: RangeInclusive<T>,
     show: impl Fn(T) -> D,
 ) -> OperationResult<()> {
     match value {
-        Some(value) if !range.contains(&value) => Err(OperationError::Invalid(format!(
-            "{name}: {} is not between {} and {}",
-            show(value),
-            show(*range.start()),
-            show(*range.end())
-        ))),
+        Some(value) if !range.contains(&value) => Err(Refusal::OutOfRange {
+            limit,
+            value: show(value).to_string(),
+            least: show(*range.start()).to_string(),
+            most: show(*range.end()).to_string(),
+        }
+        .into()),
         _ => Ok(()),
     }
 }

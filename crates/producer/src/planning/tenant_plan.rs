@@ -74,7 +74,8 @@ pub(crate) async fn build_plan(
             warnings: signals
                 .shape
                 .warnings()
-                .into_iter()
+                .iter()
+                .map(ToString::to_string)
                 .chain(member.warnings.iter().cloned())
                 .collect(),
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{Source, explain, one_of_view, relation};
 use crate::view::ViewShape;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes};
+use tidemark_runtime::finding::{Check, Finding, SourceFound};
 
 impl Source {
     pub(super) async fn check_view_cost(
@@ -17,7 +17,7 @@ impl Source {
     ) {
         match self.view_cost(connection, shape).await {
             Ok(found) => findings.extend(found),
-            Err(error) => findings.push(Finding::not_checked("view cost", report(&error))),
+            Err(error) => findings.push(Finding::not_checked(Check::ViewCost, report(&error))),
         }
     }
 
@@ -29,10 +29,7 @@ impl Source {
         let view = shape.relation();
         let Some(size) = self.large_size(connection, &relation("messages")).await? else {
             // the planner reads a small table whole for any query
-            return Ok(vec![Finding::ok(
-                "view cost",
-                "there are too few messages to judge the cost",
-            )]);
+            return Ok(vec![Finding::ok(Check::ViewCost, SourceFound::TooFewMessages)]);
         };
         // the newest conversations: rows beyond the planner's statistics get the worst plans
         let newest: Option<i64> = sqlx::query_scalar(AssertSqlSafe(format!(
@@ -54,36 +51,24 @@ impl Source {
         let plan = explain(&mut *connection, &keys).await?;
         if reads_whole(&plan, "messages") {
             found.push(Finding::warning(
-                "view cost",
-                format!(
-                    "listing the keys of {view} reads all messages ({}): the planner removes an unused join only if it is a \
-                     LEFT JOIN on a unique key, such as GROUP BY conversation_id",
-                    bytes(size)
-                ),
+                Check::ViewCost,
+                SourceFound::KeysCost {
+                    view: view.clone(),
+                    size,
+                },
             ));
         }
         let plan = explain(&mut *connection, &rows).await?;
         if reads_whole(&plan, "messages") {
             found.push(
-                Finding::warning(
-                    "view cost",
-                    format!(
-                        "each conversation of {view} reads all messages ({}): its condition does not reach the sub-select \
-                         that aggregates them, or statistics are stale",
-                        bytes(size)
-                    ),
-                )
-                .todo(format!("ANALYZE {};   -- then tidemark doctor again", self.in_schema("messages"))),
+                Finding::warning(Check::ViewCost, SourceFound::RowsCost { view, size }).todo(format!(
+                    "ANALYZE {};   -- then tidemark doctor again",
+                    self.in_schema("messages")
+                )),
             );
         }
         if found.is_empty() {
-            found.push(Finding::ok(
-                "view cost",
-                format!(
-                    "listing keys reads no messages, and a chunk reads only its own (planned cost {})",
-                    cost(&plan)
-                ),
-            ));
+            found.push(Finding::ok(Check::ViewCost, SourceFound::CostGood(cost(&plan))));
         }
         Ok(found)
     }

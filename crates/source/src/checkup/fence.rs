@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::{KnownState, Source};
+use crate::error::SourceError;
 use crate::fence::oldest_writer;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::Finding;
+use tidemark_runtime::finding::{Check, Finding, Found, SourceFound};
 use tidemark_shared::fence::Holder;
 
 /// Longer than an ordinary transaction or a deployment.
@@ -43,7 +44,7 @@ impl Source {
             self.check_writers(connection, known, findings).await
         };
         if let Err(error) = checked {
-            findings.push(Finding::not_checked("fence", report(&error)));
+            findings.push(Finding::not_checked(Check::Fence, report(&error)));
         }
     }
 
@@ -65,20 +66,12 @@ impl Source {
         let at = Self::position(connection).await?;
         let behind = at.replayed_at.map(|replayed_at| at.now - replayed_at);
         findings.push(match behind {
-            Some(behind) if behind > MAX_REPLAY_LAG && !at.is_caught_up => Finding::warning(
-                "fence",
-                format!("the standby has replayed nothing for {} s: it does not follow its primary", behind.num_seconds()),
-            )
-            .todo("SELECT * FROM pg_stat_wal_receiver;   -- on the standby; then check its primary"),
-            Some(_) => Finding::ok(
-                "fence",
-                "a standby: watermarks stay 10 s behind its replay. `lookback` and `verify` find writes with timestamps \
-                 set long before their commit",
-            ),
-            None => Finding::ok(
-                "fence",
-                "the standby has replayed no commit since it started: watermarks wait for the first one",
-            ),
+            Some(behind) if behind > MAX_REPLAY_LAG && !at.is_caught_up => {
+                Finding::warning(Check::Fence, SourceFound::ReplaysNothing(behind.num_seconds()))
+                    .todo("SELECT * FROM pg_stat_wal_receiver;   -- on the standby; then check its primary")
+            }
+            Some(_) => Finding::ok(Check::Fence, SourceFound::Standby),
+            None => Finding::ok(Check::Fence, SourceFound::NoCommitReplayed),
         });
         Ok(())
     }
@@ -91,7 +84,7 @@ impl Source {
     ) -> Result<(), sqlx::Error> {
         let at = Self::position(&mut *connection).await?;
         if let Err(error) = self.check_not_restored(known.highest_xmax, at.xmax) {
-            findings.push(Finding::error("fence", report(&error)).todo(format!(
+            findings.push(Finding::error(Check::Fence, went_back(&error)).todo(format!(
                 "tidemark source accept-restore --source {} --reason '…'   # if this is the right server",
                 self.name()
             )));
@@ -108,12 +101,11 @@ impl Source {
         for one in &forgotten {
             findings.push(
                 Finding::warning(
-                    "fence",
-                    format!(
-                        "prepared transaction {} has been open since {}: watermarks stay before it",
-                        one.gid,
-                        one.prepared.format("%Y-%m-%d %H:%M:%SZ")
-                    ),
+                    Check::Fence,
+                    SourceFound::Prepared {
+                        gid: one.gid.clone(),
+                        since: one.prepared,
+                    },
                 )
                 .todo(format!(
                     "ROLLBACK PREPARED '{}';   -- or COMMIT PREPARED",
@@ -127,11 +119,29 @@ impl Source {
                 findings.push(long_transaction(&holder));
             }
             _ if forgotten.is_empty() => {
-                findings.push(Finding::ok("fence", "no transaction has been writing for long"));
+                findings.push(Finding::ok(Check::Fence, SourceFound::NoLongWriter));
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+fn went_back(error: &SourceError) -> Found {
+    match error {
+        SourceError::WentBack {
+            name,
+            server,
+            known,
+            seen,
+        } => SourceFound::WentBack {
+            name: name.clone(),
+            server: server.clone(),
+            known: *known,
+            seen: *seen,
+        }
+        .into(),
+        other => Found::Failed(report(other)),
     }
 }
 
@@ -148,21 +158,19 @@ fn is_long(holder: &Holder, known: KnownState, now: DateTime<Utc>) -> bool {
 
 fn long_transaction(holder: &Holder) -> Finding {
     let pid = holder.pid.unwrap_or_default();
-    let who: Vec<&str> = [&holder.user, &holder.application, &holder.state]
+    let who: Vec<String> = [&holder.user, &holder.application, &holder.state]
         .into_iter()
         .flatten()
-        .map(String::as_str)
         .filter(|text| !text.is_empty())
+        .cloned()
         .collect();
-    let since = holder.since.map_or_else(String::new, |since| {
-        format!(" since {}", since.format("%Y-%m-%d %H:%M:%SZ"))
-    });
     Finding::warning(
-        "fence",
-        format!(
-            "pid {pid} ({}) has been writing in one transaction{since}: watermarks stay before it",
-            who.join(", ")
-        ),
+        Check::Fence,
+        SourceFound::LongWriter {
+            pid,
+            who,
+            since: holder.since,
+        },
     )
     .todo(format!(
         "SELECT pg_terminate_backend({pid});   -- on the source, if nobody needs it"

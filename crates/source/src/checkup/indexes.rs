@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use super::{KnownState, LARGE, Source, relation};
 use crate::shape::Shape;
 use tidemark_postgres::report::report;
-use tidemark_runtime::finding::{Finding, bytes};
+use tidemark_runtime::finding::{Check, Finding, IndexReason, Scanned, SourceFound};
 
 /// An index that Tidemark's queries need.
 struct WantedIndex<'a> {
@@ -13,7 +13,7 @@ struct WantedIndex<'a> {
     /// Columns or expressions, in order.
     columns: &'a [&'a str],
     /// The cost without the index.
-    why: &'static str,
+    why: IndexReason,
     /// Table size in bytes from which on the index is worth its cost.
     min_table_size: i64,
 }
@@ -25,91 +25,91 @@ const WANTED: [WantedIndex<'_>; 15] = [
     WantedIndex {
         table: "conversations",
         columns: &["inbox_id", "id"],
-        why: "each plan scans the conversations of all tenants instead of one tenant's",
+        why: IndexReason::PlanScansAllTenants,
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "conversations",
         columns: &["contact_id"],
-        why: "each changed contact costs a scan of all conversations",
+        why: IndexReason::ContactScans,
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "messages",
         columns: &["conversation_id"],
-        why: "each chunk scans all messages",
+        why: IndexReason::ChunkScans(Scanned::Messages),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "messages",
         columns: &["created_at"],
-        why: "each plan scans all messages",
+        why: IndexReason::PlanScans(Scanned::Messages),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "messages",
         columns: &["updated_at"],
-        why: "only verify and full runs find edits of messages older than producer.message_edit_window",
+        why: IndexReason::OldEdits,
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "csat_survey_responses",
         columns: &["conversation_id"],
-        why: "each chunk scans all satisfaction answers",
+        why: IndexReason::ChunkScans(Scanned::Answers),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "reporting_events",
         columns: &["conversation_id"],
-        why: "each chunk scans all reporting events",
+        why: IndexReason::ChunkScans(Scanned::Events),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "reporting_events",
         columns: &["created_at"],
-        why: "each plan scans all reporting events",
+        why: IndexReason::PlanScans(Scanned::Events),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "attachments",
         columns: &["message_id"],
-        why: "each chunk scans all attachments",
+        why: IndexReason::ChunkScans(Scanned::Attachments),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "conversation_participants",
         columns: &["conversation_id"],
-        why: "each chunk scans all participants",
+        why: IndexReason::ChunkScans(Scanned::Participants),
         min_table_size: LARGE,
     },
     WantedIndex {
         table: "conversation_participants",
         columns: &["updated_at"],
-        why: "each plan scans all participants",
+        why: IndexReason::PlanScans(Scanned::Participants),
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "applied_slas",
         columns: &["updated_at"],
-        why: "each plan scans the SLAs of all conversations",
+        why: IndexReason::PlanScansSlas,
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "csat_survey_responses",
         columns: &["created_at"],
-        why: "each plan scans all satisfaction answers",
+        why: IndexReason::PlanScans(Scanned::Answers),
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "csat_survey_responses",
         columns: &["updated_at"],
-        why: "each plan scans all satisfaction answers",
+        why: IndexReason::PlanScans(Scanned::Answers),
         min_table_size: VERY_LARGE,
     },
     WantedIndex {
         table: "contacts",
         columns: &["updated_at"],
-        why: "each plan scans all contacts",
+        why: IndexReason::PlanScans(Scanned::Contacts),
         min_table_size: VERY_LARGE,
     },
 ];
@@ -152,7 +152,7 @@ impl Source {
             .map(|columns| WantedIndex {
                 table: "conversations",
                 columns,
-                why: "each plan scans all conversations, even when it compares no digests (producer.digest_interval)",
+                why: IndexReason::PlanScansWithoutDigests,
                 min_table_size: LARGE,
             });
         for wanted in WANTED.iter().chain(&changed_at) {
@@ -169,16 +169,13 @@ impl Source {
                     findings.push(finding);
                 }
                 Err(error) => {
-                    findings.push(Finding::not_checked("index", report(&error)));
+                    findings.push(Finding::not_checked(Check::Index, report(&error)));
                     return;
                 }
             }
         }
         if missing == 0 {
-            findings.push(Finding::ok(
-                "index",
-                "every large table has the indexes that it needs",
-            ));
+            findings.push(Finding::ok(Check::Index, SourceFound::Indexed));
         }
     }
 
@@ -210,21 +207,21 @@ impl Source {
         }
         let columns = wanted.columns.join(", ");
         let mut finding = Finding::warning(
-            "index",
+            Check::Index,
             match found.first() {
-                None => format!(
-                    "{} ({}) has no index on {columns}: {}",
-                    wanted.table,
-                    bytes(size),
-                    wanted.why
-                ),
-                Some(index) => format!(
-                    "{} ({}) has an invalid index on {columns}, {}: its creation failed or is running; {}",
-                    wanted.table,
-                    bytes(size),
-                    index.name,
-                    wanted.why
-                ),
+                None => SourceFound::NoIndex {
+                    table: wanted.table,
+                    size,
+                    columns: columns.clone(),
+                    why: wanted.why,
+                },
+                Some(index) => SourceFound::InvalidIndex {
+                    table: wanted.table,
+                    size,
+                    columns: columns.clone(),
+                    index: index.name.clone(),
+                    why: wanted.why,
+                },
             },
         );
         for index in &found {
@@ -257,29 +254,24 @@ impl Source {
                 Ok(Some(fresh)) => fresh,
                 Ok(None) => continue,
                 Err(error) => {
-                    findings.push(Finding::not_checked("statistics", report(&error)));
+                    findings.push(Finding::not_checked(Check::Statistics, report(&error)));
                     return;
                 }
             };
             if fresh.size < LARGE {
                 continue;
             }
-            let problem = if !fresh.was_analyzed {
-                "was never analyzed"
+            let size = fresh.size;
+            let found = if !fresh.was_analyzed {
+                SourceFound::NeverAnalyzed { table, size }
             } else if !is_standby && fresh.changed > fresh.live / 2 {
-                "has changed by more than half since the last ANALYZE"
+                SourceFound::StaleStatistics { table, size }
             } else {
                 continue;
             };
             findings.push(
-                Finding::warning(
-                    "statistics",
-                    format!(
-                        "{table} ({}) {problem}: the planner works with wrong numbers",
-                        bytes(fresh.size)
-                    ),
-                )
-                .todo(format!("ANALYZE {};", self.in_schema(table))),
+                Finding::warning(Check::Statistics, found)
+                    .todo(format!("ANALYZE {};", self.in_schema(table))),
             );
         }
     }

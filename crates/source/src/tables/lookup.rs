@@ -6,6 +6,7 @@ use super::columns::{Need, TABLES};
 use super::shape::TableShape;
 use crate::error::SourceError;
 use crate::source::Source;
+use tidemark_runtime::finding::Lack;
 
 const LOOK_UP: &str = include_str!("lookup.sql");
 /// Inboxes and accounts are mapped by 32-bit ids.
@@ -64,7 +65,7 @@ impl Source {
                     }
                     // reading it as NULL would clear the target's column
                     (Some(_), Some(false)) => {
-                        refused.push(format!("the right to SELECT {table}"));
+                        refused.push(Lack::Right(table.to_owned()));
                         false
                     }
                     (Some(type_name), _) => {
@@ -72,7 +73,11 @@ impl Source {
                         let accepts = column.kind.accepts(&type_name, &category);
                         if !accepts && column.need != Need::Hint {
                             let expected = column.kind.expected_type();
-                            refused.push(format!("column {table}.{name} as {expected} (it is {type_name})"));
+                            refused.push(Lack::Type {
+                                column: format!("{table}.{name}"),
+                                expected: expected.to_string(),
+                                found: type_name.clone(),
+                            });
                         }
                         has_wide_ids |= name == "id"
                             && column.kind == crate::kind::Kind::Integer
@@ -81,7 +86,7 @@ impl Source {
                     }
                     (None, _) => {
                         if row.has_table && column.need == Need::Needed {
-                            refused.push(format!("column {table}.{name}"));
+                            refused.push(Lack::Column(format!("{table}.{name}")));
                         }
                         false
                     }
@@ -92,7 +97,7 @@ impl Source {
                 versioned.push(table.name);
             }
             if !has_table && table.is_needed() {
-                refused.push(format!("table {}", table.name));
+                refused.push(Lack::Table(table.name.to_owned()));
             }
             // a statement may not name a table of which no column can be read
             if !withheld_columns.is_empty() && !readable.contains(&true) {
@@ -104,7 +109,7 @@ impl Source {
             }
         }
         if !refused.is_empty() {
-            refused.sort_unstable();
+            refused.sort_by_cached_key(ToString::to_string);
             refused.dedup();
             return Err(self.schema_error(refused));
         }

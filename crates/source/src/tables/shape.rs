@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::columns::{Column, Need, TABLES, Table};
-use crate::missing::{missing_column, missing_table, withheld_rights};
+use tidemark_runtime::finding::{Relation, SourceFound};
 use tidemark_shared::chatwoot::first_with;
 
 const CHANGED_AT: &str = "{changed_at}";
@@ -108,7 +108,7 @@ impl TableShape {
 
     /// Warnings for a run and a check-up: what is missing, and ids that are too large.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<SourceFound> {
         let mut warnings = Vec::new();
         for (table, found) in self.tables() {
             let Some(found) = found else {
@@ -120,7 +120,10 @@ impl TableShape {
                     .columns
                     .iter()
                     .filter_map(|column| first_with(table.name, column.name));
-                warnings.push(missing_table(table.name, first.min()));
+                warnings.push(SourceFound::NoTable {
+                    table: table.name,
+                    first: first.min(),
+                });
                 continue;
             };
             for (column, _) in table
@@ -131,19 +134,17 @@ impl TableShape {
                 .filter(|(column, _)| !self.withholds(table.name, column.name))
             {
                 let first = first_with(table.name, column.name);
-                warnings.push(missing_column(
-                    &format!("table {}", table.name),
-                    column.name,
+                warnings.push(SourceFound::NoColumn {
+                    of: Relation::Table(table.name),
+                    column: column.name,
                     first,
-                ));
+                });
             }
         }
-        warnings.extend(withheld_rights(&self.withheld));
-        warnings.extend(
-            self.wide_ids.iter().map(|id| {
-                format!("the id of {id} does not fit in 32 bits: its conversations cannot be synced")
-            }),
-        );
+        if !self.withheld.is_empty() {
+            warnings.push(SourceFound::Withheld(self.withheld.clone()));
+        }
+        warnings.extend(self.wide_ids.iter().map(|id| SourceFound::WideId(id.to_string())));
         warnings
     }
 
@@ -285,7 +286,11 @@ mod tests {
             assert_eq!(shape.statement(other), other);
         }
         assert_eq!(
-            shape.warnings(),
+            shape
+                .warnings()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
             [
                 "table conversations has no column priority: it is NULL in every row; it comes with Chatwoot 2.17.0",
                 "table messages has no column sentiment: it is NULL in every row; it comes with Chatwoot 3.0.0",

@@ -2,12 +2,13 @@
 
 use super::columns::Need;
 use super::shape::TableShape;
+use tidemark_runtime::finding::SourceFound;
 use tidemark_shared::chatwoot::{NEWEST_KNOWN, OLDEST_SUPPORTED, Version, changes, columns_of, first_with};
 
 impl TableShape {
     /// A sentence with the range of versions that have the columns which the source has, and lack those which it lacks. And
     /// what the next version brings. Only columns that are read count.
-    pub(crate) fn describe_versions(&self) -> String {
+    pub(crate) fn describe_versions(&self) -> SourceFound {
         let known: Vec<Version> = changes()
             .into_iter()
             .filter(|version| *version >= OLDEST_SUPPORTED)
@@ -24,13 +25,15 @@ impl TableShape {
             .iter()
             .find(|version| *version > last && !self.fits(**version))
         {
-            None => {
-                format!("the columns are those of Chatwoot {first} to {NEWEST_KNOWN}, or of a newer version")
-            }
-            Some(next) => format!(
-                "the columns are those of Chatwoot {first} or newer, before {next}; {next} brings {}",
-                self.brought_by(*next).join(", ")
-            ),
+            None => SourceFound::Newest {
+                first: *first,
+                newest: NEWEST_KNOWN,
+            },
+            Some(next) => SourceFound::Before {
+                first: *first,
+                next: *next,
+                brings: self.brought_by(*next),
+            },
         }
     }
 
@@ -53,7 +56,7 @@ impl TableShape {
         brought
     }
 
-    fn describe_mixture(&self) -> String {
+    fn describe_mixture(&self) -> SourceFound {
         let dated = |wanted: bool| {
             let columns = self.compared().filter(move |(.., is_found)| *is_found == wanted);
             columns.filter_map(|(table, column, _)| {
@@ -61,10 +64,13 @@ impl TableShape {
             })
         };
         match (dated(true).max(), dated(false).min()) {
-            (Some((newest, has)), Some((oldest, lacks))) => format!(
-                "the columns fit no version of Chatwoot: {has} comes with {newest}, but {lacks} of {oldest} is missing"
-            ),
-            _ => "the columns fit no version of Chatwoot".to_owned(),
+            (Some((newest, has)), Some((oldest, lacks))) => SourceFound::Mixture {
+                has,
+                newest,
+                lacks,
+                oldest,
+            },
+            _ => SourceFound::NoVersion,
         }
     }
 
@@ -94,7 +100,9 @@ mod tests {
                 .collect();
             found.contains(&true).then_some(found)
         });
-        TableShape::new(found.collect(), Vec::new()).describe_versions()
+        TableShape::new(found.collect(), Vec::new())
+            .describe_versions()
+            .to_string()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::shape::ViewShape;
 use crate::error::SourceError;
 use crate::source::Source;
 use tidemark_postgres::ident::RelationName;
+use tidemark_runtime::finding::Lack;
 
 impl Source {
     /// Reads the view's columns and checks that each has a suitable type and may be read.
@@ -30,22 +31,23 @@ impl Source {
         .await
         .map_err(self.query_error("look up its view"))?;
         if found.is_empty() {
-            return Err(self.schema_error(vec![format!("view {name}")]));
+            return Err(self.schema_error(vec![Lack::View(name.to_string())]));
         }
         let mut present = [false; COLUMNS.len()];
         let mut missing = Vec::new();
         for (column, present) in COLUMNS.iter().zip(&mut present) {
             let Column { name, kind, .. } = column;
             match found.iter().find(|(found, ..)| found == name) {
-                None if REQUIRED.contains(name) => missing.push(format!("column {name}")),
+                None if REQUIRED.contains(name) => missing.push(Lack::Column((*name).to_owned())),
                 None => {}
                 // reading it as NULL would clear the target's column
-                Some((.., false)) => missing.push(format!("the right to SELECT column {name}")),
+                Some((.., false)) => missing.push(Lack::RightToColumn((*name).to_owned())),
                 Some((_, type_name, category, true)) if !kind.accepts(type_name, category) => {
-                    missing.push(format!(
-                        "column {name} as {} (it is {type_name})",
-                        kind.expected_type()
-                    ));
+                    missing.push(Lack::Type {
+                        column: (*name).to_owned(),
+                        expected: kind.expected_type().to_string(),
+                        found: type_name.clone(),
+                    });
                 }
                 Some(_) => *present = true,
             }

@@ -7,6 +7,7 @@ use crate::error::SourceError;
 use crate::shape::Shape;
 use crate::source::Source;
 use tidemark_postgres::report::report;
+use tidemark_runtime::finding::SourceFound;
 
 /// Optional keys of a message: a missing key is read as NULL. `message_id`, `sent_at` and `private` are required.
 const MESSAGE_KEYS: [&str; 8] = [
@@ -35,14 +36,14 @@ impl Source {
         shape: &Shape,
         conversations: &[i64],
     ) -> Vec<String> {
-        let mut warnings = shape.warnings();
+        let mut warnings: Vec<String> = shape.warnings().iter().map(ToString::to_string).collect();
         let Some(shape) = shape.view() else {
             return warnings;
         };
         let last = conversations.len().saturating_sub(CHECKED_CONVERSATIONS);
         let checked = (!conversations.is_empty()).then(|| &conversations[last..]);
         match self.missing_keys(connection, shape, checked).await {
-            Ok(missing) => warnings.extend(missing),
+            Ok(missing) => warnings.extend(missing.iter().map(ToString::to_string)),
             Err(error) => {
                 tracing::warn!(error = %report(&error), "keys of the view's messages not checked");
             }
@@ -57,7 +58,7 @@ impl Source {
         connection: &mut PgConnection,
         shape: &ViewShape,
         conversations: Option<&[i64]>,
-    ) -> Result<Option<String>, SourceError> {
+    ) -> Result<Option<SourceFound>, SourceError> {
         let statement = MISSING_KEYS.replace(VIEW_IN_STATEMENT, &shape.relation());
         let (checked_count, missing): (i64, Vec<String>) = sqlx::query_as(AssertSqlSafe(statement))
             .bind(&MESSAGE_KEYS[..])
@@ -66,12 +67,12 @@ impl Source {
             .fetch_one(connection)
             .await
             .map_err(self.query_error("check the keys of the view's messages"))?;
-        Ok((checked_count > 0 && !missing.is_empty()).then(|| {
-            format!(
-                "view {}: its messages have no {} (none of {checked_count} that were checked): NULL in every message",
-                shape.name,
-                missing.join(", ")
-            )
-        }))
+        Ok(
+            (checked_count > 0 && !missing.is_empty()).then(|| SourceFound::KeysMissing {
+                view: shape.name.to_string(),
+                keys: missing,
+                checked: checked_count,
+            }),
+        )
     }
 }

@@ -2,8 +2,8 @@
 
 use super::columns::{CHANGE_TIMES, COLUMNS, Column, NAMES, Part, first_version, hashed};
 use crate::digest::{HashedColumn, digest_of, rules_digest, texts_digest};
-use crate::missing::{further_columns, missing_column};
 use tidemark_postgres::ident::RelationName;
+use tidemark_runtime::finding::{Relation, SourceFound};
 use tidemark_shared::selection::NameOf;
 
 /// The owner of a shared name that the view shows, as expressions over its row `v`.
@@ -132,8 +132,8 @@ impl ViewShape {
 
     /// Warnings for a run: columns that are NULL because the view lacks them.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let further: Vec<&str> = COLUMNS
+    pub fn warnings(&self) -> Vec<SourceFound> {
+        let further: Vec<&'static str> = COLUMNS
             .iter()
             .zip(self.present)
             .filter_map(|(column, present)| (!present && column.is_further()).then_some(column.name))
@@ -142,14 +142,15 @@ impl ViewShape {
             .iter()
             .zip(self.present)
             .filter(|(column, present)| !present && !column.is_further())
-            .map(|(column, _)| {
-                missing_column(
-                    &format!("view {}", self.name),
-                    column.name,
-                    first_version(column.name),
-                )
+            .map(|(column, _)| SourceFound::NoColumn {
+                of: Relation::View(self.name.to_string()),
+                column: column.name,
+                first: first_version(column.name),
             })
-            .chain(further_columns(&self.name.to_string(), &further))
+            .chain((!further.is_empty()).then(|| SourceFound::NotShown {
+                view: self.name.to_string(),
+                columns: further,
+            }))
             .collect()
     }
 
@@ -225,7 +226,7 @@ mod tests {
             assert!(!expression.contains("v.priority") && !expression.contains("v.csat_created_at"));
         }
         assert_eq!(shape.warnings().len(), 3);
-        let warning = &shape.warnings()[0];
+        let warning = &shape.warnings()[0].to_string();
         assert!(warning.starts_with(r#"view "reports"."final" has no column priority: it is NULL"#));
         assert!(warning.ends_with("; it comes with Chatwoot 2.17.0"));
         assert!(without(&[]).warnings().is_empty());

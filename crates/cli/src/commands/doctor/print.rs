@@ -36,7 +36,7 @@ pub fn groups(groups: &[Group], quiet: bool) -> anyhow::Result<()> {
         }
         output::line(match &group.server {
             Some(server) => format!("{}  {server}", group.group),
-            None => group.group.clone(),
+            None => group.group.to_string(),
         })?;
         for finding in shown {
             print(finding)?;

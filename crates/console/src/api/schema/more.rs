@@ -1,5 +1,7 @@
 //! The shapes of jobs, webhooks, and of what changes tenants.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -169,4 +171,31 @@ pub struct BulkView {
     sample: Vec<BulkItem>,
     /// The first that failed
     failed: Vec<BulkItem>,
+}
+
+/// What a sync would do
+#[derive(ToSchema)]
+pub struct Plan {
+    tenant_id: i32,
+    /// incremental, full
+    r#type: String,
+    keys: i64,
+    chunks: i32,
+    /// Hits of each change signal
+    signals: BTreeMap<String, i64>,
+    watermark_start: Option<DateTime<Utc>>,
+    watermark_end: Option<DateTime<Utc>>,
+    /// fence, safety_lag, open_transaction: why the watermark would end there
+    watermark_held_by: Option<String>,
+    /// Inboxes, accounts, users and teams with a new name
+    renamed: usize,
+    warnings: Vec<String>,
+    cost: PlanCost,
+}
+
+#[derive(ToSchema)]
+pub struct PlanCost {
+    conversations: i64,
+    /// Null when the tables were never analyzed
+    messages: Option<i64>,
 }
