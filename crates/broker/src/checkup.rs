@@ -377,7 +377,7 @@ mod tests {
             let info: QueueInfo = serde_json::from_str(info).unwrap();
             queue_problems("tidemark.dead", &info)
                 .into_iter()
-                .map(|finding| finding.found)
+                .map(|finding| finding.found.to_string())
                 .collect::<Vec<_>>()
         };
         assert_eq!(disk(r#"{"messages": 900, "message_bytes": 900000}"#), [""; 0]);
@@ -393,7 +393,7 @@ mod tests {
             .unwrap();
         let finding_for = |limit, version| {
             let finding = queue.delivery_limit(limit, version);
-            (finding.level, finding.found)
+            (finding.level, finding.found.to_string())
         };
         let (level, detail) = finding_for(None, (3, 13));
         assert!(level == Level::Ok && detail.contains("needs none"), "{detail}");

@@ -151,3 +151,115 @@ async fn a_job_is_made_and_started_by_the_api_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_plan_and_a_repair_by_the_api_are_those_of_the_commands() {
+    on_stage(|stage| async move {
+        stage.sample(60, 1, 5).await?;
+        stage.sync_local(&["--tenant", "1"]).await?;
+        let (operator, viewer) = (
+            add_token(&stage, "operator", &["--role", "operator"]).await?,
+            add_token(&stage, "viewer", &[]).await?,
+        );
+        let served = serve(&stage, "up", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let of = |token: &str| Client {
+            token: Some(token.to_owned()),
+            ..Client::new(&served.address)
+        };
+        let (client, viewer) = (of(&operator), of(&viewer));
+        let plan = "/api/v1/tenants/1/plan";
+        let planned = client.get(&format!("{plan}?full=true&chunk_size=20")).await?;
+        let said = stage
+            .tidemark(&["plan", "--tenant", "1", "--full", "--chunk-size", "20", "--json"])
+            .await?
+            .json();
+        for field in [
+            "tenant_id",
+            "type",
+            "keys",
+            "chunks",
+            "warnings",
+            "cost",
+            "renamed",
+        ] {
+            ensure!(
+                planned.json()[field] == said[field],
+                "{field}: {planned:?} and {said}"
+            );
+        }
+        ensure!(planned.json()["chunks"] == 3, "{planned:?}");
+        let incremental = client.get(plan).await?;
+        ensure!(
+            incremental.status == 200 && incremental.json()["type"] == "incremental",
+            "{incremental:?}"
+        );
+        for (wrong, status) in [
+            (format!("{plan}?chunk_size=0"), 422),
+            ("/api/v1/tenants/9/plan".to_owned(), 404),
+        ] {
+            let refused = client.get(&wrong).await?;
+            ensure!(refused.status == status, "{wrong}: {refused:?}");
+        }
+        let repair = "/api/v1/tenants/1/repair";
+        ensure!(
+            viewer.get(plan).await?.status == 403,
+            "a viewer opens no session on a source"
+        );
+        ensure!(
+            post(&viewer, repair, &json!({})).await?.status == 403,
+            "a viewer repairs nothing"
+        );
+        let early = post(&client, repair, &json!({})).await?;
+        ensure!(
+            early.status == 422
+                && early.json()["exit_code"] == 78
+                && early.json()["what_to_do"].to_string().contains("tidemark verify"),
+            "{early:?}"
+        );
+
+        let compare = async |run: i64| {
+            let asked = post(&client, "/api/v1/tenants/1/runs", &json!({"type": "verify"})).await?;
+            ensure!(asked.status == 202, "{asked:?}");
+            stage
+                .until(&format!(
+                    "SELECT count(*) = {run} FROM etl_control WHERE type = 'verify' AND status = 'success'"
+                ))
+                .await
+        };
+        compare(1).await?;
+        let nothing = post(&client, repair, &json!({})).await?;
+        ensure!(nothing.status == 204 && nothing.body.is_empty(), "{nothing:?}");
+        let mut tx = stage.target.begin().await?;
+        sqlx::query("SELECT set_config('app.current_tenant_id', '1', true)")
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM conversations_analytics WHERE tenant_id = 1 AND conversation_id <= 3")
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        compare(2).await?;
+        // sent twice with one key, it is one run
+        let key = [JSON, ("Idempotency-Key", "repair-1")];
+        let first = client.send("POST", repair, &key, "{}").await?;
+        ensure!(
+            first.status == 202 && first.json()["type"] == "repair",
+            "{first:?}"
+        );
+        let again = client.send("POST", repair, &key, "{}").await?;
+        ensure!(
+            again.status == 202 && again.json()["run_id"] == first.json()["run_id"],
+            "{again:?}"
+        );
+        stage
+            .until("SELECT count(*) = 1 FROM etl_control WHERE type = 'repair' AND status = 'success'")
+            .await?;
+        let actor: String = sqlx::query_scalar(
+            "SELECT actor FROM etl_action_audit WHERE action = 'run.request' AND after ->> 'type' = 'repair'",
+        )
+        .fetch_one(&stage.target)
+        .await?;
+        ensure!(actor == "token:operator", "{actor}");
+        served.process.stop().await
+    })
+    .await;
+}
