@@ -15,11 +15,11 @@ services_in_memory() {
     export TIDEMARK_SERVICES_FOLDER=/dev/shm
 }
 
-# Most tests wait for servers and processes most of the time, so three of them share a core. More than eight would want
-# more connections than the private PostgreSQL has.
+# Tests wait for servers and processes about half of the time, so two share a core, and those that take servers away wait
+# nearly always. More than eight would want more connections than the private PostgreSQL has.
 tests_side_by_side() {
     local cores threads
     cores=$(nproc)
-    threads=$((3 * cores < 8 ? 3 * cores : 8))
+    threads=$((2 * cores + 1 < 8 ? 2 * cores + 1 : 8))
     export NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$((threads > cores ? threads : cores))}
 }
