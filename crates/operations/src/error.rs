@@ -2,7 +2,9 @@
 
 use tidemark_broker::QueueError;
 use tidemark_ledger::DbError;
-use tidemark_producer::planning::error::PlanError;
+pub use tidemark_net::outbound::OutboundError;
+pub use tidemark_net::tls::{Exposure, ServerKind, TlsFault};
+pub use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
 use tidemark_source::SourceError;
 use tidemark_worker::error::ExecuteError;

@@ -45,6 +45,12 @@ async fn nothing_moves_on_live_pages_while_their_values_change() {
                 _ => None,
             };
             let page = format!("{page}{}", own.as_deref().unwrap_or_default());
+            if let Some(run) = &own {
+                // its chunks are values; that it gets some is another state
+                stage
+                    .until(&format!("SELECT status = 'running' OR finished_at IS NOT NULL FROM etl_control WHERE id = {run}"))
+                    .await?;
+            }
             browser
                 .page
                 .goto(&format!("http://{}{page}", served.address))

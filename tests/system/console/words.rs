@@ -62,12 +62,20 @@ async fn send(client: &Client, language: &str, method: &str, path: &str, form: &
     client.send(method, path, &headers, form).await
 }
 
+async fn without_inbox(stage: &Stage, id: &str) -> Result<()> {
+    let added = stage
+        .tidemark(&["tenant", "add", "--id", id, "--name", &format!("Tenant {id}")])
+        .await?;
+    ensure!(added.code == 0, "{added:?}");
+    Ok(())
+}
+
 /// Ledger, source and fleet with many faults.
 async fn break_much(stage: &Stage) -> Result<()> {
     stage.sample(60, 1, 5).await?;
     stage.sync_local(&["--tenant", "1"]).await?;
     stage.tenant(2, "UTC", &[900]).await?;
-    stage.tenant(3, "UTC", &[]).await?;
+    without_inbox(stage, "3").await?;
     stage.tenant(4, "UTC", &[901]).await?;
     stage
         .target
@@ -134,7 +142,7 @@ async fn refusals_are_said_in_the_language_of_the_page() {
         stage.sample(60, 1, 5).await?;
         stage.sync_local(&["--tenant", "1"]).await?;
         stage.tenant(2, "UTC", &[900]).await?;
-        stage.tenant(3, "UTC", &[]).await?;
+        without_inbox(&stage, "3").await?;
         stage.tenant(4, "UTC", &[901]).await?;
         let paused = stage
             .tidemark(&["tenant", "pause", "--tenant", "4", "--reason", "férias"])
@@ -238,7 +246,7 @@ async fn refusals_are_said_in_the_language_of_the_page() {
 async fn what_a_job_skips_and_results_of_the_audit_are_said_in_portuguese() {
     on_stage(|stage| async move {
         stage.tenant(1, "UTC", &[1]).await?;
-        stage.tenant(2, "UTC", &[]).await?;
+        without_inbox(&stage, "2").await?;
         let served = serve(&stage, "console", &[]).await?;
         let client = Client::new(&served.address);
         let chosen = send(

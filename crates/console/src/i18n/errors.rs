@@ -2,11 +2,9 @@
 //! it came.
 
 use tidemark_broker::QueueError;
-use tidemark_net::tls::{ServerKind, TlsFault};
-use tidemark_operations::error::OperationError;
+use tidemark_operations::error::{OperationError, PlanError, ServerKind, TlsFault};
 use tidemark_postgres::connect::ConnectError;
 use tidemark_postgres::report::report;
-use tidemark_producer::planning::error::PlanError;
 use tidemark_runtime::config::ConfigError;
 use tidemark_shared::run::RunType;
 use tidemark_source::SourceError;

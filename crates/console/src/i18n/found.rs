@@ -1,7 +1,7 @@
 //! What the doctor found, in the reader's language. What a server said, and commands, stay as they are.
 
-use tidemark_net::tls::Exposure;
 use tidemark_operations::doctor::report::GroupName;
+use tidemark_operations::error::Exposure;
 use tidemark_runtime::finding::{BackupFault, ClockOf, Found, IsolationFault, ManagementFault};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::{UnsyncedInbox, UnsyncedReason};

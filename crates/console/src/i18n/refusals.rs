@@ -1,6 +1,6 @@
 //! Why an operation is refused, in the reader's language. What a server said stays as it came.
 
-use tidemark_net::outbound::OutboundError;
+use tidemark_operations::error::OutboundError;
 use tidemark_operations::ids::{IdsError, MOST_IDS};
 use tidemark_operations::refusal::{FilterField, Limit, LoginNameFault, NeedsReason, Refusal, joined};
 use tidemark_shared::ids::TenantId;

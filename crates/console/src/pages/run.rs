@@ -128,10 +128,10 @@ fn advance(cx: &Cx, view: &RunView) -> Markup {
             @if let Some(progress) = open {
                 div.progress-line {
                     (bar(p.progress, progress.keys_ended, progress.keys_total))
-                    @if let Some(pace) = progress.pace {
-                        span.number { (cx.t.decimal(pace.rows_per_second)) " " (p.rows_per_second.to_lowercase()) }
-                        @if let Some(eta) = pace.eta_ms { span { (p.eta) " " span.number { (cx.t.milliseconds(eta)) } } }
-                    }
+                    // both have their place before they are known, so that nothing below moves
+                    @let eta = progress.pace.and_then(|pace| pace.eta_ms);
+                    span.number { (progress.pace.map_or_else(|| "–".to_owned(), |pace| cx.t.decimal(pace.rows_per_second))) " " (p.rows_per_second.to_lowercase()) }
+                    span { (p.eta) " " span.number { (eta.map_or_else(|| "–".to_owned(), |eta| cx.t.milliseconds(eta))) } }
                 }
             }
             @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
