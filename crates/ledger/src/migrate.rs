@@ -1,8 +1,8 @@
 //! Applies and reverts migrations beside a running fleet.
 //!
 //! A statement that changes a table waits for transactions that use it, and every later transaction waits behind it. So a
-//! migration waits for its locks less than a second ([`waiting`]). It is then rolled back, and tried again after a pause,
-//! in which the fleet goes on. An index that is made CONCURRENTLY ([`concurrent`]) makes nobody wait, and is waited for
+//! migration waits for its locks less than a second (`waiting`). It is then rolled back, and tried again after a pause,
+//! in which the fleet goes on. An index that is made CONCURRENTLY (`concurrent`) makes nobody wait, and is waited for
 //! longer.
 
 pub(crate) mod concurrent;
