@@ -68,6 +68,8 @@ async fn a_stale_form_of_dead_messages_does_nothing() {
         stage.tenant(1, "UTC", &[1]).await?;
         let served = serve(&stage, "up", &[]).await?;
         let client = Client::new(&served.address);
+        // then the exchanges are there
+        stage.until_consumed("events", 1).await?;
         stage.publish("dead", "live", b"not a job").await?;
         stage.until_waiting("dead", 1).await?;
         let dialog = client.get("/dead/do/purge").await?;

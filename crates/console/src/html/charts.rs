@@ -64,8 +64,11 @@ pub fn span_of(begin: i64, end: i64, all: i64, tone: Tone) -> Markup {
     }
 }
 
+/// What the chunks of an open run come through.
+const STEPS: [&str; 4] = ["done", "running", "queued", "pending"];
+
 /// The chunks of a run, one cell each or several in one.
-pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
+pub fn grid(cx: &Cx, title: &str, cells: &[GridCell], is_open: bool) -> Markup {
     let columns = columns(cells.len());
     let rows = cells.len().div_ceil(columns);
     let each = cells
@@ -99,7 +102,8 @@ pub fn grid(cx: &Cx, title: &str, cells: &[GridCell]) -> Markup {
                 ul.legend {
                     @for state in states {
                         @let count = cells.iter().filter(|cell| cell.state == state).count();
-                        @if count > 0 {
+                        // an open run comes through these
+                        @if count > 0 || is_open && STEPS.contains(&state) {
                             li { svg.swatch viewBox="0 0 10 10" aria-hidden="true" {
                                      rect class={ "cell " (state) } x="1" y="1" {}
                                      @if let Some(mark) = mark(state) { path.mark d=(mark) {} }

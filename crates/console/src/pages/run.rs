@@ -1,6 +1,7 @@
 //! One run: its progress, its chunks, its sums, its error, and how to go on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +26,7 @@ use crate::html::layout::{Section, live_page_with};
 use crate::html::parts::{
     Tone, badge, bar, command, empty, fact_rows, head, or_none, quantity, run_badge, tenant_link,
 };
-use crate::watch::snapshot::{RunView, Snapshot, load_run};
+use crate::watch::snapshot::{RunView, SLOWEST, Snapshot, load_run};
 
 const A_PAGE: i64 = 50;
 
@@ -122,21 +123,36 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
 fn advance(cx: &Cx, view: &RunView) -> Markup {
     let (p, run) = (&cx.t.pages, &view.report);
     let open = view.progress.as_ref().filter(|_| !run.status.is_terminal());
+    let none = || "–".to_owned();
     html! {
         section.card {
             header.head { h2 { (p.progress) } span.sub { (grid_title(cx, run)) } }
-            @if let Some(progress) = open {
+            // everything has its place before it is known and after the end, so that nothing below moves
+            @if run.chunks.total > 0 {
                 div.progress-line {
-                    (bar(p.progress, progress.keys_ended, progress.keys_total))
-                    // both have their place before they are known, so that nothing below moves
-                    @let eta = progress.pace.and_then(|pace| pace.eta_ms);
-                    span.number { (progress.pace.map_or_else(|| "–".to_owned(), |pace| cx.t.decimal(pace.rows_per_second))) " " (p.rows_per_second.to_lowercase()) }
-                    span { (p.eta) " " span.number { (eta.map_or_else(|| "–".to_owned(), |eta| cx.t.milliseconds(eta))) } }
+                    @if let Some(progress) = open {
+                        (bar(p.progress, progress.keys_ended, progress.keys_total))
+                        span { span.number { (progress.pace.map_or_else(none, |pace| cx.t.decimal(pace.rows_per_second))) } " " (p.rows_per_second.to_lowercase()) }
+                        span { (p.eta) " " span.number { (progress.pace.and_then(|pace| pace.eta_ms).map_or_else(none, |eta| cx.t.milliseconds(eta))) } }
+                    } @else {
+                        (bar(p.progress, run.chunks.done.into(), run.chunks.total.into()))
+                        span { span.number { (rows_per_second(run).map_or_else(none, |pace| cx.t.decimal(pace))) } " " (p.rows_per_second.to_lowercase()) }
+                        span { (p.took) " " span.number { (cx.t.milliseconds(run.duration_ms)) } }
+                    }
                 }
             }
-            @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid)) }
+            @if !view.grid.is_empty() { (grid(cx, &grid_title(cx, run), &view.grid, !run.status.is_terminal())) }
         }
     }
+}
+
+/// Of a run that has ended; `None` when it read nothing.
+fn rows_per_second(run: &RunReport) -> Option<f64> {
+    let rows = u32::try_from(run.records.extracted)
+        .ok()
+        .filter(|rows| *rows > 0)?;
+    let took = u64::try_from(run.duration_ms).ok().filter(|took| *took > 0)?;
+    Some(f64::from(rows) / Duration::from_millis(took).as_secs_f64())
 }
 
 /// The chunks that took longest, on the time between the first of them and the last.
@@ -146,9 +162,14 @@ fn slowest(cx: &Cx, view: &RunView) -> Markup {
     let ended = |chunk: &LongChunk| chunk.finished_at.unwrap_or(now);
     let begin = view.slowest.iter().map(|chunk| chunk.started_at).min();
     let end = view.slowest.iter().map(ended).max();
-    let (Some(begin), Some(end)) = (begin, end) else {
-        return html! {};
+    let places = match view.report.status.is_terminal() {
+        true => view.slowest.len(),
+        false => usize::try_from(view.report.chunks.total.min(SLOWEST)).unwrap_or_default(),
     };
+    if places == 0 {
+        return html! {};
+    }
+    let (begin, end) = (begin.unwrap_or(now), end.unwrap_or(now));
     let since = |at: DateTime<Utc>| (at - begin).num_milliseconds();
     html! {
         section.card {
@@ -164,7 +185,9 @@ fn slowest(cx: &Cx, view: &RunView) -> Markup {
                         td.when { (span_of(from, to, since(end), Tone::of_chunk(state))) }
                         td.number { (cx.t.milliseconds(to - from)) @if chunk.status != ChunkStatus::Done { " " span.sub { (cx.t.chunk_state(state)) } } }
                     }
-                } }
+                }
+                // the places of those to come
+                @for _ in view.slowest.len()..places { tr aria-hidden="true" { td { "\u{a0}" } td.worker {} td.when {} td.number {} } } }
             }
         }
     }

@@ -28,7 +28,7 @@ const JOBS: i64 = 10;
 /// Cells of a grid: a chunk each up to here, several chunks a cell above.
 const GRID_CELLS: i32 = 2_000;
 /// Slow chunks that the page of a run shows.
-const SLOWEST: i32 = 12;
+pub const SLOWEST: i32 = 12;
 
 #[derive(Debug)]
 pub struct Snapshot {
