@@ -91,7 +91,6 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
         (head(&format!("{} {}", p.run, run.run_id), &html! {
             (run_badge(cx, run.status)) " " span.sub { (cx.t.run_type(run.run_type)) }
         }))
-        @if let Some(held_by) = held_by { div.banner.warn role="status" { strong { (p.held_by) } " · " (cx.t.held_by(&held_by.held_by)) } }
         @if let Some(error) = &run.error {
             div.banner.bad { strong { (cx.t.states.error) } " · " (error) }
         }
@@ -101,6 +100,8 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, view: &RunView) -> Markup {
             @if let Some(link) = run.trace_id.as_ref().and_then(|trace| cx.console.settings.trace_link(trace)) {
                 a.button href=(link) rel="noreferrer" { (p.trace) }
             }
+            // beside the buttons: a banner that comes and goes would move everything
+            @if let Some(held_by) = held_by { span.held role="status" { strong { (p.held_by) } " · " (cx.t.held_by(&held_by.held_by)) } }
         }
         div.split {
             div.content {
