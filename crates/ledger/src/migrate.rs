@@ -24,7 +24,7 @@ use crate::statements;
 statements! {
     LIST_HOLDERS = include_str!("migrate/list_holders.sql");
     LIST_OLD_PROCESSES = "SELECT role || ' ' || instance || ' (tidemark ' || version || ')' FROM etl_process \
-                          WHERE last_seen_at > now() - interval '30 seconds' AND coalesce(migration, 0) < $1 \
+                          WHERE last_seen_at > now() - interval '30 seconds' AND coalesce(migration, $2) < $1 \
                           ORDER BY role, instance";
     MARK = "INSERT INTO etl_migration (version, works_from) VALUES ($1, $2) \
             ON CONFLICT (version) DO UPDATE SET works_from = excluded.works_from";
@@ -34,6 +34,8 @@ statements! {
                         EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('etl_process') AND attname = 'migration')";
 }
 
+/// Processes of the first release do not tell their migration. This is its newest.
+const NEWEST_OF_THE_FIRST_RELEASE: i64 = 20_261_129_194_200;
 /// sqlx's table.
 const TABLE: &str = "_sqlx_migrations";
 /// The lock of `migrate` is asked for in short questions. A question that waits has a snapshot, and an index that the other
@@ -236,6 +238,7 @@ impl<'a> Migrations<'a> {
         }
         let old: Vec<String> = sqlx::query_scalar(LIST_OLD_PROCESSES)
             .bind(oldest)
+            .bind(NEWEST_OF_THE_FIRST_RELEASE)
             .fetch_all(connection)
             .await?;
         if old.is_empty() {
