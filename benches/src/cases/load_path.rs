@@ -111,13 +111,13 @@ async fn collect(target: &mut PgConnection, statement: &str) -> Result<Vec<u8>> 
     Ok(part)
 }
 
-/// Loads by one array for each column, which the server unnests. Labels are arrays themselves and stay empty.
+/// Loads by one array for each column, which the server unnests. Columns that are arrays themselves stay empty.
 async fn by_unnest(site: &Site, batch: i64) -> Result<f64> {
     let mut target = site.on_target().await?;
     let columns: Vec<(String, String)> = sqlx::query_as(
-        "SELECT quote_ident(attname), format_type(atttypid, NULL) FROM pg_attribute \
-         WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'labels' \
-         ORDER BY attnum",
+        "SELECT quote_ident(attname), format_type(atttypid, NULL) FROM pg_attribute JOIN pg_type t ON t.oid = atttypid \
+         WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND NOT attisdropped \
+               AND t.typcategory <> 'A' ORDER BY attnum",
     )
     .fetch_all(&mut target)
     .await?;
