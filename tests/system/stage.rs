@@ -121,8 +121,7 @@ impl Stage {
             let options: PgConnectOptions = servers.of(side).parse()?;
             let options = options
                 .database(&format!("{name}_{side}"))
-                // compiling the reference's long statements takes longer than running them
-                .options([("TimeZone", "UTC"), ("jit", "off")]);
+                .options([("TimeZone", "UTC")]);
             Ok(PgPoolOptions::new().max_connections(4).connect_lazy_with(options))
         };
         let stage = Self {

@@ -1,8 +1,7 @@
 //! Waiting for a state, never for a time: the only polling of the tests.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
@@ -11,20 +10,17 @@ use super::Stage;
 
 /// Limit of every wait: longer than a busy machine ever needs.
 pub const WAIT_LIMIT: Duration = Duration::from_secs(120);
-/// Pauses between two polls: a tenth of what a wait has taken so far, and within these. The polls of five tests at a time
-/// would take a good part of a core from those that they wait for.
-const PAUSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(200);
+/// Pause between two polls.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Polls until there is a value. After `WAIT_LIMIT` the test fails, with `what` it has waited for.
 pub async fn poll<T>(what: impl Display, mut next: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    let begun = Instant::now();
     let polling = async {
         loop {
             if let Some(value) = next().await? {
                 return Ok(value);
             }
-            let pause = (begun.elapsed() / 10).clamp(*PAUSES.start(), *PAUSES.end());
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
     tokio::time::timeout(WAIT_LIMIT, polling)
