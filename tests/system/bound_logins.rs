@@ -200,8 +200,13 @@ async fn a_login_with_other_rights_is_not_bound_and_doctor_names_one_that_gets_t
                     .await?;
             ensure!(settings.is_none(), "{settings:?}");
 
-            // a right that it gets later stops the processes
-            run(&mut admin, format!("GRANT admin_users TO {group}")).await?;
+            // A right that it gets later stops the processes. Without the mark, which every database of the server reads: the
+            // processes of the other tests would stop too. Here the row in tenant_login says that it is bound.
+            run(
+                &mut admin,
+                format!("REVOKE bound_users FROM {name}; GRANT admin_users TO {group}"),
+            )
+            .await?;
             let refused = stage.tidemark(&["sync", "--local", "--tenant", "1"]).await?;
             ensure!(
                 refused.code == 78
