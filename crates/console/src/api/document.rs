@@ -169,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_has_the_size_that_is_checked() {
+        use tidemark_shared::tenant::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN};
+        let document: Value = serde_json::from_str(&document()).unwrap();
+        let plan = document["paths"]["/api/v1/tenants/{tenant}/plan"]["get"]["parameters"].as_array();
+        let asked = plan
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == "chunk_size")
+            .unwrap();
+        let set = &document["components"]["schemas"]["Settings"]["properties"]["chunk_size"];
+        for schema in [&asked["schema"], set] {
+            let bounds = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
+            assert_eq!(bounds, (Some(CHUNK_SIZE_MIN.into()), Some(CHUNK_SIZE_MAX.into())));
+        }
+    }
+
+    #[test]
     fn a_run_has_the_fields_of_its_description() {
         use tidemark_shared::ids::{RunId, TenantId};
         use tidemark_shared::run::{ChunkTotals, RecordTotals, RunReport, RunStatus, RunType};

@@ -41,7 +41,7 @@ pub struct Redrive {
 }
 
 /// Publish dead messages again that can be read and whose chunk still waits
-#[utoipa::path(post, path = "/api/v1/dead/redrive", tag = "dead", request_body = Redrive, responses((status = 200, body = schema::Redriven), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/dead/redrive", tag = "dead", request_body = Option<Redrive>, responses((status = 200, body = schema::Redriven), (status = "4XX", body = Problem)))]
 pub async fn redrive(cx: Cx, headers: HeaderMap, body: Bytes) -> Response {
     let work = async {
         let outcome = async {

@@ -32,6 +32,7 @@ pub struct Wanted {
     #[serde(default)]
     full: bool,
     /// Conversations per chunk, instead of the tenant's setting
+    #[param(minimum = 1, maximum = 50_000)]
     #[serde(default)]
     chunk_size: Option<i32>,
 }

@@ -50,6 +50,7 @@ pub struct Settings {
     /// Such as `1day`, or `off`
     #[serde(default)]
     verify_interval: Option<String>,
+    #[schema(minimum = 1, maximum = 50_000)]
     #[serde(default)]
     chunk_size: Option<i32>,
     #[serde(default)]
