@@ -75,6 +75,50 @@ async fn a_first_full_run_leaves_statistics_where_the_login_may_and_breaks_nothi
     .await;
 }
 
+/// Rows that statements have looked at in the target so far, by any index or none.
+async fn rows_looked_at(stage: &Stage) -> Result<i64> {
+    Ok(sqlx::query_scalar(
+        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_all_indexes WHERE relid = t.relid)::bigint + t.seq_tup_read \
+         FROM pg_stat_all_tables t WHERE t.relid = 'conversations_analytics'::regclass",
+    )
+    .fetch_one(&stage.target)
+    .await?)
+}
+
+#[tokio::test]
+async fn a_full_sync_over_a_target_without_statistics_reads_no_tenant_once_for_each_chunk() {
+    on_stage(|stage| async move {
+        stage.sample(1_500, 1, 214).await?;
+        if without_autovacuum(&stage).await? {
+            stage
+                .target
+                .execute("REVOKE MAINTAIN ON conversations_analytics FROM etl_service")
+                .await?;
+        }
+        let full = ["--tenant", "1", "--full", "--chunk-size", "50"];
+        let first = stage.sync_local(&full).await?;
+        ensure!(known(&stage).await? == (0, 0), "the login may not analyze");
+        let before = rows_looked_at(&stage).await?;
+        let again = stage.sync_local(&full).await?;
+        let (rows, looked_at) = (
+            &first["records"]["inserted"],
+            rows_looked_at(&stage).await? - before,
+        );
+        ensure!(
+            again["records"]["unchanged"] == *rows && *rows == 1_500,
+            "{again:#}"
+        );
+        // the tenant's rows for the plan, each chunk's for what it leaves out, what is gone, and once more before the commit
+        ensure!(
+            looked_at < 15_000,
+            "{looked_at} rows, in {} chunks",
+            again["chunks"]["total"]
+        );
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn several_finalizers_analyze_once_and_hold_up_no_run() {
     on_stage(|stage| async move {

@@ -23,6 +23,8 @@ const LIST_BY_KEY: &str = "SELECT conversation_id, row_hash, source_digest, rela
 pub(super) struct KnownRows {
     contents: HashMap<i64, Content>,
     unchanged: Vec<i64>,
+    /// First and last key of a chunk that has all between them.
+    range: Option<(i64, i64)>,
 }
 
 impl KnownRows {
@@ -31,22 +33,17 @@ impl KnownRows {
         tenant: TenantId,
         spec: &ChunkSpec,
     ) -> Result<Self, LoadError> {
-        let contents = match spec {
-            ChunkSpec::Keys { ids } => list_by_key(connection, tenant, ids).await?,
+        let (contents, range) = match spec {
+            ChunkSpec::Keys { ids } => (list_by_key(connection, tenant, ids).await?, None),
             ChunkSpec::KeyRange { lo, hi } => {
-                let rows = sqlx::query_as(LIST_IN_RANGE)
-                    .bind(Stored(tenant))
-                    .bind(lo)
-                    .bind(hi)
-                    .fetch_all(connection)
-                    .await
-                    .map_err(target("look up what the target has"))?;
-                contents(rows)
+                let range = (*lo, *hi);
+                (list_in_range(connection, tenant, range).await?, Some(range))
             }
         };
         Ok(Self {
             contents,
             unchanged: Vec::new(),
+            range,
         })
     }
 
@@ -55,7 +52,9 @@ impl KnownRows {
         if self.contents.is_empty() {
             return;
         }
-        let Self { contents, unchanged } = self;
+        let Self {
+            contents, unchanged, ..
+        } = self;
         buffer.retain(|id, content| {
             let is_known = contents.get(&id) == Some(&content);
             if is_known {
@@ -75,7 +74,11 @@ impl KnownRows {
         if self.unchanged.is_empty() {
             return Ok(());
         }
-        let now = list_by_key(connection, tenant, &self.unchanged).await?;
+        // not a thousand keys for a range: in a target without statistics PostgreSQL reads all of the tenant's index for them
+        let now = match self.range {
+            Some(range) => list_in_range(connection, tenant, range).await?,
+            None => list_by_key(connection, tenant, &self.unchanged).await?,
+        };
         let is_same = |id: &i64| now.get(id) == self.contents.get(id);
         if self.unchanged.iter().all(is_same) {
             Ok(())
@@ -83,6 +86,21 @@ impl KnownRows {
             Err(LoadError::Overtaken)
         }
     }
+}
+
+async fn list_in_range(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    (first, last): (i64, i64),
+) -> Result<HashMap<i64, Content>, LoadError> {
+    let rows = sqlx::query_as(LIST_IN_RANGE)
+        .bind(Stored(tenant))
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await
+        .map_err(target("look up what the target has"))?;
+    Ok(contents(rows))
 }
 
 async fn list_by_key(
