@@ -1,5 +1,6 @@
 //! The measured cases.
 
+mod again;
 mod far;
 mod fleet;
 mod freshness;
@@ -15,10 +16,11 @@ use tidemark_benches::figures::Results;
 
 use crate::site::Bench;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "full",
     "view",
     "incremental",
+    "again",
     "load",
     "fleet",
     "planning",
@@ -50,6 +52,9 @@ pub async fn run(
         }
         if wanted("view") {
             results.cases.push(full::view(bench, size).await?);
+        }
+        if wanted("again") {
+            results.cases.push(again::measure(bench, size).await?);
         }
         if wanted("load") {
             results.cases.extend(load_path::measure(bench, size).await?);
