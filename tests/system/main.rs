@@ -20,6 +20,7 @@ mod columns;
 mod commands;
 mod console;
 mod controls;
+mod covered;
 mod daily;
 mod deadlocks;
 mod digests;

@@ -232,9 +232,9 @@ async fn close_together(
         .iter()
         .filter_map(|(one, _)| Some((advance_of(one.run)?, one.run.id)))
         .unzip();
-    let moved = ledger::watermark::advance(tx, &moves, Mover::Runs(&runs)).await?;
+    let found = ledger::watermark::advance(tx, &moves, Mover::Runs(&runs)).await?;
     for (one, _) in &well {
-        if runs.contains(&one.run.id) && !moved.contains(&one.run.tenant_id) {
+        if runs.contains(&one.run.id) && !found.contains(&one.run.tenant_id) {
             one.span.in_scope(|| {
                 tracing::warn!("watermark not advanced: it was moved while the run was open");
             });
@@ -270,13 +270,12 @@ async fn close_alone(
 
 /// How far a run that ended well moves its tenant's watermark.
 fn advance_of(run: &CompleteRun) -> Option<Advance> {
-    let new = run
-        .watermark_end
-        .filter(|end| run.watermark_start != Some(*end))?;
     Some(Advance {
         tenant_id: run.tenant_id,
         old: run.watermark_start,
-        new,
+        new: run.watermark_end?,
+        mapping_version: run.mapping_version,
+        coverage: run.coverage,
     })
 }
 

@@ -12,6 +12,7 @@ use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
 use crate::stored::{Stored, stored, values};
+use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
@@ -77,6 +78,8 @@ pub struct TenantToPlan {
     pub absent_columns: Vec<String>,
     /// How long ago its digests were last compared under this mapping; `None`: they must be compared.
     pub digests_age: Option<Duration>,
+    /// What its runs have covered under this mapping.
+    pub coverage: Option<Coverage>,
     /// Its active inboxes, ascending.
     pub inboxes: Vec<i32>,
     /// Active inboxes whose history was not fetched yet.
@@ -97,6 +100,10 @@ impl FromRow<'_, PgRow> for TenantToPlan {
             digests_age: row
                 .try_get::<Option<f64>, _>("digests_age")?
                 .map(|age| Duration::from_secs_f64(age.max(0.0))),
+            coverage: Coverage::from_row(
+                row,
+                ["covered_epoch", "covered_xmin", "covered_clock", "covered_since"],
+            )?,
             inboxes: row.try_get("inboxes")?,
             unfetched: row.try_get("unfetched")?,
             gone: row.try_get("gone")?,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::postgres::PgTransaction;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::postgres::{PgRow, PgTransaction};
+use sqlx::{FromRow, PgExecutor, Row};
 use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 
@@ -34,17 +34,13 @@ statements! {
                       JOIN tenants t ON t.id = n.tenant_id AND t.source_version <= n.mapping_version \
                       WHERE t.id = ANY($3) ORDER BY t.id";
     LOCK_MANY = "SELECT FROM etl_watermark WHERE tenant_id = ANY($1) ORDER BY tenant_id FOR NO KEY UPDATE";
-    ADVANCE = "UPDATE etl_watermark w SET watermark = m.new, run_id = coalesce(m.run_id, w.run_id), advanced_at = now() \
-               FROM unnest($1::integer[], $2::timestamptz[], $3::timestamptz[], $4::bigint[]) AS m (tenant_id, old, new, run_id) \
-               WHERE w.tenant_id = m.tenant_id AND w.watermark IS NOT DISTINCT FROM m.old \
-                 AND (m.old IS NULL OR m.new > m.old) \
-               RETURNING w.tenant_id";
+    ADVANCE = include_str!("watermark/advance.sql");
     LOCK = "SELECT watermark FROM etl_watermark WHERE tenant_id = $1 FOR UPDATE";
-    SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL \
+    SET = "UPDATE etl_watermark SET watermark = $2, advanced_at = now(), digests_compared_at = NULL, covered_xmin = NULL \
            WHERE tenant_id = $1";
     // the same values as for a new tenant; none of its rows is live
     CLEAR = "UPDATE etl_watermark w SET watermark = NULL, run_id = NULL, advanced_at = now(), checked_at = NULL, \
-                    consecutive_failures = 0, plan_error = NULL, digests_compared_at = NULL, \
+                    consecutive_failures = 0, plan_error = NULL, digests_compared_at = NULL, covered_xmin = NULL, \
                     next_due_at = now() + t.sync_interval, \
                     policy_version = greatest(w.policy_version, t.policy_version) \
              FROM tenants t WHERE t.id = w.tenant_id AND w.tenant_id = $1";
@@ -104,6 +100,37 @@ pub struct Watermark {
     pub next_due_at: DateTime<Utc>,
 }
 
+/// What the plan of a run covers, from the run's end: rows of the source that a transaction below `xmin` wrote and that carry a
+/// time from `since` to `clock` have been read. `docs/design/fence.md` has the proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coverage {
+    pub epoch: i32,
+    /// Of the plan's snapshot: all transactions below it had ended.
+    pub xmin: i64,
+    /// The source's clock before that snapshot.
+    pub clock: DateTime<Utc>,
+    /// `None`: the plan took everything.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Coverage {
+    /// Of the columns with this prefix; `None` when they are empty.
+    pub(crate) fn from_row(
+        row: &PgRow,
+        [epoch, xmin, clock, since]: [&str; 4],
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let Some(xmin) = row.try_get(xmin)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            epoch: row.try_get(epoch)?,
+            xmin,
+            clock: row.try_get(clock)?,
+            since: row.try_get(since)?,
+        }))
+    }
+}
+
 /// Who moves a watermark.
 #[derive(Debug, Clone, Copy)]
 pub enum Mover<'a> {
@@ -157,12 +184,20 @@ pub async fn list(db: impl PgExecutor<'_>, behind: Option<Duration>) -> DbResult
         .attempt("list the watermarks")
 }
 
-/// A move of a watermark forward.
+/// A move of a watermark forward, or none: `new` may be `old`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     pub tenant_id: TenantId,
     pub old: Option<DateTime<Utc>>,
     pub new: DateTime<Utc>,
+    pub mapping_version: Option<i64>,
+    pub coverage: Option<Coverage>,
+}
+
+impl Advance {
+    fn is_move(&self) -> bool {
+        self.old != Some(self.new)
+    }
 }
 
 /// Locks the watermarks of the idle ones of these tenants: no incremental or full run of theirs is open or being
@@ -198,13 +233,16 @@ pub async fn lock(tx: &mut PgTransaction<'_>, tenants: &[TenantId]) -> DbResult<
         .attempt("lock the watermarks")
 }
 
-/// Moves watermarks forward, at most one a tenant, each with its audit row. Returns the tenants whose watermark moved.
-/// A watermark stays when it is no longer at `old`, or when `new` is not later.
+/// Moves watermarks forward, at most one a tenant, each with its audit row, and records what is covered. Returns the tenants
+/// whose watermark was at `old`; the others stay as they are.
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
     moves: &[Advance],
     mover: Mover<'_>,
 ) -> DbResult<Vec<TenantId>> {
+    fn column<T>(moves: &[Advance], of: impl Fn(&Advance) -> T) -> Vec<T> {
+        moves.iter().map(of).collect()
+    }
     let (runs, actor, reason) = match mover {
         Mover::Runs(runs) => (runs, None, None),
         Mover::Actor { actor, reason } => ([].as_slice(), Some(actor), Some(reason)),
@@ -212,17 +250,25 @@ pub async fn advance(
     if moves.is_empty() {
         return Ok(Vec::new());
     }
-    let (tenants, old, new) = columns(moves.iter());
-    let moved: Vec<TenantId> = sqlx::query_scalar(ADVANCE)
-        .bind(stored(tenants))
-        .bind(old)
-        .bind(new)
+    let found: Vec<TenantId> = sqlx::query_scalar(ADVANCE)
+        .bind(column(moves, |step| Stored(step.tenant_id)))
+        .bind(column(moves, |step| step.old))
+        .bind(column(moves, |step| step.new))
         .bind(stored(runs))
+        .bind(column(moves, |step| step.mapping_version))
+        .bind(column(moves, |step| Some(step.coverage?.epoch)))
+        .bind(column(moves, |step| Some(step.coverage?.xmin)))
+        .bind(column(moves, |step| Some(step.coverage?.clock)))
+        .bind(column(moves, |step| step.coverage?.since))
         .fetch_all(&mut **tx)
         .await
         .map(values)
         .attempt("advance the watermarks")?;
-    let mut unaudited: HashSet<TenantId> = moved.iter().copied().collect();
+    let moved = moves
+        .iter()
+        .filter(|step| step.is_move())
+        .map(|step| step.tenant_id);
+    let mut unaudited: HashSet<TenantId> = moved.filter(|tenant| found.contains(tenant)).collect();
     let of = |tenants: &HashSet<TenantId>| columns(moves.iter().filter(|m| tenants.contains(&m.tenant_id)));
     if actor.is_some() && !unaudited.is_empty() {
         let (tenants, old, new) = of(&unaudited);
@@ -259,7 +305,7 @@ pub async fn advance(
             .await
             .attempt("audit the watermarks")?;
     }
-    Ok(moved)
+    Ok(found)
 }
 
 type Columns = (Vec<TenantId>, Vec<Option<DateTime<Utc>>>, Vec<DateTime<Utc>>);

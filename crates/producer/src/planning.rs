@@ -4,6 +4,7 @@
 
 pub mod assignment;
 pub mod backfill;
+mod covered;
 mod digests;
 mod discovery;
 pub mod error;

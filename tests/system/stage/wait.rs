@@ -62,6 +62,19 @@ impl Stage {
         until_true(&self.source, statement).await
     }
 
+    /// Waits until a tenant's plans of three seconds had nothing to read. A transaction that another test has open on the server
+    /// may delay it.
+    pub async fn until_nothing_is_planned(&self, tenant: i32) -> Result<()> {
+        let last_read = format!(
+            "SELECT max(finished_at) FROM etl_control WHERE tenant_id = {tenant} AND chunks_total > 0"
+        );
+        self.until(&format!(
+            "SELECT watermark > coalesce(({last_read}), '-infinity') + interval '3 seconds' FROM etl_watermark \
+             WHERE tenant_id = {tenant}"
+        ))
+        .await
+    }
+
     /// Waits until so many processes have checked the isolation of tenants. Before that, a lock on the tenants' rows
     /// blocks them.
     pub async fn until_started(&self, count: usize) -> Result<()> {

@@ -3,23 +3,26 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
-use sqlx::postgres::PgTransaction;
+use sqlx::postgres::{PgRow, PgTransaction};
+use sqlx::{FromRow, Row};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
 use crate::reject::{MAX_REJECT_PERCENT, MAX_REJECTS};
 use crate::stored::{Stored, stored};
+use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
+    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent, \
+                            mapping_version, plan_epoch, plan_xmin, plan_clock, plan_since FROM etl_control r \
                      WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) AND id <> ALL($3::bigint[]) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
                      ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
     // as LOCK_COMPLETE: these runs only, by their ids
-    LOCK_NAMED = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent FROM etl_control r \
+    LOCK_NAMED = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent, \
+                            mapping_version, plan_epoch, plan_xmin, plan_clock, plan_since FROM etl_control r \
                   WHERE id = ANY($1) AND status = 'running' AND finished_at IS NULL \
                     AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                     AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
@@ -28,19 +31,33 @@ statements! {
 }
 
 /// A locked run with only terminal chunks, ready to be closed.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct CompleteRun {
-    #[sqlx(try_from = "Stored<RunId>")]
     pub id: RunId,
-    #[sqlx(try_from = "Stored<TenantId>")]
     pub tenant_id: TenantId,
-    #[sqlx(rename = "type")]
-    #[sqlx(try_from = "Stored<RunType>")]
     pub run_type: RunType,
     pub watermark_start: Option<DateTime<Utc>>,
     pub watermark_end: Option<DateTime<Utc>>,
     pub chunks_total: i32,
     pub traceparent: Option<String>,
+    pub mapping_version: Option<i64>,
+    pub coverage: Option<Coverage>,
+}
+
+impl FromRow<'_, PgRow> for CompleteRun {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get::<Stored<_>, _>("id")?.0,
+            tenant_id: row.try_get::<Stored<_>, _>("tenant_id")?.0,
+            run_type: row.try_get::<Stored<_>, _>("type")?.0,
+            watermark_start: row.try_get("watermark_start")?,
+            watermark_end: row.try_get("watermark_end")?,
+            chunks_total: row.try_get("chunks_total")?,
+            traceparent: row.try_get("traceparent")?,
+            mapping_version: row.try_get("mapping_version")?,
+            coverage: Coverage::from_row(row, ["plan_epoch", "plan_xmin", "plan_clock", "plan_since"])?,
+        })
+    }
 }
 
 /// Locks runs that have only terminal chunks. Skips runs that another finalizer has locked, and those in `except`.

@@ -11,6 +11,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunType;
 
 use crate::stored::{Stored, stored};
+use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
@@ -27,7 +28,8 @@ statements! {
     RECORD_PLANNING_ERROR = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
     START_PLANNED = "UPDATE etl_control SET status = 'running', planning_until = NULL, mapping_version = $3, \
                             watermark_start = $4, watermark_end = $5, signals = $6, warnings = $7, chunks_total = $8, \
-                            compares_digests = $9, error_message = $10 \
+                            compares_digests = $9, error_message = $10, \
+                            plan_epoch = $11, plan_xmin = $12, plan_clock = $13, plan_since = $14 \
                      WHERE id = $1 AND status = 'planning' AND planner = $2 \
                        AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.source_version > $3)";
     INSERT_RUNNING = include_str!("insert_running.sql");
@@ -66,6 +68,8 @@ pub struct PlanRecord {
     pub compares_digests: bool,
     /// What the run leaves as it is until an operator decides. It ends partial, with this as its error.
     pub undecided: Option<String>,
+    /// What its end will cover; `None` for a run that does not move the watermark.
+    pub coverage: Option<Coverage>,
 }
 
 /// Claims one requested run for planning, or one whose planner has disappeared. `only` restricts it to these runs.
@@ -119,6 +123,10 @@ pub async fn start_planned(
         .bind(plan.chunks_total)
         .bind(plan.compares_digests)
         .bind(&plan.undecided)
+        .bind(plan.coverage.map(|coverage| coverage.epoch))
+        .bind(plan.coverage.map(|coverage| coverage.xmin))
+        .bind(plan.coverage.map(|coverage| coverage.clock))
+        .bind(plan.coverage.and_then(|coverage| coverage.since))
         .execute(&mut **tx)
         .await
         .map(|done| done.rows_affected() == 1)
@@ -157,6 +165,10 @@ pub async fn insert_running(
         .bind(column(runs, |run| run.traceparent.as_deref()))
         .bind(column(runs, |run| run.plan.undecided.as_deref()))
         .bind(env!("CARGO_PKG_VERSION"))
+        .bind(column(runs, |run| Some(run.plan.coverage?.epoch)))
+        .bind(column(runs, |run| Some(run.plan.coverage?.xmin)))
+        .bind(column(runs, |run| Some(run.plan.coverage?.clock)))
+        .bind(column(runs, |run| run.plan.coverage?.since))
         .fetch_all(&mut **tx)
         .await
         .attempt("insert the planned runs")?;

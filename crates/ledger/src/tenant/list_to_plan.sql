@@ -6,7 +6,10 @@ SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.discover, t.tim
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,
        extract(epoch FROM t.verify_interval)::float8 AS verify_interval, w.watermark, w.consecutive_failures,
-       w.absent_columns,
+       w.absent_columns, w.covered_epoch,
+       -- covered under another mapping or before another watermark: nothing
+       CASE WHEN w.covered_version = t.mapping_version AND w.covered_watermark = w.watermark
+            THEN w.covered_xmin END AS covered_xmin, w.covered_clock, w.covered_since,
        CASE WHEN w.digests_version = t.mapping_version
              AND NOT EXISTS (SELECT FROM etl_source_audit s
                              WHERE s.source = t.source AND s.accepted_at >= w.digests_compared_at)

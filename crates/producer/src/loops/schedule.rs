@@ -259,6 +259,8 @@ impl Scheduler {
                     tenant_id: *tenant,
                     old: plan.record.watermark_start,
                     new: plan.record.watermark_end?,
+                    mapping_version: Some(plan.record.mapping_version),
+                    coverage: plan.record.coverage,
                 })
             })
             .collect();

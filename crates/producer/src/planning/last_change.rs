@@ -15,6 +15,7 @@ use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::ids::TenantId;
 
+use crate::planning::covered::Covered;
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 
@@ -33,7 +34,7 @@ pub(crate) struct Hit {
 pub(crate) struct LastChange {
     /// Transactions since the one that wrote the youngest of these rows; negative where that is unknown.
     pub age: i32,
-    /// The latest time of these rows, at most the latest watermark of the plan. `None` where it is unknown.
+    /// The latest time of these rows, at most `Inboxes::latest`. `None` where it is unknown.
     pub changed_at: Option<NaiveDateTime>,
 }
 
@@ -75,6 +76,13 @@ impl LastChange {
     }
 }
 
+/// How the transaction of a row follows from its age: ages are counted from `next_xid`, in this epoch of the source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ages {
+    pub epoch: i32,
+    pub next_xid: i64,
+}
+
 /// The last changes of a tenant's conversations.
 #[derive(Debug, Default)]
 pub(crate) struct LastChanges(BTreeMap<i64, LastChange>);
@@ -85,6 +93,14 @@ impl LastChanges {
             .entry(id)
             .and_modify(|known| *known = known.later(change))
             .or_insert(change);
+    }
+
+    /// Takes out the conversations whose changes are all covered.
+    fn take_covered(&mut self, covered: Covered) -> Vec<i64> {
+        self.0
+            .extract_if(.., |_, change| covered.has(*change))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// Keeps those that may be left out: changes before the watermark. What is later was not planned yet, or an operator
@@ -122,16 +138,16 @@ impl LastChanges {
     }
 }
 
-/// Finds the conversations of each member that an earlier run has read since their last change. Only scheduled plans leave
+/// Finds the conversations of each member that earlier runs have read since their last change. Only scheduled plans leave
 /// them out: a run that an operator requests reads the lookback again.
 pub(crate) async fn find_already_read(
     db: &DbPool,
     members: &[Member],
     mut changes: BTreeMap<TenantId, LastChanges>,
-    epoch: i32,
-    next_xid: i64,
+    Ages { epoch, next_xid }: Ages,
 ) -> Result<BTreeMap<TenantId, Vec<i64>>, PlanError> {
     let mut queries = Vec::new();
+    let mut already_read: BTreeMap<TenantId, Vec<i64>> = BTreeMap::new();
     for member in members.iter().filter(|member| !member.always_reads_target) {
         let (Some(watermark), Some(changes)) = (
             member.watermark.filter(|_| member.since.is_some()),
@@ -139,6 +155,9 @@ pub(crate) async fn find_already_read(
         ) else {
             continue;
         };
+        if let Some(covered) = member.covered {
+            already_read.insert(member.tenant.id, changes.take_covered(covered));
+        }
         changes.keep_before(watermark.naive_utc());
         if let Some(oldest) = changes.0.values().map(|change| change.xid(next_xid)).min() {
             queries.push(ReadQuery {
@@ -152,10 +171,14 @@ pub(crate) async fn find_already_read(
     for read in ledger::chunk::list_reads(db, epoch, &queries).await? {
         reads.entry(read.tenant_id).or_default().push(read);
     }
-    Ok(reads
-        .into_iter()
-        .filter_map(|(tenant, reads)| Some((tenant, changes.get(&tenant)?.seen_by(&reads, next_xid))))
-        .collect())
+    for (tenant, reads) in reads {
+        if let Some(changes) = changes.get(&tenant) {
+            let ids = already_read.entry(tenant).or_default();
+            ids.extend(changes.seen_by(&reads, next_xid));
+            ids.sort_unstable();
+        }
+    }
+    Ok(already_read)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use tidemark_ledger::tenant::TenantToPlan;
+use tidemark_ledger::watermark::Coverage;
 use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;
 
+use crate::planning::covered::Covered;
 use crate::planning::error::PlanError;
 
 /// A tenant, and the settings of its plan.
@@ -22,6 +24,10 @@ pub(crate) struct Member {
     pub absent_columns: Vec<String>,
     /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
+    /// What earlier runs have covered, all of it since `since` at the latest.
+    coverage: Option<Coverage>,
+    /// The same in the ages of the plan's snapshot, once they are known.
+    pub covered: Option<Covered>,
     /// Whether digests are compared. Otherwise only conversations that change signals name are planned.
     pub compares_digests: bool,
     pub inboxes: Vec<i32>,
@@ -52,6 +58,7 @@ impl Member {
             consecutive_failures,
             absent_columns,
             digests_age,
+            coverage,
             inboxes,
             unfetched,
             gone,
@@ -75,6 +82,9 @@ impl Member {
             consecutive_failures,
             absent_columns,
             since,
+            // a longer lookback begins earlier
+            coverage: coverage.filter(|known| known.since.is_none_or(|from| since >= Some(from.naive_utc()))),
+            covered: None,
             // what may be deleted now may have been left alone by the last comparison
             compares_digests: since.is_none()
                 || request.allow_mass_delete
@@ -104,7 +114,17 @@ impl Member {
         } else {
             Vec::new()
         };
+        if newer.tenant.mapping_version != self.tenant.mapping_version {
+            self.coverage = None;
+        }
         self.tenant = newer.tenant;
+    }
+
+    /// Ages are counted from `next_xid`. A run that an operator requests reads the lookback again.
+    pub(crate) fn count_coverage(&mut self, epoch: i32, next_xid: i64) {
+        let is_wanted = self.since.is_some() && !self.always_reads_target;
+        let known = self.coverage.filter(|known| is_wanted && known.epoch == epoch);
+        self.covered = known.map(|known| Covered::new(&known, next_xid));
     }
 
     /// Fails a member that has no inboxes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
+use tidemark_ledger::watermark::Coverage;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};
@@ -16,6 +17,7 @@ use tidemark_source::{Shape, Source, SourceTx, Sources};
 use crate::planning::discovery::discover_inboxes;
 use crate::planning::error::PlanError;
 use crate::planning::fence_sample::{SampleMode, standby_fence, take_sample};
+use crate::planning::last_change::Ages;
 use crate::planning::member::Member;
 use crate::planning::plan::Plan;
 use crate::planning::selection::plan_selection;
@@ -165,16 +167,24 @@ impl Planner {
         if mode == SampleMode::Store {
             discover_inboxes(&self.db, &mut signals, members, self.settings.digest_interval).await?;
         }
+        let ages = read_ages(&mut signals, snapshot.epoch, members).await?;
         let members = &*members;
         let window = self.settings.message_edit_window;
-        let scans = scan_source(&self.db, &mut signals, members, window, snapshot.epoch).await?;
+        let scans = scan_source(&self.db, &mut signals, members, window, ages).await?;
         let mut plans = Vec::with_capacity(members.len());
         for (member, scan) in members.iter().zip(scans) {
             if let Err(error) = member.check_inboxes() {
                 plans.push(Err(error));
                 continue;
             }
-            let plan = match build_plan(&self.db, &mut signals, snapshot.bounds, member, scan).await {
+            let coverage = Coverage {
+                epoch: snapshot.epoch,
+                xmin: signals.tx.snapshot().xmin,
+                clock: signals.tx.snapshot().clock,
+                since: member.since.map(|since| since.and_utc()),
+            };
+            let plan = match build_plan(&self.db, &mut signals, snapshot.bounds, coverage, member, scan).await
+            {
                 Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
                 planned => Ok(planned?),
             };
@@ -250,6 +260,23 @@ impl Planner {
             });
         }
     }
+}
+
+/// What the ages of rows are counted from, and with it what the members have covered. `None` where nothing is left out: a view
+/// shows no versions, and a run that an operator requests reads the lookback again.
+async fn read_ages(
+    signals: &mut Signals<'_>,
+    epoch: i32,
+    members: &mut [Member],
+) -> Result<Option<Ages>, PlanError> {
+    if signals.shape.view().is_some() || members.iter().all(|member| member.always_reads_target) {
+        return Ok(None);
+    }
+    let next_xid = signals.next_xid().await?;
+    for member in members {
+        member.count_coverage(epoch, next_xid);
+    }
+    Ok(Some(Ages { epoch, next_xid }))
 }
 
 /// Whether as many rows of the same inboxes wait.

@@ -184,6 +184,7 @@ pub(crate) async fn plan_selection(
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests: false,
             undecided,
+            coverage: None,
         },
         waiting: Vec::new(),
         chunks,

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use tidemark_ledger::stored::{Stored, stored};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, TimeDelta};
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_ledger::sender::KnownSender;
@@ -18,6 +18,7 @@ use tidemark_shared::selection::NameOf;
 use tidemark_source::digest::conversation_digest;
 use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
+use crate::planning::covered::Covered;
 use crate::planning::last_change::{Hit, LastChange};
 use crate::planning::member::Member;
 
@@ -40,17 +41,19 @@ static DIGESTS_IN_BUCKETS: LazyLock<String> = LazyLock::new(|| {
 });
 // Statements over a group limit the scan by the earliest instant of the tenants, and each row by the instant of its tenant.
 // $1 inboxes, and for each: $2 its tenant, $3 since; $4 the earliest of these
-// $5 the latest watermark: later times are cut to it. {age} stands for the age of the row's version
+// $5 the latest time of interest: later times are cut to it. {age} stands for the age of the row's version
+// $6 and $7 rows that are older than this age and not later than this time are covered (NULL: none is)
 const CHANGED: &str = "SELECT m.tenant_id, c.id::bigint AS id, {age} AS age, least({changed_at}::timestamp, $5) AS changed_at \
      FROM unnest($1::integer[], $2::integer[], $3::timestamp[]) AS m (inbox_id, tenant_id, since) \
-     JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since";
+     JOIN conversations c ON c.inbox_id = m.inbox_id WHERE {changed_at} >= $4 AND {changed_at} >= m.since \
+       AND ($6::integer IS NULL OR {age} <= $6 OR {changed_at} > $7)";
 const MESSAGES: &str = include_str!("signals/messages.sql");
 // whether `messages` has an index that begins with updated_at, or at most $1 bytes
 const CAN_SEARCH_ALL_EDITS: &str = "SELECT pg_relation_size('messages') <= $1 OR EXISTS ( \
      SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
      WHERE i.indrelid = 'messages'::regclass AND i.indisvalid AND i.indpred IS NULL AND a.attname = 'updated_at')";
 const SENDERS: &str = include_str!("signals/senders.sql");
-// $1 to $4 as in CHANGED, $5 only this conversation, or NULL, $6 the latest watermark
+// $1 to $4 as in CHANGED, $5 only this conversation, or NULL, $6 the latest time, $7 and $8 what is covered
 const CSAT: &str = "SELECT m.tenant_id, r.conversation_id::bigint AS id, min({age}) AS age, \
             max(least(greatest(r.created_at, r.updated_at)::timestamp, $6)) AS changed_at \
      FROM csat_survey_responses r JOIN conversations c ON c.id = r.conversation_id \
@@ -58,6 +61,7 @@ const CSAT: &str = "SELECT m.tenant_id, r.conversation_id::bigint AS id, min({ag
        ON m.inbox_id = c.inbox_id \
      WHERE (r.created_at >= $4 OR r.updated_at >= $4) AND (r.created_at >= m.since OR r.updated_at >= m.since) \
        AND ($5::bigint IS NULL OR r.conversation_id = $5) \
+       AND ($7::integer IS NULL OR {age} <= $7 OR greatest(r.created_at, r.updated_at) > $8) \
      GROUP BY 1, 2";
 const RELATED: &str = include_str!("signals/related.sql");
 const STRETCHES: &str = "SELECT min(id) AS first, max(id) AS last, count(*) AS count FROM ( \
@@ -169,6 +173,7 @@ pub(crate) struct Inboxes {
     fetched: Vec<bool>,
     pub since: Vec<Option<NaiveDateTime>>,
     watermarks: Vec<Option<NaiveDateTime>>,
+    covered: Vec<Option<Covered>>,
 }
 
 impl Inboxes {
@@ -183,6 +188,7 @@ impl Inboxes {
                 inboxes
                     .watermarks
                     .push(member.watermark.map(|watermark| watermark.naive_utc()));
+                inboxes.covered.push(member.covered);
             }
         }
         inboxes
@@ -193,9 +199,30 @@ impl Inboxes {
         self.since.iter().flatten().copied().min()
     }
 
-    /// The latest watermark of the tenants. Later times are cut to it, since chrono cannot hold all of them.
+    /// After the watermark of every tenant and after what it has covered. Later times are cut to it, since chrono cannot hold
+    /// all of them.
     pub(crate) fn latest(&self) -> Option<NaiveDateTime> {
-        self.watermarks.iter().chain(&self.since).flatten().copied().max()
+        let after = |covered: &Covered| covered.until + TimeDelta::microseconds(1);
+        let covered = self.covered.iter().flatten().map(after);
+        let times = self.watermarks.iter().chain(&self.since).flatten().copied();
+        times.chain(covered).max()
+    }
+
+    /// What all tenants with a `since` have covered.
+    fn covered_by_all(&self) -> Option<Covered> {
+        let searched = self.since.iter().zip(&self.covered);
+        let covered = searched
+            .filter(|(since, _)| since.is_some())
+            .map(|(_, covered)| *covered);
+        covered.reduce(|one, other| Some(one?.and(other?))).flatten()
+    }
+
+    /// What each of the tenants has covered, where it is known.
+    pub(crate) fn covered_by_tenant(&self) -> BTreeMap<TenantId, Covered> {
+        let covered = self.tenants.iter().zip(&self.covered);
+        covered
+            .filter_map(|(tenant, covered)| Some((*tenant, (*covered)?)))
+            .collect()
     }
 }
 
@@ -320,12 +347,15 @@ impl<'a> Signals<'a> {
         let tables = self.aged(CHANGED, "{age}", "conversations", "c");
         let statement = self.shape.statement(&tables, view::changed);
         let earliest = inboxes.earliest();
+        let covered = inboxes.covered_by_all();
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
             .bind(&inboxes.ids)
             .bind(stored(&inboxes.tenants))
             .bind(&inboxes.since)
             .bind(earliest)
             .bind(inboxes.latest())
+            .bind(covered.map(|covered| covered.age))
+            .bind(covered.map(|covered| covered.until))
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for changed conversations"))
@@ -345,6 +375,7 @@ impl<'a> Signals<'a> {
             .fetch_one(self.tx.connection())
             .await
             .map_err(self.source.query_error("check the size of its messages"))?;
+        let covered = inboxes.covered_by_all();
         let statement = self.aged(MESSAGES, "{age}", "messages", "messages");
         let statement = self.shape.on_tables(&statement);
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
@@ -355,6 +386,8 @@ impl<'a> Signals<'a> {
             .bind((!cheap).then(|| earliest - window))
             .bind(only)
             .bind(inboxes.latest())
+            .bind(covered.map(|covered| covered.age))
+            .bind(covered.map(|covered| covered.until))
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for new and edited messages"))
@@ -367,6 +400,7 @@ impl<'a> Signals<'a> {
         earliest: NaiveDateTime,
         only: Option<i64>,
     ) -> Result<Vec<Hit>, SourceError> {
+        let covered = inboxes.covered_by_all();
         let statement = self.aged(CSAT, "{age}", "csat_survey_responses", "r");
         let statement = self.shape.on_tables(&statement);
         sqlx::query_as(AssertSqlSafe(statement.as_ref()))
@@ -376,6 +410,8 @@ impl<'a> Signals<'a> {
             .bind(earliest)
             .bind(only)
             .bind(inboxes.latest())
+            .bind(covered.map(|covered| covered.age))
+            .bind(covered.map(|covered| covered.until))
             .fetch_all(self.tx.connection())
             .await
             .map_err(self.source.query_error("look for satisfaction answers"))
@@ -389,6 +425,7 @@ impl<'a> Signals<'a> {
         earliest: NaiveDateTime,
         only: Option<i64>,
     ) -> Result<Vec<(RelatedSignal, Hit)>, SourceError> {
+        let covered = inboxes.covered_by_all();
         let mut statement = RELATED.to_owned();
         for (placeholder, table, alias) in [
             ("{age_of_event}", "reporting_events", "e"),
@@ -405,6 +442,8 @@ impl<'a> Signals<'a> {
             .bind(earliest)
             .bind(only)
             .bind(inboxes.latest())
+            .bind(covered.map(|covered| covered.age))
+            .bind(covered.map(|covered| covered.until))
             .fetch_all(self.tx.connection())
             .await
             .map_err(

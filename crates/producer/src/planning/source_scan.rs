@@ -13,7 +13,7 @@ use tidemark_shared::selection::Sender;
 use tidemark_source::Shape;
 
 use crate::planning::error::PlanError;
-use crate::planning::last_change::{Hit, LastChanges, find_already_read};
+use crate::planning::last_change::{Ages, Hit, LastChanges, find_already_read};
 use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
@@ -74,7 +74,7 @@ pub(crate) async fn scan_source(
     signals: &mut Signals<'_>,
     members: &[Member],
     message_edit_window: Duration,
-    epoch: i32,
+    ages: Option<Ages>,
 ) -> Result<Vec<SourceScan>, PlanError> {
     let inboxes = Inboxes::of(members);
     let mut scans = ScansByTenant::default();
@@ -141,7 +141,9 @@ pub(crate) async fn scan_source(
             }
         }
     }
-    list_already_read(db, signals, members, &mut scans, epoch).await?;
+    if let Some(ages) = ages {
+        list_already_read(db, members, &mut scans, ages).await?;
+    }
     Ok(members
         .iter()
         .map(|member| std::mem::take(scans.of(member.tenant.id)))
@@ -151,23 +153,17 @@ pub(crate) async fn scan_source(
 /// Lists the conversations that an earlier run has read since their last change.
 async fn list_already_read(
     db: &DbPool,
-    signals: &mut Signals<'_>,
     members: &[Member],
     scans: &mut ScansByTenant,
-    epoch: i32,
+    ages: Ages,
 ) -> Result<(), PlanError> {
     for (tenant_id, scan) in &scans.by_tenant {
         let changes = scan.buckets.iter().flat_map(SourceBucket::last_changes);
         let known = scans.last_changes.entry(*tenant_id).or_default();
         changes.for_each(|(id, change)| known.note(id, change));
     }
-    // a view shows no versions
-    if signals.shape.view().is_some() || members.iter().all(|member| member.always_reads_target) {
-        return Ok(());
-    }
-    let next_xid = signals.next_xid().await?;
     let changes = std::mem::take(&mut scans.last_changes);
-    for (tenant, ids) in find_already_read(db, members, changes, epoch, next_xid).await? {
+    for (tenant, ids) in find_already_read(db, members, changes, ages).await? {
         scans.of(tenant).already_read = ids;
     }
     Ok(())

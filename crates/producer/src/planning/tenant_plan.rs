@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::target::Bucket;
+use tidemark_ledger::watermark::Coverage;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
@@ -22,6 +23,7 @@ pub(crate) async fn build_plan(
     db: &DbPool,
     signals: &mut Signals<'_>,
     bounds: WatermarkBounds,
+    coverage: Coverage,
     member: &Member,
     scan: SourceScan,
 ) -> Result<Plan, PlanError> {
@@ -81,6 +83,7 @@ pub(crate) async fn build_plan(
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests,
             undecided,
+            coverage: moves.then_some(coverage),
         },
         waiting,
         chunks,

@@ -59,6 +59,7 @@ pub(crate) async fn plan_verification(
             chunks_total: i32::try_from(chunks.len()).expect("chunks of a plan fit in 31 bits"),
             compares_digests: false,
             undecided: None,
+            coverage: None,
         },
         waiting: Vec::new(),
         chunks,

@@ -10,12 +10,13 @@ use tidemark_source::SourceError;
 use crate::planning::last_change::LastChange;
 use crate::planning::signals::{Inboxes, Signals};
 
-// $1 inboxes, $2 the earliest instant, $3 the latest watermark (later times are cut to it, since chrono cannot hold all of
-// them), $4 excluded conversations. {age} stands for the age of the contact's version
+// $1 inboxes, $2 the earliest instant, $3 the latest time of interest (later times are cut to it, since chrono cannot hold all of
+// them), $4 excluded conversations, $5 and $6 contacts that are older than this age and not later than this time are covered
+// (NULL: none is). {age} stands for the age of the contact's version
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id::integer AS account_id, \
             least(k.updated_at::timestamp, $3) AS changed_at, {age} AS age, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
-     WHERE k.updated_at >= $2 \
+     WHERE k.updated_at >= $2 AND ($5::integer IS NULL OR {age} <= $5 OR k.updated_at > $6) \
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
 const ACCOUNTS: &str = "SELECT id::integer, account_id::integer FROM inboxes WHERE id = ANY($1)";
 
@@ -32,11 +33,20 @@ struct ChangedContact {
     id: i64,
     /// `None` where the source does not keep it.
     account_id: Option<i32>,
-    /// At most the latest watermark of the tenants.
+    /// At most [`Inboxes::latest`].
     changed_at: NaiveDateTime,
     age: i32,
     conversation_id: Option<i64>,
     inbox_id: Option<i32>,
+}
+
+impl ChangedContact {
+    const fn change(&self) -> LastChange {
+        LastChange {
+            age: self.age,
+            changed_at: Some(self.changed_at),
+        }
+    }
 }
 
 impl Signals<'_> {
@@ -47,6 +57,7 @@ impl Signals<'_> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
     ) -> Result<BTreeMap<TenantId, ChangedContacts>, SourceError> {
+        let covered = inboxes.covered_by_all();
         let statement = self.aged(CONTACTS, "{age}", "contacts", "k");
         let changed: Vec<ChangedContact> =
             sqlx::query_as(AssertSqlSafe(self.shape.on_tables(&statement).as_ref()))
@@ -54,6 +65,8 @@ impl Signals<'_> {
                 .bind(earliest)
                 .bind(inboxes.latest())
                 .bind(&self.unreadable)
+                .bind(covered.map(|covered| covered.age))
+                .bind(covered.map(|covered| covered.until))
                 .fetch_all(self.tx.connection())
                 .await
                 .map_err(self.source.query_error("look for changed contacts"))?;
@@ -78,6 +91,11 @@ fn split_by_tenant(
     changed: &[ChangedContact],
 ) -> BTreeMap<TenantId, ChangedContacts> {
     let accounts: BTreeMap<i32, i32> = accounts.iter().copied().collect();
+    let covered = inboxes.covered_by_tenant();
+    let concerns = |tenant: TenantId, since: NaiveDateTime, contact: &ChangedContact| {
+        let covered = covered.get(&tenant);
+        contact.changed_at >= since && !covered.is_some_and(|covered| covered.has(contact.change()))
+    };
     let owners: BTreeMap<i32, (TenantId, NaiveDateTime)> = inboxes
         .ids
         .iter()
@@ -102,22 +120,18 @@ fn split_by_tenant(
     let mut found: BTreeMap<TenantId, ChangedContacts> = BTreeMap::new();
     for (tenant, account, since) in interested {
         let contacts = of_account.get(&account).into_iter().flatten();
-        for contact in contacts.filter(|contact| contact.changed_at >= since) {
+        for contact in contacts.filter(|contact| concerns(tenant, since, contact)) {
             found.entry(tenant).or_default().ids.insert(contact.id);
         }
     }
     for contact in changed {
         let owner = contact.inbox_id.and_then(|inbox| owners.get(&inbox));
-        if let Some((tenant, _)) = owner.filter(|(_, since)| contact.changed_at >= *since) {
+        if let Some((tenant, _)) = owner.filter(|(tenant, since)| concerns(*tenant, *since, contact)) {
             let theirs = found.entry(*tenant).or_default();
             theirs.ids.insert(contact.id);
-            let change = LastChange {
-                age: contact.age,
-                changed_at: Some(contact.changed_at),
-            };
             theirs
                 .conversations
-                .extend(contact.conversation_id.map(|id| (id, change)));
+                .extend(contact.conversation_id.map(|id| (id, contact.change())));
         }
     }
     found

@@ -1,0 +1,12 @@
+ALTER TABLE etl_watermark
+    DROP COLUMN covered_watermark,
+    DROP COLUMN covered_version,
+    DROP COLUMN covered_since,
+    DROP COLUMN covered_clock,
+    DROP COLUMN covered_xmin,
+    DROP COLUMN covered_epoch;
+ALTER TABLE etl_control
+    DROP COLUMN plan_since,
+    DROP COLUMN plan_clock,
+    DROP COLUMN plan_xmin,
+    DROP COLUMN plan_epoch;
