@@ -32,6 +32,8 @@ pub enum Analysis {
 struct Wanted {
     /// With its schema, quoted: the login may have another `search_path` than the role.
     name: String,
+    /// Without those of long texts, quoted.
+    columns: String,
     by_role: bool,
     by_login: bool,
 }
@@ -70,10 +72,10 @@ pub async fn analyze_after_first_run(db: &DbPool) -> DbResult<Analysis> {
         .fetch_optional(db)
         .await
         .attempt("check the statistics of the target")?;
-    if still.is_none() {
+    let Some(Wanted { name, columns, .. }) = still else {
         return Ok(Analysis::NotNeeded);
-    }
-    let analyze = format!("ANALYZE {}", wanted.name);
+    };
+    let analyze = format!("ANALYZE {name} ({columns})");
     let done = sqlx::raw_sql(AssertSqlSafe(analyze)).execute(&mut *tx).await;
     done.attempt("analyze the target")?;
     tx.commit().await.attempt("analyze the target")?;
