@@ -11,8 +11,12 @@ use crate::stored::{Stored, stored};
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    DISPATCH_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark/dispatch', 0))";
+    // and whether a comparison may be open: by the condition of an index without the many other runs
+    DISPATCH_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark/dispatch', 0)), \
+                            EXISTS (SELECT FROM etl_control WHERE finished_at IS NULL AND type NOT IN ('incremental', 'full'))";
     BRING_FORWARD = include_str!("bring_forward.sql");
+    // the statement below takes milliseconds to plan, and mostly there is nothing to do
+    IS_ANY_DUE = "SELECT EXISTS (SELECT FROM etl_chunk WHERE status = 'pending' AND next_attempt_at <= now())";
     DISPATCH = include_str!("dispatch.sql");
     MARK_PUBLISHED = "UPDATE etl_chunk c SET published_at = now(), publish_count = publish_count + 1 \
                       FROM (SELECT l.run_id, l.seq FROM etl_chunk l \
@@ -82,18 +86,27 @@ pub async fn dispatch(
     limits: &DispatchLimits,
     only: Option<&[RunId]>,
 ) -> DbResult<Option<Vec<DispatchedChunk>>> {
-    let locked: bool = sqlx::query_scalar(DISPATCH_LOCK)
+    let (locked, may_compare): (bool, bool) = sqlx::query_as(DISPATCH_LOCK)
         .fetch_one(&mut **tx)
         .await
         .attempt("take the dispatch lock")?;
     if !locked {
         return Ok(None);
     }
-    sqlx::query(BRING_FORWARD)
-        .bind(only.map(stored))
-        .execute(&mut **tx)
+    if may_compare {
+        sqlx::query(BRING_FORWARD)
+            .bind(only.map(stored))
+            .execute(&mut **tx)
+            .await
+            .attempt("make due comparisons pending")?;
+    }
+    let is_any_due: bool = sqlx::query_scalar(IS_ANY_DUE)
+        .fetch_one(&mut **tx)
         .await
-        .attempt("make due comparisons pending")?;
+        .attempt("look for due chunks")?;
+    if !is_any_due {
+        return Ok(Some(Vec::new()));
+    }
     let names: Vec<&str> = limits.sources.iter().map(|(name, _)| name.as_str()).collect();
     let rooms: Vec<i32> = limits.sources.iter().map(|(_, room)| *room).collect();
     let bulk_rooms: Vec<i32> = rooms.iter().copied().map(bulk_share).collect();
