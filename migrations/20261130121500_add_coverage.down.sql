@@ -5,8 +5,3 @@ ALTER TABLE etl_watermark
     DROP COLUMN covered_clock,
     DROP COLUMN covered_xmin,
     DROP COLUMN covered_epoch;
-ALTER TABLE etl_control
-    DROP COLUMN plan_since,
-    DROP COLUMN plan_clock,
-    DROP COLUMN plan_xmin,
-    DROP COLUMN plan_epoch;

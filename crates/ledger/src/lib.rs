@@ -29,6 +29,7 @@ pub mod chunk;
 pub mod chunk_report;
 pub mod connect;
 pub mod console;
+pub mod coverage;
 pub mod daily;
 pub mod encoding;
 mod error;

@@ -11,8 +11,8 @@ use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::privacy::PrivacyPolicy;
 use tidemark_shared::tenant::{Tenant, TenantStatus};
 
+use crate::coverage::Coverage;
 use crate::stored::{Stored, stored, values};
-use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {

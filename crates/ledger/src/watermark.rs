@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::postgres::{PgRow, PgTransaction};
-use sqlx::{FromRow, PgExecutor, Row};
+use sqlx::postgres::PgTransaction;
+use sqlx::{FromRow, PgExecutor};
 use tidemark_shared::audit::{Action, ActionResult, Actor};
 use tidemark_shared::ids::{RunId, TenantId};
 
 use crate::audit::{self, Entry};
+use crate::coverage::Coverage;
 use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, run, secs, statements};
 
@@ -98,37 +99,6 @@ pub struct Watermark {
     pub checked_at: Option<DateTime<Utc>>,
     pub consecutive_failures: i32,
     pub next_due_at: DateTime<Utc>,
-}
-
-/// What the plan of a run covers, from the run's end: rows of the source that a transaction below `xmin` wrote and that carry a
-/// time from `since` to `clock` have been read. `docs/design/fence.md` has the proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Coverage {
-    pub epoch: i32,
-    /// Of the plan's snapshot: all transactions below it had ended.
-    pub xmin: i64,
-    /// The source's clock before that snapshot.
-    pub clock: DateTime<Utc>,
-    /// `None`: the plan took everything.
-    pub since: Option<DateTime<Utc>>,
-}
-
-impl Coverage {
-    /// Of the columns with this prefix; `None` when they are empty.
-    pub(crate) fn from_row(
-        row: &PgRow,
-        [epoch, xmin, clock, since]: [&str; 4],
-    ) -> Result<Option<Self>, sqlx::Error> {
-        let Some(xmin) = row.try_get(xmin)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            epoch: row.try_get(epoch)?,
-            xmin,
-            clock: row.try_get(clock)?,
-            since: row.try_get(since)?,
-        }))
-    }
 }
 
 /// Who moves a watermark.

@@ -8,9 +8,9 @@ use sqlx::{FromRow, Row};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::{RunStatus, RunType};
 
+use crate::coverage::Coverage;
 use crate::reject::{MAX_REJECT_PERCENT, MAX_REJECTS};
 use crate::stored::{Stored, stored};
-use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, statements};
 
 statements! {

@@ -10,8 +10,8 @@ use sqlx::{FromRow, PgExecutor};
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::run::RunType;
 
+use crate::coverage::Coverage;
 use crate::stored::{Stored, stored};
-use crate::watermark::Coverage;
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {

@@ -1,9 +1,7 @@
 //! Rows of the source that a plan need not look at again, since its tenant's runs have covered them: `docs/design/fence.md`.
 
 use chrono::NaiveDateTime;
-use tidemark_ledger::watermark::Coverage;
-
-use crate::planning::last_change::LastChange;
+use tidemark_ledger::coverage::Coverage;
 
 /// Covered are rows whose transaction is older than `age` and whose time is not after `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +30,8 @@ impl Covered {
     }
 
     /// An unknown age is negative, and then the row is not covered.
-    pub(crate) fn has(self, change: LastChange) -> bool {
-        change.age > self.age
-            && change
-                .changed_at
-                .is_some_and(|changed_at| changed_at <= self.until)
+    pub(crate) fn has(self, age: i32, changed_at: Option<NaiveDateTime>) -> bool {
+        age > self.age && changed_at.is_some_and(|changed_at| changed_at <= self.until)
     }
 }
 
@@ -60,33 +55,28 @@ mod tests {
         Covered::new(&coverage, 1_000)
     }
 
-    fn change(age: i32, second: i64) -> LastChange {
-        LastChange {
-            age,
-            changed_at: Some(at(second).naive_utc()),
-        }
+    fn has(covered: Covered, age: i32, second: i64) -> bool {
+        covered.has(age, Some(at(second).naive_utc()))
     }
 
     #[test]
     fn a_row_is_covered_by_its_transaction_and_its_time_together() {
         let covered = covered(950, 60);
-        assert!(covered.has(change(51, 60)));
+        assert!(has(covered, 51, 60));
         // open at the snapshot, or begun after it
-        assert!(!covered.has(change(50, 60)));
-        assert!(!covered.has(change(51, 61)));
-        assert!(!covered.has(LastChange::UNKNOWN));
-        assert!(!covered.has(LastChange {
-            age: 51,
-            changed_at: None
-        }));
+        assert!(!has(covered, 50, 60));
+        assert!(!has(covered, 51, 61));
+        // unknown
+        assert!(!has(covered, -1, 0));
+        assert!(!covered.has(51, None));
     }
 
     #[test]
     fn of_two_tenants_only_what_both_have_covered() {
         let both = covered(950, 60).and(covered(940, 70));
         assert_eq!(both, covered(940, 60));
-        assert!(!both.has(change(55, 60)));
-        assert!(both.has(change(61, 60)));
+        assert!(!has(both, 55, 60));
+        assert!(has(both, 61, 60));
     }
 
     #[test]
@@ -97,6 +87,6 @@ mod tests {
             clock: at(60),
             since: None,
         };
-        assert!(!Covered::new(&coverage, 1 << 40).has(change(i32::MAX, 0)));
+        assert!(!has(Covered::new(&coverage, 1 << 40), i32::MAX, 0));
     }
 }

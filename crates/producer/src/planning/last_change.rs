@@ -98,7 +98,7 @@ impl LastChanges {
     /// Takes out the conversations whose changes are all covered.
     fn take_covered(&mut self, covered: Covered) -> Vec<i64> {
         self.0
-            .extract_if(.., |_, change| covered.has(*change))
+            .extract_if(.., |_, change| covered.has(change.age, change.changed_at))
             .map(|(id, _)| id)
             .collect()
     }

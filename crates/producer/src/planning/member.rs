@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use tidemark_ledger::coverage::Coverage;
 use tidemark_ledger::tenant::TenantToPlan;
-use tidemark_ledger::watermark::Coverage;
 use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::run::{RunRequest, RunType};
 use tidemark_shared::tenant::Tenant;

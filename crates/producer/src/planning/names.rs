@@ -24,7 +24,8 @@ use tidemark_shared::selection::{Name, NameOf};
 use tidemark_source::SourceError;
 use tidemark_source::tables::TableShape;
 
-use crate::planning::signals::{Inboxes, Signals, SourceBucket};
+use crate::planning::signals::inboxes::Inboxes;
+use crate::planning::signals::{Signals, SourceBucket};
 
 /// The table, the kind of its names, its texts in the order of the target's columns, and the join from its rows `n` to the
 /// inboxes `m`. Users and teams are joined by their conversations.

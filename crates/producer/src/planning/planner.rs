@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_ledger as ledger;
-use tidemark_ledger::watermark::Coverage;
+use tidemark_ledger::coverage::Coverage;
 use tidemark_postgres::DbPool;
 use tidemark_runtime::config::ProducerSettings;
 use tidemark_shared::fence::{FenceSample, WatermarkBounds, fence, horizon};

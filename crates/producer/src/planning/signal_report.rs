@@ -10,7 +10,8 @@ use tidemark_source::{Shape, Source, SourceTx};
 use crate::planning::error::PlanError;
 use crate::planning::member::Member;
 use crate::planning::planner::Planner;
-use crate::planning::signals::{ALL_IDS, Inboxes, RelatedSignal, Signals};
+use crate::planning::signals::inboxes::Inboxes;
+use crate::planning::signals::{ALL_IDS, RelatedSignal, Signals};
 
 /// $1 since, $2 the conversation, $3 the other contact who wrote in it, or NULL
 const CONTACTS: &str = "SELECT EXISTS (SELECT FROM contacts k WHERE k.updated_at >= $1 \

@@ -1,6 +1,7 @@
 //! Change signals: small queries on the source that name changed conversations, each with its own count.
 
 pub(crate) mod contacts;
+pub(crate) mod inboxes;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use tidemark_ledger::stored::{Stored, stored};
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::NaiveDateTime;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_ledger::sender::KnownSender;
@@ -18,9 +19,9 @@ use tidemark_shared::selection::NameOf;
 use tidemark_source::digest::conversation_digest;
 use tidemark_source::{Shape, Source, SourceError, SourceTx};
 
-use crate::planning::covered::Covered;
 use crate::planning::last_change::{Hit, LastChange};
 use crate::planning::member::Member;
+use crate::planning::signals::inboxes::Inboxes;
 
 /// Ids in one bucket of a comparison of digests.
 pub(crate) const BUCKET_WIDTH: i64 = 2_048;
@@ -163,67 +164,6 @@ pub(crate) fn parse_sum(digests: &str) -> i128 {
     digests
         .parse()
         .expect("64-bit digests of any number of rows add up to less than 127 bits")
-}
-
-/// Inboxes of a group of tenants, as column arrays for the statements.
-#[derive(Debug, Default)]
-pub(crate) struct Inboxes {
-    pub ids: Vec<i32>,
-    pub tenants: Vec<TenantId>,
-    fetched: Vec<bool>,
-    pub since: Vec<Option<NaiveDateTime>>,
-    watermarks: Vec<Option<NaiveDateTime>>,
-    covered: Vec<Option<Covered>>,
-}
-
-impl Inboxes {
-    pub(crate) fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
-        let mut inboxes = Self::default();
-        for member in members {
-            for id in &member.inboxes {
-                inboxes.ids.push(*id);
-                inboxes.tenants.push(member.tenant.id);
-                inboxes.fetched.push(!member.unfetched.contains(id));
-                inboxes.since.push(member.since);
-                inboxes
-                    .watermarks
-                    .push(member.watermark.map(|watermark| watermark.naive_utc()));
-                inboxes.covered.push(member.covered);
-            }
-        }
-        inboxes
-    }
-
-    /// The earliest `since` of the tenants; `None` when no tenant has one.
-    pub(crate) fn earliest(&self) -> Option<NaiveDateTime> {
-        self.since.iter().flatten().copied().min()
-    }
-
-    /// After the watermark of every tenant and after what it has covered. Later times are cut to it, since chrono cannot hold
-    /// all of them.
-    pub(crate) fn latest(&self) -> Option<NaiveDateTime> {
-        let after = |covered: &Covered| covered.until + TimeDelta::microseconds(1);
-        let covered = self.covered.iter().flatten().map(after);
-        let times = self.watermarks.iter().chain(&self.since).flatten().copied();
-        times.chain(covered).max()
-    }
-
-    /// What all tenants with a `since` have covered.
-    fn covered_by_all(&self) -> Option<Covered> {
-        let searched = self.since.iter().zip(&self.covered);
-        let covered = searched
-            .filter(|(since, _)| since.is_some())
-            .map(|(_, covered)| *covered);
-        covered.reduce(|one, other| Some(one?.and(other?))).flatten()
-    }
-
-    /// What each of the tenants has covered, where it is known.
-    pub(crate) fn covered_by_tenant(&self) -> BTreeMap<TenantId, Covered> {
-        let covered = self.tenants.iter().zip(&self.covered);
-        covered
-            .filter_map(|(tenant, covered)| Some((*tenant, (*covered)?)))
-            .collect()
-    }
 }
 
 /// The ids that the signals named, and the count of each signal.

@@ -16,7 +16,8 @@ use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
 
 use crate::planning::error::PlanError;
-use crate::planning::signals::{BUCKET_WIDTH, Inboxes, Signals, SourceBucket};
+use crate::planning::signals::inboxes::Inboxes;
+use crate::planning::signals::{BUCKET_WIDTH, Signals, SourceBucket};
 
 const SPAN: &str = "SELECT min(id)::bigint, max(id)::bigint FROM conversations WHERE inbox_id = ANY($1)";
 
