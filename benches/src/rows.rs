@@ -67,6 +67,7 @@ impl Sample {
         let digests = Digests {
             source: 42,
             related: 43,
+            contact: Some(44),
         };
         encoder.push(&row.expect("the sample's rows are valid"), digests);
     }

@@ -81,6 +81,7 @@ async fn the_list_of_columns_is_the_table() {
         ensure!(
             further
                 == [
+                    "contact_digest",
                     "etl_inserted_at",
                     "etl_run_id",
                     "etl_updated_at",

@@ -19,6 +19,7 @@ mod collector;
 mod columns;
 mod commands;
 mod console;
+mod contacts;
 mod controls;
 mod covered;
 mod daily;

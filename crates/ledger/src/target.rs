@@ -12,8 +12,8 @@ pub use self::digests::{Bucket, buckets, digests_in_buckets, digests_of};
 pub use self::names::{NameTexts, list_live_with_senders, list_outdated_names};
 pub use self::rows::{
     StoredRow, count_by_inbox, count_deleted_by, count_live, count_live_in_inboxes, find, find_last_live,
-    is_empty, list_live, list_live_in_inboxes, list_not_newer, list_of_inboxes, list_open_rejects,
-    list_with_other_client,
+    is_empty, list_contact_digests, list_live, list_live_in_inboxes, list_not_newer, list_of_inboxes,
+    list_open_rejects, list_with_other_client,
 };
 pub use self::statistics::{Analysis, analyze_after_first_run};
 pub(crate) use self::transaction::begin_write;

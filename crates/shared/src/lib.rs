@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod chatwoot;
 pub mod chunk;
+pub mod contact_digest;
 pub mod fence;
 pub mod held_by;
 pub mod ids;

@@ -262,6 +262,27 @@ pub fn related_digest() -> String {
     )
 }
 
+/// A `bigint` expression over contact `k`: everything of the contact that a row is made from, apart from the tenant's rules. NULL
+/// without a contact. In [`related_digest`] are the same columns.
+#[must_use]
+pub fn contact_digest() -> String {
+    let texts = [
+        "k.name",
+        "k.email",
+        "k.phone_number",
+        "k.identifier",
+        "k.country_code",
+    ];
+    let mut columns: Vec<HashedColumn> = texts.into_iter().map(HashedColumn::text).collect();
+    columns.extend([
+        HashedColumn::new(HashKind::Int4, "k.blocked::integer").unambiguous(),
+        HashedColumn::new(HashKind::Time, "k.created_at::timestamp"),
+        HashedColumn::new(HashKind::Json, "k.custom_attributes::jsonb"),
+        HashedColumn::new(HashKind::Json, "k.additional_attributes::jsonb"),
+    ]);
+    format!("hashint8extended(k.id::bigint, {})", digest_of("0", &columns))
+}
+
 /// The part of a message's `content_attributes` that a row needs: its text when it has one of the marks, else NULL. Attributes
 /// without marks can be large, as the text of an e-mail.
 pub const MESSAGE_MARKS: &str = "CASE WHEN m.content_attributes::text LIKE ANY \
@@ -321,5 +342,20 @@ mod tests {
             digest_of("0", &columns),
             format!("CASE WHEN least(a) < 0 OR least(c) = '-infinity' THEN {exact} ELSE {plain} END")
         );
+    }
+
+    /// Without one of them a change of it would name no conversation.
+    #[test]
+    fn the_digest_of_a_contact_has_all_of_the_contact_that_rows_are_made_from() {
+        fn columns(expression: &str) -> std::collections::BTreeSet<&str> {
+            let is_part = |character: char| character.is_alphanumeric() || ['.', '_'].contains(&character);
+            expression
+                .split(|character| !is_part(character))
+                .filter(|word| word.starts_with("k.") && *word != "k.id")
+                .collect()
+        }
+        let (of_row, of_contact) = (related_digest(), contact_digest());
+        assert!(columns(&of_row).len() > 5);
+        assert_eq!(columns(&of_contact), columns(&of_row));
     }
 }

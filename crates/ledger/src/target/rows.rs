@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::postgres::PgTransaction;
 use sqlx::{FromRow, PgConnection};
 use tidemark_postgres::DbPool;
+use tidemark_shared::contact_digest::bound_to;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::inbox::WaitingInbox;
@@ -43,6 +44,11 @@ statements! {
                               WHERE tenant_id = $1 AND client_sender_id = ANY($2) \
                                 AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
                                 AND source_deleted_at IS NULL ORDER BY conversation_id";
+    // A load that is at work may have read a contact as it was before, and commit later.
+    LIST_CONTACT_DIGESTS = "SELECT conversation_id, row_hash, contact_digest FROM conversations_analytics \
+                            WHERE tenant_id = $1 AND conversation_id = ANY($2) AND contact_digest IS NOT NULL \
+                              AND source_deleted_at IS NULL \
+                              AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = $1 AND c.status IN ('queued', 'running'))";
     LIST_OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row \
                          WHERE tenant_id = $1 AND resolved_at IS NULL ORDER BY conversation_id";
 }
@@ -236,6 +242,25 @@ pub async fn list_with_other_client(
         .fetch_all(&mut **tx)
         .await
         .attempt("list conversations that these contacts wrote in")
+}
+
+/// Those of these conversations whose rows are live and have a digest of their contact, each with that digest. None while a chunk
+/// of the tenant is in flight.
+pub async fn list_contact_digests(
+    tx: &mut PgTransaction<'_>,
+    tenant: TenantId,
+    conversations: &[i64],
+) -> DbResult<Vec<(i64, i64)>> {
+    let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(LIST_CONTACT_DIGESTS)
+        .bind(Stored(tenant))
+        .bind(conversations)
+        .fetch_all(&mut **tx)
+        .await
+        .attempt("list the digests of contacts")?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, hash, stored)| Some((id, bound_to(stored, hash.try_into().ok()?))))
+        .collect())
 }
 
 /// Conversations with an open reject.

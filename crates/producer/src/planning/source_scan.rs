@@ -18,7 +18,8 @@ use crate::planning::member::Member;
 use crate::planning::names;
 use crate::planning::names::{SuspectedRename, TouchedName};
 use crate::planning::signals::contacts::ChangedContacts;
-use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, Inboxes, RelatedSignal, Signals, SourceBucket};
+use crate::planning::signals::inboxes::Inboxes;
+use crate::planning::signals::{ALL_IDS, BUCKET_WIDTH, RelatedSignal, Signals, SourceBucket};
 
 /// The changes of one tenant at the source, with the parts of its target that were read meanwhile.
 #[derive(Debug, Default)]
@@ -95,11 +96,11 @@ pub(crate) async fn scan_source(
                 scans.note(&hit).related.push((signal, hit.id));
             }
             for (tenant_id, contacts) in signals.contacts(&inboxes, earliest).await? {
-                for (id, change) in &contacts.conversations {
+                for (id, named) in &contacts.conversations {
                     scans.note(&Hit {
                         tenant_id,
                         id: *id,
-                        change: *change,
+                        change: named.change,
                     });
                 }
                 scans.of(tenant_id).contacts = contacts;

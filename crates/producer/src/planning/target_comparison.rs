@@ -1,6 +1,6 @@
 //! Compares the scan of a tenant with its target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::PgTransaction;
 use tidemark_ledger as ledger;
@@ -26,6 +26,8 @@ pub(crate) struct TargetComparison {
     /// Conversations that were read since their last change, and whose target row still has another digest or is missing.
     pub differing: Vec<i64>,
     pub conversations_of_contacts: Vec<i64>,
+    /// Conversations that only their contact may name, and whose rows were made with the contact's present values.
+    pub with_same_contact: BTreeSet<i64>,
     pub open_rejects: Vec<i64>,
     pub names: NameChanges,
     pub matched_totals: Option<MatchedTotals>,
@@ -55,12 +57,34 @@ pub(crate) async fn compare_with_target(
         let contacts: Vec<i64> = scan.contacts.ids.iter().copied().collect();
         comparison.conversations_of_contacts =
             ledger::target::list_with_other_client(&mut target, tenant.id, &contacts).await?;
+        // a run that an operator requests reads all of them again
+        if !member.always_reads_target {
+            comparison.with_same_contact = list_with_same_contact(&mut target, member, scan).await?;
+        }
     }
     if !scan.suspected_renames.is_empty() {
         comparison.names = names::confirm_renames(&mut target, tenant.id, &scan.suspected_renames).await?;
     }
     target.rollback().await.attempt("end the transaction")?;
     Ok(comparison)
+}
+
+/// The conversations of changed contacts whose rows have the contact as it is at the source.
+async fn list_with_same_contact(
+    target: &mut PgTransaction<'_>,
+    member: &Member,
+    scan: &SourceScan,
+) -> Result<BTreeSet<i64>, PlanError> {
+    let named = &scan.contacts.conversations;
+    let is_new = |id: &i64| scan.already_read.binary_search(id).is_err();
+    let ids: Vec<i64> = named.keys().copied().filter(is_new).collect();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let known = ledger::target::list_contact_digests(target, member.tenant.id, &ids).await?;
+    let is_same =
+        |(id, digest): &(i64, i64)| named.get(id).is_some_and(|named| named.digest == Some(*digest));
+    Ok(known.into_iter().filter(is_same).map(|(id, _)| id).collect())
 }
 
 /// Compares the digests of all conversations of both sides, and refuses a mass deletion.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidemark_ledger::coverage::Coverage;
 use tidemark_ledger::run::PlanRecord;
 use tidemark_ledger::target::Bucket;
-use tidemark_ledger::watermark::Coverage;
 use tidemark_postgres::DbPool;
 use tidemark_shared::chunk::{CountedRange, PlannedChunk, key_chunks, range_chunks};
 use tidemark_shared::fence::WatermarkBounds;
@@ -118,7 +118,11 @@ fn collect_hits(scan: SourceScan, comparison: TargetComparison, reads_tables: bo
             let found = scan.related.iter().filter(|(of, _)| *of == signal);
             hits.add(signal.as_str(), found.map(|(_, id)| *id).filter(is_new));
         }
-        hits.add("contacts", scan.contacts.conversations.into_keys().filter(is_new));
+        let of_contacts = scan.contacts.conversations.into_keys().filter(is_new);
+        hits.add(
+            "contacts",
+            of_contacts.filter(|id| !comparison.with_same_contact.contains(id)),
+        );
         hits.add("contacts", comparison.conversations_of_contacts);
     }
     let Difference {

@@ -1,5 +1,5 @@
 -- Reads conversations by key, with the rows that they refer to and their newest satisfaction answer. "digest",
--- "related", "event" and "working_hours" come from source/digest.rs.
+-- "related", "contact", "event" and "working_hours" come from source/digest.rs.
 -- $1 ids, $2 the tenant's inboxes, $3 the seed of the digests
 SELECT c.id::bigint, c.display_id::integer, c.uuid::uuid, c.account_id::integer, a.name::text, c.inbox_id::integer,
        i.name::text, i.channel_type::text, i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text,
@@ -13,7 +13,8 @@ SELECT c.id::bigint, c.display_id::integer, c.uuid::uuid, c.account_id::integer,
        s.assigned_agent_id, s.agent_name, s.count, c.identifier::text, c.additional_attributes::jsonb::text,
        c.sla_policy_id::bigint, p.name::text, l.sla_status::integer, g.title::text, u.display_name::text,
        k.custom_attributes::jsonb::text, k.additional_attributes::jsonb::text, k.country_code::text, k.blocked::boolean,
-       k.created_at::timestamp, c.assignee_agent_bot_id::bigint, b.name::text, x.count, y.users, w.minutes, e.events
+       k.created_at::timestamp, c.assignee_agent_bot_id::bigint, b.name::text, x.count, y.users, w.minutes, e.events,
+       {contact}
 FROM conversations c
 LEFT JOIN accounts a ON a.id = c.account_id
 LEFT JOIN inboxes i ON i.id = c.inbox_id

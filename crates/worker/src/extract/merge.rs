@@ -160,6 +160,7 @@ fn transform_or_reject(
         record: conversation,
         digest,
         related_digest,
+        contact_digest,
     } = &complete.conversation;
     let phone = match complete.fold.client_sender_id() {
         client if client == conversation.contact_id => conversation.contact_phone.as_deref(),
@@ -172,6 +173,7 @@ fn transform_or_reject(
             let digests = Digests {
                 source: *digest,
                 related: related_digest.wrapping_add(complete.messages_digest),
+                contact: *contact_digest,
             };
             buffer.push(&row, digests);
         }

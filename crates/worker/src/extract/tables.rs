@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
 use tidemark_source::Shape;
-use tidemark_source::digest::{conversation_digest, event_digest, related_digest, working_hours};
+use tidemark_source::digest::{
+    contact_digest, conversation_digest, event_digest, related_digest, working_hours,
+};
 
 use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 
@@ -16,6 +18,7 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
         .replace("{digest}", &conversation_digest())
         .replace("{related}", &related_digest())
+        .replace("{contact}", &contact_digest())
         .replace("{event}", &event_digest())
         .replace("{working_hours}", &working_hours())
 });
@@ -72,6 +75,7 @@ pub(super) struct Conversation {
     pub record: SourceConversation,
     pub digest: i64,
     pub related_digest: i64,
+    pub contact_digest: Option<i64>,
 }
 
 impl FromRow<'_, PgRow> for Conversation {
@@ -80,6 +84,7 @@ impl FromRow<'_, PgRow> for Conversation {
             record: SourceConversation::from_row(row)?,
             digest: row.try_get(36)?,
             related_digest: row.try_get(37)?,
+            contact_digest: row.try_get(59)?,
         })
     }
 }

@@ -154,6 +154,7 @@ fn encode(
     let digests = Digests {
         source: row.try_get("digest")?,
         related: row.try_get("related_digest")?,
+        contact: None,
     };
     buffer.push(&target, digests);
     Ok(())

@@ -147,6 +147,7 @@ mod tests {
                 Digests {
                     source: 7,
                     related: 8,
+                    contact: Some(9),
                 },
             );
         }

@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use tidemark_ledger::stored::Stored;
 use tidemark_shared::chunk::ChunkSpec;
+use tidemark_shared::contact_digest::bound_to;
 use tidemark_shared::ids::TenantId;
 
 use super::error::{LoadError, target};
 use crate::row::encode::{Content, CopyEncoder, Digests, RowHash};
 
 // the same conditions as in merge.sql, so that a merge would leave these rows alone
-const LIST_IN_RANGE: &str = "SELECT conversation_id, row_hash, source_digest, related_digest FROM conversations_analytics \
+const LIST_IN_RANGE: &str = "SELECT conversation_id, row_hash, source_digest, related_digest, contact_digest FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND related_digest IS NOT NULL AND row_digest IS NOT NULL \
        AND source_deleted_at IS NULL AND handled_by IS NOT NULL";
-const LIST_BY_KEY: &str = "SELECT conversation_id, row_hash, source_digest, related_digest FROM conversations_analytics \
+const LIST_BY_KEY: &str = "SELECT conversation_id, row_hash, source_digest, related_digest, contact_digest FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id = ANY($2) AND related_digest IS NOT NULL AND row_digest IS NOT NULL \
        AND source_deleted_at IS NULL AND handled_by IS NOT NULL";
 
@@ -117,15 +118,20 @@ async fn list_by_key(
     Ok(contents(rows))
 }
 
-fn contents(rows: Vec<(i64, Vec<u8>, i64, i64)>) -> HashMap<i64, Content> {
+fn contents(rows: Vec<(i64, Vec<u8>, i64, i64, Option<i64>)>) -> HashMap<i64, Content> {
     rows.into_iter()
-        .filter_map(|(id, hash, source, related)| {
+        .filter_map(|(id, hash, source, related, contact)| {
             let hash = RowHash(hash.try_into().ok()?);
+            let contact = contact.map(|stored| bound_to(stored, hash.0));
             Some((
                 id,
                 Content {
                     hash,
-                    digests: Digests { source, related },
+                    digests: Digests {
+                        source,
+                        related,
+                        contact,
+                    },
                 },
             ))
         })

@@ -35,7 +35,8 @@ WITH locked AS MATERIALIZED (
         row_digest = EXCLUDED.row_digest # {inserted_now} # {inserted_then}
     WHERE ($8 OR t.row_hash <> EXCLUDED.row_hash OR t.source_digest <> EXCLUDED.source_digest
            OR t.related_digest IS DISTINCT FROM EXCLUDED.related_digest OR t.row_digest IS NULL
-           OR t.source_deleted_at IS NOT NULL OR t.handled_by IS NULL)
+           OR t.source_deleted_at IS NOT NULL OR t.handled_by IS NULL
+           OR (EXCLUDED.contact_digest IS NOT NULL AND t.contact_digest IS DISTINCT FROM EXCLUDED.contact_digest))
       AND ((EXCLUDED.source_epoch, EXCLUDED.source_xmax, -EXCLUDED.source_in_progress, EXCLUDED.source_extracted_at)
            >= (t.source_epoch, t.source_xmax, -t.source_in_progress, t.source_extracted_at)
            OR ($8 AND {digest_is_invalid}))

@@ -9,7 +9,7 @@
 
 use sqlx::PgConnection;
 
-use crate::row::columns::{Column, staging};
+use crate::row::columns::{Column, digested};
 
 /// The bookkeeping columns that a load writes with every change, without the one that marks a row deleted.
 const BOOKKEEPING: [&str; 6] = [
@@ -48,9 +48,9 @@ impl Hashing {
         }
     }
 
-    /// The hash of the columns that staging has.
+    /// The hash of the columns that staging has, without the contact's digest.
     fn content(self, table: &str) -> String {
-        let fields: Vec<String> = staging()
+        let fields: Vec<String> = digested()
             .map(|Column { name, .. }| format!("{table}.{name}"))
             .collect();
         self.hash(&fields.join(", "), 0)

@@ -270,33 +270,44 @@ pub const SOURCE_DIGEST: Column = Column {
     sql_type: "bigint",
 };
 
-/// The source's digest of all other rows that the row is made from. The last column of staging.
+/// The source's digest of all other rows that the row is made from.
 pub const RELATED_DIGEST: Column = Column {
     name: "related_digest",
     sql_type: "bigint",
 };
 
-/// Every column of staging, in order.
-pub(crate) fn staging() -> impl Iterator<Item = Column> {
+/// The source's digest of the contact, bound to the hash. The last column of staging.
+pub const CONTACT_DIGEST: Column = Column {
+    name: "contact_digest",
+    sql_type: "bigint",
+};
+
+/// What a row's digest covers of staging: a row without a contact's digest is whole.
+pub(crate) fn digested() -> impl Iterator<Item = Column> {
     COLUMNS
         .iter()
         .copied()
         .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
 }
 
-/// `tenant_id integer, …, related_digest bigint`: the columns of staging's CREATE TABLE.
+/// Every column of staging, in order.
+pub(crate) fn staging() -> impl Iterator<Item = Column> {
+    digested().chain([CONTACT_DIGEST])
+}
+
+/// `tenant_id integer, …, contact_digest bigint`: the columns of staging's CREATE TABLE.
 #[must_use]
 pub fn staging_definition() -> String {
     joined(staging().map(|column| format!("{} {}", column.name, column.sql_type)))
 }
 
-/// `tenant_id, …, related_digest`: the columns that COPY fills and the merge reads.
+/// `tenant_id, …, contact_digest`: the columns that COPY fills and the merge reads.
 #[must_use]
 pub fn staging_columns() -> String {
     joined(staging().map(|column| column.name.to_owned()))
 }
 
-/// `display_id = EXCLUDED.display_id, …, related_digest = EXCLUDED.related_digest`: the upsert's SET list, without the
+/// `display_id = EXCLUDED.display_id, …, contact_digest = EXCLUDED.contact_digest`: the upsert's SET list, without the
 /// key.
 #[must_use]
 pub fn update_list() -> String {

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use tidemark_shared::contact_digest::bound_to;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{COLUMNS, TargetRow};
@@ -27,6 +28,8 @@ pub struct Digests {
     pub source: i64,
     /// The digest of its messages and all other related rows.
     pub related: i64,
+    /// The digest of its contact; `None` without one, and where the source is read through a view.
+    pub contact: Option<i64>,
 }
 
 /// What makes two versions of a row equal.
@@ -36,7 +39,7 @@ pub struct Content {
     pub digests: Digests,
 }
 
-/// Collects rows for `COPY … (tenant_id, …, related_digest) FROM STDIN (FORMAT binary)`.
+/// Collects rows for `COPY … (tenant_id, …, contact_digest) FROM STDIN (FORMAT binary)`.
 #[derive(Default)]
 pub struct CopyEncoder {
     tuples: Vec<u8>,
@@ -55,7 +58,7 @@ impl CopyEncoder {
     /// Appends a row with its hash.
     pub fn push(&mut self, row: &TargetRow<'_>, digests: Digests) -> RowHash {
         // hash and digests follow the content
-        let field_count = i16::try_from(COLUMNS.len() + 3).expect("PostgreSQL has at most 1600 columns");
+        let field_count = i16::try_from(COLUMNS.len() + 4).expect("PostgreSQL has at most 1600 columns");
         field_count.write(&mut self.tuples);
         let content = self.tuples.len();
         row.write(&mut self.tuples);
@@ -63,6 +66,10 @@ impl CopyEncoder {
         write_field(&hash, &mut self.tuples);
         write_field(&digests.source, &mut self.tuples);
         write_field(&digests.related, &mut self.tuples);
+        write_field(
+            &digests.contact.map(|digest| bound_to(digest, hash.0)),
+            &mut self.tuples,
+        );
         self.ends.push(self.tuples.len());
         self.rows
             .push((row.identity.conversation_id, Content { hash, digests }));

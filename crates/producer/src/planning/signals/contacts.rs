@@ -6,15 +6,17 @@ use chrono::NaiveDateTime;
 use sqlx::{AssertSqlSafe, FromRow};
 use tidemark_shared::ids::TenantId;
 use tidemark_source::SourceError;
+use tidemark_source::digest::contact_digest;
 
 use crate::planning::last_change::LastChange;
-use crate::planning::signals::{Inboxes, Signals};
+use crate::planning::signals::Signals;
+use crate::planning::signals::inboxes::Inboxes;
 
 // $1 inboxes, $2 the earliest instant, $3 the latest time of interest (later times are cut to it, since chrono cannot hold all of
 // them), $4 excluded conversations, $5 and $6 contacts that are older than this age and not later than this time are covered
-// (NULL: none is). {age} stands for the age of the contact's version
+// (NULL: none is). {age} stands for the age of the contact's version, {digest} for the digest of its values
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id::integer AS account_id, \
-            least(k.updated_at::timestamp, $3) AS changed_at, {age} AS age, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
+            least(k.updated_at::timestamp, $3) AS changed_at, {age} AS age, {digest} AS digest, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
      FROM contacts k LEFT JOIN conversations c ON c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) \
      WHERE k.updated_at >= $2 AND ($5::integer IS NULL OR {age} <= $5 OR k.updated_at > $6) \
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
@@ -24,7 +26,15 @@ const ACCOUNTS: &str = "SELECT id::integer, account_id::integer FROM inboxes WHE
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ChangedContacts {
     pub ids: BTreeSet<i64>,
-    pub conversations: BTreeMap<i64, LastChange>,
+    pub conversations: BTreeMap<i64, NamedByContact>,
+}
+
+/// The contact of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedByContact {
+    pub change: LastChange,
+    /// See `contact_digest` of the source. A row with another one was made from other values.
+    pub digest: Option<i64>,
 }
 
 /// A changed contact with one of its conversations, if it has any.
@@ -36,6 +46,7 @@ struct ChangedContact {
     /// At most [`Inboxes::latest`].
     changed_at: NaiveDateTime,
     age: i32,
+    digest: Option<i64>,
     conversation_id: Option<i64>,
     inbox_id: Option<i32>,
 }
@@ -57,19 +68,14 @@ impl Signals<'_> {
         inboxes: &Inboxes,
         earliest: NaiveDateTime,
     ) -> Result<BTreeMap<TenantId, ChangedContacts>, SourceError> {
-        let covered = inboxes.covered_by_all();
-        let statement = self.aged(CONTACTS, "{age}", "contacts", "k");
-        let changed: Vec<ChangedContact> =
-            sqlx::query_as(AssertSqlSafe(self.shape.on_tables(&statement).as_ref()))
-                .bind(&inboxes.ids)
-                .bind(earliest)
-                .bind(inboxes.latest())
-                .bind(&self.unreadable)
-                .bind(covered.map(|covered| covered.age))
-                .bind(covered.map(|covered| covered.until))
-                .fetch_all(self.tx.connection())
-                .await
-                .map_err(self.source.query_error("look for changed contacts"))?;
+        let changed = match self.changed_contacts(inboxes, earliest, &contact_digest()).await {
+            // a value that has no digest: all conversations of changed contacts are read
+            Err(error) if error.is_data() => {
+                self.recover().await?;
+                self.changed_contacts(inboxes, earliest, "NULL::bigint").await?
+            }
+            changed => changed?,
+        };
         if changed.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -80,6 +86,28 @@ impl Signals<'_> {
                 .await
                 .map_err(self.source.query_error("look up the accounts of its inboxes"))?;
         Ok(split_by_tenant(inboxes, &accounts, &changed))
+    }
+
+    async fn changed_contacts(
+        &mut self,
+        inboxes: &Inboxes,
+        earliest: NaiveDateTime,
+        digest: &str,
+    ) -> Result<Vec<ChangedContact>, SourceError> {
+        let covered = inboxes.covered_by_all();
+        let statement = self
+            .aged(CONTACTS, "{age}", "contacts", "k")
+            .replace("{digest}", digest);
+        sqlx::query_as(AssertSqlSafe(self.shape.on_tables(&statement).as_ref()))
+            .bind(&inboxes.ids)
+            .bind(earliest)
+            .bind(inboxes.latest())
+            .bind(&self.unreadable)
+            .bind(covered.map(|covered| covered.age))
+            .bind(covered.map(|covered| covered.until))
+            .fetch_all(self.tx.connection())
+            .await
+            .map_err(self.source.query_error("look for changed contacts"))
     }
 }
 
@@ -94,7 +122,8 @@ fn split_by_tenant(
     let covered = inboxes.covered_by_tenant();
     let concerns = |tenant: TenantId, since: NaiveDateTime, contact: &ChangedContact| {
         let covered = covered.get(&tenant);
-        contact.changed_at >= since && !covered.is_some_and(|covered| covered.has(contact.change()))
+        contact.changed_at >= since
+            && !covered.is_some_and(|covered| covered.has(contact.age, Some(contact.changed_at)))
     };
     let owners: BTreeMap<i32, (TenantId, NaiveDateTime)> = inboxes
         .ids
@@ -129,9 +158,13 @@ fn split_by_tenant(
         if let Some((tenant, _)) = owner.filter(|(tenant, since)| concerns(*tenant, *since, contact)) {
             let theirs = found.entry(*tenant).or_default();
             theirs.ids.insert(contact.id);
+            let named = NamedByContact {
+                change: contact.change(),
+                digest: contact.digest,
+            };
             theirs
                 .conversations
-                .extend(contact.conversation_id.map(|id| (id, contact.change())));
+                .extend(contact.conversation_id.map(|id| (id, named)));
         }
     }
     found
@@ -154,6 +187,7 @@ mod tests {
             account_id: Some(account_id),
             changed_at: at(hour),
             age: 7,
+            digest: Some(id * 3),
             conversation_id: conversation.map(|(id, _)| id),
             inbox_id: conversation.map(|(_, inbox)| inbox),
         }
@@ -181,8 +215,16 @@ mod tests {
         ];
         let found = split_by_tenant(&inboxes, &accounts, &changed);
         let expected = [
-            (TenantId(1), vec![100, 101, 102], vec![(1_000, 10), (1_002, 12)]),
-            (TenantId(2), vec![101, 102, 104], vec![(1_001, 12), (1_004, 12)]),
+            (
+                TenantId(1),
+                vec![100, 101, 102],
+                vec![(1_000, 10, 300), (1_002, 12, 303)],
+            ),
+            (
+                TenantId(2),
+                vec![101, 102, 104],
+                vec![(1_001, 12, 303), (1_004, 12, 312)],
+            ),
         ];
         let expected: BTreeMap<TenantId, ChangedContacts> = expected
             .into_iter()
@@ -191,9 +233,13 @@ mod tests {
                     ids: ids.into_iter().collect(),
                     conversations: conversations
                         .into_iter()
-                        .map(|(id, hour)| {
-                            let changed_at = Some(at(hour));
-                            (id, LastChange { age: 7, changed_at })
+                        .map(|(id, hour, digest)| {
+                            let change = LastChange {
+                                age: 7,
+                                changed_at: Some(at(hour)),
+                            };
+                            let digest = Some(digest);
+                            (id, NamedByContact { change, digest })
                         })
                         .collect(),
                 };

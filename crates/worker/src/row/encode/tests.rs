@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::row::columns::{
-    Column, KEY, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST, staging_columns, staging_definition, update_list,
+    CONTACT_DIGEST, Column, KEY, RELATED_DIGEST, ROW_HASH, SOURCE_DIGEST, staging_columns,
+    staging_definition, update_list,
 };
 use crate::row::value::{Date, Numeric};
 use crate::test_server::test_server;
@@ -19,6 +20,7 @@ use crate::transform::tests::any::{AnySource, any_source, any_text, any_time};
 const DIGESTS: Digests = Digests {
     source: 7,
     related: 8,
+    contact: Some(9),
 };
 
 fn sample<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
@@ -124,7 +126,7 @@ async fn postgresql_holds_every_column_of_any_row() {
     let columns: Vec<_> = COLUMNS
         .iter()
         .copied()
-        .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST])
+        .chain([ROW_HASH, SOURCE_DIGEST, RELATED_DIGEST, CONTACT_DIGEST])
         .collect();
     for (sent, read) in sent.into_iter().zip(fields(&read)) {
         assert_eq!((sent.len(), read.len()), (columns.len(), columns.len()));

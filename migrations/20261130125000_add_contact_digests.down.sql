@@ -1,0 +1,1 @@
+ALTER TABLE conversations_analytics DROP COLUMN contact_digest;
