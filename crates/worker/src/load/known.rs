@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use tidemark_ledger::stored::Stored;
 use tidemark_shared::chunk::ChunkSpec;
 use tidemark_shared::contact_digest::bound_to;
@@ -118,22 +118,25 @@ async fn list_by_key(
     Ok(contents(rows))
 }
 
-fn contents(rows: Vec<(i64, Vec<u8>, i64, i64, Option<i64>)>) -> HashMap<i64, Content> {
+#[derive(FromRow)]
+struct KnownRow {
+    conversation_id: i64,
+    row_hash: Vec<u8>,
+    source_digest: i64,
+    related_digest: i64,
+    contact_digest: Option<i64>,
+}
+
+fn contents(rows: Vec<KnownRow>) -> HashMap<i64, Content> {
     rows.into_iter()
-        .filter_map(|(id, hash, source, related, contact)| {
-            let hash = RowHash(hash.try_into().ok()?);
-            let contact = contact.map(|stored| bound_to(stored, hash.0));
-            Some((
-                id,
-                Content {
-                    hash,
-                    digests: Digests {
-                        source,
-                        related,
-                        contact,
-                    },
-                },
-            ))
+        .filter_map(|row| {
+            let hash = RowHash(row.row_hash.try_into().ok()?);
+            let digests = Digests {
+                source: row.source_digest,
+                related: row.related_digest,
+                contact: row.contact_digest.map(|stored| bound_to(stored, hash.0)),
+            };
+            Some((row.conversation_id, Content { hash, digests }))
         })
         .collect()
 }
