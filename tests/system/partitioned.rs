@@ -64,6 +64,8 @@ async fn the_documented_partitions_take_syncs_resyncs_tombstones_and_verify() {
         }
         let again = shape(&stage).await?;
         ensure!(before == again, "the migrations make something else of partitions:\n{before}\n{again}");
+        // the digests of contacts went with their column
+        stage.sync_local(&["--tenant", "1", "--full"]).await?;
         sqlx::query("SELECT pg_stat_reset()").execute(&stage.target).await?;
 
         stage.sync_local(&["--tenant", "2"]).await?;

@@ -15,6 +15,6 @@ SELECT jsonb_build_object(
     'columns', (SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attnotnull,
                                                    to_jsonb(a) -> 'attcompression', pg_get_expr(adbin, adrelid)) ORDER BY attnum)
                 FROM pg_attribute a LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-                WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0),
+                WHERE attrelid = 'conversations_analytics'::regclass AND attnum > 0 AND NOT attisdropped),
     'views', (SELECT jsonb_agg(jsonb_build_array(reloptions, relacl::text, pg_get_viewdef(oid)) ORDER BY relname) FROM pg_class
               WHERE relname IN ('conversations_analytics_live', 'messages_live', 'reporting_events_live')))::text
