@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use sqlx::{Connection, Executor, PgConnection};
 
+use crate::lookback::write;
 use crate::stage::{Fleet, Stage, on_stage};
 
 /// A stage in step whose tenant is planned every second, by what signals name alone. Its lookback is longer than a test waits.
@@ -16,21 +17,6 @@ async fn in_step(stage: &Stage, seed: u64) -> Result<Fleet<'_>> {
         )
         .await?;
     stage.fleet_with(&["up"], &[("TIDEMARK_PRODUCER_DIGEST_INTERVAL", "1h")])
-}
-
-/// Writes a message in conversation 7 with a time so far in the past. Nothing else shows it.
-async fn write(connection: &mut PgConnection, text: &str, age: &str) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at) \
-         SELECT $1, account_id, inbox_id, id, 0, at, at \
-         FROM conversations, LATERAL (SELECT (clock_timestamp() - $2::text::interval) AT TIME ZONE 'UTC' AS at) written \
-         WHERE id = 7",
-    )
-    .bind(text)
-    .bind(age)
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 async fn until_shown(stage: &Stage, text: &str) -> Result<()> {

@@ -21,7 +21,7 @@ async fn in_step(stage: &Stage, seed: u64) -> Result<()> {
 }
 
 /// Writes a message with a time so far in the past. Nothing else shows it.
-async fn write(connection: &mut PgConnection, text: &str, age: &str) -> Result<()> {
+pub async fn write(connection: &mut PgConnection, text: &str, age: &str) -> Result<()> {
     sqlx::query(
         "INSERT INTO messages (content, account_id, inbox_id, conversation_id, message_type, created_at, updated_at) \
          SELECT $1, account_id, inbox_id, id, 0, at, at \
