@@ -18,7 +18,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Of the columns with this prefix; `None` when they are empty.
+    /// Reads it from the columns of these names; `None` when `xmin` is NULL.
     pub(crate) fn from_row(
         row: &PgRow,
         [epoch, xmin, clock, since]: [&str; 4],
