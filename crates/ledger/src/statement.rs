@@ -12,6 +12,17 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
+/// SQL: the rows `a` of tenant `$1` with the keys `$2`, looked up one by one, each as a sorted range of one key. Where the target has no
+/// statistics, PostgreSQL would otherwise read all of the tenant's rows and compare each with every key.
+macro_rules! rows_by_key {
+    () => {
+        "(SELECT DISTINCT unnest($2::bigint[]) AS key) k CROSS JOIN LATERAL \
+         (SELECT * FROM conversations_analytics r WHERE r.tenant_id = $1 AND r.conversation_id BETWEEN k.key AND k.key \
+          ORDER BY r.conversation_id LIMIT 1) a"
+    };
+}
+pub(crate) use rows_by_key;
+
 /// The values of a filter; an empty filter means all.
 pub const fn or_all<'a, T>(named: &'a [T], all: &'a [T]) -> &'a [T] {
     if named.is_empty() { all } else { named }

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use sqlx::postgres::PgTransaction;
 use tidemark_shared::ids::TenantId;
 
+use crate::statement::rows_by_key;
 use crate::stored::Stored;
 use crate::{Attempt, DbResult, statements};
 
@@ -25,17 +26,19 @@ statements! {
                                           SELECT w.conversation_id, w.source_digest FROM etl_withheld_conversation w \
                                           WHERE w.tenant_id = $1 AND w.conversation_id / $3 = ANY($2) AND NOT w.inbox_id = ANY($4) \
                                           ORDER BY 1";
-    DIGESTS_OF = "SELECT conversation_id, source_digest FROM conversations_analytics \
-                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
-                  UNION ALL \
-                  SELECT conversation_id, source_digest FROM etl_withheld_conversation \
-                  WHERE tenant_id = $1 AND conversation_id = ANY($2)";
-    DIGESTS_OF_WITHOUT_INBOXES = "SELECT conversation_id, source_digest FROM conversations_analytics \
-                                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL \
-                                    AND (inbox_id = ANY($3)) IS NOT TRUE \
-                                  UNION ALL \
-                                  SELECT conversation_id, source_digest FROM etl_withheld_conversation \
-                                  WHERE tenant_id = $1 AND conversation_id = ANY($2) AND NOT inbox_id = ANY($3)";
+    DIGESTS_OF = concat!(
+        "SELECT conversation_id, source_digest FROM ", rows_by_key!(), " WHERE source_deleted_at IS NULL \
+         UNION ALL \
+         SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+         WHERE tenant_id = $1 AND conversation_id = ANY($2)",
+    );
+    DIGESTS_OF_WITHOUT_INBOXES = concat!(
+        "SELECT conversation_id, source_digest FROM ", rows_by_key!(), " WHERE source_deleted_at IS NULL \
+           AND (inbox_id = ANY($3)) IS NOT TRUE \
+         UNION ALL \
+         SELECT conversation_id, source_digest FROM etl_withheld_conversation \
+         WHERE tenant_id = $1 AND conversation_id = ANY($2) AND NOT inbox_id = ANY($3)",
+    );
 }
 
 /// Live conversations in one range of ids.

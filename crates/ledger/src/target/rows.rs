@@ -11,6 +11,7 @@ use tidemark_shared::ids::{RunId, TenantId};
 use tidemark_shared::inbox::WaitingInbox;
 
 use super::transaction::begin;
+use crate::statement::rows_by_key;
 use crate::stored::Stored;
 use crate::{Attempt, DbResult, statements};
 
@@ -23,21 +24,22 @@ statements! {
     IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM conversations_analytics WHERE tenant_id = $1) \
                 AND NOT EXISTS (SELECT FROM etl_withheld_conversation WHERE tenant_id = $1)";
     COUNT_LIVE = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND source_deleted_at IS NULL";
-    COUNT_BY_INBOX = "SELECT inbox_id, max(inbox_name) AS name, count(*) AS rows FROM conversations_analytics \
-                      WHERE tenant_id = $1 AND conversation_id = ANY($2) AND inbox_id = ANY($3) \
-                        AND source_deleted_at IS NULL GROUP BY inbox_id ORDER BY inbox_id";
+    COUNT_BY_INBOX = concat!(
+        "SELECT inbox_id, max(inbox_name) AS name, count(*) AS rows FROM ", rows_by_key!(),
+        " WHERE inbox_id = ANY($3) AND source_deleted_at IS NULL GROUP BY inbox_id ORDER BY inbox_id",
+    );
     COUNT_LIVE_IN_INBOXES = "SELECT count(*) FROM conversations_analytics \
                              WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL";
-    LIST_OF_INBOXES = "SELECT conversation_id FROM conversations_analytics \
-                       WHERE tenant_id = $1 AND conversation_id = ANY($2) AND inbox_id = ANY($3) \
-                         AND source_deleted_at IS NULL ORDER BY 1";
+    LIST_OF_INBOXES = concat!(
+        "SELECT conversation_id FROM ", rows_by_key!(), " WHERE inbox_id = ANY($3) AND source_deleted_at IS NULL ORDER BY 1",
+    );
     COUNT_DELETED_BY = "SELECT count(*) FROM conversations_analytics WHERE tenant_id = $1 AND etl_run_id = $2 \
                         AND inbox_id = ANY($3) AND source_deleted_at IS NOT NULL";
-    LIST_LIVE = "SELECT conversation_id FROM conversations_analytics \
-                 WHERE tenant_id = $1 AND conversation_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
-    LIST_NOT_NEWER = "SELECT conversation_id FROM conversations_analytics \
-                      WHERE tenant_id = $1 AND conversation_id = ANY($2) \
-                        AND (source_epoch, source_xmax, -source_in_progress) <= ($3, $4, -$5::integer) ORDER BY 1";
+    LIST_LIVE = concat!("SELECT conversation_id FROM ", rows_by_key!(), " WHERE source_deleted_at IS NULL ORDER BY 1");
+    LIST_NOT_NEWER = concat!(
+        "SELECT conversation_id FROM ", rows_by_key!(),
+        " WHERE (source_epoch, source_xmax, -source_in_progress) <= ($3, $4, -$5::integer) ORDER BY 1",
+    );
     LIST_LIVE_IN_INBOXES = "SELECT conversation_id FROM conversations_analytics \
                             WHERE tenant_id = $1 AND inbox_id = ANY($2) AND source_deleted_at IS NULL ORDER BY 1";
     LIST_WITH_OTHER_CLIENT = "SELECT conversation_id FROM conversations_analytics \
@@ -45,10 +47,11 @@ statements! {
                                 AND client_sender_id IS DISTINCT FROM contact_id AND client_sender_id IS NOT NULL \
                                 AND source_deleted_at IS NULL ORDER BY conversation_id";
     // A load that is at work may have read a contact as it was before, and commit later.
-    LIST_CONTACT_DIGESTS = "SELECT conversation_id, row_hash, contact_digest FROM conversations_analytics \
-                            WHERE tenant_id = $1 AND conversation_id = ANY($2) AND contact_digest IS NOT NULL \
-                              AND source_deleted_at IS NULL \
-                              AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = $1 AND c.status IN ('queued', 'running'))";
+    LIST_CONTACT_DIGESTS = concat!(
+        "SELECT conversation_id, row_hash, contact_digest FROM ", rows_by_key!(),
+        " WHERE contact_digest IS NOT NULL AND source_deleted_at IS NULL \
+           AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.tenant_id = $1 AND c.status IN ('queued', 'running'))",
+    );
     LIST_OPEN_REJECTS = "SELECT conversation_id FROM etl_rejected_row \
                          WHERE tenant_id = $1 AND resolved_at IS NULL ORDER BY conversation_id";
 }

@@ -7,15 +7,20 @@
 -- $8 whether this is a repair
 --
 -- "before" has the rows as they are under their locks, for the feed of changes: what another load commits until then is in them.
--- The condition on its count makes the server read all of it before it writes a row. The rows are found by one scan, and not by one
--- for each staged row: while the target is small the planner has no reason to prefer the primary key. It expects one row in
--- staging; the caller switches nested loops off.
+-- The condition on its count makes the server read all of it before it writes a row. The rows are looked up one by one, in the order
+-- of their keys, each as a sorted range of one key. Otherwise, in a target without statistics, the server would read all of the
+-- tenant's rows: once for a list of keys, or in an index of something else once for every key. It expects one row in staging; the
+-- caller switches nested loops off for the joins after that.
 WITH locked AS MATERIALIZED (
-    SELECT * FROM conversations_analytics a
-    WHERE a.tenant_id = (SELECT tenant_id FROM pg_temp.tidemark_staging LIMIT 1)
-      AND a.conversation_id = ANY (ARRAY(SELECT conversation_id FROM pg_temp.tidemark_staging WHERE conversation_id BETWEEN $6 AND $7))
-    ORDER BY a.conversation_id
-    FOR NO KEY UPDATE
+    SELECT a.* FROM (
+        SELECT tenant_id, conversation_id FROM pg_temp.tidemark_staging
+        WHERE conversation_id BETWEEN $6 AND $7 ORDER BY conversation_id
+    ) s CROSS JOIN LATERAL (
+        SELECT * FROM conversations_analytics t
+        WHERE t.tenant_id = s.tenant_id AND t.conversation_id BETWEEN s.conversation_id AND s.conversation_id
+        ORDER BY t.conversation_id
+        FOR NO KEY UPDATE
+    ) a
 ), before AS MATERIALIZED (
     SELECT conversation_id, t.conversation_date, t.source_deleted_at IS NOT NULL AS was_deleted,
            array_to_string(ARRAY[{changed}], ',') AS changed_columns
