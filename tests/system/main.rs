@@ -3,6 +3,7 @@
 
 mod abuse;
 mod altered;
+mod attachments;
 mod audit;
 mod away;
 mod backfill;

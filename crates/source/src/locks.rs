@@ -47,6 +47,8 @@ pub enum Reads {
     /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
     /// reuse a generic plan, which assumes arrays of ten.
     Any,
+    /// Up to a thousand, by key.
+    Chunk,
     /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
     /// read the conversations.
     Few,
@@ -55,11 +57,14 @@ pub enum Reads {
 impl Reads {
     const fn plan_cache_mode(self) -> &'static str {
         match self {
-            Self::Any => "SET LOCAL plan_cache_mode = force_custom_plan",
+            Self::Any | Self::Chunk => "SET LOCAL plan_cache_mode = force_custom_plan",
             Self::Few => "SET LOCAL plan_cache_mode = force_generic_plan",
         }
     }
 }
+
+/// With the default of 4 PostgreSQL reads all contacts for each 500 conversations, until there are a hundred thousand of them.
+const PREFER_INDEXES: &str = "SET LOCAL random_page_cost = 1.1";
 
 /// The relations that a transaction locks first, and those that cannot be locked.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,6 +89,9 @@ impl LockPlan {
         } else {
             statements.push(reads.plan_cache_mode().to_owned());
             statements.push(KEEP_JOIN_ORDER.to_owned());
+            if reads == Reads::Chunk {
+                statements.push(PREFER_INDEXES.to_owned());
+            }
         }
         if !self.locked.is_empty() {
             statements.push(format!(

@@ -23,6 +23,8 @@ struct Found {
     is_readable: Option<bool>,
     /// Whether the table shows which transaction wrote a row.
     has_versions: bool,
+    /// Whether an index over all rows begins with the column.
+    is_indexed: bool,
 }
 
 impl Source {
@@ -48,6 +50,7 @@ impl Source {
         let mut has_wide_ids = false;
         let mut found = Vec::new();
         let mut versioned = Vec::new();
+        let mut has_attachments_by_message = false;
         for table in &TABLES {
             let (mut has_table, mut has_versions) = (false, false);
             let mut readable = Vec::new();
@@ -57,6 +60,8 @@ impl Source {
                 has_table |= row.has_table;
                 has_versions |= row.has_versions;
                 let (table, name) = (table.name, column.name);
+                has_attachments_by_message |=
+                    row.is_indexed && (table, name) == ("attachments", "message_id");
                 let is_read = match (row.type_name, row.is_readable) {
                     (Some(_), Some(false)) if column.need == Need::Hint => false,
                     (Some(_), Some(false)) if column.need == Need::Further => {
@@ -115,6 +120,7 @@ impl Source {
         }
         let mut shape = TableShape::new(found, versioned);
         shape.withheld = withheld;
+        shape.has_attachments_by_message = has_attachments_by_message;
         if has_wide_ids {
             shape.wide_ids = sqlx::query_scalar(WIDE_IDS)
                 .fetch_all(connection)

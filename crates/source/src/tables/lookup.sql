@@ -6,7 +6,9 @@ SELECT c.oid IS NOT NULL AS has_table,
        t.typcategory::text AS category,
        has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS is_readable,
        CASE WHEN r.relkind IN ('r', 'p', 'm') THEN has_column_privilege(r.oid, 'xmin', 'SELECT') ELSE false END
-           AS has_versions
+           AS has_versions,
+       EXISTS (SELECT FROM pg_index i
+               WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL) AS is_indexed
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (table_name, column_name, position)
 CROSS JOIN LATERAL (SELECT to_regclass(quote_ident(w.table_name))::oid AS oid) c
 LEFT JOIN pg_class r ON r.oid = c.oid

@@ -7,6 +7,11 @@ use tidemark_runtime::finding::{Relation, SourceFound};
 use tidemark_shared::chatwoot::first_with;
 
 const CHANGED_AT: &str = "{changed_at}";
+const ATTACHED: &str = "{attached}";
+/// PostgreSQL expects a search of an index to cost more than it does, and would read all attachments for 500 conversations.
+const ATTACHED_BY_INDEX: &str =
+    "CROSS JOIN LATERAL (SELECT FROM attachments x WHERE x.message_id = m.id OFFSET 0) x";
+const ATTACHED_BY_JOIN: &str = "JOIN attachments x ON x.message_id = m.id";
 /// Columns of a conversation that show when it changed.
 const CHANGE_TIMES: [&str; 7] = [
     "updated_at",
@@ -32,6 +37,8 @@ pub struct TableShape {
     /// A query in the place of each table that lacks something.
     stand_ins: Vec<(&'static str, String)>,
     changed_at: String,
+    /// Whether an index finds the attachments of a message.
+    pub(super) has_attachments_by_message: bool,
 }
 
 impl TableShape {
@@ -57,12 +64,21 @@ impl TableShape {
     /// and gives NULL for it; for a table that is not there it gives no row. PostgreSQL plans such a query as part of the
     /// statement, so indexes are used as before. A source that has everything gets the statement as it is.
     ///
-    /// `{changed_at}` in the statement stands for [`Self::changed_at`].
+    /// `{changed_at}` in the statement stands for [`Self::changed_at`], and `{attached}` for the join of messages `m` with
+    /// their attachments.
     #[must_use]
     pub fn statement<'a>(&self, statement: &'a str) -> Cow<'a, str> {
         if statement.contains(CHANGED_AT) {
             let dated = statement.replace(CHANGED_AT, &self.changed_at);
             return Cow::Owned(self.statement(&dated).into_owned());
+        }
+        if statement.contains(ATTACHED) {
+            let attached = match self.has_attachments_by_message {
+                true => ATTACHED_BY_INDEX,
+                false => ATTACHED_BY_JOIN,
+            };
+            let complete = statement.replace(ATTACHED, attached);
+            return Cow::Owned(self.statement(&complete).into_owned());
         }
         let used: Vec<String> = self
             .stand_ins
@@ -315,6 +331,18 @@ mod tests {
                 .ends_with(&format!("SELECT {times} FROM conversations"))
         );
         assert!(shape.absent_beyond_digests().is_empty());
+    }
+
+    #[test]
+    fn attachments_are_searched_by_message_only_where_an_index_serves_that() {
+        let mut shape = without(&[], &[]);
+        let statement = "SELECT m.id {attached}";
+        assert_eq!(
+            shape.statement(statement),
+            "SELECT m.id JOIN attachments x ON x.message_id = m.id"
+        );
+        shape.has_attachments_by_message = true;
+        assert!(shape.statement(statement).contains("CROSS JOIN LATERAL ("));
     }
 
     #[test]

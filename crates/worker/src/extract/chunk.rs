@@ -14,7 +14,7 @@ pub(super) const FEW_KEYS: usize = 50;
 pub(crate) const fn reads_of(spec: &ChunkSpec) -> Reads {
     match spec {
         ChunkSpec::Keys { ids } if ids.len() <= FEW_KEYS => Reads::Few,
-        _ => Reads::Any,
+        _ => Reads::Chunk,
     }
 }
 

@@ -1,5 +1,5 @@
 -- Reads conversations by key, with the rows that they refer to and their newest satisfaction answer. "digest",
--- "related", "contact", "event" and "working_hours" come from source/digest.rs.
+-- "related", "contact", "event" and "working_hours" come from source/digest.rs, "attached" from source/tables/shape.rs.
 -- $1 ids, $2 the tenant's inboxes, $3 the seed of the digests
 SELECT c.id::bigint, c.display_id::integer, c.uuid::uuid, c.account_id::integer, a.name::text, c.inbox_id::integer,
        i.name::text, i.channel_type::text, i.timezone::text, c.campaign_id::bigint, c.cached_label_list::text,
@@ -42,7 +42,7 @@ LEFT JOIN (
 ) l ON l.conversation_id = c.id AND l.sla_policy_id = c.sla_policy_id
 LEFT JOIN (
     SELECT m.conversation_id, count(*)::integer AS count
-    FROM attachments x JOIN messages m ON m.id = x.message_id
+    FROM messages m {attached}
     WHERE m.conversation_id = ANY($1)
     GROUP BY 1
 ) x ON x.conversation_id = c.id
