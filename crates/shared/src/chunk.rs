@@ -103,12 +103,20 @@ pub struct ChunkCounts {
     pub gone: i64,
 }
 
-/// Cuts ascending, distinct ids into chunks of at most `chunk_size` keys.
+/// More keys than these are shared out to two workers at least.
+const KEYS_OF_ONE_WORKER: usize = 500;
+
+/// Cuts ascending, distinct ids into chunks of at most `chunk_size` keys. More than 500 are two chunks at least.
 ///
 /// # Panics
 /// When `chunk_size` is zero.
 #[must_use]
 pub fn key_chunks(ids: &[i64], chunk_size: usize) -> Vec<PlannedChunk> {
+    let chunk_size = if ids.len() > KEYS_OF_ONE_WORKER {
+        chunk_size.min(ids.len().div_ceil(2))
+    } else {
+        chunk_size
+    };
     ids.chunks(chunk_size)
         .map(|ids| PlannedChunk {
             key_count: count(ids.len()),
@@ -175,9 +183,21 @@ mod tests {
         assert_eq!(covered(&range), (2..=9).collect::<Vec<_>>());
     }
 
+    #[test]
+    fn many_keys_are_shared_by_two_chunks_and_few_are_not() {
+        let sizes = |count: i64| -> Vec<i64> {
+            let ids: Vec<i64> = (1..=count).collect();
+            key_chunks(&ids, 1_000).iter().map(|chunk| chunk.key_count).collect()
+        };
+        assert_eq!(sizes(500), [500]);
+        assert_eq!(sizes(501), [251, 250]);
+        assert_eq!(sizes(1_000), [500, 500]);
+        assert_eq!(sizes(2_001), [1_000, 1_000, 1]);
+    }
+
     proptest! {
         #[test]
-        fn key_chunks_cover_every_key_once(ids in proptest::collection::btree_set(1..10_000_i64, 0..500), size in 1..300_usize) {
+        fn key_chunks_cover_every_key_once(ids in proptest::collection::btree_set(1..10_000_i64, 0..900), size in 1..900_usize) {
             let ids: Vec<i64> = ids.into_iter().collect();
             let mut seen = Vec::new();
             for chunk in key_chunks(&ids, size) {

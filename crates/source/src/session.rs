@@ -26,12 +26,13 @@ const READ_SNAPSHOT: &str = concat!(
             (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
             pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
     temporary_last!(true),
-    ", (",
+    // only now, since this statement needs no plan of its own each time
+    ", set_config('plan_cache_mode', $3, true), (",
     layout!("$2"),
     ") FROM pg_current_snapshot() s"
 );
-const SET_NAME: &str = concat!(
-    "SELECT set_config('application_name', $1, true), ",
+const RESTORE: &str = concat!(
+    "SELECT set_config('application_name', $1, true), set_config('plan_cache_mode', $2, true), ",
     temporary_last!(true)
 );
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT begun";
@@ -52,6 +53,7 @@ pub struct SourceTx {
     layout: i64,
     /// Its `application_name` on the source.
     name: String,
+    plan_cache_mode: &'static str,
 }
 
 /// A transaction that has begun.
@@ -60,6 +62,7 @@ struct Begun {
     replay: Option<Replay>,
     layout: i64,
     name: String,
+    plan_cache_mode: &'static str,
 }
 
 impl Source {
@@ -117,6 +120,7 @@ impl Source {
                         replay: begun.replay,
                         layout: begun.layout,
                         name: begun.name,
+                        plan_cache_mode: begun.plan_cache_mode,
                     });
                 }
                 Ok(_) => None,
@@ -176,9 +180,11 @@ async fn try_begin(
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
+    let plan_cache_mode = locks.plan_cache_mode(reads);
     let row = sqlx::query(READ_SNAPSHOT)
         .bind(&name)
         .bind(&locks.tables)
+        .bind(plan_cache_mode)
         .fetch_one(guarded.connection())
         .await?;
     if !locks.not_lockable.is_empty() {
@@ -211,8 +217,9 @@ async fn try_begin(
     Ok(Some(Begun {
         snapshot,
         replay,
-        layout: row.try_get(9)?,
+        layout: row.try_get(10)?,
         name,
+        plan_cache_mode,
     }))
 }
 
@@ -241,11 +248,12 @@ impl SourceTx {
     }
 
     /// Goes on in the same snapshot after a statement has failed. Settings made since the start are lost, except
-    /// `application_name` and `search_path`.
+    /// `application_name`, `plan_cache_mode` and `search_path`.
     pub async fn roll_back_to_start(&mut self) -> Result<(), sqlx::Error> {
         raw_sql(ROLL_BACK).execute(self.guarded.connection()).await?;
-        sqlx::query(SET_NAME)
+        sqlx::query(RESTORE)
             .bind(&self.name)
+            .bind(self.plan_cache_mode)
             .execute(self.guarded.connection())
             .await
             .map(drop)

@@ -28,8 +28,7 @@ UPDATE conversations_analytics a SET
         THEN (SELECT jsonb_agg(m || '{"text": null}' ORDER BY n)
               FROM jsonb_array_elements(a.message_compiled) WITH ORDINALITY AS e (m, n))
         ELSE message_compiled END
-WHERE tenant_id = $1 AND CASE WHEN $3::bigint[] IS NULL THEN source_deleted_at IS NOT NULL
-                              ELSE conversation_id = ANY($3) END
+WHERE tenant_id = $1 AND ($3::bigint[] IS NULL AND source_deleted_at IS NOT NULL OR conversation_id = ANY($3))
 RETURNING a.conversation_id, a.conversation_date, a.source_deleted_at IS NULL AS is_live
 )
 SELECT conversation_id, conversation_date, is_live FROM stripped WHERE is_live

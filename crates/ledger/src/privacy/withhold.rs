@@ -41,6 +41,22 @@ pub async fn withhold(
 ) -> DbResult<WithheldRows> {
     let ids: Vec<i64> = withheld.iter().map(|one| one.conversation_id).collect();
     let (keys, lo, hi) = chunk_keys(spec);
+    let mut changed: Vec<i64> = sqlx::query_scalar(DROP_WITHHELD)
+        .bind(Stored(tenant))
+        .bind(keys)
+        .bind(lo)
+        .bind(hi)
+        .bind(&ids)
+        .fetch_all(&mut *tx)
+        .await
+        .attempt("delete records of conversations that are not withheld")?;
+    // most chunks have none, and would search all of the tenant's rows for them
+    if withheld.is_empty() {
+        return Ok(WithheldRows {
+            removed: Vec::new(),
+            changed,
+        });
+    }
     let removed: Vec<RemovedRow> = sqlx::query_as(REMOVE_WITHHELD)
         .bind(Stored(tenant))
         .bind(&ids)
@@ -53,15 +69,6 @@ pub async fn withhold(
         .attempt("remove rows of forgotten contacts")?;
     change::record(tx, tenant, &removals(&removed)).await?;
     let removed = removed.into_iter().map(|(id, ..)| id).collect();
-    let mut changed: Vec<i64> = sqlx::query_scalar(DROP_WITHHELD)
-        .bind(Stored(tenant))
-        .bind(keys)
-        .bind(lo)
-        .bind(hi)
-        .bind(&ids)
-        .fetch_all(&mut *tx)
-        .await
-        .attempt("delete records of conversations that are not withheld")?;
     let put: Vec<i64> = sqlx::query_scalar(PUT_WITHHELD)
         .bind(Stored(tenant))
         .bind(&ids)
