@@ -187,7 +187,10 @@ mod tests {
     fn many_keys_are_shared_by_two_chunks_and_few_are_not() {
         let sizes = |count: i64| -> Vec<i64> {
             let ids: Vec<i64> = (1..=count).collect();
-            key_chunks(&ids, 1_000).iter().map(|chunk| chunk.key_count).collect()
+            key_chunks(&ids, 1_000)
+                .iter()
+                .map(|chunk| chunk.key_count)
+                .collect()
         };
         assert_eq!(sizes(500), [500]);
         assert_eq!(sizes(501), [251, 250]);
