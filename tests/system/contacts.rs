@@ -63,6 +63,31 @@ async fn last_run(stage: &Stage) -> Result<i64> {
 }
 
 #[tokio::test]
+async fn changed_contacts_find_their_conversations_by_the_index_and_without_one_too() {
+    on_stage(|stage| async move {
+        in_step(&stage, 244).await?;
+        stage.source.execute("ANALYZE").await?;
+        let searches = "SELECT idx_scan FROM pg_stat_all_indexes WHERE indexrelname = 'index_conversations_on_contact_id'";
+        let before: i64 = sqlx::query_scalar(searches).fetch_one(&stage.source).await?;
+        for name in ["Bea", "Cid"] {
+            let rename = "UPDATE contacts SET name = $1, updated_at = clock_timestamp() AT TIME ZONE 'UTC' \
+                          WHERE id = (SELECT max(id) FROM contacts)";
+            sqlx::query(rename).bind(name).execute(&stage.source).await?;
+            stage.sync_local(&["--tenant", "1"]).await?;
+            let renamed = "SELECT count(*) FROM conversations_analytics WHERE contact_name = $1";
+            let renamed: i64 = sqlx::query_scalar(renamed).bind(name).fetch_one(&stage.target).await?;
+            ensure!(renamed == 3, "{renamed} conversations of {name}");
+            if name == "Bea" {
+                stage.until_source(&format!("SELECT ({searches}) > {before}")).await?;
+                stage.source.execute("DROP INDEX index_conversations_on_contact_id").await?;
+            }
+        }
+        stage.assert_equal(&[1]).await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_of_a_contact_reads_only_its_own_conversation_and_another_name_reads_all() {
     on_stage(|stage| async move {
         in_step(&stage, 241).await?;

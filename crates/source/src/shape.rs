@@ -50,6 +50,15 @@ impl Shape {
         }
     }
 
+    /// See [`TableShape::is_indexed`]; a view shows no index.
+    #[must_use]
+    pub fn is_indexed(&self, table: &str, column: &str) -> bool {
+        match self {
+            Self::Tables(tables) => tables.is_indexed(table, column),
+            Self::View(_) => false,
+        }
+    }
+
     /// Warnings for a run and a check-up: what is missing and counts as empty.
     #[must_use]
     pub fn warnings(&self) -> Vec<SourceFound> {

@@ -50,7 +50,7 @@ impl Source {
         let mut has_wide_ids = false;
         let mut found = Vec::new();
         let mut versioned = Vec::new();
-        let mut has_attachments_by_message = false;
+        let mut indexed = Vec::new();
         for table in &TABLES {
             let (mut has_table, mut has_versions) = (false, false);
             let mut readable = Vec::new();
@@ -60,8 +60,9 @@ impl Source {
                 has_table |= row.has_table;
                 has_versions |= row.has_versions;
                 let (table, name) = (table.name, column.name);
-                has_attachments_by_message |=
-                    row.is_indexed && (table, name) == ("attachments", "message_id");
+                if row.is_indexed {
+                    indexed.push((table, name));
+                }
                 let is_read = match (row.type_name, row.is_readable) {
                     (Some(_), Some(false)) if column.need == Need::Hint => false,
                     (Some(_), Some(false)) if column.need == Need::Further => {
@@ -120,7 +121,7 @@ impl Source {
         }
         let mut shape = TableShape::new(found, versioned);
         shape.withheld = withheld;
-        shape.has_attachments_by_message = has_attachments_by_message;
+        shape.indexed = indexed;
         if has_wide_ids {
             shape.wide_ids = sqlx::query_scalar(WIDE_IDS)
                 .fetch_all(connection)

@@ -37,8 +37,8 @@ pub struct TableShape {
     /// A query in the place of each table that lacks something.
     stand_ins: Vec<(&'static str, String)>,
     changed_at: String,
-    /// Whether an index finds the attachments of a message.
-    pub(super) has_attachments_by_message: bool,
+    /// Columns with which an index over all rows begins.
+    pub(super) indexed: Vec<(&'static str, &'static str)>,
 }
 
 impl TableShape {
@@ -73,7 +73,7 @@ impl TableShape {
             return Cow::Owned(self.statement(&dated).into_owned());
         }
         if statement.contains(ATTACHED) {
-            let attached = match self.has_attachments_by_message {
+            let attached = match self.is_indexed("attachments", "message_id") {
                 true => ATTACHED_BY_INDEX,
                 false => ATTACHED_BY_JOIN,
             };
@@ -116,6 +116,12 @@ impl TableShape {
         } else {
             "-1".to_owned()
         }
+    }
+
+    /// Whether an index over all rows begins with the column.
+    #[must_use]
+    pub fn is_indexed(&self, table: &str, column: &str) -> bool {
+        self.indexed.contains(&(table, column))
     }
 
     fn has_versions(&self, table: &str) -> bool {
@@ -341,7 +347,7 @@ mod tests {
             shape.statement(statement),
             "SELECT m.id JOIN attachments x ON x.message_id = m.id"
         );
-        shape.has_attachments_by_message = true;
+        shape.indexed = vec![("attachments", "message_id")];
         assert!(shape.statement(statement).contains("CROSS JOIN LATERAL ("));
     }
 
