@@ -47,14 +47,14 @@ pub enum Reads {
     /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
     /// reuse a generic plan, which assumes arrays of ten.
     Any,
-    /// Up to a thousand, by key.
+    /// A chunk: hundreds at a time, by key. Each execution is planned for its values too.
     Chunk,
     /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
     /// read the conversations.
     Few,
 }
 
-/// With the default of 4 PostgreSQL reads all contacts for each 500 conversations, until there are a hundred thousand of them.
+/// With the default of 4 PostgreSQL reads all of 40,000 contacts for each 500 conversations.
 const PREFER_INDEXES: &str = "SET LOCAL random_page_cost = 1.1";
 
 /// The relations that a transaction locks first, and those that cannot be locked.
@@ -70,7 +70,7 @@ pub(super) struct LockPlan {
 }
 
 impl LockPlan {
-    /// PostgreSQL's `plan_cache_mode` for statements that read so much.
+    /// PostgreSQL's `plan_cache_mode` for the statements of a transaction.
     pub const fn plan_cache_mode(&self, reads: Reads) -> &'static str {
         match reads {
             Reads::Few if !self.tables.is_empty() => "force_generic_plan",

@@ -26,7 +26,7 @@ const READ_SNAPSHOT: &str = concat!(
             (SELECT count(*)::integer FROM pg_snapshot_xip(s)), pg_is_in_recovery(), \
             pg_last_xact_replay_timestamp(), set_config('application_name', $1, true), ",
     temporary_last!(true),
-    // only now, since this statement needs no plan of its own each time
+    // set here and not at BEGIN, so that PostgreSQL keeps the plan of this statement
     ", set_config('plan_cache_mode', $3, true), (",
     layout!("$2"),
     ") FROM pg_current_snapshot() s"

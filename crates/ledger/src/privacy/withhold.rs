@@ -50,7 +50,7 @@ pub async fn withhold(
         .fetch_all(&mut *tx)
         .await
         .attempt("delete records of conversations that are not withheld")?;
-    // most chunks have none, and would search all of the tenant's rows for them
+    // PostgreSQL may search all of the tenant's rows even for no key
     if withheld.is_empty() {
         return Ok(WithheldRows {
             removed: Vec::new(),

@@ -12,8 +12,8 @@ analyzed AS (
     WHERE s.relid = t.oid OR s.relid IN (SELECT relid FROM pg_partition_tree(t.oid)))
 SELECT t.name, c.columns, may.by_role, may.by_login
 FROM target t, analyzed a, LATERAL (
-    -- Columns of the table's indexes: what our statements and most reports find rows by. The time grows with the square of the columns,
-    -- and 170 of them would take a fifth of the time of the run. Autovacuum's ANALYZE is not put off by this one, and takes all.
+    -- The columns of the table's indexes, by which our statements and most reports find rows. The time grows with the square of the
+    -- columns: all 170 would take a third of the time of the run. Autovacuum does not count this ANALYZE, and analyzes all of them.
     SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
     FROM pg_attribute a
     WHERE a.attrelid = t.oid AND a.attnum > 0

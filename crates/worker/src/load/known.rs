@@ -15,8 +15,7 @@ use crate::row::encode::{Content, CopyEncoder, Digests, RowHash};
 const LIST_IN_RANGE: &str = "SELECT conversation_id, row_hash, source_digest, related_digest, contact_digest FROM conversations_analytics \
      WHERE tenant_id = $1 AND conversation_id BETWEEN $2 AND $3 AND related_digest IS NOT NULL AND row_digest IS NOT NULL \
        AND source_deleted_at IS NULL AND handled_by IS NOT NULL";
-// Keys are looked up one by one, each as a sorted range of one key. Where the target has no statistics, PostgreSQL would otherwise read
-// all of the tenant's rows and compare each with every key.
+// Keys are looked up one by one, as by `rows_by_key` of the ledger: see there.
 const LIST_BY_KEY: &str = "SELECT conversation_id, row_hash, source_digest, related_digest, contact_digest \
      FROM unnest($2::bigint[]) AS k (key) CROSS JOIN LATERAL \
        (SELECT * FROM conversations_analytics r WHERE r.tenant_id = $1 AND r.conversation_id BETWEEN k.key AND k.key \

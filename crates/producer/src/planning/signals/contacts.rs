@@ -14,15 +14,14 @@ use crate::planning::signals::inboxes::Inboxes;
 
 // $1 inboxes, $2 the earliest instant, $3 the latest time of interest (later times are cut to it, since chrono cannot hold all of
 // them), $4 excluded conversations, $5 and $6 contacts that are older than this age and not later than this time are covered
-// (NULL: none is). {age} stands for the age of the contact's version, {digest} for the digest of its values, {conversations} for one
-// of the two joins below
+// (NULL: none is). {age} stands for the age of the contact's version, {digest} for the digest of its values, and
+// {conversations} for one of the two joins below
 const CONTACTS: &str = "SELECT k.id::bigint AS id, k.account_id::integer AS account_id, \
             least(k.updated_at::timestamp, $3) AS changed_at, {age} AS age, {digest} AS digest, c.id::bigint AS conversation_id, c.inbox_id::integer AS inbox_id \
      FROM contacts k LEFT JOIN {conversations} \
      WHERE k.updated_at >= $2 AND ($5::integer IS NULL OR {age} <= $5 OR k.updated_at > $6) \
        AND (c.id IS NOT NULL OR k.account_id IN (SELECT account_id FROM inboxes WHERE id = ANY($1)))";
-/// Few contacts are new since the last plan, but PostgreSQL expects as many as there are in the lookback, and would read all
-/// conversations for them.
+/// Few contacts have changed since the last plan. PostgreSQL expects as many as the lookback has, and would read all conversations.
 const CONVERSATIONS_BY_INDEX: &str = "LATERAL (SELECT c.id, c.inbox_id FROM conversations c \
      WHERE c.contact_id = k.id AND c.inbox_id = ANY($1) AND c.id <> ALL($4::bigint[]) OFFSET 0) c ON true";
 const CONVERSATIONS_BY_JOIN: &str =
