@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use sqlx::{Executor, SqlSafeStr};
+use sqlx::postgres::types::Oid;
+use sqlx::{Column, Executor, SqlSafeStr, Statement};
 use tidemark_ledger::all_statements;
 use tidemark_ledger::migrations::objects_in_the_way;
 use tidemark_ledger::tables::TABLES;
@@ -21,6 +22,35 @@ async fn every_control_statement_prepares_on_a_migrated_database() {
             count += 1;
         }
         ensure!(count > 40, "only {count} statements are known");
+        Ok(())
+    })
+    .await;
+}
+
+/// The driver asks the catalog for each type that PostgreSQL does not come with, once in every session, and that takes longer than
+/// most statements.
+#[tokio::test]
+async fn statements_take_and_return_only_types_that_the_driver_knows() {
+    on_stage(|stage| async move {
+        const FIRST_OF_OURS: u32 = 16384;
+        let is_ours = |oid: Option<Oid>| oid.is_none_or(|oid| oid.0 >= FIRST_OF_OURS);
+        let mut wrong = Vec::new();
+        for (name, text) in all_statements() {
+            let prepared = stage.target.prepare(text.into_sql_str()).await?;
+            let types = prepared
+                .parameters()
+                .and_then(|types| types.left())
+                .unwrap_or(&[]);
+            let parameters = types.iter().zip(1..).filter(|(found, _)| is_ours(found.oid()));
+            wrong.extend(parameters.map(|(found, n)| format!("{name}: ${n} is {found}")));
+            let columns = prepared
+                .columns()
+                .iter()
+                .filter(|column| is_ours(column.type_info().oid()));
+            wrong
+                .extend(columns.map(|column| format!("{name}: {} is {}", column.name(), column.type_info())));
+        }
+        ensure!(wrong.is_empty(), "cast these to text:\n{}", wrong.join("\n"));
         Ok(())
     })
     .await;

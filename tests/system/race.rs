@@ -56,7 +56,7 @@ async fn ended(stage: &Stage, run: RunId) -> Result<(RunStatus, i64)> {
         .until("SELECT count(*) = 0 FROM etl_control WHERE finished_at IS NULL")
         .await?;
     let (Stored(status), moves, moving): (Stored<RunStatus>, i64, bool) = sqlx::query_as(
-        "SELECT status, (SELECT count(*) FROM etl_watermark_audit WHERE run_id = r.id), \
+        "SELECT status::text, (SELECT count(*) FROM etl_watermark_audit WHERE run_id = r.id), \
                 watermark_end IS DISTINCT FROM watermark_start \
          FROM etl_control r WHERE id = $1",
     )

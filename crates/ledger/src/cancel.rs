@@ -14,7 +14,7 @@ use crate::{Attempt, DbResult, retry_on_deadlock, statements};
 
 statements! {
     // the finalizer takes the same lock to close a run, so only one of the two ends it
-    LOCK_RUN = "SELECT tenant_id, type, status FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
+    LOCK_RUN = "SELECT tenant_id, type::text, status::text FROM etl_control WHERE id = $1 FOR NO KEY UPDATE";
     LOCK_CHUNKS = "SELECT count(*) FILTER (WHERE status <> 'running'), count(*) FILTER (WHERE status = 'running') \
                    FROM (SELECT status FROM etl_chunk WHERE run_id = $1 AND status IN ('pending', 'queued', 'running') \
                          ORDER BY seq FOR NO KEY UPDATE) open";

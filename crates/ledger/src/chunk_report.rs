@@ -18,15 +18,15 @@ macro_rules! list {
     };
     ($from:literal, $condition:literal) => {
         concat!(
-            "SELECT c.run_id, c.seq, c.tenant_id, c.lane, c.status, c.key_count, c.attempt, c.failure_count, c.lost_count, \
+            "SELECT c.run_id, c.seq, c.tenant_id, c.lane::text, c.status::text, c.key_count, c.attempt, c.failure_count, c.lost_count, \
                     c.worker_id, c.lease_until, CASE WHEN c.status = 'pending' THEN c.next_attempt_at END AS due_at, \
                     c.queued_at, c.started_at, c.finished_at, c.extracted, c.rejected, c.error \
              FROM ",
             $from,
             " WHERE ",
             $condition,
-            " AND c.status = ANY($2::etl_chunk_status[]) \
-              AND ($3::integer IS NULL OR c.tenant_id = $3) AND ($4::etl_lane IS NULL OR c.lane = $4) \
+            " AND c.status = ANY($2::text[]::etl_chunk_status[]) \
+              AND ($3::integer IS NULL OR c.tenant_id = $3) AND ($4::text IS NULL OR c.lane = $4::text::etl_lane) \
               AND c.run_id <= $6 AND (c.run_id < $6 OR c.seq > $7) ORDER BY c.run_id DESC, c.seq LIMIT $5"
         )
     };
@@ -45,7 +45,7 @@ statements! {
         "$1::bigint IS NULL AND r.tenant_id = $3 AND r.id <= $6"
     );
     LIST_ALL = list!("$1::bigint IS NULL");
-    FIND_WAITING = "SELECT c.lane, c.attempt, c.traceparent, c.tracestate \
+    FIND_WAITING = "SELECT c.lane::text, c.attempt, c.traceparent, c.tracestate \
                     FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id AND r.status = 'running' \
                     WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3 AND c.status IN ('pending', 'queued')";
 }

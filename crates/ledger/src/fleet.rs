@@ -11,7 +11,7 @@ use crate::{Attempt, DbResult, statements};
 statements! {
     TENANTS = include_str!("fleet/tenants.sql");
     PAUSED = "SELECT count(*) FROM tenants WHERE paused_at IS NOT NULL AND deleted_at IS NULL";
-    CHUNKS = "SELECT status::text AS state, lane, count(*) AS chunks FROM etl_chunk \
+    CHUNKS = "SELECT status::text AS state, lane::text, count(*) AS chunks FROM etl_chunk \
               WHERE status = 'pending' OR status IN ('queued', 'running') GROUP BY status, lane";
     // progress is a chunk that began or ended; a chunk that is only published again is no progress
     RUNS = "SELECT r.status::text AS state, count(*) AS runs, \

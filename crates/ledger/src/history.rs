@@ -15,7 +15,7 @@ const RUNS_SEARCHED: i64 = 500;
 
 statements! {
     LIST_COVERING = include_str!("history/list_covering.sql");
-    LIST_PLANNING = "SELECT id, type, status FROM etl_control \
+    LIST_PLANNING = "SELECT id, type::text, status::text FROM etl_control \
                      WHERE tenant_id = $1 AND finished_at IS NULL AND status IN ('requested', 'planning') ORDER BY id";
 }
 

@@ -19,7 +19,7 @@ use crate::stored::Stored;
 use crate::{Attempt, DbError, DbResult, retry_on_deadlock, statements};
 
 statements! {
-    LOCK_RUN = "SELECT r.tenant_id, r.type, r.status, r.request, \
+    LOCK_RUN = "SELECT r.tenant_id, r.type::text, r.status::text, r.request, \
                        EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id) AS has_chunks, \
                        coalesce(r.mapping_version < t.source_version, false) AS is_of_another_source \
                 FROM etl_control r JOIN tenants t ON t.id = r.tenant_id AND t.deleted_at IS NULL \

@@ -124,18 +124,19 @@ macro_rules! stored_id {
     };
 }
 
-/// Stores an enum by its name, as an enum of the database or as text.
+/// Stores an enum by its name. Statements cast to and from the enums of the database: the driver asks the catalog for a type of ours,
+/// once in every session, and that takes longer than most statements.
 macro_rules! stored_enum {
-    ($name:ident, $type_info:expr, $array:expr) => {
+    ($name:ident) => {
         impl Type<Postgres> for Stored<$name> {
             fn type_info() -> PgTypeInfo {
-                $type_info
+                <str as Type<Postgres>>::type_info()
             }
         }
 
         impl PgHasArrayType for Stored<$name> {
             fn array_type_info() -> PgTypeInfo {
-                $array
+                <String as PgHasArrayType>::array_type_info()
             }
         }
 
@@ -158,29 +159,15 @@ macro_rules! stored_enum {
 
         nullable!($name);
     };
-    ($name:ident as $type_name:literal) => {
-        stored_enum!(
-            $name,
-            PgTypeInfo::with_name($type_name),
-            PgTypeInfo::array_of($type_name)
-        );
-    };
-    ($name:ident as text) => {
-        stored_enum!(
-            $name,
-            <str as Type<Postgres>>::type_info(),
-            <String as PgHasArrayType>::array_type_info()
-        );
-    };
 }
 
 stored_id!(TenantId(i32));
 stored_id!(RunId(i64));
-stored_enum!(ChunkStatus as "etl_chunk_status");
-stored_enum!(Lane as "etl_lane");
-stored_enum!(RunStatus as "etl_run_status");
-stored_enum!(RunType as "etl_run_type");
-stored_enum!(TenantStatus as "tenant_status");
-stored_enum!(FaultKind as text);
-stored_enum!(NameOf as text);
-stored_enum!(UnsyncedReason as text);
+stored_enum!(ChunkStatus);
+stored_enum!(Lane);
+stored_enum!(RunStatus);
+stored_enum!(RunType);
+stored_enum!(TenantStatus);
+stored_enum!(FaultKind);
+stored_enum!(NameOf);
+stored_enum!(UnsyncedReason);

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgRow, PgTransaction};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, Row};
+use tidemark_postgres::sqlstate::sqlstate;
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::inbox::WaitingInbox;
 use tidemark_shared::privacy::PrivacyPolicy;
@@ -16,7 +17,7 @@ use crate::stored::{Stored, stored, values};
 use crate::{Attempt, DbResult, secs, statements};
 
 statements! {
-    FIND = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
+    FIND = "SELECT id, name, slug, status::text, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
@@ -24,13 +25,13 @@ statements! {
             FROM tenants WHERE id = $1 AND deleted_at IS NULL";
     FIND_BY_SLUG = "SELECT id, mapping_version FROM tenants WHERE slug = $1 AND deleted_at IS NULL";
     LOCK = "SELECT FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
-    LIST = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
+    LIST = "SELECT id, name, slug, status::text, source, account_id, discover, timezone, \
                    extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                    extract(epoch FROM lookback)::float8 AS lookback, \
                    chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
                    extract(epoch FROM verify_interval)::float8 AS verify_interval \
             FROM tenants WHERE deleted_at IS NULL ORDER BY id";
-    LIST_AFTER = "SELECT id, name, slug, status, source, account_id, discover, timezone, \
+    LIST_AFTER = "SELECT id, name, slug, status::text, source, account_id, discover, timezone, \
                          extract(epoch FROM sync_interval)::float8 AS sync_interval, \
                          extract(epoch FROM lookback)::float8 AS lookback, \
                          chunk_size, max_in_flight, mapping_version, privacy, paused_at, pause_reason, \
@@ -42,11 +43,15 @@ statements! {
               VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, 1000), coalesce($8, 8), \
                       coalesce(make_interval(secs => $9), interval '5 minutes'), $10, make_interval(secs => $11), $12)";
     UPDATE = include_str!("tenant/update.sql");
-    SET_STATUS = "UPDATE tenants SET status = $2, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
+    SET_STATUS = "UPDATE tenants SET status = $2::text::tenant_status, updated_at = now() WHERE id = $1 AND deleted_at IS NULL";
     LIST_REMOVED = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL ORDER BY id";
     WAS_REMOVED = "SELECT EXISTS (SELECT FROM tenants WHERE id = $1 AND deleted_at IS NOT NULL)";
-    TIMEZONE_EXISTS = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)";
+    // pg_timezone_names would read the files of all time zones
+    USE_TIMEZONE = "SELECT now() AT TIME ZONE $1 IS NOT NULL";
 }
+
+/// SQLSTATE of an unknown time zone.
+const INVALID_PARAMETER_VALUE: &str = "22023";
 
 /// A new tenant; a field that is `None` gets the ledger's default.
 #[derive(Debug, Clone)]
@@ -291,9 +296,8 @@ pub async fn was_removed(db: impl PgExecutor<'_>, id: TenantId) -> DbResult<bool
 
 /// Whether the server knows an IANA time zone: the live view needs it.
 pub async fn timezone_exists(db: impl PgExecutor<'_>, name: &str) -> DbResult<bool> {
-    sqlx::query_scalar(TIMEZONE_EXISTS)
-        .bind(name)
-        .fetch_one(db)
-        .await
-        .attempt("check the time zone")
+    match sqlx::query_scalar(USE_TIMEZONE).bind(name).fetch_one(db).await {
+        Err(error) if sqlstate(&error).as_deref() == Some(INVALID_PARAMETER_VALUE) => Ok(false),
+        answer => answer.attempt("check the time zone"),
+    }
 }

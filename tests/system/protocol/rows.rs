@@ -75,8 +75,8 @@ pub type Rows = BTreeMap<ChunkId, Row>;
 
 pub async fn read(tx: &mut PgTransaction<'_>) -> Result<Rows> {
     let text = format!(
-        "SELECT c.run_id, c.seq, c.tenant_id, c.status, c.attempt, c.failure_count, c.lost_count, {ELAPSED} AS elapsed, \
-                r.status AS run_status, t.paused_at IS NOT NULL AS paused, t.deleted_at IS NOT NULL AS deleted \
+        "SELECT c.run_id, c.seq, c.tenant_id, c.status::text, c.attempt, c.failure_count, c.lost_count, {ELAPSED} AS elapsed, \
+                r.status::text AS run_status, t.paused_at IS NOT NULL AS paused, t.deleted_at IS NOT NULL AS deleted \
          FROM etl_chunk c JOIN etl_control r ON r.id = c.run_id JOIN tenants t ON t.id = c.tenant_id"
     );
     let columns: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))

@@ -8,7 +8,7 @@ WHERE c.run_id = $1 AND c.seq = $2 AND c.tenant_id = $3
   AND r.id = c.run_id AND r.status = 'running'
   AND t.id = c.tenant_id AND t.paused_at IS NULL AND t.deleted_at IS NULL
   AND (c.status = 'queued' OR (c.status = 'pending' AND c.next_attempt_at <= now()))
-RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane, c.spec, c.key_count, c.traceparent, c.tracestate,
-          r.type AS run_type, t.source, t.timezone,
+RETURNING c.tenant_id, c.attempt, c.failure_count, c.lane::text, c.spec, c.key_count, c.traceparent, c.tracestate,
+          r.type::text AS run_type, t.source, t.timezone,
           extract(epoch FROM now() - c.queued_at)::float8 AS waited_s,
           coalesce((r.request ->> 'allow_mass_delete')::boolean, false) AS allows_mass_delete

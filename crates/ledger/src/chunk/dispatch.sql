@@ -93,4 +93,4 @@ SET status = 'queued', queued_at = now(), published_at = NULL
 FROM locked
 JOIN etl_control r ON r.id = locked.run_id
 WHERE c.run_id = locked.run_id AND c.seq = locked.seq AND c.status = 'pending'
-RETURNING c.run_id, c.seq, c.tenant_id, c.lane, c.attempt, c.traceparent, c.tracestate, r.traceparent AS run_traceparent
+RETURNING c.run_id, c.seq, c.tenant_id, c.lane::text, c.attempt, c.traceparent, c.tracestate, r.traceparent AS run_traceparent

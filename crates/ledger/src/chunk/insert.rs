@@ -11,7 +11,7 @@ use crate::{Attempt, DbResult, statements};
 
 statements! {
     INSERT = "INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, traceparent, tracestate) \
-              SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::etl_lane[], $5::jsonb[], $6::bigint[], \
+              SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::text[]::etl_lane[], $5::jsonb[], $6::bigint[], \
                                    $7::text[], $8::text[])";
 }
 

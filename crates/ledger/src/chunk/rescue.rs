@@ -17,7 +17,7 @@ statements! {
                          AND queued_at < now() - CASE WHEN published_at IS NULL THEN make_interval(secs => 15) \
                              ELSE make_interval(secs => $1) * power(2, least(publish_count - 1, 6)) END \
                          ORDER BY run_id, seq LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) \
-                     RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate";
+                     RETURNING run_id, seq, tenant_id, attempt, status::text, traceparent, tracestate";
 }
 
 /// A chunk that rescue has moved, with its new state.

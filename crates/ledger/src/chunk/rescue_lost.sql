@@ -10,4 +10,4 @@ UPDATE etl_chunk SET lease_until = NULL, worker_id = NULL, lost_count = lost_cou
 WHERE (run_id, seq) IN (SELECT run_id, seq FROM etl_chunk
                         WHERE status = 'running' AND lease_until < now()
                         ORDER BY run_id, seq LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING run_id, seq, tenant_id, attempt, status, traceparent, tracestate
+RETURNING run_id, seq, tenant_id, attempt, status::text, traceparent, tracestate

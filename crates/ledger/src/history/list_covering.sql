@@ -1,6 +1,6 @@
 -- The newest chunks that cover one conversation. Chunks of one run do not overlap, so at most one chunk of a run matches.
 -- $1 tenant, $2 conversation, $3 how many of the newest runs to search, $4 limit
-SELECT r.id AS run_id, c.seq, r.type AS run_type, r.status AS run_status, c.status, c.attempt, c.error,
+SELECT r.id AS run_id, c.seq, r.type::text AS run_type, r.status::text AS run_status, c.status::text, c.attempt, c.error,
        c.finished_at, c.source_extracted_at,
        coalesce(split_part(c.traceparent, '-', 2), r.trace_id) AS trace_id
 FROM (SELECT id, type, status, trace_id FROM etl_control WHERE tenant_id = $1

@@ -14,14 +14,14 @@ use crate::stored::{Stored, stored};
 use crate::{Attempt, DbResult, statements};
 
 statements! {
-    LOCK_COMPLETE = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent, \
+    LOCK_COMPLETE = "SELECT id, tenant_id, type::text, watermark_start, watermark_end, chunks_total, traceparent, \
                             mapping_version, plan_epoch, plan_xmin, plan_clock, plan_since FROM etl_control r \
                      WHERE status = 'running' AND finished_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2)) AND id <> ALL($3::bigint[]) \
                        AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \
                                        AND (c.status = 'pending' OR c.status IN ('queued', 'running'))) \
                      ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
     // as LOCK_COMPLETE: these runs only, by their ids
-    LOCK_NAMED = "SELECT id, tenant_id, type, watermark_start, watermark_end, chunks_total, traceparent, \
+    LOCK_NAMED = "SELECT id, tenant_id, type::text, watermark_start, watermark_end, chunks_total, traceparent, \
                             mapping_version, plan_epoch, plan_xmin, plan_clock, plan_since FROM etl_control r \
                   WHERE id = ANY($1) AND status = 'running' AND finished_at IS NULL \
                     AND NOT EXISTS (SELECT FROM etl_chunk c WHERE c.run_id = r.id \

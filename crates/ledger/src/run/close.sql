@@ -36,4 +36,4 @@ SET finished_at = now(),
     error_message = coalesce(total.error, CASE WHEN fresh.too_many THEN fresh.error END, r.error_message)
 FROM total LEFT JOIN fresh ON fresh.id = total.id
 WHERE r.id = total.id AND r.status = 'running'
-RETURNING r.id, r.status
+RETURNING r.id, r.status::text

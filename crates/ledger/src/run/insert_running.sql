@@ -6,10 +6,10 @@
 INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, mapping_version, watermark_start,
                          watermark_end, signals, warnings, chunks_total, compares_digests, trace_id, traceparent,
                          etl_version, error_message, plan_epoch, plan_xmin, plan_clock, plan_since)
-SELECT n.tenant_id, n.type, 'running', 'scheduler', now(), n.mapping_version, n.watermark_start, n.watermark_end,
+SELECT n.tenant_id, n.type::etl_run_type, 'running', 'scheduler', now(), n.mapping_version, n.watermark_start, n.watermark_end,
        n.signals, n.warnings, n.chunks_total, n.compares_digests, n.trace_id, n.traceparent, $13, n.undecided,
        n.epoch, n.xmin, n.clock, n.since
-FROM unnest($1::integer[], $2::etl_run_type[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::jsonb[],
+FROM unnest($1::integer[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::jsonb[],
             $7::jsonb[], $8::integer[], $9::boolean[], $10::text[], $11::text[], $12::text[],
             $14::integer[], $15::bigint[], $16::timestamptz[], $17::timestamptz[])
          AS n (tenant_id, type, mapping_version, watermark_start, watermark_end, signals, warnings, chunks_total,

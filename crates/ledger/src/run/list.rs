@@ -19,7 +19,7 @@ macro_rules! list_ids {
         concat!(
             "SELECT id FROM etl_control WHERE ",
             $condition,
-            " AND type = ANY($2::etl_run_type[]) AND status = ANY($3::etl_run_status[]) \
+            " AND type = ANY($2::text[]::etl_run_type[]) AND status = ANY($3::text[]::etl_run_status[]) \
               AND id < $7 AND ($4::timestamptz IS NULL OR requested_at >= $4) \
               AND ($5::float8 IS NULL OR requested_at >= now() - make_interval(secs => $5)) \
               ORDER BY id DESC LIMIT $6"

@@ -22,7 +22,7 @@ statements! {
                                      AND r.status IN ('requested', 'planning') AND (r.status = 'requested' OR (r.status = 'planning' AND r.planning_until < now())) \
                                      AND t.paused_at IS NULL AND t.status IN ('active', 'trial') AND t.deleted_at IS NULL \
                                    ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED) \
-                       RETURNING id, tenant_id, type, request, traceparent";
+                       RETURNING id, tenant_id, type::text, request, traceparent";
     RENEW_PLANNING = "UPDATE etl_control SET planning_until = now() + make_interval(secs => $3) \
                       WHERE id = $1 AND status = 'planning' AND planner = $2";
     RECORD_PLANNING_ERROR = "UPDATE etl_control SET error_message = $3 WHERE id = $1 AND status = 'planning' AND planner = $2";
@@ -37,7 +37,7 @@ statements! {
                      WHERE id = $1 AND status = 'planning' AND planner = $2";
     INSERT_FAILED = "INSERT INTO etl_control (tenant_id, type, status, triggered_by, started_at, finished_at, error_message, \
                             trace_id, traceparent, etl_version) \
-                     VALUES ($1, $2, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
+                     VALUES ($1, $2::text::etl_run_type, 'failed', 'scheduler', now(), now(), $3, $4, $5, $6)";
 }
 
 /// A requested run that this producer may plan until its claim ends.

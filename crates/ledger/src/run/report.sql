@@ -1,6 +1,6 @@
 -- Reports of runs. Totals of an open run are summed from its chunks, so that progress shows before the end.
 -- $1 runs
-SELECT r.id, r.tenant_id, r.type, r.status, r.watermark_start, r.watermark_end, r.signals, r.trace_id,
+SELECT r.id, r.tenant_id, r.type::text, r.status::text, r.watermark_start, r.watermark_end, r.signals, r.trace_id,
        r.error_message, r.warnings, r.chunks_total, r.triggered_by, r.reason, r.requested_at, r.started_at, r.finished_at,
        -- of a long list of ids the first 20 and the number of all: see IDS_SHOWN in run.rs
        CASE WHEN jsonb_typeof(r.request #> '{selection,ids}') = 'array'

@@ -17,15 +17,15 @@ use crate::{Attempt, DbResult, statements};
 statements! {
     // A tenant without a watermark gets a full run as its first sync. The lock waits for a removal of the tenant.
     REQUEST = "INSERT INTO etl_control (tenant_id, type, triggered_by, reason, request, trace_id, traceparent, etl_version) \
-               SELECT $1, CASE WHEN $2 = 'incremental'::etl_run_type AND w.watermark IS NULL \
-                               THEN 'full'::etl_run_type ELSE $2 END, \
+               SELECT $1, CASE WHEN $2::text = 'incremental' AND w.watermark IS NULL \
+                               THEN 'full' ELSE $2::text END::etl_run_type, \
                       $3, $4, $5, $6, $7, $8 \
                FROM etl_watermark w JOIN tenants t ON t.id = w.tenant_id AND t.deleted_at IS NULL \
                WHERE w.tenant_id = $1 FOR KEY SHARE OF t \
                ON CONFLICT DO NOTHING RETURNING id, pg_notify('tidemark_requests', '')";
     FIND_SAME = "SELECT id FROM etl_control WHERE tenant_id = $1 AND finished_at IS NULL \
-                 AND CASE WHEN $2::etl_run_type IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
-                          ELSE type = $2 AND md5(coalesce((request -> 'selection')::text, '')) \
+                 AND CASE WHEN $2::text IN ('incremental', 'full') THEN type IN ('incremental', 'full') \
+                          ELSE type = $2::text::etl_run_type AND md5(coalesce((request -> 'selection')::text, '')) \
                                              = md5(coalesce(($3::jsonb -> 'selection')::text, '')) END";
     FIND_OPEN = "SELECT id FROM etl_control \
                  WHERE tenant_id = $1 AND finished_at IS NULL AND type IN ('incremental', 'full')";

@@ -1,7 +1,7 @@
 -- Tenants with everything that the ledger knows for their plans. One statement, so that the inboxes belong to the version
 -- of the mapping.
 -- $1 tenants
-SELECT t.id, t.name, t.slug, t.status, t.source, t.account_id, t.discover, t.timezone,
+SELECT t.id, t.name, t.slug, t.status::text, t.source, t.account_id, t.discover, t.timezone,
        extract(epoch FROM t.sync_interval)::float8 AS sync_interval,
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,

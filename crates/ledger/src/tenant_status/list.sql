@@ -1,5 +1,5 @@
 -- Every tenant at this moment. Late has the same meaning as in fleet/tenants.sql.
-SELECT now() AS at, t.id, t.name, t.slug, t.status, t.source, t.account_id, t.discover, t.timezone,
+SELECT now() AS at, t.id, t.name, t.slug, t.status::text, t.source, t.account_id, t.discover, t.timezone,
        extract(epoch FROM t.sync_interval)::float8 AS sync_interval,
        extract(epoch FROM t.lookback)::float8 AS lookback,
        t.chunk_size, t.max_in_flight, t.mapping_version, t.privacy, t.paused_at, t.pause_reason,
