@@ -55,6 +55,7 @@ mod panics;
 mod partitioned;
 mod planning;
 mod plans;
+mod pool;
 mod pooler;
 #[cfg(feature = "previous-release")]
 mod previous;

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 use tidemark_net::url::{ServerUrl, server_name};
 use tidemark_postgres::connect::{ConnectError, DatabasePooler, KEEPALIVE, prefer_lz4, without_cache};
-use tidemark_postgres::connector::SessionHooks;
+use tidemark_postgres::connector::BeginSession;
 use tidemark_postgres::ident::quote;
 use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
 use tidemark_postgres::{Connector, DbPool, temporary_last};
@@ -149,17 +149,12 @@ pub async fn pool_as(
                     .options(KEEPALIVE)
             })?;
             check_direct(act_as, &connector, url).await?;
-            let hooks = SessionHooks {
-                begin: Some(match act_as {
-                    ActAs::Service => |connection| begin_session(connection, ActAs::Service, false).boxed(),
-                    ActAs::Console => |connection| begin_session(connection, ActAs::Console, false).boxed(),
-                    ActAs::Dashboard => {
-                        |connection| begin_session(connection, ActAs::Dashboard, false).boxed()
-                    }
-                }),
-                ping_after: None,
+            let begin: BeginSession = match act_as {
+                ActAs::Service => |connection| begin_session(connection, ActAs::Service, false).boxed(),
+                ActAs::Console => |connection| begin_session(connection, ActAs::Console, false).boxed(),
+                ActAs::Dashboard => |connection| begin_session(connection, ActAs::Dashboard, false).boxed(),
             };
-            Ok(DbPool::lazy(Arc::new(connector), pool, hooks))
+            Ok(DbPool::lazy(Arc::new(connector), pool, Some(begin)))
         }
         DatabasePooler::Transaction => {
             let connector = Connector::new(url, label, true, move |options| {
@@ -263,11 +258,8 @@ pub async fn grant_to_login(act_as: ActAs, url: &ServerUrl) -> bool {
 /// no pooler is used.
 #[must_use]
 pub fn pool_for_loads(pool: &DbPool, max_connections: u32) -> DbPool {
-    let mut hooks = SessionHooks::default();
-    if !pool.is_behind_pooler() {
-        hooks.begin = Some(|connection| begin_session(connection, ActAs::Service, true).boxed());
-    }
-    pool.sized_with(max_connections, hooks)
+    let begin: BeginSession = |connection| begin_session(connection, ActAs::Service, true).boxed();
+    pool.sized_with(max_connections, (!pool.is_behind_pooler()).then_some(begin))
 }
 
 /// First statements of a session of our own. Only loads ask for lz4: the question takes longer than most statements.

@@ -6,7 +6,7 @@
 //! being used again.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -27,6 +27,7 @@ use crate::connect::without_cache;
 use crate::error::{ConnectError, connect_error};
 use crate::fault::{ConnectFault, refuses_login};
 use crate::hosts::{Hosts, Role, Wanted, connect_to};
+use crate::returns::Returns;
 use crate::sqlstate::control_failure_kind;
 
 /// For one host, when it is the only one.
@@ -40,16 +41,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a session that is in use is asked whether its server still takes writes.
 const ROLE_CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// A connection that was used this recently is not pinged, which saves a round trip.
+const RECENTLY_USED: Duration = Duration::from_secs(1);
+
 /// The first statements of a session.
 pub type BeginSession = fn(&mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>>;
-
-/// What a pool does with its sessions besides looking for their host.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SessionHooks {
-    pub begin: Option<BeginSession>,
-    /// Only sessions that were idle for longer are pinged before they are used again; `None`: all.
-    pub ping_after: Option<Duration>,
-}
 
 type AddSettings = dyn Fn(PgConnectOptions) -> PgConnectOptions + Send + Sync;
 
@@ -171,23 +167,32 @@ impl Connector {
     }
 
     /// A pool of such connections; it opens none yet.
-    pub(crate) fn lazy_pool(self: &Arc<Self>, options: PgPoolOptions, hooks: SessionHooks) -> PgPool {
+    pub(crate) fn lazy_pool(
+        self: &Arc<Self>,
+        options: PgPoolOptions,
+        begin: Option<BeginSession>,
+        returns: &Arc<Returns>,
+    ) -> PgPool {
         let (opened, reused) = (Arc::clone(self), Arc::clone(self));
-        let options = match hooks.ping_after {
-            None => options,
-            Some(_) => options.test_before_acquire(false),
-        };
+        let (connected, released) = (Arc::clone(returns), Arc::clone(returns));
         options
+            .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let connector = Arc::clone(&opened);
+                let (connector, returns) = (Arc::clone(&opened), Arc::clone(&connected));
                 async move {
                     connector.check_new(connection).await?;
-                    match hooks.begin {
-                        Some(begin) => begin(connection).await,
-                        None => Ok(()),
+                    let began = Instant::now();
+                    if let Some(begin) = begin {
+                        begin(connection).await?;
                     }
+                    returns.connected(began.elapsed());
+                    Ok(())
                 }
                 .boxed()
+            })
+            .after_release(move |_, _| {
+                released.released();
+                ready(Ok(true)).boxed()
             })
             .before_acquire(move |connection, meta| {
                 let connector = Arc::clone(&reused);
@@ -199,7 +204,7 @@ impl Connector {
                     {
                         return Ok(false);
                     }
-                    if hooks.ping_after.is_some_and(|limit| meta.idle_for > limit) {
+                    if meta.idle_for > RECENTLY_USED {
                         connection.ping().await?;
                     }
                     connector.check_used(connection).await

@@ -15,6 +15,7 @@ mod hosts;
 pub mod ident;
 pub mod pool;
 pub mod report;
+mod returns;
 pub mod source_time;
 pub mod sqlstate;
 

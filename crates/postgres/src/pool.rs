@@ -15,7 +15,8 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use crate::connector::{Connector, SessionHooks};
+use crate::connector::{BeginSession, Connector};
+use crate::returns::Returns;
 use crate::sqlstate::control_failure_kind;
 
 /// After waiting for a lock a statement must see the new rows. A role or database may have another default.
@@ -52,7 +53,8 @@ pub struct DbPool {
     pool: PgPool,
     /// Finds the host and the password of new connections; `None`: they never change.
     connector: Option<Arc<Connector>>,
-    hooks: SessionHooks,
+    begin: Option<BeginSession>,
+    returns: Arc<Returns>,
     /// The state of the connector that the pool's options belong to.
     applied: Arc<AtomicU64>,
     /// Behind a pooler: the statements that give a transaction the settings of our own sessions.
@@ -66,7 +68,8 @@ impl DbPool {
         Self {
             pool,
             connector: None,
-            hooks: SessionHooks::default(),
+            begin: None,
+            returns: Arc::default(),
             applied: Arc::default(),
             transaction_settings: None,
         }
@@ -74,10 +77,13 @@ impl DbPool {
 
     /// Without a pooler: sessions have role and settings from their start. Opens no connection yet.
     #[must_use]
-    pub fn lazy(connector: Arc<Connector>, options: PgPoolOptions, hooks: SessionHooks) -> Self {
+    pub fn lazy(connector: Arc<Connector>, options: PgPoolOptions, begin: Option<BeginSession>) -> Self {
+        let returns = Arc::default();
+        let pool = connector.lazy_pool(options, begin, &returns);
         Self {
-            hooks,
-            ..Self::direct(connector.lazy_pool(options, hooks)).with_connector(connector)
+            begin,
+            returns,
+            ..Self::direct(pool).with_connector(connector)
         }
     }
 
@@ -86,7 +92,7 @@ impl DbPool {
     pub fn behind_pooler(connector: Arc<Connector>, options: PgPoolOptions, settings: &'static str) -> Self {
         Self {
             transaction_settings: Some(settings),
-            ..Self::lazy(connector, options, SessionHooks::default())
+            ..Self::lazy(connector, options, None)
         }
     }
 
@@ -100,15 +106,15 @@ impl DbPool {
     /// Another pool to the same database, with so many connections.
     #[must_use]
     pub fn sized(&self, max_connections: u32) -> Self {
-        self.sized_with(max_connections, self.hooks)
+        self.sized_with(max_connections, self.begin)
     }
 
     /// Another pool to the same database, with so many connections whose sessions begin like this.
     #[must_use]
-    pub fn sized_with(&self, max_connections: u32, hooks: SessionHooks) -> Self {
+    pub fn sized_with(&self, max_connections: u32, begin: Option<BeginSession>) -> Self {
         let options = self.pool.options().clone().max_connections(max_connections);
         let other = match &self.connector {
-            Some(connector) => Self::lazy(Arc::clone(connector), options, hooks),
+            Some(connector) => Self::lazy(Arc::clone(connector), options, begin),
             None => Self::direct(options.connect_lazy_with(self.pool.connect_options().as_ref().clone())),
         };
         Self {
@@ -122,6 +128,7 @@ impl DbPool {
     /// # Errors
     /// When no connection can be had, with the server's reason when it has none left or is starting.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.returns.wait(&self.pool).await;
         let acquired = match &self.connector {
             Some(connector) => connector.acquire(&self.pool, &self.applied).await,
             None => self.pool.acquire().await,

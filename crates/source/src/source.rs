@@ -15,16 +15,12 @@ use tidemark_net::tls::Exposure;
 use tidemark_net::url::server_name;
 use tidemark_postgres::connect;
 use tidemark_postgres::connect::{ConnectError, KEEPALIVE};
-use tidemark_postgres::connector::SessionHooks;
 use tidemark_postgres::ident::{RelationName, SchemaName};
 use tidemark_postgres::{Connector, DbPool};
 use tidemark_runtime::config::{ConfigError, Settings, SourceMode, SourceSettings};
 
 /// A source that does not accept a connection within this time counts as unavailable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection that was used this recently is not pinged, which saves a round trip.
-const RECENTLY_USED: Duration = Duration::from_secs(1);
 
 /// One configured source with its connections. They are opened on first use.
 #[derive(Debug)]
@@ -92,10 +88,7 @@ impl Source {
                     // covers only connecting: tasks wait for a free connection at the semaphore
                     .acquire_timeout(CONNECT_TIMEOUT)
                     .idle_timeout(Duration::from_secs(60)),
-                SessionHooks {
-                    begin: None,
-                    ping_after: Some(RECENTLY_USED),
-                },
+                None,
             ),
             connector,
             // one connection is left for short statements outside transactions
