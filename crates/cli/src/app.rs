@@ -109,17 +109,10 @@ impl App {
         Ok(pool(self.settings.database_url()?, self.role, connections, pooler).await?)
     }
 
-    /// [`Self::database`] for processes that move rows: fails when row-level security does not keep tenants apart. Lesser
-    /// findings are logged.
+    /// [`Self::database`] for processes that move rows, with [`check_isolation`].
     pub async fn isolated_database(&self, concurrency: u16) -> anyhow::Result<DbPool> {
         let db = self.database(concurrency).await?;
-        let findings = isolation::check(&db).await?;
-        if let Some(refusal) = isolation::refusal(&findings) {
-            return Err(SetupError(refusal).into());
-        }
-        for finding in findings {
-            tracing::warn!(%finding.problem, finding.fix, "tenants could be kept apart better");
-        }
+        check_isolation(&db).await?;
         Ok(db)
     }
 
@@ -240,6 +233,18 @@ impl App {
     pub fn actor(&self) -> Actor {
         Actor::cli(&self.instance, Some(origin(&self.host)))
     }
+}
+
+/// Fails when row-level security does not keep tenants apart. Lesser findings are logged.
+pub async fn check_isolation(db: &DbPool) -> anyhow::Result<()> {
+    let findings = isolation::check(db).await?;
+    if let Some(refusal) = isolation::refusal(&findings) {
+        return Err(SetupError(refusal).into());
+    }
+    for finding in findings {
+        tracing::warn!(%finding.problem, finding.fix, "tenants could be kept apart better");
+    }
+    Ok(())
 }
 
 /// RabbitMQ as the settings name it, for a connection with this name.

@@ -3,8 +3,8 @@
 //! `worker`, `producer`, `finalizer`, `up` and `sync --local` call [`check`] when they start. They refuse to run when a
 //! finding [`Finding::stops_start`]; `doctor` shows all findings.
 
-use sqlx::Connection;
 use sqlx::postgres::PgTransaction;
+use sqlx::{AssertSqlSafe, raw_sql};
 use tidemark_postgres::DbPool;
 use tidemark_postgres::sqlstate::{FailureKind, failure_kind, sqlstate};
 use tidemark_runtime::finding::IsolationFault;
@@ -15,7 +15,6 @@ use crate::{Attempt, DbResult, statements};
 
 statements! {
     CATALOG = include_str!("isolation/catalog.sql");
-    SET_TENANT = "SELECT set_config('app.current_tenant_id', $1, true)";
     // without a tenant the planner expects a row on the first page, and would scan the whole table
     DISABLE_SEQSCAN = "SELECT set_config('enable_seqscan', 'off', true)";
     ANY_ROW = "SELECT FROM conversations_analytics LIMIT 1";
@@ -103,7 +102,7 @@ pub fn refusal(findings: &[Finding]) -> Option<String> {
     })
 }
 
-/// The tenant that a trial acts for, as the value of the setting.
+/// The tenant that a trial acts for.
 #[derive(Clone, Copy)]
 enum ActingFor {
     Nobody,
@@ -112,12 +111,13 @@ enum ActingFor {
 }
 
 impl ActingFor {
-    fn setting(self) -> String {
-        match self {
+    fn statement(self) -> String {
+        let setting = match self {
             Self::Nobody => String::new(),
             Self::Malformed => "1 OR true".to_owned(),
             Self::Tenant(tenant) => tenant.to_string(),
-        }
+        };
+        format!("SELECT set_config('app.current_tenant_id', '{setting}', true)")
     }
 }
 
@@ -130,8 +130,10 @@ enum Expected {
     Refused,
 }
 
+type Trial = (IsolationFault, ActingFor, &'static str, Expected);
+
 /// Trials that need no row, and trials with a row of `OURS`.
-const TRIALS_WITHOUT_ROW: [(IsolationFault, ActingFor, &str, Expected); 4] = [
+const TRIALS_WITHOUT_ROW: [Trial; 4] = [
     (
         IsolationFault::SeenWithoutTenant {},
         ActingFor::Nobody,
@@ -157,7 +159,7 @@ const TRIALS_WITHOUT_ROW: [(IsolationFault, ActingFor, &str, Expected); 4] = [
         Expected::Refused,
     ),
 ];
-const TRIALS_WITH_ROW: [(IsolationFault, ActingFor, &str, Expected); 5] = [
+const TRIALS_WITH_ROW: [Trial; 5] = [
     (
         IsolationFault::RowSeenWithoutTenant {},
         ActingFor::Nobody,
@@ -190,60 +192,49 @@ const TRIALS_WITH_ROW: [(IsolationFault, ActingFor, &str, Expected); 5] = [
     ),
 ];
 
-/// Reads and writes for the wrong tenant; returns the trials that should have failed.
+/// Reads and writes for the wrong tenant; returns the trials that should have failed. The transaction can only be rolled back
+/// afterwards. Each trial is two messages to the server: it may be far away.
 async fn probe(tx: &mut PgTransaction<'_>) -> Result<Vec<IsolationFault>, sqlx::Error> {
-    sqlx::query(DISABLE_SEQSCAN).execute(&mut **tx).await?;
-    let mut violations = Vec::new();
-    for (problem, acting, statement, expected) in TRIALS_WITHOUT_ROW {
-        if !is_isolated(tx, acting, statement, expected).await? {
-            violations.push(problem);
-        }
-    }
+    raw_sql(DISABLE_SEQSCAN).execute(&mut **tx).await?;
+    let mut violations = try_all(tx, &TRIALS_WITHOUT_ROW).await?;
+    raw_sql(AssertSqlSafe(ActingFor::Tenant(OURS).statement()))
+        .execute(&mut **tx)
+        .await?;
     // a constraint or trigger of the owner may refuse the probe row; then only the trials above count
-    let mut with_row = tx.begin().await?;
-    if try_as(&mut with_row, ActingFor::Tenant(OURS), INSERT_PROBE_ROW)
-        .await?
-        .is_ok()
-    {
-        for (problem, acting, statement, expected) in TRIALS_WITH_ROW {
-            if !is_isolated(&mut with_row, acting, statement, expected).await? {
-                violations.push(problem);
-            }
-        }
+    if attempt(tx, INSERT_PROBE_ROW).await?.is_ok() {
+        violations.extend(try_all(tx, &TRIALS_WITH_ROW).await?);
     }
-    with_row.rollback().await?;
     Ok(violations)
 }
 
-/// Runs one trial and rolls it back.
-async fn is_isolated(
-    tx: &mut PgTransaction<'_>,
-    acting: ActingFor,
-    statement: &'static str,
-    expected: Expected,
-) -> Result<bool, sqlx::Error> {
-    let mut trial = tx.begin().await?;
-    let outcome = try_as(&mut trial, acting, statement).await?;
-    trial.rollback().await?;
-    Ok(match (outcome, expected) {
-        (Ok(rows), Expected::NoRow) => rows == 0,
-        (Err(_), Expected::NoRow) => true,
-        (Ok(_), Expected::Refused) => false,
-        (Err(state), Expected::Refused) => state == INSUFFICIENT_PRIVILEGE,
-    })
+/// Runs these trials, each from the state of now; returns those that should have failed.
+async fn try_all(tx: &mut PgTransaction<'_>, trials: &[Trial]) -> Result<Vec<IsolationFault>, sqlx::Error> {
+    const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT trial";
+    raw_sql("SAVEPOINT trial").execute(&mut **tx).await?;
+    let mut violations = Vec::new();
+    for (problem, acting, statement, expected) in trials {
+        let begin = format!("{ROLL_BACK}; {}", acting.statement());
+        raw_sql(AssertSqlSafe(begin)).execute(&mut **tx).await?;
+        let is_isolated = match (attempt(tx, statement).await?, expected) {
+            (Ok(rows), Expected::NoRow) => rows == 0,
+            (Err(_), Expected::NoRow) => true,
+            (Ok(_), Expected::Refused) => false,
+            (Err(state), Expected::Refused) => state == INSUFFICIENT_PRIVILEGE,
+        };
+        if !is_isolated {
+            violations.push(problem.clone());
+        }
+    }
+    raw_sql(ROLL_BACK).execute(&mut **tx).await?;
+    Ok(violations)
 }
 
 /// How many rows a statement affects, or the SQLSTATE that refuses it.
-async fn try_as(
+async fn attempt(
     tx: &mut PgTransaction<'_>,
-    acting: ActingFor,
     statement: &'static str,
 ) -> Result<Result<u64, String>, sqlx::Error> {
-    sqlx::query(SET_TENANT)
-        .bind(acting.setting())
-        .execute(&mut **tx)
-        .await?;
-    match sqlx::query(statement).persistent(false).execute(&mut **tx).await {
+    match raw_sql(statement).execute(&mut **tx).await {
         Ok(done) => Ok(Ok(done.rows_affected())),
         Err(error) => match sqlstate(&error) {
             Some(state) if is_refusal(&error, &state) => Ok(Err(state)),

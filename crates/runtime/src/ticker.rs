@@ -122,18 +122,19 @@ impl<'a> Ticker<'a> {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return false,
             () = woken => {}
             () = tokio::time::sleep(pause) => {}
-        }
-        if stop.is_cancelled() {
-            return false;
         }
         if let (Some(shortest), Some(began_at), Some(ended_at)) =
             (self.shortest_pause, self.turn_began_at, self.turn_ended_at)
         {
             let as_long = ended_at.saturating_duration_since(began_at).min(self.tick);
-            tokio::time::sleep_until(ended_at + shortest.max(as_long)).await;
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                () = tokio::time::sleep_until(ended_at + shortest.max(as_long)) => {}
+            }
         }
         true
     }

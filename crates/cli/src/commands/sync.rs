@@ -1,5 +1,6 @@
 //! `tidemark sync`: requests runs, and with `--local` executes them in this process.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tidemark_source::Sources;
 
 use super::requests::request;
 use super::run::print;
-use crate::app::App;
+use crate::app::{App, check_isolation};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::{self, Watch};
@@ -59,15 +60,11 @@ pub struct Args {
 impl Args {
     pub async fn run(self, app: &App) -> anyhow::Result<Exit> {
         let concurrency = app.settings.worker.concurrency;
-        let db = if self.local {
-            app.isolated_database(concurrency).await?
-        } else {
-            app.database(concurrency).await?
-        };
+        let db = app.database(concurrency).await?;
         let tenants = self.tenants(&db).await?;
         let sources = self.local.then(|| app.sources()).transpose()?;
         if let Some(sources) = &sources {
-            check(sources, &tenants).await?;
+            tokio::try_join!(check_isolation(&db), check(sources, &tenants))?;
         }
         let mut runs = Vec::with_capacity(tenants.len());
         for tenant in &tenants {
@@ -119,8 +116,9 @@ impl Args {
 
 /// Reports a source that cannot be read before anything is written.
 async fn check(sources: &Sources, tenants: &[Tenant]) -> anyhow::Result<()> {
-    for tenant in tenants {
-        sources.get(&tenant.source)?.check().await?;
+    let names: BTreeSet<&str> = tenants.iter().map(|tenant| tenant.source.as_str()).collect();
+    for name in names {
+        sources.get(name)?.check().await?;
     }
     Ok(())
 }
