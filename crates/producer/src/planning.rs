@@ -11,6 +11,7 @@ pub mod error;
 pub(crate) mod fence_sample;
 pub mod groups;
 mod last_change;
+mod look_back;
 mod mass_delete;
 mod member;
 mod names;

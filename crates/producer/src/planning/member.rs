@@ -11,6 +11,7 @@ use tidemark_shared::tenant::Tenant;
 
 use crate::planning::covered::Covered;
 use crate::planning::error::PlanError;
+use crate::planning::look_back::{look_back, recent_only};
 
 /// A tenant, and the settings of its plan.
 #[derive(Debug)]
@@ -24,10 +25,12 @@ pub(crate) struct Member {
     pub absent_columns: Vec<String>,
     /// Changes after this instant are planned; `None` plans everything.
     pub since: Option<NaiveDateTime>,
-    /// What earlier runs have covered, all of it since `since` at the latest.
+    /// What earlier runs have covered.
     coverage: Option<Coverage>,
     /// The same in the ages of the plan's snapshot, once they are known.
     pub covered: Option<Covered>,
+    /// Whether the plan searches only what is recent, after another one that searched the whole lookback.
+    is_recent_only: bool,
     /// Whether digests are compared. Otherwise only conversations that change signals name are planned.
     pub compares_digests: bool,
     pub inboxes: Vec<i32>,
@@ -71,7 +74,8 @@ impl Member {
         // without a watermark everything is planned
         let (run_type, since) = match (run_type, watermark) {
             (RunType::Incremental, Some(watermark)) => {
-                (run_type, Some((watermark - tenant.lookback).naive_utc()))
+                let whole = look_back(watermark, tenant.lookback, coverage.as_ref());
+                (run_type, Some(whole.naive_utc()))
             }
             (RunType::Incremental, None) => (RunType::Full, None),
             _ => (run_type, None),
@@ -82,9 +86,9 @@ impl Member {
             consecutive_failures,
             absent_columns,
             since,
-            // a longer lookback begins earlier
-            coverage: coverage.filter(|known| known.since.is_none_or(|from| since >= Some(from.naive_utc()))),
+            coverage,
             covered: None,
+            is_recent_only: false,
             // what may be deleted now may have been left alone by the last comparison
             compares_digests: since.is_none()
                 || request.allow_mass_delete
@@ -120,11 +124,37 @@ impl Member {
         self.tenant = newer.tenant;
     }
 
-    /// Ages are counted from `next_xid`. A run that an operator requests reads the lookback again.
-    pub(crate) fn count_coverage(&mut self, epoch: i32, next_xid: i64) {
-        let is_wanted = self.since.is_some() && !self.always_reads_target;
-        let known = self.coverage.filter(|known| is_wanted && known.epoch == epoch);
-        self.covered = known.map(|known| Covered::new(&known, next_xid));
+    /// Decides how much of the lookback is searched, and what of that is covered. Ages are counted from `next_xid`; `now` is the
+    /// source's clock. A run that an operator requests reads the lookback again.
+    pub(crate) fn count_coverage(&mut self, epoch: i32, next_xid: i64, now: DateTime<Utc>) {
+        let (Some(watermark), Some(since), Some(known)) = (self.watermark, self.since, self.coverage) else {
+            return;
+        };
+        // a longer lookback begins earlier
+        let has_all = known.since.is_none_or(|from| since >= from.naive_utc());
+        if self.always_reads_target || known.epoch != epoch || !has_all {
+            return;
+        }
+        self.covered = Some(Covered::new(&known, next_xid));
+        if let Some(recent) = recent_only(
+            watermark,
+            self.tenant.lookback,
+            self.tenant.sync_interval,
+            &known,
+            now,
+        ) {
+            self.since = Some(recent.naive_utc());
+            self.is_recent_only = true;
+        }
+    }
+
+    /// What the tenant's runs have covered when this plan's run has ended well; `snapshot` is the plan's. A plan that searches only
+    /// what is recent leaves it as it is.
+    pub(crate) fn coverage_after(&self, snapshot: Coverage) -> Coverage {
+        self.coverage.filter(|_| self.is_recent_only).unwrap_or(Coverage {
+            since: self.since.map(|since| since.and_utc()),
+            ..snapshot
+        })
     }
 
     /// Fails a member that has no inboxes.

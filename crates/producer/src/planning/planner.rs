@@ -177,12 +177,12 @@ impl Planner {
                 plans.push(Err(error));
                 continue;
             }
-            let coverage = Coverage {
+            let coverage = member.coverage_after(Coverage {
                 epoch: snapshot.epoch,
                 xmin: signals.tx.snapshot().xmin,
                 clock: signals.tx.snapshot().clock,
-                since: member.since.map(|since| since.and_utc()),
-            };
+                since: None,
+            });
             let plan = match build_plan(&self.db, &mut signals, snapshot.bounds, coverage, member, scan).await
             {
                 Err(error @ (PlanError::MassDelete { .. } | PlanError::Empty { .. })) => Err(error),
@@ -273,8 +273,9 @@ async fn read_ages(
         return Ok(None);
     }
     let next_xid = signals.next_xid().await?;
+    let now = signals.tx.snapshot().clock;
     for member in members {
-        member.count_coverage(epoch, next_xid);
+        member.count_coverage(epoch, next_xid, now);
     }
     Ok(Some(Ages { epoch, next_xid }))
 }
