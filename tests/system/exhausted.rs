@@ -142,12 +142,12 @@ async fn a_source_out_of_memory_for_longer_than_all_attempts_costs_only_delay() 
     let server = &server;
     on_servers(servers, |stage| async move {
         stage.sample(400, 1, 103).await?;
-        // reading messages takes 64 MB
+        // reading messages takes 64 MB, and little time: characters are not counted, and copied by the thousand
         stage
             .source
             .execute(
                 "CREATE FUNCTION large() RETURNS boolean LANGUAGE plpgsql VOLATILE AS \
-                     $$ BEGIN RETURN length(repeat('x', 32 * 1024 * 1024 + (random() * 9)::integer)) > 0; END $$; \
+                     $$ BEGIN RETURN octet_length(repeat(repeat('x', 1024), 32 * 1024 + (random() * 9)::integer)) > 0; END $$; \
                  ALTER TABLE messages RENAME TO messages_at_rest; \
                  CREATE VIEW messages AS SELECT * FROM messages_at_rest WHERE (SELECT large())",
             )

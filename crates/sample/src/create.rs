@@ -171,10 +171,7 @@ async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version)
     schema::create_indexes(&mut conn, &shape.indexes()).await?;
     schema::create_view(&mut conn, &shape).await?;
     schema::set_sequences(&mut conn, &shape).await?;
-    query("ANALYZE")
-        .execute(&mut *conn)
-        .await
-        .context("analyze the sample")?;
+    schema::analyze(&mut conn).await?;
     Ok(counts)
 }
 

@@ -1,7 +1,7 @@
 //! The tables, indexes and view of a sample.
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
+use sqlx::{AssertSqlSafe, PgConnection, query_scalar, raw_sql};
 use tidemark_shared::chatwoot::NEWEST_KNOWN;
 
 use crate::shape::{DROP_VIEWS, SCHEMA, Shape, TableChange};
@@ -46,6 +46,22 @@ pub async fn create_tables(conn: &mut PgConnection) -> Result<()> {
         .execute(conn)
         .await
         .context("create the sample's tables")?;
+    Ok(())
+}
+
+/// Analyzes the tables. Without a list the server would analyze its catalogs too, which takes longer than a small sample.
+pub async fn analyze(conn: &mut PgConnection) -> Result<()> {
+    let tables: String = query_scalar(
+        "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class \
+         WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .context("list the sample's tables")?;
+    raw_sql(AssertSqlSafe(format!("ANALYZE {tables}")))
+        .execute(conn)
+        .await
+        .context("analyze the sample")?;
     Ok(())
 }
 

@@ -27,7 +27,19 @@ impl Template {
             .context("connect to the test server")?;
         if is_private(server) {
             let template = self.on(server, &mut admin).await?;
-            return execute(&mut admin, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+            let strategy: &str = if admin
+                .server_version_num()
+                .is_some_and(|version| version >= 150_000)
+            {
+                "STRATEGY file_copy"
+            } else {
+                ""
+            };
+            return execute(
+                &mut admin,
+                format!("CREATE DATABASE {name} TEMPLATE {template} {strategy}"),
+            )
+            .await;
         }
         self.make(server, &mut admin, name).await
     }
