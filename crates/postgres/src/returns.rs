@@ -11,6 +11,8 @@ use tokio::time::sleep;
 const YIELDS_TO_BEGIN: u32 = 8;
 /// How often a waiting task lets others go on before it sleeps. A server nearby answers within a part of that time.
 const YIELDS: u32 = 64;
+/// How much longer opening a session takes than its first statements: the server starts a process, and login takes more round trips.
+const OPENING: u32 = 3;
 /// The shortest sleep of the runtime's timer.
 const SLEEP: Duration = Duration::from_millis(1);
 
@@ -22,7 +24,7 @@ pub(crate) struct Returns {
     began: Instant,
     /// Microseconds after `began`.
     last: AtomicU64,
-    /// Microseconds that the first statements of a session took: more than one round trip, and less than opening a session.
+    /// Microseconds that opening a session takes, estimated from its first statements.
     patience: AtomicU64,
 }
 
@@ -38,7 +40,8 @@ impl Default for Returns {
 
 impl Returns {
     pub fn connected(&self, first_statements: Duration) {
-        self.patience.store(micros(first_statements), Ordering::Relaxed);
+        self.patience
+            .store(micros(first_statements * OPENING), Ordering::Relaxed);
     }
 
     pub fn released(&self) {

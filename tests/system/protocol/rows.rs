@@ -132,7 +132,7 @@ pub async fn insert_run(
     .await?;
     let Stored(run) = sqlx::query_scalar(
         "INSERT INTO etl_control (tenant_id, type, status, triggered_by, finished_at) \
-         VALUES ($1, 'incremental', $2, 'test', CASE WHEN $3 THEN now() END) RETURNING id",
+         VALUES ($1, 'incremental', $2::text::etl_run_status, 'test', CASE WHEN $3 THEN now() END) RETURNING id",
     )
     .bind(id)
     .bind(Stored(status))
@@ -155,7 +155,7 @@ pub async fn insert_chunk(
     sqlx::query(
         "INSERT INTO etl_chunk (run_id, seq, tenant_id, lane, spec, key_count, status, attempt, lost_count, next_attempt_at, \
                                 queued_at, published_at, publish_count, lease_until, finished_at) \
-         SELECT id, $1, tenant_id, 'live', '{\"kind\": \"keys\", \"ids\": [1]}', 1, $2, $3, $4, moment, \
+         SELECT id, $1, tenant_id, 'live', '{\"kind\": \"keys\", \"ids\": [1]}', 1, $2::text::etl_chunk_status, $3, $4, moment, \
                 moment, CASE WHEN $5 > 0 THEN moment END, $5, CASE $2 WHEN 'running' THEN moment END, \
                 CASE WHEN $2 IN ('done', 'dead', 'cancelled') THEN now() END \
          FROM etl_control, (SELECT now() - make_interval(secs => $6)) AS clock (moment)",

@@ -9,7 +9,7 @@ use tidemark_ledger::coverage::Coverage;
 /// whose time was set long before it was written.
 const WHOLE_EVERY: Duration = Duration::from_secs(10);
 /// What the plans in between search before the watermark. It is more than the clocks of Chatwoot's servers are apart, mostly.
-const RECENT: Duration = Duration::from_secs(5);
+const RECENT: Duration = Duration::from_secs(2);
 
 /// Where the whole lookback begins. Plans that searched only what is recent have moved the watermark past the moment when the whole
 /// lookback was searched last.
@@ -65,7 +65,7 @@ mod tests {
         let recent = |interval: u64, lookback: Duration, now: i64| {
             recent_only(at(500), lookback, Duration::from_secs(interval), &known, at(now))
         };
-        assert_eq!(recent(1, LOOKBACK, 1_000), Some(at(-4_500)));
+        assert_eq!(recent(1, LOOKBACK, 1_000), Some(at(-1_500)));
         assert_eq!(recent(1, LOOKBACK, 10_000), None);
         assert_eq!(recent(1, LOOKBACK, -1), None);
         assert_eq!(recent(10, LOOKBACK, 1_000), None);

@@ -128,8 +128,8 @@ async fn note_cost(app: &App, db: &DbPool, tenant: &Tenant, interval: Duration) 
         )
     } else {
         format!(
-            "With the suggested indexes (`tidemark doctor` names those that are missing) each reads only what changed in \
-             the lookback, and every {} the digests of the tenant's {} conversations",
+            "With the suggested indexes (`tidemark doctor` names those that are missing) each reads only what changed \
+             just before, every 10 s what changed in the lookback, and every {} the digests of the tenant's {} conversations",
             humantime::format_duration(digest_interval),
             output::count(rows)
         )
