@@ -47,10 +47,10 @@ pub enum Reads {
     /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
     /// reuse a generic plan, which assumes arrays of ten.
     Any,
-    /// A chunk: hundreds at a time, by key. The generic plan fits, and is made once a session: to plan for the values takes a fifth
-    /// of the time of reading the conversations.
+    /// A chunk: hundreds at a time, by key. Each execution is planned for its values too.
     Chunk,
-    /// Up to tens, by key. The generic plan fits too: to plan for the values takes longer than to read the conversations.
+    /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
+    /// read the conversations.
     Few,
 }
 
@@ -73,7 +73,7 @@ impl LockPlan {
     /// PostgreSQL's `plan_cache_mode` for the statements of a transaction.
     pub const fn plan_cache_mode(&self, reads: Reads) -> &'static str {
         match reads {
-            Reads::Few | Reads::Chunk if !self.tables.is_empty() => "force_generic_plan",
+            Reads::Few if !self.tables.is_empty() => "force_generic_plan",
             // what is behind a view is not known
             Reads::Any | Reads::Chunk | Reads::Few => "force_custom_plan",
         }

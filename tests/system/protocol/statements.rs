@@ -223,7 +223,7 @@ async fn a_run_is_closed_as_the_table_says() {
         }
         for (run, (_, [first, second])) in &runs {
             sqlx::query(
-                "DELETE FROM etl_chunk WHERE run_id = $1 AND NOT (seq < 10 AND status = $2 OR seq > 10 AND status = $3)",
+                "DELETE FROM etl_chunk WHERE run_id = $1 AND NOT (seq < 10 AND status = $2::text::etl_chunk_status OR seq > 10 AND status = $3::text::etl_chunk_status)",
             )
             .bind(Stored(*run))
             .bind(Stored(*first))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, raw_sql};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
 use tidemark_source::Shape;
 use tidemark_source::digest::{
     contact_digest, conversation_digest, event_digest, related_digest, working_hours,
@@ -12,6 +12,8 @@ use tidemark_source::digest::{
 
 use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 
+const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
+     WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
         .replace("{digest}", &conversation_digest())
@@ -22,21 +24,19 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
-/// The ids of the tenant's conversations in `lo..=hi`, ascending. The values are in the text: whether the range or the inboxes are
-/// searched depends on them, and a chunk's statements have generic plans.
+/// The ids of the tenant's conversations in `lo..=hi`, ascending.
 pub(super) async fn keys_in_range(
     connection: &mut PgConnection,
     inboxes: &[i32],
     lo: i64,
     hi: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let inboxes = inboxes.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
-    let statement = format!(
-        "SELECT id::bigint FROM conversations \
-         WHERE id BETWEEN {lo} AND {hi} AND inbox_id = ANY('{{{inboxes}}}'::integer[]) ORDER BY id"
-    );
-    let rows = raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
+    sqlx::query_scalar(KEYS_IN_RANGE)
+        .bind(lo)
+        .bind(hi)
+        .bind(inboxes)
+        .fetch_all(connection)
+        .await
 }
 
 /// The conversations of these ids that exist and are in the tenant's inboxes, ascending.
