@@ -13,6 +13,8 @@ const YIELDS_TO_BEGIN: u32 = 8;
 const YIELDS: u32 = 64;
 /// How much longer opening a session takes than its first statements: the server starts a process, and login takes more round trips.
 const OPENING: u32 = 3;
+/// Commands have mostly ended by then. A process that goes on opens as many sessions as it uses at a time, and never waits again.
+const COMMAND: Duration = Duration::from_secs(10);
 /// The shortest sleep of the runtime's timer.
 const SLEEP: Duration = Duration::from_millis(1);
 
@@ -48,10 +50,14 @@ impl Returns {
         self.last.store(micros(self.began.elapsed()), Ordering::Relaxed);
     }
 
-    /// Waits while the pool has no free connection, could open another one, and has just been given one back.
+    /// Waits while the pool has no free connection, could open another one, and has just been given one back. Only at first: see
+    /// [`COMMAND`].
     pub async fn wait(&self, pool: &PgPool) {
         let mut yields = 0;
-        while needs_another(pool) && (yields < YIELDS_TO_BEGIN || self.is_one_returning()) {
+        while self.began.elapsed() < COMMAND
+            && needs_another(pool)
+            && (yields < YIELDS_TO_BEGIN || self.is_one_returning())
+        {
             if yields < YIELDS {
                 yields += 1;
                 yield_now().await;
