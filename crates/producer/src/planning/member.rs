@@ -74,7 +74,12 @@ impl Member {
         // without a watermark everything is planned
         let (run_type, since) = match (run_type, watermark) {
             (RunType::Incremental, Some(watermark)) => {
-                let whole = look_back(watermark, tenant.lookback, coverage.as_ref());
+                let whole = look_back(
+                    watermark,
+                    tenant.lookback,
+                    tenant.sync_interval,
+                    coverage.as_ref(),
+                );
                 (run_type, Some(whole.naive_utc()))
             }
             (RunType::Incremental, None) => (RunType::Full, None),
