@@ -11,7 +11,8 @@ use crate::proxy::Proxy;
 use crate::stage::on_stage;
 
 /// The driver checks a connection after its use in a task of its own, so each next statement would find none and open a session.
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, as every other test: how soon a second thread takes that task is the machine's affair.
+#[tokio::test]
 async fn statements_and_transactions_one_after_the_other_share_a_session() {
     on_stage(|stage| async move {
         // far enough for the machine's load to mean nothing

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::browser::Browser;
 use super::client::{Client, serve};
-use crate::stage::{on_stage, poll};
+use crate::stage::{Stage, on_stage, poll};
 
 /// Collects shifts from now on, and counts how often the live part is written.
 const OBSERVE: &str = r#"
@@ -29,6 +29,31 @@ async fn number(browser: &Browser, script: &str) -> Result<f64> {
     Ok(found.as_f64().unwrap_or_default())
 }
 
+/// Opens a page and collects what moves on it.
+async fn observe(browser: &Browser, address: &str, page: &str) -> Result<()> {
+    browser.page.goto(&format!("http://{address}{page}")).await?;
+    browser.wait("#live").await?;
+    browser.page.execute(OBSERVE, Vec::new()).await?;
+    Ok(())
+}
+
+/// The run has ended, the page has got new values, and nothing on it has moved.
+async fn nothing_has_moved(stage: &Stage, browser: &Browser, page: &str, run: &str) -> Result<()> {
+    stage
+        .until(&format!(
+            "SELECT status = 'success' FROM etl_control WHERE id = {run}"
+        ))
+        .await?;
+    poll(format!("new values on {page}"), async || {
+        Ok((number(browser, "return window.writes").await? > 0.0).then_some(()))
+    })
+    .await?;
+    let shifts = browser.page.execute("return window.shifts", Vec::new()).await?;
+    let sum = shifts["sum"].as_f64().unwrap_or(1.0);
+    ensure!(sum <= 0.02, "{page} moves by {sum}: {shifts:#}");
+    browser.ensure_quiet(page).await
+}
+
 #[tokio::test]
 async fn nothing_moves_on_live_pages_while_their_values_change() {
     on_stage(|stage| async move {
@@ -36,47 +61,31 @@ async fn nothing_moves_on_live_pages_while_their_values_change() {
         for tenant in ["1", "2"] {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
-        let served = serve(&stage, "up", &[]).await?;
+        let planning = stage.start(&["producer"])?;
+        let finalizing = stage.start(&["finalizer"])?;
+        let served = serve(&stage, "console", &[]).await?;
         let browser = Browser::open(1400, 1000).await?;
-        for page in ["/", "/tenants", "/fleet", "/runs/"] {
-            // a run is requested after the page is open; only its own page needs it before
-            let own = match page {
-                "/runs/" => Some(stage.ask_full("5").await?),
-                _ => None,
-            };
-            let page = format!("{page}{}", own.as_deref().unwrap_or_default());
-            if let Some(run) = &own {
-                // its chunks are values; that it gets some is another state
-                stage
-                    .until(&format!("SELECT status = 'running' OR finished_at IS NOT NULL FROM etl_control WHERE id = {run}"))
-                    .await?;
-            }
-            browser
-                .page
-                .goto(&format!("http://{}{page}", served.address))
-                .await?;
-            browser.wait("#live").await?;
-            browser.page.execute(OBSERVE, Vec::new()).await?;
-            let run = match own {
-                Some(run) => run,
-                None => stage.ask_full("5").await?,
-            };
-            stage
-                .until(&format!(
-                    "SELECT status = 'success' FROM etl_control WHERE id = {run}"
-                ))
-                .await?;
-            poll(format!("new values on {page}"), async || {
-                Ok((number(&browser, "return window.writes").await? > 0.0).then_some(()))
-            })
+        // The page of a run is open before anybody works on its chunks. That it gets chunks is another state, no value.
+        let run = stage.ask_full("5").await?;
+        stage
+            .until(&format!(
+                "SELECT status = 'running' FROM etl_control WHERE id = {run}"
+            ))
             .await?;
-            let shifts = browser.page.execute("return window.shifts", Vec::new()).await?;
-            let sum = shifts["sum"].as_f64().unwrap_or(1.0);
-            ensure!(sum <= 0.02, "{page} moves by {sum}: {shifts:#}");
-            browser.ensure_quiet(&page).await?;
+        let page = format!("/runs/{run}");
+        observe(&browser, &served.address, &page).await?;
+        let working = stage.start(&["worker"])?;
+        nothing_has_moved(&stage, &browser, &page, &run).await?;
+        for page in ["/", "/tenants", "/fleet"] {
+            observe(&browser, &served.address, page).await?;
+            let run = stage.ask_full("5").await?;
+            nothing_has_moved(&stage, &browser, page, &run).await?;
         }
         browser.page.clone().close().await?;
-        served.process.stop().await
+        for process in [planning, finalizing, working, served.process] {
+            process.stop().await?;
+        }
+        Ok(())
     })
     .await;
 }
