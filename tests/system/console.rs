@@ -16,6 +16,7 @@ mod rights;
 mod shipped;
 mod sign_in;
 mod size;
+mod slow;
 mod stale;
 mod steady;
 mod streams;

@@ -18,44 +18,41 @@ pub struct Asset {
     stem: &'static str,
     pub name: String,
     kind: &'static str,
-    content: &'static [u8],
+    content: Vec<u8>,
     zipped: Vec<u8>,
 }
 
 macro_rules! assets {
-    ($($stem:literal $extension:literal $kind:expr;)*) => {
+    ($($stem:literal $extension:literal $kind:expr, $($part:literal)*;)*) => {
         static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| vec![$(
-            asset($stem, $extension, $kind, include_bytes!(concat!("../assets/", $stem, ".", $extension))),
+            asset($stem, $extension, $kind, concat!($(include_str!(concat!("../assets/", $part)), "\n"),*)),
         )*]);
     };
 }
 
+// All scripts are one file: htmx begins by itself as soon as the browser has a moment, and a page whose extension for streams
+// came later than that would stand still.
 assets! {
-    "htmx.min" "js" JAVASCRIPT;
-    "hx-csp.min" "js" JAVASCRIPT;
-    "hx-sse.min" "js" JAVASCRIPT;
-    "uPlot.iife.min" "js" JAVASCRIPT;
-    "console" "js" JAVASCRIPT;
-    "uPlot.min" "css" CSS;
-    "console" "css" CSS;
-    "icon" "svg" "image/svg+xml";
+    "console" "js" JAVASCRIPT, "htmx.min.js" "hx-csp.min.js" "hx-sse.min.js" "uPlot.iife.min.js" "console.js";
+    "console" "css" CSS, "uPlot.min.css" "console.css";
+    "icon" "svg" "image/svg+xml", "icon.svg";
 }
 
-fn asset(stem: &'static str, extension: &str, kind: &'static str, content: &'static [u8]) -> Asset {
+fn asset(stem: &'static str, extension: &str, kind: &'static str, content: &str) -> Asset {
     let hash = Sha256::digest(content);
     let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let mut zip = GzEncoder::new(Vec::new(), Compression::best());
-    let written = zip.write_all(content).and_then(|()| zip.finish());
+    let written = zip.write_all(content.as_bytes()).and_then(|()| zip.finish());
     Asset {
         stem,
         name: format!("{stem}.{hash}.{extension}"),
         kind,
-        content,
+        content: content.into(),
         zipped: written.expect("memory takes every write"),
     }
 }
 
-/// The name of a file with its hash. `stem` and `extension` are those of a file in `assets/`.
+/// The name of a file with its hash.
 pub fn name(stem: &str, extension: &str) -> &'static str {
     let found = ASSETS
         .iter()
@@ -79,7 +76,7 @@ pub async fn serve(Path(file): Path<String>, headers: HeaderMap) -> Response {
     if takes_gzip {
         (common, [(CONTENT_ENCODING, "gzip")], asset.zipped.as_slice()).into_response()
     } else {
-        (common, asset.content).into_response()
+        (common, asset.content.as_slice()).into_response()
     }
 }
 

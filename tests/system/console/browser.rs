@@ -1,5 +1,6 @@
 //! A real Chromium, with a profile and a port of its own.
 
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,15 +13,35 @@ use tokio::process::{Child, Command};
 
 use crate::stage::poll;
 
-/// A browser; ended when dropped.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// A browser; ended when dropped, also by a test that has failed.
 pub struct Browser {
     pub page: Client,
     profile: std::path::PathBuf,
+    /// Where the driver listens.
+    address: String,
+    session: String,
     _driver: Child,
+}
+
+impl Browser {
+    /// Ends the browser itself, which would go on without its driver and take half a processor.
+    fn end(&self) -> std::io::Result<()> {
+        let mut driver = std::net::TcpStream::connect(&self.address)?;
+        driver.set_read_timeout(Some(END_WITHIN))?;
+        let question = format!(
+            "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.session, self.address
+        );
+        driver.write_all(question.as_bytes())?;
+        driver.read_to_end(&mut Vec::new()).map(drop)
+    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        drop(self.end());
         drop(std::fs::remove_dir_all(&self.profile));
     }
 }
@@ -71,9 +92,12 @@ impl Browser {
             .connect(&format!("http://{address}"))
             .await
             .context("open a window of chromium: scripts/install-services browser installs it")?;
+        let session = page.session_id().await?.context("a session has an id")?;
         Ok(Self {
             page,
             profile,
+            address,
+            session,
             _driver: driver,
         })
     }

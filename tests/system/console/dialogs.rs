@@ -116,7 +116,6 @@ async fn every_dialog_is_sound_and_needs_no_mouse() {
             }
         }
         faults.ensure_none()?;
-        browser.page.clone().close().await?;
         served.process.stop().await
     })
     .await;
@@ -223,7 +222,6 @@ async fn a_keyboard_reaches_everything_and_shows_where_it_is() {
         browser.wait(".more[open]").await?;
         press(&browser, Key::Escape).await?;
         browser.wait(".more:not([open])").await?;
-        browser.page.clone().close().await?;
         served.process.stop().await
     })
     .await;

@@ -98,7 +98,6 @@ async fn a_person_finds_the_cause_cures_it_and_sees_it_in_the_audit() {
         }
         browser.picture("journey-10-audit").await?;
         browser.ensure_quiet("the journey").await?;
-        browser.page.clone().close().await?;
         for process in [served.process, second, worker, finalizer] {
             process.stop().await?;
         }

@@ -239,7 +239,6 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         faults.add(check(&browser, &closed.address, "login-pt-phone", "/login").await);
         closed.process.stop().await?;
         faults.ensure_none()?;
-        browser.page.clone().close().await?;
         served.process.stop().await
     })
     .await;

@@ -81,7 +81,6 @@ async fn nothing_moves_on_live_pages_while_their_values_change() {
             let run = stage.ask_full("5").await?;
             nothing_has_moved(&stage, &browser, page, &run).await?;
         }
-        browser.page.clone().close().await?;
         for process in [planning, finalizing, working, served.process] {
             process.stop().await?;
         }
@@ -136,7 +135,6 @@ async fn the_page_of_a_job_counts_up_without_a_reload() {
             .execute("return window.sameDocument === true", Vec::new())
             .await?;
         ensure!(same == true, "the page was loaded again");
-        browser.page.clone().close().await?;
         served.process.stop().await
     })
     .await;

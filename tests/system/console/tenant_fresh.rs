@@ -73,7 +73,6 @@ async fn a_tenants_page_says_that_the_database_is_away_and_comes_back_by_itself(
             Ok((client.get("/t/tenant-1").await?.status == 200).then_some(()))
         })
         .await?;
-        browser.page.clone().close().await?;
         nobody.process.stop().await?;
         served.process.stop().await
     })

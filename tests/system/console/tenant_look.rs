@@ -108,7 +108,6 @@ async fn a_tenants_page_is_sound_in_both_languages_on_a_phone_and_on_paper() {
             faults.add(check(&browser, &served.address, &format!("{name}-en-phone"), path).await);
         }
         faults.ensure_none()?;
-        browser.page.clone().close().await?;
         served.process.stop().await
     })
     .await;

@@ -221,11 +221,8 @@ fn head(cx: &Cx, title: &str) -> Markup {
             meta name="htmx-config" content=r#"{"extensions":"hx-csp,sse","includeIndicatorCSS":false,"history":false,"morphIgnore":["data-htmx-powered","open"]}"#;
             title { (title) " · Tidemark" }
             link rel="icon" type="image/svg+xml" href=(asset("icon", "svg"));
-            link rel="stylesheet" href=(asset("uPlot.min", "css"));
             link rel="stylesheet" href=(asset("console", "css"));
-            @for stem in ["htmx.min", "hx-csp.min", "hx-sse.min", "uPlot.iife.min", "console"] {
-                script src=(asset(stem, "js")) nonce=(cx.nonce) defer {}
-            }
+            script src=(asset("console", "js")) nonce=(cx.nonce) defer {}
         }
     }
 }
