@@ -52,8 +52,9 @@ fmt-check: ## fail when the code is not formatted
 lint: ## clippy, where a warning is an error
 	cargo clippy --workspace --all-targets -- -D warnings
 
+# --examples: with the features that clippy has, or every library would be checked once more
 doc: ## build the code's documentation, where a warning is an error
-	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --lib --bins --examples
 
 dependencies: ## fail on crates that need C libraries, CMake or a second TLS
 	@scripts/forbidden-dependencies

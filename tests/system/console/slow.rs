@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::browser::Browser;
 use super::client::serve;
@@ -43,7 +44,7 @@ async fn forward(State(to): State<Arc<Forward>>, mut request: Request) -> Respon
 }
 
 /// Opens a way to the console on which no two scripts come together.
-async fn slow_way_to(console: &str) -> Result<String> {
+async fn slow_way_to(console: &str) -> Result<(String, JoinSet<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let to = Forward {
@@ -52,8 +53,11 @@ async fn slow_way_to(console: &str) -> Result<String> {
         scripts: AtomicU32::new(0),
     };
     let router = Router::new().fallback(forward).with_state(Arc::new(to));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+    let mut way = JoinSet::new();
+    way.spawn(async move {
+        axum::serve(listener, router).await.expect("the way is open");
+    });
+    Ok((address, way))
 }
 
 /// The browser lets other work go on between two scripts that do not come together, and htmx begins in such a moment.
@@ -62,7 +66,7 @@ async fn a_page_whose_scripts_come_one_after_the_other_is_live() {
     on_stage(|stage| async move {
         stage.sample(20, 1, 1).await?;
         let served = serve(&stage, "console", &[]).await?;
-        let address = slow_way_to(&served.address).await?;
+        let (address, _way) = slow_way_to(&served.address).await?;
         let browser = Browser::open(1400, 1000).await?;
         browser.page.goto(&format!("http://{address}/")).await?;
         let shown = async || {
