@@ -1,10 +1,11 @@
 //! Live pages: nothing moves while their values change, and the page of a job counts up by itself.
 
 use anyhow::{Result, ensure};
+use sqlx::Executor;
 
 use super::browser::Browser;
 use super::client::{Client, serve};
-use crate::stage::{Stage, on_stage, poll};
+use crate::stage::{Signal, Stage, on_stage, poll};
 
 /// Collects shifts from now on, and counts how often the live part is written.
 const OBSERVE: &str = r#"
@@ -61,6 +62,10 @@ async fn nothing_moves_on_live_pages_while_their_values_change() {
         for tenant in ["1", "2"] {
             stage.sync_local(&["--tenant", tenant]).await?;
         }
+        stage
+            .target
+            .execute("UPDATE tenants SET max_in_flight = 2 WHERE id = 1")
+            .await?;
         let planning = stage.start(&["producer"])?;
         let finalizing = stage.start(&["finalizer"])?;
         let served = serve(&stage, "console", &[]).await?;
@@ -76,11 +81,29 @@ async fn nothing_moves_on_live_pages_while_their_values_change() {
         observe(&browser, &served.address, &page).await?;
         let working = stage.start(&["worker"])?;
         nothing_has_moved(&stage, &browser, &page, &run).await?;
-        for page in ["/", "/tenants", "/fleet"] {
+        for page in ["/", "/fleet"] {
             observe(&browser, &served.address, page).await?;
             let run = stage.ask_full("5").await?;
             nothing_has_moved(&stage, &browser, page, &run).await?;
         }
+        // a tenant that is on time is held by its limit, and the list shows it for a while
+        observe(&browser, &served.address, "/tenants").await?;
+        let run = stage.ask_full("5").await?;
+        stage
+            .until(&format!(
+                "SELECT count(*) > 0 FROM etl_chunk WHERE run_id = {run} AND status = 'running'"
+            ))
+            .await?;
+        working.signal(Signal::STOP)?;
+        let shows_run = async |wanted: bool| {
+            let shown = "return document.querySelector('#tenant-1').innerText.includes('running')";
+            let is_shown = browser.page.execute(shown, Vec::new()).await? == true;
+            Ok((is_shown == wanted).then_some(()))
+        };
+        poll("the run on the list", async || shows_run(true).await).await?;
+        working.signal(Signal::CONT)?;
+        poll("the end of the run on the list", async || shows_run(false).await).await?;
+        nothing_has_moved(&stage, &browser, "/tenants", &run).await?;
         for process in [planning, finalizing, working, served.process] {
             process.stop().await?;
         }

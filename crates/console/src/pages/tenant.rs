@@ -16,7 +16,7 @@ use tidemark_operations::{audit as audits, lists};
 use tidemark_shared::ids::TenantId;
 use tidemark_shared::tenant::Tenant;
 
-use super::tenants::{behind, misses_process, state, verified};
+use super::tenants::{behind, is_on_time, misses_process, state, verified};
 use super::{audit, history, rejects, runs};
 use crate::actions::button;
 use crate::actions::tenant_action::TenantAction;
@@ -150,9 +150,14 @@ pub fn live(cx: &Cx, snapshot: &Snapshot, id: TenantId) -> Markup {
         .iter()
         .filter(|run| run.report.tenant_id == id)
         .collect();
+    let blocker = tenant.blocker.as_ref().filter(|_| !misses_process(tenant));
     html! {
-        (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub { "#" (id) @if about.slug != tenant.name { " · " (about.slug) } } }))
-        @if let Some(blocker) = tenant.blocker.as_ref().filter(|_| !misses_process(tenant)) {
+        (head(&tenant.name, &html! { (state(cx, tenant)) " " span.sub {
+            "#" (id) @if about.slug != tenant.name { " · " (about.slug) }
+            // beside the heading: a banner that comes and goes with every run would move everything
+            @if let Some(blocker) = blocker.filter(|_| is_on_time(tenant)) { " · " (cx.t.held_by(&blocker.held_by)) }
+        } }))
+        @if let Some(blocker) = blocker.filter(|_| !is_on_time(tenant)) {
             div.banner.warn role="status" {
                 strong { (cx.t.cause(blocker.kind).0) } " · "
                 (cx.t.held_by(&blocker.held_by))

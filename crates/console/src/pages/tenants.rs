@@ -230,7 +230,7 @@ fn table(cx: &Cx, snapshot: &Snapshot, tenants: &[&TenantOverview], trend: &Tren
                     @for tenant in tenants {
                         tr id={ "tenant-" (tenant.tenant_id) } {
                             th scope="row" { (tick(cx, &tenant.tenant_id.to_string(), &tenant.name)) (tenant_link(cx, tenant.tenant_id, &tenant.name)) }
-                            td data-label=(p.state) { div { (state(cx, tenant)) @if let Some(blocker) = &tenant.blocker { span.reason { (cx.t.held_by(&blocker.held_by)) } } } }
+                            td data-label=(p.state) { div { (state(cx, tenant)) (reason(cx, tenant)) } }
                             td.number.lagging data-label=(p.behind) { (behind(cx, tenant)) @if let Some(steps) = trend.get(&tenant.tenant_id) { (spark(cx, steps, snapshot.at)) } }
                             td data-label=(p.last_run) { @if let Some(run) = &tenant.last_run { (run_in_short(cx, run)) } @else { span.none { "–" } } }
                             td.number data-label=(p.waiting) { (quantity(cx, tenant.chunks_pending + tenant.chunks_queued)) }
@@ -254,11 +254,26 @@ pub fn state(cx: &Cx, tenant: &TenantOverview) -> Markup {
         Some(BlockerKind::Paused) => badge(Tone::Quiet, s.paused),
         Some(BlockerKind::NotActive) => badge(Tone::Quiet, s.not_active),
         Some(BlockerKind::Failing) => badge(Tone::Bad, s.failing),
-        _ if tenant.late && tenant.watermark.is_some() => badge(Tone::Warn, s.late),
+        _ if is_on_time(tenant) => badge(Tone::Good, s.on_time),
         _ if tenant.watermark.is_none() => badge(Tone::Quiet, s.never_synced),
-        Some(BlockerKind::Limit | BlockerKind::Retrying) | None => badge(Tone::Good, s.on_time),
-        Some(_) => badge(Tone::Warn, s.blocked),
+        _ if tenant.late => badge(Tone::Warn, s.late),
+        _ => badge(Tone::Warn, s.blocked),
     }
+}
+
+/// Whether nobody has to do anything about it; a run of it may wait all the same.
+pub fn is_on_time(tenant: &TenantOverview) -> bool {
+    let kind = tenant.blocker.as_ref().map(|blocker| blocker.kind);
+    tenant.watermark.is_some()
+        && !tenant.late
+        && matches!(kind, None | Some(BlockerKind::Limit | BlockerKind::Retrying))
+}
+
+/// What holds a tenant. The list leaves it out for one that is on time: there it comes and goes with every run, and each time the
+/// rows below would move. The tenant's own page has it.
+fn reason(cx: &Cx, tenant: &TenantOverview) -> Markup {
+    let shown = tenant.blocker.as_ref().filter(|_| !is_on_time(tenant));
+    html! { @if let Some(blocker) = shown { span.reason { (cx.t.held_by(&blocker.held_by)) } } }
 }
 
 pub fn behind(cx: &Cx, tenant: &TenantOverview) -> Markup {
