@@ -174,6 +174,15 @@ impl Browser {
             .map(drop)
     }
 
+    /// Gives the window this width, and waits until the page has been drawn in it.
+    pub async fn resize(&self, width: u32) -> Result<()> {
+        self.page.set_window_size(width, 1000).await?;
+        let drawn =
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));";
+        self.page.execute_async(drawn, Vec::new()).await?;
+        Ok(())
+    }
+
     /// Saves a picture of the window, if somebody wants pictures.
     pub async fn picture(&self, name: &str) -> Result<()> {
         let Some(folder) = pictures() else { return Ok(()) };

@@ -212,30 +212,21 @@ async fn every_page_is_sound_in_both_languages_and_themes_and_on_a_phone() {
         }
         browser.prefer("pt-BR", "dark").await?;
         for (name, path) in PAGES {
-            faults.add(check(&browser, &served.address, &format!("{name}-pt-dark"), path).await);
-        }
-        browser.page.set_window_size(320, 800).await?;
-        for (name, path) in PAGES {
+            browser.resize(320).await?;
             faults.add(check(&browser, &served.address, &format!("{name}-pt-phone"), path).await);
-        }
-        // a window of 1400 pixels at 200 %, and a small one with text of twice the size
-        for (width, size) in [(700, "100%"), (1000, "200%")] {
-            browser.page.set_window_size(width, 800).await?;
-            for (name, path) in PAGES {
-                browser
-                    .page
-                    .goto(&format!("http://{}{path}", served.address))
-                    .await?;
-                browser.wait("main").await?;
+            // a window of 1400 pixels at 200 %, a small one with text of twice the size, and a desk
+            for (width, size) in [(700, "100%"), (1000, "200%"), (1400, "100%")] {
                 let larger = format!("document.documentElement.style.fontSize = '{size}'");
                 browser.page.execute(&larger, Vec::new()).await?;
+                browser.resize(width).await?;
                 let name = format!("{name}-pt-{width}-{size}");
                 faults.add(check_faults(&browser, &name).await);
                 browser.picture(&name).await?;
             }
+            faults.add(check_access(&browser, &format!("{name}-pt-dark")).await);
         }
         let closed = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
-        browser.page.set_window_size(320, 800).await?;
+        browser.resize(320).await?;
         faults.add(check(&browser, &closed.address, "login-pt-phone", "/login").await);
         closed.process.stop().await?;
         faults.ensure_none()?;
