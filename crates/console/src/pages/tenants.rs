@@ -261,7 +261,7 @@ pub fn state(cx: &Cx, tenant: &TenantOverview) -> Markup {
     }
 }
 
-/// Whether nobody has to do anything about it; a run of it may wait all the same.
+/// Nobody has to do anything about such a tenant, although a run of it may wait.
 pub fn is_on_time(tenant: &TenantOverview) -> bool {
     let kind = tenant.blocker.as_ref().map(|blocker| blocker.kind);
     tenant.watermark.is_some()
