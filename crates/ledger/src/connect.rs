@@ -11,7 +11,7 @@ use tidemark_postgres::connect::{ConnectError, DatabasePooler, KEEPALIVE, prefer
 use tidemark_postgres::connector::BeginSession;
 use tidemark_postgres::ident::quote;
 use tidemark_postgres::sqlstate::{control_failure_kind, sqlstate};
-use tidemark_postgres::{Connector, DbPool, temporary_last};
+use tidemark_postgres::{Connector, DbPool, FirstSession, temporary_last};
 
 use crate::encoding::{self, WrongEncoding};
 use crate::migrations::{Schema, applied_migrations, schema};
@@ -148,13 +148,15 @@ pub async fn pool_as(
                     ])
                     .options(KEEPALIVE)
             })?;
-            check_direct(act_as, &connector, url).await?;
             let begin: BeginSession = match act_as {
                 ActAs::Service => |connection| begin_session(connection, ActAs::Service, false).boxed(),
                 ActAs::Console => |connection| begin_session(connection, ActAs::Console, false).boxed(),
                 ActAs::Dashboard => |connection| begin_session(connection, ActAs::Dashboard, false).boxed(),
             };
-            Ok(DbPool::lazy(Arc::new(connector), pool, Some(begin)))
+            // boxed: the future of every command would hold its size
+            let mut first = Box::pin(FirstSession::open(connector, pool, begin)).await?;
+            check_direct(act_as, first.connection(), url).await?;
+            Ok(first.begin().await?)
         }
         DatabasePooler::Transaction => {
             let connector = Connector::new(url, label, true, move |options| {
@@ -170,11 +172,14 @@ pub async fn pool_as(
     }
 }
 
-async fn check_direct(act_as: ActAs, connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {
+async fn check_direct(
+    act_as: ActAs,
+    connection: &mut PgConnection,
+    url: &ServerUrl,
+) -> Result<(), OpenError> {
     let (label, server) = (LABEL, server_name(url));
-    let mut connection = connector.probe().await?;
     let lock_timeout: String = sqlx::query_scalar(READ_LOCK_TIMEOUT)
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *connection)
         .await
         .map_err(|source| ConnectError::Unreachable {
             label,
@@ -184,11 +189,8 @@ async fn check_direct(act_as: ActAs, connector: &Connector, url: &ServerUrl) -> 
     if lock_timeout != LOCK_TIMEOUT {
         return Err(ConnectError::Pooler { label, server }.into());
     }
-    check_role(&mut connection, act_as, act_as.take_role(), label, url).await?;
-    check_database(&mut connection, act_as, label, url).await?;
-    // the check is complete; an error while closing changes nothing
-    drop(connection.close().await);
-    Ok(())
+    check_role(connection, act_as, act_as.take_role(), label, url).await?;
+    check_database(connection, act_as, label, url).await
 }
 
 async fn check_behind_pooler(act_as: ActAs, connector: &Connector, url: &ServerUrl) -> Result<(), OpenError> {

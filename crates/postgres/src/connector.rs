@@ -158,12 +158,16 @@ impl Connector {
         raw_sql("BEGIN READ ONLY; DEALLOCATE ALL")
             .execute(&mut connection)
             .await
-            .map_err(|source| ConnectError::Unreachable {
-                label: self.label,
-                server: self.server.clone(),
-                source,
-            })?;
+            .map_err(|error| self.unreachable(error))?;
         Ok(connection)
+    }
+
+    pub(crate) fn unreachable(&self, source: sqlx::Error) -> ConnectError {
+        ConnectError::Unreachable {
+            label: self.label,
+            server: self.server.clone(),
+            source,
+        }
     }
 
     /// A pool of such connections; it opens none yet.
@@ -171,14 +175,16 @@ impl Connector {
         self: &Arc<Self>,
         options: PgPoolOptions,
         begin: Option<BeginSession>,
+        begins: &Arc<AtomicBool>,
         returns: &Arc<Returns>,
     ) -> PgPool {
-        let (opened, reused) = (Arc::clone(self), Arc::clone(self));
+        let (opened, reused, begins) = (Arc::clone(self), Arc::clone(self), Arc::clone(begins));
         let (connected, released) = (Arc::clone(returns), Arc::clone(returns));
         options
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 let (connector, returns) = (Arc::clone(&opened), Arc::clone(&connected));
+                let begin = begin.filter(|_| begins.load(Ordering::Acquire));
                 async move {
                     connector.check_new(connection).await?;
                     let began = Instant::now();

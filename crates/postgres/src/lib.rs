@@ -10,6 +10,7 @@ pub mod connector;
 pub mod day;
 mod error;
 pub mod fault;
+mod first_session;
 pub mod guarded;
 mod hosts;
 pub mod ident;
@@ -20,6 +21,7 @@ pub mod source_time;
 pub mod sqlstate;
 
 pub use self::connector::Connector;
+pub use self::first_session::FirstSession;
 pub use self::pool::DbPool;
 
 /// Sets `search_path` to the current schemas, with the schema of temporary tables last. A temporary table then never

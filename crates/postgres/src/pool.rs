@@ -1,7 +1,7 @@
 //! Pools of connections: of the process, or lent by a pooler for a transaction.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use async_stream::try_stream;
@@ -78,8 +78,18 @@ impl DbPool {
     /// Without a pooler: sessions have role and settings from their start. Opens no connection yet.
     #[must_use]
     pub fn lazy(connector: Arc<Connector>, options: PgPoolOptions, begin: Option<BeginSession>) -> Self {
+        Self::beginning(connector, options, begin, &Arc::new(AtomicBool::new(true)))
+    }
+
+    /// A pool whose sessions begin while `begins`.
+    pub(crate) fn beginning(
+        connector: Arc<Connector>,
+        options: PgPoolOptions,
+        begin: Option<BeginSession>,
+        begins: &Arc<AtomicBool>,
+    ) -> Self {
         let returns = Arc::default();
-        let pool = connector.lazy_pool(options, begin, &returns);
+        let pool = connector.lazy_pool(options, begin, begins, &returns);
         Self {
             begin,
             returns,
@@ -137,6 +147,19 @@ impl DbPool {
             Ok(connection) => Ok(connection),
             Err(error) => Err(Box::pin(explain(&self.pool, error)).await),
         }
+    }
+
+    /// A connection that has not begun, as [`FirstSession`](crate::FirstSession) needs it.
+    pub(crate) async fn acquire_first(
+        &self,
+        connector: &Connector,
+    ) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        connector.acquire(&self.pool, &self.applied).await
+    }
+
+    /// How long the first statements of its first session took.
+    pub(crate) fn began(&self, took: Duration) {
+        self.returns.connected(took);
     }
 
     /// Ends when sessions are opened on another server or with another password than at this call. It may never end.
