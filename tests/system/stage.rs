@@ -18,7 +18,8 @@ use futures::FutureExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use tidemark_postgres::DbPool;
-use tidemark_sample::{CreateOptions, create};
+use tidemark_sample::{CreateOptions, create, fill};
+use tidemark_shared::chatwoot::NEWEST_KNOWN;
 
 pub use self::command::{Answer, binary};
 pub use self::fleet::Fleet;
@@ -215,7 +216,7 @@ impl Stage {
         url.to_string()
     }
 
-    /// Replaces the empty source by a seeded sample, registers its tenants and returns their ids.
+    /// Fills the empty source with a seeded sample, registers its tenants and returns their ids.
     pub async fn sample(&self, conversations: u64, tenants: u16, seed: u64) -> Result<Vec<i32>> {
         let options = CreateOptions {
             conversations,
@@ -228,10 +229,15 @@ impl Stage {
 
     /// The same with other options.
     pub async fn sample_with(&self, options: CreateOptions) -> Result<Vec<i32>> {
-        let mut admin = PgConnection::connect(&self.servers.source).await?;
-        let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
-        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
-        let report = create(&self.url("source"), &options).await?;
+        let source = self.url("source");
+        let report = if options.chatwoot == NEWEST_KNOWN {
+            fill(&source, &options).await?
+        } else {
+            let mut admin = self.admin().await?;
+            let drop = format!("DROP DATABASE {}_source WITH (FORCE)", self.name);
+            sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await?;
+            create(&source, &options).await?
+        };
         let mut ids = Vec::new();
         for tenant in &report.tenants {
             self.tenant(tenant.account_id, &tenant.timezone, &tenant.inbox_ids)

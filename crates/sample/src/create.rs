@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use futures::{TryStreamExt, stream};
 use rand::SeedableRng;
@@ -85,39 +85,81 @@ pub struct CreateReport {
 /// When the database exists, unless it is empty, or is a sample and `replace` is set. When an option is out of range, or the
 /// server refuses.
 pub async fn create(url: &str, options: &CreateOptions) -> Result<CreateReport> {
-    let started = Instant::now();
     ensure_known(options.chatwoot)?;
     let target = Target::parse(url)?;
     let mut server = target.connect_to_server().await?;
-    let reference = match options.reference_time {
-        Some(time) => time.naive_utc().trunc_subsecs(6),
-        None => today(&mut server).await?,
-    };
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let layout = Layout::new(options.tenants, options.conversations, reference, &mut rng)?;
-
+    let data = Data::new(options, &mut server).await?;
     make_database(&target, &mut server, options.replace).await?;
     let pool = connect(&target).await?;
-    let counts = build(&pool, layout, rng, options.chatwoot).await?;
-    let mut conn = pool.acquire().await?;
-    let tenants = tenants(&mut conn).await?;
-    target.mark(&mut conn, Some(options.chatwoot)).await?;
-    drop(conn);
-    pool.close().await;
+    schema::create_tables(&mut *pool.acquire().await?).await?;
+    data.build(&target, &pool, options.chatwoot).await
+}
 
-    let report = CreateReport {
-        chatwoot: options.chatwoot,
-        tenants,
-        conversations: u64::try_from(counts.conversations)?,
-        messages: u64::try_from(counts.messages)?,
-        elapsed: started.elapsed(),
-    };
-    tracing::info!(
-        conversations = report.conversations,
-        messages = report.messages,
-        "sample created"
+/// Fills the empty tables that [`schema`](crate::schema()) has made, which is faster than to make them again.
+///
+/// # Errors
+/// When there are rows already, an option is out of range, or the server refuses.
+pub async fn fill(url: &str, options: &CreateOptions) -> Result<CreateReport> {
+    ensure!(
+        options.chatwoot == NEWEST_KNOWN,
+        "the tables are of the newest version of Chatwoot"
     );
-    Ok(report)
+    let target = Target::parse(url)?;
+    let pool = connect(&target).await?;
+    let mut conn = pool.acquire().await?;
+    let is_empty: bool = query_scalar("SELECT NOT EXISTS (SELECT FROM accounts)")
+        .fetch_one(&mut *conn)
+        .await
+        .context("read the tables")?;
+    ensure!(is_empty, "database {} has accounts already", target.name);
+    let data = Data::new(options, &mut conn).await?;
+    drop(conn);
+    data.build(&target, &pool, options.chatwoot).await
+}
+
+/// What the tables are filled with.
+struct Data {
+    started: Instant,
+    layout: Layout,
+    rng: ChaCha8Rng,
+}
+
+impl Data {
+    async fn new(options: &CreateOptions, server: &mut PgConnection) -> Result<Self> {
+        let started = Instant::now();
+        let reference = match options.reference_time {
+            Some(time) => time.naive_utc().trunc_subsecs(6),
+            None => today(server).await?,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let layout = Layout::new(options.tenants, options.conversations, reference, &mut rng)?;
+        Ok(Self { started, layout, rng })
+    }
+
+    /// Fills the tables of the newest version, and makes those of an older one from them.
+    async fn build(self, target: &Target, pool: &PgPool, version: Version) -> Result<CreateReport> {
+        let counts = fill_tables(pool, self.layout, self.rng).await?;
+        let mut conn = pool.acquire().await?;
+        finish(&mut conn, version).await?;
+        let tenants = tenants(&mut conn).await?;
+        target.mark(&mut conn, Some(version)).await?;
+        drop(conn);
+        pool.close().await;
+
+        let report = CreateReport {
+            chatwoot: version,
+            tenants,
+            conversations: u64::try_from(counts.conversations)?,
+            messages: u64::try_from(counts.messages)?,
+            elapsed: self.started.elapsed(),
+        };
+        tracing::info!(
+            conversations = report.conversations,
+            messages = report.messages,
+            "sample created"
+        );
+        Ok(report)
+    }
 }
 
 async fn make_database(target: &Target, server: &mut PgConnection, replace: bool) -> Result<()> {
@@ -150,16 +192,11 @@ async fn connect(target: &Target) -> Result<PgPool> {
         .with_context(|| format!("connect to database {name}"))
 }
 
-/// Fills the tables of the newest version, and makes those of an older one from them.
-async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version) -> Result<Counts> {
-    let mut conn = pool.acquire().await?;
-    schema::create_tables(&mut conn).await?;
-    drop(conn);
-    let counts = fill(pool, layout, rng).await?;
-    let mut conn = pool.acquire().await?;
+/// Makes the tables of this version from those of the newest, and what is made best when they are full.
+async fn finish(conn: &mut PgConnection, version: Version) -> Result<()> {
     let shape = Shape::of(version);
     for change in Shape::of(NEWEST_KNOWN).changes_to(&shape) {
-        schema::change_table(&mut conn, &change, None).await?;
+        schema::change_table(&mut *conn, &change, None).await?;
     }
     if shape.has("reporting_events", "name") {
         query("DELETE FROM reporting_events WHERE name = ANY($1)")
@@ -168,15 +205,14 @@ async fn build(pool: &PgPool, layout: Layout, rng: ChaCha8Rng, version: Version)
             .await
             .context("delete events that the version does not write")?;
     }
-    schema::create_indexes(&mut conn, &shape.indexes()).await?;
-    schema::create_view(&mut conn, &shape).await?;
-    schema::set_sequences(&mut conn, &shape).await?;
-    schema::analyze(&mut conn).await?;
-    Ok(counts)
+    schema::create_indexes(&mut *conn, &shape.indexes()).await?;
+    schema::create_view(&mut *conn, &shape).await?;
+    schema::set_sequences(&mut *conn, &shape).await?;
+    schema::analyze(conn).await
 }
 
 /// One thread generates and several connections copy, so that their speed does not influence the data.
-async fn fill(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
+async fn fill_tables(pool: &PgPool, layout: Layout, rng: ChaCha8Rng) -> Result<Counts> {
     let (sender, receiver) = mpsc::channel(BLOCKS_AHEAD);
     let generator = spawn_blocking(move || generate(&layout, rng, &sender));
     // a failed copy drops the receiver, which ends the generator

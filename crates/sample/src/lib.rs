@@ -31,7 +31,7 @@ mod traffic;
 mod upgrade;
 mod words;
 
-pub use create::{CreateOptions, CreateReport, create};
+pub use create::{CreateOptions, CreateReport, create, fill};
 pub use database::{drop_sample, is_sample};
 pub use describe::{SampleTenant, describe};
 pub use schema::schema;
