@@ -1,4 +1,4 @@
-//! The first session of a pool, open for a check before it begins: a pool of its own for the check would cost a session more.
+//! The first session of a pool, for a check before it begins. A connection of its own for the check would cost one session more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ impl FirstSession {
         })
     }
 
-    /// The session, which has none of the pool's settings that are statements.
+    /// The session, before the first statements that every session of the pool begins with.
     pub fn connection(&mut self) -> &mut PgConnection {
         match &mut self.session {
             Session::Pooled { connection, .. } => connection,
