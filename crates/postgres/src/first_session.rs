@@ -32,7 +32,7 @@ enum Session {
     Pooled {
         pool: DbPool,
         connection: PoolConnection<Postgres>,
-        /// Sessions of the pool begin by themselves from now on.
+        /// Whether sessions of the pool begin by themselves.
         begins: Arc<AtomicBool>,
     },
     Single(PgConnection),

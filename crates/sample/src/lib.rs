@@ -2,7 +2,7 @@
 //!
 //! The database has the tables of any version of Chatwoot that Tidemark reads, and the analytics view that some
 //! installations publish.
-//! Every sample database is marked. This crate changes or drops only marked databases.
+//! Every sample database is marked. This crate changes or drops only marked databases, and fills empty ones.
 
 mod account;
 mod attachments;
