@@ -11,7 +11,7 @@ use tidemark_net::url::ServerUrl;
 use tidemark_postgres::connect::DatabasePooler;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_runtime::config::Settings;
-use tidemark_source::{Source, Sources};
+use tidemark_source::{Reads, Source, Sources};
 
 use crate::stage::{Stage, on_stage};
 
@@ -66,6 +66,55 @@ async fn a_session_on_the_source_reads_only_and_is_bounded_and_named() {
             .context("a code")?;
         ensure!(code == "25006", "{error}");
         source.pool().close().await;
+        Ok(())
+    })
+    .await;
+}
+
+/// PostgreSQL's `plan_cache_mode` in a transaction that reads keys of so many inboxes.
+async fn plans_for_keys(source: &Source, inboxes: usize) -> Result<String> {
+    let reads = Reads::Keys { inboxes };
+    let mut tx = source.begin_for("run 7 chunk 3", reads).await?;
+    source.current_shape(&mut tx).await?;
+    let mode = sqlx::query_scalar("SHOW plan_cache_mode")
+        .fetch_one(tx.connection())
+        .await?;
+    tx.finish().await;
+    Ok(mode)
+}
+
+#[tokio::test]
+async fn keys_are_read_by_generic_plans_where_indexes_find_them_and_inboxes_are_few() {
+    on_stage(|stage| async move {
+        let known = source(&stage)?;
+        let unknown = plans_for_keys(&known, 3).await?;
+        ensure!(
+            unknown == "force_custom_plan",
+            "before the tables are known: {unknown}"
+        );
+        for (inboxes, expected) in [
+            (3, "force_generic_plan"),
+            (100, "force_generic_plan"),
+            (101, "force_custom_plan"),
+        ] {
+            let mode = plans_for_keys(&known, inboxes).await?;
+            ensure!(mode == expected, "{inboxes} inboxes: {mode}");
+        }
+        known.pool().close().await;
+
+        stage
+            .source
+            .execute("DROP INDEX index_reporting_events_on_conversation_id")
+            .await?;
+        let without = source(&stage)?;
+        for read in ["first", "second"] {
+            let mode = plans_for_keys(&without, 3).await?;
+            ensure!(
+                mode == "force_custom_plan",
+                "{read} read without the index: {mode}"
+            );
+        }
+        without.pool().close().await;
         Ok(())
     })
     .await;

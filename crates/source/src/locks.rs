@@ -11,6 +11,7 @@ use std::sync::{Arc, RwLock};
 
 use sqlx::PgConnection;
 
+use super::shape::Shape;
 use super::tables::table_names;
 use tidemark_postgres::ident::RelationName;
 
@@ -41,17 +42,34 @@ const LOCKABLE: &str = "SELECT w.name, c.relkind IN ('r', 'p', 'v') AND has_tabl
      FROM unnest($1::text[]) AS w (name) JOIN pg_class c ON c.oid = to_regclass(w.name) \
      WHERE has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT')";
 
-/// How many conversations the statements of a transaction read.
+/// How the statements of a transaction read conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
     /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
     /// reuse a generic plan, which assumes arrays of ten.
     Any,
-    /// A chunk: hundreds at a time, by key. Each execution is planned for its values too.
-    Chunk,
-    /// Up to tens, by key. The generic plan fits, and is made once a session: to plan for the values takes longer than to
-    /// read the conversations.
-    Few,
+    /// By key, up to hundreds at a time, of so many inboxes. The generic plan fits where indexes find the keys, and is made once
+    /// a session: to plan for the values of 500 conversations takes a fifth of the time of reading them, and for those of three
+    /// more than that.
+    Keys { inboxes: usize },
+}
+
+impl Reads {
+    /// A generic plan compares each row with these inboxes one after the other; a plan for the values looks them up.
+    const FEW_INBOXES: usize = 100;
+
+    /// PostgreSQL's `plan_cache_mode`. `shape` is the last one that is known.
+    pub(super) fn plan_cache_mode(self, shape: Option<&Shape>) -> &'static str {
+        match (self, shape) {
+            (Self::Keys { inboxes }, Some(Shape::Tables(tables)))
+                if inboxes <= Self::FEW_INBOXES && tables.finds_by_key() =>
+            {
+                "force_generic_plan"
+            }
+            // what is behind a view is not known
+            _ => "force_custom_plan",
+        }
+    }
 }
 
 /// With the default of 4 PostgreSQL reads all of 40,000 contacts for each 500 conversations.
@@ -70,22 +88,13 @@ pub(super) struct LockPlan {
 }
 
 impl LockPlan {
-    /// PostgreSQL's `plan_cache_mode` for the statements of a transaction.
-    pub const fn plan_cache_mode(&self, reads: Reads) -> &'static str {
-        match reads {
-            Reads::Few if !self.tables.is_empty() => "force_generic_plan",
-            // what is behind a view is not known
-            Reads::Any | Reads::Chunk | Reads::Few => "force_custom_plan",
-        }
-    }
-
     /// All statements in one message, for one round trip. After a failed read the session rolls back to the savepoint and
     /// keeps the locks.
     pub fn begin(&self, reads: Reads) -> String {
         let mut statements = vec![BEGIN.to_owned()];
         if !self.tables.is_empty() {
             statements.push(KEEP_JOIN_ORDER.to_owned());
-            if reads == Reads::Chunk {
+            if matches!(reads, Reads::Keys { .. }) {
                 statements.push(PREFER_INDEXES.to_owned());
             }
         }

@@ -62,7 +62,6 @@ struct Begun {
     replay: Option<Replay>,
     layout: i64,
     name: String,
-    plan_cache_mode: &'static str,
 }
 
 impl Source {
@@ -72,7 +71,7 @@ impl Source {
         self.begin_for(purpose, Reads::Any).await
     }
 
-    /// Like [`Self::begin`], for statements that read as many conversations as `reads` says.
+    /// Like [`Self::begin`], for statements that read conversations as `reads` says.
     pub async fn begin_for(&self, purpose: &str, reads: Reads) -> Result<SourceTx, SourceError> {
         let guarded = self.acquire().await?;
         self.begin_on(guarded, purpose, reads).await
@@ -110,9 +109,10 @@ impl Source {
         reads: Reads,
     ) -> Result<SourceTx, SourceError> {
         let give_up_at = Instant::now() + LOCK_WAIT;
+        let plan_cache_mode = reads.plan_cache_mode(self.known_shape.last().as_deref());
         loop {
             let locks = self.locks.current();
-            let refused = match try_begin(&mut guarded, purpose, reads, &locks).await {
+            let refused = match try_begin(&mut guarded, purpose, reads, plan_cache_mode, &locks).await {
                 Ok(Some(begun)) if self.locks.is_complete(&locks, begun.layout) => {
                     return Ok(SourceTx {
                         guarded,
@@ -120,7 +120,7 @@ impl Source {
                         replay: begun.replay,
                         layout: begun.layout,
                         name: begun.name,
-                        plan_cache_mode: begun.plan_cache_mode,
+                        plan_cache_mode,
                     });
                 }
                 Ok(_) => None,
@@ -174,13 +174,13 @@ async fn try_begin(
     guarded: &mut Guarded,
     purpose: &str,
     reads: Reads,
+    plan_cache_mode: &'static str,
     locks: &LockPlan,
 ) -> Result<Option<Begun>, sqlx::Error> {
     raw_sql(AssertSqlSafe(locks.begin(reads)))
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
-    let plan_cache_mode = locks.plan_cache_mode(reads);
     let row = sqlx::query(READ_SNAPSHOT)
         .bind(&name)
         .bind(&locks.tables)
@@ -219,7 +219,6 @@ async fn try_begin(
         replay,
         layout: row.try_get(10)?,
         name,
-        plan_cache_mode,
     }))
 }
 

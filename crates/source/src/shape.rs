@@ -89,6 +89,12 @@ impl KnownShape {
         known.map(|(_, shape)| Arc::clone(shape))
     }
 
+    /// The last shape, whatever was changed since.
+    pub fn last(&self) -> Option<Arc<Shape>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|(_, shape)| Arc::clone(shape))
+    }
+
     pub fn set(&self, layout: i64, shape: Arc<Shape>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((layout, shape));
     }

@@ -13,14 +13,14 @@ use tidemark_shared::chunk::ChunkCounts;
 use tidemark_shared::fence::SourceVersion;
 use tidemark_shared::ids::ChunkId;
 use tidemark_shared::run::RunType;
-use tidemark_source::Sources;
+use tidemark_source::{Reads, Sources};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::compare::{self, Verifier};
 use crate::error::ExecuteError;
-use crate::extract::{Extractor, reads_of};
+use crate::extract::Extractor;
 use crate::load::{ChunkLoad, LoadError, Staging};
 use crate::read_permits::ReadPermit;
 use crate::rejects::Rejects;
@@ -97,7 +97,10 @@ impl Executor {
         };
         // the snapshot is older than the load's transaction: a later run reads the changes that it misses
         let purpose = format!("run {} chunk {}", id.run_id, id.seq);
-        let mut tx = source.begin_for(&purpose, reads_of(&chunk.spec)).await?;
+        let reads = Reads::Keys {
+            inboxes: mapping.inboxes.len(),
+        };
+        let mut tx = source.begin_for(&purpose, reads).await?;
         source.check_not_restored(known.map(|known| known.highest_xmax), tx.snapshot().xmax)?;
         let known = ledger::fence::record_xmax(&self.db, source.name(), tx.snapshot().xmax).await?;
         let version = SourceVersion {

@@ -13,6 +13,5 @@ mod pending_phones;
 mod tables;
 pub(crate) mod view;
 
-pub(crate) use chunk::reads_of;
 pub use extractor::{ExtractError, Extracted, Extractor};
 pub(crate) use tables::phones;

@@ -23,6 +23,17 @@ const CHANGE_TIMES: [&str; 7] = [
     "assignee_last_seen_at",
 ];
 
+/// Columns by which a chunk's statements find rows.
+const KEYS: [(&str, &str); 7] = [
+    ("conversations", "id"),
+    ("messages", "conversation_id"),
+    ("contacts", "id"),
+    ("csat_survey_responses", "conversation_id"),
+    ("applied_slas", "conversation_id"),
+    ("conversation_participants", "conversation_id"),
+    ("reporting_events", "conversation_id"),
+];
+
 /// The tables and columns of a source.
 #[derive(Debug, Default)]
 pub struct TableShape {
@@ -122,6 +133,13 @@ impl TableShape {
     #[must_use]
     pub fn is_indexed(&self, table: &str, column: &str) -> bool {
         self.indexed.contains(&(table, column))
+    }
+
+    /// Whether indexes find a conversation and what belongs to it, so that no table is read as a whole for some keys.
+    #[must_use]
+    pub fn finds_by_key(&self) -> bool {
+        let is_found = |(table, column)| !self.has_table(table) || self.is_indexed(table, column);
+        KEYS.into_iter().all(is_found)
     }
 
     fn has_versions(&self, table: &str) -> bool {
@@ -349,6 +367,18 @@ mod tests {
         );
         shape.indexed = vec![("attachments", "message_id")];
         assert!(shape.statement(statement).contains("CROSS JOIN LATERAL ("));
+    }
+
+    #[test]
+    fn keys_are_found_where_each_table_that_is_there_has_its_index() {
+        let mut shape = without(&[], &["applied_slas"]);
+        shape.indexed = KEYS
+            .into_iter()
+            .filter(|(table, _)| *table != "applied_slas")
+            .collect();
+        assert!(shape.finds_by_key());
+        shape.indexed.pop();
+        assert!(!shape.finds_by_key());
     }
 
     #[test]

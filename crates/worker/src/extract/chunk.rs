@@ -2,21 +2,10 @@
 
 use tidemark_runtime::telemetry::record_stage_total;
 use tidemark_shared::chunk::ChunkSpec;
-use tidemark_source::{Reads, Shape};
+use tidemark_source::Shape;
 
 use super::extractor::{ExtractError, Extracted, Extractor, KEYS_AT_ONCE};
 use super::{tables, view};
-
-/// Up to so many conversations are few: their statements are prepared once a session.
-pub(super) const FEW_KEYS: usize = 50;
-
-/// How many conversations a chunk reads.
-pub(crate) const fn reads_of(spec: &ChunkSpec) -> Reads {
-    match spec {
-        ChunkSpec::Keys { ids } if ids.len() <= FEW_KEYS => Reads::Few,
-        _ => Reads::Chunk,
-    }
-}
 
 impl Extractor<'_> {
     /// Extracts and transforms the chunk. Conversations that cannot be read or transformed are rejected.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use tidemark_ledger::privacy::Withheld;
 use tidemark_source::Shape;
 
-use super::chunk::FEW_KEYS;
 use super::extractor::{ExtractError, Extractor, reject, send_when_full};
 use super::messages::{Message, MessageRow, MessageStream, SELECT};
 use super::pending_phones::{CompleteConversation, PendingPhones};
@@ -15,6 +14,9 @@ use crate::rejects::{Rejects, TooManyRejects};
 use crate::row::encode::{CopyEncoder, Digests};
 use crate::transform::fold::MessageFold;
 use crate::transform::{TenantContext, transform};
+
+/// Up to so many conversations are few: see [`super::messages`].
+const FEW_KEYS: usize = 50;
 
 impl Extractor<'_> {
     pub(super) async fn read_from_tables(&mut self, shape: &Shape, keys: &[i64]) -> Result<(), ExtractError> {

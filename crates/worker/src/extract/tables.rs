@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, raw_sql};
 use tidemark_source::Shape;
 use tidemark_source::digest::{
     contact_digest, conversation_digest, event_digest, related_digest, working_hours,
@@ -12,8 +12,6 @@ use tidemark_source::digest::{
 
 use crate::row::source::{SourceConversation, SourceCsat, SourceDetails, WorkingHours};
 
-const KEYS_IN_RANGE: &str = "SELECT id::bigint FROM conversations \
-     WHERE id BETWEEN $1 AND $2 AND inbox_id = ANY($3) ORDER BY id";
 static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
     include_str!("conversations.sql")
         .replace("{digest}", &conversation_digest())
@@ -24,19 +22,21 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
-/// The ids of the tenant's conversations in `lo..=hi`, ascending.
+/// The ids of the tenant's conversations in `lo..=hi`, ascending. The values are in the text, since PostgreSQL searches the range or
+/// the inboxes, whichever are fewer.
 pub(super) async fn keys_in_range(
     connection: &mut PgConnection,
     inboxes: &[i32],
     lo: i64,
     hi: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar(KEYS_IN_RANGE)
-        .bind(lo)
-        .bind(hi)
-        .bind(inboxes)
-        .fetch_all(connection)
-        .await
+    let inboxes = inboxes.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+    let statement = format!(
+        "SELECT id::bigint FROM conversations \
+         WHERE id BETWEEN {lo} AND {hi} AND inbox_id = ANY('{{{inboxes}}}'::integer[]) ORDER BY id"
+    );
+    let rows = raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// The conversations of these ids that exist and are in the tenant's inboxes, ascending.
