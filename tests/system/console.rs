@@ -20,6 +20,7 @@ mod slow;
 mod stale;
 mod steady;
 mod streams;
+mod tenant_access;
 mod tenant_fresh;
 mod tenant_look;
 mod tenant_page;
