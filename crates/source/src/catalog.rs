@@ -1,6 +1,7 @@
 //! Tables, columns, inboxes and statistics of a source.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -54,14 +55,19 @@ impl Source {
         })
     }
 
-    /// The shape as of this transaction. Its tables are looked up only when they were changed since the last time.
+    /// The shape as of this transaction. Its tables are looked up only when they were changed since the last time, and once a
+    /// minute for their indexes.
     pub async fn current_shape(&self, tx: &mut SourceTx) -> Result<Arc<Shape>, SourceError> {
         let layout = tx.layout();
-        if let Some(known) = self.known_shape.get(layout).filter(|_| self.view().is_none()) {
+        if let Some(known) = self
+            .known_shape
+            .get(layout, Instant::now())
+            .filter(|_| self.view().is_none())
+        {
             return Ok(known);
         }
         let shape = Arc::new(self.check_catalog(tx.connection()).await?);
-        self.known_shape.set(layout, Arc::clone(&shape));
+        self.known_shape.set(layout, Arc::clone(&shape), Instant::now());
         Ok(shape)
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::tables::TableShape;
 use crate::view::ViewShape;
@@ -78,24 +79,59 @@ impl Shape {
     }
 }
 
-/// The last shape that was looked up, and the layout of the tables at that time: see [`super::SourceTx::layout`].
+/// How long a shape is taken as known. The layout does not show that an index was made or dropped, and statements depend on some.
+const KNOWN_FOR: Duration = Duration::from_mins(1);
+
+/// The last shape that was looked up.
 #[derive(Debug, Default)]
-pub(crate) struct KnownShape(Mutex<Option<(i64, Arc<Shape>)>>);
+pub(crate) struct KnownShape(Mutex<Option<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    shape: Arc<Shape>,
+    /// The layout of its tables: see [`super::SourceTx::layout`].
+    layout: i64,
+    looked_up_at: Instant,
+}
 
 impl KnownShape {
-    pub fn get(&self, layout: i64) -> Option<Arc<Shape>> {
+    /// The shape, unless its tables have another layout by now or it was looked up too long ago.
+    pub fn get(&self, layout: i64, now: Instant) -> Option<Arc<Shape>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.as_ref().filter(|(of, _)| *of == layout);
-        known.map(|(_, shape)| Arc::clone(shape))
+        let is_current =
+            |known: &&Known| known.layout == layout && now.duration_since(known.looked_up_at) < KNOWN_FOR;
+        known
+            .as_ref()
+            .filter(is_current)
+            .map(|known| Arc::clone(&known.shape))
     }
 
-    /// The last shape, whatever was changed since.
+    /// The shape, whatever was changed since.
     pub fn last(&self) -> Option<Arc<Shape>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().map(|(_, shape)| Arc::clone(shape))
+        known.as_ref().map(|known| Arc::clone(&known.shape))
     }
 
-    pub fn set(&self, layout: i64, shape: Arc<Shape>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((layout, shape));
+    pub fn set(&self, layout: i64, shape: Arc<Shape>, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known {
+            shape,
+            layout,
+            looked_up_at: now,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_known_for_a_minute_and_for_its_layout_only() {
+        let known = KnownShape::default();
+        let now = Instant::now();
+        known.set(7, Arc::new(Shape::Tables(TableShape::default())), now);
+        let after = |layout, seconds| known.get(layout, now + Duration::from_secs(seconds));
+        assert!(after(7, 59).is_some() && after(8, 0).is_none());
+        assert!(after(7, 60).is_none() && known.last().is_some());
     }
 }
