@@ -58,6 +58,9 @@ impl PageError {
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::Operation(error) => match error {
                 OperationError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                OperationError::Ledger(error) if error.is_unstorable_text() => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
                 OperationError::Ledger(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
                 OperationError::Source(_) | OperationError::Queue(_) | OperationError::Plan(_) => {
                     StatusCode::BAD_GATEWAY
@@ -72,6 +75,9 @@ impl PageError {
         match self {
             Self::Refused(text) => Some(text.clone()),
             Self::ReadOnly => Some(t.common.read_only.to_owned()),
+            Self::Operation(OperationError::Ledger(error)) if error.is_unstorable_text() => {
+                Some(t.common.unstorable_text.to_owned())
+            }
             Self::Operation(OperationError::Ledger(_)) => None,
             Self::Operation(error) => Some(t.operation_error(error)),
             _ => None,

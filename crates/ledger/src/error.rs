@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgTransaction};
 use sqlx::query::Query;
-use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind};
+use tidemark_postgres::sqlstate::{FailureKind, control_failure_kind, sqlstate};
 
 /// A statement on the ledger failed; `attempted` says what it was for.
 #[derive(Debug, thiserror::Error)]
@@ -18,14 +18,22 @@ pub struct DbError {
 
 /// A deadlock, or a serialization failure.
 const DEADLOCK_CODES: [&str; 2] = ["40P01", "40001"];
+/// A text has a NUL, or a character that the encoding of the database lacks.
+const UNSTORABLE_CODES: [&str; 2] = ["22021", "22P05"];
 
 impl DbError {
+    fn has_code(&self, codes: &[&str]) -> bool {
+        sqlstate(&self.source).is_some_and(|code| codes.contains(&code.as_str()))
+    }
+
     fn is_deadlock(&self) -> bool {
-        let code = self
-            .source
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code);
-        code.is_some_and(|code| DEADLOCK_CODES.contains(&&*code))
+        self.has_code(&DEADLOCK_CODES)
+    }
+
+    /// Whether a text that was given has a character that the database cannot store.
+    #[must_use]
+    pub fn is_unstorable_text(&self) -> bool {
+        self.has_code(&UNSTORABLE_CODES)
     }
 
     /// Whether the server answers and has no space left to write.

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::client::{Client, add_token, serve};
+use super::client::{Client, add_token, add_user, serve};
 use crate::stage::on_stage;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -183,6 +183,40 @@ async fn every_refusal_of_the_api_is_a_problem() {
                 "{answer:?}"
             );
         }
+        served.process.stop().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_that_the_database_cannot_store_is_refused_and_no_fault() {
+    on_stage(|stage| async move {
+        stage.tenant(1, "UTC", &[1]).await?;
+        add_user(&stage, "ana", "correct horse battery", &["--role", "operator"]).await?;
+        let token = add_token(&stage, "deploy", &["--role", "operator"]).await?;
+        let served = serve(&stage, "console", &[("TIDEMARK_CONSOLE_AUTH", "password")]).await?;
+        let nobody = Client::new(&served.address);
+        let api = Client {
+            token: Some(token),
+            ..nobody.clone()
+        };
+        let ana = nobody.sign_in("ana", "correct horse battery").await?;
+        for (client, path) in [
+            (&api, "/api/v1/audit?actor=%00"),
+            (&ana, "/audit?actor=%00"),
+            (&ana, "/rejects?error=a%00b"),
+            (&ana, "/t/%00"),
+        ] {
+            let answer = client.get(path).await?;
+            ensure!(answer.status == 422, "{path}: {answer:?}");
+            ensure!(answer.body.contains("such as a NUL"), "{path}: {answer:?}");
+        }
+        let reason = "{\"reason\": \"a\\u0000b\"}";
+        let path = "/api/v1/tenants/1/pause";
+        let answer = api.send("POST", path, &[JSON], reason).await?;
+        ensure!(answer.status == 422, "{answer:?}");
+        let refused = nobody.post("/login", "user=a%00b&password=c").await?;
+        ensure!(refused.status < 500, "{refused:?}");
         served.process.stop().await
     })
     .await;

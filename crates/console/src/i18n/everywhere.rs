@@ -63,6 +63,7 @@ texts! {
         failed: "This did not work", "Isto não funcionou";
         internal: "The console made a mistake", "O console cometeu um erro";
         internal_text: "The log of the console has the details.", "O log do console tem os detalhes.";
+        unstorable_text: "A text has a character that the database cannot store, such as a NUL: leave it out.", "Um texto tem um caractere que o banco não pode guardar, como um NUL: retire-o.";
         stale: "Somebody changed this in the meantime. Look again, and repeat.", "Alguém mudou isto nesse meio-tempo. Olhe de novo e repita.";
         signed_in_as: "{user}, {role}", "{user}, {role}";
         reason: "Reason", "Motivo";
