@@ -48,9 +48,9 @@ pub enum Reads {
     /// From one to all: each execution is planned for its values. After a few executions PostgreSQL would otherwise
     /// reuse a generic plan, which assumes arrays of ten.
     Any,
-    /// By key, up to hundreds at a time, of so many inboxes. The generic plan fits where indexes find the keys, and is made once
-    /// a session: to plan for the values of 500 conversations takes a fifth of the time of reading them, and for those of three
-    /// more than that.
+    /// By key, up to hundreds at a time, of a tenant with so many inboxes. Where indexes find the keys and inboxes are few, a
+    /// generic plan fits, and is made once a session. To plan for the values takes a fifth of the time of reading 500
+    /// conversations, and longer than to read three.
     Keys { inboxes: usize },
 }
 
