@@ -58,16 +58,38 @@ impl Reads {
     /// A generic plan compares each row with these inboxes one after the other; a plan for the values looks them up.
     const FEW_INBOXES: usize = 100;
 
-    /// PostgreSQL's `plan_cache_mode`. `shape` is the last one that is known.
-    pub(super) fn plan_cache_mode(self, shape: Option<&Shape>) -> &'static str {
+    /// `shape` is the last one that is known.
+    pub(super) fn plans(self, shape: Option<&Shape>) -> Plans {
         match (self, shape) {
+            (Self::Any, _) => Plans::OfValues,
             (Self::Keys { inboxes }, Some(Shape::Tables(tables)))
                 if inboxes <= Self::FEW_INBOXES && tables.finds_by_key() =>
             {
-                "force_generic_plan"
+                Plans::Generic
             }
             // what is behind a view is not known
-            _ => "force_custom_plan",
+            (Self::Keys { .. }, _) => Plans::OfKeys,
+        }
+    }
+}
+
+/// How PostgreSQL plans the statements of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// Once a session.
+    Generic,
+    /// For the values of each execution.
+    OfValues,
+    /// The same, for hundreds of keys.
+    OfKeys,
+}
+
+impl Plans {
+    /// PostgreSQL's `plan_cache_mode`.
+    pub const fn cache_mode(self) -> &'static str {
+        match self {
+            Self::Generic => "force_generic_plan",
+            Self::OfValues | Self::OfKeys => "force_custom_plan",
         }
     }
 }
@@ -90,11 +112,11 @@ pub(super) struct LockPlan {
 impl LockPlan {
     /// All statements in one message, for one round trip. After a failed read the session rolls back to the savepoint and
     /// keeps the locks.
-    pub fn begin(&self, reads: Reads) -> String {
+    pub fn begin(&self, plans: Plans) -> String {
         let mut statements = vec![BEGIN.to_owned()];
         if !self.tables.is_empty() {
             statements.push(KEEP_JOIN_ORDER.to_owned());
-            if matches!(reads, Reads::Keys { .. }) {
+            if plans == Plans::OfKeys {
                 statements.push(PREFER_INDEXES.to_owned());
             }
         }
@@ -225,7 +247,7 @@ mod tests {
             narrowed_at: None,
         };
         assert_eq!(
-            plan.begin(Reads::Any),
+            plan.begin(Plans::OfValues),
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL join_collapse_limit = 1; \
              LOCK TABLE conversations, messages IN ACCESS SHARE MODE NOWAIT; \
              SELECT FROM users LIMIT 0; SAVEPOINT begun"

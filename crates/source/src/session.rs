@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use tokio::time::Instant;
 
 use super::error::SourceError;
-use super::locks::{LockPlan, Reads, layout};
+use super::locks::{LockPlan, Plans, Reads, layout};
 use super::source::Source;
 use tidemark_postgres::guarded::{Backend, Guarded};
 use tidemark_postgres::sqlstate::sqlstate;
@@ -109,10 +109,10 @@ impl Source {
         reads: Reads,
     ) -> Result<SourceTx, SourceError> {
         let give_up_at = Instant::now() + LOCK_WAIT;
-        let plan_cache_mode = reads.plan_cache_mode(self.known_shape.last().as_deref());
+        let plans = reads.plans(self.known_shape.last().as_deref());
         loop {
             let locks = self.locks.current();
-            let refused = match try_begin(&mut guarded, purpose, reads, plan_cache_mode, &locks).await {
+            let refused = match try_begin(&mut guarded, purpose, plans, &locks).await {
                 Ok(Some(begun)) if self.locks.is_complete(&locks, begun.layout) => {
                     return Ok(SourceTx {
                         guarded,
@@ -120,7 +120,7 @@ impl Source {
                         replay: begun.replay,
                         layout: begun.layout,
                         name: begun.name,
-                        plan_cache_mode,
+                        plan_cache_mode: plans.cache_mode(),
                     });
                 }
                 Ok(_) => None,
@@ -173,18 +173,17 @@ impl Source {
 async fn try_begin(
     guarded: &mut Guarded,
     purpose: &str,
-    reads: Reads,
-    plan_cache_mode: &'static str,
+    plans: Plans,
     locks: &LockPlan,
 ) -> Result<Option<Begun>, sqlx::Error> {
-    raw_sql(AssertSqlSafe(locks.begin(reads)))
+    raw_sql(AssertSqlSafe(locks.begin(plans)))
         .execute(guarded.connection())
         .await?;
     let name: String = format!("tidemark {purpose}").chars().take(63).collect();
     let row = sqlx::query(READ_SNAPSHOT)
         .bind(&name)
         .bind(&locks.tables)
-        .bind(plan_cache_mode)
+        .bind(plans.cache_mode())
         .fetch_one(guarded.connection())
         .await?;
     if !locks.not_lockable.is_empty() {
