@@ -106,7 +106,7 @@ impl KnownShape {
             .map(|known| Arc::clone(&known.shape))
     }
 
-    /// The shape, whatever was changed since.
+    /// The last shape, which may be out of date.
     pub fn last(&self) -> Option<Arc<Shape>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.as_ref().map(|known| Arc::clone(&known.shape))

@@ -1,4 +1,4 @@
-//! Who sees the page of a tenant, and what of it.
+//! Who may see a tenant's page, and which values on it.
 
 use anyhow::ensure;
 use tidemark_ledger::connect::{ActAs, pool_as};

@@ -22,8 +22,8 @@ static CONVERSATIONS: LazyLock<String> = LazyLock::new(|| {
 });
 const PHONES: &str = "SELECT id::bigint, phone_number::text FROM contacts WHERE id = ANY($1)";
 
-/// The ids of the tenant's conversations in `lo..=hi`, ascending. The values are in the text, since PostgreSQL searches the range or
-/// the inboxes, whichever are fewer.
+/// The ids of the tenant's conversations in `lo..=hi`, ascending. The values are in the text, so that PostgreSQL plans for them: it
+/// searches the range or the inboxes, whichever are fewer.
 pub(super) async fn keys_in_range(
     connection: &mut PgConnection,
     inboxes: &[i32],
